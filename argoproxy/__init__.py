@@ -1,0 +1,3 @@
+"""One OpenAI-compatible door in front of any LLM endpoint."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,160 @@
+"""Every failure a client can meet, and the one shape they are told in.
+
+A ProxyError is raised once, where the failure is seen, and rendered once, at the edge. Its class says
+which status, type, code and ending it has. Shape: OpenAI's `{"error": {message, type, param, code}}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, ClassVar
+
+type_by_status = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+class Ending(StrEnum):
+    """How a request ended; every request has exactly one."""
+
+    COMPLETE = "complete"
+    CLIENT_GONE = "client_gone"
+    REFUSED = "refused"
+    UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_BROKEN = "upstream_broken"
+    INTERNAL = "internal"
+
+
+class ClientGone(Exception):
+    """The client left. No OSError on purpose: HTTP clients swallow, wrap or retry those."""
+
+
+class ConfigError(Exception):
+    """The settings can't be used; `mistakes` holds one line for each. Never meets a client."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class ProxyError(Exception):
+    """A failure the client is told about. `message` must name no host, URL or key of the upstream."""
+
+    status: int = 500
+    type: str = "server_error"
+    code: str | None = None
+    ending: ClassVar[Ending] = Ending.INTERNAL
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Headers that belong to the answer besides those of every error."""
+        return ()
+
+
+class InternalError(ProxyError):
+    """A fault of ours."""
+
+    code = "internal_error"
+
+
+class BadRequest(ProxyError):
+    """The request can't be served as it is."""
+
+    status = 400
+    type = "invalid_request_error"
+    ending = Ending.REFUSED
+
+
+class NotFound(BadRequest):
+    """No such path here."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(BadRequest):
+    """The path exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allowed = tuple(allowed)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Allow", ", ".join(self.allowed)),)
+
+
+class PayloadTooLarge(BadRequest):
+    """The body is longer than we take into memory."""
+
+    status = 413
+    code = "payload_too_large"
+
+
+class UpstreamUnreachable(ProxyError):
+    """No connection: refused, unknown name, failed TLS."""
+
+    status = 502
+    type = "upstream_error"
+    code = "upstream_unreachable"
+    ending = Ending.UPSTREAM_ERROR
+
+
+class UpstreamProtocolError(ProxyError):
+    """The upstream answered, but broke off or sent what can't be understood."""
+
+    status = 502
+    type = "upstream_error"
+    code = "upstream_protocol_error"
+    ending = Ending.UPSTREAM_BROKEN
+
+
+class UpstreamTimeout(ProxyError):
+    """One of the four time-outs ran out; `code` says which."""
+
+    status = 504
+    type = "timeout"
+    ending = Ending.UPSTREAM_TIMEOUT
+
+
+class UpstreamStatus(ProxyError):
+    """The upstream itself said no: its status, the headers that may pass, and a body in OpenAI's shape."""
+
+    ending = Ending.UPSTREAM_ERROR
+
+    def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        super().__init__(f"The upstream answered with status {status}.")
+        self.status = status
+        self.type = type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        self.reply_headers = tuple(headers)
+        self.body = body
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return self.reply_headers
+
+
+def to_openai(error: ProxyError) -> dict[str, Any]:
+    """Give the error document of OpenAI; a refused request also gets the flat `detail` older clients read."""
+    document: dict[str, Any] = {
+        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    }
+    if error.ending is Ending.REFUSED:
+        document["detail"] = error.message
+    return document

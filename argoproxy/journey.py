@@ -1,0 +1,123 @@
+"""The corridor: each trip of a request, top to bottom. Nothing else happens here, and everything happens here.
+
+An answer is an iterator of batches. A batch is the list of events that arrived together; an empty one means that
+there is nothing for the client just now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from argoproxy.errors import Ending, ProxyError
+from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
+from argoproxy.protocol.filters import Filter, primed, through
+from argoproxy.protocol.models import Models, Route
+from argoproxy.protocol.sse import Batch, Document
+from argoproxy.protocol.surface import EMBEDDINGS, Surface, answer, answer_document
+from argoproxy.protocol.think import ThinkFilter
+from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.usage import UsageMeter
+from argoproxy.transport import Reply, Transport
+from argoproxy.trip import Listener, Trip
+from argoproxy.upstreams import Upstream, UpstreamRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """What all trips share."""
+
+    models: Models[Upstream]
+    transport: Transport
+    listeners: Sequence[Listener]
+    heartbeat_s: float
+
+
+def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
+    call = surface.parse(request)
+    trip.asks(call.model)
+    route, *_ = proxy.models.resolve(call)
+    batches = turn(route, proxy, trip)
+    batches = primed(batches)
+    batches = through(batches, lambda: filters(route, trip))
+    return answer(batches, call, trip)
+
+
+def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
+    """Send the call along one route. Raises ProxyError, ClientGone, before the first batch or on the way."""
+    trip.takes(route)
+    reply = ask(route.upstream, route.upstream.request(route.call), route.timeouts, proxy, trip)
+    yield from route.upstream.batches(reply, route.call)
+
+
+def filters(route: Route[Upstream], trip: Trip) -> Sequence[Filter]:
+    """Give what the answer passes on its way to the client."""
+    strip = [ThinkFilter(route.tags)] if route.tags else []
+    return [UsageMeter(trip.uses), *strip]
+
+
+def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Carry one request for embeddings. Raises ProxyError, ClientGone."""
+    call = EMBEDDINGS.parse(request)
+    trip.asks(call.model)
+    route, *_ = proxy.models.resolve_by_name(call)
+    trip.takes(route)
+    upstream = route.upstream
+    replies = (ask(upstream, part, route.timeouts, proxy, trip) for part in upstream.embed_requests(route.call))
+    document = upstream.embeddings([reply.read() for reply in replies], route.call)
+    UsageMeter(trip.uses).feed([document])
+    return answer_document(document, trip)
+
+
+def list_models(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Answer with what the upstream lists and the names of ours it does not. Raises ProxyError, ClientGone."""
+    models = proxy.models
+    try:
+        document = models.joined(_models(request, proxy, trip), request.created)
+    except ProxyError:
+        if not models.names():
+            raise
+        document = models.alone(request.created)
+        trip.stands_in()
+    return answer_document(document, trip)
+
+
+def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Answer with what the upstream says of one model, else with ours. Raises ProxyError, ClientGone."""
+    trip.asks(name)
+    try:
+        document = _models(request, proxy, trip)
+    except ProxyError:
+        if name not in proxy.models.names():
+            raise
+        document = proxy.models.entry(name, request.created)
+        trip.stands_in()
+    return answer_document(document, trip)
+
+
+def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Pass a request for a path that is not ours on, and the reply back, byte for byte. Raises ProxyError, ClientGone."""
+    upstream = proxy.models.upstream
+    trip.goes_to(upstream)
+    reply = proxy.transport.open(upstream.forward(request), proxy.models.timeouts, trip.watch)
+    trip.opened(reply)
+    if reply.status >= 400:
+        trip.ends(Ending.UPSTREAM_ERROR)
+    return ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
+
+
+def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, proxy: Proxy, trip: Trip) -> Reply:
+    """Send one request to an upstream and wait for a reply of success. Raises ProxyError, ClientGone."""
+    reply = proxy.transport.open(asked, timeouts, trip.watch)
+    trip.opened(reply)
+    if not 200 <= reply.status < 300:
+        raise upstream.error(reply.status, reply.headers, reply.read())
+    return reply
+
+
+def _models(request: ClientRequest, proxy: Proxy, trip: Trip) -> Document:
+    upstream = proxy.models.upstream
+    trip.goes_to(upstream)
+    reply = ask(upstream, upstream.models_request(request), proxy.models.timeouts, proxy, trip)
+    return Document(reply.read())

@@ -1,0 +1,1 @@
+"""Listeners of outcomes: what is told of each request once it has ended."""

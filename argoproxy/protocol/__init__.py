@@ -1,0 +1,1 @@
+"""The core: pure functions and frozen shapes. No I/O, no clock, standard library and `errors` only."""

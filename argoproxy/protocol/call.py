@@ -1,0 +1,93 @@
+"""One client request, parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from argoproxy.errors import BadRequest
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.exchange import ClientRequest, Headers
+from argoproxy.protocol.json_text import JsonError, dumps, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request for a model: `body` is what was asked, `raw` its bytes as they came, None once it was changed."""
+
+    id: str
+    created: int
+    path: str
+    query: str
+    headers: Headers
+    body: Json
+    raw: bytes | None
+    timeout_s: float | None = None
+
+    @property
+    def model(self) -> str:
+        """The model asked for; "" when it is missing or no string."""
+        model = self.body.get("model")
+        return model if isinstance(model, str) else ""
+
+    @property
+    def stream(self) -> bool:
+        return self.body.get("stream") is True
+
+    @property
+    def include_usage(self) -> bool:
+        options = self.body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    @property
+    def has_many_choices(self) -> bool:
+        """Whether more than one choice may come: `n`, or a legacy prompt that is a list."""
+        return self.body.get("n") not in (None, 1) or isinstance(self.body.get("prompt"), list)
+
+    def with_body(self, body: Json) -> Call:
+        """Ask for something else; the same call when it is no different."""
+        return self if body == self.body else replace(self, body=body, raw=None)
+
+    def payload(self) -> bytes:
+        """Give the bytes to send: those that came, while nothing was changed."""
+        return self.raw if self.raw is not None else _written(self.body)
+
+
+def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
+    """Parse a body that must be a JSON object; its `timeout`, meant for us, is taken out. Raises BadRequest."""
+    try:
+        body, exact = parse(text)
+    except JsonError as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+    if not isinstance(body, dict):
+        raise BadRequest(f"The request body must be a JSON object, not {_kind(body)}.")
+    call = Call(
+        id=request.id,
+        created=request.created,
+        path=path,
+        query=request.query,
+        headers=request.headers,
+        body=body,
+        raw=text if exact else None,
+    )
+    return _with_timeout(call) if "timeout" in body else call
+
+
+def _with_timeout(call: Call) -> Call:
+    timeout_s = call.body["timeout"]
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
+        raise BadRequest("`timeout` must be a number of seconds greater than 0.", param="timeout")
+    body = {key: value for key, value in call.body.items() if key != "timeout"}
+    return replace(call.with_body(body), timeout_s=float(timeout_s))
+
+
+def _written(body: Json) -> bytes:
+    try:
+        return dumps(body)
+    except JsonError as error:
+        raise BadRequest(f"The request body can't be sent on: {error}.") from None
+
+
+def _kind(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

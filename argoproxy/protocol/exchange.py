@@ -1,0 +1,115 @@
+"""What comes from a client and goes back, and which headers may travel.
+
+Sources: RFC 9110 section 7.6.1 (hop-by-hop), RFC 9112, WHATWG HTML section 9.2 (event streams).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = tuple[tuple[str, str], ...]
+
+HOP_BY_HOP = frozenset(
+    "connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade proxy-authenticate"
+    " proxy-authorization proxy-authentication-info".split()
+)
+#: Fields that `Connection` may not take away from us (naming them there is a known way around a proxy's checks).
+END_TO_END = frozenset("authorization x-api-key api-key content-type content-length host".split())
+
+#: Set anew for the upstream's own connection, answered here, or nobody's business there.
+NOT_SENT_UP = HOP_BY_HOP | frozenset(
+    "host content-length expect accept-encoding cookie referer forwarded via x-real-ip x-upstream-mode"
+    " x-compatible".split()
+)
+NOT_SENT_UP_PREFIXES = ("x-forwarded-", "cf-")
+CREDENTIALS = frozenset(("authorization", "x-api-key", "api-key"))
+
+#: About the upstream's own connection and site, not about the answer.
+NOT_SENT_DOWN = HOP_BY_HOP | frozenset(
+    "date server set-cookie set-cookie2 alt-svc strict-transport-security nel report-to x-logging-id".split()
+)
+#: True only of the very bytes the upstream sent.
+OF_THE_BYTES = frozenset(
+    "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
+)
+_UNSAFE_HEADER = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Body(Protocol):
+    """A request body still on its way."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes announced; None when the client sends chunks."""
+
+    def read(self, limit: int) -> bytes:
+        """Take all of it. Raises PayloadTooLarge over limit bytes, ClientGone when it stays short."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Take it as it comes. Raises ClientGone when it stays short."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """A request as it came: `path` and `query` with their escapes, headers with repeated ones joined."""
+
+    id: str
+    created: int
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class ClientResponse:
+    """What the client is to get. A body that is an iterable goes out piece by piece."""
+
+    status: int
+    headers: Headers
+    body: bytes | Iterable[bytes]
+
+
+def header(headers: Headers, name: str, default: str = "") -> str:
+    """Find the first value of a field; name in lower case."""
+    return next((value for key, value in headers if key.lower() == name), default)
+
+
+def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Headers:
+    """Leave out the fields of these names; names in lower case."""
+    return tuple((name, value) for name, value in headers if name.lower() not in names)
+
+
+def upward(headers: Headers) -> Headers:
+    """Give the client's headers that go to an upstream."""
+    dropped = NOT_SENT_UP | _named_by_connection(headers)
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if (key := name.lower()) not in dropped and not key.startswith(NOT_SENT_UP_PREFIXES)
+    )
+
+
+def downward(headers: Headers) -> Headers:
+    """Give the upstream's headers that go to the client with the upstream's own bytes."""
+    dropped = NOT_SENT_DOWN | _named_by_connection(headers)
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if name.lower() not in dropped and _TOKEN.fullmatch(name) and not _UNSAFE_HEADER.search(value)
+    )
+
+
+def downward_with_new_body(headers: Headers) -> Headers:
+    """Give the upstream's headers that go to the client with a body of ours."""
+    return without(downward(headers), OF_THE_BYTES)
+
+
+def _named_by_connection(headers: Headers) -> frozenset[str]:
+    named = ",".join(value for name, value in headers if name.lower() == "connection").lower()
+    return frozenset(token.strip() for token in named.split(",")) - END_TO_END

@@ -1,0 +1,177 @@
+"""The body of an HTTP/1.1 message: where it ends, and what of the bytes is body (RFC 9112 sections 6 and 7).
+
+Each framing is fed what has arrived, in any cut, and gives the body bytes in it. Bytes behind the end are
+counted as surplus: the connection they came on must not be used again.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from argoproxy.errors import UpstreamProtocolError
+
+LINE_LIMIT = 64 * 1024
+INFLATED_PIECE = 256 * 1024
+
+_HEX = b"0123456789abcdefABCDEF"
+
+
+class Framing(Protocol):
+    """How a body is delimited."""
+
+    done: bool
+    surplus: bool
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the connection, give those of the body. Raises UpstreamProtocolError."""
+
+    def end(self) -> None:
+        """Take the end of the connection. Raises UpstreamProtocolError when the body is not whole."""
+
+
+class Counted:
+    """A body of a known number of bytes."""
+
+    __slots__ = ("_left", "done", "surplus")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.done = length == 0
+        self.surplus = False
+
+    def feed(self, data: bytes) -> bytes:
+        self.surplus = len(data) > self._left
+        data = data[: self._left] if self.surplus else data
+        self._left -= len(data)
+        self.done = self._left == 0
+        return data
+
+    def end(self) -> None:
+        if not self.done:
+            raise _cut_short()
+
+
+class UntilClose:
+    """A body that ends with its connection."""
+
+    __slots__ = ("done", "surplus")
+
+    def __init__(self) -> None:
+        self.done = self.surplus = False
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def end(self) -> None:
+        self.done = True
+
+
+class Chunked:
+    """A body in chunks, each behind a line with its size; extensions and trailers are passed over."""
+
+    __slots__ = ("_left", "_line", "_next", "_trailers", "done", "surplus")
+
+    def __init__(self) -> None:
+        self.done = self.surplus = False
+        self._left = 0
+        self._line = b""
+        self._next = self._size
+        self._trailers = 0
+
+    def feed(self, data: bytes) -> bytes:
+        if self._line:
+            data, self._line = self._line + data, b""
+        found, at, end = [], 0, len(data)
+        while at < end and not self.done:
+            if self._left:
+                found.append(data[at : at + self._left])
+                taken = len(found[-1])
+                self._left -= taken
+                at += taken
+                continue
+            line_end = data.find(b"\n", at)
+            if line_end < 0:
+                self._keep(data[at:])
+                break
+            self._next(data[at:line_end].removesuffix(b"\r"))
+            at = line_end + 1
+        self.surplus = self.done and at < end
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def end(self) -> None:
+        if not self.done:
+            raise _cut_short()
+
+    def _size(self, line: bytes) -> None:
+        size = line.partition(b";")[0].strip(b" \t")
+        if not size or len(size) > 16 or size.strip(_HEX):
+            raise UpstreamProtocolError("The upstream sent a broken chunk.")
+        self._left = int(size, 16)
+        self._next = self._data_end if self._left else self._trailer
+
+    def _data_end(self, line: bytes) -> None:
+        if line:
+            raise UpstreamProtocolError("The upstream sent a broken chunk.")
+        self._next = self._size
+
+    def _trailer(self, line: bytes) -> None:
+        self._trailers += len(line)
+        if self._trailers > LINE_LIMIT:
+            raise UpstreamProtocolError("The upstream sent too long a trailer.")
+        self.done = not line
+
+    def _keep(self, line: bytes) -> None:
+        if len(line) > LINE_LIMIT:
+            raise UpstreamProtocolError("The upstream sent a broken chunk.")
+        self._line = line
+
+
+class Inflate:
+    """Takes gzip or deflate away (RFC 9110 section 8.4.1), in pieces of bounded size."""
+
+    def __init__(self, coding: str) -> None:
+        """Raises UpstreamProtocolError for a coding nobody asked for."""
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            raise UpstreamProtocolError(f"The upstream used a content coding that was not asked for: {coding[:40]}.")
+        self._gzip = coding != "deflate"
+        self._inner: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Give what these bytes hold. Raises UpstreamProtocolError when they are broken."""
+        while data:
+            if self._inner is None or self._inner.eof:
+                if self._inner is not None and not (self._gzip and data[0] == 0x1F):
+                    return
+                self._inner = zlib.decompressobj(self._window_bits(data))
+            yield from self._inflate(self._inner, data)
+            data = self._inner.unused_data
+
+    def end(self) -> None:
+        """Take the end of the body. Raises UpstreamProtocolError when the compressed data is not whole."""
+        if self._inner is not None and not self._inner.eof:
+            raise _cut_short()
+
+    def _window_bits(self, data: bytes) -> int:
+        if self._gzip:
+            return zlib.MAX_WBITS | 16
+        has_zlib_header = data[0] & 0x0F == 8
+        return zlib.MAX_WBITS if has_zlib_header else -zlib.MAX_WBITS
+
+    @staticmethod
+    def _inflate(inner: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+        full = True
+        while full or data:
+            try:
+                inflated = inner.decompress(data, INFLATED_PIECE)
+            except zlib.error:
+                raise UpstreamProtocolError("The upstream sent a broken compressed body.") from None
+            data = inner.unconsumed_tail
+            full = len(inflated) == INFLATED_PIECE
+            if inflated:
+                yield inflated
+
+
+def _cut_short() -> UpstreamProtocolError:
+    return UpstreamProtocolError("The upstream's reply was cut short.", code="upstream_reply_cut_short")

@@ -1,0 +1,82 @@
+"""JSON in and out, strict where the standard library is lenient."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+
+class JsonError(ValueError):
+    """The text is not JSON, or the value has no JSON text; the message says where, never what."""
+
+
+class Exactness:
+    """Tells whether what was parsed says the same as the text: it does not when a key came twice."""
+
+    __slots__ = ("exact",)
+
+    def __init__(self) -> None:
+        self.exact = True
+
+    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Make a dict of an object's members; the last of a repeated key wins."""
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            self.exact = False
+        return made
+
+
+def parse(text: bytes) -> tuple[Any, bool]:
+    """Parse JSON of a client: (value, whether the text is UTF-8 and says exactly this).
+
+    Raises JsonError, also for NaN, Infinity and numbers beyond a float, for thousands of digits, and for text
+    nested deeper than the interpreter can follow.
+    """
+    exactness = Exactness()
+    value = _guarded(
+        text, object_pairs_hook=exactness.pairs, parse_constant=_no_constant, parse_float=_finite_float
+    )
+    return value, exactness.exact and json.detect_encoding(text) == "utf-8"
+
+
+def loads(text: bytes) -> Any:
+    """Parse JSON of an upstream; NaN and Infinity, which some of them send, are let through. Raises JsonError."""
+    return _guarded(text)
+
+
+def dumps(value: Any) -> bytes:
+    """Write compact JSON in UTF-8; lone surrogates are escaped. Raises JsonError."""
+    try:
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:
+            return json.dumps(value, separators=(",", ":")).encode()
+    except RecursionError:
+        raise JsonError("nested too deeply") from None
+
+
+def _guarded(text: bytes, **options: Any) -> Any:
+    try:
+        return json.loads(text, **options)
+    except JsonError:
+        raise
+    except json.JSONDecodeError as error:
+        raise JsonError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
+    except UnicodeDecodeError as error:
+        raise JsonError(f"not {error.encoding} (byte {error.start})") from None
+    except RecursionError:
+        raise JsonError("nested too deeply") from None
+    except ValueError:
+        raise JsonError("a number has too many digits") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise JsonError(f"{name} is no JSON value")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise JsonError("a number is out of range")
+    return value

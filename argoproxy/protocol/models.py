@@ -1,0 +1,129 @@
+"""Names of models and the rules behind them: which upstream answers, as which model, with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Generic, TypeVar
+
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.content import with_text_for_the_user
+from argoproxy.protocol.sse import Document
+from argoproxy.protocol.tagged_text import TagPair
+from argoproxy.protocol.timeouts import Timeouts
+
+UpstreamT = TypeVar("UpstreamT")
+
+DEFAULT = "default"
+OWNER = "argoproxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is done for one model. `name` is a name, a pattern (`qwen*`) or `default`; None leaves a thing alone."""
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    upstream_model_name: str | None = None
+    append_to_last_user_message: str | None = None
+    enable_think_tag_filtering: bool | None = None
+    think_tag_start: str | None = None
+    think_tag_end: str | None = None
+
+    @property
+    def is_pattern(self) -> bool:
+        return any(character in self.name for character in "*?[")
+
+    @property
+    def is_pseudo_model(self) -> bool:
+        """Whether the name is one of ours: an alias with settings of its own."""
+        return self.upstream_model_name is not None and not self.is_pattern and self.name != DEFAULT
+
+    def applied_to(self, call: Call) -> Call:
+        """Give the call as the rule wants it; the very same one when it is so already."""
+        body: Json = {**call.body, **self.params}
+        if self.upstream_model_name is not None:
+            body["model"] = self.upstream_model_name
+        if self.append_to_last_user_message and isinstance(body.get("messages"), list):
+            body["messages"] = with_text_for_the_user(body["messages"], self.append_to_last_user_message)
+        return call.with_body(body)
+
+    def tags(self, usual: TagPair, is_usual: bool) -> TagPair | None:
+        """Give the tags to strip; None when thoughts stay."""
+        enabled = is_usual if self.enable_think_tag_filtering is None else self.enable_think_tag_filtering
+        return TagPair(self.think_tag_start or usual.start, self.think_tag_end or usual.end) if enabled else None
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[UpstreamT]):
+    """One way to serve a call: the upstream, the call as it goes there, how long it may take, the tags to strip."""
+
+    upstream: UpstreamT
+    call: Call
+    timeouts: Timeouts
+    tags: TagPair | None
+
+
+@dataclass(frozen=True, slots=True)
+class Models(Generic[UpstreamT]):
+    """The rules of a process, and the upstream they lead to."""
+
+    upstream: UpstreamT
+    rules: Sequence[Rule] = ()
+    timeouts: Timeouts = Timeouts()
+    tags: TagPair = TagPair()
+    think_filter: bool = True
+
+    def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
+        """Give the routes of a completion, best first."""
+        return (self._route(self._rule_of(call.model) or self._default(), call),)
+
+    def resolve_by_name(self, call: Call) -> tuple[Route[UpstreamT], ...]:
+        """Give the routes of an embedding: rules that name its model apply, the default is for completions."""
+        return (self._route(self._rule_of(call.model) or Rule(""), call),)
+
+    def names(self) -> tuple[str, ...]:
+        """Give the pseudo-models."""
+        return tuple(rule.name for rule in self.rules if rule.is_pseudo_model)
+
+    def joined(self, listed: Document, created: int) -> Document:
+        """Add the pseudo-models to an upstream's list, without repeating one. Raises UpstreamProtocolError."""
+        document = listed.chunk or {}
+        data = document.get("data")
+        if not isinstance(data, list):
+            raise UpstreamProtocolError("The upstream's reply holds no list of models.")
+        there = {model.get("id") for model in data if isinstance(model, dict)}
+        ours = [_entry(name, created) for name in self.names() if name not in there]
+        return Document.of({**document, "data": [*data, *ours]}) if ours else listed
+
+    def alone(self, created: int) -> Document:
+        """Give a list of the pseudo-models only."""
+        return Document.of({"object": "list", "data": [_entry(name, created) for name in self.names()]})
+
+    def entry(self, name: str, created: int) -> Document:
+        """Give a pseudo-model as `/v1/models/{id}` shows it."""
+        return Document.of(_entry(name, created))
+
+    def _route(self, rule: Rule, call: Call) -> Route[UpstreamT]:
+        return Route(
+            upstream=self.upstream,
+            call=rule.applied_to(call),
+            timeouts=self.timeouts.asked(call.timeout_s),
+            tags=rule.tags(self.tags, self.think_filter),
+        )
+
+    def _rule_of(self, model: str) -> Rule | None:
+        """Find the rule of a model: an exact name beats a pattern, then order."""
+        named = (rule for rule in self.rules if rule.name == model)
+        matching = (rule for rule in self.rules if rule.is_pattern and fnmatchcase(model, rule.name))
+        return next(named, None) or next(matching, None)
+
+    def _default(self) -> Rule:
+        return next((rule for rule in self.rules if rule.name == DEFAULT), Rule(""))
+
+
+def _entry(name: str, created: int) -> Json:
+    return {"id": name, "object": "model", "created": created, "owned_by": OWNER}

@@ -1,0 +1,181 @@
+"""Server-sent events: bytes to events and back, by the rules of WHATWG HTML section 9.2.
+
+An event keeps the bytes it came in, so that what nobody changed leaves as it came; it is parsed when first
+asked. The concatenated `raw` of all that a Decoder gives is its input, with two repairs without which official
+clients lose an event: a leading byte order mark is taken away, a last event without its blank line gets one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.json_text import JsonError, dumps, loads
+
+EVENT_LIMIT = 8 * 1024 * 1024
+HEARTBEAT = b": heartbeat\n\n"
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+#: The line end that makes a blank line; a CR after LF counts once the byte behind it is known not to be its LF.
+_BLANK_LINE = re.compile(rb"\n(?:\n|\r\n|\r(?=[^\n]))|\r\r")
+
+
+class Event:
+    """One event: `raw`, its bytes with the blank line, and `chunk`, the object its data holds; each made from
+    the other when first asked for. `[DONE]`, comments and whatever holds no object have no chunk."""
+
+    __slots__ = ("_chunk", "_parsed", "_raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw: bytes | None = raw
+        self._chunk: dict[str, Any] | None = None
+        self._parsed = False
+
+    @classmethod
+    def of(cls, chunk: dict[str, Any]) -> Event:
+        """Make an event of a chunk."""
+        event = cls.__new__(cls)
+        event._raw, event._chunk, event._parsed = None, chunk, True
+        return event
+
+    @property
+    def raw(self) -> bytes:
+        if self._raw is None:
+            self._raw = self._write()
+        return self._raw
+
+    @property
+    def chunk(self) -> dict[str, Any] | None:
+        """The object in the data. Raises UpstreamProtocolError when the data begins like one and is none."""
+        if not self._parsed:
+            self._chunk = self._parse()
+            self._parsed = True
+        return self._chunk
+
+    def _write(self) -> bytes:
+        return b"data: " + _text(self._chunk) + b"\n\n"
+
+    def _parse(self) -> dict[str, Any] | None:
+        data = data_of(self.raw)
+        if data is None or data.lstrip()[:1] != b"{":
+            return None
+        return _object(data)
+
+
+class Document(Event):
+    """A whole reply: `raw` is the JSON text, `chunk` the completion it holds."""
+
+    __slots__ = ()
+
+    def _write(self) -> bytes:
+        return _text(self._chunk)
+
+    def _parse(self) -> dict[str, Any]:
+        return _object(self.raw)
+
+
+Batch = list[Event]
+DONE = Event(b"data: [DONE]\n\n")
+
+
+def is_done(event: Event) -> bool:
+    """Tell whether this is the `[DONE]` that ends a stream."""
+    raw = event.raw
+    return len(raw) < 64 and b"[DONE]" in raw and (data_of(raw) or b"").strip() == b"[DONE]"
+
+
+def data_of(raw: bytes) -> bytes | None:
+    """Give the data of an event: its data lines joined by LF; None when it has none."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return raw[6:-2]
+    fields = [line.partition(b":")[2] for line in _LINE_END.split(raw) if line == b"data" or line.startswith(b"data:")]
+    return b"\n".join(value.removeprefix(b" ") for value in fields) if fields else None
+
+
+class Decoder:
+    """Cuts a stream of bytes into events; any cut of the input gives the same events."""
+
+    def __init__(self, limit: int = EVENT_LIMIT) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._searched = 0
+        self._at_start = True
+
+    def feed(self, piece: bytes) -> Batch:
+        """Take what has arrived, give the events it completes. Raises UpstreamProtocolError over the limit."""
+        if self._at_start:
+            piece = self._skip_bom(piece)
+        if self._rest or b"\r" in piece:
+            self._rest += piece
+            return self._cut_rest()
+        *whole, rest = piece.split(b"\n\n")
+        self._keep(rest)
+        return [Event(raw + b"\n\n") for raw in whole]
+
+    def finish(self) -> Batch:
+        """Take the end of the stream, give the last event if its blank line was missing."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        if not rest.strip():
+            return [Event(rest)] if rest else []
+        line_end = b"" if rest.endswith(b"\n") else b"\n"
+        return [Event(rest + line_end + b"\n")]
+
+    def _skip_bom(self, piece: bytes) -> bytes:
+        start = bytes(self._rest) + piece
+        if len(start) < len(_BOM) and _BOM.startswith(start):
+            self._rest[:] = start
+            return b""
+        self._rest.clear()
+        self._at_start = False
+        return start.removeprefix(_BOM)
+
+    def _cut_rest(self) -> Batch:
+        rest, start, found = self._rest, 0, []
+        for end in _BLANK_LINE.finditer(rest, self._searched):
+            found.append(Event(bytes(rest[start : end.end()])))
+            start = end.end()
+        del rest[:start]
+        self._searched = max(0, len(rest) - 3)
+        self._bound(len(rest))
+        return found
+
+    def _keep(self, rest: bytes) -> None:
+        self._rest += rest
+        self._searched = max(0, len(rest) - 3)
+        self._bound(len(rest))
+
+    def _bound(self, size: int) -> None:
+        if size > self._limit:
+            raise UpstreamProtocolError(
+                f"The upstream sent an event of more than {self._limit} bytes.", code="upstream_event_too_large"
+            )
+
+
+def decode(pieces: Iterable[bytes], limit: int = EVENT_LIMIT) -> Iterator[Batch]:
+    """Turn pieces into batches: the events that arrived together; an empty piece gives an empty batch."""
+    decoder = Decoder(limit)
+    for piece in pieces:
+        yield decoder.feed(piece)
+    if last := decoder.finish():
+        yield last
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = loads(text)
+    except JsonError as error:
+        raise UpstreamProtocolError(f"The upstream sent broken JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise UpstreamProtocolError("The upstream sent JSON that is no object.")
+    return value
+
+
+def _text(chunk: dict[str, Any] | None) -> bytes:
+    try:
+        return dumps(chunk)
+    except JsonError as error:
+        raise UpstreamProtocolError(f"The upstream sent JSON that can't be written again: {error}.") from None

@@ -1,0 +1,160 @@
+"""Chat, legacy completions and embeddings as clients know them: parse what comes in, answer in the form asked for.
+
+The exit is one: a client that asked for a stream gets events, any other a document, whatever the upstream sent.
+A failure after the head was sent becomes one last `data: {"error": …}` event without `[DONE]`, on which official
+clients raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from argoproxy.errors import (
+    BadRequest,
+    ClientGone,
+    ProxyError,
+    UpstreamProtocolError,
+    UpstreamStatus,
+    to_openai,
+)
+from argoproxy.protocol.call import Call, parse_call
+from argoproxy.protocol.chunks import Assembly, Json, split
+from argoproxy.protocol.exchange import (
+    ClientRequest,
+    ClientResponse,
+    Headers,
+    downward_with_new_body,
+    header,
+    without,
+)
+from argoproxy.protocol.json_text import dumps, loads
+from argoproxy.protocol.sse import DONE, HEARTBEAT, Batch, Document, Event
+
+BODY_LIMIT = 128 * 1024 * 1024
+JSON_TYPE = "application/json"
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+
+_CONTENT_TYPE = frozenset(("content-type",))
+_STREAM_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
+
+
+class Progress(Protocol):
+    """What an answer on its way asks, and tells of itself."""
+
+    @property
+    def reply_status(self) -> int:
+        """The status of the upstream's reply."""
+
+    @property
+    def reply_headers(self) -> Headers:
+        """The headers of the upstream's reply."""
+
+    def heartbeat_due(self) -> bool:
+        """Whether the client was sent nothing for too long."""
+
+    def failed(self, error: ProxyError) -> None:
+        """Take note of how the answer ended."""
+
+    def crashed(self, error: Exception) -> ProxyError:
+        """Take note of a fault of ours; gives what the client may be told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A route of ours that takes a model."""
+
+    path: str
+
+    def parse(self, request: ClientRequest) -> Call:
+        """Read the call. Raises BadRequest, PayloadTooLarge."""
+        if header(request.headers, "content-encoding", "identity").lower() != "identity":
+            raise BadRequest("The request body must not be compressed.", code="unsupported_content_encoding")
+        return parse_call(request, request.body.read(BODY_LIMIT), self.path)
+
+
+CHAT = Surface("/v1/chat/completions")
+COMPLETIONS = Surface("/v1/completions")
+EMBEDDINGS = Surface("/v1/embeddings")
+
+
+def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
+    """Answer a completion in the form its client asked for. Raises ProxyError for a plain one."""
+    if not call.stream:
+        return answer_document(whole(batches), progress)
+    kept = without(downward_with_new_body(progress.reply_headers), _STREAM_HEADERS)
+    said = header(progress.reply_headers, "content-type")
+    content_type = said if said.startswith("text/event-stream") else STREAM_TYPE
+    headers = (
+        *kept,
+        ("Content-Type", content_type),
+        ("Cache-Control", "no-cache"),
+        ("X-Accel-Buffering", "no"),
+    )
+    return ClientResponse(progress.reply_status, headers, event_stream(batches, call, progress))
+
+
+def answer_document(document: Document, progress: Progress) -> ClientResponse:
+    """Answer with a whole document."""
+    kept = without(downward_with_new_body(progress.reply_headers), _CONTENT_TYPE)
+    said = header(progress.reply_headers, "content-type")
+    content_type = said if "json" in said else JSON_TYPE
+    return ClientResponse(progress.reply_status, (*kept, ("Content-Type", content_type)), document.raw)
+
+
+def answer_error(error: ProxyError) -> ClientResponse:
+    """Answer with a failure, in the one shape."""
+    if isinstance(error, UpstreamStatus):
+        return ClientResponse(error.status, error.headers, error.body)
+    return ClientResponse(error.status, (*error.headers, ("Content-Type", JSON_TYPE)), dumps(to_openai(error)))
+
+
+def whole(batches: Iterable[Batch]) -> Document:
+    """Take all of a reply, assembled when it came in chunks. Raises ProxyError."""
+    assembly, found = Assembly(), None
+    for batch in batches:
+        for event in batch:
+            if isinstance(event, Document):
+                return event
+            if event.chunk is not None:
+                found = event
+                assembly.add(event.chunk)
+    if found is None:
+        raise UpstreamProtocolError("The upstream's reply holds no completion.")
+    return Document.of(assembly.document())
+
+
+def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> Iterator[bytes]:
+    """Give one piece for each batch, a heartbeat when there has been none for long. Raises ClientGone."""
+    try:
+        for batch in batches:
+            if piece := b"".join([event.raw for event in _as_events(batch, call)]):
+                yield piece
+            elif progress.heartbeat_due():
+                yield HEARTBEAT
+    except ClientGone:
+        raise
+    except ProxyError as error:
+        progress.failed(error)
+        yield error_event(error)
+    except Exception as error:
+        yield error_event(progress.crashed(error))
+
+
+def error_event(error: ProxyError) -> bytes:
+    """Write a failure as the last event of a stream."""
+    document = loads(error.body) if isinstance(error, UpstreamStatus) else to_openai(error)
+    return Event.of({"error": document["error"]}).raw
+
+
+def _as_events(batch: Batch, call: Call) -> Batch:
+    if not batch or not isinstance(batch[0], Document):
+        return batch
+    document = batch[0].chunk
+    chunks = split(document) if document is not None else iter(())
+    return [*(Event.of(chunk) for chunk in chunks if call.include_usage or not _is_usage_alone(chunk)), DONE]
+
+
+def _is_usage_alone(chunk: Json) -> bool:
+    return not chunk["choices"] and chunk.get("usage") is not None

@@ -1,0 +1,150 @@
+"""Takes tagged blocks out of a text that comes in pieces, and the logprobs of what was taken with them.
+
+Held back is only what could still become a tag: at most one character less than the tag has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_WHITE = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class TagPair:
+    """What opens and what closes a thought."""
+
+    start: str = "<think>"
+    end: str = "</think>"
+
+
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """What one piece came to: the text that goes on, and where it stood in `held + piece`."""
+
+    text: str
+    kept: tuple[tuple[int, int], ...]
+    held_from: int
+    size: int
+
+
+class Stripper:
+    """Removes `start … end` blocks from one text. Tags match exactly, the first end closes, an end alone is text,
+    a block that never ends is dropped. White space behind a block goes too while nothing visible came before."""
+
+    __slots__ = ("_held", "_inside", "_tags", "_trimming", "_visible")
+
+    def __init__(self, tags: TagPair) -> None:
+        self._tags = tags
+        self._held = ""
+        self._inside = self._trimming = self._visible = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether a piece without a start tag's first character would pass unchanged."""
+        return not (self._inside or self._held or self._trimming)
+
+    def feed(self, piece: str) -> Stripped:
+        """Take a piece of the text."""
+        text = self._held + piece
+        kept, at = [], 0
+        while True:
+            tag = self._tags.end if self._inside else self._tags.start
+            found = text.find(tag, at)
+            end = found if found >= 0 else len(text) - _tail_of(text, at, tag)
+            if not self._inside and (start := self._shown_from(text, at, end)) < end:
+                kept.append((start, end))
+            if found < 0:
+                break
+            self._inside = not self._inside
+            self._trimming = self._trimming or not (self._inside or self._visible)
+            at = found + len(tag)
+        self._held = text[end:]
+        return Stripped("".join([text[a:b] for a, b in kept]), tuple(kept), end, len(text))
+
+    def finish(self) -> Stripped:
+        """Take the end of the text: what was held back is no tag."""
+        text, self._held = self._held, ""
+        end = len(text)
+        start = end if self._inside else self._shown_from(text, 0, end)
+        return Stripped(text[start:], ((start, end),), end, end)
+
+    def _shown_from(self, text: str, start: int, end: int) -> int:
+        """Give where text[start:end] begins to be shown, past the white space to be trimmed."""
+        if self._trimming or not self._visible:
+            visible_from = end - len(text[start:end].lstrip(_WHITE))
+            self._visible = visible_from < end
+            if self._trimming:
+                self._trimming = not self._visible
+                return visible_from
+        return start
+
+
+class Tokens:
+    """Follows one choice's logprobs: an entry stays when a character of its token does, and goes out with it.
+
+    Sources: OpenAI API reference, `logprobs` of chat (`content`: a list of objects with `token`) and of legacy
+    completions (parallel lists, `tokens` first).
+    """
+
+    __slots__ = ("_shape", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Any, int]] = []
+        self._shape: Any = None
+
+    def follow(self, logprobs: Any, stripped: Stripped) -> Any:
+        """Give the logprobs of the text that stays; null where tokens and text do not match."""
+        if logprobs is None and not self._waiting:
+            return None
+        self._shape = logprobs or self._shape
+        tiles, self._waiting = self._waiting + _entries(logprobs), []
+        if sum(size for _, size in tiles) != stripped.size:
+            return None
+        stay, at = [], 0
+        for entry, size in tiles:
+            start, at = at, at + size
+            if entry is not None and any(start < b and a < at for a, b in stripped.kept):
+                stay.append(entry)
+                entry = None
+            if at > stripped.held_from:
+                self._waiting.append((entry, at - max(start, stripped.held_from)))
+        return _with_entries(self._shape, stay) if stay or logprobs else logprobs
+
+
+def joined(first: Any, second: Any) -> Any:
+    """Give the logprobs of two pieces of text in a row."""
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return second if first is None else first
+    return {key: [*first[key], *second[key]] if isinstance(first[key], list) else first[key] for key in first}
+
+
+def _tail_of(text: str, start: int, tag: str) -> int:
+    """Give how many of the last characters of text[start:] could begin the tag."""
+    longest = min(len(tag) - 1, len(text) - start)
+    return next((size for size in range(longest, 0, -1) if text.endswith(tag[:size])), 0)
+
+
+def _entries(logprobs: Any) -> list[tuple[Any, int]]:
+    if not isinstance(logprobs, dict):
+        return []
+    if isinstance(content := logprobs.get("content"), list):
+        return [(entry, len(entry.get("token") or "")) for entry in content if isinstance(entry, dict)]
+    tokens = logprobs.get("tokens")
+    if not isinstance(tokens, list):
+        return []
+    columns = {key: column for key, column in logprobs.items() if _is_column(column, len(tokens))}
+    return [({key: columns[key][row] for key in columns}, len(str(token))) for row, token in enumerate(tokens)]
+
+
+def _with_entries(logprobs: Any, entries: list[Any]) -> Any:
+    if "content" in logprobs:
+        return {**logprobs, "content": entries}
+    rows = len(logprobs.get("tokens") or ())
+    columns = {key for key, column in logprobs.items() if _is_column(column, rows)}
+    return {key: [row[key] for row in entries if key in row] if key in columns else logprobs[key] for key in logprobs}
+
+
+def _is_column(value: Any, rows: int) -> bool:
+    return isinstance(value, list) and len(value) == rows

@@ -1,0 +1,20 @@
+"""How long an upstream may take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to connect, until the first byte, between bytes, and in all; infinite means without end."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    idle_s: float = 600.0
+    total_s: float = math.inf
+
+    def asked(self, timeout_s: float | None) -> Timeouts:
+        """Give the time-outs of a request that asked for one itself: it stands for first byte and idle."""
+        return self if timeout_s is None else replace(self, first_byte_s=timeout_s, idle_s=timeout_s)

@@ -1,0 +1,140 @@
+"""Every setting there is, as data: its names, how it is read, its default and what it is for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from argoproxy.protocol.llm_params import BOOLEANS
+from argoproxy.upstreams.base_url import BaseUrl
+
+DEFAULT_TARGET = "https://api.openai.com/v1/"
+WORKER_CLASSES = ("gthread", "gevent", "sync")
+LONGEST_S = 1_000_000.0
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_UNIT_S = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its key in the file, its name in the environment, how it is read, and what it is for."""
+
+    key: str
+    environment: str
+    read: Callable[[Any], Any]
+    default: Any
+    about: str
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is to be shown to nobody."""
+        return self.key.endswith("_api_key")
+
+
+def text(value: Any) -> str:
+    """Read a string that is not empty. Raises ValueError."""
+    if isinstance(value, dict | list) or not str(value).strip():
+        raise ValueError("is no text")
+    return str(value).strip()
+
+
+def whole_number(least: int, most: int) -> Callable[[Any], int]:
+    """Make a reader of numbers from least to most."""
+
+    def read(value: Any) -> int:
+        digits = str(value).strip()
+        if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", digits) or not least <= int(digits) <= most:
+            raise ValueError(f"is no whole number from {least} to {most}")
+        return int(digits)
+
+    return read
+
+
+def boolean(value: Any) -> bool:
+    """Read true/false, 1/0, yes/no, on/off. Raises ValueError."""
+    if str(value).strip().lower() not in BOOLEANS:
+        raise ValueError("is neither true nor false")
+    return BOOLEANS[str(value).strip().lower()]
+
+
+def seconds(value: Any) -> float:
+    """Read a duration: seconds, `90s`, `60000ms`, `10m`, `2h`. Raises ValueError."""
+    found = _DURATION.fullmatch(str(value).strip().lower())
+    if isinstance(value, bool) or not found:
+        raise ValueError("is no duration; write seconds, 90s or 60000ms")
+    duration_s = float(found.group(1)) * _UNIT_S[found.group(2)]
+    if not 0 < duration_s <= LONGEST_S:
+        raise ValueError(f"must be more than 0 and at most {LONGEST_S:.0f} seconds")
+    return duration_s
+
+
+def seconds_or_zero(value: Any) -> float:
+    """Read a duration that 0 turns off. Raises ValueError."""
+    return 0.0 if str(value).strip() in ("0", "0s", "0ms", "0.0") else seconds(value)
+
+
+def one_of(names: Sequence[str]) -> Callable[[Any], str]:
+    """Make a reader of one of some names."""
+
+    def read(value: Any) -> str:
+        name = text(value)
+        if name not in names:
+            raise ValueError(f"is none of {', '.join(names)}{suggestion(name, names)}")
+        return name
+
+    return read
+
+
+def header_text(value: Any) -> str:
+    """Read a string that can stand in a header. Raises ValueError."""
+    key = text(value)
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ValueError("holds a blank or a character that no header can hold")
+    return key
+
+
+def base_url(value: Any) -> str:
+    """Read the base URL of an upstream. Raises ValueError."""
+    url = text(value)
+    try:
+        BaseUrl.parse(url)
+    except ValueError as error:
+        hint = f'; did you mean "http://{url}"?' if "://" not in url else ""
+        raise ValueError(f"is no base URL: {error}{hint}") from None
+    return url
+
+
+SETTINGS = (
+    Setting("host", "HOST", text, "0.0.0.0", "Address to listen on"),
+    Setting("port", "PORT", whole_number(1, 65535), 5000, "Port to listen on"),
+    Setting("num_workers", "WORKERS", whole_number(1, 1000), 4, "Worker processes"),
+    Setting("threads", "THREADS", whole_number(1, 10000), 256, "Requests a gthread worker serves side by side"),
+    Setting("worker_class", "WORKER_CLASS", one_of(WORKER_CLASSES), "gthread", "gthread, gevent or sync"),
+    Setting("demo", "DEMO", boolean, False, "Serve the embedded demo model: no key, no network"),
+    Setting("target_base_url", "TARGET_BASE_URL", base_url, DEFAULT_TARGET, "The endpoint behind the proxy"),
+    Setting("target_api_key", "TARGET_API_KEY", header_text, None, "Key for it; without one the client's key is forwarded"),
+    Setting("openai_base_url", "OPENAI_BASE_URL", base_url, None, "The endpoint, where no other is named"),
+    Setting("openai_api_key", "OPENAI_API_KEY", header_text, None, "Key for openai_base_url or api.openai.com"),
+    Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
+    Setting("think_filter", "THINK_FILTER", boolean, True, "Remove thoughts from answers"),
+    Setting("think_tag", "THINK_TAG", text, "<think>", "What opens a thought"),
+    Setting("think_end_tag", "THINK_END_TAG", text, "</think>", "What closes it"),
+    Setting("timeout", "API_REQUEST_TIMEOUT", seconds, 600.0, "Sets first_byte_timeout and idle_timeout together"),
+    Setting("connect_timeout", "CONNECT_TIMEOUT", seconds, 10.0, "Seconds to connect to the upstream"),
+    Setting("first_byte_timeout", "FIRST_BYTE_TIMEOUT", seconds, 600.0, "Seconds until it begins to answer"),
+    Setting("idle_timeout", "IDLE_TIMEOUT", seconds, 600.0, "Seconds it may be silent after that"),
+    Setting("total_timeout", "TOTAL_TIMEOUT", seconds, None, "Seconds an answer may take in all; no limit if unset"),
+    Setting("heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"),
+    Setting("verbose", "VERBOSE", boolean, True, "Log a line for each request"),
+    Setting("debug", "DEBUG", boolean, False, "Log what happens on the way, never bodies or keys"),
+)
+
+
+def suggestion(name: str, names: Sequence[str]) -> str:
+    """Give `; did you mean "…"?` for a name that looks like one of the names, else nothing."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f'; did you mean "{close[0]}"?' if close else ""

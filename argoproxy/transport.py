@@ -1,0 +1,249 @@
+"""Send a request to an upstream and read the reply, watching the client at every wait.
+
+Foreign exceptions end here: one table turns them into ours, around the call and around the body.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+
+from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from argoproxy.protocol.exchange import Headers, header
+from argoproxy.protocol.framing import Inflate
+from argoproxy.protocol.secrets import Stars
+from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.upstreams import UpstreamRequest
+from argoproxy.upstreams.demo import SCHEME, Script, perform
+from argoproxy.watch import Watch
+from argoproxy.wire import Exchange, Source, WatchedAdapter, in_hand
+
+READ_LIMIT = 256 * 1024 * 1024
+#: How long a stream that has told its end may take to end its body, so that its connection can be kept.
+SETTLE_S = 0.05
+
+
+class Reply:
+    """What an upstream sent back: its head is here, its body arrives."""
+
+    def __init__(self, status: int, source: Source, tick_s: float, stars: Stars) -> None:
+        self.status = status
+        self.headers: Headers = tuple((name, stars.text(value)) for name, value in source.headers)
+        self._source = source
+        self._tick_s = tick_s
+        self._stars = stars
+
+    def untouched(self) -> Iterator[bytes]:
+        """Give the body as it arrives, in its content coding; b"" is a moment of silence."""
+        return self._stars.over(self._arriving())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give the body as it arrives, content coding taken away; b"" is a moment of silence."""
+        coding = header(self.headers, "content-encoding", "identity").strip().lower()
+        arriving = self._arriving()
+        return self._stars.over(arriving if coding == "identity" else _inflated(arriving, Inflate(coding)))
+
+    def read(self) -> bytes:
+        """Take the whole body, content coding taken away. Raises ProxyError, ClientGone."""
+        parts, size = [], 0
+        for piece in self.pieces():
+            parts.append(piece)
+            size += len(piece)
+            if size > READ_LIMIT:
+                raise UpstreamProtocolError(f"The upstream's reply is longer than {READ_LIMIT} bytes.")
+        return b"".join(parts)
+
+    def settle(self) -> None:
+        """Let go of a reply that said all it had to: its connection is kept if the body ends at once."""
+        until = time.monotonic() + SETTLE_S
+        try:
+            while not self._source.done and (left_s := until - time.monotonic()) > 0:
+                self._source.take(left_s)
+        except (ProxyError, ClientGone):
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._source.close()
+
+    def _arriving(self) -> Iterator[bytes]:
+        source, tick_s = self._source, self._tick_s
+        while not source.done:
+            yield source.take(tick_s) or b""
+
+
+class Transport:
+    """One requests.Session for a whole process. Its environment is never looked at, cookies are never kept."""
+
+    def __init__(
+        self, connections: int, tick_s: float, ca_bundle: str | None = None, proxies: Mapping[str, str] | None = None
+    ) -> None:
+        """`tick_s` is the silence after which a reply gives an empty piece; `proxies` maps a scheme to its proxy's
+        URL, `all` to that of both, `no` to a list of hosts without one."""
+        self._tick_s = tick_s
+        self._proxies = dict(proxies or {})
+        self._session = requests.Session()
+        self._session.trust_env = False
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, WatchedAdapter(connections, ca_bundle))
+        self._session.mount(SCHEME, _DemoAdapter())
+
+    def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
+        """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone."""
+        exchange = Exchange(watch, timeouts, _target(request.url))
+        prepared = _prepared(request)
+        token = in_hand.set(exchange)
+        try:
+            response = self._session.get_adapter(request.url).send(
+                prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(request.url)
+            )
+        except (requests.RequestException, HTTPError) as error:
+            exchange.ends()
+            raise _translated(error) from None
+        except BaseException:
+            exchange.ends()
+            raise
+        finally:
+            in_hand.reset(token)
+        return Reply(response.status_code, _source(exchange), self._tick_s, Stars(request.secret))
+
+    def _proxies_for(self, url: str) -> dict[str, str]:
+        if not self._proxies or _goes_direct(urlsplit(url).hostname or "", self._proxies.get("no", "")):
+            return {}
+        return self._proxies
+
+
+class _DemoAdapter(BaseAdapter):
+    """Plays the demo's scripts."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        body = request.body if isinstance(request.body, bytes) else b""
+        script = perform(urlsplit(request.url or "").path, body)
+        if exchange := in_hand.get():
+            exchange.source = _Played(script, exchange)
+        response = requests.Response()
+        response.status_code = script.status
+        return response
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Played:
+    """A script on its way; a Source. Its pauses watch the client."""
+
+    def __init__(self, script: Script, exchange: Exchange) -> None:
+        self.headers = script.headers
+        self._exchange = exchange
+        self._steps = iter(script.steps)
+        self._next = next(self._steps, None)
+
+    @property
+    def done(self) -> bool:
+        return self._next is None
+
+    def take(self, tick_s: float) -> bytes | None:
+        if self._next is None:
+            return b""
+        pause_s, data = self._next
+        self._exchange.pause(min(pause_s, tick_s))
+        if pause_s > tick_s:
+            self._next = (pause_s - tick_s, data)
+            return None
+        self._next = next(self._steps, None)
+        return data
+
+    def close(self) -> None:
+        self._next = None
+
+
+def _target(url: str) -> str:
+    return "/" + url.partition("://")[2].partition("/")[2]
+
+
+def _prepared(request: UpstreamRequest) -> requests.PreparedRequest:
+    prepared = requests.PreparedRequest()
+    prepared.method, prepared.url, prepared.body = request.method, request.url, request.body  # type: ignore[assignment]
+    prepared.headers = CaseInsensitiveDict(request.headers)
+    if request.length is not None and request.body is not None:
+        prepared.headers["Content-Length"] = str(request.length)
+    return prepared
+
+
+def _inflated(pieces: Iterable[bytes], inflate: Inflate) -> Iterator[bytes]:
+    for piece in pieces:
+        if piece:
+            yield from inflate.feed(piece)
+        else:
+            yield piece
+    inflate.end()
+
+
+def _source(exchange: Exchange) -> Source:
+    if exchange.source is None:
+        raise UpstreamProtocolError("The upstream's reply has no body to read.")
+    return exchange.source
+
+
+def _goes_direct(host: str, no_proxy: str) -> bool:
+    """Whether a host is on a list of those to be reached without a proxy: names, suffixes, addresses, networks."""
+    for entry in no_proxy.replace(",", " ").split():
+        suffix = entry.lstrip("*").lstrip(".").lower()
+        if entry == "*" or host == suffix or host.endswith("." + suffix) or _is_in_network(host, entry):
+            return True
+    return False
+
+
+def _is_in_network(host: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _translated(error: Exception) -> ProxyError:
+    """Turn a failure to get a reply's head into ours; the table of all of them."""
+    causes = tuple(_causes(error))
+    for kind, made in _TABLE:
+        if any(isinstance(cause, kind) for cause in causes):
+            return made()
+    return UpstreamProtocolError("The upstream's reply can't be understood.")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and what it wraps, in the ways requests and urllib3 wrap."""
+    while error is not None:
+        yield error
+        wrapped = getattr(error, "reason", None) or next(iter(error.args), None)
+        error = wrapped if isinstance(wrapped, BaseException) else error.__cause__
+
+
+_TABLE: tuple[tuple[type[BaseException], Callable[[], ProxyError]], ...] = (
+    (requests.ConnectTimeout, lambda: UpstreamTimeout("No connection to the upstream in time.", code="connect_timeout")),
+    (requests.ReadTimeout, lambda: UpstreamTimeout("No TLS with the upstream in time.", code="connect_timeout")),
+    (requests.exceptions.ProxyError, lambda: UpstreamUnreachable("The proxy to the upstream failed.", code="proxy_error")),
+    (
+        ssl.SSLCertVerificationError,
+        lambda: UpstreamUnreachable("TLS verification of the upstream's certificate failed.", code="tls_verification_failed"),
+    ),
+    (requests.exceptions.SSLError, lambda: UpstreamUnreachable("TLS with the upstream failed.", code="tls_failed")),
+    (
+        NameResolutionError,
+        lambda: UpstreamUnreachable("The upstream's name can't be resolved.", code="name_resolution_failed"),
+    ),
+    (NewConnectionError, lambda: UpstreamUnreachable("The upstream can't be reached.")),
+    (
+        ConnectionError,
+        lambda: UpstreamProtocolError("The upstream broke off before it answered.", code="upstream_disconnected"),
+    ),
+)

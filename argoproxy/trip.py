@@ -1,0 +1,195 @@
+"""The trip of one request: the one mutable thing there is, closed once, and the outcome it comes to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from argoproxy.errors import Ending, InternalError, ProxyError
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.exchange import Headers
+from argoproxy.protocol.models import Route
+from argoproxy.upstreams import Reply, Upstream
+from argoproxy.watch import Watch
+
+logger = logging.getLogger("argoproxy")
+
+BODILESS = frozenset((204, 304))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a request came to. Seconds count from its arrival; None where a thing never came or was not told."""
+
+    id: str
+    client_request_id: str
+    method: str
+    route: str
+    path: str
+    model: str
+    upstream: str
+    status: int
+    ending: Ending
+    code: str | None
+    first_byte_s: float | None
+    total_s: float
+    bytes_sent: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+Listener = Callable[[Outcome], None]
+
+
+class OpenReply(Reply, Protocol):
+    """A reply whose connection is ours to let go."""
+
+    def settle(self) -> None:
+        """Let go of a reply that said all it had to."""
+
+    def close(self) -> None:
+        """Let go of a reply that is of no more use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known of a request when it comes in. `route` is its template, `path` what was asked for."""
+
+    id: str
+    client_request_id: str
+    method: str
+    route: str
+    path: str
+
+
+class Trip:
+    """Counts, remembers and lets go, for one request. Nothing else in the house counts anything."""
+
+    def __init__(
+        self,
+        arrival: Arrival,
+        watch: Watch,
+        clock: Callable[[], float],
+        heartbeat_s: float,
+        listeners: Iterable[Listener],
+    ) -> None:
+        self.watch = watch
+        self.reply_status = 200
+        self.reply_headers: Headers = ()
+        self._arrival = arrival
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+        self._listeners = listeners
+        self._started = self._last_sent = clock()
+        self._first_byte_s: float | None = None
+        self._bytes_sent = 0
+        self._replies: list[OpenReply] = []
+        self._usage: Json = {}
+        self._status = 0
+        self._model = self._upstream = ""
+        self._code: str | None = None
+        self._ending: Ending | None = None
+        self._is_closed = False
+
+    @property
+    def id(self) -> str:
+        return self._arrival.id
+
+    def asks(self, model: str) -> None:
+        """Take note of the model the client asked for."""
+        self._model = model
+
+    def takes(self, route: Route[Upstream]) -> None:
+        """Take note of the way the request goes."""
+        self.goes_to(route.upstream)
+        logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream)
+
+    def goes_to(self, upstream: Upstream) -> None:
+        """Take note of the upstream that is asked."""
+        self._upstream = upstream.name
+
+    def opened(self, reply: OpenReply) -> None:
+        """Take a reply into care until the trip is closed."""
+        self._replies.append(reply)
+        self.reply_status, self.reply_headers = reply.status, reply.headers
+        logger.debug("id=%s reply_status=%s after_ms=%.1f", self.id, reply.status, 1000 * (self._clock() - self._started))
+
+    def stands_in(self) -> None:
+        """Take note that the answer is ours, whatever the upstream said."""
+        self.reply_status, self.reply_headers = 200, ()
+
+    def uses(self, usage: Json) -> None:
+        """Take note of the tokens an upstream counted; the last word counts."""
+        self._usage = usage
+
+    def answers(self, status: int) -> None:
+        """Take note of the status the client is told."""
+        self._status = status
+
+    def writes(self, size: int) -> None:
+        """Take note of bytes on their way to the client."""
+        self._last_sent = self._clock()
+        if self._first_byte_s is None:
+            self._first_byte_s = self._last_sent - self._started
+        self._bytes_sent += size
+
+    def heartbeat_due(self) -> bool:
+        """Whether the client was sent nothing for too long."""
+        return 0 < self._heartbeat_s <= self._clock() - self._last_sent + 0.001
+
+    def ends(self, ending: Ending) -> None:
+        """Take note of the ending; the first one stays."""
+        self._ending = self._ending or ending
+
+    def failed(self, error: ProxyError) -> None:
+        """Take note of a failure the client is told about."""
+        self.ends(error.ending)
+        self._code = self._code or error.code
+
+    def crashed(self, error: Exception) -> ProxyError:
+        """Log a fault of ours with its traceback; gives what the client may be told of it."""
+        logger.error("id=%s internal error", self.id, exc_info=error)
+        told = InternalError(f"The proxy failed on this request. Its log tells more under the id {self.id}.")
+        self.failed(told)
+        return told
+
+    def close(self) -> None:
+        """Let every upstream go and hand the outcome to the listeners; only the first call does anything."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        outcome = self._outcome()
+        for reply in self._replies:
+            if outcome.ending is Ending.COMPLETE:
+                reply.settle()
+            else:
+                reply.close()
+        self.watch.close()
+        for listener in self._listeners:
+            try:
+                listener(outcome)
+            except Exception:
+                logger.exception("id=%s listener=%r failed", self.id, listener)
+
+    def _outcome(self) -> Outcome:
+        has_no_body = self._arrival.method == "HEAD" or self._status in BODILESS
+        ending = self._ending or (Ending.COMPLETE if has_no_body else Ending.CLIENT_GONE)
+        return Outcome(
+            **{name: getattr(self._arrival, name) for name in Arrival.__slots__},
+            model=self._model,
+            upstream=self._upstream,
+            status=self._status,
+            ending=ending,
+            code=self._code,
+            first_byte_s=self._first_byte_s,
+            total_s=self._clock() - self._started,
+            bytes_sent=self._bytes_sent,
+            prompt_tokens=_count(self._usage.get("prompt_tokens")),
+            completion_tokens=_count(self._usage.get("completion_tokens")),
+        )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,265 @@
+"""OpenAI's own dialect, as OpenAI and the many servers compatible with it speak it.
+
+Sources: OpenAI API reference (chat, completions, embeddings, models, errors); what real servers send besides is
+accepted: JSON where a stream was asked for and the other way round, blank lines before a document, `error:` lines
+(llama.cpp before 2025-09), errors inside a stream, streams without `[DONE]`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, type_by_status
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.chunks import Json, is_completion
+from argoproxy.protocol.exchange import (
+    CREDENTIALS,
+    ClientRequest,
+    Headers,
+    downward_with_new_body,
+    header,
+    upward,
+    without,
+)
+from argoproxy.protocol.json_text import JsonError, dumps, loads
+from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event, is_done
+from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.base_url import BaseUrl, checked_path
+
+DOCUMENT_LIMIT = 256 * 1024 * 1024
+USER_AGENT = "argoproxy"
+
+_BLANK = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+_OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAI:
+    """An upstream at a base URL; `authorization` replaces the client's credentials where it is set."""
+
+    base: BaseUrl
+    authorization: str = field(default="", repr=False)
+    secret: bytes = field(default=b"", repr=False)
+    name: str = "openai"
+
+    def request(self, call: Call) -> UpstreamRequest:
+        """Ask for a completion."""
+        headers = (
+            *without(self._headers(call.headers), _OF_OUR_BODY),
+            ("Content-Type", "application/json"),
+            ("Accept-Encoding", "identity"),
+        )
+        body = call.payload()
+        return UpstreamRequest("POST", self.base.url(call.path, call.query), headers, body, len(body), self.secret)
+
+    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a completion in whatever form it came."""
+        pieces = reply.pieces()
+        start = b""
+        for piece in pieces:
+            start += piece
+            if not _is_undecided(start):
+                break
+            yield []
+        first = start.removeprefix(_BOM).lstrip(_BLANK)
+        if first[:1] in (b"{", b"["):
+            yield from _document(chain((start,), pieces))
+        elif first.startswith(_FIELDS) or header(reply.headers, "content-type").startswith("text/event-stream"):
+            yield from _stream(chain((start,), pieces), _Ends(call))
+        elif first:
+            raise UpstreamProtocolError("The upstream's reply is neither JSON nor an event stream.")
+        else:
+            raise UpstreamProtocolError("The upstream's reply is empty.")
+
+    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+        """Pass on an error in OpenAI's shape as it is, any other one in that shape, a redirect untouched."""
+        kept = without(downward_with_new_body(headers), frozenset(("content-type",)))
+        document = _loaded(body)
+        if status < 400:
+            return UpstreamStatus(status, (*kept, ("Content-Type", header(headers, "content-type"))), body)
+        if not _is_openai_error(document):
+            body = dumps({"error": _as_openai_error(status, document)})
+        return UpstreamStatus(status, (*kept, ("Content-Type", "application/json")), body)
+
+    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+        """Ask for all embeddings at once."""
+        return (self.request(call),)
+
+    def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+        """Give the reply as it came."""
+        document = Document(bodies[0])
+        if document.chunk is None or not isinstance(document.chunk.get("data"), list):
+            raise UpstreamProtocolError("The upstream's reply holds no embeddings.")
+        return document
+
+    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+        """Ask for the list of models, or for one, as the client did."""
+        headers = (*self._headers(request.headers), ("Accept-Encoding", "identity"))
+        path = checked_path(request.path).rstrip("/")
+        url = self.base.url(path if path.startswith("/v1/") else "/v1" + path, request.query)
+        return UpstreamRequest("GET", url, headers, secret=self.secret)
+
+    def probe(self) -> UpstreamRequest:
+        """Ask for the list of models, with the configured key only."""
+        headers = (*self._headers(()), ("Accept-Encoding", "identity"))
+        return UpstreamRequest("GET", self.base.url("/v1/models", ""), headers, secret=self.secret)
+
+    def forward(self, request: ClientRequest) -> UpstreamRequest:
+        """Pass a request on; the reply may be compressed as the client wishes unless it could hide our key."""
+        wished = header(request.headers, "accept-encoding", "identity")
+        coding = "identity" if self.secret else wished
+        headers = (*self._headers(request.headers), ("Accept-Encoding", coding))
+        has_body = request.body.length != 0
+        return UpstreamRequest(
+            method=request.method,
+            url=self.base.url(checked_path(request.path), request.query),
+            headers=headers,
+            body=request.body.pieces() if has_body else None,
+            length=request.body.length,
+            secret=self.secret,
+        )
+
+    def _headers(self, headers: Headers) -> Headers:
+        sent = upward(headers)
+        if self.authorization:
+            sent = (*without(sent, CREDENTIALS), ("Authorization", self.authorization))
+        return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
+
+
+class _Ends:
+    """Tells whether a stream that stops without `[DONE]` is whole: every choice it began has a finish reason."""
+
+    def __init__(self, call: Call) -> None:
+        self._begun: set[Any] = set()
+        self._finished: set[Any] = set()
+        last_ones = None if call.has_many_choices else 8
+        self._unread: deque[Event] = deque(maxlen=last_ones)
+        self._reads_all = call.has_many_choices
+
+    def pass_by(self, batch: Batch) -> None:
+        """Take note of events; of a single choice only the last few can tell."""
+        self._unread.extend(batch)
+        if self._reads_all:
+            self._read()
+
+    def whole(self) -> bool:
+        self._read()
+        return bool(self._finished) and self._begun <= self._finished
+
+    def _read(self) -> None:
+        while self._unread:
+            chunk = self._unread.popleft().chunk or {}
+            choices = chunk.get("choices")
+            for choice in filter(_is_object, choices if isinstance(choices, list) else ()):
+                self._begun.add(choice.get("index"))
+                if choice.get("finish_reason"):
+                    self._finished.add(choice.get("index"))
+
+
+def _is_undecided(start: bytes) -> bool:
+    """Whether more is needed to tell a document from a stream."""
+    first = start.removeprefix(_BOM).lstrip(_BLANK)
+    return _BOM.startswith(start) or any(name.startswith(first) and name != first for name in _FIELDS)
+
+
+def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
+    parts, size = [], 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        if size > DOCUMENT_LIMIT:
+            raise UpstreamProtocolError(f"The upstream's reply is longer than {DOCUMENT_LIMIT} bytes.")
+        yield []
+    document = Document(b"".join(parts).removeprefix(_BOM))
+    if document.chunk is not None and not is_completion(document.chunk):
+        raise _error_inside(document.chunk) or UpstreamProtocolError("The upstream's reply holds no completion.")
+    yield [document]
+
+
+def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
+    decoder = Decoder()
+    for piece in pieces:
+        batch = decoder.feed(piece)
+        for place, event in enumerate(batch):
+            if b"error" in event.raw:
+                _raise_error(event)
+            if is_done(event):
+                yield batch[: place + 1]
+                return
+        ends.pass_by(batch)
+        yield batch
+    last = decoder.finish()
+    for event in last:
+        _raise_error(event)
+    ends.pass_by(last)
+    if last and is_done(last[-1]):
+        yield last
+    elif ends.whole():
+        yield [*last, DONE]
+    else:
+        raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
+
+
+def _raise_error(event: Event) -> None:
+    """Raise what an event tells of a failure, if it does."""
+    chunk = event.chunk
+    if chunk is None and event.raw.startswith(b"error:"):
+        chunk = {"error": _loaded(event.raw[6:]) or "The upstream failed."}
+    if chunk is not None and (error := _error_inside(chunk)):
+        raise error
+
+
+def _error_inside(document: Json) -> ProxyError | None:
+    """Read an error that came under a status of success: `{"error": …}`, with or without choices."""
+    error = document.get("error")
+    if not error and document.get("object") == "error":
+        error = {key: value for key, value in document.items() if key != "object"}
+    if not error:
+        return None
+    if isinstance(error, dict) and set(error) == {"error"}:
+        error = error["error"]
+    shaped = error if isinstance(error, dict) else {"message": str(error)}
+    code = shaped.get("code")
+    status = code if isinstance(code, int) and 400 <= code < 600 else 502
+    whole = {"message": "The upstream failed.", "type": "upstream_error", "param": None, "code": None, **shaped}
+    return UpstreamStatus(status, (("Content-Type", "application/json"),), dumps({"error": whole}))
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _loaded(body: bytes) -> Any:
+    try:
+        return loads(body)
+    except JsonError:
+        return None
+
+
+def _is_openai_error(document: Any) -> bool:
+    error = document.get("error") if isinstance(document, dict) else None
+    return isinstance(error, dict) and isinstance(error.get("message"), str)
+
+
+def _as_openai_error(status: int, document: Any) -> Json:
+    """Find the words in what servers send instead: FastAPI's detail, flat errors, a bare string, Gemini's array."""
+    if isinstance(document, list) and document and _is_openai_error(document[0]):
+        error: Json = document[0]["error"]
+        return error
+    fields = document if isinstance(document, dict) else {}
+    said = next((fields[key] for key in ("message", "detail", "error") if fields.get(key)), None)
+    text = said if isinstance(said, str) else dumps(said).decode() if said else ""
+    code = fields.get("code")
+    return {
+        "message": text or f"The upstream answered with status {status}.",
+        "type": type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error"),
+        "param": None,
+        "code": code if isinstance(code, str | int) else None,
+    }
+

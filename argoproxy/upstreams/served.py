@@ -1,0 +1,26 @@
+"""Paths that are ours, for upstreams behind which there are no others."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from argoproxy.errors import MethodNotAllowed, NotFound
+from argoproxy.protocol.exchange import ClientRequest
+
+SERVED = {
+    "/v1/chat/completions": "POST",
+    "/v1/completions": "POST",
+    "/v1/embeddings": "POST",
+    "/v1/models": "GET",
+}
+
+
+def refuse(request: ClientRequest) -> NoReturn:
+    """Say that nothing stands behind a path. Raises MethodNotAllowed for one of ours, else NotFound."""
+    path = "/v1/" + request.path.strip("/").removeprefix("v1").strip("/")
+    known = "/v1/models" if path.startswith("/v1/models/") else path
+    if known in SERVED:
+        allowed = SERVED[known]
+        raise MethodNotAllowed(f"{request.method} is not served here; {allowed} is.", (allowed,))
+    served = ", ".join(f"{method} {path}" for path, method in SERVED.items())
+    raise NotFound(f"There is no such path here. Served are {served}.")

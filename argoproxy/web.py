@@ -1,0 +1,301 @@
+"""The door: Flask, one blueprint, one errorhandler. It turns requests into ours and responses into Flask's."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from flask import Blueprint, Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule as UrlRule
+
+from argoproxy import __version__, journey
+from argoproxy.errors import (
+    BadRequest,
+    ClientGone,
+    Ending,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    ProxyError,
+)
+from argoproxy.health import Health, Probe, alive
+from argoproxy.journey import Proxy
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.exchange import ClientRequest, ClientResponse, header
+from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, answer_error
+from argoproxy.trip import Arrival, Trip
+from argoproxy.watch import Poller, Watch
+
+PIECE = 64 * 1024
+CLIENT_GONE_STATUS = 499
+ANY_METHOD = "*"
+READING = ("GET", "HEAD")
+View = Callable[..., ClientResponse]
+ABOUT = {
+    "name": "argoproxy",
+    "version": __version__,
+    "about": "One OpenAI-compatible door in front of any LLM endpoint.",
+    "api": "/v1",
+    "health": "/health",
+}
+
+
+class ExactRule(UrlRule):
+    """A rule for exactly the methods it names: no HEAD comes along with GET, and `*` means any method."""
+
+    def __init__(self, string: str, methods: Iterable[str] | None = None, **options: Any) -> None:
+        super().__init__(string, methods=methods, **options)
+        self.methods = None if methods is None or ANY_METHOD in methods else set(methods)
+
+
+class DoorResponse(Response):
+    """A response that makes up no content type."""
+
+    default_mimetype = None
+
+
+class WsgiBody:
+    """The body of the request in hand, read from its client as it comes."""
+
+    def __init__(self, environ: dict[str, Any], watch: Watch) -> None:
+        self._input = environ["wsgi.input"]
+        self._watch = watch
+        is_chunked = "HTTP_TRANSFER_ENCODING" in environ
+        self.length: int | None = None if is_chunked else int(environ.get("CONTENT_LENGTH") or 0)
+
+    def read(self, limit: int) -> bytes:
+        """Take all of it. Raises PayloadTooLarge over limit bytes; ClientGone, BadRequest when it stays short."""
+        parts, size = [], self.length or 0
+        if size <= limit:
+            size = 0
+            for piece in self.pieces():
+                parts.append(piece)
+                size += len(piece)
+                if size > limit:
+                    break
+        if size > limit:
+            raise PayloadTooLarge(f"The request body is longer than {limit} bytes.")
+        return b"".join(parts)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Take it as it comes. Raises ClientGone, BadRequest when it stays short."""
+        left = self.length
+        while left is None or left > 0:
+            try:
+                piece = self._input.read(PIECE if left is None else min(PIECE, left))
+            except OSError:
+                raise self._broken() from None
+            if not piece:
+                break
+            left = None if left is None else left - len(piece)
+            yield piece
+        if left:
+            raise self._broken()
+
+    def _broken(self) -> BadRequest:
+        self._watch.look()
+        return BadRequest("The request body broke off.")
+
+
+def create_app(proxy: Proxy, poller: Poller) -> Flask:
+    """Make the WSGI application that serves a proxy."""
+    app = Flask("argoproxy", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_rule_class = ExactRule
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+    app.register_blueprint(Door(proxy, poller).blueprint())
+    return app
+
+
+class Door:
+    """The views: what is ours goes to its journey, everything else is passed on."""
+
+    def __init__(self, proxy: Proxy, poller: Poller) -> None:
+        self._proxy = proxy
+        self._poller = poller
+        self._probe = Probe(proxy.models.upstream, proxy.transport, lambda: Watch(None, poller))
+        self._labels: dict[str, str] = {}
+
+    def blueprint(self) -> Blueprint:
+        """Lay out the routes; a path under `/v1` is served without it too."""
+        blueprint = Blueprint("door", __name__)
+        blueprint.before_app_request(self.begin)
+        blueprint.app_errorhandler(Exception)(self.fail)
+        for label, methods, view in (
+            ("/", READING, self.about),
+            ("/health", READING, self.health),
+            ("/health/live", READING, self.live),
+            ("/health/{rest}", READING, self.unknown_health),
+            ("/health", ANY_METHOD, self.read_only),
+            ("/health/{rest}", ANY_METHOD, self.read_only),
+            ("/v1/chat/completions", "POST", self.chat),
+            ("/v1/completions", "POST", self.completions),
+            ("/v1/embeddings", "POST", self.embeddings),
+            ("/v1/models", "GET", self.models),
+            ("/v1/models/{name}", "GET", self.model),
+            ("/", ANY_METHOD, self.relay),
+            ("/{path}", ANY_METHOD, self.relay),
+        ):
+            for path in dict.fromkeys((label, label.removeprefix("/v1"))):
+                self._serve(blueprint, path, methods, view, label)
+        return blueprint
+
+    def begin(self) -> None:
+        """Begin the trip of a request."""
+        label = self._labels.get(request.endpoint or "", "")
+        is_quiet = label.startswith("/health")
+        g.trip = Trip(
+            arrival=_arrival(label),
+            watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
+            clock=time.monotonic,
+            heartbeat_s=self._proxy.heartbeat_s,
+            listeners=() if is_quiet else self._proxy.listeners,
+        )
+
+    def fail(self, error: Exception) -> Response:
+        """Answer with a failure, in the one shape: the only errorhandler there is."""
+        trip: Trip = g.trip
+        if isinstance(error, ClientGone):
+            trip.ends(Ending.CLIENT_GONE)
+            return _respond(ClientResponse(CLIENT_GONE_STATUS, (), b""), trip)
+        if isinstance(error, HTTPException):
+            error = BadRequest(f"The request can't be served: {error.name}.")
+        if not isinstance(error, ProxyError):
+            error = trip.crashed(error)
+        trip.failed(error)
+        return _respond(answer_error(error), trip)
+
+    def about(self) -> ClientResponse:
+        return _json(200, ABOUT)
+
+    def health(self) -> ClientResponse:
+        return _health(self._probe.health())
+
+    def live(self) -> ClientResponse:
+        return _health(alive())
+
+    def unknown_health(self, rest: str) -> ClientResponse:
+        raise NotFound("There is /health, which asks the upstream, and /health/live, which does not.")
+
+    def read_only(self, rest: str = "") -> ClientResponse:
+        raise MethodNotAllowed(f"{request.method} is not served here; GET is.", READING)
+
+    def chat(self) -> ClientResponse:
+        return journey.converse(_request(), CHAT, self._proxy, g.trip)
+
+    def completions(self) -> ClientResponse:
+        return journey.converse(_request(), COMPLETIONS, self._proxy, g.trip)
+
+    def embeddings(self) -> ClientResponse:
+        return journey.embed(_request(), self._proxy, g.trip)
+
+    def models(self) -> ClientResponse:
+        return journey.list_models(_request(), self._proxy, g.trip)
+
+    def model(self, name: str) -> ClientResponse:
+        return journey.show_model(_request(), name.rstrip("/"), self._proxy, g.trip)
+
+    def relay(self, path: str = "") -> ClientResponse:
+        return journey.relay(_request(), self._proxy, g.trip)
+
+    def _serve(
+        self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str
+    ) -> None:
+        name = f"{view.__name__} {len(self._labels)}"
+        self._labels[f"{blueprint.name}.{name}"] = label
+        rule = path.replace("{", "<path:").replace("}", ">")
+        listed = [methods] if isinstance(methods, str) else list(methods)
+        blueprint.add_url_rule(rule, name, lambda **names: _respond(view(**names), g.trip), methods=listed)
+
+
+def _request() -> ClientRequest:
+    trip: Trip = g.trip
+    return ClientRequest(
+        id=trip.id,
+        created=int(time.time()),
+        method=request.method,
+        path=_raw_path(request.environ),
+        query=request.environ.get("QUERY_STRING", ""),
+        headers=tuple(request.headers),
+        body=WsgiBody(request.environ, trip.watch),
+    )
+
+
+def _arrival(label: str) -> Arrival:
+    return Arrival(
+        id=uuid4().hex,
+        client_request_id=request.headers.get("X-Request-Id", ""),
+        method=request.method,
+        route=label,
+        path=_raw_path(request.environ),
+    )
+
+
+def _raw_path(environ: dict[str, Any]) -> str:
+    """Give the path with its escapes as they came; of an absolute-form target, the path only."""
+    uri: str = environ.get("RAW_URI", "")
+    path = uri.partition("#")[0].partition("?")[0]
+    if not uri:
+        path = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
+    elif "://" in path and not path.startswith("/"):
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path
+
+
+def _respond(answer: ClientResponse, trip: Trip) -> Response:
+    trip.answers(answer.status)
+    headers = [*answer.headers, ("X-Logging-Id", trip.id)]
+    if not header(answer.headers, "x-request-id"):
+        headers.append(("X-Request-Id", trip.id))
+    if isinstance(answer.body, bytes):
+        pieces: Iterable[bytes] = (answer.body,)
+        if answer.status != CLIENT_GONE_STATUS:
+            headers.append(("Content-Length", str(len(answer.body))))
+    else:
+        pieces = _head_first(answer.body)
+    response = DoorResponse(_at_the_edge(pieces, trip), answer.status, headers)
+    response.call_on_close(trip.close)
+    return response
+
+
+def _head_first(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Have the server send the head now, before there is anything to send after it."""
+    yield b""
+    yield from pieces
+
+
+def _at_the_edge(pieces: Iterable[bytes], trip: Trip) -> Iterator[bytes]:
+    """Count what goes out, and cut the connection when it breaks off.
+
+    Raises BrokenPipeError: the one error at which Gunicorn ends a connection without a last chunk or a traceback.
+    """
+    try:
+        for piece in pieces:
+            if piece:
+                trip.writes(len(piece))
+            yield piece
+    except ClientGone:
+        trip.ends(Ending.CLIENT_GONE)
+    except ProxyError as error:
+        trip.failed(error)
+    except Exception as error:
+        trip.crashed(error)
+    else:
+        trip.ends(Ending.COMPLETE)
+        return
+    raise BrokenPipeError(errno.EPIPE, "the answer broke off")
+
+
+def _health(health: Health) -> ClientResponse:
+    return _json(health.status, health.document)
+
+
+def _json(status: int, document: Json) -> ClientResponse:
+    return ClientResponse(status, (("Content-Type", JSON_TYPE),), dumps(document))

@@ -1,0 +1,48 @@
+"""Gunicorn's settings, from the same Config as everything else. Nothing imported here may load ssl: gevent patches
+it in the workers, and must come first."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from argoproxy import __version__
+from argoproxy.cli import USAGE_EXIT, refusal
+from argoproxy.config import load
+from argoproxy.errors import ConfigError
+
+try:
+    loaded = load(os.environ, Path.cwd())
+except ConfigError as error:
+    sys.stderr.write(refusal(error))
+    sys.exit(USAGE_EXIT)
+
+bind = f"[{loaded.host}]:{loaded.port}" if ":" in loaded.host else f"{loaded.host}:{loaded.port}"
+workers = loaded.workers
+worker_class = loaded.worker_class
+threads = loaded.threads if worker_class == "gthread" else 1
+# A gthread worker takes no more connections than it can serve, besides those that idle between requests.
+worker_connections = 2 * threads if worker_class == "gthread" else 10_000
+backlog = 4096
+keepalive = 75
+# Finds workers that hang. A sync worker beats only between requests, so there it caps a stream.
+timeout = 3000
+graceful_timeout = 30
+limit_request_line = 8190
+limit_request_field_size = 65_536
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+control_socket_disable = True
+errorlog = "-"
+loglevel = "debug" if loaded.debug else "info"
+
+
+def on_starting(server):
+    """Tell what is about to be served, and raise the limit on open files: a stream takes three."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    target = loaded.target.base.root if loaded.target.base else "the embedded demo"
+    server.log.info("argoproxy %s in front of %s, open files %s", __version__, target, hard)
+    for warning in loaded.warnings:
+        server.log.warning("%s", warning)
