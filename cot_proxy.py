@@ -1,4 +1,4 @@
-"""The composition root: `gunicorn -c gunicorn.conf.py cot_proxy:app`, or `python cot_proxy.py [config.yaml] [flags]`."""
+"""The way in: `gunicorn -c gunicorn.conf.py cot_proxy:app`, or `python cot_proxy.py [config.yaml] [flags]`."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ loglevel = "debug" if loaded.debug else "info"
 
 def on_starting(server):
     """Tell what is about to be served, and raise the limit on open files: a stream takes three."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     target = loaded.target.base.root if loaded.target.base else "the embedded demo"
     server.log.info("argoproxy %s in front of %s, open files %s", __version__, target, hard)

@@ -61,7 +61,9 @@ class Probe:
             watch.close()
         target["ms"] = round(1000 * (time.monotonic() - started), 1)
         reachable = target["reachable"]
-        return Health(200 if reachable else 503, {**_document("healthy" if reachable else "unhealthy"), "target": target})
+        return Health(
+            200 if reachable else 503, {**_document("healthy" if reachable else "unhealthy"), "target": target}
+        )
 
 
 def _document(status: str) -> Json:

@@ -97,7 +97,7 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> C
 
 
 def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
-    """Pass a request for a path that is not ours on, and the reply back, byte for byte. Raises ProxyError, ClientGone."""
+    """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
     upstream = proxy.models.upstream
     trip.goes_to(upstream)
     reply = proxy.transport.open(upstream.forward(request), proxy.models.timeouts, trip.watch)

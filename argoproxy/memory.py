@@ -30,7 +30,7 @@ class Shared(Generic[ResultT]):
     def _do(self, future: Future[ResultT]) -> None:
         try:
             result = self._work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 those who wait must hear of it
             future.set_exception(error)
         else:
             future.set_result(result)

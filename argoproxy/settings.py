@@ -116,7 +116,9 @@ SETTINGS = (
     Setting("worker_class", "WORKER_CLASS", one_of(WORKER_CLASSES), "gthread", "gthread, gevent or sync"),
     Setting("demo", "DEMO", boolean, False, "Serve the embedded demo model: no key, no network"),
     Setting("target_base_url", "TARGET_BASE_URL", base_url, DEFAULT_TARGET, "The endpoint behind the proxy"),
-    Setting("target_api_key", "TARGET_API_KEY", header_text, None, "Key for it; without one the client's key is forwarded"),
+    Setting(
+        "target_api_key", "TARGET_API_KEY", header_text, None, "Key for it; without one the client's key is forwarded"
+    ),
     Setting("openai_base_url", "OPENAI_BASE_URL", base_url, None, "The endpoint, where no other is named"),
     Setting("openai_api_key", "OPENAI_API_KEY", header_text, None, "Key for openai_base_url or api.openai.com"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
@@ -128,7 +130,9 @@ SETTINGS = (
     Setting("first_byte_timeout", "FIRST_BYTE_TIMEOUT", seconds, 600.0, "Seconds until it begins to answer"),
     Setting("idle_timeout", "IDLE_TIMEOUT", seconds, 600.0, "Seconds it may be silent after that"),
     Setting("total_timeout", "TOTAL_TIMEOUT", seconds, None, "Seconds an answer may take in all; no limit if unset"),
-    Setting("heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"),
+    Setting(
+        "heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"
+    ),
     Setting("verbose", "VERBOSE", boolean, True, "Log a line for each request"),
     Setting("debug", "DEBUG", boolean, False, "Log what happens on the way, never bodies or keys"),
 )

@@ -229,12 +229,20 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 _TABLE: tuple[tuple[type[BaseException], Callable[[], ProxyError]], ...] = (
-    (requests.ConnectTimeout, lambda: UpstreamTimeout("No connection to the upstream in time.", code="connect_timeout")),
+    (
+        requests.ConnectTimeout,
+        lambda: UpstreamTimeout("No connection to the upstream in time.", code="connect_timeout"),
+    ),
     (requests.ReadTimeout, lambda: UpstreamTimeout("No TLS with the upstream in time.", code="connect_timeout")),
-    (requests.exceptions.ProxyError, lambda: UpstreamUnreachable("The proxy to the upstream failed.", code="proxy_error")),
+    (
+        requests.exceptions.ProxyError,
+        lambda: UpstreamUnreachable("The proxy to the upstream failed.", code="proxy_error"),
+    ),
     (
         ssl.SSLCertVerificationError,
-        lambda: UpstreamUnreachable("TLS verification of the upstream's certificate failed.", code="tls_verification_failed"),
+        lambda: UpstreamUnreachable(
+            "TLS verification of the upstream's certificate failed.", code="tls_verification_failed"
+        ),
     ),
     (requests.exceptions.SSLError, lambda: UpstreamUnreachable("TLS with the upstream failed.", code="tls_failed")),
     (

@@ -104,7 +104,9 @@ class Trip:
     def takes(self, route: Route[Upstream]) -> None:
         """Take note of the way the request goes."""
         self.goes_to(route.upstream)
-        logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream)
+        logger.debug(
+            "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream
+        )
 
     def goes_to(self, upstream: Upstream) -> None:
         """Take note of the upstream that is asked."""
@@ -114,7 +116,9 @@ class Trip:
         """Take a reply into care until the trip is closed."""
         self._replies.append(reply)
         self.reply_status, self.reply_headers = reply.status, reply.headers
-        logger.debug("id=%s reply_status=%s after_ms=%.1f", self.id, reply.status, 1000 * (self._clock() - self._started))
+        logger.debug(
+            "id=%s reply_status=%s after_ms=%.1f", self.id, reply.status, 1000 * (self._clock() - self._started)
+        )
 
     def stands_in(self) -> None:
         """Take note that the answer is ours, whatever the upstream said."""

@@ -107,7 +107,7 @@ def create_app(proxy: Proxy, poller: Poller) -> Flask:
     """Make the WSGI application that serves a proxy."""
     app = Flask("argoproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_rule_class = ExactRule
+    app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.register_blueprint(Door(proxy, poller).blueprint())
@@ -205,9 +205,7 @@ class Door:
     def relay(self, path: str = "") -> ClientResponse:
         return journey.relay(_request(), self._proxy, g.trip)
 
-    def _serve(
-        self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str
-    ) -> None:
+    def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self._labels)}"
         self._labels[f"{blueprint.name}.{name}"] = label
         rule = path.replace("{", "<path:").replace("}", ">")
@@ -285,7 +283,7 @@ def _at_the_edge(pieces: Iterable[bytes], trip: Trip) -> Iterator[bytes]:
         trip.ends(Ending.CLIENT_GONE)
     except ProxyError as error:
         trip.failed(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
         trip.crashed(error)
     else:
         trip.ends(Ending.COMPLETE)

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
@@ -142,12 +143,15 @@ class Arrivals:
         self._interest = READABLE
         self._dry = False
         if isinstance(sock, ssl.SSLSocket):
-            sock.suppress_ragged_eofs = False
+            sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         sock.settimeout(0)
 
     def makefile(self, mode: str) -> Arrivals:
         """Give the file http.client asks its socket for: the same thing."""
         return self
+
+    def flush(self) -> None:
+        """Nothing is written here; http.client flushes what it closes."""
 
     def close(self) -> None:
         """Leave the connection as it is: http.client closes the file after each reply."""
@@ -314,7 +318,7 @@ class WatchedAdapter(HTTPAdapter):
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
         context = create_urllib3_context()
-        bundle = self._ca_bundle or requests.certs.where()
+        bundle = self._ca_bundle or DEFAULT_CA_BUNDLE_PATH
         is_folder = os.path.isdir(bundle)
         context.load_verify_locations(capath=bundle if is_folder else None, cafile=None if is_folder else bundle)
         return context
@@ -326,7 +330,7 @@ class _Watched(HTTPConnection):
     _is_connecting = False
 
     @property
-    def response_class(self) -> Any:
+    def response_class(self) -> Any:  # type: ignore[override]
         exchange = in_hand.get()
         if exchange is None or self._is_connecting:
             return http.client.HTTPResponse

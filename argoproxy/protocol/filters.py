@@ -12,7 +12,6 @@ from typing import Protocol, TypeVar
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.sse import Batch
 
-
 ItemT = TypeVar("ItemT")
 
 

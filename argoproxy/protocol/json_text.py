@@ -34,9 +34,7 @@ def parse(text: bytes) -> tuple[Any, bool]:
     nested deeper than the interpreter can follow.
     """
     exactness = Exactness()
-    value = _guarded(
-        text, object_pairs_hook=exactness.pairs, parse_constant=_no_constant, parse_float=_finite_float
-    )
+    value = _guarded(text, object_pairs_hook=exactness.pairs, parse_constant=_no_constant, parse_float=_finite_float)
     return value, exactness.exact and json.detect_encoding(text) == "utf-8"
 
 

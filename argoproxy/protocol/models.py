@@ -51,11 +51,6 @@ class Rule:
             body["messages"] = with_text_for_the_user(body["messages"], self.append_to_last_user_message)
         return call.with_body(body)
 
-    def tags(self, usual: TagPair, is_usual: bool) -> TagPair | None:
-        """Give the tags to strip; None when thoughts stay."""
-        enabled = is_usual if self.enable_think_tag_filtering is None else self.enable_think_tag_filtering
-        return TagPair(self.think_tag_start or usual.start, self.think_tag_end or usual.end) if enabled else None
-
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[UpstreamT]):
@@ -91,7 +86,7 @@ class Models(Generic[UpstreamT]):
 
     def joined(self, listed: Document, created: int) -> Document:
         """Add the pseudo-models to an upstream's list, without repeating one. Raises UpstreamProtocolError."""
-        document = listed.chunk or {}
+        document = listed.chunk
         data = document.get("data")
         if not isinstance(data, list):
             raise UpstreamProtocolError("The upstream's reply holds no list of models.")
@@ -112,8 +107,14 @@ class Models(Generic[UpstreamT]):
             upstream=self.upstream,
             call=rule.applied_to(call),
             timeouts=self.timeouts.asked(call.timeout_s),
-            tags=rule.tags(self.tags, self.think_filter),
+            tags=self._tags(rule),
         )
+
+    def _tags(self, rule: Rule) -> TagPair | None:
+        is_filtered = rule.enable_think_tag_filtering
+        if not (self.think_filter if is_filtered is None else is_filtered):
+            return None
+        return TagPair(rule.think_tag_start or self.tags.start, rule.think_tag_end or self.tags.end)
 
     def _rule_of(self, model: str) -> Rule | None:
         """Find the rule of a model: an exact name beats a pattern, then order."""

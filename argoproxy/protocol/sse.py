@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.json_text import JsonError, dumps, loads
 
 EVENT_LIMIT = 8 * 1024 * 1024
+LONGEST_DONE = 64
 HEARTBEAT = b": heartbeat\n\n"
 
 _BOM = b"\xef\xbb\xbf"
@@ -25,55 +26,51 @@ _BLANK_LINE = re.compile(rb"\n(?:\n|\r\n|\r(?=[^\n]))|\r\r")
 
 class Event:
     """One event: `raw`, its bytes with the blank line, and `chunk`, the object its data holds; each made from
-    the other when first asked for. `[DONE]`, comments and whatever holds no object have no chunk."""
+    the other when first asked for. `[DONE]`, comments and whatever holds no object have None as their chunk.
 
-    __slots__ = ("_chunk", "_parsed", "_raw")
+    Asking for a chunk raises UpstreamProtocolError when the data begins like an object and is none."""
+
+    __slots__ = ("chunk", "raw")
+    raw: bytes
+    chunk: dict[str, Any] | None
 
     def __init__(self, raw: bytes) -> None:
-        self._raw: bytes | None = raw
-        self._chunk: dict[str, Any] | None = None
-        self._parsed = False
+        self.raw = raw
 
     @classmethod
-    def of(cls, chunk: dict[str, Any]) -> Event:
+    def of(cls, chunk: dict[str, Any]) -> Self:
         """Make an event of a chunk."""
         event = cls.__new__(cls)
-        event._raw, event._chunk, event._parsed = None, chunk, True
+        event.chunk = chunk
         return event
 
-    @property
-    def raw(self) -> bytes:
-        if self._raw is None:
-            self._raw = self._write()
-        return self._raw
+    def __getattr__(self, name: str) -> Any:
+        if name == "raw":
+            self.raw = self._written()
+            return self.raw
+        if name == "chunk":
+            self.chunk = self._parsed()
+            return self.chunk
+        raise AttributeError(name)
 
-    @property
-    def chunk(self) -> dict[str, Any] | None:
-        """The object in the data. Raises UpstreamProtocolError when the data begins like one and is none."""
-        if not self._parsed:
-            self._chunk = self._parse()
-            self._parsed = True
-        return self._chunk
+    def _written(self) -> bytes:
+        return b"data: " + _text(self.chunk) + b"\n\n"
 
-    def _write(self) -> bytes:
-        return b"data: " + _text(self._chunk) + b"\n\n"
-
-    def _parse(self) -> dict[str, Any] | None:
+    def _parsed(self) -> dict[str, Any] | None:
         data = data_of(self.raw)
-        if data is None or data.lstrip()[:1] != b"{":
-            return None
-        return _object(data)
+        return _object(data) if data is not None and data.lstrip()[:1] == b"{" else None
 
 
 class Document(Event):
-    """A whole reply: `raw` is the JSON text, `chunk` the completion it holds."""
+    """A whole reply: `raw` is the JSON text, `chunk` the object it holds."""
 
     __slots__ = ()
+    chunk: dict[str, Any]
 
-    def _write(self) -> bytes:
-        return _text(self._chunk)
+    def _written(self) -> bytes:
+        return _text(self.chunk)
 
-    def _parse(self) -> dict[str, Any]:
+    def _parsed(self) -> dict[str, Any]:
         return _object(self.raw)
 
 
@@ -84,7 +81,7 @@ DONE = Event(b"data: [DONE]\n\n")
 def is_done(event: Event) -> bool:
     """Tell whether this is the `[DONE]` that ends a stream."""
     raw = event.raw
-    return len(raw) < 64 and b"[DONE]" in raw and (data_of(raw) or b"").strip() == b"[DONE]"
+    return len(raw) < LONGEST_DONE and b"[DONE]" in raw and (data_of(raw) or b"").strip() == b"[DONE]"
 
 
 def data_of(raw: bytes) -> bytes | None:

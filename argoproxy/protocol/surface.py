@@ -138,7 +138,7 @@ def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> It
     except ProxyError as error:
         progress.failed(error)
         yield error_event(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
         yield error_event(progress.crashed(error))
 
 
@@ -151,8 +151,7 @@ def error_event(error: ProxyError) -> bytes:
 def _as_events(batch: Batch, call: Call) -> Batch:
     if not batch or not isinstance(batch[0], Document):
         return batch
-    document = batch[0].chunk
-    chunks = split(document) if document is not None else iter(())
+    chunks = split(batch[0].chunk)
     return [*(Event.of(chunk) for chunk in chunks if call.include_usage or not _is_usage_alone(chunk)), DONE]
 
 

@@ -6,7 +6,7 @@ Held back is only what could still become a tag: at most one character less than
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _WHITE = " \t\r\n"
 
@@ -19,8 +19,7 @@ class TagPair:
     end: str = "</think>"
 
 
-@dataclass(frozen=True, slots=True)
-class Stripped:
+class Stripped(NamedTuple):
     """What one piece came to: the text that goes on, and where it stood in `held + piece`."""
 
     text: str
@@ -47,6 +46,8 @@ class Stripper:
 
     def feed(self, piece: str) -> Stripped:
         """Take a piece of the text."""
+        if self._inside and not self._held and self._tags.end[0] not in piece:
+            return Stripped("", (), len(piece), len(piece))
         text = self._held + piece
         kept, at = [], 0
         while True:
@@ -63,12 +64,15 @@ class Stripper:
         self._held = text[end:]
         return Stripped("".join([text[a:b] for a, b in kept]), tuple(kept), end, len(text))
 
-    def finish(self) -> Stripped:
-        """Take the end of the text: what was held back is no tag."""
-        text, self._held = self._held, ""
-        end = len(text)
-        start = end if self._inside else self._shown_from(text, 0, end)
-        return Stripped(text[start:], ((start, end),), end, end)
+    def feed_last(self, piece: str) -> Stripped:
+        """Take the last piece: what is held back after it is no tag."""
+        first = self.feed(piece)
+        held, self._held = self._held, ""
+        shown_from = len(held) if self._inside else self._shown_from(held, 0, len(held))
+        if shown_from == len(held):
+            return first._replace(held_from=first.size)
+        span = (first.held_from + shown_from, first.size)
+        return Stripped(first.text + held[shown_from:], (*first.kept, span), first.size, first.size)
 
     def _shown_from(self, text: str, start: int, end: int) -> int:
         """Give where text[start:end] begins to be shown, past the white space to be trimmed."""
@@ -94,10 +98,15 @@ class Tokens:
         self._waiting: list[tuple[Any, int]] = []
         self._shape: Any = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether entries wait for text that is held back."""
+        return bool(self._waiting)
+
     def follow(self, logprobs: Any, stripped: Stripped) -> Any:
         """Give the logprobs of the text that stays; null where tokens and text do not match."""
-        if logprobs is None and not self._waiting:
-            return None
+        if not isinstance(logprobs, dict) and not self._waiting:
+            return logprobs
         self._shape = logprobs or self._shape
         tiles, self._waiting = self._waiting + _entries(logprobs), []
         if sum(size for _, size in tiles) != stripped.size:
@@ -110,14 +119,7 @@ class Tokens:
                 entry = None
             if at > stripped.held_from:
                 self._waiting.append((entry, at - max(start, stripped.held_from)))
-        return _with_entries(self._shape, stay) if stay or logprobs else logprobs
-
-
-def joined(first: Any, second: Any) -> Any:
-    """Give the logprobs of two pieces of text in a row."""
-    if not isinstance(first, dict) or not isinstance(second, dict):
-        return second if first is None else first
-    return {key: [*first[key], *second[key]] if isinstance(first[key], list) else first[key] for key in first}
+        return _with_entries(self._shape, stay)
 
 
 def _tail_of(text: str, start: int, tag: str) -> int:
@@ -127,6 +129,7 @@ def _tail_of(text: str, start: int, tag: str) -> int:
 
 
 def _entries(logprobs: Any) -> list[tuple[Any, int]]:
+    """Give the entries with the lengths of their tokens."""
     if not isinstance(logprobs, dict):
         return []
     if isinstance(content := logprobs.get("content"), list):

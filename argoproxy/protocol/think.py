@@ -8,12 +8,21 @@ trimmed. An event that lost its text is sent only if something else is left in i
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import Batch, Document, Event, is_done
-from argoproxy.protocol.tagged_text import Stripper, TagPair, Tokens, joined
+from argoproxy.protocol.tagged_text import Stripped, Stripper, TagPair, Tokens
 
+#: An event that tells one choice's text and nothing else, as most servers write it: its index and its text.
+_PLAIN = re.compile(
+    rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":(?:"[^"\\]*"|\d+|null),)*'
+    rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
+    rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
+)
 #: What every chunk says, and what pads it.
 _ORDINARY = frozenset("id object created model system_fingerprint service_tier choices obfuscation".split())
 _FRAME = ("id", "object", "created", "model", "system_fingerprint")
@@ -24,18 +33,18 @@ class ThinkFilter:
 
     def __init__(self, tags: TagPair) -> None:
         self._tags = tags
-        self._marks = _marks(tags.start[0])
+        self._literal, self._escape = _marks(tags.start[0])
         self._choices: dict[int, _Choice] = {}
         self._idle = True
         self._familiar = set(_ORDINARY)
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
-        if self._idle and not any(map(self._may_change, batch)):
+        if self._idle and not self._is_marked(b"".join([event.raw for event in batch])):
             return batch
         passed: Batch = []
         for event in batch:
-            if self._idle and not self._may_change(event):
+            if self._idle and not self._is_marked(event.raw):
                 passed.append(event)
             else:
                 passed += self._one(event)
@@ -46,11 +55,18 @@ class ThinkFilter:
         parts = [choice.rest(index) for index, choice in self._choices.items()]
         return [Event.of({**self._frame, "choices": [part]}) for part in parts if part]
 
-    def _may_change(self, event: Event) -> bool:
-        raw = event.raw
-        return any(mark in raw for mark in self._marks)
+    def _is_marked(self, raw: bytes) -> bool:
+        return self._literal in raw or self._escape in raw
 
     def _one(self, event: Event) -> Batch:
+        plain = _PLAIN.fullmatch(event.raw)
+        choice = self._choices.get(int(plain.group(1))) if plain else None
+        if plain and choice and not choice.awaits_tokens and (text := _unescaped(plain.group(2))) is not None:
+            return _plain(event, text, choice)
+        return self._whole(event)
+
+    def _whole(self, event: Event) -> Batch:
+        """Strip an event of any shape."""
         chunk = event.chunk
         if chunk is None:
             return [*self.finish(), event] if is_done(event) else [event]
@@ -58,17 +74,18 @@ class ThinkFilter:
         if not isinstance(parts, list) or not parts:
             return [event]
         self._frame = {key: chunk[key] for key in _FRAME if key in chunk}
-        is_whole = isinstance(event, Document)
-        changed = [self._part(part, is_whole) if isinstance(part, dict) else part for part in parts]
+        changed = [self._part(part, event) if isinstance(part, dict) else part for part in parts]
         if all(new is old for new, old in zip(changed, parts, strict=True)):
             return [event]
         new = {**chunk, "choices": changed}
-        if is_whole:
+        if isinstance(event, Document):
             return [Document.of(new)]
         return [Event.of(new)] if self._tells(new) else []
 
-    def _part(self, part: Json, is_whole: bool) -> Json:
-        return self._choice(part).strip(part, is_whole or bool(part.get("finish_reason")))
+    def _part(self, part: Json, event: Event) -> Json:
+        choice = self._choice(part)
+        is_last = isinstance(event, Document) or part.get("finish_reason")
+        return choice.strip_last(part) if is_last else choice.strip(part)
 
     def _choice(self, part: Json) -> _Choice:
         index = part.get("index")
@@ -97,26 +114,26 @@ class _Choice:
     def idle(self) -> bool:
         return self._stripper.idle
 
-    def strip(self, part: Json, is_last: bool) -> Json:
+    @property
+    def awaits_tokens(self) -> bool:
+        """Whether logprobs of text that is held back wait for it."""
+        return self._tokens.waiting
+
+    def strip_text(self, text: str) -> str:
+        """Give the text without thoughts."""
+        return self._stripper.feed(text).text
+
+    def strip(self, part: Json) -> Json:
         """Give the part without thoughts: the very same object when it holds none."""
-        place = _place_of_text(part)
-        self._is_chat = bool(place)
-        holder = (part.get(place) or {}) if place else part
-        text = holder.get("content" if place else "text")
-        if isinstance(text, list):
-            return self._with_parts(part, place, text, is_last)
-        new_text, logprobs = self._stripped(text, part.get("logprobs"), is_last)
-        if new_text == (text or "") and logprobs == part.get("logprobs"):
-            return part
-        told = {"logprobs": logprobs} if "logprobs" in part or logprobs else {}
-        if not place:
-            return {**part, "text": new_text, **told}
-        repeated = {"text": new_text} if isinstance(part.get("text"), str) else {}
-        return {**part, place: {**holder, "content": new_text}, **repeated, **told}
+        return self._strip(part, self._stripper.feed)
+
+    def strip_last(self, part: Json) -> Json:
+        """Give the part that ends the choice without thoughts, and with what was held back."""
+        return self._strip(part, self._stripper.feed_last)
 
     def rest(self, index: int) -> Json | None:
         """Give what was held back and is no tag, as a part of its own; None when there is nothing."""
-        text = self._stripper.finish().text
+        text = self._stripper.feed_last("").text
         if not text:
             return None
         spoken: Json = {"delta": {"content": text}} if self._is_chat else {"text": text}
@@ -135,25 +152,59 @@ class _Choice:
             self._familiar.update(part.keys() - {"finish_reason"}, delta.keys() & {"role"})
         return tells
 
-    def _stripped(self, text: Any, logprobs: Any, is_last: bool) -> tuple[str, Any]:
-        stripped = self._stripper.feed(text if isinstance(text, str) else "")
-        kept_logprobs = self._tokens.follow(logprobs, stripped)
-        if not is_last:
-            return stripped.text, kept_logprobs
-        rest = self._stripper.finish()
-        return stripped.text + rest.text, joined(kept_logprobs, self._tokens.follow(None, rest))
+    def _strip(self, part: Json, take: Callable[[str], Stripped]) -> Json:
+        place = _place_of_text(part)
+        self._is_chat = bool(place)
+        holder = (part.get(place) or {}) if place else part
+        text = holder.get("content" if place else "text")
+        if isinstance(text, list):
+            new = _stripped_parts(text, self._stripper.feed, take)
+            return part if new == text else {**part, place: {**holder, "content": new}}
+        stripped = take(text if isinstance(text, str) else "")
+        logprobs = self._tokens.follow(part.get("logprobs"), stripped)
+        if stripped.text == (text or "") and logprobs == part.get("logprobs"):
+            return part
+        told = {"logprobs": logprobs} if "logprobs" in part or logprobs else {}
+        if not place:
+            return {**part, "text": stripped.text, **told}
+        repeated = {"text": stripped.text} if isinstance(part.get("text"), str) else {}
+        return {**part, place: {**holder, "content": stripped.text}, **repeated, **told}
 
-    def _with_parts(self, part: Json, place: str, content: list[Any], is_last: bool) -> Json:
-        """Strip content that is a list of parts (Mistral); thoughts in parts of their own kind stay."""
-        new = [
-            {**piece, "text": self._stripper.feed(piece["text"]).text}
-            if isinstance(piece, dict) and isinstance(piece.get("text"), str)
-            else piece
-            for piece in content
-        ]
-        rest = self._stripper.finish().text if is_last else ""
-        new += [{"type": "text", "text": rest}] if rest else []
-        return part if new == content else {**part, place: {**part[place], "content": new}}
+
+def _stripped_parts(
+    parts: list[Any], take: Callable[[str], Stripped], take_last: Callable[[str], Stripped]
+) -> list[Any]:
+    """Strip content that is a list of parts (Mistral); parts of another kind than text stay."""
+    new = [
+        {**part, "text": take(part["text"]).text}
+        if isinstance(part, dict) and isinstance(part.get("text"), str)
+        else part
+        for part in parts
+    ]
+    rest = take_last("").text
+    return [*new, {"type": "text", "text": rest}] if rest else new
+
+
+def _plain(event: Event, text: str, choice: _Choice) -> Batch:
+    """Strip an event that tells one choice's text and nothing else: most of them need no parsing."""
+    new_text = choice.strip_text(text)
+    if new_text == text:
+        return [event]
+    if not new_text:
+        return []
+    chunk = event.chunk or {}
+    part = chunk["choices"][0]
+    return [Event.of({**chunk, "choices": [{**part, "delta": {"content": new_text}}]})]
+
+
+def _unescaped(text: bytes) -> str | None:
+    """Give the string behind its JSON text; None when it is broken."""
+    if b"\\" not in text:
+        return text.decode("utf-8", "replace")
+    try:
+        return str(loads(b'"' + text + b'"'))
+    except JsonError:
+        return None
 
 
 def _place_of_text(part: Json) -> str:
@@ -163,10 +214,10 @@ def _place_of_text(part: Json) -> str:
     return "" if "text" in part and "delta" not in part else "delta"
 
 
-def _marks(first: str) -> tuple[bytes, ...]:
-    """Give the bytes without one of which JSON can't hold this character: itself, or the start of its escape."""
+def _marks(first: str) -> tuple[bytes, bytes]:
+    """Give the bytes without one of which JSON can't hold this character: itself, and what its escape begins with."""
     if first < " ":
-        return (b"\\",)
-    hexadecimal = format(ord(first), "04x") if ord(first) < 0x10000 else ""
-    certain = re.match("[0-9]*", hexadecimal[:3])
-    return (first.encode(), b"\\u" + certain.group().encode() if certain else b"\\u")
+        return (b"\\", b"\\")
+    hexadecimal = format(ord(first), "04x")[:3] if ord(first) < 0x10000 else ""
+    certain = "".join(takewhile(str.isdigit, hexadecimal))
+    return (first.encode(), b"\\u" + certain.encode())

@@ -26,7 +26,7 @@ from argoproxy.protocol.exchange import (
     without,
 )
 from argoproxy.protocol.json_text import JsonError, dumps, loads
-from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event, is_done
+from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 
@@ -94,7 +94,7 @@ class OpenAI:
     def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
         """Give the reply as it came."""
         document = Document(bodies[0])
-        if document.chunk is None or not isinstance(document.chunk.get("data"), list):
+        if not isinstance(document.chunk.get("data"), list):
             raise UpstreamProtocolError("The upstream's reply holds no embeddings.")
         return document
 
@@ -177,7 +177,7 @@ def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
             raise UpstreamProtocolError(f"The upstream's reply is longer than {DOCUMENT_LIMIT} bytes.")
         yield []
     document = Document(b"".join(parts).removeprefix(_BOM))
-    if document.chunk is not None and not is_completion(document.chunk):
+    if not is_completion(document.chunk):
         raise _error_inside(document.chunk) or UpstreamProtocolError("The upstream's reply holds no completion.")
     yield [document]
 
@@ -187,9 +187,10 @@ def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
     for piece in pieces:
         batch = decoder.feed(piece)
         for place, event in enumerate(batch):
-            if b"error" in event.raw:
+            raw = event.raw
+            if b"error" in raw:
                 _raise_error(event)
-            if is_done(event):
+            if len(raw) < LONGEST_DONE and is_done(event):
                 yield batch[: place + 1]
                 return
         ends.pass_by(batch)
@@ -262,4 +263,3 @@ def _as_openai_error(status: int, document: Any) -> Json:
         "param": None,
         "code": code if isinstance(code, str | int) else None,
     }
-
