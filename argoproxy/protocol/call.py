@@ -40,9 +40,11 @@ class Call:
         return isinstance(options, dict) and options.get("include_usage") is True
 
     @property
-    def has_many_choices(self) -> bool:
-        """Whether more than one choice may come: `n`, or a legacy prompt that is a list."""
-        return self.body.get("n") not in (None, 1) or isinstance(self.body.get("prompt"), list)
+    def choices(self) -> int:
+        """How many choices may come: `n`, for each prompt of a legacy call."""
+        n, prompt = self.body.get("n"), self.body.get("prompt")
+        prompts = len(prompt) if isinstance(prompt, list) and not _is_tokens(prompt) else 1
+        return max(1, n if isinstance(n, int) else 1) * max(1, prompts)
 
     def with_body(self, body: Json) -> Call:
         """Ask for something else; the same call when it is no different."""
@@ -79,6 +81,10 @@ def _with_timeout(call: Call) -> Call:
         raise BadRequest("`timeout` must be a number of seconds greater than 0.", param="timeout")
     body = {key: value for key, value in call.body.items() if key != "timeout"}
     return replace(call.with_body(body), timeout_s=float(timeout_s))
+
+
+def _is_tokens(prompt: list[Any]) -> bool:
+    return bool(prompt) and isinstance(prompt[0], int)
 
 
 def _written(body: Json) -> bytes:

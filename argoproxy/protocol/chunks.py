@@ -39,7 +39,7 @@ def split(document: Json) -> Iterator[Json]:
         for part in _split_choice(choice):
             yield {**again, **once, "choices": [{"index": choice.get("index", position), **part}]}
             once = {}
-    if once:
+    if once or not document["choices"]:
         yield {**again, **once, "choices": []}
     if document.get("usage") is not None:
         yield {**again, "choices": [], "usage": document["usage"]}

@@ -32,12 +32,12 @@ class Stripper:
     """Removes `start … end` blocks from one text. Tags match exactly, the first end closes, an end alone is text,
     a block that never ends is dropped. White space behind a block goes too while nothing visible came before."""
 
-    __slots__ = ("_held", "_inside", "_tags", "_trimming", "_visible")
+    __slots__ = ("_held", "_inside", "_tags", "_trimming", "visible")
 
     def __init__(self, tags: TagPair) -> None:
         self._tags = tags
         self._held = ""
-        self._inside = self._trimming = self._visible = False
+        self._inside = self._trimming = self.visible = False
 
     @property
     def idle(self) -> bool:
@@ -59,7 +59,7 @@ class Stripper:
             if found < 0:
                 break
             self._inside = not self._inside
-            self._trimming = self._trimming or not (self._inside or self._visible)
+            self._trimming = self._trimming or not (self._inside or self.visible)
             at = found + len(tag)
         self._held = text[end:]
         return Stripped("".join([text[a:b] for a, b in kept]), tuple(kept), end, len(text))
@@ -76,11 +76,11 @@ class Stripper:
 
     def _shown_from(self, text: str, start: int, end: int) -> int:
         """Give where text[start:end] begins to be shown, past the white space to be trimmed."""
-        if self._trimming or not self._visible:
+        if self._trimming or not self.visible:
             visible_from = end - len(text[start:end].lstrip(_WHITE))
-            self._visible = visible_from < end
+            self.visible = visible_from < end
             if self._trimming:
-                self._trimming = not self._visible
+                self._trimming = not self.visible
                 return visible_from
         return start
 

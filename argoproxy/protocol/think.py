@@ -31,25 +31,28 @@ _FRAME = ("id", "object", "created", "model", "system_fingerprint")
 class ThinkFilter:
     """A Filter that removes what stands between the tags of a pair."""
 
-    def __init__(self, tags: TagPair) -> None:
+    def __init__(self, tags: TagPair, expected_choices: int = 1) -> None:
+        """Text is looked at closely until that many choices have shown some; after that only where a tag may be."""
         self._tags = tags
+        self._expected_choices = expected_choices
         self._literal, self._escape = _marks(tags.start[0])
         self._choices: dict[int, _Choice] = {}
-        self._idle = True
+        self._is_quiet = True
+        self._all_visible = False
         self._familiar = set(_ORDINARY)
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
-        if self._idle and not self._is_marked(b"".join([event.raw for event in batch])):
+        if self._is_quiet and self._all_visible and not self._is_marked(b"".join([event.raw for event in batch])):
             return batch
         passed: Batch = []
         for event in batch:
-            if self._idle and not self._is_marked(event.raw):
+            if self._is_quiet and not self._is_worth_a_look(event.raw):
                 passed.append(event)
             else:
                 passed += self._one(event)
-                self._idle = all(choice.idle for choice in self._choices.values())
-        return passed
+                self._take_stock()
+        return batch if passed == batch else passed
 
     def finish(self) -> Batch:
         parts = [choice.rest(index) for index, choice in self._choices.items()]
@@ -57,6 +60,14 @@ class ThinkFilter:
 
     def _is_marked(self, raw: bytes) -> bool:
         return self._literal in raw or self._escape in raw
+
+    def _is_worth_a_look(self, raw: bytes) -> bool:
+        return self._is_marked(raw) or (not self._all_visible and (b'"content"' in raw or b'"text"' in raw))
+
+    def _take_stock(self) -> None:
+        choices = self._choices.values()
+        self._is_quiet = all(choice.idle for choice in choices)
+        self._all_visible = sum(choice.visible for choice in choices) >= self._expected_choices
 
     def _one(self, event: Event) -> Batch:
         plain = _PLAIN.fullmatch(event.raw)
@@ -113,6 +124,10 @@ class _Choice:
     @property
     def idle(self) -> bool:
         return self._stripper.idle
+
+    @property
+    def visible(self) -> bool:
+        return self._stripper.visible
 
     @property
     def awaits_tokens(self) -> bool:

@@ -33,6 +33,9 @@ from argoproxy.upstreams.base_url import BaseUrl, checked_path
 DOCUMENT_LIMIT = 256 * 1024 * 1024
 USER_AGENT = "argoproxy"
 
+#: Of a single choice, only the last few events tell how it ended.
+LAST_ONES = 8
+
 _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
@@ -138,9 +141,8 @@ class _Ends:
     def __init__(self, call: Call) -> None:
         self._begun: set[Any] = set()
         self._finished: set[Any] = set()
-        last_ones = None if call.has_many_choices else 8
-        self._unread: deque[Event] = deque(maxlen=last_ones)
-        self._reads_all = call.has_many_choices
+        self._reads_all = call.choices > 1
+        self._unread: deque[Event] = deque(maxlen=None if self._reads_all else LAST_ONES)
 
     def pass_by(self, batch: Batch) -> None:
         """Take note of events; of a single choice only the last few can tell."""

@@ -1,0 +1,6 @@
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("house", max_examples=200, deadline=None)
+settings.load_profile("house")

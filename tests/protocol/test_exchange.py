@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from argoproxy.protocol.exchange import downward, downward_with_new_body, header, upward, without
+
+
+def names(headers: tuple[tuple[str, str], ...]) -> set[str]:
+    return {name for name, _ in headers}
+
+
+def test_what_goes_up() -> None:
+    sent = upward(
+        (
+            ("Host", "door"),
+            ("Authorization", "Bearer k"),
+            ("Content-Type", "application/json"),
+            ("Content-Length", "3"),
+            ("Connection", "X-Private, close, Authorization, Content-Type"),
+            ("X-Private", "1"),
+            ("Keep-Alive", "1"),
+            ("TE", "trailers"),
+            ("Trailer", "x"),
+            ("Transfer-Encoding", "chunked"),
+            ("Upgrade", "h2c"),
+            ("Proxy-Authorization", "x"),
+            ("Proxy-Connection", "x"),
+            ("Expect", "100-continue"),
+            ("Accept-Encoding", "gzip"),
+            ("Cookie", "a=b"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("Forwarded", "x"),
+            ("Via", "x"),
+            ("CF-Ray", "x"),
+            ("X-Upstream-Mode", "stream"),
+            ("X-Compatible", "true"),
+            ("X-Request-Id", "r"),
+            ("OpenAI-Organization", "o"),
+            ("traceparent", "t"),
+            ("Origin", "http://page"),
+        )
+    )
+    assert names(sent) == {
+        "Authorization",
+        "Content-Type",
+        "X-Request-Id",
+        "OpenAI-Organization",
+        "traceparent",
+        "Origin",
+    }
+
+
+REPLY = (
+    ("Content-Type", "application/json"),
+    ("Content-Length", "3"),
+    ("Content-Encoding", "gzip"),
+    ("ETag", '"x"'),
+    ("Date", "now"),
+    ("Server", "up"),
+    ("Set-Cookie", "a=b"),
+    ("Strict-Transport-Security", "x"),
+    ("Connection", "X-Hop, keep-alive"),
+    ("X-Hop", "1"),
+    ("Keep-Alive", "1"),
+    ("Retry-After", "5"),
+    ("X-RateLimit-Remaining-Requests", "7"),
+    ("Vary", "a"),
+    ("Vary", "b"),
+    ("X-Logging-Id", "theirs"),
+    ("X-Split", "a\r\nInjected: b"),
+    ("X Odd", "1"),
+    ("X-Latin", "caf\xe9"),
+)
+
+
+def test_what_comes_down_with_the_upstreams_own_bytes() -> None:
+    passed = downward(REPLY)
+    assert passed == (
+        ("Content-Type", "application/json"),
+        ("Content-Length", "3"),
+        ("Content-Encoding", "gzip"),
+        ("ETag", '"x"'),
+        ("Retry-After", "5"),
+        ("X-RateLimit-Remaining-Requests", "7"),
+        ("Vary", "a"),
+        ("Vary", "b"),
+        ("X-Latin", "caf\xe9"),
+    )
+
+
+def test_what_comes_down_with_a_body_of_ours() -> None:
+    assert names(downward_with_new_body(REPLY)) == {
+        "Content-Type",
+        "Retry-After",
+        "X-RateLimit-Remaining-Requests",
+        "Vary",
+        "X-Latin",
+    }
+
+
+@pytest.mark.parametrize(("name", "value"), [("retry-after", "5"), ("vary", "a"), ("none", "")])
+def test_a_header_is_found_by_its_lower_case_name(name: str, value: str) -> None:
+    assert header(REPLY, name) == value
+
+
+def test_fields_are_left_out_by_name() -> None:
+    assert without((("A", "1"), ("b", "2")), frozenset(("a",))) == (("b", "2"),)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.filters import primed, through
+from argoproxy.protocol.sse import Batch, Event
+from argoproxy.protocol.usage import UsageMeter
+
+ONE, TWO, THREE = Event(b"data: 1\n\n"), Event(b"data: 2\n\n"), Event(b"data: 3\n\n")
+
+
+class Delay:
+    """Holds each event back until the next one comes."""
+
+    def __init__(self) -> None:
+        self.held: Batch = []
+
+    def feed(self, batch: Batch) -> Batch:
+        passed = [*self.held, *batch[:-1]]
+        self.held = batch[-1:]
+        return passed
+
+    def finish(self) -> Batch:
+        return self.held
+
+
+def test_batches_go_through_all_filters_in_order() -> None:
+    batches = list(through([[ONE], [], [TWO, THREE]], lambda: [Delay(), Delay()]))
+    assert batches == [[], [], [ONE], [TWO, THREE]]
+
+
+def test_empty_batches_pass_before_there_are_filters() -> None:
+    asked: list[str] = []
+
+    def filters() -> list[Delay]:
+        asked.append("asked")
+        return []
+
+    moving = through([[], [ONE], [TWO]], filters)
+    assert next(moving) == []
+    assert asked == []
+    assert list(moving) == [[ONE], [TWO]]
+    assert asked == ["asked"]
+
+
+def test_what_is_held_comes_before_the_break() -> None:
+    def broken() -> Iterator[Batch]:
+        yield [ONE]
+        raise UpstreamProtocolError("broke")
+
+    moving = through(broken(), lambda: [Delay()])
+    assert next(moving) == []
+    assert next(moving) == [ONE]
+    with pytest.raises(UpstreamProtocolError, match="broke"):
+        next(moving)
+
+
+def test_a_break_before_the_first_event_has_nothing_held() -> None:
+    def broken() -> Iterator[Batch]:
+        yield []
+        raise UpstreamProtocolError("broke")
+
+    with pytest.raises(UpstreamProtocolError):
+        list(through(broken(), lambda: [Delay()]))
+
+
+def test_priming_takes_the_first_now() -> None:
+    taken: list[int] = []
+
+    def counting() -> Iterator[int]:
+        for number in range(3):
+            taken.append(number)
+            yield number
+
+    moving = primed(counting())
+    assert taken == [0]
+    assert list(moving) == [0, 1, 2]
+    assert list(primed(iter(()))) == []
+
+
+def test_priming_raises_what_the_first_raises() -> None:
+    def broken() -> Iterator[int]:
+        raise UpstreamProtocolError("at once")
+        yield 1
+
+    with pytest.raises(UpstreamProtocolError, match="at once"):
+        primed(broken())
+
+
+def test_usage_is_noted_and_the_batch_left_alone() -> None:
+    noted: list[object] = []
+    meter = UsageMeter(noted.append)
+    batch = [
+        Event(b'data: {"usage":null}\n\n'),
+        Event(b'data: {"text":"the \\"usage\\": {"}\n\n'),
+        Event(b'data: {"choices":[{"usage":{"a":1}}]}\n\n'),
+        Event(b'data: {"usage": {"prompt_tokens": 1}}\n\n'),
+        ONE,
+    ]
+    assert meter.feed(batch) is batch
+    assert meter.finish() == []
+    assert noted == [{"prompt_tokens": 1}]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"{invalid json}", "line 1, column 2"),
+        (b"", "line 1, column 1"),
+        (b'{"a": NaN}', "NaN is no JSON value"),
+        (b"[Infinity]", "Infinity is no JSON value"),
+        (b"[-Infinity]", "-Infinity is no JSON value"),
+        (b"[1e999]", "out of range"),
+        (b"[" + b"9" * 5000 + b"]", "too many digits"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": "\xff"}', "not utf-8"),
+        (b'{"a": 1}{', "line 1, column 9"),
+    ],
+)
+def test_what_is_no_json_is_told(text: bytes, reason: str) -> None:
+    with pytest.raises(JsonError, match=reason):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "exact"),
+    [
+        (b'{"a": 1.50}', {"a": 1.5}, True),
+        (b'{"a": 1, "a": 2}', {"a": 2}, False),
+        (b'[{"b": {"a": 1, "\\u0061": 2}}]', [{"b": {"a": 2}}], False),
+        (b'{"a": "\\ud800"}', {"a": "\ud800"}, True),
+        ('{"a": "ü"}'.encode("utf-16"), {"a": "ü"}, False),
+        ('\ufeff{"a": 1}'.encode(), {"a": 1}, False),
+        (b"3", 3, True),
+    ],
+)
+def test_a_text_that_says_something_else_than_its_value_is_told(text: bytes, value: object, exact: bool) -> None:
+    assert parse(text) == (value, exact)
+
+
+def test_upstreams_may_send_nan() -> None:
+    assert math.isnan(loads(b"NaN"))
+    with pytest.raises(JsonError):
+        loads(b"{")
+
+
+def test_json_is_written_compact_in_utf8() -> None:
+    assert dumps({"a": ["ü", "\u2028", 1.5, None]}) == '{"a":["ü","\u2028",1.5,null]}'.encode()
+    assert json.loads(dumps("\ud800x")) == "\ud800x"
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(JsonError, match="nested too deeply"):
+        dumps(deep)

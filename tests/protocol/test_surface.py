@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import (
+    BadRequest,
+    ClientGone,
+    InternalError,
+    MethodNotAllowed,
+    ProxyError,
+    UpstreamProtocolError,
+    UpstreamStatus,
+    UpstreamTimeout,
+)
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.exchange import ClientResponse, Headers
+from argoproxy.protocol.sse import DONE, HEARTBEAT, Batch, Document, Event
+from argoproxy.protocol.surface import answer, answer_document, answer_error, whole
+
+DOCUMENT = (
+    b'{"id":"x","object":"chat.completion", "choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'
+    b'"finish_reason":"stop"}],"usage":{"total_tokens":3}}'
+)
+
+
+class Told:
+    """What an answer tells of itself, remembered."""
+
+    def __init__(self, headers: Headers = (), due: bool = False) -> None:
+        self.reply_status = 200
+        self.reply_headers = headers
+        self.due = due
+        self.error: Exception | None = None
+
+    def heartbeat_due(self) -> bool:
+        return self.due
+
+    def failed(self, error: ProxyError) -> None:
+        self.error = error
+
+    def crashed(self, error: Exception) -> ProxyError:
+        self.error = error
+        return InternalError("It failed.")
+
+
+def call(**body: Any) -> Call:
+    return Call("id", 1, "/v1/chat/completions", "", (), body, None)
+
+
+def chunk(text: str) -> Event:
+    return Event.of({"id": "x", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+
+
+def streamed(batches: list[Batch] | Iterator[Batch], told: Told, **body: Any) -> list[bytes]:
+    response = answer(batches, call(stream=True, **body), told)
+    assert not isinstance(response.body, bytes)
+    return list(response.body)
+
+
+def test_events_leave_as_they_came_one_piece_for_each_batch() -> None:
+    one, two = chunk("a"), chunk("b")
+    assert streamed([[one, two], [], [DONE]], Told()) == [one.raw + two.raw, DONE.raw]
+
+
+def test_a_stream_has_the_headers_of_a_stream() -> None:
+    headers = (
+        ("Content-Type", "text/event-stream"),
+        ("Content-Length", "5"),
+        ("Cache-Control", "max-age=5"),
+        ("X-Accel-Buffering", "yes"),
+        ("Retry-After", "1"),
+    )
+    response = answer([], call(stream=True), Told(headers))
+    assert response.headers == (
+        ("Retry-After", "1"),
+        ("Content-Type", "text/event-stream"),
+        ("Cache-Control", "no-cache"),
+        ("X-Accel-Buffering", "no"),
+    )
+    assert ("Content-Type", "text/event-stream; charset=utf-8") in answer([], call(stream=True), Told()).headers
+
+
+def test_silence_is_filled_with_heartbeats() -> None:
+    one = chunk("a")
+    assert streamed([[], [one], []], Told(due=True)) == [HEARTBEAT, one.raw, HEARTBEAT]
+
+
+def test_a_document_for_a_stream_is_split() -> None:
+    pieces = streamed([[], [Document(DOCUMENT)]], Told())
+    assert len(pieces) == 1
+    chunks = [json.loads(part[6:]) for part in pieces[0].split(b"\n\n") if part.startswith(b"data: {")]
+    assert [part["choices"][0]["delta"] for part in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hi"},
+        {},
+    ]
+    assert pieces[0].endswith(DONE.raw)
+
+
+@pytest.mark.parametrize(("asked", "told"), [(True, True), (False, False)])
+def test_usage_of_a_split_document_comes_to_who_asked(asked: bool, told: bool) -> None:
+    pieces = streamed([[Document(DOCUMENT)]], Told(), stream_options={"include_usage": asked})
+    assert (b'"usage"' in pieces[0]) is told
+
+
+def breaking(*batches: Batch, error: Exception) -> Iterator[Batch]:
+    yield from batches
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            UpstreamTimeout("Too silent.", code="idle_timeout"),
+            {"message": "Too silent.", "type": "timeout", "param": None, "code": "idle_timeout"},
+        ),
+        (UpstreamStatus(500, (), b'{"error": {"message": "theirs"}}'), {"message": "theirs"}),
+        (
+            ValueError("ours"),
+            {"message": "It failed.", "type": "server_error", "param": None, "code": "internal_error"},
+        ),
+    ],
+)
+def test_a_stream_that_breaks_says_so_in_one_last_event(error: Exception, said: dict[str, Any]) -> None:
+    one, told = chunk("a"), Told()
+    pieces = streamed(breaking([one], error=error), told)
+    assert pieces[0] == one.raw
+    assert len(pieces) == 2
+    assert json.loads(pieces[1].removeprefix(b"data: ")) == {"error": said}
+    assert pieces[1].endswith(b"\n\n")
+    assert told.error is error
+
+
+def test_a_client_that_left_is_told_nothing() -> None:
+    told = Told()
+    with pytest.raises(ClientGone):
+        streamed(breaking(error=ClientGone()), told)
+    assert told.error is None
+
+
+def test_an_untouched_document_leaves_as_it_came() -> None:
+    told = Told(
+        (("Content-Type", "application/json; charset=utf-8"), ("Content-Encoding", "gzip"), ("X-Ratelimit", "1"))
+    )
+    response = answer([[], [Document(DOCUMENT)]], call(), told)
+    assert response == ClientResponse(
+        200, (("X-Ratelimit", "1"), ("Content-Type", "application/json; charset=utf-8")), DOCUMENT
+    )
+
+
+def test_chunks_for_a_plain_client_are_assembled() -> None:
+    batches = [[chunk("a")], [], [chunk("b"), Event(b": comment\n\n")], [DONE]]
+    response = answer(batches, call(), Told((("Content-Type", "text/event-stream"),)))
+    assert response.headers == (("Content-Type", "application/json"),)
+    assert isinstance(response.body, bytes)
+    assert json.loads(response.body)["choices"][0]["message"] == {"role": "assistant", "content": "ab"}
+
+
+def test_a_plain_answer_that_breaks_is_no_answer() -> None:
+    with pytest.raises(UpstreamTimeout):
+        answer(breaking([chunk("a")], error=UpstreamTimeout("Too silent.")), call(), Told())
+
+
+@pytest.mark.parametrize("batches", [[], [[]], [[DONE]], [[Event(b": x\n\n")], [DONE]]])
+def test_a_reply_without_a_completion_is_told(batches: list[Batch]) -> None:
+    with pytest.raises(UpstreamProtocolError, match="no completion"):
+        whole(batches)
+
+
+def test_a_document_of_another_type_is_called_json() -> None:
+    response = answer_document(Document(b"{}"), Told((("Content-Type", "text/plain"),)))
+    assert response.headers == (("Content-Type", "application/json"),)
+
+
+def test_a_refusal_has_the_one_shape_and_a_flat_detail() -> None:
+    response = answer_error(BadRequest("Wrong.", param="n"))
+    assert response.status == 400
+    assert isinstance(response.body, bytes)
+    assert json.loads(response.body) == {
+        "error": {"message": "Wrong.", "type": "invalid_request_error", "param": "n", "code": None},
+        "detail": "Wrong.",
+    }
+    assert ("Allow", "GET, HEAD") in answer_error(MethodNotAllowed("No.", ("GET", "HEAD"))).headers
+
+
+def test_an_upstreams_own_error_passes() -> None:
+    error = UpstreamStatus(429, (("Retry-After", "3"),), b'{"error":  {}}')
+    assert answer_error(error) == ClientResponse(429, (("Retry-After", "3"),), b'{"error":  {}}')
+    assert (error.type, error.code, str(error)) == ("rate_limit_error", None, "The upstream answered with status 429.")
+
+
+def test_failures_of_the_upstream_have_no_detail() -> None:
+    body = answer_error(UpstreamTimeout("Slow.", code="total_timeout")).body
+    assert isinstance(body, bytes)
+    assert "detail" not in json.loads(body)

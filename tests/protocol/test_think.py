@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argoproxy.protocol.chunks import assemble
+from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event
+from argoproxy.protocol.tagged_text import TagPair
+from argoproxy.protocol.think import ThinkFilter
+from tests.cuts import cut_at, cuts, places
+
+Json = dict[str, Any]
+TAGS = TagPair()
+
+TEXTS = {
+    "no tag": ("Hello.", "Hello."),
+    "a block": ("<think>hm</think>Hello.", "Hello."),
+    "white space behind it": ("<think>hm</think>\n\n Hello. ", "Hello. "),
+    "white space before it": ("\n<think>hm</think>\n\nHello.", "\nHello."),
+    "an empty block": ("<think>\n\n</think>\n\nHello.", "Hello."),
+    "several blocks": ("<think>a</think>\n<think>b</think>\nHello", "Hello"),
+    "a block in the middle": ("Hello <think>hm</think> there", "Hello  there"),
+    "a block at the end": ("Hello<think>hm</think>\n", "Hello\n"),
+    "a block that never ends": ("Hello<think>hm </thin", "Hello"),
+    "only a block": ("<think>hm</think>", ""),
+    "a closing tag alone": ("a</think>b", "a</think>b"),
+    "the first closing tag ends it": ("<think>a<think>b</think>c</think>d", "c</think>d"),
+    "look-alikes": ("<thin a < b <<think >x</ think><Think>", "<thin a < b <<think >x</ think><Think>"),
+    "a tag begun at the end": ("Hello<thin", "Hello<thin"),
+    "tag after its own beginning": ("<<think>x</think>y", "<y"),
+    "end after its own beginning": ("<think><</</think>y", "y"),
+    "indented answer": ("<think>a</think>Hello\n    code", "Hello\n    code"),
+    "other letters": ("<think>思考🤔</think>你好 <think>x</think>🎉", "你好 🎉"),
+}
+
+
+def reference(text: str, tags: TagPair = TAGS) -> str:
+    shown, visible = "", False
+    while True:
+        before, opened, rest = text.partition(tags.start)
+        visible = visible or bool(before.strip(" \t\r\n"))
+        shown += before
+        if not opened:
+            return shown
+        _, closed, text = rest.partition(tags.end)
+        if not closed:
+            return shown
+        text = text if visible else text.lstrip(" \t\r\n")
+
+
+def chunk(part: Json, **top: Any) -> Json:
+    return {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [part], **top}
+
+
+def said(text: str, index: int = 0, **more: Any) -> Event:
+    return written(chunk({"index": index, "delta": {"content": text}, "finish_reason": None, **more}))
+
+
+def ended(index: int = 0, finish_reason: str = "stop") -> Event:
+    return written(chunk({"index": index, "delta": {}, "finish_reason": finish_reason}))
+
+
+def written(chunk: Json, **style: Any) -> Event:
+    return Event(b"data: " + json.dumps(chunk, **style).encode() + b"\n\n")
+
+
+def compact(text: str) -> Event:
+    part = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return written(chunk(part), ensure_ascii=False, separators=(",", ":"))
+
+
+def legacy(text: str) -> Event:
+    return written(
+        {"id": "x", "object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": None}]}
+    )
+
+
+def strip(events: Iterable[Event], tags: TagPair = TAGS) -> list[Event]:
+    think = ThinkFilter(tags)
+    passed = [event for one in events for event in think.feed([one])]
+    return passed + think.finish()
+
+
+def texts(events: Sequence[Event]) -> dict[int, str]:
+    document = assemble(event.chunk for event in events if event.chunk)
+    return {
+        choice["index"]: choice["message"]["content"] or "" if "message" in choice else choice["text"]
+        for choice in document["choices"]
+    }
+
+
+@pytest.mark.parametrize(("text", "shown"), TEXTS.values(), ids=TEXTS.keys())
+def test_thoughts_are_removed_however_the_text_is_cut(text: str, shown: str) -> None:
+    assert reference(text) == shown
+    for pieces in cuts(text):
+        for make in (said, compact, legacy):
+            events = [make(piece) for piece in pieces]
+            assert texts(strip(events)).get(0, "") == shown
+        finished = [*map(said, pieces), ended()]
+        assert texts(strip(finished))[0] == shown
+
+
+@pytest.mark.parametrize(("text", "shown"), TEXTS.values(), ids=TEXTS.keys())
+def test_a_whole_answer_agrees(text: str, shown: str) -> None:
+    chat = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    completion = {"choices": [{"index": 0, "text": text, "finish_reason": "stop"}]}
+    assert whole(chat)["choices"][0]["message"]["content"] == shown
+    assert whole(completion)["choices"][0]["text"] == shown
+
+
+def whole(document: Json, tags: TagPair = TAGS) -> Json:
+    think = ThinkFilter(tags)
+    (event,) = think.feed([Document(json.dumps(document).encode())])
+    assert think.finish() == []
+    return event.chunk  # type: ignore[return-value]
+
+
+parts = st.sampled_from(["<think>", "</think>", "<", "</", "think>", " ", "\n", "a", "é", "<thin", "🤔", "<<"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), parts), max_size=30), places, st.booleans())
+def test_random_texts_of_three_choices_in_random_cuts(spoken: list[tuple[int, str]], at: list[int], ends: bool) -> None:
+    events = [said(text, index) for index, text in spoken]
+    events += [ended(index) for index in range(3)] if ends else [DONE]
+    stream = b"".join(event.raw for event in events)
+    decoder, think = Decoder(), ThinkFilter(TAGS, 3)
+    passed: Batch = []
+    for piece in cut_at(stream, at):
+        passed += think.feed(decoder.feed(piece))
+    passed += think.finish()
+    shown = texts(passed)
+    for index in range(3):
+        text = "".join(part for choice, part in spoken if choice == index)
+        assert shown.get(index, "") == reference(text)
+
+
+tokens = st.lists(st.text("<think/> a", min_size=1, max_size=4), max_size=12)
+
+
+@given(tokens, st.integers(1, 4))
+def test_streamed_and_whole_agree_on_logprobs_too(spoken: list[str], size: int) -> None:
+    entries = [{"token": token, "logprob": -place} for place, token in enumerate(spoken)]
+    pieces = [entries[at : at + size] for at in range(0, len(entries), size)]
+    logprobs = [{"content": piece, "refusal": None} for piece in pieces]
+    streamed = [
+        said("".join(entry["token"] for entry in told["content"]), logprobs=told)  # type: ignore[misc, index]
+        for told in logprobs
+    ]
+    message = {"role": "assistant", "content": "".join(spoken)}
+    told = {"content": entries, "refusal": None}
+    expected = whole({"choices": [{"index": 0, "message": message, "logprobs": told, "finish_reason": "stop"}]})
+    document = assemble(event.chunk for event in strip([*streamed, ended()]) if event.chunk)
+    choice = document["choices"][0]
+    assert (choice["message"]["content"] or "") == expected["choices"][0]["message"]["content"]
+    kept = (choice.get("logprobs") or {}).get("content") or []
+    assert kept == expected["choices"][0]["logprobs"]["content"]
+
+
+def test_tokens_of_thoughts_are_removed_from_logprobs() -> None:
+    entries = [{"token": token} for token in ("a<", "think>", "secret", "</think", ">b", "c")]
+    told = {"content": entries, "refusal": None}
+    text = "".join(entry["token"] for entry in entries)
+    document = whole({"choices": [{"index": 0, "message": {"content": text}, "logprobs": told}]})
+    assert [entry["token"] for entry in document["choices"][0]["logprobs"]["content"]] == ["a<", ">b", "c"]
+
+
+def test_legacy_logprobs_are_parallel_lists() -> None:
+    told = {
+        "tokens": ["<think>", "x", "</think>", "y"],
+        "token_logprobs": [1, 2, 3, 4],
+        "top_logprobs": None,
+        "text_offset": [0, 7, 8, 16],
+    }
+    document = whole({"choices": [{"index": 0, "text": "<think>x</think>y", "logprobs": told}]})
+    assert document["choices"][0]["logprobs"] == {
+        "tokens": ["y"],
+        "token_logprobs": [4],
+        "top_logprobs": None,
+        "text_offset": [16],
+    }
+
+
+@pytest.mark.parametrize("told", [{"content": [{"token": "other"}]}, {"content": None}, {"odd": 1}, {"content": [3]}])
+def test_logprobs_that_do_not_fit_the_text_are_left_out(told: Json) -> None:
+    part = {"index": 0, "message": {"content": "<think>x</think>y"}, "logprobs": told}
+    assert whole({"choices": [part]})["choices"][0]["logprobs"] is None
+
+
+def test_an_untouched_event_is_the_very_same_one() -> None:
+    events = [
+        said("Hello"),
+        said(" a"),
+        Event(b": comment\n\n"),
+        Event(b'data: {"usage": {}, "choices": []}\n\n'),
+        DONE,
+    ]
+    think = ThinkFilter(TAGS)
+    for batch in (events[:1], events[1:]):
+        assert think.feed(batch) is batch
+    marked = [said("a < b"), ended(), Event(b'data: {"odd": "<", "choices": {}}\n\n'), Event(b": <\n\n"), DONE]
+    assert strip(marked) == marked
+    document = Document(b'{"choices": [{"message": {"content": "a < b"}}, "<"]}')
+    assert strip([document]) == [document]
+
+
+def test_escaped_brackets_are_seen() -> None:
+    raw = (
+        rb'data: {"choices":[{"index":0,"delta":{"content":"\u003cthink\u003Ex\u003c/think>y"},"finish_reason":null}]}'
+    )
+    assert texts(strip([Event(raw + b"\n\n")]))[0] == "y"
+
+
+def test_an_emptied_delta_is_not_sent_but_what_else_it_tells_is() -> None:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "<think>"}}
+    events = [
+        written(chunk({"index": 0, "delta": {"role": "assistant", "content": "<think>"}, "finish_reason": None})),
+        said("one"),
+        written(chunk({"index": 0, "delta": {"role": "assistant", "content": "two"}, "finish_reason": None})),
+        written(chunk({"index": 0, "delta": {"content": "three", "tool_calls": [call]}, "finish_reason": None})),
+        written(chunk({"index": 0, "delta": {"content": "four"}, "finish_reason": None}, usage={"n": 1})),
+        written(chunk({"index": 0, "delta": {"content": "five"}, "finish_reason": None}, news={"a": 1})),
+        written(chunk({"index": 0, "delta": {"content": "six"}, "finish_reason": None}, news={"a": 2})),
+        written(chunk({"index": 0, "delta": {"content": "seven"}, "finish_reason": None, "seen": 1})),
+        written(chunk({"index": 0, "delta": {"content": "eight"}, "finish_reason": "length"})),
+    ]
+    passed = [event.chunk or {} for event in strip(events)]
+    assert [part["choices"][0]["delta"].get("content") for part in passed] == [""] * 6
+    assert passed[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert passed[1]["choices"][0]["delta"]["tool_calls"] == [call]
+    assert passed[2]["usage"] == {"n": 1}
+    assert passed[3]["news"] == {"a": 1}
+    assert passed[4]["choices"][0]["seen"] == 1
+    assert passed[5]["choices"][0]["finish_reason"] == "length"
+
+
+def test_tags_in_tool_arguments_are_left_alone() -> None:
+    call = {"index": 0, "function": {"arguments": "<think>x</think>"}}
+    event = written(chunk({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}))
+    assert strip([event]) == [event]
+
+
+def test_at_most_a_tag_less_one_character_is_held_back() -> None:
+    text = "<think>a</think>b<thin<think<think c </think> d <"
+    for size in range(1, 9):
+        think, fed, got = ThinkFilter(TAGS), "", ""
+        for piece in (text[at : at + size] for at in range(0, len(text), size)):
+            fed += piece
+            got += "".join((event.chunk or {})["choices"][0]["delta"]["content"] for event in think.feed([said(piece)]))
+            due = reference(fed)
+            assert due.startswith(got)
+            assert len(due) - len(got) < len(TAGS.end)
+
+
+def test_what_is_held_back_comes_before_the_end_of_a_stream_without_finish_reason() -> None:
+    passed = strip([said("a <th"), DONE])
+    assert [event.chunk["choices"][0]["delta"]["content"] for event in passed[:2] if event.chunk] == ["a ", "<th"]
+    assert passed[1].chunk == chunk({"index": 0, "delta": {"content": "<th"}, "finish_reason": None})
+    assert passed[2] is DONE
+
+
+def test_what_is_held_back_of_a_legacy_stream_comes_as_text() -> None:
+    passed = strip([legacy("a <th"), DONE])
+    assert texts(passed)[0] == "a <th"
+    assert (passed[1].chunk or {})["choices"] == [{"index": 0, "text": "<th", "finish_reason": None}]
+
+
+def test_a_finish_chunk_without_a_delta_carries_what_was_held() -> None:
+    passed = strip([said("<"), written(chunk({"index": 0, "finish_reason": "stop"}))])
+    assert texts(passed)[0] == "<"
+
+
+@pytest.mark.parametrize(
+    ("pair", "text", "shown"),
+    [
+        (TagPair("◁think▷", "◁/think▷"), "◁think▷x◁/think▷y ◁", "y ◁"),
+        (TagPair("[THINK]", "[/THINK]"), "[THINK]x[/THINK]y[", "y["),
+        (TagPair("|", "|"), "|x|y|z|", "y"),
+        (TagPair("🤔", "💡"), "🤔x💡y", "y"),
+        (TagPair("\n<r>", "</r>"), "a\n<r>x</r>y\n", "ay\n"),
+        (TagPair('"t"', "\\e"), 'a"t"x\\ey\\', "ay\\"),
+    ],
+)
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_other_tags(pair: TagPair, text: str, shown: str, ensure_ascii: bool) -> None:
+    for pieces in cuts(text):
+        events = [
+            written(
+                chunk({"index": 0, "delta": {"content": piece}, "finish_reason": None}),
+                ensure_ascii=ensure_ascii,
+                separators=(",", ":"),
+            )
+            for piece in pieces
+        ]
+        assert texts(strip([*events, ended()], pair))[0] == shown
+
+
+def test_content_in_parts_is_stripped_part_by_part() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "<think>"}]}
+    parts = [thinking, {"type": "text", "text": "<think>x</thi"}, {"type": "text", "text": "nk>y<"}]
+    event = written(chunk({"index": 0, "delta": {"content": parts}, "finish_reason": "stop"}))
+    (passed,) = strip([event])
+    assert (passed.chunk or {})["choices"][0]["delta"]["content"] == [
+        thinking,
+        {"type": "text", "text": ""},
+        {"type": "text", "text": "y"},
+        {"type": "text", "text": "<"},
+    ]
+    plain = written(chunk({"index": 0, "delta": {"content": [{"type": "text", "text": "a <b"}, "<"]}}))
+    assert strip([plain]) == [plain]
+
+
+def test_text_repeated_beside_the_delta_is_stripped_with_it() -> None:
+    event = written(chunk({"index": 0, "delta": {"content": "<think>x</think>y"}, "text": "<think>x</think>y"}))
+    (passed,) = strip([event])
+    assert (passed.chunk or {})["choices"][0]["text"] == "y"
+
+
+def test_an_odd_index_is_taken_for_the_first() -> None:
+    event = written(chunk({"index": None, "delta": {"content": "<think>x</think>y"}}))
+    assert texts(strip([event]))[0] == "y"
+
+
+@pytest.mark.parametrize("broken", [rb'"\x"', b'"\xff"'])
+def test_broken_text_inside_a_thought(broken: bytes) -> None:
+    think = ThinkFilter(TAGS)
+    assert think.feed([compact("<think>")]) == []
+    raw = compact("#").raw.replace(b'"#"', broken)
+    if b"\\" in broken:
+        with pytest.raises(Exception, match="broken JSON"):
+            think.feed([Event(raw)])
+    else:
+        assert think.feed([Event(raw)]) == []

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+
+from argoproxy.errors import NotFound
+from argoproxy.upstreams.base_url import BaseUrl, checked_path
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "url"),
+    [
+        ("http://up", "/v1/models", "http://up/v1/models"),
+        ("http://up/", "/v1/models", "http://up/v1/models"),
+        ("http://up:8000/v1", "/v1/models", "http://up:8000/v1/models"),
+        ("http://up/v1/", "/v1/models", "http://up/v1/models"),
+        ("https://api.openai.com/v1/", "/v1/chat/completions", "https://api.openai.com/v1/chat/completions"),
+        ("http://up/prefix", "/v1/models", "http://up/prefix/v1/models"),
+        ("http://up/prefix/", "/v1/models", "http://up/prefix/v1/models"),
+        ("http://up/prefix/v1", "/v1/models", "http://up/prefix/v1/models"),
+        ("http://up/api/v4/", "/v1/models", "http://up/api/v4/models"),
+        ("http://up/v1beta/openai/", "/v1/models", "http://up/v1beta/openai/models"),
+        ("http://up/compatible-mode/v1/chat/completions", "/v1/models", "http://up/compatible-mode/v1/models"),
+        ("http://up/v1/completions/", "/v1/models", "http://up/v1/models"),
+        ("http://up/v1/embeddings", "/v1/models", "http://up/v1/models"),
+        ("http://up/chat/completions", "/v1/models", "http://up/v1/models"),
+        ("http://up/v1", "/other/path", "http://up/v1/other/path"),
+        ("http://up", "/other/path", "http://up/other/path"),
+        ("http://up/v1", "/v1", "http://up/v1"),
+        ("http://up/v1", "/v1/", "http://up/v1/"),
+        ("http://up", "/v1", "http://up/v1"),
+        ("http://up/v1", "/v10/x", "http://up/v1/v10/x"),
+        ("http://up/view", "/v1/x", "http://up/view/v1/x"),
+        ("http://user:pass@up/v1", "/v1/x", "http://up/v1/x"),
+        ("http://up", "//evil/x", "http://up//evil/x"),
+        ("http://up", "/a%2Fb%2f%20", "http://up/a%2Fb%2f%20"),
+        ("http://up", '/a"<>|^`{}[]\\', 'http://up/a"<>|^`{}[]\\'),
+        ("http://up", "/caf\xc3\xa9", "http://up/caf%C3%A9"),
+        ("http://up/ünder v", "/x", "http://up/%C3%BCnder%20v/x"),
+        ("http://[::1]:80/v1", "/v1/x", "http://[::1]:80/v1/x"),
+    ],
+)
+def test_where_a_path_leads(base: str, path: str, url: str) -> None:
+    assert BaseUrl.parse(base).url(path, "") == url
+
+
+def test_queries_are_kept_with_their_escapes() -> None:
+    assert BaseUrl.parse("http://up").url("/x", "a=%2f&b=%zz+c") == "http://up/x?a=%2f&b=%zz+c"
+    azure = BaseUrl.parse("http://up/openai?api-version=1")
+    assert azure.url("/v1/x", "") == "http://up/openai/v1/x?api-version=1"
+    assert azure.url("/v1/x", "a=b") == "http://up/openai/v1/x?api-version=1&a=b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "up", "up:8000", "localhost:8000/v1", "ftp://up", "http://", "http:///v1", "http://up:x", "http://up:0"],
+)
+def test_what_is_no_base_url(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 the message is urllib's in some cases
+        BaseUrl.parse(text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v1/files",
+        "/v1/files/a..b",
+        "/v1/chat/completions",
+        "/v1/chat/completions/",
+        "/chat/completions",
+        "/v1/models/Org/Name:7B",
+        "/v1/models/org%2FName",
+        "/v1/models/",
+        "/V2/Models",
+        "//evil/x",
+        "/v1/chat/completions/extra",
+        "/v1/responses%3Fa",
+    ],
+)
+def test_paths_that_may_be_forwarded(path: str) -> None:
+    assert checked_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/..",
+        "/../etc",
+        "/v1/../x",
+        "/v1/./x",
+        "/v1/%2e%2e/x",
+        "/v1/%2E./x",
+        "/v1/..%2fx",
+        "/v1/%252e%252e/x",
+        "/v1\\..\\x",
+        "/v1/%5c..%5cx",
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/chat//completions",
+        "/V1/chat/completions",
+        "/v1/Chat/Completions",
+        "/v1/chat%2Fcompletions",
+        "/v1%2fchat/completions",
+        "/v1/chat/%63ompletions",
+        "/v1/chat\\completions",
+        "/v1/%20/chat/completions",
+        "//chat/completions",
+        "/Embeddings",
+        "/v1//models",
+        "/V1/models/x",
+        "/v1//models/x",
+    ],
+)
+def test_paths_that_hide_where_they_lead(path: str) -> None:
+    with pytest.raises(NotFound):
+        checked_path(path)

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, to_openai
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.exchange import ClientRequest, Headers, header
+from argoproxy.protocol.sse import DONE, Document
+from argoproxy.upstreams.base_url import BaseUrl
+from argoproxy.upstreams.openai import DOCUMENT_LIMIT, OpenAI
+from tests.cuts import cuts
+from tests.protocol.test_call import Bytes
+
+UPSTREAM = OpenAI(BaseUrl.parse("http://up/v1"))
+KEYED = OpenAI(BaseUrl.parse("http://up/v1"), "Bearer sk-ours", b"sk-ours")
+CLIENT = (("Authorization", "Bearer theirs"), ("X-API-Key", "k"), ("Accept-Encoding", "gzip"), ("X-Other", "o"))
+
+
+class Told:
+    """A reply that is all there; None is a moment of silence."""
+
+    status = 200
+
+    def __init__(self, pieces: list[bytes], headers: Headers = ()) -> None:
+        self.headers = headers
+        self._pieces = pieces
+
+    def pieces(self) -> Iterator[bytes]:
+        yield from self._pieces
+
+    untouched = pieces
+
+    def read(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+def call(**body: Any) -> Call:
+    return Call("id", 1, "/v1/chat/completions", "q=1", (*CLIENT, ("Content-Type", "text/x")), body, b"as it came")
+
+
+def batches(*pieces: bytes, kind: str = "", **body: Any) -> list[list[bytes]]:
+    headers = (("Content-Type", kind),) if kind else ()
+    return [[event.raw for event in batch] for batch in UPSTREAM.batches(Told(list(pieces), headers), call(**body))]
+
+
+def flat(found: list[list[bytes]]) -> bytes:
+    return b"".join(raw for batch in found for raw in batch)
+
+
+def chunk(text: str, finish_reason: str | None = None, index: int = 0) -> bytes:
+    part = {"index": index, "delta": {"content": text}, "finish_reason": finish_reason}
+    return b"data: " + json.dumps({"choices": [part]}).encode() + b"\n\n"
+
+
+DOCUMENT = b' \n\n{"choices": [], "usage": null}\n'
+STREAM = b": hello\n\n" + chunk("a") + chunk("b", "stop") + DONE.raw
+
+
+def test_a_request_carries_the_call() -> None:
+    request = UPSTREAM.request(call(model="m"))
+    assert (request.method, request.url, request.body, request.length) == (
+        "POST",
+        "http://up/v1/chat/completions?q=1",
+        b"as it came",
+        10,
+    )
+    assert dict(request.headers) == {
+        "Authorization": "Bearer theirs",
+        "X-API-Key": "k",
+        "X-Other": "o",
+        "User-Agent": "argoproxy",
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+    }
+
+
+def test_a_configured_key_takes_the_place_of_the_clients() -> None:
+    request = KEYED.request(call(model="m"))
+    assert dict(request.headers)["Authorization"] == "Bearer sk-ours"
+    assert not header(request.headers, "x-api-key")
+    assert request.secret == b"sk-ours"
+    assert "sk-ours" not in repr(KEYED)
+    assert "sk-ours" not in repr(request).replace("Bearer sk-ours", "")
+
+
+def test_a_document_in_any_cut() -> None:
+    for pieces in cuts(DOCUMENT):
+        assert flat(batches(*pieces)) == DOCUMENT
+
+
+def test_a_stream_in_any_cut() -> None:
+    for pieces in cuts(STREAM):
+        assert flat(batches(*pieces)) == STREAM
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "is_document"),
+    [
+        (DOCUMENT, "text/event-stream", True),
+        (DOCUMENT, "text/plain", True),
+        (b"\xef\xbb\xbf" + DOCUMENT, "application/json", True),
+        (STREAM, "application/json", False),
+        (STREAM, "", False),
+        (b"\xef\xbb\xbf" + STREAM, "text/event-stream; charset=utf-8", False),
+        (b"\n\n" + STREAM, "text/plain", False),
+        (b"event: x\n" + STREAM.removeprefix(b": hello\n\n"), "text/plain", False),
+    ],
+)
+def test_a_reply_is_taken_for_what_it_is(reply: bytes, kind: str, is_document: bool) -> None:
+    for pieces in cuts(reply):
+        found = list(UPSTREAM.batches(Told(pieces, (("Content-Type", kind),)), call()))
+        assert isinstance(found[-1][0], Document) is is_document
+
+
+def test_silence_is_passed_on() -> None:
+    assert batches(b"", b"\n", b"", chunk("a", "stop"), b"", DONE.raw)[:5] == [
+        [],
+        [],
+        [],
+        [b"\n" + chunk("a", "stop")],
+        [],
+    ]
+    assert batches(b"", b"{", b"", b'"choices":[]}')[:4] == [[], [], [], []]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kind", "reason"),
+    [
+        ([], "", "is empty"),
+        ([b"\n\n  "], "", "is empty"),
+        ([b"<html>"], "text/html", "neither JSON nor an event stream"),
+        ([b"hello"], "text/plain", "neither JSON nor an event stream"),
+        ([b'{"choices"'], "", "broken JSON"),
+        ([b'{"other": 1}'], "", "no completion"),
+        ([b'{"choices": {}}'], "", "no completion"),
+        ([b"[1]"], "", "no object"),
+        ([chunk("a")], "", "broke off"),
+        ([chunk("a"), b"data: {"], "", "broken JSON"),
+        ([b"plain words\n\n"], "text/event-stream", "broke off"),
+        ([chunk("a"), b'data: {"error\n\n'], "", "broken JSON"),
+    ],
+)
+def test_a_reply_that_is_none_is_told(pieces: list[bytes], kind: str, reason: str) -> None:
+    with pytest.raises(UpstreamProtocolError, match=reason):
+        batches(*pieces, kind=kind)
+
+
+def test_what_came_before_the_break_was_given() -> None:
+    moving = UPSTREAM.batches(Told([chunk("a")]), call())
+    assert [event.raw for event in next(moving)] == [chunk("a")]
+    with pytest.raises(UpstreamProtocolError) as caught:
+        next(moving)
+    assert caught.value.code == "upstream_stream_cut_short"
+
+
+def test_the_end_of_a_stream() -> None:
+    assert batches(chunk("a"), DONE.raw) == [[chunk("a")], [DONE.raw]]
+    assert flat(batches(chunk("a", "stop"))) == chunk("a", "stop") + DONE.raw
+    assert flat(batches(chunk("a", "stop"), b": bye\n\n")) == chunk("a", "stop") + b": bye\n\n" + DONE.raw
+    assert flat(batches(chunk("a") + b"data: [DONE]")) == chunk("a") + DONE.raw
+    assert flat(batches(chunk("a"), chunk("b", "stop").rstrip())) == chunk("a") + chunk("b", "stop") + DONE.raw
+
+
+def test_nothing_is_taken_after_the_end() -> None:
+    pieces = [chunk("a") + DONE.raw + chunk("b"), b"never asked for"]
+    assert batches(*pieces) == [[chunk("a"), DONE.raw]]
+
+
+def test_of_several_choices_each_must_have_ended() -> None:
+    both = [chunk("a", index=0), chunk("b", "stop", 1), *[chunk("x", index=0)] * 20]
+    with pytest.raises(UpstreamProtocolError, match="broke off"):
+        batches(*both, n=2)
+    assert flat(batches(*both, chunk("", "stop", 0), n=2)).endswith(DONE.raw)
+    assert flat(batches(chunk("a", "stop"), n=2)).endswith(DONE.raw)
+    with pytest.raises(UpstreamProtocolError, match="broke off"):
+        batches(b'data: {"choices": {}}\n\ndata: {"choices": [1]}\n\n', n=2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "error"),
+    [
+        (b'{"error": {"message": "no", "code": 429}}', 429, {"message": "no", "code": 429}),
+        (
+            b'data: {"error": {"message": "no", "type": "t", "code": "c"}}\n\n',
+            502,
+            {"message": "no", "type": "t", "code": "c"},
+        ),
+        (b'data: {"choices": [], "error": {"message": "no", "code": 503}}\n\n', 503, {"message": "no"}),
+        (b'data: {"error": "words"}\n\n', 502, {"message": "words"}),
+        (b'event: error\ndata: {"error": {"message": "no"}}\n\n', 502, {"message": "no"}),
+        (b'data: {"object": "error", "message": "no", "code": 400}\n\n', 400, {"message": "no"}),
+        (b'error: {"code": 500, "message": "no"}\n\n', 500, {"message": "no"}),
+        (b'error: {"error": {"code": 500, "message": "no"}}\n\n', 500, {"message": "no"}),
+        (b"error: words\n\n", 502, {"message": "The upstream failed."}),
+        (b'data: {"error": {"message": "no"}}', 502, {"message": "no"}),
+        (b'{"error": {"code": 7}}', 502, {"message": "The upstream failed.", "type": "upstream_error"}),
+    ],
+)
+def test_an_error_under_a_status_of_success(reply: bytes, status: int, error: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamStatus) as caught:
+        batches(reply)
+    assert caught.value.status == status
+    told = json.loads(caught.value.body)["error"]
+    assert set(told) >= {"message", "type", "param", "code"}
+    assert told == {**told, **error}
+
+
+def test_words_about_errors_are_no_error() -> None:
+    talk = chunk('the "error" was', "stop") + b'data: {"error": null, "choices": []}\n\n' + DONE.raw
+    assert flat(batches(talk)) == talk
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (400, b'{"detail": "words"}', {"message": "words", "type": "invalid_request_error"}),
+        (422, b'{"detail": [{"loc": ["a"]}]}', {"message": '[{"loc":["a"]}]', "type": "invalid_request_error"}),
+        (400, b'{"object": "error", "message": "m", "code": 40}', {"message": "m", "code": 40}),
+        (401, b'{"error": "words"}', {"message": "words", "type": "authentication_error"}),
+        (429, b'[{"error": {"message": "m", "code": 429}}]', {"message": "m", "code": 429}),
+        (
+            502,
+            b"<html>nginx at 10.0.0.1</html>",
+            {"message": "The upstream answered with status 502.", "type": "server_error"},
+        ),
+        (404, b"", {"message": "The upstream answered with status 404.", "type": "not_found_error"}),
+        (500, b'{"error": {"code": 1}}', {"message": '{"code":1}', "type": "server_error"}),
+        (500, b"[]", {"message": "The upstream answered with status 500."}),
+    ],
+)
+def test_an_error_in_another_shape_gets_openais(status: int, body: bytes, error: dict[str, Any]) -> None:
+    made = UPSTREAM.error(status, (("Content-Type", "text/html"), ("Retry-After", "1"), ("Server", "x")), body)
+    assert isinstance(made, UpstreamStatus)
+    assert made.headers == (("Retry-After", "1"), ("Content-Type", "application/json"))
+    told = json.loads(made.body)["error"]
+    assert (made.status, told) == (status, {**told, **error})
+
+
+def test_an_error_in_openais_shape_passes_byte_for_byte() -> None:
+    body = b'{"error":  {"message": "no", "more": 1}, "request_id": "x"}'
+    made = UPSTREAM.error(403, (("Content-Type", "application/json; charset=utf-8"),), body)
+    assert isinstance(made, UpstreamStatus)
+    assert (made.status, made.body) == (403, body)
+
+
+def test_a_redirect_passes_untouched() -> None:
+    made = UPSTREAM.error(307, (("Location", "/x"), ("Content-Type", "text/html")), b"<html>")
+    assert isinstance(made, UpstreamStatus)
+    assert (made.status, made.body) == (307, b"<html>")
+    assert made.headers == (("Location", "/x"), ("Content-Type", "text/html"))
+
+
+def test_embeddings_pass_untouched() -> None:
+    (request,) = UPSTREAM.embed_requests(call(model="m"))
+    assert request.method == "POST"
+    text = b'{"data":  [], "usage": {}}'
+    assert UPSTREAM.embeddings([text], call()).raw is text
+    with pytest.raises(UpstreamProtocolError, match="no embeddings"):
+        UPSTREAM.embeddings([b'{"data": 1}'], call())
+
+
+def forwarded(method: str, path: str, body: bytes = b"", headers: Headers = CLIENT) -> ClientRequest:
+    return ClientRequest("id", 1, method, path, "a=b", headers, Bytes(body))
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("/v1/models", "http://up/v1/models?a=b"),
+        ("/models", "http://up/v1/models?a=b"),
+        ("/v1/models/", "http://up/v1/models?a=b"),
+        ("/models/org%2Fx", "http://up/v1/models/org%2Fx?a=b"),
+    ],
+)
+def test_models_are_asked_for_as_the_client_did(path: str, url: str) -> None:
+    request = UPSTREAM.models_request(forwarded("GET", path))
+    assert (request.method, request.url, request.body) == ("GET", url, None)
+    assert header(request.headers, "accept-encoding") == "identity"
+
+
+def test_other_paths_are_passed_on() -> None:
+    request = UPSTREAM.forward(forwarded("PATCH", "/v1/files/%2f", b"xyz", (*CLIENT, ("User-Agent", "me"))))
+    assert (request.method, request.url, request.length) == ("PATCH", "http://up/v1/files/%2f?a=b", 3)
+    assert request.body is not None
+    assert b"".join(request.body) == b"xyz"  # type: ignore[arg-type]
+    assert dict(request.headers) == {
+        "Authorization": "Bearer theirs",
+        "X-API-Key": "k",
+        "X-Other": "o",
+        "User-Agent": "me",
+        "Accept-Encoding": "gzip",
+    }
+    assert UPSTREAM.forward(forwarded("GET", "/x")).body is None
+
+
+def test_a_reply_that_could_hide_our_key_must_not_be_compressed() -> None:
+    assert header(KEYED.forward(forwarded("GET", "/x")).headers, "accept-encoding") == "identity"
+    assert header(UPSTREAM.forward(forwarded("GET", "/x", headers=())).headers, "accept-encoding") == "identity"
+
+
+def test_a_probe_asks_for_models_with_our_key_only() -> None:
+    request = KEYED.probe()
+    assert (request.method, request.url) == ("GET", "http://up/v1/models")
+    assert header(request.headers, "authorization") == "Bearer sk-ours"
+    assert not header(UPSTREAM.probe().headers, "authorization")
+
+
+def test_a_document_is_bounded() -> None:
+    piece = b" " * (DOCUMENT_LIMIT // 4)
+    with pytest.raises(UpstreamProtocolError, match="longer than"):
+        batches(b"{", piece, piece, piece, piece)
+
+
+def test_every_error_can_be_told() -> None:
+    error: ProxyError = UPSTREAM.error(500, (), b"")
+    assert set(to_openai(error)["error"]) == {"message", "type", "param", "code"}
