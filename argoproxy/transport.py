@@ -25,7 +25,8 @@ from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
 from argoproxy.watch import Watch
-from argoproxy.wire import Exchange, Source, WatchedAdapter, in_hand
+from argoproxy.wire.sending import WatchedAdapter
+from argoproxy.wire.waiting import Exchange, Source, in_hand
 
 READ_LIMIT = 256 * 1024 * 1024
 #: How long a stream that has told its end may take to end its body, so that its connection can be kept.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ def cuts(text: TextT) -> Iterator[list[TextT]]:
 def cut_at(text: TextT, places: Sequence[int]) -> list[TextT]:
     """Cut a text at these places."""
     ends = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 places = st.lists(st.integers(min_value=0, max_value=10_000), max_size=12)

@@ -83,8 +83,10 @@ def test_priming_takes_the_first_now() -> None:
 
 def test_priming_raises_what_the_first_raises() -> None:
     def broken() -> Iterator[int]:
+        yield from map(fail, [1])
+
+    def fail(number: int) -> int:
         raise UpstreamProtocolError("at once")
-        yield 1
 
     with pytest.raises(UpstreamProtocolError, match="at once"):
         primed(broken())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,8 +107,6 @@ def test_which_tags_are_stripped(params: str, think_filter: bool, tags: TagPair 
 
 
 def test_a_request_may_ask_for_its_own_time_outs() -> None:
-    from dataclasses import replace
-
     ruled = models("", timeouts=Timeouts(1, 2, 3, 4))
     assert ruled.resolve(call())[0].timeouts == Timeouts(1, 2, 3, 4)
     assert ruled.resolve(replace(call(), timeout_s=9))[0].timeouts == Timeouts(1, 9, 9, 4)

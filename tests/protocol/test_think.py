@@ -144,12 +144,11 @@ tokens = st.lists(st.text("<think/> a", min_size=1, max_size=4), max_size=12)
 
 @given(tokens, st.integers(1, 4))
 def test_streamed_and_whole_agree_on_logprobs_too(spoken: list[str], size: int) -> None:
-    entries = [{"token": token, "logprob": -place} for place, token in enumerate(spoken)]
+    entries: list[Json] = [{"token": token, "logprob": -place} for place, token in enumerate(spoken)]
     pieces = [entries[at : at + size] for at in range(0, len(entries), size)]
-    logprobs = [{"content": piece, "refusal": None} for piece in pieces]
     streamed = [
-        said("".join(entry["token"] for entry in told["content"]), logprobs=told)  # type: ignore[misc, index]
-        for told in logprobs
+        said("".join(entry["token"] for entry in piece), logprobs={"content": piece, "refusal": None})
+        for piece in pieces
     ]
     message = {"role": "assistant", "content": "".join(spoken)}
     told = {"content": entries, "refusal": None}

@@ -1,0 +1,170 @@
+"""What comes from an upstream: bytes as they arrive, a head that http.client parses, a body that we take ourselves.
+
+What http.client reads from is not the socket but Arrivals, which tries first and waits second, so that bytes
+buffered anywhere can't look like silence. The body's framing is ours (`protocol/framing.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import math
+import socket
+import ssl
+from typing import Any
+
+from urllib3 import BaseHTTPResponse
+
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.exchange import Headers
+from argoproxy.protocol.framing import Chunked, Counted, Framing, UntilClose
+from argoproxy.watch import READABLE
+from argoproxy.wire.waiting import Exchange
+
+PIECE = 64 * 1024
+
+
+class Arrivals:
+    """The receiving side of a connection: bytes as they arrive, and the file http.client reads heads from."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        self._sock = sock
+        self._exchange = exchange
+        self._buffer, exchange.early = exchange.early, b""
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
+        self._interest = READABLE
+        self._dry = False
+        if isinstance(sock, ssl.SSLSocket):
+            sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
+        sock.settimeout(0)
+
+    def makefile(self, mode: str) -> Arrivals:
+        """Give the file http.client asks its socket for: the same thing."""
+        return self
+
+    def flush(self) -> None:
+        """Nothing is written here; http.client flushes what it closes."""
+
+    def close(self) -> None:
+        """Leave the connection as it is: http.client closes the file after each reply."""
+
+    def readline(self, limit: int) -> bytes:
+        """Take a line of a head, waiting for its end; a longer one is cut at limit, a last one at its end."""
+        line, self._buffer = self._buffer, b""
+        while (end := line.find(b"\n") + 1) == 0 and len(line) < limit:
+            more = self.receive(math.inf)
+            if not more:
+                return line
+            line += more
+        end = min(end or limit, limit)
+        line, self._buffer = line[:end], line[end:]
+        return line
+
+    def receive(self, tick_s: float) -> bytes | None:
+        """Take what has arrived: b"" at the end of the connection, None after tick_s of silence."""
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            return data
+        while True:
+            if not self._dry and (arrived := self._try()) is not None:
+                return arrived
+            if not self._exchange.wait(self._sock, self._interest, tick_s):
+                return None
+            self._dry = False
+
+    def _try(self) -> bytes | None:
+        data = receive_now(self._sock)
+        if data is None:
+            self._dry = True
+            return None
+        if self._is_tls:
+            while data and len(data) < PIECE and self._sock.pending():  # type: ignore[attr-defined]
+                data += receive_now(self._sock) or b""
+        self._dry = not self._is_tls and 0 < len(data) < PIECE
+        self._exchange.progressed()
+        return data
+
+
+def receive_now(sock: socket.socket) -> bytes | None:
+    """Give the bytes that are there, b"" at the end of the connection, None when there are none yet.
+
+    Raises UpstreamProtocolError when the connection broke.
+    """
+    try:
+        return sock.recv(PIECE)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
+    except OSError:
+        raise UpstreamProtocolError("The connection to the upstream broke.", code="upstream_disconnected") from None
+
+
+class HttpHead(http.client.HTTPResponse):
+    """A reply whose head http.client parses and whose body we take from the connection ourselves."""
+
+    def __init__(self, exchange: Exchange, sock: socket.socket, *args: Any, **options: Any) -> None:
+        self.exchange = exchange
+        self.arrivals = Arrivals(sock, exchange)
+        super().__init__(self.arrivals, *args, **options)  # type: ignore[arg-type]
+
+    def begin(self) -> None:
+        """Read the head, passing over interim ones (http.client itself passes over 100 only)."""
+        self.exchange.expects_head()
+        super().begin()
+        while 100 < self.status < 200:
+            if self.status == 101:
+                raise UpstreamProtocolError("The upstream switched protocols without being asked to.")
+            self.headers = None  # type: ignore[assignment]
+            super().begin()
+        self.framing = self._framing()
+        self.leaves_open = not self.will_close and not self.exchange.is_cut
+        self.will_close = False
+        self.exchange.body_of = functools.partial(HttpBody, self)
+        self.exchange.expects_progress()
+
+    def _framing(self) -> Framing:
+        if self.chunked:
+            return Chunked()
+        return UntilClose() if self.length is None else Counted(self.length)
+
+
+class HttpBody:
+    """The body of a reply over HTTP; a Source."""
+
+    def __init__(self, response: HttpHead, raw: BaseHTTPResponse) -> None:
+        headers = tuple(raw.headers.items())
+        self.headers: Headers = headers
+        if response.chunked:
+            self.headers = tuple((name, value) for name, value in headers if name.lower() != "content-length")
+        self._response = response
+        self._raw: BaseHTTPResponse | None = raw
+        if self.done:
+            self.close()
+
+    @property
+    def done(self) -> bool:
+        return self._response.framing.done
+
+    def take(self, tick_s: float) -> bytes | None:
+        framing, piece = self._response.framing, b""
+        while not piece and not framing.done:
+            arrived = self._response.arrivals.receive(tick_s)
+            if arrived is None:
+                return None
+            if arrived:
+                piece = framing.feed(arrived)
+            else:
+                framing.end()
+        if framing.done:
+            self.close()
+        return piece
+
+    def close(self) -> None:
+        if self._raw is None:
+            return
+        raw, self._raw = self._raw, None
+        self._response.exchange.ends()
+        if self.done and self._response.leaves_open and not self._response.framing.surplus:
+            self._response.close()
+        else:
+            raw.close()
+        raw.release_conn()

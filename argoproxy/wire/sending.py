@@ -1,0 +1,157 @@
+"""What goes to an upstream: the adapter of requests, over connections that watch the client while they send."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import os
+import socket
+import ssl
+import struct
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
+
+from argoproxy.watch import READABLE, WRITABLE
+from argoproxy.wire.receiving import HttpHead, receive_now
+from argoproxy.wire.waiting import Exchange, in_hand
+
+SENT_AT_ONCE = 256 * 1024
+#: From the next piece on, an upstream is looked after for a reply that comes before it has all of the body.
+HEAD_AND_FIRST_PIECE = 2
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class WatchedAdapter(HTTPAdapter):
+    """The adapter of requests, over connections that watch the client; TLS trusts one bundle, read once."""
+
+    def __init__(self, connections: int, ca_bundle: str | None) -> None:
+        self._ca_bundle = ca_bundle
+        super().__init__(pool_maxsize=connections, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        manager.connection_pool_kw["ssl_context"] = self._tls
+        return manager
+
+    def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
+        """Give the pool of a request's origin."""
+        if request.url and request.url.startswith("https:"):
+            self.poolmanager.connection_pool_kw["ssl_context"] = self._tls
+        return super().get_connection_with_tls_context(request, *args, **options)
+
+    def cert_verify(self, *args: Any, **options: Any) -> None:
+        """Leave the pool alone: requests would have every connection read the bundle again."""
+
+    def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
+        """Hand the reply's body to the exchange; no cookies are kept, redirects are not looked for."""
+        exchange = in_hand.get()
+        if exchange is None or exchange.body_of is None:
+            return super().build_response(req, resp)
+        exchange.source = exchange.body_of(resp)
+        response = requests.Response()
+        response.status_code = resp.status
+        response.raw = resp
+        return response
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = create_urllib3_context()
+        bundle = self._ca_bundle or DEFAULT_CA_BUNDLE_PATH
+        is_folder = os.path.isdir(bundle)
+        context.load_verify_locations(capath=bundle if is_folder else None, cafile=None if is_folder else bundle)
+        return context
+
+
+class _Watched(HTTPConnection):
+    """A connection whose sending and receiving wait by the exchange in hand."""
+
+    _is_connecting = False
+
+    @property
+    def response_class(self) -> Any:  # type: ignore[override]
+        exchange = in_hand.get()
+        if exchange is None or self._is_connecting:
+            return http.client.HTTPResponse
+        return functools.partial(HttpHead, exchange)
+
+    def connect(self) -> None:
+        """Connect, through a proxy's tunnel too, bounded by the connect time-out alone."""
+        self._is_connecting = True
+        try:
+            super().connect()
+        finally:
+            self._is_connecting = False
+
+    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        """Begin a request with the target as it came: urllib3 would spell its escapes anew."""
+        exchange = in_hand.get()
+        exact = url if exchange is None or self.proxy_is_forwarding else exchange.target
+        super().putrequest(method, exact, *args, **options)
+
+    def send(self, data: Any) -> None:
+        """Send bytes; a reply that comes before all is sent, or a client that leaves, is seen."""
+        exchange = in_hand.get()
+        if exchange is None or self._is_connecting:
+            super().send(data)
+            return
+        if self.sock is None:
+            self.connect()
+        sock, view = self.sock, memoryview(data)
+        sock.settimeout(0)
+        exchange.sends += 1
+        try:
+            if exchange.sends > HEAD_AND_FIRST_PIECE and exchange.glance(sock) & READABLE:
+                _stop_if_answered(sock, exchange)
+            while view:
+                view = view[_sent(sock, view, exchange) :]
+        except Exception:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            raise
+
+
+class _WatchedTls(_Watched, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Watched
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTls
+
+
+def _sent(sock: socket.socket, view: memoryview, exchange: Exchange) -> int:
+    """Send what goes, waiting until something does: the number of bytes."""
+    while True:
+        try:
+            if sent := sock.send(view[:SENT_AT_ONCE]):
+                exchange.progressed()
+                return sent
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        if exchange.wait(sock, READABLE | WRITABLE) & READABLE:
+            _stop_if_answered(sock, exchange)
+
+
+def _stop_if_answered(sock: socket.socket, exchange: Exchange) -> None:
+    """Keep the early reply and stop sending; under TLS what is readable may be no more than a session ticket.
+
+    Raises BrokenPipeError, on which urllib3 goes on to read the reply.
+    """
+    arrived = receive_now(sock)
+    if arrived is not None:
+        exchange.early += arrived
+        exchange.is_cut = True
+        raise BrokenPipeError

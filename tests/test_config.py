@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argoproxy.config import Config, Layer, Target, build, load
+from argoproxy.errors import ConfigError
+from argoproxy.protocol.models import Rule
+from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.tagged_text import TagPair
+from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.upstreams.base_url import BaseUrl
+
+NOWHERE = Path("/nonexistent")
+
+
+def config(**environ: str) -> Config:
+    return load(environ, NOWHERE)
+
+
+def layered(*layers: dict[str, Any]) -> Config:
+    return build([Layer(f"layer {place}", values) for place, values in enumerate(layers)], {})
+
+
+def mistakes(**environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config(**environ)
+    return list(caught.value.mistakes)
+
+
+def test_defaults() -> None:
+    assert config() == Config(
+        host="0.0.0.0",
+        port=5000,
+        workers=4,
+        threads=256,
+        worker_class="gthread",
+        debug=False,
+        verbose=True,
+        heartbeat_s=15.0,
+        timeouts=Timeouts(10, 600, 600, math.inf),
+        target=Target(BaseUrl("https://api.openai.com/v1", "", True)),
+        rules=(),
+        tags=TagPair("<think>", "</think>"),
+        think_filter=True,
+        ca_bundle=None,
+        proxies={},
+        warnings=(),
+    )
+
+
+def test_everything_from_the_environment() -> None:
+    made = config(
+        HOST="127.0.0.1",
+        PORT="81",
+        WORKERS="2",
+        THREADS="3",
+        WORKER_CLASS="gevent",
+        DEBUG="yes",
+        VERBOSE="off",
+        HEARTBEAT="0",
+        CONNECT_TIMEOUT="1s",
+        FIRST_BYTE_TIMEOUT="2500ms",
+        IDLE_TIMEOUT="3m",
+        TOTAL_TIMEOUT="1h",
+        TARGET_BASE_URL="http://up:8000",
+        TARGET_API_KEY="sk-target",
+        LLM_PARAMS="model=a,n=1,odd",
+        THINK_FILTER="false",
+        THINK_TAG="[",
+        THINK_END_TAG="]",
+        REQUESTS_CA_BUNDLE="/ca.pem",
+        CURL_CA_BUNDLE="/other.pem",
+        HTTP_PROXY="http://proxy:1",
+        https_proxy="http://proxy:2",
+        NO_PROXY="local",
+    )
+    assert made == Config(
+        host="127.0.0.1",
+        port=81,
+        workers=2,
+        threads=3,
+        worker_class="gevent",
+        debug=True,
+        verbose=False,
+        heartbeat_s=0.0,
+        timeouts=Timeouts(1, 2.5, 180, 3600),
+        target=Target(BaseUrl("http://up:8000", "", False), Secret("Bearer sk-target"), Secret("sk-target")),
+        rules=(Rule("a", {"n": 1}),),
+        tags=TagPair("[", "]"),
+        think_filter=False,
+        ca_bundle="/ca.pem",
+        proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
+        warnings=("LLM_PARAMS, group 1 (model=a): ignored 'odd', which is not key=value",),
+    )
+    assert "sk-target" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("layers", "port"),
+    [
+        ([{}], 5000),
+        ([{}, {"port": 1}], 1),
+        ([{"PORT": "2"}, {"port": 1}], 2),
+        ([{"port": 3}, {"PORT": "2"}, {"port": 1}], 3),
+    ],
+)
+def test_a_stronger_layer_wins(layers: list[dict[str, Any]], port: int) -> None:
+    assert layered(*layers).port == port
+
+
+@pytest.mark.parametrize(
+    ("layers", "first_byte_s", "idle_s"),
+    [
+        ([{"timeout": 5}], 5, 5),
+        ([{"timeout": 5, "idle_timeout": 7}], 5, 7),
+        ([{"timeout": 5}, {"idle_timeout": 7}], 5, 5),
+        ([{"idle_timeout": 7}, {"timeout": 5}], 5, 7),
+    ],
+)
+def test_timeout_sets_two_unless_one_is_named(layers: list[dict[str, Any]], first_byte_s: float, idle_s: float) -> None:
+    timeouts = layered(*layers).timeouts
+    assert (timeouts.first_byte_s, timeouts.idle_s) == (first_byte_s, idle_s)
+
+
+@pytest.mark.parametrize(
+    ("environ", "root", "authorization", "warnings"),
+    [
+        ({"DEMO": "true"}, None, "", []),
+        ({"DEMO": "false"}, "https://api.openai.com/v1", "", []),
+        ({"OPENAI_API_KEY": "sk-a"}, "https://api.openai.com/v1", "Bearer sk-a", []),
+        ({"OPENAI_BASE_URL": "http://o/v1", "OPENAI_API_KEY": "sk-a"}, "http://o/v1", "Bearer sk-a", []),
+        ({"TARGET_BASE_URL": "http://t/"}, "http://t", "", []),
+        ({"TARGET_BASE_URL": "http://t/", "TARGET_API_KEY": "sk-t"}, "http://t", "Bearer sk-t", []),
+        (
+            {"TARGET_BASE_URL": "http://t/", "OPENAI_API_KEY": "sk-a"},
+            "http://t",
+            "",
+            ["OPENAI_API_KEY (environment) is not sent to this upstream; its key is TARGET_API_KEY"],
+        ),
+        (
+            {"TARGET_API_KEY": "sk-t"},
+            "https://api.openai.com/v1",
+            "",
+            ["TARGET_API_KEY (environment) is not sent to this upstream; its key is OPENAI_API_KEY"],
+        ),
+        (
+            {"TARGET_BASE_URL": "http://t/", "OPENAI_BASE_URL": "http://o"},
+            "http://t",
+            "",
+            ["OPENAI_BASE_URL (environment) is not used: TARGET_BASE_URL (environment) is stronger"],
+        ),
+        (
+            {"DEMO": "1", "TARGET_BASE_URL": "http://t/"},
+            None,
+            "",
+            ["TARGET_BASE_URL (environment) is not used: DEMO (environment) is stronger"],
+        ),
+        (
+            {"DEMO": "1", "TARGET_BASE_URL": "http://t/", "ARGOPROXY_FLAGS": "TARGET_BASE_URL"},
+            "http://t",
+            "",
+            ["DEMO (environment) is not used: TARGET_BASE_URL (flag) is stronger"],
+        ),
+        (
+            {"OPENAI_BASE_URL": "http://o", "TARGET_BASE_URL": "http://t/", "ARGOPROXY_FLAGS": "OPENAI_BASE_URL"},
+            "http://t",
+            "",
+            ["OPENAI_BASE_URL (flag) is not used: TARGET_BASE_URL (environment) is stronger"],
+        ),
+        ({"TARGET_BASE_URL": "http://me:p%40ss@t/"}, "http://t", "Basic bWU6cEBzcw==", []),
+        ({"TARGET_BASE_URL": "http://me@t/", "TARGET_API_KEY": "k"}, "http://t", "Bearer k", []),
+    ],
+)
+def test_which_upstream_answers(
+    environ: dict[str, str], root: str | None, authorization: str, warnings: list[str]
+) -> None:
+    made = config(**environ)
+    assert (made.target.base.root if made.target.base else None) == root
+    assert made.target.authorization.text == authorization
+    assert list(made.warnings) == warnings
+
+
+@pytest.mark.parametrize(
+    ("environ", "mistake"),
+    [
+        ({"PORT": "abc"}, "environment: PORT 'abc' is no whole number from 1 to 65535"),
+        ({"PORT": "0"}, "environment: PORT '0' is no whole number from 1 to 65535"),
+        ({"PORT": "70000"}, "environment: PORT '70000' is no whole number from 1 to 65535"),
+        ({"WORKERS": "-1"}, "environment: WORKERS '-1' is no whole number from 1 to 1000"),
+        (
+            {"WORKER_CLASS": "gevnt"},
+            "environment: WORKER_CLASS 'gevnt' is none of gthread, gevent, sync; did you mean \"gevent\"?",
+        ),
+        ({"WORKER_CLASS": "uvicorn"}, "environment: WORKER_CLASS 'uvicorn' is none of gthread, gevent, sync"),
+        ({"DEBUG": "maybe"}, "environment: DEBUG 'maybe' is neither true nor false"),
+        (
+            {"API_REQUEST_TIMEOUT": "fast"},
+            "environment: API_REQUEST_TIMEOUT 'fast' is no duration; write seconds, 90s or 60000ms",
+        ),
+        (
+            {"API_REQUEST_TIMEOUT": "0"},
+            "environment: API_REQUEST_TIMEOUT '0' must be more than 0 and at most 1000000 seconds",
+        ),
+        (
+            {"IDLE_TIMEOUT": "1000h"},
+            "environment: IDLE_TIMEOUT '1000h' must be more than 0 and at most 1000000 seconds",
+        ),
+        (
+            {"TARGET_BASE_URL": "up:8000/v1"},
+            "environment: TARGET_BASE_URL 'up:8000/v1' is no base URL: a base URL begins with http:// or https://; "
+            'did you mean "http://up:8000/v1"?',
+        ),
+        (
+            {"TARGET_BASE_URL": "ftp://up"},
+            "environment: TARGET_BASE_URL 'ftp://up' is no base URL: a base URL begins with http:// or https://",
+        ),
+        (
+            {"TARGET_BASE_URL": "http://"},
+            "environment: TARGET_BASE_URL 'http://' is no base URL: a base URL names a host",
+        ),
+        (
+            {"OPENAI_API_KEY": "two words"},
+            "environment: OPENAI_API_KEY holds a blank or a character that no header can hold",
+        ),
+        (
+            {"TARGET_BASE_URL": "http://localhost:5000/v1"},
+            "the upstream 'http://localhost:5000/v1' is this very proxy; name another one",
+        ),
+        (
+            {"TARGET_BASE_URL": "http://127.0.0.1/", "PORT": "80"},
+            "the upstream 'http://127.0.0.1' is this very proxy; name another one",
+        ),
+        (
+            {"TARGET_BASE_URL": "https://[::1]/", "PORT": "443"},
+            "the upstream 'https://[::1]' is this very proxy; name another one",
+        ),
+        ({"SSL_CERT_FILE": "/missing.pem"}, "environment: the CA bundle '/missing.pem' does not exist"),
+        ({"CONFIG_PATH": "missing.yaml"}, "the config file 'missing.yaml' does not exist"),
+    ],
+)
+def test_what_is_refused(environ: dict[str, str], mistake: str) -> None:
+    assert mistakes(**environ) == [mistake]
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert len(mistakes(PORT="x", DEBUG="x", THINK_FILTER="x")) == 3
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    assert config(PORT="", DEMO=" ", TARGET_BASE_URL="") == config()
+
+
+def test_a_missing_bundle_does_not_matter_without_tls() -> None:
+    assert config(SSL_CERT_FILE="/missing.pem", DEMO="1").ca_bundle == "/missing.pem"
+
+
+def written(folder: Path, text: str, name: str = "config.yaml") -> Path:
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_the_file_in_the_folder_is_read(tmp_path: Path) -> None:
+    text = (
+        "port: 81\nnum_workers: 2\ntimeout: 90s\ndebug: on\ntarget_base_url: http://up\nheartbeat:\nthink_filter: no\n"
+    )
+    made = load({"PORT": "82"}, written(tmp_path, text))
+    assert (made.port, made.workers, made.timeouts.idle_s, made.debug, made.think_filter) == (82, 2, 90, True, False)
+    assert made.heartbeat_s == 15
+
+
+def test_the_named_file_is_read(tmp_path: Path) -> None:
+    written(tmp_path, "port: 81")
+    written(tmp_path, "port: 83", "other file.yaml")
+    assert load({"CONFIG_PATH": "other file.yaml"}, tmp_path).port == 83
+    assert load({"CONFIG_PATH": str(tmp_path / "other file.yaml")}, NOWHERE).port == 83
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
+def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
+    assert load({}, written(tmp_path, text)) == config()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("prot: 81", ['config.yaml, line 1: unknown key "prot"; did you mean "port"?']),
+        ("\nzzz: 81", ['config.yaml, line 2: unknown key "zzz"']),
+        (
+            "port: x\ndebug: [1]",
+            [
+                "config.yaml, line 1: port 'x' is no whole number from 1 to 65535",
+                "config.yaml, line 2: debug '[1]' is neither true nor false",
+            ],
+        ),
+        ("port: true", ["config.yaml, line 1: port 'True' is no whole number from 1 to 65535"]),
+        ("timeout: true", ["config.yaml, line 1: timeout 'True' is no duration; write seconds, 90s or 60000ms"]),
+        ("host: {a: 1}", ["config.yaml, line 1: host \"{'a': 1}\" is no text"]),
+        ("openai_api_key: [1]", ["config.yaml, line 1: openai_api_key is no text"]),
+        ("port: [", ["config.yaml, line 1: no YAML: expected the node content, but found '<stream end>'"]),
+        ("a: b: c", ["config.yaml, line 1: no YAML: mapping values are not allowed here"]),
+        ("- a", ["config.yaml must hold `key: value` lines"]),
+        ("just text", ["config.yaml must hold `key: value` lines"]),
+        ("port: \x01", ["config.yaml is no YAML"]),
+    ],
+)
+def test_a_broken_file_is_refused(tmp_path: Path, text: str, expected: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({}, written(tmp_path, text))
+    assert list(caught.value.mistakes) == expected
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ConfigError, match=r"config\.yaml can't be read: UnicodeDecodeError"):
+        load({}, tmp_path)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
+from argoproxy.memory import Shared
+from argoproxy.observe.log_line import LogLine
+from argoproxy.trip import Arrival, Outcome, Trip
+from argoproxy.watch import Poller, Watch
+
+ARRIVAL = Arrival("id-1", "", "POST", "/v1/chat/completions", "/v1/chat/completions")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Reply:
+    status = 201
+    headers = (("A", "b"),)
+
+    def __init__(self) -> None:
+        self.let_go: list[str] = []
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(())
+
+    untouched = pieces
+
+    def read(self) -> bytes:
+        return b""
+
+    def settle(self) -> None:
+        self.let_go.append("settled")
+
+    def close(self) -> None:
+        self.let_go.append("closed")
+
+
+def begun(arrival: Arrival = ARRIVAL, heartbeat_s: float = 5) -> tuple[Trip, Clock, list[Outcome]]:
+    clock, outcomes = Clock(), list[Outcome]()
+    return Trip(arrival, Watch(None, Poller()), clock, heartbeat_s, [outcomes.append]), clock, outcomes
+
+
+def test_a_trip_comes_to_one_outcome() -> None:
+    trip, clock, outcomes = begun()
+    reply = Reply()
+    trip.asks("m")
+    trip.opened(reply)
+    trip.uses({"prompt_tokens": 1})
+    trip.uses({"prompt_tokens": 3, "completion_tokens": "odd"})
+    trip.answers(200)
+    clock.now += 1
+    trip.writes(10)
+    clock.now += 1
+    trip.writes(5)
+    trip.ends(Ending.COMPLETE)
+    trip.ends(Ending.CLIENT_GONE)
+    trip.close()
+    trip.close()
+    assert reply.let_go == ["settled"]
+    assert (trip.reply_status, trip.reply_headers) == (201, (("A", "b"),))
+    (outcome,) = outcomes
+    assert outcome == Outcome(
+        id="id-1",
+        client_request_id="",
+        method="POST",
+        route="/v1/chat/completions",
+        path="/v1/chat/completions",
+        model="m",
+        upstream="",
+        status=200,
+        ending=Ending.COMPLETE,
+        code=None,
+        first_byte_s=1,
+        total_s=2,
+        bytes_sent=15,
+        prompt_tokens=3,
+        completion_tokens=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "ending"),
+    [("GET", 200, "client_gone"), ("HEAD", 200, "complete"), ("GET", 204, "complete"), ("GET", 304, "complete")],
+)
+def test_a_trip_closed_with_no_ending(method: str, status: int, ending: str) -> None:
+    trip, _, outcomes = begun(Arrival("id", "", method, "/x", "/x"))
+    reply = Reply()
+    trip.opened(reply)
+    trip.answers(status)
+    trip.close()
+    assert outcomes[0].ending == ending
+    assert reply.let_go == ["settled" if ending == "complete" else "closed"]
+
+
+def test_a_failure_tells_its_ending_and_code() -> None:
+    trip, _, outcomes = begun()
+    trip.failed(UpstreamTimeout("slow", code="idle_timeout"))
+    trip.failed(BadRequest("later"))
+    trip.close()
+    assert (outcomes[0].ending, outcomes[0].code) == ("upstream_timeout", "idle_timeout")
+
+
+def test_a_crash_is_internal() -> None:
+    trip, _, outcomes = begun()
+    told = trip.crashed(ValueError("secret words"))
+    trip.close()
+    assert "secret words" not in told.message
+    assert "id-1" in told.message
+    assert (outcomes[0].ending, outcomes[0].code) == ("internal", "internal_error")
+
+
+def test_a_listener_that_fails_is_nobodys_problem() -> None:
+    heard: list[Outcome] = []
+
+    def broken(outcome: Outcome) -> None:
+        raise ValueError("broken")
+
+    trip = Trip(ARRIVAL, Watch(None, Poller()), Clock(), 5, [broken, heard.append])
+    trip.close()
+    assert len(heard) == 1
+
+
+def test_a_heartbeat_is_due_when_nothing_was_sent_for_long() -> None:
+    trip, clock, _ = begun(heartbeat_s=5)
+    assert not trip.heartbeat_due()
+    clock.now += 5
+    assert trip.heartbeat_due()
+    trip.writes(1)
+    assert not trip.heartbeat_due()
+    off, clock, _ = begun(heartbeat_s=0)
+    clock.now += 1000
+    assert not off.heartbeat_due()
+
+
+def test_an_answer_of_ours_forgets_the_upstreams_head() -> None:
+    trip, _, _ = begun()
+    trip.opened(Reply())
+    trip.stands_in()
+    assert (trip.reply_status, trip.reply_headers) == (200, ())
+
+
+def line(**changed: Any) -> str:
+    given: dict[str, Any] = dict.fromkeys(Outcome.__slots__)
+    given |= {"id": "i", "client_request_id": "", "method": "GET", "route": "/x", "path": "/x", "model": ""}
+    given |= {"upstream": "u", "status": 200, "ending": Ending.COMPLETE, "total_s": 0.0123, "bytes_sent": 0, **changed}
+    read, write = os.pipe()
+    LogLine(write)(Outcome(**given))
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8") as told:
+        return told.read()
+
+
+def test_a_log_line_has_the_fields_that_are_known() -> None:
+    pattern = (
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z request "
+        r"id=i method=GET route=/x upstream=u status=200 ending=complete total_ms=12\.3 bytes_sent=0\n"
+    )
+    assert re.fullmatch(pattern, line())
+
+
+def test_a_log_line_can_not_be_broken_by_what_clients_send() -> None:
+    odd = 'a b\n"c"\u2028\ud800 ' + "x" * 1000
+    told = line(model=odd, client_request_id="r 1", path="/y", first_byte_s=1.0, prompt_tokens=7)
+    assert told.count("\n") == 1
+    assert told.isascii()
+    assert f"model={json.dumps(odd[:200])}" in told
+    assert 'client_request_id="r 1"' in told
+    assert "route=/x path=/y" in told
+    assert "first_byte_ms=1000.0" in told
+    assert "prompt_tokens=7" in told
+
+
+def test_work_is_shared_by_those_who_want_it_at_the_same_time() -> None:
+    done: list[int] = []
+
+    def work() -> int:
+        time.sleep(0.1)
+        done.append(1)
+        return len(done)
+
+    shared, results = Shared(work), list[int]()
+    threads = [threading.Thread(target=lambda: results.append(shared.result())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [1] * 5
+    assert shared.result() == 2
+
+
+def test_shared_work_that_fails_fails_for_all_and_is_tried_again() -> None:
+    tries: list[int] = []
+
+    def work() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("first")
+        return 7
+
+    shared = Shared(work)
+    with pytest.raises(ValueError, match="first"):
+        shared.result()
+    assert shared.result() == 7
