@@ -1,0 +1,183 @@
+"""Real processes: the scripted upstream and the proxy under Gunicorn, with what a test asks of them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_S = 20.0
+
+Steps = Sequence[Sequence[Any]]
+
+
+def free_port() -> int:
+    """Find a port nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def eventually(what: Callable[[], Any], within_s: float = 3.0) -> Any:
+    """Ask again until the answer is true: it. Fails when that takes too long."""
+    until = time.monotonic() + within_s
+    while True:
+        if found := what():
+            return found
+        assert time.monotonic() < until, f"not within {within_s} s"
+        time.sleep(0.01)
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def clean_environment() -> dict[str, str]:
+    """Give what a process needs and nothing that would configure the proxy."""
+    kept = {"PATH", "HOME", "LANG"}
+    return {name: value for name, value in os.environ.items() if name in kept or name.startswith("COVERAGE")}
+
+
+class Upstream:
+    """The scripted upstream."""
+
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
+        self.port = free_port()
+        self.scheme = "https" if certificate else "http"
+        files = [str(file) for file in certificate or ()]
+        command = [sys.executable, "-m", "tests.wire.lab", str(self.port), *files]
+        self._process = subprocess.Popen(command, cwd=ROOT, env=clean_environment())
+        self._context = None
+        eventually(lambda: is_listening(self.port), START_S)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://localhost:{self.port}"
+
+    def script(self, *steps: Sequence[Any], body: str = "read") -> str:
+        """Have steps played for who names the script that is given back."""
+        name = uuid4().hex
+        self._ask("PUT", f"/_lab/script/{name}", {"steps": steps, "body": body})
+        return name
+
+    def seen(self, script: str) -> list[dict[str, Any]]:
+        """Give the requests that came for a script; "" for those that named none."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/_lab/log/{script}")
+        return found
+
+    def last(self, script: str = "") -> dict[str, Any]:
+        return self.seen(script)[-1]
+
+    def left(self, script: str) -> float:
+        """Wait until the other side has left the exchange of a script: when."""
+        at: float = eventually(lambda: (self.seen(script) or [{"left": None}])[-1]["left"])
+        return at
+
+    def stats(self) -> dict[str, int]:
+        told: dict[str, int] = self._ask("GET", "/_lab/stats")
+        return told
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self, method: str, target: str, body: Any = None) -> Any:
+        if self.scheme == "https":
+            import ssl
+
+            context = ssl._create_unverified_context()  # noqa: S323 it is our own
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        try:
+            connection.request(method, target, json.dumps(body) if body is not None else None)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+class Proxy:
+    """The proxy under real Gunicorn."""
+
+    def __init__(self, folder: Path, environ: dict[str, str], command: Sequence[str] = ()) -> None:
+        self.port = int(environ.get("PORT", 0)) or free_port()
+        self.environ = {**clean_environment(), "HOST": "127.0.0.1", **environ, "PORT": str(self.port)}
+        self._log = folder / f"log-{self.port}.txt"
+        self._folder = folder
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                list(command) or [*gunicorn, "cot_proxy:app"], cwd=folder, env=self.environ, stdout=log, stderr=log
+            )
+        eventually(lambda: is_listening(self.port) or self.process.poll() is not None, START_S)
+        assert self.process.poll() is None, self.log()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        return self._log.read_text("utf-8")
+
+    def lines(self) -> list[dict[str, str]]:
+        """Give the log lines of requests, as their fields."""
+        found = [line for line in self.log().splitlines() if re.match(r"\S+Z request ", line)]
+        return [dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line)) for line in found]
+
+    def line(self, logging_id: str) -> dict[str, str]:
+        """Wait for the one log line of a request."""
+        eventually(lambda: logging_id in self.log())
+        time.sleep(0.05)
+        (line,) = [line for line in self.lines() if line["id"] == logging_id]
+        return line
+
+    def workers(self) -> list[int]:
+        """Give the pids of the workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def descriptors(self) -> int:
+        """Count the open descriptors of all workers."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.workers())
+
+    def peak_kib(self) -> int:
+        """Give the highest resident memory any worker has had."""
+        peaks = (re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in self.workers())
+        return max(int(found.group(1)) for found in peaks if found)
+
+    def stop(self) -> int:
+        """Ask it to stop, and wait: its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def shell(line: str, folder: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as a person would."""
+    return subprocess.run(
+        shlex.split(line),
+        cwd=folder,
+        env={**clean_environment(), **environ},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )

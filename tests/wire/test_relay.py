@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+
+import pytest
+
+from tests.wire.client import Client, ask
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream
+
+
+def reply(status: str = "200 OK", body: bytes = b"", **headers: str) -> list[str]:
+    listed = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    head = "".join(f"{name}: {value}\r\n" for name, value in listed.items())
+    return ["send", f"HTTP/1.1 {status}\r\n{head}\r\n" + body.decode("latin-1")]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
+@pytest.mark.parametrize("body", [b"", b"\x00\xff not json {"])
+def test_any_method_path_query_and_body_is_forwarded(proxy: Proxy, method: str, body: bytes) -> None:
+    target = "/v1/files/a%2Fb%2f%7e/x?q=%20+&q=a%2fb&empty"
+    answer = ask(
+        proxy.port, method, target, body, Content_Type="application/x-odd", X_Custom="c", Authorization="Bearer k"
+    )
+    assert answer.status == 200
+    seen = answer.json
+    assert (seen["method"], seen["target"]) == (method, target)
+    assert seen["body"].encode("latin-1") == body
+    headers = dict(seen["headers"])
+    assert headers["Content-Type"] == "application/x-odd"
+    assert (headers["X-Custom"], headers["Authorization"]) == ("c", "Bearer k")
+    assert "X-Logging-Id" not in headers
+    line = proxy.line(answer.id)
+    assert (line["method"], line["route"], line["status"], line["ending"]) == (method, "/{path}", "200", "complete")
+    assert "q=" not in line["path"]
+
+
+def test_headers_that_belong_to_a_connection_or_a_site_stop_here(proxy: Proxy, upstream: Upstream) -> None:
+    with Client(proxy.port) as client:
+        client.send(
+            "GET",
+            "/v1/x",
+            Connection="keep-alive, X-Hop",
+            X_Hop="1",
+            TE="trailers",
+            Cookie="a=b",
+            X_Forwarded_For="1.2.3.4",
+            Accept_Encoding="gzip, br",
+            X_Upstream_Mode="stream",
+            X_Request_Id="mine-1",
+            traceparent="00-abc",
+        )
+        answer = client.answer()
+    headers = {name.lower(): value for name, value in answer.json["headers"]}
+    assert headers["host"] == f"localhost:{upstream.port}"
+    assert headers["accept-encoding"] == "gzip, br"
+    assert (headers["x-request-id"], headers["traceparent"]) == ("mine-1", "00-abc")
+    stopped = {"connection", "x-hop", "te", "cookie", "x-forwarded-for", "x-upstream-mode", "transfer-encoding"}
+    assert not stopped & set(headers)
+    assert proxy.line(answer.id)["client_request_id"] == "mine-1"
+
+
+def test_a_reply_comes_back_byte_for_byte(proxy: Proxy, upstream: Upstream) -> None:
+    body = b' {"odd" :1.0,\r\n "caf\xc3\xa9":"\\u00e9"} \x00\xff'
+    script = upstream.script(
+        reply(
+            "418 I'm a teapot",
+            body,
+            Content_Type="application/x-odd; a=b",
+            ETag='"x"',
+            Vary="a",
+            vary="b",
+            X_Latin="caf\xe9",
+        )
+    )
+    answer = ask(proxy.port, "GET", "/v1/x", X_Script=script)
+    assert (answer.status, answer.body) == (418, body)
+    assert answer.header("Content-Type") == "application/x-odd; a=b"
+    assert answer.header("ETag") == '"x"'
+    assert answer.header("X-Latin") == "caf\xe9"
+    assert [value for name, value in answer.headers if name.lower() == "vary"] == ["a", "b"]
+    assert proxy.line(answer.id)["ending"] == "upstream_error"
+
+
+def test_a_reply_without_a_content_type_gets_none(proxy: Proxy, upstream: Upstream) -> None:
+    answer = ask(proxy.port, "GET", "/v1/x", X_Script=upstream.script(reply(body=b"x")))
+    assert not answer.header("Content-Type")
+
+
+def test_headers_of_the_upstreams_own_site_stop_here(proxy: Proxy, upstream: Upstream) -> None:
+    script = upstream.script(
+        reply(body=b"x", Set_Cookie="a=b", Server="up", Strict_Transport_Security="x", Connection="X-Hop", X_Hop="1")
+    )
+    answer = ask(proxy.port, "GET", "/v1/x", X_Script=script)
+    names = {name.lower() for name, _ in answer.headers}
+    assert not {"set-cookie", "strict-transport-security", "x-hop"} & names
+    assert answer.header("Server") != "up"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_a_compressed_reply_is_relayed_untouched_with_its_header(proxy: Proxy, upstream: Upstream, coding: str) -> None:
+    packed = gzip.compress(b"hello" * 100)
+    script = upstream.script(reply(body=packed, Content_Encoding=coding, ETag='"strong"'))
+    answer = ask(proxy.port, "GET", "/v1/x", X_Script=script, Accept_Encoding="gzip, deflate, br")
+    assert answer.body == packed
+    assert answer.header("Content-Encoding") == coding
+    assert answer.header("Content-Length") == str(len(packed))
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_compressed_completion_is_unpacked_and_its_header_dropped(
+    proxy: Proxy, upstream: Upstream, coding: str, pack: object, stream: bool
+) -> None:
+    document = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "<think>x</think>Hi"}}]}
+    script = upstream.script(
+        reply(body=pack(json.dumps(document).encode()), Content_Encoding=coding, Content_Type="application/json")  # type: ignore[operator]
+    )
+    body = json.dumps({"model": "m", "messages": [], "stream": stream}).encode()
+    answer = ask(proxy.port, "POST", "/v1/chat/completions", body, X_Script=script, Accept_Encoding="gzip")
+    assert not answer.header("Content-Encoding")
+    assert answer.text == "Hi" if stream else answer.json["choices"][0]["message"]["content"] == "Hi"
+    assert ("Accept-Encoding", "identity") in map(tuple, upstream.last(script)["headers"])
+
+
+def test_head_has_the_head_of_get(proxy: Proxy, upstream: Upstream) -> None:
+    script = upstream.script(["send", "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-A: b\r\n\r\n"])
+    with Client(proxy.port) as client:
+        for _ in range(2):
+            client.send("HEAD", "/v1/x", X_Script=script)
+            answer = client.answer("HEAD")
+            assert (answer.status, answer.header("Content-Length"), answer.header("X-A")) == (200, "12345", "b")
+    assert proxy.line(answer.id)["ending"] == "complete"
+    assert {seen["method"] for seen in upstream.seen(script)} == {"HEAD"}
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_replies_without_a_body(proxy: Proxy, upstream: Upstream, status: str) -> None:
+    script = upstream.script(["send", f"HTTP/1.1 {status}\r\nX-A: b\r\nETag: x\r\n\r\n"])
+    with Client(proxy.port) as client:
+        for _ in range(2):
+            client.send("DELETE", "/v1/x", X_Script=script)
+            answer = client.answer("DELETE")
+            assert (answer.status, answer.body, answer.header("X-A")) == (int(status[:3]), b"", "b")
+    assert proxy.line(answer.id)["ending"] == "complete"
+    connections = {seen["connection"] for seen in upstream.seen(script)}
+    assert len(connections) == 1, "the upstream's connection is kept"
+
+
+@pytest.mark.parametrize("path", ["/v1/x", "/v1/chat/completions"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_handed_to_the_client(proxy: Proxy, upstream: Upstream, path: str, status: int) -> None:
+    script = upstream.script(reply(f"{status} Moved", b"there", Location="http://elsewhere.invalid/x?a=b"))
+    answer = ask(proxy.port, "POST", path, b"{}", X_Script=script)
+    assert (answer.status, answer.body) == (status, b"there")
+    assert answer.header("Location") == "http://elsewhere.invalid/x?a=b"
+    assert len(upstream.seen(script)) == 1
+
+
+def test_interim_replies_are_passed_over(proxy: Proxy, upstream: Upstream) -> None:
+    interim = (
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    )
+    script = upstream.script(["drip", interim, 0.001], reply(body=b"here"))
+    answer = ask(proxy.port, "GET", "/v1/x", X_Script=script)
+    assert (answer.status, answer.body) == (200, b"here")
+    assert not answer.header("Link")
+
+
+TARGETS = [
+    ("/v1/x", "/v1/x"),
+    ("//evil.invalid/x", "//evil.invalid/x"),
+    ("///evil.invalid/x", "///evil.invalid/x"),
+    ("http://evil.invalid/v1/x?a=b", "/v1/x?a=b"),
+    ("https://evil.invalid/x", "/x"),
+    ("/@evil.invalid/x", "/@evil.invalid/x"),
+    ("/x#fragment", "/x"),
+    ("/%2F%2Fevil.invalid", "/%2F%2Fevil.invalid"),
+    ("/x?u=http://evil.invalid/../", "/x?u=http://evil.invalid/../"),
+    ("/..", None),
+    ("/v1/../../x", None),
+    ("/v1/%2e%2e/%2E%2e/x", None),
+    ("/v1/..%2f..%2fx", None),
+    ("/v1/..%5c..%5cx", None),
+    ("/v1/%252e%252e/x", None),
+    ("//v1/chat/completions", None),
+    ("/V1/Chat/Completions", None),
+    ("/v1/chat%5Ccompletions", None),
+]
+
+
+@pytest.mark.parametrize(("target", "forwarded"), TARGETS)
+@pytest.mark.parametrize("prefix", ["", "/s/none/pre"])
+def test_a_target_never_leaves_the_base(
+    serve: Serve, upstream: Upstream, target: str, forwarded: str | None, prefix: str
+) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url + prefix)
+    accepts = upstream.stats()["accepts"]
+    answer = ask(proxy.port, "GET", target)
+    if forwarded is None:
+        assert answer.status == 404
+        assert answer.error["code"] == "not_found"
+        assert proxy.line(answer.id)["ending"] == "refused"
+        assert upstream.stats()["accepts"] == accepts + 1, "nothing reached the upstream but the question itself"
+    else:
+        assert answer.json["target"] == prefix + forwarded
+        assert dict(answer.json["headers"])["Host"] == f"localhost:{upstream.port}"
+
+
+@pytest.mark.parametrize(
+    ("base", "root"),
+    [("", "/v1"), ("/", "/v1"), ("/v1", "/v1"), ("/v1/", "/v1"), ("/pre", "/pre/v1"), ("/pre/v1/", "/pre/v1")],
+)
+def test_base_urls_of_any_kind(serve: Serve, upstream: Upstream, base: str, root: str) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url + base)
+    assert ask(proxy.port, "GET", "/v1/x").json["target"] == root + "/x"
+    script = upstream.script(reply(body=b'{"choices": []}'))
+    for path in ("/v1/chat/completions", "/chat/completions", "/v1/chat/completions/"):
+        ask(proxy.port, "POST", path, b'{"model": "m"}', X_Script=script)
+        assert upstream.last(script)["target"] == root + "/chat/completions"
+
+
+def test_the_same_upload_arrives(proxy: Proxy) -> None:
+    body = bytes(range(256)) * 40_000
+    answer = ask(proxy.port, "PUT", "/v1/files", body)
+    assert (answer.json["length"], answer.json["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
+    assert dict(answer.json["headers"])["Content-Length"] == str(len(body))
+
+
+def test_a_chunked_upload_goes_up_in_chunks(proxy: Proxy) -> None:
+    body = b"5\r\nhello\r\n6;x=y\r\n there\r\n0\r\n\r\n"
+    answer = ask(proxy.port, "POST", "/v1/files", body, Transfer_Encoding="chunked")
+    headers = dict(answer.json["headers"])
+    assert headers["Transfer-Encoding"] == "chunked"
+    assert "Content-Length" not in headers
+    assert answer.json["body"] == "hello there"
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000, 30_000_000])
+def test_a_reply_that_comes_before_all_is_sent_is_read(proxy: Proxy, upstream: Upstream, size: int) -> None:
+    refusal = reply("413 Too Large", b"too much", Connection="close")
+    script = upstream.script(refusal, ["hold"], body="ignore")
+    answer = ask(proxy.port, "POST", "/v1/files", b"x" * size, X_Script=script)
+    assert (answer.status, answer.body) == (413, b"too much")
+    assert upstream.left(script)
+    fine = ask(proxy.port, "POST", "/v1/files", b"x")
+    assert fine.status == 200
