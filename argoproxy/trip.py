@@ -165,6 +165,7 @@ class Trip:
             return
         self._is_closed = True
         outcome = self._outcome()
+        self.watch.ignore_client()
         for reply in self._replies:
             if outcome.ending is Ending.COMPLETE:
                 reply.settle()

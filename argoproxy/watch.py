@@ -69,6 +69,13 @@ class Watch:
         if self._client >= 0:
             self.wait(None, 0)
 
+    def ignore_client(self) -> None:
+        """Stop watching the client, who has got all there was and may leave."""
+        if self._epoll is not None and self._client >= 0:
+            with suppress(OSError):
+                self._epoll.unregister(self._client)
+        self._client = -1
+
     def forget(self) -> None:
         """Stop watching the upstream, before its connection is closed or goes to somebody else."""
         if self._epoll is not None and self._upstream >= 0:

@@ -10,12 +10,7 @@ import pytest
 from tests.wire.client import Client, ask
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream
-
-
-def reply(status: str = "200 OK", body: bytes = b"", **headers: str) -> list[str]:
-    listed = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
-    head = "".join(f"{name}: {value}\r\n" for name, value in listed.items())
-    return ["send", f"HTTP/1.1 {status}\r\n{head}\r\n" + body.decode("latin-1")]
+from tests.wire.scripts import reply
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
