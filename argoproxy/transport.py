@@ -225,8 +225,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Give an error and what it wraps, in the ways requests and urllib3 wrap."""
     while error is not None:
         yield error
-        wrapped = getattr(error, "reason", None) or next(iter(error.args), None)
-        error = wrapped if isinstance(wrapped, BaseException) else error.__cause__
+        wrapped = (getattr(error, "reason", None), *error.args, error.__cause__)
+        error = next((cause for cause in wrapped if isinstance(cause, BaseException)), None)
 
 
 _TABLE: tuple[tuple[type[BaseException], Callable[[], ProxyError]], ...] = (

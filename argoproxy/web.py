@@ -10,6 +10,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from flask import Blueprint, Flask, Response, g, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule as UrlRule
 
@@ -89,7 +90,7 @@ class WsgiBody:
         while left is None or left > 0:
             try:
                 piece = self._input.read(PIECE if left is None else min(PIECE, left))
-            except OSError:
+            except (OSError, ParseException):
                 raise self._broken() from None
             if not piece:
                 break

@@ -19,6 +19,7 @@ from typing import Any
 KEPT_OF_A_BODY = 256 * 1024
 PIECE = 1024 * 1024
 HOLD_S = 30.0
+TLS_HANDSHAKE = b"\x16\x03"
 
 Json = dict[str, Any]
 
@@ -113,6 +114,9 @@ class Wire:
             if not data:
                 return None
             self.rest += data
+            if self.rest.startswith(TLS_HANDSHAKE):
+                self.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                return None
         head, _, self.rest = self.rest.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
@@ -177,32 +181,43 @@ class Wire:
 
     def play(self, steps: list[Any]) -> None:
         for kind, *rest in steps:
-            if kind == "send":
-                self.send(rest[0].encode("latin-1"))
-            elif kind == "drip":
-                for letter in rest[0]:
-                    self.send(letter.encode("latin-1"))
-                    self.pause(rest[1])
-            elif kind == "fill":
-                self.send(b"x" * rest[0])
-            elif kind == "sleep":
-                self.pause(rest[0])
-            elif kind == "repeat":
-                for _ in range(rest[0]):
-                    self.play(rest[1])
-            elif kind == "hold":
-                self.hold()
-            elif kind == "rst":
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                self.is_open = False
-            elif kind == "close":
-                if isinstance(self.sock, ssl.SSLSocket):
-                    self.sock = self.sock.unwrap()
-                self.sock.close()
-                self.is_open = False
-            elif kind == "cut":
-                self.sock.close()
-                self.is_open = False
+            getattr(self, f"step_{kind}")(*rest)
+
+    def step_send(self, text: str) -> None:
+        self.send(text.encode("latin-1"))
+
+    def step_drip(self, text: str, pause_s: float) -> None:
+        for letter in text:
+            self.step_send(letter)
+            self.pause(pause_s)
+
+    def step_fill(self, size: int) -> None:
+        for at in range(0, size, PIECE):
+            self.send(b"x" * min(PIECE, size - at))
+
+    def step_sleep(self, seconds: float) -> None:
+        self.pause(seconds)
+
+    def step_repeat(self, times: int, steps: list[Any]) -> None:
+        for _ in range(times):
+            self.play(steps)
+
+    def step_hold(self) -> None:
+        self.hold()
+
+    def step_rst(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.is_open = False
+
+    def step_close(self) -> None:
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock = self.sock.unwrap()
+        self.step_cut()
+
+    def step_cut(self) -> None:
+        """Close without TLS's goodbye."""
+        self.sock.close()
+        self.is_open = False
 
     def json(self, document: Any, status: str = "200 OK") -> None:
         body = json.dumps(document).encode()
@@ -214,7 +229,7 @@ def ordinary(wire: Wire, seen: Json) -> None:
     """Answer as a small server with the models `m1` and `m2` would; other paths give back what came."""
     path = seen["target"].partition("?")[0]
     asked: Any = {}
-    if seen["method"] == "POST" and seen["body"].startswith("{"):
+    if seen["method"] == "POST" and path.endswith(("completions", "embeddings")):
         asked = json.loads(seen["body"].encode("latin-1"))
     if path.endswith("/models"):
         wire.json(

@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -97,9 +98,7 @@ class Upstream:
 
     def _ask(self, method: str, target: str, body: Any = None) -> Any:
         if self.scheme == "https":
-            import ssl
-
-            context = ssl._create_unverified_context()  # noqa: S323 it is our own
+            context = ssl._create_unverified_context()
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 "127.0.0.1", self.port, context=context
             )

@@ -1,0 +1,90 @@
+"""The door in this very process, where a test can hand in what breaks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from argoproxy.journey import Proxy
+from argoproxy.protocol.models import Models
+from argoproxy.trip import Outcome
+from argoproxy.upstreams import Upstream
+from argoproxy.upstreams.demo import Demo
+from argoproxy.watch import Poller
+from argoproxy.web import create_app
+
+
+class Crashing:
+    """A transport with a fault of ours in it."""
+
+    def open(self, *_: Any) -> Any:
+        raise ValueError("secret words")
+
+
+class CrashingLater(Demo):
+    """An upstream with a fault of ours in it."""
+
+    def batches(self, reply: Any, call: Any) -> Any:
+        yield []
+        raise ValueError("secret words")
+
+
+class Reply:
+    status, headers = 200, ()
+
+    def settle(self) -> None:
+        pass
+
+    close = settle
+
+
+class Opening:
+    def open(self, *_: Any) -> Any:
+        return Reply()
+
+
+def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]]:
+    outcomes: list[Outcome] = []
+    proxy = Proxy(Models(upstream), transport, [outcomes.append], 15.0)
+    return create_app(proxy, Poller()).test_client(), outcomes
+
+
+def test_a_fault_of_ours_is_told_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
+    client, outcomes = door(Demo(), Crashing())
+    with caplog.at_level(logging.ERROR, "argoproxy"):
+        response = client.post("/v1/chat/completions", data=b"{}")
+    assert response.status_code == 500
+    assert response.json
+    assert response.json["error"]["code"] == "internal_error"
+    assert response.headers["X-Logging-Id"] in response.json["error"]["message"]
+    assert b"secret words" not in response.data
+    response.close()
+    assert outcomes[0].ending == "internal"
+
+
+def test_a_fault_of_ours_in_a_stream_is_its_last_event() -> None:
+    client, outcomes = door(CrashingLater(), Opening())
+    response = client.post("/v1/chat/completions", data=b'{"stream": true}')
+    assert response.status_code == 200
+    assert response.data.startswith(b'data: {"error":')
+    assert b"secret words" not in response.data
+    response.close()
+    assert outcomes[0].ending == "internal"
+
+
+def test_without_gunicorn_the_path_is_quoted_anew() -> None:
+    client, outcomes = door(Demo(), Opening())
+    response = client.get("/caf%C3%A9 x", environ_overrides={"RAW_URI": ""})
+    assert response.status_code == 404
+    response.close()
+    assert outcomes[0].path == "/caf%C3%A9%20x"
+
+
+def test_the_root_tells_what_this_is() -> None:
+    client, _ = door(Demo(), Opening())
+    response = client.get("/")
+    assert response.json
+    assert (response.json["name"], response.json["health"]) == ("argoproxy", "/health")
