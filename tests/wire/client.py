@@ -85,6 +85,11 @@ class Client:
         headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
         return Answer(int(first.split(" ")[1]), headers)
 
+    def rest(self) -> bytes:
+        """Give what was read beyond the head."""
+        data, self._rest = self._rest, b""
+        return data
+
     def until(self, mark: bytes) -> bytes:
         """Read on until a mark came."""
         while mark not in self._rest:

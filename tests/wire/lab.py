@@ -198,6 +198,10 @@ class Wire:
     def step_sleep(self, seconds: float) -> None:
         self.pause(seconds)
 
+    def step_stall(self, seconds: float) -> None:
+        """Take no notice of anything."""
+        time.sleep(seconds)
+
     def step_repeat(self, times: int, steps: list[Any]) -> None:
         for _ in range(times):
             self.play(steps)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from argoproxy import __version__
+from tests.wire.client import Answer, ask
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream, free_port
+from tests.wire.scripts import reply
+
+
+def behind(serve: Serve, upstream: Upstream, *steps: Any) -> tuple[Proxy, str]:
+    """Give a proxy whose upstream answers everything so, and the script's name."""
+    script = upstream.script(*steps)
+    return serve(TARGET_BASE_URL=f"{upstream.url}/s/{script}", TARGET_API_KEY="sk-probe-123"), script
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reply(body=b'{"data": []}'),
+        reply("401 Unauthorized", b"no"),
+        reply("404 Not Found", b"no"),
+        reply("500 Oops", b"no"),
+        ["send", "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nand so on"],
+    ],
+)
+def test_any_answer_means_reachable(serve: Serve, upstream: Upstream, step: Any) -> None:
+    proxy, script = behind(serve, upstream, step)
+    answer = ask(proxy.port, "GET", "/health", Authorization="Bearer theirs")
+    assert answer.status == 200
+    told = answer.json
+    assert (told["status"], told["version"]) == ("healthy", __version__)
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(told["timestamp"])).total_seconds()) < 5
+    assert (told["target"]["reachable"], told["target"]["name"]) == (True, "openai")
+    assert 0 < told["target"]["ms"] < 5000
+    seen = upstream.last(script)
+    assert (seen["method"], seen["target"]) == ("GET", f"/s/{script}/v1/models")
+    assert dict(seen["headers"])["Authorization"] == "Bearer sk-probe-123"
+    assert re.fullmatch(r"[^:]*", told["target"]["name"])
+
+
+def test_nobody_there_is_a_503(serve: Serve) -> None:
+    proxy = serve(TARGET_BASE_URL=f"http://127.0.0.1:{free_port()}")
+    answer = ask(proxy.port, "GET", "/health")
+    assert answer.status == 503
+    assert answer.json["status"] == "unhealthy"
+    assert (answer.json["target"]["reachable"], answer.json["target"]["error"]) == (False, "upstream_unreachable")
+    live = ask(proxy.port, "GET", "/health/live")
+    assert (live.status, live.json["status"]) == (200, "alive")
+
+
+def test_an_upstream_that_hangs_is_a_503_in_5_seconds(serve: Serve, upstream: Upstream) -> None:
+    proxy, _ = behind(serve, upstream, ["hold"])
+    begun = time.monotonic()
+    answer = ask(proxy.port, "GET", "/health")
+    assert answer.status == 503
+    assert 3 < time.monotonic() - begun < 5
+    assert answer.json["target"]["error"] == "total_timeout"
+
+
+def test_probes_at_the_same_time_share_one(serve: Serve, upstream: Upstream) -> None:
+    proxy, script = behind(serve, upstream, ["sleep", 0.5], reply(body=b"{}"))
+    answers: list[Answer] = []
+    threads = [threading.Thread(target=lambda: answers.append(ask(proxy.port, "GET", "/health"))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.status for answer in answers] == [200] * 10
+    assert len(upstream.seen(script)) == 1
+    ask(proxy.port, "GET", "/health")
+    assert len(upstream.seen(script)) == 2, "the answer is not kept"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/"])
+def test_head_is_answered_too(proxy: Proxy, path: str) -> None:
+    answer = ask(proxy.port, "HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.header("Content-Length")) > 0

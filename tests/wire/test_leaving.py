@@ -1,0 +1,138 @@
+"""Clients that leave: in every phase, in every worker, over plain connections and TLS."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.wire.client import Client, ask, chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream, eventually
+from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event, reply
+
+STREAM = json.dumps({"model": "m1", "messages": [], "stream": True}).encode()
+PLAIN = json.dumps({"model": "m1", "messages": []}).encode()
+HEARD_WITHIN_S = 2.0
+
+
+@pytest.fixture(params=["gthread", "gevent", "sync"])
+def worker_class(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["plain", "tls"])
+def both(request: pytest.FixtureRequest, upstream: Upstream, tls_upstream: Upstream) -> Upstream:
+    return upstream if request.param == "plain" else tls_upstream
+
+
+@pytest.fixture
+def door(serve: Serve, both: Upstream, worker_class: str, ca_file: Path) -> Proxy:
+    return serve(TARGET_BASE_URL=both.url, WORKER_CLASS=worker_class, REQUESTS_CA_BUNDLE=str(ca_file))
+
+
+SLOW: list[Any] = ["repeat", 400, [["send", chunked(event("hm "))], ["sleep", 0.05]]]
+#: phase: the steps of the upstream, the request, and what the client waits for before it leaves
+PHASES: dict[str, tuple[list[Any], str, bytes, bytes]] = {
+    "before the head": ([["hold"]], "/v1/chat/completions", STREAM, b""),
+    "in half a head": ([["send", "HTTP/1.1 200 OK\r\nX:"], ["hold"]], "/v1/chat/completions", STREAM, b""),
+    "before a plain answer": ([["hold"]], "/v1/chat/completions", PLAIN, b""),
+    "while a plain answer arrives": ([["send", CHUNKED], SLOW], "/v1/chat/completions", PLAIN, b""),
+    "between events": ([["send", CHUNKED], SLOW], "/v1/chat/completions", STREAM, b"hm"),
+    "in silence": ([["send", CHUNKED + chunked(event("a"))], ["hold"]], "/v1/chat/completions", STREAM, b"content"),
+    "in half an event": (
+        [["send", CHUNKED + chunked(event("a")) + "100\r\ndata: {"], ["hold"]],
+        "/v1/chat/completions",
+        STREAM,
+        b"content",
+    ),
+    "while thoughts are stripped": (
+        [["send", CHUNKED + chunked(event("<think>"))], SLOW],
+        "/v1/chat/completions",
+        STREAM,
+        b"200 OK",
+    ),
+    "on a forwarded path": ([["send", CHUNKED + chunked("x")], ["hold"]], "/v1/other", b"x", b"x\r\n"),
+    "before the head of a forwarded path": ([["hold"]], "/v1/other", b"x", b""),
+    "waiting for embeddings": ([["hold"]], "/v1/embeddings", b'{"model": "m1", "input": "x"}', b""),
+}
+
+
+def last_ending(door: Proxy) -> str:
+    lines = door.lines()
+    return lines[-1]["ending"] if lines else ""
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_client_that_leaves_frees_the_upstream(door: Proxy, both: Upstream, phase: str) -> None:
+    steps, path, body, mark = PHASES[phase]
+    script = both.script(*steps)
+    with Client(door.port) as client:
+        client.send("POST", path, body, X_Script=script)
+        if mark:
+            client.until(mark)
+        else:
+            eventually(lambda: both.seen(script))
+            time.sleep(0.1)
+        left_at = time.monotonic()
+    assert both.left(script) - left_at < HEARD_WITHIN_S
+    eventually(lambda: last_ending(door) == "client_gone")
+    assert "Traceback" not in door.log()
+    assert "[ERROR]" not in door.log()
+    assert chat(door.port).status == 200
+
+
+def test_a_client_that_leaves_during_an_upload(door: Proxy, both: Upstream) -> None:
+    script = both.script(["hold"], body="hang")
+    with Client(door.port) as client:
+        client.send("POST", "/v1/files", b"x" * 5_000_000, Content_Length="30000000", X_Script=script)
+        eventually(lambda: both.seen(script))
+        left_at = time.monotonic()
+    assert both.left(script) - left_at < HEARD_WITHIN_S
+    eventually(lambda: last_ending(door) == "client_gone")
+    assert "Traceback" not in door.log()
+
+
+def test_a_half_closed_client_counts_as_gone(door: Proxy, both: Upstream) -> None:
+    script = both.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
+    with Client(door.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.until(b"content")
+        client.sock.shutdown(1)
+        assert both.left(script)
+
+
+def test_a_normal_end_keeps_the_connection(door: Proxy, both: Upstream) -> None:
+    script = both.script(["send", CHUNKED + bodies([event("a", "stop"), DONE])])
+    for _ in range(5):
+        assert chat(door.port, stream=True, headers={"X-Script": script}).text == "a"
+        assert chat(door.port, headers={"X-Script": script}).status == 200
+        time.sleep(0.05)
+    assert len({seen["connection"] for seen in both.seen(script)}) == 1
+
+
+def test_a_reply_before_the_upload_is_through(door: Proxy, both: Upstream) -> None:
+    script = both.script(reply("401 Unauthorized", b"no", Connection="close"), ["hold"], body="ignore")
+    answer = ask(door.port, "POST", "/v1/files", b"x" * 20_000_000, X_Script=script)
+    assert (answer.status, answer.body) == (401, b"no")
+    hung = both.script(reply("413 Too Large", b"no", Connection="close"), ["stall", 0.5], ["hold"], body="ignore")
+    answer = ask(door.port, "POST", "/v1/files", b"x" * 20_000_000, X_Script=hung)
+    assert (answer.status, answer.body) == (413, b"no")
+
+
+def test_300_aborted_streams_leave_no_descriptor(door: Proxy, both: Upstream) -> None:
+    script = both.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
+    chat(door.port)
+    time.sleep(0.3)
+    before = door.descriptors()
+    for _ in range(300):
+        with Client(door.port) as client:
+            client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+            client.until(b"content")
+    eventually(lambda: len([seen for seen in both.seen(script) if seen["left"]]) == 300, 10)
+    eventually(lambda: door.descriptors() <= before, 5)
+    assert chat(door.port).status == 200

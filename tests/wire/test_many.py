@@ -1,0 +1,105 @@
+"""Many at once, and much of it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.wire.client import Answer, Client, ask, chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import Upstream
+from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
+
+GIB = 1024 * 1024 * 1024
+EVENTS = 40
+SLOW = [
+    ["send", CHUNKED],
+    ["repeat", EVENTS, [["send", chunked(event("a"))], ["sleep", 0.05]]],
+    ["send", bodies([event("", "stop"), DONE])],
+]
+
+
+def side_by_side(count: int, work: Callable[[], Answer]) -> tuple[list[Answer], list[threading.Thread]]:
+    answers: list[Answer] = []
+    threads = [threading.Thread(target=lambda: answers.append(work())) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return answers, threads
+
+
+def test_200_slow_streams_run_side_by_side(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, WORKERS="4")
+    script = upstream.script(*SLOW)
+    begun = time.monotonic()
+    answers, threads = side_by_side(200, lambda: chat(proxy.port, stream=True, headers={"X-Script": script}))
+    for thread in threads:
+        thread.join()
+    assert [answer.text for answer in answers] == ["a" * EVENTS] * 200
+    assert all(answer.body.endswith(DONE.encode()) for answer in answers)
+    assert time.monotonic() - begun < 3 * EVENTS * 0.05 + 5, "side by side, not one after the other"
+
+
+def test_a_fifth_caller_is_answered_at_once(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, WORKERS="4")
+    script = upstream.script(*SLOW)
+    answers, threads = side_by_side(4, lambda: chat(proxy.port, stream=True, headers={"X-Script": script}))
+    time.sleep(0.3)
+    begun = time.monotonic()
+    assert chat(proxy.port).status == 200
+    assert time.monotonic() - begun < 0.5
+    assert answers == []
+    for thread in threads:
+        thread.join()
+
+
+def test_a_gigabyte_goes_down_in_flat_memory(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, PORT_NAME="down")
+    chat(proxy.port)
+    before = proxy.peak_kib()
+    script = upstream.script(["send", f"HTTP/1.1 200 OK\r\nContent-Length: {GIB}\r\n\r\n"], ["fill", GIB])
+    taken = 0
+    with Client(proxy.port) as client:
+        client.send("GET", "/v1/files/big/content", X_Script=script)
+        assert client.head().header("Content-Length") == str(GIB)
+        taken += len(client.rest())
+        while taken < GIB and (data := client.sock.recv(1 << 20)):
+            taken += len(data)
+    assert taken == GIB
+    grown = proxy.peak_kib() - before
+    print(f"peak of a worker: {before // 1024} MiB before, {grown // 1024} MiB more for 1 GiB down")
+    assert grown < 20 * 1024
+
+
+def test_a_gigabyte_goes_up_in_flat_memory(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, PORT_NAME="up")
+    chat(proxy.port)
+    before = proxy.peak_kib()
+    piece, digest = bytes(range(256)) * 4096, hashlib.sha256()
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/files", None, Content_Length=str(GIB))
+        for _ in range(GIB // len(piece)):
+            client.sock.sendall(piece)
+            digest.update(piece)
+        answer = client.answer()
+    assert (answer.json["length"], answer.json["sha256"]) == (GIB, digest.hexdigest())
+    grown = proxy.peak_kib() - before
+    print(f"peak of a worker: {before // 1024} MiB before, {grown // 1024} MiB more for 1 GiB up")
+    assert grown < 20 * 1024
+
+
+@pytest.mark.parametrize("how", ["at its own wish", "after a cut"])
+def test_a_client_that_lingers_stalls_nobody(serve: Serve, upstream: Upstream, how: str) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url)
+    cut = upstream.script(["send", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"], ["close"])
+    wish = {"Connection": "close"} if how == "at its own wish" else {"X-Script": cut}
+    with Client(proxy.port) as lingering:
+        lingering.send("GET", "/v1/x", None, **wish)
+        assert lingering.answer().status == 200
+        for _ in range(3):
+            begun = time.monotonic()
+            assert ask(proxy.port, "GET", "/v1/x").status == 200
+            assert time.monotonic() - begun < 0.5
