@@ -101,7 +101,7 @@ class Transport:
 
     def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
         """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone."""
-        exchange = Exchange(watch, timeouts, _target(request.url))
+        exchange = Exchange(watch, timeouts, request.url)
         prepared = _prepared(request)
         token = in_hand.set(exchange)
         try:
@@ -166,10 +166,6 @@ class _Played:
 
     def close(self) -> None:
         self._next = None
-
-
-def _target(url: str) -> str:
-    return "/" + url.partition("://")[2].partition("/")[2]
 
 
 def _prepared(request: UpstreamRequest) -> requests.PreparedRequest:

@@ -96,8 +96,9 @@ class _Watched(HTTPConnection):
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
         """Begin a request with the target as it came: urllib3 would spell its escapes anew."""
         exchange = in_hand.get()
-        exact = url if exchange is None or self.proxy_is_forwarding else exchange.target
-        super().putrequest(method, exact, *args, **options)
+        if exchange is not None:
+            url = exchange.url if self.proxy_is_forwarding else exchange.target
+        super().putrequest(method, url, *args, **options)
 
     def send(self, data: Any) -> None:
         """Send bytes; a reply that comes before all is sent, or a client that leaves, is seen."""

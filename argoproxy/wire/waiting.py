@@ -41,8 +41,9 @@ class Source(Protocol):
 class Exchange:
     """One request to an upstream and its reply: whom to watch, how long to wait, what came too early."""
 
-    def __init__(self, watch: Watch, timeouts: Timeouts, target: str) -> None:
-        self.target = target
+    def __init__(self, watch: Watch, timeouts: Timeouts, url: str) -> None:
+        self.url = url
+        self.target = "/" + url.partition("://")[2].partition("/")[2]
         self.early = b""
         self.is_cut = False
         self.sends = 0

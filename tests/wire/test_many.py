@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
 
 GIB = 1024 * 1024 * 1024
 EVENTS = 40
-SLOW = [
+SLOW: list[list[Any]] = [
     ["send", CHUNKED],
     ["repeat", EVENTS, [["send", chunked(event("a"))], ["sleep", 0.05]]],
     ["send", bodies([event("", "stop"), DONE])],

@@ -1,0 +1,20 @@
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY requirements.txt requirements-gevent.txt ./
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: \
+       --requirement requirements.txt --requirement requirements-gevent.txt \
+    && /venv/bin/pip uninstall --yes --quiet pip
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin argoproxy
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=5000
+WORKDIR /app
+COPY --from=build /venv /venv
+COPY . .
+RUN python -m compileall -q /app /venv
+USER argoproxy
+EXPOSE 5000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
+    CMD ["python", "-m", "argoproxy.live"]
+CMD ["python", "cot_proxy.py"]

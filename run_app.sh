@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Starts the proxy: makes a virtual environment once, then serves.
+#
+#   ./run_app.sh [config.yaml] [flags]        ./run_app.sh --demo        ./run_app.sh --help
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=${ARGOPROXY_VENV:-$root/.venv}
+
+die() { printf 'run_app.sh: %s\n' "$*" >&2; exit 1; }
+
+# The first of these that is there and new enough.
+find_python() {
+    local name
+    for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 python; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    die "Python 3.11 or newer is needed; none was found (PYTHON=… names one)"
+}
+
+# What must be installed, and a mark of what was: the files themselves.
+wanted=("$root/requirements.txt")
+case "${WORKER_CLASS:-} $*" in *gevent*) wanted+=("$root/requirements-gevent.txt") ;; esac
+mark=$venv/installed.txt
+
+if ! cat "${wanted[@]}" | cmp --silent - "$mark"; then
+    python=$(find_python)
+    printf 'Installing into %s (once)\n' "$venv" >&2
+    "$python" -m venv "$venv" || die "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
+    requirements=()
+    for file in "${wanted[@]}"; do requirements+=(--requirement "$file"); done
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${requirements[@]}" ||
+        die "the installation failed; its reason stands above"
+    cat "${wanted[@]}" >"$mark"
+fi
+
+exec "$venv/bin/python" "$root/cot_proxy.py" "$@"

@@ -1,0 +1,54 @@
+"""What the papers say is held against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from argoproxy import __version__
+from argoproxy.settings import SETTINGS, Setting
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_sample_file_has_every_setting_with_its_default() -> None:
+    text = (ROOT / "config.sample.yaml").read_text()
+    assert yaml.safe_load(text) is None, "nothing in it is live"
+    shown = yaml.safe_load(re.sub(r"(?m)^# ?(\w+:)", r"\1", text))
+    assert shown == {setting.key: setting.default for setting in SETTINGS}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
+def test_the_readme_has_every_setting(setting: Setting) -> None:
+    assert f"`{setting.environment}`" in README
+    assert f"`{setting.key}`" in README
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    for file in (ROOT / "argoproxy").rglob("*.py"):
+        if file.name != "__init__.py":
+            assert f"`{file.name}`" in text or f"{file.name} " in text, file.name
+
+
+def test_every_dependency_has_its_reason() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    for name in ("requirements.txt", "requirements-gevent.txt", "requirements-dev.txt"):
+        listed = (ROOT / name).read_text().partition("# What those bring along.")[0]
+        for package in re.findall(r"(?m)^([\w-]+)==", listed):
+            if not package.startswith(("types-", "zope-", "greenlet")):
+                assert f"**{package}**" in text, package

@@ -1,0 +1,132 @@
+"""Upstreams behind an HTTP proxy, plain and through its tunnel."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.wire.client import Client, ask, chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import Upstream, free_port
+from tests.wire.scripts import CHUNKED, chunked, event
+
+
+class HttpProxy:
+    """Forwards absolute-form requests and tunnels; remembers the heads it saw."""
+
+    def __init__(self) -> None:
+        self.heads: list[str] = []
+        self.refuses = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://user:pass@127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._forward, args=(sock,), daemon=True).start()
+
+    def _forward(self, sock: socket.socket) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += sock.recv(65536)
+        head = data.partition(b"\r\n\r\n")[0].decode()
+        self.heads.append(head)
+        if self.refuses:
+            sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            sock.close()
+            return
+        method, target, _ = head.split("\r\n")[0].split(" ")
+        port = int(target.removeprefix("http://").split("/")[0].rpartition(":")[2])
+        other = socket.create_connection(("127.0.0.1", port))
+        if method == "CONNECT":
+            sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            other.sendall(data)
+        threading.Thread(target=self._pump, args=(sock, other), daemon=True).start()
+        self._pump(other, sock)
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        finally:
+            source.close()
+
+
+@pytest.fixture
+def between() -> Iterator[HttpProxy]:
+    running = HttpProxy()
+    yield running
+    running.close()
+
+
+def test_a_plain_upstream_behind_a_proxy(serve: Serve, upstream: Upstream, between: HttpProxy) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, HTTP_PROXY=between.url)
+    assert chat(door.port, stream=True).text == "Hello there!"
+    assert ask(door.port, "GET", "/v1/a%2fb?x=1").json["target"] == f"{upstream.url}/v1/a%2fb?x=1"
+    assert between.heads[0].startswith(f"POST {upstream.url}/v1/chat/completions HTTP/1.1\r\n")
+    assert "Proxy-Authorization: Basic dXNlcjpwYXNz" in between.heads[0]
+
+
+def test_a_tls_upstream_through_a_tunnel(
+    serve: Serve, tls_upstream: Upstream, between: HttpProxy, ca_file: Path
+) -> None:
+    door = serve(TARGET_BASE_URL=tls_upstream.url, https_proxy=between.url, SSL_CERT_FILE=str(ca_file))
+    assert chat(door.port, stream=True).text == "Hello there!"
+    assert chat(door.port).status == 200
+    assert between.heads[0].startswith(f"CONNECT localhost:{tls_upstream.port} HTTP/1.")
+    script = tls_upstream.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
+    with Client(door.port) as client:
+        client.send("POST", "/v1/chat/completions", b'{"stream": true}', X_Script=script)
+        client.until(b"content")
+    assert tls_upstream.left(script)
+
+
+@pytest.mark.parametrize("no_proxy", ["localhost", "example.org, .localhost", "*", "other,localhost:1,LOCALHOST"])
+def test_hosts_to_be_reached_directly(serve: Serve, upstream: Upstream, between: HttpProxy, no_proxy: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, HTTP_PROXY=between.url, NO_PROXY=no_proxy)
+    assert chat(door.port).status == 200
+    assert between.heads == []
+
+
+def test_addresses_to_be_reached_directly(serve: Serve, upstream: Upstream, between: HttpProxy) -> None:
+    url = upstream.url.replace("localhost", "127.0.0.1")
+    door = serve(TARGET_BASE_URL=url, HTTP_PROXY=between.url, NO_PROXY="10.0.0.0/8, 127.0.0.0/8")
+    assert chat(door.port).status == 200
+    assert between.heads == []
+    through = serve(TARGET_BASE_URL=url, HTTP_PROXY=between.url, NO_PROXY="10.0.0.0/8,example.org")
+    assert chat(through.port).status == 200
+    assert len(between.heads) == 1
+
+
+def test_a_proxy_that_is_not_there(serve: Serve, upstream: Upstream, tls_upstream: Upstream) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for url in (upstream.url, tls_upstream.url):
+        answer = chat(serve(TARGET_BASE_URL=url, ALL_PROXY=nobody).port)
+        assert (answer.status, answer.error["code"]) == (502, "proxy_error")
+
+
+def test_a_proxy_that_refuses(serve: Serve, tls_upstream: Upstream, between: HttpProxy) -> None:
+    between.refuses = True
+    answer = chat(serve(TARGET_BASE_URL=tls_upstream.url, HTTPS_PROXY=between.url).port)
+    assert (answer.status, answer.error["code"]) == (502, "proxy_error")
+    assert "pass" not in answer.body.decode()

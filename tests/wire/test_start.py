@@ -1,0 +1,127 @@
+"""Starting and stopping it, in every way there is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.wire.client import ask, chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, eventually, free_port
+
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+
+
+@pytest.mark.parametrize("way", ["cot_proxy.py", "app.py", "gunicorn cot_proxy:app", "gunicorn app:app"])
+def test_every_way_serves_alike(upstream: Upstream, tmp_path: Path, way: str) -> None:
+    port = free_port()
+    (tmp_path / "config.yaml").write_text(
+        f"port: {port}\nnum_workers: 2\nllm_params: model=mine,upstream_model_name=m1\n"
+    )
+    environ = {"TARGET_BASE_URL": upstream.url, "PORT": str(port)}
+    if way.startswith("gunicorn"):
+        command = [*GUNICORN[:-1], str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT), way.split()[1]]
+    else:
+        command = [sys.executable, str(ROOT / way)]
+    proxy = Proxy(tmp_path, environ, command)
+    try:
+        eventually(lambda: len(proxy.workers()) == 2)
+        assert [model["id"] for model in ask(proxy.port, "GET", "/v1/models").json["data"]] == ["m1", "m2", "mine"]
+        assert chat(proxy.port, model="mine", stream=True).text == "Hello there!"
+        begun = time.monotonic()
+    finally:
+        status = proxy.stop()
+    assert (status, time.monotonic() - begun < 1.5) == (0, True), proxy.log()
+    assert "Traceback" not in proxy.log()
+    assert "WARNING" not in proxy.log()
+
+
+def test_flags_and_a_named_file(upstream: Upstream, tmp_path: Path) -> None:
+    (tmp_path / "my config.yaml").write_text(
+        "port: 1\nnum_workers: 1\nverbose: false\ntarget_base_url: http://nowhere.invalid\n"
+    )
+    port = free_port()
+    command = [sys.executable, str(ROOT / "cot_proxy.py"), "my config.yaml", "--port", str(port), "--url", upstream.url]
+    proxy = Proxy(tmp_path, {"PORT": str(port), "HOST": "127.0.0.1"}, command)
+    try:
+        answer = chat(proxy.port)
+        assert answer.status == 200
+        assert len(proxy.workers()) == 1
+        assert "TARGET_BASE_URL" not in proxy.log()
+        assert answer.id not in proxy.log(), "verbose is off"
+    finally:
+        proxy.stop()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[sys.executable, "cot_proxy.py"], [sys.executable, "app.py", "--demo"], [*GUNICORN, "cot_proxy:app"]],
+    ids=["cot_proxy.py", "app.py", "gunicorn"],
+)
+def test_a_refused_start_exits_with_2_and_says_why(command: list[str]) -> None:
+    environ = {**clean_environment(), "PORT": "many", "TARGET_BASE_URL": "my-server"}
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "argoproxy can't start:",
+        "  - environment: PORT 'many' is no whole number from 1 to 65535",
+        "  - environment: TARGET_BASE_URL 'my-server' is no base URL: a base URL begins with http:// or https://; "
+        'did you mean "http://my-server"?',
+    ]
+
+
+def test_without_our_gunicorn_settings_a_broken_setting_does_not_serve(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{free_port()}", "cot_proxy:app"]
+    environ = {**clean_environment(), "DEBUG": "maybe"}
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode != 0
+    assert "DEBUG 'maybe' is neither true nor false" in ended.stderr
+
+
+def test_debug_logs_more(serve: Serve, upstream: Upstream) -> None:
+    loud, quiet = serve(TARGET_BASE_URL=upstream.url, DEBUG="true"), serve(TARGET_BASE_URL=upstream.url)
+    for proxy in (loud, quiet):
+        answer = chat(proxy.port)
+        proxy.line(answer.id)
+        assert ("DEBUG" in proxy.log()) is (proxy is loud)
+    assert f"DEBUG id={chat(loud.port).id}" in loud.log()
+
+
+def test_the_start_tells_what_is_served(serve: Serve, upstream: Upstream) -> None:
+    log = serve(TARGET_BASE_URL=f"http://user:secret-word@localhost:{upstream.port}/").log()
+    assert f"in front of http://localhost:{upstream.port}" in log
+    assert "secret-word" not in log
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
+def test_it_stops_at_once_when_idle(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"})
+    assert chat(proxy.port).status == 200
+    begun = time.monotonic()
+    assert proxy.stop() == 0
+    assert time.monotonic() - begun < 2
+
+
+def test_the_port_is_taken(upstream: Upstream, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*GUNICORN, "cot_proxy:app"],
+        cwd=ROOT,
+        env={**clean_environment(), "DEMO": "1", "HOST": "127.0.0.1", "PORT": str(upstream.port)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "Address already in use" in ended.stderr or "Connection in use" in ended.stderr
+
+
+def test_the_scripts_are_sound() -> None:
+    for name in ("run_app.sh", "run_tests.sh", ".ci/run"):
+        subprocess.run(["bash", "-n", str(ROOT / name)], check=True)
+        assert os.access(ROOT / name, os.X_OK)
