@@ -44,9 +44,14 @@ class Stripper:
         """Whether a piece without a start tag's first character would pass unchanged."""
         return not (self._inside or self._held or self._trimming)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a piece without an end tag's first character would go without a trace."""
+        return self._inside and not self._held
+
     def feed(self, piece: str) -> Stripped:
         """Take a piece of the text."""
-        if self._inside and not self._held and self._tags.end[0] not in piece:
+        if self.is_lost and self._tags.end[0] not in piece:
             return Stripped("", (), len(piece), len(piece))
         text = self._held + piece
         kept, at = [], 0

@@ -23,6 +23,7 @@ _PLAIN = re.compile(
     rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
     rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
 )
+NOBODY = -1
 #: What every chunk says, and what pads it.
 _ORDINARY = frozenset("id object created model system_fingerprint service_tier choices obfuscation".split())
 _FRAME = ("id", "object", "created", "model", "system_fingerprint")
@@ -35,21 +36,23 @@ class ThinkFilter:
         """Text is looked at closely until that many choices have shown some; after that only where a tag may be."""
         self._tags = tags
         self._expected_choices = expected_choices
-        self._literal, self._escape = _marks(tags.start[0])
+        self._start_marks = _marks(tags.start[0])
+        self._end_marks = _marks(tags.end[0])
         self._choices: dict[int, _Choice] = {}
         self._is_quiet = True
         self._all_visible = False
+        self._thinking = NOBODY
         self._familiar = set(_ORDINARY)
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
-        if self._is_quiet and self._all_visible and not self._is_marked(b"".join([event.raw for event in batch])):
+        if self._is_quiet and self._all_visible and not self._may_start(b"".join([event.raw for event in batch])):
             return batch
         passed: Batch = []
         for event in batch:
             if self._is_quiet and not self._is_worth_a_look(event.raw):
                 passed.append(event)
-            else:
+            elif self._thinking == NOBODY or not self._is_only_a_thought(event.raw):
                 passed += self._one(event)
                 self._take_stock()
         return batch if passed == batch else passed
@@ -58,16 +61,28 @@ class ThinkFilter:
         parts = [choice.rest(index) for index, choice in self._choices.items()]
         return [Event.of({**self._frame, "choices": [part]}) for part in parts if part]
 
-    def _is_marked(self, raw: bytes) -> bool:
-        return self._literal in raw or self._escape in raw
+    def _may_start(self, raw: bytes) -> bool:
+        literal, escape = self._start_marks
+        return literal in raw or escape in raw
 
     def _is_worth_a_look(self, raw: bytes) -> bool:
-        return self._is_marked(raw) or (not self._all_visible and (b'"content"' in raw or b'"text"' in raw))
+        return self._may_start(raw) or (not self._all_visible and (b'"content"' in raw or b'"text"' in raw))
+
+    def _is_only_a_thought(self, raw: bytes) -> bool:
+        """Whether an event tells nothing but text of the one choice that is thinking, and no end of it."""
+        plain = _PLAIN.fullmatch(raw)
+        if not plain or int(plain.group(1)) != self._thinking:
+            return False
+        literal, escape = self._end_marks
+        text = plain.group(2)
+        return text != b"" and literal not in text and escape not in text
 
     def _take_stock(self) -> None:
-        choices = self._choices.values()
-        self._is_quiet = all(choice.idle for choice in choices)
-        self._all_visible = sum(choice.visible for choice in choices) >= self._expected_choices
+        choices = self._choices
+        self._is_quiet = all(choice.idle for choice in choices.values())
+        self._all_visible = sum(choice.visible for choice in choices.values()) >= self._expected_choices
+        thinking = [index for index, choice in choices.items() if choice.thinks_aloud]
+        self._thinking = thinking[0] if len(thinking) == 1 else NOBODY
 
     def _one(self, event: Event) -> Batch:
         plain = _PLAIN.fullmatch(event.raw)
@@ -128,6 +143,11 @@ class _Choice:
     @property
     def visible(self) -> bool:
         return self._stripper.visible
+
+    @property
+    def thinks_aloud(self) -> bool:
+        """Whether text is a thought to the next first character of an end tag."""
+        return self._stripper.is_lost and not self._tokens.waiting
 
     @property
     def awaits_tokens(self) -> bool:
