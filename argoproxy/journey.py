@@ -112,7 +112,7 @@ def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, proxy: P
     reply = proxy.transport.open(asked, timeouts, trip.watch)
     trip.opened(reply)
     if not 200 <= reply.status < 300:
-        raise upstream.error(reply.status, reply.headers, reply.read())
+        raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
     return reply
 
 

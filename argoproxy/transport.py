@@ -63,6 +63,13 @@ class Reply:
                 raise UpstreamProtocolError(f"The upstream's reply is longer than {READ_LIMIT} bytes.")
         return b"".join(parts)
 
+    def read_what_there_is(self) -> bytes:
+        """Take the body of an error, whose status counts even when its body breaks. Raises ClientGone."""
+        try:
+            return self.read()
+        except ProxyError:
+            return b""
+
     def settle(self) -> None:
         """Let go of a reply that said all it had to: its connection is kept if the body ends at once."""
         until = time.monotonic() + SETTLE_S

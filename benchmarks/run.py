@@ -193,9 +193,8 @@ def main() -> None:
     ]
     resting = start(command, four, load_core, **environ, PORT=str(four))
     time.sleep(1)
-    print(
-        f"\nstart to first answer {statistics.median(starts):.2f} s, idle with 4 workers {pss_mib(resting.pid):.0f} MiB (PSS)"
-    )
+    memory = pss_mib(resting.pid)
+    print(f"\nstart to first answer {statistics.median(starts):.2f} s, idle with 4 workers {memory:.0f} MiB (PSS)")
     for process in (resting, upstream):
         process.terminate()
         process.wait()

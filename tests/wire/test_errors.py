@@ -306,6 +306,14 @@ def test_html_errors_become_json_on_our_routes_and_stay_on_others(proxy: Proxy, 
 
 
 @pytest.mark.parametrize(
+    "step", [reply("403 No", b"x", Content_Encoding="br"), ["send", "HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nab"]]
+)
+def test_the_status_of_an_error_counts_even_when_its_body_breaks(proxy: Proxy, upstream: Upstream, step: Any) -> None:
+    answer = chat(proxy.port, headers={"X-Script": upstream.script(step, ["close"])})
+    assert (answer.status, answer.error["message"]) == (403, "The upstream answered with status 403.")
+
+
+@pytest.mark.parametrize(
     "steps",
     [
         [["send", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"], ["close"]],

@@ -125,3 +125,13 @@ def test_the_scripts_are_sound() -> None:
     for name in ("run_app.sh", "run_tests.sh", ".ci/run"):
         subprocess.run(["bash", "-n", str(ROOT / name)], check=True)
         assert os.access(ROOT / name, os.X_OK)
+
+
+def test_the_images_health_check(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url)
+    for port, status in ((proxy.port, 0), (free_port(), 1)):
+        environ = {**clean_environment(), "PORT": str(port)}
+        assert (
+            subprocess.run([sys.executable, "-m", "argoproxy.live"], cwd=ROOT, env=environ, check=False).returncode
+            == status
+        )
