@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from urllib.parse import quote
 from uuid import uuid4
 
 from flask import Blueprint, Flask, Response, g, request
-from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule as UrlRule
 
 from argoproxy import __version__, journey
-from argoproxy.errors import (
-    BadRequest,
-    ClientGone,
-    Ending,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    ProxyError,
-)
+from argoproxy.edge import WsgiBody, at_the_edge, head_first, raw_path
+from argoproxy.errors import BadRequest, ClientGone, Ending, MethodNotAllowed, NotFound, ProxyError
 from argoproxy.health import Health, Probe, alive
 from argoproxy.journey import Proxy
 from argoproxy.protocol.chunks import Json
@@ -33,10 +23,10 @@ from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, answer_erro
 from argoproxy.trip import Arrival, Trip
 from argoproxy.watch import Poller, Watch
 
-PIECE = 64 * 1024
 CLIENT_GONE_STATUS = 499
 ANY_METHOD = "*"
 READING = ("GET", "HEAD")
+FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 View = Callable[..., ClientResponse]
 ABOUT = {
     "name": "argoproxy",
@@ -59,49 +49,6 @@ class DoorResponse(Response):
     """A response that makes up no content type."""
 
     default_mimetype = None
-
-
-class WsgiBody:
-    """The body of the request in hand, read from its client as it comes."""
-
-    def __init__(self, environ: dict[str, Any], watch: Watch) -> None:
-        self._input = environ["wsgi.input"]
-        self._watch = watch
-        is_chunked = "HTTP_TRANSFER_ENCODING" in environ
-        self.length: int | None = None if is_chunked else int(environ.get("CONTENT_LENGTH") or 0)
-
-    def read(self, limit: int) -> bytes:
-        """Take all of it. Raises PayloadTooLarge over limit bytes; ClientGone, BadRequest when it stays short."""
-        parts, size = [], self.length or 0
-        if size <= limit:
-            size = 0
-            for piece in self.pieces():
-                parts.append(piece)
-                size += len(piece)
-                if size > limit:
-                    break
-        if size > limit:
-            raise PayloadTooLarge(f"The request body is longer than {limit} bytes.")
-        return b"".join(parts)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Take it as it comes. Raises ClientGone, BadRequest when it stays short."""
-        left = self.length
-        while left is None or left > 0:
-            try:
-                piece = self._input.read(PIECE if left is None else min(PIECE, left))
-            except (OSError, ParseException):
-                raise self._broken() from None
-            if not piece:
-                break
-            left = None if left is None else left - len(piece)
-            yield piece
-        if left:
-            raise self._broken()
-
-    def _broken(self) -> BadRequest:
-        self._watch.look()
-        return BadRequest("The request body broke off.")
 
 
 def create_app(proxy: Proxy, poller: Poller) -> Flask:
@@ -204,6 +151,8 @@ class Door:
         return journey.show_model(_request(), name.rstrip("/"), self._proxy, g.trip)
 
     def relay(self, path: str = "") -> ClientResponse:
+        if request.method == "CONNECT":
+            raise MethodNotAllowed("This door is no tunnel.", FORWARDED)
         return journey.relay(_request(), self._proxy, g.trip)
 
     def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
@@ -220,7 +169,7 @@ def _request() -> ClientRequest:
         id=trip.id,
         created=int(time.time()),
         method=request.method,
-        path=_raw_path(request.environ),
+        path=raw_path(request.environ),
         query=request.environ.get("QUERY_STRING", ""),
         headers=tuple(request.headers),
         body=WsgiBody(request.environ, trip.watch),
@@ -233,19 +182,8 @@ def _arrival(label: str) -> Arrival:
         client_request_id=request.headers.get("X-Request-Id", ""),
         method=request.method,
         route=label,
-        path=_raw_path(request.environ),
+        path=raw_path(request.environ),
     )
-
-
-def _raw_path(environ: dict[str, Any]) -> str:
-    """Give the path with its escapes as they came; of an absolute-form target, the path only."""
-    uri: str = environ.get("RAW_URI", "")
-    path = uri.partition("#")[0].partition("?")[0]
-    if not uri:
-        path = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
-    elif "://" in path and not path.startswith("/"):
-        path = "/" + path.partition("://")[2].partition("/")[2]
-    return path
 
 
 def _respond(answer: ClientResponse, trip: Trip) -> Response:
@@ -258,38 +196,10 @@ def _respond(answer: ClientResponse, trip: Trip) -> Response:
         if answer.status != CLIENT_GONE_STATUS:
             headers.append(("Content-Length", str(len(answer.body))))
     else:
-        pieces = _head_first(answer.body)
-    response = DoorResponse(_at_the_edge(pieces, trip), answer.status, headers)
+        pieces = head_first(answer.body)
+    response = DoorResponse(at_the_edge(pieces, trip), answer.status, headers)
     response.call_on_close(trip.close)
     return response
-
-
-def _head_first(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Have the server send the head now, before there is anything to send after it."""
-    yield b""
-    yield from pieces
-
-
-def _at_the_edge(pieces: Iterable[bytes], trip: Trip) -> Iterator[bytes]:
-    """Count what goes out, and cut the connection when it breaks off.
-
-    Raises BrokenPipeError: the one error at which Gunicorn ends a connection without a last chunk or a traceback.
-    """
-    try:
-        for piece in pieces:
-            if piece:
-                trip.writes(len(piece))
-            yield piece
-    except ClientGone:
-        trip.ends(Ending.CLIENT_GONE)
-    except ProxyError as error:
-        trip.failed(error)
-    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
-        trip.crashed(error)
-    else:
-        trip.ends(Ending.COMPLETE)
-        return
-    raise BrokenPipeError(errno.EPIPE, "the answer broke off")
 
 
 def _health(health: Health) -> ClientResponse:

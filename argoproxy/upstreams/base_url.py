@@ -43,6 +43,7 @@ class BaseUrl:
 
     def url(self, path: str, query: str) -> str:
         """Give the URL of a path of ours (`/v1/…`) or of the upstream's, escapes as they are."""
+        path = path if path.startswith("/") else "/" + path
         if self.stands_for_v1 and (path == "/v1" or path.startswith("/v1/")):
             path = path.removeprefix("/v1")
         query = "&".join(part for part in (self.query, query) if part)

@@ -205,6 +205,35 @@ def test_a_target_never_leaves_the_base(
         assert dict(answer.json["headers"])["Host"] == f"localhost:{upstream.port}"
 
 
+ODD_TARGETS = [
+    "@evil.invalid/x",
+    "x@evil.invalid/",
+    ":80/x",
+    "evil.invalid:80",
+    "*",
+    "?x=1",
+    "http:evil/x",
+    "//",
+    "http://",
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "CONNECT"])
+@pytest.mark.parametrize("target", ODD_TARGETS)
+def test_no_target_names_another_host(proxy: Proxy, upstream: Upstream, method: str, target: str) -> None:
+    with Client(proxy.port) as client:
+        client.send(method, target)
+        answer = client.answer(method)
+    assert answer.status in (200, 400, 405)
+    if answer.status == 200 and b'"target"' in answer.body:
+        assert dict(answer.json["headers"])["Host"] == f"localhost:{upstream.port}"
+
+
+def test_this_is_no_tunnel(proxy: Proxy) -> None:
+    answer = ask(proxy.port, "CONNECT", "example.org:443")
+    assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
+
+
 @pytest.mark.parametrize(
     ("base", "root"),
     [("", "/v1"), ("/", "/v1"), ("/v1", "/v1"), ("/v1/", "/v1"), ("/pre", "/pre/v1"), ("/pre/v1/", "/pre/v1")],

@@ -1,0 +1,98 @@
+"""The edge to WSGI: a request taken from its environ, a body read as it comes, an answer sent as it goes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from gunicorn.http.errors import ParseException
+
+from argoproxy.errors import BadRequest, ClientGone, Ending, PayloadTooLarge, ProxyError
+from argoproxy.trip import Trip
+from argoproxy.watch import Watch
+
+PIECE = 64 * 1024
+
+
+class WsgiBody:
+    """The body of a request, read from its client as it comes."""
+
+    def __init__(self, environ: dict[str, Any], watch: Watch) -> None:
+        self._input = environ["wsgi.input"]
+        self._watch = watch
+        is_chunked = "HTTP_TRANSFER_ENCODING" in environ
+        self.length: int | None = None if is_chunked else int(environ.get("CONTENT_LENGTH") or 0)
+
+    def read(self, limit: int) -> bytes:
+        """Take all of it. Raises PayloadTooLarge over limit bytes; ClientGone, BadRequest when it stays short."""
+        parts, size = [], 0
+        too_long = PayloadTooLarge(f"The request body is longer than {limit} bytes.")
+        if (self.length or 0) > limit:
+            raise too_long
+        for piece in self.pieces():
+            parts.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise too_long
+        return b"".join(parts)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Take it as it comes. Raises ClientGone, BadRequest when it stays short."""
+        left = self.length
+        while left is None or left > 0:
+            try:
+                piece = self._input.read(PIECE if left is None else min(PIECE, left))
+            except (OSError, ParseException):
+                raise self._broken() from None
+            if not piece:
+                break
+            left = None if left is None else left - len(piece)
+            yield piece
+        if left:
+            raise self._broken()
+
+    def _broken(self) -> BadRequest:
+        self._watch.look()
+        return BadRequest("The request body broke off.")
+
+
+def raw_path(environ: dict[str, Any]) -> str:
+    """Give the path with its escapes as they came, always with a leading slash; of an absolute-form target (RFC 9112
+    section 3.2), the path only."""
+    uri: str = environ.get("RAW_URI", "")
+    path = uri.partition("#")[0].partition("?")[0]
+    if not uri:
+        path = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
+    elif "://" in path and not path.startswith("/"):
+        path = path.partition("://")[2].partition("/")[2]
+    return path if path.startswith("/") else "/" + path
+
+
+def head_first(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Have the server send the head now, before there is anything to send after it."""
+    yield b""
+    yield from pieces
+
+
+def at_the_edge(pieces: Iterable[bytes], trip: Trip) -> Iterator[bytes]:
+    """Count what goes out, and cut the connection when it breaks off.
+
+    Raises BrokenPipeError: the one error at which Gunicorn ends a connection without a last chunk or a traceback.
+    """
+    try:
+        for piece in pieces:
+            if piece:
+                trip.writes(len(piece))
+            yield piece
+    except ClientGone:
+        trip.ends(Ending.CLIENT_GONE)
+    except ProxyError as error:
+        trip.failed(error)
+    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
+        trip.crashed(error)
+    else:
+        trip.ends(Ending.COMPLETE)
+        return
+    raise BrokenPipeError(errno.EPIPE, "the answer broke off")
