@@ -4,10 +4,11 @@
 #   ./run_app.sh [config.yaml] [flags]        ./run_app.sh --demo        ./run_app.sh --help
 set -euo pipefail
 
+die() { printf 'run_app.sh: %s\n' "$*" >&2; exit 1; }
+
+[ "$(uname -s)" = Linux ] || die "this runs on Linux; anywhere else use Docker (README.md has the two commands)"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=${ARGOPROXY_VENV:-$root/.venv}
-
-die() { printf 'run_app.sh: %s\n' "$*" >&2; exit 1; }
 
 # The first of these that is there and new enough.
 find_python() {
@@ -26,7 +27,7 @@ wanted=("$root/requirements.txt")
 case "${WORKER_CLASS:-} $*" in *gevent*) wanted+=("$root/requirements-gevent.txt") ;; esac
 mark=$venv/installed.txt
 
-if ! cat "${wanted[@]}" | cmp --silent - "$mark"; then
+if [ ! -x "$venv/bin/python" ] || ! cat "${wanted[@]}" | cmp --silent - "$mark"; then
     python=$(find_python)
     printf 'Installing into %s (once)\n' "$venv" >&2
     "$python" -m venv "$venv" || die "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"

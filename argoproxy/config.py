@@ -12,6 +12,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -92,7 +93,10 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
         Layer("environment", {name: value for name, value in given.items() if name not in flags}),
         *_file_layers(environ.get("CONFIG_PATH", ""), folder),
     ]
-    return build(layers, environ)
+    config = build(layers, environ)
+    if config.worker_class == "gevent" and find_spec("gevent") is None:
+        raise ConfigError(["the worker class gevent is not installed: pip install -r requirements-gevent.txt"])
+    return config
 
 
 def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:

@@ -114,7 +114,9 @@ class Upstream:
 class Proxy:
     """The proxy under real Gunicorn."""
 
-    def __init__(self, folder: Path, environ: dict[str, str], command: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, environ: dict[str, str], command: Sequence[str] = (), start_s: float = START_S
+    ) -> None:
         self.port = int(environ.get("PORT", 0)) or free_port()
         self.environ = {**clean_environment(), "HOST": "127.0.0.1", **environ, "PORT": str(self.port)}
         self._log = folder / f"log-{self.port}.txt"
@@ -124,7 +126,7 @@ class Proxy:
             self.process = subprocess.Popen(
                 list(command) or [*gunicorn, "cot_proxy:app"], cwd=folder, env=self.environ, stdout=log, stderr=log
             )
-        eventually(lambda: is_listening(self.port) or self.process.poll() is not None, START_S)
+        eventually(lambda: is_listening(self.port) or self.process.poll() is not None, start_s)
         assert self.process.poll() is None, self.log()
 
     @property

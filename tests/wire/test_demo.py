@@ -36,9 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         "PYTHON": sys.executable,
     }
     command = [str(ROOT / "run_app.sh"), "--demo"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.wire.processes.START_S", 240)
-        first = Proxy(folder, environ, command)
+    first = Proxy(folder, environ, command, start_s=240)
     assert "Installing into" in first.log()
     first.stop()
     begun = time.monotonic()
