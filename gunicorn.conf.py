@@ -3,6 +3,7 @@ it in the workers, and must come first."""
 
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -38,18 +39,32 @@ limit_request_field_size = 65_536
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 LINGER_S = 2.0
+STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
 loglevel = "debug" if loaded.debug else "info"
 
 
 def on_starting(server):
     """Tell what is about to be served, and raise the limit on open files: a stream takes three."""
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING),
+        after_in_child=stop_at_once,
+    )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     target = loaded.target.base.root if loaded.target.base else "the embedded demo"
     server.log.info("argoproxy %s in front of %s, open files %s", __version__, target, hard)
     for warning in loaded.warnings:
         server.log.warning("%s", warning)
+
+
+def stop_at_once():
+    """Let a worker that still boots be stopped. It begins with the master's handlers, which would swallow the signal
+    and have the master wait for it in vain, half a minute."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def post_request(worker, req, environ, resp):

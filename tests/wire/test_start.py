@@ -107,6 +107,15 @@ def test_it_stops_at_once_when_idle(upstream: Upstream, tmp_path: Path, worker_c
     assert time.monotonic() - begun < 2
 
 
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_it_stops_at_once_while_workers_boot(tmp_path: Path, worker_class: str) -> None:
+    for _ in range(3):
+        proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "4", "WORKER_CLASS": worker_class})
+        begun = time.monotonic()
+        assert proxy.stop() == 0
+        assert time.monotonic() - begun < 3, proxy.log()
+
+
 def test_the_port_is_taken(upstream: Upstream, tmp_path: Path) -> None:
     ended = subprocess.run(
         [*GUNICORN, "cot_proxy:app"],
