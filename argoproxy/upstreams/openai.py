@@ -13,22 +13,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, type_by_status
+from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, is_completion
-from argoproxy.protocol.exchange import (
-    CREDENTIALS,
-    ClientRequest,
-    Headers,
-    downward_with_new_body,
-    header,
-    upward,
-    without,
-)
-from argoproxy.protocol.json_text import JsonError, dumps, loads
+from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
+from argoproxy.upstreams.failures import loaded, refusal, told_inside
 
 DOCUMENT_LIMIT = 256 * 1024 * 1024
 USER_AGENT = "argoproxy"
@@ -81,14 +73,8 @@ class OpenAI:
             raise UpstreamProtocolError("The upstream's reply is empty.")
 
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        """Pass on an error in OpenAI's shape as it is, any other one in that shape, a redirect untouched."""
-        kept = without(downward_with_new_body(headers), frozenset(("content-type",)))
-        document = _loaded(body)
-        if status < 400:
-            return UpstreamStatus(status, (*kept, ("Content-Type", header(headers, "content-type"))), body)
-        if not _is_openai_error(document):
-            body = dumps({"error": _as_openai_error(status, document)})
-        return UpstreamStatus(status, (*kept, ("Content-Type", "application/json")), body)
+        """Read an error answer."""
+        return refusal(status, headers, body)
 
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for all embeddings at once."""
@@ -213,7 +199,7 @@ def _raise_error(event: Event) -> None:
     """Raise what an event tells of a failure, if it does."""
     chunk = event.chunk
     if chunk is None and event.raw.startswith(b"error:"):
-        chunk = {"error": _loaded(event.raw[6:]) or "The upstream failed."}
+        chunk = {"error": loaded(event.raw[6:]) or "The upstream failed."}
     if chunk is not None and (error := _error_inside(chunk)):
         raise error
 
@@ -230,38 +216,8 @@ def _error_inside(document: Json) -> ProxyError | None:
     shaped = error if isinstance(error, dict) else {"message": str(error)}
     code = shaped.get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 502
-    whole = {"message": "The upstream failed.", "type": "upstream_error", "param": None, "code": None, **shaped}
-    return UpstreamStatus(status, (("Content-Type", "application/json"),), dumps({"error": whole}))
+    return told_inside(status, shaped)
 
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
-
-
-def _loaded(body: bytes) -> Any:
-    try:
-        return loads(body)
-    except JsonError:
-        return None
-
-
-def _is_openai_error(document: Any) -> bool:
-    error = document.get("error") if isinstance(document, dict) else None
-    return isinstance(error, dict) and isinstance(error.get("message"), str)
-
-
-def _as_openai_error(status: int, document: Any) -> Json:
-    """Find the words in what servers send instead: FastAPI's detail, flat errors, a bare string, Gemini's array."""
-    if isinstance(document, list) and document and _is_openai_error(document[0]):
-        error: Json = document[0]["error"]
-        return error
-    fields = document if isinstance(document, dict) else {}
-    said = next((fields[key] for key in ("message", "detail", "error") if fields.get(key)), None)
-    text = said if isinstance(said, str) else dumps(said).decode() if said else ""
-    code = fields.get("code")
-    return {
-        "message": text or f"The upstream answered with status {status}.",
-        "type": type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error"),
-        "param": None,
-        "code": code if isinstance(code, str | int) else None,
-    }

@@ -1,0 +1,59 @@
+"""Error answers of any server, in OpenAI's shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from argoproxy.errors import UpstreamStatus, type_by_status
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.exchange import Headers, downward_with_new_body, header, without
+from argoproxy.protocol.json_text import JsonError, dumps, loads
+
+_CONTENT_TYPE = frozenset(("content-type",))
+
+
+def refusal(status: int, headers: Headers, body: bytes) -> UpstreamStatus:
+    """Pass on an error in OpenAI's shape as it is, any other one in that shape, a redirect untouched."""
+    kept = without(downward_with_new_body(headers), _CONTENT_TYPE)
+    if status < 400:
+        return UpstreamStatus(status, (*kept, ("Content-Type", header(headers, "content-type"))), body)
+    document = loaded(body)
+    if not _is_openai_error(document):
+        body = dumps({"error": _as_openai_error(status, document)})
+    return UpstreamStatus(status, (*kept, ("Content-Type", "application/json")), body)
+
+
+def told_inside(status: int, error: Json) -> UpstreamStatus:
+    """Make an error of what an upstream told under a status of success; `error` may leave anything out."""
+    whole = {"message": "The upstream failed.", "type": "upstream_error", "param": None, "code": None, **error}
+    return UpstreamStatus(status, (("Content-Type", "application/json"),), dumps({"error": whole}))
+
+
+def loaded(body: bytes) -> Any:
+    """Parse JSON; None when it is none."""
+    try:
+        return loads(body)
+    except JsonError:
+        return None
+
+
+def _is_openai_error(document: Any) -> bool:
+    error = document.get("error") if isinstance(document, dict) else None
+    return isinstance(error, dict) and isinstance(error.get("message"), str)
+
+
+def _as_openai_error(status: int, document: Any) -> Json:
+    """Find the words in what servers send instead: FastAPI's detail, flat errors, a bare string, Gemini's array."""
+    if isinstance(document, list) and document and _is_openai_error(document[0]):
+        error: Json = document[0]["error"]
+        return error
+    fields = document if isinstance(document, dict) else {}
+    said = next((fields[key] for key in ("message", "detail", "error") if fields.get(key)), None)
+    text = said if isinstance(said, str) else dumps(said).decode() if said else ""
+    code = fields.get("code")
+    return {
+        "message": text or f"The upstream answered with status {status}.",
+        "type": type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error"),
+        "param": None,
+        "code": code if isinstance(code, str | int) else None,
+    }
