@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
     from argoproxy.cli import main
 
     main(sys.argv[1:])
 else:
-    from argoproxy.assembly import application
+    from argoproxy.wsgi import app
 
-    app = application(os.environ, Path.cwd())
+    __all__ = ["app"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the proxy: makes a virtual environment once, then serves.
+# Starts the proxy: asks an Argo user what it must know (once), makes a virtual environment (once), then serves.
 #
 #   ./run_app.sh [config.yaml] [flags]        ./run_app.sh --demo        ./run_app.sh --help
 set -euo pipefail
@@ -21,6 +21,14 @@ find_python() {
     done
     die "Python 3.11 or newer is needed; none was found (PYTHON=… names one)"
 }
+
+# Before anything is installed: whoever asks a question wants to be asked first.
+python=$venv/bin/python
+[ -x "$python" ] || python=$(find_python)
+exec 4>&1
+more=$(PYTHONPATH=$root "$python" -m argoproxy.first_run "$@" 3>&1 >&4) || { status=$?; exit $((status == 3 ? 0 : status)); }
+exec 4>&-
+[ -z "$more" ] || set -- "$@" "$more"
 
 # What must be installed, and a mark of what was: the files themselves.
 wanted=("$root/requirements.txt")

@@ -10,17 +10,21 @@ from pathlib import Path
 
 from flask import Flask
 
-from argoproxy.config import Config, Target, load
+from argoproxy.config import Config, load
 from argoproxy.journey import Proxy
+from argoproxy.memory import Remembered
 from argoproxy.observe.log_line import LogLine
 from argoproxy.protocol.models import Models
+from argoproxy.targets import ArgoTarget, DemoTarget, Target
 from argoproxy.transport import Transport
 from argoproxy.upstreams import Upstream
+from argoproxy.upstreams.argo.gateway import Argo
 from argoproxy.upstreams.demo import Demo
 from argoproxy.upstreams.openai import OpenAI
 from argoproxy.watch import Poller
 from argoproxy.web import create_app
 
+KEEP_LIST_S = 60.0
 LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 
@@ -39,6 +43,7 @@ def assembled(config: Config) -> Flask:
             timeouts=config.timeouts,
             tags=config.tags,
             think_filter=config.think_filter,
+            default_model=config.default_model,
         ),
         transport=Transport(
             connections=config.threads,
@@ -48,13 +53,16 @@ def assembled(config: Config) -> Flask:
         ),
         listeners=(LogLine(sys.stderr.fileno()),) if config.verbose else (),
         heartbeat_s=config.heartbeat_s,
+        listed=Remembered(KEEP_LIST_S),
     )
     return create_app(proxy, Poller())
 
 
 def _upstream(target: Target) -> Upstream:
-    if target.base is None:
+    if isinstance(target, DemoTarget):
         return Demo()
+    if isinstance(target, ArgoTarget):
+        return Argo(target.urls, target.user)
     return OpenAI(target.base, target.authorization.text, target.secret.text.encode())
 
 
@@ -64,4 +72,4 @@ def _set_up_log(config: Config) -> None:
     logger = logging.getLogger("argoproxy")
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(logging.DEBUG if config.debug else logging.INFO)
+    logger.setLevel(logging.DEBUG if config.debug else logging.INFO if config.verbose else logging.WARNING)

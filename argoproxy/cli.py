@@ -2,70 +2,78 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from argoproxy import __version__
-from argoproxy.config import FLAGS_VARIABLE, load
+from argoproxy.config import load, shown
 from argoproxy.errors import ConfigError
+from argoproxy.flags import Task, parse
+from argoproxy.layers import config_file
 
-ROOT = Path(__file__).resolve().parent.parent
 USAGE_EXIT = 2
+EDITORS = ("nano", "vi", "vim")
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A flag and the environment variable it stands for; one without a `value` switches something on."""
-
-    names: tuple[str, ...]
-    variable: str
-    value: str
-    about: str
+def command() -> NoReturn:
+    """Be the installed command `argo-proxy`."""
+    main(sys.argv[1:], "argo-proxy")
 
 
-FLAGS = (
-    Flag(("--demo",), "DEMO", "", "serve the embedded demo model: no key, no network"),
-    Flag(("--url",), "TARGET_BASE_URL", "URL", "the endpoint behind the proxy"),
-    Flag(("--host", "--expose_host"), "HOST", "ADDRESS", "address to listen on (0.0.0.0)"),
-    Flag(("--port", "--expose_port"), "PORT", "PORT", "port to listen on (5000)"),
-)
-
-
-def environment(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Give the environment with the flags in it. Raises SystemExit for --help and for what can't be read."""
-    parser = argparse.ArgumentParser(
-        prog="cot_proxy.py",
-        description="Serve the proxy. Everything a flag says can be said in the environment and the config file too.",
-    )
-    parser.add_argument("config", nargs="?", metavar="config.yaml", help="settings; ./config.yaml is read if present")
-    parser.add_argument("--version", action="version", version=f"argoproxy {__version__}")
-    for flag in FLAGS:
-        options = {"metavar": flag.value} if flag.value else {"action": "store_const", "const": "true"}
-        parser.add_argument(*flag.names, dest=flag.variable, help=flag.about, **options)  # type: ignore[arg-type]
-    given = vars(parser.parse_args(arguments))
-    file = given.pop("config")
-    flags = {variable: value for variable, value in given.items() if value is not None}
-    named = {"CONFIG_PATH": str(folder / file)} if file else {}
-    return {**environ, **named, **flags, FLAGS_VARIABLE: ",".join(flags)}
-
-
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Check the settings, then become Gunicorn. Exits with 2 when they can't be used."""
-    environ = environment(arguments, os.environ, Path.cwd())
+def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
+    """Do what a command line asks for: check the settings and become Gunicorn, or something less. Exits with 2 when
+    the settings can't be used."""
+    folder = Path.cwd()
+    asked = parse(arguments, program)
+    environ = asked.environment(os.environ, folder)
+    if asked.task is Task.EDIT:
+        _edit(environ, folder)
     try:
-        load(environ, Path.cwd())
+        if asked.task is Task.SHOW:
+            sys.stdout.writelines(f"{line}\n" for line in shown(environ, folder))
+        elif asked.task is Task.VALIDATE:
+            _validate(environ, folder)
+        else:
+            load(environ, folder)
+            _serve(environ)
     except ConfigError as error:
         sys.stderr.write(refusal(error))
         sys.exit(USAGE_EXIT)
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
-    os.execve(sys.executable, [*command, "cot_proxy:app"], environ)
+    sys.exit(0)
 
 
 def refusal(error: ConfigError) -> str:
     """Say why a start is refused, a line for each mistake."""
     return "argoproxy can't start:\n" + "".join(f"  - {mistake}\n" for mistake in error.mistakes)
+
+
+def _serve(environ: Mapping[str, str]) -> NoReturn:
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:argoproxy.serving", "argoproxy.wsgi:app"]
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(part for part in (root, environ.get("PYTHONPATH", "")) if part)
+    os.execve(sys.executable, gunicorn, {**environ, "PYTHONPATH": path})
+
+
+def _validate(environ: Mapping[str, str], folder: Path) -> None:
+    config = load(environ, folder)
+    if config.malformed:
+        raise ConfigError(config.malformed)
+    sys.stdout.writelines(f"warning: {warning}\n" for warning in config.warnings)
+    sys.stdout.write(f"The settings can be used; the upstream is {config.target.shown}.\n")
+
+
+def _edit(environ: Mapping[str, str], folder: Path) -> NoReturn:
+    file = config_file(environ.get("CONFIG_PATH", ""), folder)
+    if not file.is_file():
+        sys.stderr.write(f"{file} does not exist; copy config.sample.yaml or start ./run_app.sh\n")
+        sys.exit(USAGE_EXIT)
+    wished = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "")
+    editor = wished or [name for name in EDITORS if shutil.which(name)][:1]
+    if not editor or not shutil.which(editor[0]):
+        sys.stderr.write("No editor was found; EDITOR=… names one\n")
+        sys.exit(USAGE_EXIT)
+    os.execvpe(editor[0], [*editor, str(file)], dict(environ))

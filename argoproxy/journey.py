@@ -7,20 +7,26 @@ there is nothing for the client just now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from argoproxy.errors import Ending, ProxyError
+from argoproxy.memory import Remembered
+from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.models import Models, Route
-from argoproxy.protocol.sse import Batch, Document
-from argoproxy.protocol.surface import EMBEDDINGS, Surface, answer, answer_document
+from argoproxy.protocol.sse import Batch
+from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
 from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.protocol.usage import UsageMeter
 from argoproxy.transport import Reply, Transport
 from argoproxy.trip import Listener, Trip
 from argoproxy.upstreams import Upstream, UpstreamRequest
+
+#: How long a list of models is waited for, where the upstream can do without.
+LIST_S = 5.0
+HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +37,38 @@ class Proxy:
     transport: Transport
     listeners: Sequence[Listener]
     heartbeat_s: float
+    listed: Remembered[bytes]
 
 
 def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
     call = surface.parse(request)
     trip.asks(call.model)
-    route, *_ = proxy.models.resolve(call)
+    return carry(call, proxy, trip)
+
+
+def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Have a model say hello, to show that the whole way to it works. Raises ProxyError, ClientGone."""
+    call = call_of(request, HELLO, CHAT.path)
+    trip.asks(call.model)
+    return carry(call, proxy, trip)
+
+
+def carry(call: Call, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
+    route, *_ = informed(call, proxy, trip).resolve(call)
     batches = turn(route, proxy, trip)
     batches = primed(batches)
     batches = through(batches, lambda: filters(route, trip))
     return answer(batches, call, trip)
+
+
+def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Carry one chat in the upstream's own words: nothing is filtered. Raises ProxyError, ClientGone."""
+    call = RAW.parse(request)
+    trip.asks(call.model)
+    route, *_ = informed(call, proxy, trip).resolve(call)
+    return answer_raw(primed(turn(route, proxy, trip)), call, trip)
 
 
 def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
@@ -61,7 +88,7 @@ def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
     call = EMBEDDINGS.parse(request)
     trip.asks(call.model)
-    route, *_ = proxy.models.resolve_by_name(call)
+    route, *_ = informed(call, proxy, trip).resolve_by_name(call)
     trip.takes(route)
     upstream = route.upstream
     replies = (ask(upstream, part, route.timeouts, proxy, trip) for part in upstream.embed_requests(route.call))
@@ -72,26 +99,29 @@ def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
 
 def list_models(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Answer with what the upstream lists and the names of ours it does not. Raises ProxyError, ClientGone."""
-    models = proxy.models
+    models, created = proxy.models, request.created
     try:
-        document = models.joined(_models(request, proxy, trip), request.created)
+        document = models.joined(models.upstream.listing(listed(request, proxy, trip), "", created), created)
     except ProxyError:
-        if not models.names():
+        alone = models.alone(created)
+        if alone is None:
             raise
-        document = models.alone(request.created)
+        document = alone
         trip.stands_in()
     return answer_document(document, trip)
 
 
 def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Answer with what the upstream says of one model, else with ours. Raises ProxyError, ClientGone."""
+    models, created = proxy.models, request.created
     trip.asks(name)
     try:
-        document = _models(request, proxy, trip)
+        document = models.upstream.listing(listed(request, proxy, trip), name, created)
     except ProxyError:
-        if name not in proxy.models.names():
+        entry = models.entry(name, created)
+        if entry is None:
             raise
-        document = proxy.models.entry(name, request.created)
+        document = entry
         trip.stands_in()
     return answer_document(document, trip)
 
@@ -116,8 +146,29 @@ def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, proxy: P
     return reply
 
 
-def _models(request: ClientRequest, proxy: Proxy, trip: Trip) -> Document:
+def listed(request: ClientRequest, proxy: Proxy, trip: Trip) -> bytes:
+    """Ask the upstream for its models, as this client sees them. Raises ProxyError, ClientGone."""
     upstream = proxy.models.upstream
     trip.goes_to(upstream)
-    reply = ask(upstream, upstream.models_request(request), proxy.models.timeouts, proxy, trip)
-    return Document(reply.read())
+    if common := upstream.common_list():
+        return remembered(common, proxy, trip)
+    return ask(upstream, upstream.models_request(request), proxy.models.timeouts, proxy, trip).read()
+
+
+def remembered(common: UpstreamRequest, proxy: Proxy, trip: Trip) -> bytes:
+    """Give a list of models that is the same for everybody: it is asked for once in a while, and not waited for long.
+    Raises ProxyError, ClientGone."""
+    timeouts = proxy.models.timeouts.within(LIST_S)
+    return proxy.listed.result(lambda: ask(proxy.models.upstream, common, timeouts, proxy, trip).read())
+
+
+def informed(call: Call, proxy: Proxy, trip: Trip) -> Models[Upstream]:
+    """Give the models, with the names the upstream lists when the one that is asked for is not known without."""
+    models = proxy.models
+    common = models.upstream.common_list()
+    if common is None or not call.model or models.upstream.knows(call.model):
+        return models
+    try:
+        return replace(models, upstream=models.upstream.acquainted(remembered(common, proxy, trip)))
+    except ProxyError:
+        return models

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
+
+from argoproxy.errors import ProxyError
 
 ResultT = TypeVar("ResultT")
 
@@ -37,3 +40,25 @@ class Shared(Generic[ResultT]):
         finally:
             with self._lock:
                 self._under_way = None
+
+
+class Remembered(Generic[ResultT]):
+    """What some work came to, for a while; a ProxyError is something it can come to."""
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._result: ResultT | ProxyError | None = None
+        self._until = 0.0
+
+    def result(self, work: Callable[[], ResultT]) -> ResultT:
+        """Give what is remembered, else do the work. Raises what the work raises, or raised."""
+        result = self._result
+        if result is None or self._until < time.monotonic():
+            try:
+                result = work()
+            except ProxyError as error:
+                result = error
+            self._result, self._until = result, time.monotonic() + self._keep_s
+        if isinstance(result, ProxyError):
+            raise result.with_traceback(None)
+        return result

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.protocol.llm_params import BOOLEANS
+from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"
+ARGO_URLS = ArgoUrls()
 WORKER_CLASSES = ("gthread", "gevent", "sync")
 LONGEST_S = 1_000_000.0
 
@@ -108,6 +110,16 @@ def base_url(value: Any) -> str:
     return url
 
 
+def user_name(value: Any) -> str:
+    """Read the name of an Argonne user. Raises ValueError."""
+    name = text(value)
+    if re.search(r"\s", name):
+        raise ValueError("holds a blank")
+    if name.lower() == "cels":
+        raise ValueError("is no user of its own; take your own user name")
+    return name
+
+
 SETTINGS = (
     Setting("host", "HOST", text, "0.0.0.0", "Address to listen on"),
     Setting("port", "PORT", whole_number(1, 65535), 5000, "Port to listen on"),
@@ -121,6 +133,12 @@ SETTINGS = (
     ),
     Setting("openai_base_url", "OPENAI_BASE_URL", base_url, None, "The endpoint, where no other is named"),
     Setting("openai_api_key", "OPENAI_API_KEY", header_text, None, "Key for openai_base_url or api.openai.com"),
+    Setting("argo_url", "ARGO_URL", base_url, ARGO_URLS.chat, "The Argo gateway: chats"),
+    Setting("argo_stream_url", "ARGO_STREAM_URL", base_url, ARGO_URLS.stream, "The Argo gateway: streamed chats"),
+    Setting("argo_embedding_url", "ARGO_EMBEDDING_URL", base_url, ARGO_URLS.embed, "The Argo gateway: embeddings"),
+    Setting("argo_base_url", "ARGO_BASE_URL", base_url, None, "Its root (…/argoapi), in place of those three"),
+    Setting("user", "ARGO_USER", user_name, None, "Your Argonne user name; alone it names the Argo gateway"),
+    Setting("default_model", "DEFAULT_MODEL", text, None, "The model of requests that name none"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
     Setting("think_filter", "THINK_FILTER", boolean, True, "Remove thoughts from answers"),
     Setting("think_tag", "THINK_TAG", text, "<think>", "What opens a thought"),
@@ -136,6 +154,35 @@ SETTINGS = (
     Setting("verbose", "VERBOSE", boolean, True, "Log a line for each request"),
     Setting("debug", "DEBUG", boolean, False, "Log what happens on the way, never bodies or keys"),
 )
+
+#: Keys of later argo-proxy files that do nothing here, and why.
+IGNORED = {
+    "config_version": "there is one kind of file",
+    "real_stream": "streams are passed on as they come",
+    "use_native_openai": "requests go to the gateway's own endpoints",
+    "native_openai_base_url": "requests go to the gateway's own endpoints",
+    "use_native_anthropic": "requests go to the gateway's own endpoints",
+    "native_anthropic_base_url": "requests go to the gateway's own endpoints",
+    "anthropic_stream_mode": "requests go to the gateway's own endpoints",
+    "enable_payload_control": "images are not fetched",
+    "max_payload_size": "images are not fetched",
+    "image_timeout": "images are not fetched",
+    "concurrent_downloads": "images are not fetched",
+    "tool_prompt": "tools go up as tools",
+    "provider_tool_format": "tools go up in the shape of the model's family",
+    "enable_leaked_tool_fix": "answers are not repaired",
+    "username_passthrough": "every request is made for `user`",
+    "resolve_overrides": "names are resolved by the system",
+    "skip_url_validation": "no start checks URLs but the first one of ./run_app.sh",
+    "connection_test_timeout": "no start checks URLs but the first one of ./run_app.sh",
+    "socket": "it listens on a port",
+    "logging_level": "`debug: true` logs more, `verbose: false` less",
+    "log_to_file": "the log goes to standard error",
+    "max_log_history": "the log goes to standard error",
+    "model_refresh_interval_hours": "the list of models is asked for when it is wanted",
+    "dump_requests": "bodies are never written",
+    "dump_dir": "bodies are never written",
+}
 
 
 def suggestion(name: str, names: Sequence[str]) -> str:

@@ -76,7 +76,7 @@ class Door:
         blueprint = Blueprint("door", __name__)
         blueprint.before_app_request(self.begin)
         blueprint.app_errorhandler(Exception)(self.fail)
-        for label, methods, view in (
+        routes: Sequence[tuple[str, str | Sequence[str], View]] = (
             ("/", READING, self.about),
             ("/health", READING, self.health),
             ("/health/live", READING, self.live),
@@ -88,9 +88,11 @@ class Door:
             ("/v1/embeddings", "POST", self.embeddings),
             ("/v1/models", "GET", self.models),
             ("/v1/models/{name}", "GET", self.model),
+            *self._of_a_gateway(),
             ("/", ANY_METHOD, self.relay),
             ("/{path}", ANY_METHOD, self.relay),
-        ):
+        )
+        for label, methods, view in routes:
             for path in dict.fromkeys((label, label.removeprefix("/v1"))):
                 self._serve(blueprint, path, methods, view, label)
         return blueprint
@@ -150,10 +152,23 @@ class Door:
     def model(self, name: str) -> ClientResponse:
         return journey.show_model(_request(), name.rstrip("/"), self._proxy, g.trip)
 
+    def raw_chat(self) -> ClientResponse:
+        return journey.converse_raw(_request(), self._proxy, g.trip)
+
+    def status(self) -> ClientResponse:
+        return journey.greet(_request(), self._proxy, g.trip)
+
     def relay(self, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":
             raise MethodNotAllowed("This door is no tunnel.", FORWARDED)
         return journey.relay(_request(), self._proxy, g.trip)
+
+    def _of_a_gateway(self) -> Sequence[tuple[str, str, View]]:
+        """Give the routes that are ours only when an upstream has them."""
+        views: dict[str, View] = {"/v1/chat": self.raw_chat, "/v1/status": self.status}
+        return [
+            (path, method, views[path]) for path, method in self._proxy.models.upstream.serves.items() if path in views
+        ]
 
     def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self._labels)}"

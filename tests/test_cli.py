@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from argoproxy.cli import environment, main, refusal
-from argoproxy.config import FLAGS_VARIABLE
+from argoproxy.cli import main, refusal
 from argoproxy.errors import ConfigError
+from argoproxy.flags import FLAGS_VARIABLE, Task, parse
 
 HERE = Path("/here")
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize(
@@ -16,6 +20,8 @@ HERE = Path("/here")
     [
         ([], {FLAGS_VARIABLE: ""}),
         (["--demo"], {"DEMO": "true", FLAGS_VARIABLE: "DEMO"}),
+        (["--verbose"], {"VERBOSE": "true", FLAGS_VARIABLE: "VERBOSE"}),
+        (["--quiet", "--yes"], {"VERBOSE": "false", FLAGS_VARIABLE: "VERBOSE"}),
         (["my config.yaml"], {"CONFIG_PATH": "/here/my config.yaml", FLAGS_VARIABLE: ""}),
         (["/abs.yaml", "--port", "81"], {"CONFIG_PATH": "/abs.yaml", "PORT": "81", FLAGS_VARIABLE: "PORT"}),
         (
@@ -25,18 +31,29 @@ HERE = Path("/here")
     ],
 )
 def test_flags_become_variables(arguments: list[str], added: dict[str, str]) -> None:
-    assert environment(arguments, {"A": "b", "PORT": "1"}, HERE) == {"A": "b", "PORT": "1", **added}
+    asked = parse(arguments, "x")
+    assert asked.task is Task.SERVE
+    assert asked.environment({"A": "b", "PORT": "1"}, HERE) == {"A": "b", "PORT": "1", **added}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status"), [(["--help"], 0), (["--version"], 0), (["--nonsense"], 2), (["--port"], 2)]
+    ("arguments", "status"),
+    [(["--help"], 0), (["--version"], 0), (["--nonsense"], 2), (["--port"], 2), (["--show", "--edit"], 2)],
 )
 def test_what_ends_at_once(arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        environment(arguments, {}, HERE)
+        parse(arguments, "cot_proxy.py")
     assert caught.value.code == status
     shown = capsys.readouterr()
     assert "argoproxy" in shown.out or "cot_proxy.py" in shown.out + shown.err
+
+
+def run(*arguments: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
+    command = [sys.executable, str(ROOT / "cot_proxy.py"), *arguments]
+    return subprocess.run(
+        command, cwd=folder, env={**kept, **environ}, capture_output=True, text=True, timeout=30, check=False
+    )
 
 
 def test_a_refused_start_says_why_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,3 +64,69 @@ def test_a_refused_start_says_why_and_exits_with_2(capsys: pytest.CaptureFixture
     assert shown.startswith("argoproxy can't start:\n  - flag: ")
     assert shown.count("\n  - ") == 2
     assert refusal(ConfigError(["a", "b"])) == "argoproxy can't start:\n  - a\n  - b\n"
+
+
+def test_show_tells_every_setting_and_where_it_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("num_workers: 3\nuser: me # that is me\n")
+    ended = run("--port", "81", "--show", folder=tmp_path, OPENAI_API_KEY="sk-very-secret", LLM_PARAMS="odd")
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    for line in (
+        "# upstream: Argo at https://apps-dev.inside.anl.gov/argoapi/api/v1/resource/chat/ for me",
+        "# warning: OPENAI_API_KEY (environment) is not sent to this upstream: Argo takes no key",
+        "port: 81  # flag",
+        "num_workers: 3  # config.yaml, line 1",
+        'user: "me"  # config.yaml, line 2',
+        "openai_api_key: ****  # environment",
+        "threads: 256  # default",
+        "target_api_key:   # default",
+    ):
+        assert line in lines
+    assert "sk-very-secret" not in ended.stdout + ended.stderr
+
+
+def test_show_stars_the_credentials_of_a_url(tmp_path: Path) -> None:
+    ended = run("--show", folder=tmp_path, TARGET_BASE_URL="http://me:my-word@up/v1")
+    assert 'target_base_url: "http://****@up/v1"  # environment' in ended.stdout.splitlines()
+    assert "my-word" not in ended.stdout
+
+
+def test_validate_tells_all_mistakes_at_once(tmp_path: Path) -> None:
+    (tmp_path / "my config.yaml").write_text("port: x\nprot: 81\nuser: cels\nargo_url: nowhere\n")
+    ended = run("my config.yaml", "--validate", folder=tmp_path)
+    assert ended.returncode == 2
+    assert [line.partition(", line ")[2][:1] for line in ended.stderr.splitlines()[1:5]] == ["1", "2", "3", "4"]
+    assert "Traceback" not in ended.stderr
+
+
+def test_validate_calls_malformed_params_a_mistake_which_a_start_lets_pass(tmp_path: Path) -> None:
+    ended = run("--validate", folder=tmp_path, LLM_PARAMS="model=a,odd", DEMO="1")
+    assert ended.returncode == 2
+    assert "'odd'" in ended.stderr
+
+
+def test_validate_is_content_with_what_is_right(tmp_path: Path) -> None:
+    ended = run("--validate", folder=tmp_path, TARGET_BASE_URL="http://up", OPENAI_BASE_URL="http://other")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("warning: OPENAI_BASE_URL (environment) is not used")
+    assert ended.stdout.endswith("The settings can be used; the upstream is http://up.\n")
+
+
+def test_edit_opens_the_file_and_serves_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "my config.yaml"
+    file.write_text("user: me\n")
+    ended = run(str(file), "--edit", folder=tmp_path, EDITOR="cat -n")
+    assert (ended.returncode, ended.stdout.split()) == (0, ["1", "user:", "me"])
+    preferred = run(str(file), "--edit", folder=tmp_path, VISUAL="wc -l", EDITOR="cat")
+    assert preferred.stdout.startswith("1 ")
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "told"),
+    [("none.yaml", {"EDITOR": "cat"}, "none.yaml does not exist"), ("", {"EDITOR": "no-such-editor"}, "No editor")],
+)
+def test_edit_tells_what_is_missing(tmp_path: Path, file: str, environ: dict[str, str], told: str) -> None:
+    (tmp_path / "config.yaml").write_text("user: me\n")
+    ended = run(*filter(None, [file]), "--edit", folder=tmp_path, **environ)
+    assert ended.returncode == 2
+    assert told in ended.stderr

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from argoproxy.config import Config, Layer, Target, build, load
+from argoproxy.config import Config, build, load
 from argoproxy.errors import ConfigError
+from argoproxy.layers import Layer
 from argoproxy.protocol.models import Rule
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.settings import IGNORED
+from argoproxy.targets import ArgoTarget, DemoTarget, OpenAITarget
+from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
+ROOT = Path(__file__).resolve().parent.parent
 NOWHERE = Path("/nonexistent")
 
 
@@ -42,10 +48,11 @@ def test_defaults() -> None:
         verbose=True,
         heartbeat_s=15.0,
         timeouts=Timeouts(10, 600, 600, math.inf),
-        target=Target(BaseUrl("https://api.openai.com/v1", "", True)),
+        target=OpenAITarget(BaseUrl("https://api.openai.com/v1", "", True)),
         rules=(),
         tags=TagPair("<think>", "</think>"),
         think_filter=True,
+        default_model="",
         ca_bundle=None,
         proxies={},
         warnings=(),
@@ -70,6 +77,7 @@ def test_everything_from_the_environment() -> None:
         TARGET_API_KEY="sk-target",
         LLM_PARAMS="model=a,n=1,odd",
         THINK_FILTER="false",
+        DEFAULT_MODEL="m",
         THINK_TAG="[",
         THINK_END_TAG="]",
         REQUESTS_CA_BUNDLE="/ca.pem",
@@ -88,13 +96,15 @@ def test_everything_from_the_environment() -> None:
         verbose=False,
         heartbeat_s=0.0,
         timeouts=Timeouts(1, 2.5, 180, 3600),
-        target=Target(BaseUrl("http://up:8000", "", False), Secret("Bearer sk-target"), Secret("sk-target")),
+        target=OpenAITarget(BaseUrl("http://up:8000", "", False), Secret("Bearer sk-target"), Secret("sk-target")),
         rules=(Rule("a", {"n": 1}),),
         tags=TagPair("[", "]"),
         think_filter=False,
+        default_model="m",
         ca_bundle="/ca.pem",
         proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
-        warnings=("LLM_PARAMS, group 1 (model=a): ignored 'odd', which is not key=value",),
+        warnings=(odd := "LLM_PARAMS, group 1 (model=a): ignored 'odd', which is not key=value",),
+        malformed=(odd,),
     )
     assert "sk-target" not in repr(made)
 
@@ -179,9 +189,70 @@ def test_which_upstream_answers(
     environ: dict[str, str], root: str | None, authorization: str, warnings: list[str]
 ) -> None:
     made = config(**environ)
-    assert (made.target.base.root if made.target.base else None) == root
-    assert made.target.authorization.text == authorization
+    assert isinstance(made.target, OpenAITarget | DemoTarget)
+    assert (made.target.base.root if isinstance(made.target, OpenAITarget) else None) == root
+    assert (made.target.authorization.text if isinstance(made.target, OpenAITarget) else "") == authorization
     assert list(made.warnings) == warnings
+
+
+DEV, PROD = "https://apps-dev.inside.anl.gov/argoapi", "https://apps.inside.anl.gov/argoapi"
+DEV_URLS = ArgoUrls()
+
+
+@pytest.mark.parametrize(
+    ("layers", "urls", "warnings"),
+    [
+        ([{"user": "me"}], DEV_URLS, 0),
+        ([{"ARGO_USER": "me"}], DEV_URLS, 0),
+        ([{"user": "me"}, {"openai_base_url": "http://o"}], DEV_URLS, 1),
+        ([{"openai_base_url": "http://o"}, {"user": "me"}], DEV_URLS, 1),
+        ([{"user": "me", "argo_url": "http://a/chat/"}], ArgoUrls("http://a/chat/"), 0),
+        ([{"user": "me"}, {"argo_stream_url": "http://a/s"}], ArgoUrls(stream="http://a/s"), 0),
+        ([{"user": "me", "argo_base_url": PROD + "/"}], ArgoUrls.below(PROD), 0),
+        ([{"user": "me", "argo_base_url": PROD, "argo_embedding_url": "http://e"}], ArgoUrls.below(PROD), "http://e"),
+        ([{"user": "me", "argo_base_url": PROD}, {"argo_embedding_url": "http://e"}], ArgoUrls.below(PROD), 0),
+        ([{"user": "me", "argo_url": "http://a"}, {"target_base_url": "http://t"}], ArgoUrls("http://a"), 1),
+        ([{"user": "me", "argo_url": "http://a", "openai_api_key": "sk"}], ArgoUrls("http://a"), 1),
+    ],
+)
+def test_when_the_argo_gateway_answers(layers: list[dict[str, Any]], urls: ArgoUrls, warnings: int | str) -> None:
+    made = layered(*layers)
+    wanted = replace(urls, embed=warnings) if isinstance(warnings, str) else urls
+    assert made.target == ArgoTarget(wanted, "me")
+    assert len(made.warnings) == (warnings if isinstance(warnings, int) else 0)
+
+
+@pytest.mark.parametrize(
+    ("layers", "target", "warnings"),
+    [
+        ([{"target_base_url": "http://t"}, {"user": "me"}], "http://t", ["ARGO_USER (layer 1)"]),
+        ([{"user": "me"}, {"target_base_url": "http://t"}], "http://t", ["ARGO_USER (layer 0)"]),
+        ([{"target_base_url": "http://t", "argo_url": "http://a", "user": "me"}], "http://t", ["ARGO_URL (layer 0)"]),
+        ([{"demo": True}, {"argo_url": "http://a", "user": "me"}], "the embedded demo", ["ARGO_URL (layer 1)"]),
+    ],
+)
+def test_when_the_argo_gateway_yields(layers: list[dict[str, Any]], target: str, warnings: list[str]) -> None:
+    made = layered(*layers)
+    assert made.target.shown == target
+    assert [warning.partition(" is not used")[0] for warning in made.warnings] == warnings
+
+
+def test_the_name_of_the_systems_user_is_none_of_ours() -> None:
+    assert config(USER="root") == config()
+
+
+def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
+    made = load({}, written(tmp_path, (ROOT / "config.sample.yaml").read_text()))
+    urls = ArgoUrls(
+        f"{DEV}/api/v1/resource/chat/", f"{DEV}/api/v1/resource/streamchat/", f"{PROD}/api/v1/resource/embed/"
+    )
+    assert made == replace(config(), port=44497, workers=5, target=ArgoTarget(urls, "your_username"))
+
+
+@pytest.mark.parametrize("key", IGNORED)
+def test_keys_of_later_argo_proxies_are_let_pass_with_a_warning(tmp_path: Path, key: str) -> None:
+    (warning,) = load({}, written(tmp_path, f"user: me\n{key}: true\n")).warnings
+    assert warning.startswith(f"config.yaml, line 2: {key} does nothing here: ")
 
 
 @pytest.mark.parametrize(
@@ -279,6 +350,9 @@ def test_the_named_file_is_read(tmp_path: Path) -> None:
     assert load({"CONFIG_PATH": str(tmp_path / "other file.yaml")}, NOWHERE).port == 83
 
 
+NO_USER = "the Argo gateway wants a user: set `user` in the config file or ARGO_USER to your Argonne user name"
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
 def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
     assert load({}, written(tmp_path, text)) == config()
@@ -302,6 +376,46 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("openai_api_key: [1]", ["config.yaml, line 1: openai_api_key is no text"]),
         ("port: [", ["config.yaml, line 1: no YAML: expected the node content, but found '<stream end>'"]),
         ("a: b: c", ["config.yaml, line 1: no YAML: mapping values are not allowed here"]),
+        ("user: cels", ["config.yaml, line 1: user 'cels' is no user of its own; take your own user name"]),
+        ("user: CELS", ["config.yaml, line 1: user 'CELS' is no user of its own; take your own user name"]),
+        ("user: two words", ["config.yaml, line 1: user 'two words' holds a blank"]),
+        ('user: ""', ["config.yaml, line 1: user '' is no text"]),
+        ("user: [a]", ["config.yaml, line 1: user \"['a']\" is no text"]),
+        ("argo_url: http://a", [NO_USER]),
+        ("argo_base_url: http://a", [NO_USER]),
+        (
+            "user: me\nargo_url: apps/chat",
+            [
+                "config.yaml, line 2: argo_url 'apps/chat' is no base URL: a base URL begins with http:// or https://; "
+                'did you mean "http://apps/chat"?'
+            ],
+        ),
+        (
+            "user: me\nargo_stream_url: ftp://apps",
+            [
+                "config.yaml, line 2: argo_stream_url 'ftp://apps' is no base URL: "
+                "a base URL begins with http:// or https://"
+            ],
+        ),
+        (
+            "user: me\nargo_embedding_url: http://",
+            ["config.yaml, line 2: argo_embedding_url 'http://' is no base URL: a base URL names a host"],
+        ),
+        (
+            "user: me\nport: 81\nargo_url: http://localhost:81/chat",
+            ["the upstream 'http://localhost:81/chat' is this very proxy; name another one"],
+        ),
+        ("argo_ulr: http://a", ['config.yaml, line 1: unknown key "argo_ulr"; did you mean "argo_url"?']),
+        ("usr: me", ['config.yaml, line 1: unknown key "usr"; did you mean "user"?']),
+        ("num_worker: 4", ['config.yaml, line 1: unknown key "num_worker"; did you mean "num_workers"?']),
+        ("num_workers: 0", ["config.yaml, line 1: num_workers '0' is no whole number from 1 to 1000"]),
+        ("num_workers: many", ["config.yaml, line 1: num_workers 'many' is no whole number from 1 to 1000"]),
+        ("num_workers: 2.5", ["config.yaml, line 1: num_workers '2.5' is no whole number from 1 to 1000"]),
+        ("verbose: loud", ["config.yaml, line 1: verbose 'loud' is neither true nor false"]),
+        ("timeout: -1", ["config.yaml, line 1: timeout '-1' is no duration; write seconds, 90s or 60000ms"]),
+        ("timeout: 0", ["config.yaml, line 1: timeout '0' must be more than 0 and at most 1000000 seconds"]),
+        ("default_model: []", ["config.yaml, line 1: default_model '[]' is no text"]),
+        ("port: 1\nport: x", ["config.yaml, line 2: port 'x' is no whole number from 1 to 65535"]),
         ("- a", ["config.yaml must hold `key: value` lines"]),
         ("just text", ["config.yaml must hold `key: value` lines"]),
         ("port: \x01", ["config.yaml is no YAML"]),

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from argoproxy.journey import Proxy
+from argoproxy.memory import Remembered
 from argoproxy.protocol.models import Models
 from argoproxy.trip import Outcome
 from argoproxy.upstreams import Upstream
@@ -48,7 +49,7 @@ class Opening:
 
 def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]]:
     outcomes: list[Outcome] = []
-    proxy = Proxy(Models(upstream), transport, [outcomes.append], 15.0)
+    proxy = Proxy(Models(upstream), transport, [outcomes.append], 15.0, Remembered(0.0))
     return create_app(proxy, Poller()).test_client(), outcomes
 
 

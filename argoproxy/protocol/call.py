@@ -23,6 +23,8 @@ class Call:
     body: Json
     raw: bytes | None
     timeout_s: float | None = None
+    #: The model the client asked for, whatever a rule makes of it.
+    asked: str = ""
 
     @property
     def model(self) -> str:
@@ -46,6 +48,10 @@ class Call:
         prompts = len(prompt) if isinstance(prompt, list) and not _is_tokens(prompt) else 1
         return max(1, n if isinstance(n, int) else 1) * max(1, prompts)
 
+    def for_model(self, model: str) -> Call:
+        """Ask for a model where none was asked for."""
+        return replace(self.with_body({**self.body, "model": model}), asked=model)
+
     def with_body(self, body: Json) -> Call:
         """Ask for something else; the same call when it is no different."""
         return self if body == self.body else replace(self, body=body, raw=None)
@@ -63,6 +69,13 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise BadRequest(f"The request body must be a JSON object, not {_kind(body)}.")
+    call = call_of(request, body, path)
+    call = replace(call, raw=text if exact else None)
+    return _with_timeout(call) if "timeout" in body else call
+
+
+def call_of(request: ClientRequest, body: Json, path: str) -> Call:
+    """Make a call of a request with a body of its own."""
     call = Call(
         id=request.id,
         created=request.created,
@@ -70,9 +83,9 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
         query=request.query,
         headers=request.headers,
         body=body,
-        raw=text if exact else None,
+        raw=None,
     )
-    return _with_timeout(call) if "timeout" in body else call
+    return replace(call, asked=call.model)
 
 
 def _with_timeout(call: Call) -> Call:

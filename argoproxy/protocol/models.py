@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.call import Call
@@ -15,7 +15,18 @@ from argoproxy.protocol.sse import Document
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
 
-UpstreamT = TypeVar("UpstreamT")
+
+class Named(Protocol):
+    """What has models with names."""
+
+    def spellings(self, model: str) -> Sequence[str]:
+        """Give a model's name and the other names of the same model."""
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        """Give entries of the models it has even when it can't be asked."""
+
+
+UpstreamT = TypeVar("UpstreamT", bound=Named)
 
 DEFAULT = "default"
 OWNER = "argoproxy"
@@ -71,18 +82,17 @@ class Models(Generic[UpstreamT]):
     timeouts: Timeouts = Timeouts()
     tags: TagPair = TagPair()
     think_filter: bool = True
+    default_model: str = ""
 
     def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
         """Give the routes of a completion, best first."""
+        call = self._named(call)
         return (self._route(self._rule_of(call.model) or self._default(), call),)
 
     def resolve_by_name(self, call: Call) -> tuple[Route[UpstreamT], ...]:
         """Give the routes of an embedding: rules that name its model apply, the default is for completions."""
+        call = self._named(call)
         return (self._route(self._rule_of(call.model) or Rule(""), call),)
-
-    def names(self) -> tuple[str, ...]:
-        """Give the pseudo-models."""
-        return tuple(rule.name for rule in self.rules if rule.is_pseudo_model)
 
     def joined(self, listed: Document, created: int) -> Document:
         """Add the pseudo-models to an upstream's list, without repeating one. Raises UpstreamProtocolError."""
@@ -90,17 +100,20 @@ class Models(Generic[UpstreamT]):
         data = document.get("data")
         if not isinstance(data, list):
             raise UpstreamProtocolError("The upstream's reply holds no list of models.")
-        there = {model.get("id") for model in data if isinstance(model, dict)}
-        ours = [_entry(name, created) for name in self.names() if name not in there]
+        there = [model.get("id") for model in data if isinstance(model, dict)]
+        ours = [entry for entry in self._pseudo_models(created) if entry["id"] not in there]
         return Document.of({**document, "data": [*data, *ours]}) if ours else listed
 
-    def alone(self, created: int) -> Document:
-        """Give a list of the pseudo-models only."""
-        return Document.of({"object": "list", "data": [_entry(name, created) for name in self.names()]})
+    def alone(self, created: int) -> Document | None:
+        """Give the list of what there is without asking the upstream; None when that is nothing."""
+        entries = [*self.upstream.own_models(created), *self._pseudo_models(created)]
+        return Document.of({"object": "list", "data": entries}) if entries else None
 
-    def entry(self, name: str, created: int) -> Document:
-        """Give a pseudo-model as `/v1/models/{id}` shows it."""
-        return Document.of(_entry(name, created))
+    def entry(self, name: str, created: int) -> Document | None:
+        """Give a model as `/v1/models/{id}` shows it without asking the upstream; None when there is none."""
+        spellings = self.upstream.spellings(name)
+        entries = [*self._pseudo_models(created), *self.upstream.own_models(created)]
+        return next((Document.of(entry) for entry in entries if entry["id"] in spellings), None)
 
     def _route(self, rule: Rule, call: Call) -> Route[UpstreamT]:
         return Route(
@@ -117,14 +130,19 @@ class Models(Generic[UpstreamT]):
         return TagPair(rule.think_tag_start or self.tags.start, rule.think_tag_end or self.tags.end)
 
     def _rule_of(self, model: str) -> Rule | None:
-        """Find the rule of a model: an exact name beats a pattern, then order."""
-        named = (rule for rule in self.rules if rule.name == model)
-        matching = (rule for rule in self.rules if rule.is_pattern and fnmatchcase(model, rule.name))
+        """Find the rule of a model: an exact name beats a pattern, then the name as asked its others, then order."""
+        spellings = self.upstream.spellings(model)
+        named = (rule for name in spellings for rule in self.rules if rule.name == name)
+        patterns = [rule for rule in self.rules if rule.is_pattern]
+        matching = (rule for name in spellings for rule in patterns if fnmatchcase(name, rule.name))
         return next(named, None) or next(matching, None)
+
+    def _named(self, call: Call) -> Call:
+        return call.for_model(self.default_model) if self.default_model and not call.model else call
+
+    def _pseudo_models(self, created: int) -> list[Json]:
+        names = (rule.name for rule in self.rules if rule.is_pseudo_model)
+        return [{"id": name, "object": "model", "created": created, "owned_by": OWNER} for name in names]
 
     def _default(self) -> Rule:
         return next((rule for rule in self.rules if rule.name == DEFAULT), Rule(""))
-
-
-def _entry(name: str, created: int) -> Json:
-    return {"id": name, "object": "model", "created": created, "owned_by": OWNER}

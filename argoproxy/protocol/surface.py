@@ -37,6 +37,7 @@ JSON_TYPE = "application/json"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 _CONTENT_TYPE = frozenset(("content-type",))
+_UNBUFFERED = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
 _STREAM_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
 
 
@@ -77,6 +78,8 @@ class Surface:
 CHAT = Surface("/v1/chat/completions")
 COMPLETIONS = Surface("/v1/completions")
 EMBEDDINGS = Surface("/v1/embeddings")
+#: The Argo gateway's own words, passed on as they are.
+RAW = Surface("/v1/chat")
 
 
 def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
@@ -89,10 +92,19 @@ def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientRe
     headers = (
         *kept,
         ("Content-Type", content_type),
-        ("Cache-Control", "no-cache"),
-        ("X-Accel-Buffering", "no"),
+        *_UNBUFFERED,
     )
     return ClientResponse(progress.reply_status, headers, event_stream(batches, call, progress))
+
+
+def answer_raw(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
+    """Answer with the upstream's own bytes, as they come when a stream was asked for. Raises ProxyError, also while
+    a stream goes out."""
+    headers = downward_with_new_body(progress.reply_headers)
+    pieces = (b"".join(event.raw for event in batch) for batch in batches)
+    if not call.stream:
+        return ClientResponse(progress.reply_status, headers, b"".join(pieces))
+    return ClientResponse(progress.reply_status, (*headers, *_UNBUFFERED), pieces)
 
 
 def answer_document(document: Document, progress: Progress) -> ClientResponse:

@@ -6,12 +6,13 @@ waiting and time belong to the transport.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.call import Call
+from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers
 from argoproxy.protocol.sse import Batch, Document
 
@@ -59,6 +60,19 @@ class Upstream(Protocol):
     def name(self) -> str:
         """What logs call it."""
 
+    @property
+    def serves(self) -> Mapping[str, str]:
+        """The paths it has besides which nothing is served, with their methods; none when every path is passed on."""
+
+    def spellings(self, model: str) -> Sequence[str]:
+        """Give a model's name and the other names of the same model, by which a rule may call it too."""
+
+    def knows(self, model: str) -> bool:
+        """Whether a name can be understood without the common list of models."""
+
+    def acquainted(self, listed: bytes) -> Self:
+        """Give the same upstream, knowing its own list of models too. Raises UpstreamProtocolError."""
+
     def request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion."""
 
@@ -74,8 +88,18 @@ class Upstream(Protocol):
     def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
         """Join the replies to embed_requests. Raises UpstreamProtocolError."""
 
+    def common_list(self) -> UpstreamRequest | None:
+        """Ask for its list of models; None where each client must ask for itself."""
+
     def models_request(self, request: ClientRequest) -> UpstreamRequest:
         """Ask for `/v1/models` or one model, as the client did."""
+
+    def listing(self, listed: bytes, name: str, created: int) -> Document:
+        """Read the reply to common_list or models_request: OpenAI's list, or the entry of the one model that was named.
+        Raises UpstreamProtocolError, NotFound."""
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        """Give entries of the models it has even when it can't be asked."""
 
     def probe(self) -> UpstreamRequest:
         """Ask whether anyone is there; must cost nothing."""

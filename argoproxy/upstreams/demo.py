@@ -23,7 +23,7 @@ from argoproxy.protocol.sse import DONE, Event
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAI
-from argoproxy.upstreams.served import refuse
+from argoproxy.upstreams.served import SERVED, refuse
 
 MODEL = "demo"
 SCHEME = "demo:"
@@ -52,11 +52,11 @@ class Demo(OpenAI):
     """The upstream behind `--demo`; nothing stands behind other paths than ours."""
 
     def __init__(self) -> None:
-        super().__init__(base=BaseUrl(root=SCHEME, query="", stands_for_v1=False), name=MODEL)
+        super().__init__(base=BaseUrl(root=SCHEME, query="", stands_for_v1=False), name=MODEL, serves=SERVED)
 
     def forward(self, request: ClientRequest) -> UpstreamRequest:
         """Refuse: there is nothing to pass a request on to."""
-        refuse(request)
+        refuse(request, self.serves)
 
 
 def perform(path: str, body: bytes) -> Script:

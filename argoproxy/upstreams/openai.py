@@ -8,10 +8,10 @@ accepted: JSON where a stream was asked for and the other way round, blank lines
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
@@ -42,6 +42,16 @@ class OpenAI:
     authorization: str = field(default="", repr=False)
     secret: bytes = field(default=b"", repr=False)
     name: str = "openai"
+    serves: Mapping[str, str] = field(default_factory=dict)
+
+    def spellings(self, model: str) -> Sequence[str]:
+        return (model,)
+
+    def knows(self, model: str) -> bool:
+        return True
+
+    def acquainted(self, listed: bytes) -> Self:
+        return self
 
     def request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion."""
@@ -87,12 +97,24 @@ class OpenAI:
             raise UpstreamProtocolError("The upstream's reply holds no embeddings.")
         return document
 
+    def common_list(self) -> UpstreamRequest | None:
+        return None
+
     def models_request(self, request: ClientRequest) -> UpstreamRequest:
         """Ask for the list of models, or for one, as the client did."""
         headers = (*self._headers(request.headers), ("Accept-Encoding", "identity"))
         path = checked_path(request.path).rstrip("/")
         url = self.base.url(path if path.startswith("/v1/") else "/v1" + path, request.query)
         return UpstreamRequest("GET", url, headers, secret=self.secret)
+
+    def listing(self, listed: bytes, name: str, created: int) -> Document:
+        """Give the reply as it came, if it is an object."""
+        document = Document(listed)
+        _ = document.chunk
+        return document
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        return ()
 
     def probe(self) -> UpstreamRequest:
         """Ask for the list of models, with the configured key only."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from argoproxy.errors import MethodNotAllowed, NotFound
 from argoproxy.protocol.exchange import ClientRequest
 
-SERVED = {
+SERVED: Mapping[str, str] = {
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
     "/v1/embeddings": "POST",
@@ -15,12 +16,12 @@ SERVED = {
 }
 
 
-def refuse(request: ClientRequest) -> NoReturn:
-    """Say that nothing stands behind a path. Raises MethodNotAllowed for one of ours, else NotFound."""
+def refuse(request: ClientRequest, serves: Mapping[str, str] = SERVED) -> NoReturn:
+    """Say that nothing stands behind a path. Raises MethodNotAllowed for one that is served, else NotFound."""
     path = "/v1/" + request.path.strip("/").removeprefix("v1").strip("/")
     known = "/v1/models" if path.startswith("/v1/models/") else path
-    if known in SERVED:
-        allowed = SERVED[known]
+    if known in serves:
+        allowed = serves[known]
         raise MethodNotAllowed(f"{request.method} is not served here; {allowed} is.", (allowed,))
-    served = ", ".join(f"{method} {path}" for path, method in SERVED.items())
+    served = ", ".join(f"{method} {path}" for path, method in serves.items())
     raise NotFound(f"There is no such path here. Served are {served}.")

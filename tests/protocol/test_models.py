@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +21,25 @@ def call(**body: Any) -> Call:
     return Call("id", 1, "/v1/chat/completions", "", (), body, b"as it came")
 
 
-def models(params: str, **options: Any) -> Models[str]:
-    return Models("upstream", parse_llm_params(params)[0], **options)
+class Upstream:
+    """An upstream that has one model with two names."""
+
+    def spellings(self, model: str) -> Sequence[str]:
+        return (model, "argo:g", "g") if model in ("G", "argo:g", "g") else (model,)
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        return ()
+
+
+class WithModels(Upstream):
+    """The same, telling of its model."""
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        return ({"id": "argo:g", "created": created},)
+
+
+def models(params: str, **options: Any) -> Models[Upstream]:
+    return Models(options.pop("upstream", Upstream()), parse_llm_params(params)[0], **options)
 
 
 USER = {"role": "user", "content": "Hi"}
@@ -77,7 +95,7 @@ RULED: list[tuple[str, Json, Json]] = [
 def test_what_a_rule_makes_of_a_call(params: str, body: Json, sent: Json) -> None:
     asked = call(**body)
     (route,) = models(params).resolve(asked)
-    assert route.upstream == "upstream"
+    assert isinstance(route.upstream, Upstream)
     assert route.call.body == sent
     assert asked.body == body
     assert (route.call is asked) == (sent == body)
@@ -116,7 +134,45 @@ PSEUDO = "model=a,upstream_model_name=x;model=b*,upstream_model_name=x;model=c,n
 
 
 def test_pseudo_models_are_names_with_another_name_behind_them() -> None:
-    assert models(PSEUDO).names() == ("a",)
+    alone = models(PSEUDO).alone(5)
+    assert alone
+    assert [entry["id"] for entry in alone.chunk["data"]] == ["a"]
+    assert models("").alone(5) is None
+    assert models("").entry("a", 5) is None
+
+
+def test_what_the_upstream_has_by_itself_is_listed_first() -> None:
+    ruled = models(PSEUDO, upstream=WithModels())
+    alone, entry = ruled.alone(5), ruled.entry("G", 5)
+    assert alone
+    assert [listed["id"] for listed in alone.chunk["data"]] == ["argo:g", "a"]
+    assert entry
+    assert entry.chunk == {"id": "argo:g", "created": 5}
+
+
+@pytest.mark.parametrize(
+    ("params", "asked", "n"),
+    [
+        ("model=g,n=1", "G", 1),
+        ("model=argo:g,n=1", "G", 1),
+        ("model=argo:*,n=1", "G", 1),
+        ("model=g,n=1;model=G,n=2", "G", 2),
+        ("model=argo:*,n=1;model=G*,n=2", "G", 2),
+        ("model=G*,n=1;model=g,n=2", "G", 2),
+        ("model=g,n=1", "h", None),
+    ],
+)
+def test_a_rule_may_call_a_model_by_any_of_its_names(params: str, asked: str, n: int | None) -> None:
+    assert models(params).resolve(call(model=asked))[0].call.body.get("n") == n
+
+
+@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": None}])
+def test_the_default_model_is_that_of_requests_that_name_none(body: Json) -> None:
+    ruled = models("model=mine,n=1", default_model="mine")
+    for resolved in (ruled.resolve(call(**body)), ruled.resolve_by_name(call(**body))):
+        assert resolved[0].call.body == {"model": "mine", "n": 1}
+        assert resolved[0].call.asked == "mine"
+    assert ruled.resolve(call(model="other"))[0].call.body == {"model": "other"}
 
 
 def test_pseudo_models_join_the_list_once() -> None:
@@ -126,8 +182,11 @@ def test_pseudo_models_join_the_list_once() -> None:
     there = Document(b'{"data": [{"id": "a"}]}')
     assert models(PSEUDO).joined(there, 5) is there
     assert models("").joined(listed, 5) is listed
-    assert models(PSEUDO).alone(5).chunk == {"object": "list", "data": [entry]}
-    assert models(PSEUDO).entry("a", 5).chunk == entry
+    odd = Document(b'{"data": [{"id": ["a"]}]}')
+    assert models(PSEUDO).joined(odd, 5).chunk["data"][-1] == entry
+    shown = models(PSEUDO).entry("a", 5)
+    assert shown
+    assert shown.chunk == entry
 
 
 def test_a_list_that_is_none_is_told() -> None:

@@ -1,7 +1,8 @@
 """A scripted upstream on raw sockets, as a process of its own: `python -m tests.wire.lab PORT [CERT KEY]`.
 
 A request that names a script (header `X-Script`, or a path below `/s/NAME`) gets its steps played; any other one is
-served as a small OpenAI-compatible server would. Everything that came is remembered and can be asked for.
+served as a small OpenAI-compatible server would, below `/argoapi/` as the Argo gateway would (argo.py). Everything
+that came is remembered and can be asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import threading
 import time
 from typing import Any
+
+from tests.wire import argo
 
 KEPT_OF_A_BODY = 256 * 1024
 PIECE = 1024 * 1024
@@ -64,17 +67,21 @@ class Lab:
             self.control(wire, seen)
             return
         headers = {name.lower(): value for name, value in seen["headers"]}
-        name = headers.get("x-script") or (target.split("/")[2] if target.startswith("/s/") else "")
+        if target.startswith(argo.ROOT):
+            wire.body(headers, seen)
+        name = headers.get("x-script") or (target.split("/")[2] if target.startswith("/s/") else argo.script_of(seen))
         script = self.scripts.get(name, {"steps": [], "body": "read"})
         with self.lock:
             self.log.setdefault(name, []).append(seen)
         try:
-            if script["body"] == "read":
+            if script["body"] == "read" and not target.startswith(argo.ROOT):
                 wire.body(headers, seen)
             if script["body"] == "hang":
                 wire.hold()
             if name in self.scripts:
                 wire.play(script["steps"])
+            elif target.startswith(argo.ROOT):
+                argo.answer(wire, seen)
             else:
                 ordinary(wire, seen)
         except Left:

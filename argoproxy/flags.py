@@ -1,0 +1,102 @@
+"""The flags of the command line. Standard library only: the first start reads them before anything is installed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from argoproxy import __version__
+
+#: Flags travel as environment variables; this one lists which of them came as flags.
+FLAGS_VARIABLE = "ARGOPROXY_FLAGS"
+
+EPILOG = """
+examples:
+  %(prog)s --demo                                     try it: no key, no network
+  %(prog)s --url http://localhost:8000/v1             in front of vLLM, llama.cpp, Ollama …
+  %(prog)s config.yaml --port 5001 --quiet            with the settings of a file
+  %(prog)s config.yaml --show                         what is set, and where it comes from
+
+Every setting can be made in the config file and in the environment too; config.sample.yaml and README.md list them.
+A flag wins over the environment, the environment over the file.
+"""
+
+
+class Task(Enum):
+    """What is to be done instead of serving; the value is the flag."""
+
+    SERVE = ""
+    SHOW = "--show"
+    VALIDATE = "--validate"
+    EDIT = "--edit"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag and the variable it stands for; `stands_for` is the value of one that takes none."""
+
+    names: tuple[str, ...]
+    variable: str
+    metavar: str
+    stands_for: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A command line: the task, the config file named, variables to set, whether questions are answered with yes."""
+
+    task: Task
+    file: str
+    variables: Mapping[str, str]
+    yes: bool
+
+    def environment(self, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+        """Give an environment with the flags in it."""
+        named = {"CONFIG_PATH": str(folder / self.file)} if self.file else {}
+        return {**environ, **named, **self.variables, FLAGS_VARIABLE: ",".join(self.variables)}
+
+
+FLAGS = (
+    Flag(("--demo",), "DEMO", "", "true", "serve the embedded demo model: no key, no network"),
+    Flag(("--url",), "TARGET_BASE_URL", "URL", "", "the endpoint behind the proxy"),
+    Flag(("--host", "--expose_host"), "HOST", "ADDRESS", "", "address to listen on (0.0.0.0)"),
+    Flag(("--port", "--expose_port"), "PORT", "PORT", "", "port to listen on (5000)"),
+    Flag(("--verbose",), "VERBOSE", "", "true", "log a line for each request"),
+    Flag(("--quiet",), "VERBOSE", "", "false", "log warnings only"),
+)
+TASKS = {
+    Task.SHOW: "show every setting and where it comes from, secrets starred, and exit",
+    Task.VALIDATE: "tell every mistake there is in the settings, and exit: 0 when there is none, 2 otherwise",
+    Task.EDIT: "open the config file in $VISUAL or $EDITOR, and exit",
+}
+
+
+def parse(arguments: Sequence[str], program: str) -> Arguments:
+    """Read a command line. Raises SystemExit for --help, --version and for what can't be read."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="One OpenAI-compatible door in front of any LLM endpoint.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "file", nargs="?", default="", metavar="config.yaml", help="settings; else $CONFIG_PATH, else ./config.yaml"
+    )
+    parser.add_argument("--version", action="version", version=f"argoproxy {__version__}")
+    parser.add_argument(
+        "--yes", action="store_true", help="answer every question of a first start (./run_app.sh) with yes"
+    )
+    for flag in FLAGS:
+        how = {"metavar": flag.metavar} if flag.metavar else {"action": "store_const", "const": flag.stands_for}
+        parser.add_argument(*flag.names, dest=flag.variable, help=flag.about, **how)  # type: ignore[arg-type]
+    tasks = parser.add_mutually_exclusive_group()
+    for task, about in TASKS.items():
+        tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
+    given = vars(parser.parse_args(arguments))
+    task, file, yes = given.pop("task"), given.pop("file"), given.pop("yes")
+    return Arguments(task, file, {name: value for name, value in given.items() if value is not None}, yes)

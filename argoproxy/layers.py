@@ -1,0 +1,137 @@
+"""Where settings come from: layers, each a plain mapping, the strongest first.
+
+What a stronger layer says hides what a weaker one does. All mistakes are collected, each with its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from argoproxy.errors import ConfigError
+from argoproxy.settings import IGNORED, SETTINGS, Setting, suggestion
+
+DEFAULT_FILE = "config.yaml"
+STARS = "****"
+
+BY_KEY = {setting.key: setting for setting in SETTINGS}
+BY_ENVIRONMENT = {setting.environment: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Settings from one place: values by key or by name in the environment, and the lines they stand in."""
+
+    name: str
+    values: Mapping[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def place_of(self, name: str) -> str:
+        """Tell where a value stands."""
+        return f"{self.name}, line {self.lines[name]}" if name in self.lines else self.name
+
+
+class Given:
+    """What the layers say; mistakes and warnings are collected."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.mistakes: list[str] = []
+        self.warnings: list[str] = []
+        self._layers = layers
+        self._values: dict[str, tuple[Any, int]] = {}
+        self._places: dict[str, str] = {}
+        for strength, layer in enumerate(layers):
+            for name, value in layer.values.items():
+                self._read(strength, layer, name, value)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key][0] if key in self._values else BY_KEY[key].default
+
+    def says(self, key: str) -> bool:
+        """Whether a layer says a key, and something by it."""
+        return bool(key in self._values and self._values[key][0])
+
+    def strength(self, key: str) -> int:
+        """Give the place of the layer that says a key; one more than there are when none does."""
+        return self._values[key][1] if key in self._values else len(self._layers)
+
+    def stronger(self, key: str, general: str) -> str:
+        """Give the key that counts where one says in particular what another says in general."""
+        return key if key in self._values and self.strength(key) <= self.strength(general) else general
+
+    def named(self, key: str) -> str:
+        """Name a key by its environment variable, and the layer that says it."""
+        return f"{BY_KEY[key].environment} ({self._layers[self.strength(key)].name})"
+
+    def shown(self) -> Iterator[str]:
+        """Give a line for each setting: its value, secrets starred, and where it comes from."""
+        for setting in SETTINGS:
+            yield f"{setting.key}: {_shown(setting, self[setting.key])}  # {self._places.get(setting.key, 'default')}"
+
+    def _read(self, strength: int, layer: Layer, name: str, value: Any) -> None:
+        place = layer.place_of(name)
+        if name in IGNORED:
+            self.warnings.append(f"{place}: {name} does nothing here: {IGNORED[name]}")
+            return
+        setting = BY_KEY.get(name) or BY_ENVIRONMENT.get(name)
+        if setting is None:
+            self.mistakes.append(f'{place}: unknown key "{name}"{suggestion(name, list(BY_KEY))}')
+            return
+        if value is None:
+            return
+        try:
+            read = setting.read(value)
+        except ValueError as error:
+            shown = "" if setting.is_secret else f" {str(value)[:80]!r}"
+            self.mistakes.append(f"{place}: {name}{shown} {error}")
+            return
+        self._values.setdefault(setting.key, (read, strength))
+        self._places.setdefault(setting.key, place)
+
+
+def config_file(named: str, folder: Path) -> Path:
+    """Tell where the config file is, or would be."""
+    return folder / (named or DEFAULT_FILE)
+
+
+def file_layers(named: str, folder: Path) -> list[Layer]:
+    """Read the config file: one layer, none where there is no file. Raises ConfigError."""
+    path = config_file(named, folder)
+    if not path.is_file():
+        if named:
+            raise ConfigError([f"the config file {named!r} does not exist"])
+        return []
+    try:
+        source = path.read_text(encoding="utf-8")
+        node, values = yaml.compose(source), yaml.safe_load(source)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path.name} can't be read: {error.__class__.__name__}"]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError([f"{path.name}{where}: no YAML: {error.problem}"]) from None
+    except yaml.YAMLError:
+        raise ConfigError([f"{path.name} is no YAML"]) from None
+    if values is None:
+        return []
+    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
+        raise ConfigError([f"{path.name} must hold `key: value` lines"])
+    lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+    return [Layer(path.name, {str(key): value for key, value in values.items()}, lines)]
+
+
+def _shown(setting: Setting, value: Any) -> str:
+    if value is None:
+        return ""
+    if setting.is_secret:
+        return STARS
+    if not isinstance(value, str):
+        return json.dumps(value)
+    credentials = urlsplit(value).netloc.rpartition("@")[0] if "://" in value else ""
+    return json.dumps(value.replace(f"//{credentials}@", f"//{STARS}@") if credentials else value, ensure_ascii=False)

@@ -1,0 +1,89 @@
+"""Gunicorn's settings, from the same Config as everything else, read anew whenever Gunicorn reads them.
+
+Nothing imported here may load ssl: gevent patches it in the workers, and must come first.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from argoproxy import __version__
+from argoproxy.cli import USAGE_EXIT, refusal
+from argoproxy.config import load
+from argoproxy.errors import ConfigError
+
+try:
+    loaded = load(os.environ, Path.cwd())
+except ConfigError as error:
+    sys.stderr.write(refusal(error))
+    sys.exit(USAGE_EXIT)
+
+bind = f"[{loaded.host}]:{loaded.port}" if ":" in loaded.host else f"{loaded.host}:{loaded.port}"
+workers = loaded.workers
+worker_class = loaded.worker_class
+threads = loaded.threads if worker_class == "gthread" else 1
+# A gthread worker takes no more connections than it can serve, besides those that idle between requests.
+worker_connections = 2 * threads if worker_class == "gthread" else 10_000
+backlog = 4096
+keepalive = 75
+# Finds workers that hang. A sync worker beats only between requests, so there it caps a stream.
+timeout = 3000
+graceful_timeout = 30
+limit_request_line = 8190
+limit_request_field_size = 65_536
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+control_socket_disable = True
+LINGER_S = 2.0
+STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+errorlog = "-"
+loglevel = "debug" if loaded.debug else "info" if loaded.verbose else "warning"
+
+
+def on_starting(server: Any) -> None:
+    """Tell what is about to be served, and raise the limit on open files: a stream takes three."""
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING),
+        after_in_child=stop_at_once,
+    )
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    server.log.info("argoproxy %s in front of %s, open files %s", __version__, loaded.target.shown, hard)
+    for warning in loaded.warnings:
+        server.log.warning("%s", warning)
+
+
+def stop_at_once() -> None:
+    """Let a worker that still boots be stopped. It begins with the master's handlers, which would swallow the signal
+    and have the master wait for it in vain, half a minute."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
+def post_request(worker: Any, req: Any, environ: dict[str, Any], resp: Any) -> None:
+    """Say goodbye to a client here, in the thread that served it.
+
+    Gunicorn's gthread worker waits on its main thread for a client to close, up to two seconds in which it serves
+    nobody. What is left for it to do after this takes no time.
+    """
+    client = environ.get("gunicorn.socket")
+    if client is None or not (resp is None or resp.should_close() or sys.exc_info()[0]):
+        return
+    until = time.monotonic() + LINGER_S
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_WR)
+        while (left_s := until - time.monotonic()) > 0:
+            client.settimeout(left_s)
+            if not client.recv(65_536):
+                break
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_RD)

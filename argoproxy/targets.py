@@ -1,0 +1,137 @@
+"""Which upstream answers: the rows of the table, the strongest that is named."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from argoproxy.layers import BY_KEY, Given
+from argoproxy.protocol.secrets import Secret
+from argoproxy.settings import DEFAULT_TARGET
+from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.base_url import BaseUrl
+
+#: Rows of the table, strongest first; a row is named by any of its keys.
+_ROWS = {
+    "demo": ("demo",),
+    "target": ("target_base_url",),
+    "argo": ("argo_url", "argo_stream_url", "argo_embedding_url", "argo_base_url"),
+}
+#: Rows that yield to all others, in whatever layer they are.
+_WEAK_ROWS = {"user": ("user",), "openai": ("openai_base_url",)}
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|0\.0\.0\.0|::")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoTarget:
+    """The embedded demo."""
+
+    shown: str = "the embedded demo"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAITarget:
+    """An OpenAI-compatible server; `secret` is what `authorization` holds."""
+
+    base: BaseUrl
+    authorization: Secret = Secret("")
+    secret: Secret = Secret("")
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return self.base.root
+
+
+@dataclass(frozen=True, slots=True)
+class ArgoTarget:
+    """The Argo gateway."""
+
+    urls: ArgoUrls
+    user: str
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return f"Argo at {self.urls.chat} for {self.user}"
+
+
+Target = DemoTarget | OpenAITarget | ArgoTarget
+
+
+def choose(given: Given) -> Target:
+    """Choose the upstream: a row named in a stronger layer wins, within a layer the earlier row. What is wrong with it
+    is added to the mistakes."""
+    named = {row: _named_by(keys, given) for row, keys in _ROWS.items()}
+    rows = sorted((row for row, key in named.items() if key), key=lambda row: given.strength(named[row]))
+    named |= {row: _named_by(keys, given) for row, keys in _WEAK_ROWS.items()}
+    rows += [row for row in _WEAK_ROWS if named[row] and not (row == "user" and named["argo"])]
+    for loser in rows[1:]:
+        given.warnings.append(f"{given.named(named[loser])} is not used: {given.named(named[rows[0]])} is stronger")
+    row = rows[0] if rows else "openai"
+    if row == "demo":
+        return DemoTarget()
+    return _argo(given) if row in ("argo", "user") else _openai(given, row)
+
+
+def _named_by(keys: tuple[str, ...], given: Given) -> str:
+    """Give the key that names a row, "" when none does."""
+    return min((key for key in keys if given.says(key)), key=given.strength, default="")
+
+
+def _openai(given: Given, row: str) -> Target:
+    own_key, other_key = "target_api_key", "openai_api_key"
+    if row == "openai":
+        own_key, other_key = other_key, own_key
+    if given[other_key] and not given[own_key]:
+        given.warnings.append(
+            f"{given.named(other_key)} is not sent to this upstream; its key is {BY_KEY[own_key].environment}"
+        )
+    url = given["target_base_url" if row == "target" else "openai_base_url"] or DEFAULT_TARGET
+    _refuse_itself(url, given)
+    return _target(url, given[own_key] or "")
+
+
+def _argo(given: Given) -> Target:
+    root = given["argo_base_url"]
+    below = ArgoUrls.below(root) if root else ArgoUrls()
+    urls = ArgoUrls(
+        chat=_url("argo_url", below.chat, given),
+        stream=_url("argo_stream_url", below.stream, given),
+        embed=_url("argo_embedding_url", below.embed, given),
+    )
+    for url in dict.fromkeys((urls.chat, urls.stream, urls.embed)):
+        _refuse_itself(url, given)
+    if not given["user"]:
+        given.mistakes.append(
+            "the Argo gateway wants a user: set `user` in the config file or ARGO_USER to your Argonne user name"
+        )
+    for key in ("target_api_key", "openai_api_key"):
+        if given[key]:
+            given.warnings.append(f"{given.named(key)} is not sent to this upstream: Argo takes no key")
+    return ArgoTarget(urls, given["user"] or "")
+
+
+def _url(key: str, otherwise: str, given: Given) -> str:
+    url: str = given[key] if given.stronger(key, "argo_base_url") == key else otherwise
+    return url
+
+
+def _refuse_itself(url: str, given: Given) -> None:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if port == given["port"] and _LOOPBACK.fullmatch(parts.hostname or ""):
+        given.mistakes.append(f"the upstream {BaseUrl.parse(url).root!r} is this very proxy; name another one")
+
+
+def _target(url: str, key: str) -> OpenAITarget:
+    base, parts = BaseUrl.parse(url), urlsplit(url)
+    if key:
+        return OpenAITarget(base, Secret(f"Bearer {key}"), Secret(key))
+    if parts.username is None:
+        return OpenAITarget(base)
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    encoded = b64encode(credentials.encode()).decode()
+    return OpenAITarget(base, Secret(f"Basic {encoded}"), Secret(encoded))

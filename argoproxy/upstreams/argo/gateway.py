@@ -1,0 +1,172 @@
+"""The Argo gateway as an upstream.
+
+Identity is the body's field `user`, nothing else: no credential is sent. The URL decides whether an answer is
+streamed; tools can't be, so they are asked for whole. The gateway tells neither ids nor finish reasons nor tokens:
+ids are the request's, an answer that ended without a break is finished, tokens are estimated.
+Sources: "Argo API Documentation", 20 October 2025; argo-openai-proxy, March 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamUnreachable
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.exchange import ClientRequest, Headers, header
+from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.sse import Batch, Document, Event
+from argoproxy.protocol.surface import COMPLETIONS, RAW
+from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.argo import answers, embeddings
+from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body
+from argoproxy.upstreams.argo.models import BUILT_IN, Names
+from argoproxy.upstreams.argo.replies import read_answer, refuse_soft_error, spoken
+from argoproxy.upstreams.failures import loaded, refusal
+from argoproxy.upstreams.openai import USER_AGENT
+from argoproxy.upstreams.served import SERVED, refuse
+
+DEVELOPMENT = "https://apps-dev.inside.anl.gov/argoapi"
+PRODUCTION = "https://apps.inside.anl.gov/argoapi"
+
+_CHAT, _STREAM, _EMBED = "/api/v1/resource/chat/", "/api/v1/resource/streamchat/", "/api/v1/resource/embed/"
+_MODELS = "/api/v1/models/"
+_SERVED: Mapping[str, str] = {**SERVED, "/v1/chat": "POST", "/v1/status": "GET"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArgoUrls:
+    """Where the gateway is asked."""
+
+    chat: str = DEVELOPMENT + _CHAT
+    stream: str = DEVELOPMENT + _STREAM
+    embed: str = PRODUCTION + _EMBED
+
+    @classmethod
+    def below(cls, root: str) -> Self:
+        """Give the URLs below a root (`…/argoapi`)."""
+        root = root.rstrip("/")
+        return cls(root + _CHAT, root + _STREAM, root + _EMBED)
+
+    @property
+    def models(self) -> str | None:
+        """Where the list of models is; None where the URL of chats does not tell."""
+        root, found, _ = self.chat.partition(_CHAT.rstrip("/"))
+        return root + _MODELS if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Argo:
+    """The gateway, asked in the name of `user`."""
+
+    urls: ArgoUrls
+    user: str
+    names: Names = BUILT_IN
+    name: str = "argo"
+    serves: Mapping[str, str] = field(default_factory=lambda: _SERVED)
+
+    def spellings(self, model: str) -> Sequence[str]:
+        return self.names.spellings(model)
+
+    def knows(self, model: str) -> bool:
+        return self.names.id_of(model) is not None
+
+    def acquainted(self, listed: bytes) -> Self:
+        return replace(self, names=self.names.merged(loaded(listed)))
+
+    def request(self, call: Call) -> UpstreamRequest:
+        """Ask for a completion. Raises BadRequest."""
+        model_id = self._model_id(call)
+        make = {RAW.path: raw_body, COMPLETIONS.path: prompt_body}.get(call.path, chat_body)
+        body = {**make(call.body, model_id), "model": model_id, "user": self.user}
+        if _is_streamed(call):
+            return self._post(self.urls.stream, call, body, "text/plain")
+        return self._post(self.urls.chat, call, capped(body, model_id), "application/json")
+
+    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a completion; of a raw one every byte goes on as it came."""
+        if call.path == RAW.path:
+            yield from _raw(reply, call)
+        elif _is_streamed(call):
+            yield from answers.chunked(spoken(reply.pieces(), "replace"), call)
+        else:
+            yield [answers.document(read_answer(reply.read(), call.id), call)]
+
+    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+        return refusal(status, headers, body)
+
+    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+        """Ask for embeddings, as many texts at a time as the gateway takes. Raises BadRequest."""
+        model_id = self._model_id(call)
+        parts = embeddings.batches_of(call.body, model_id)
+        bodies = ({"user": self.user, "model": model_id, "prompt": part} for part in parts)
+        return [self._post(self.urls.embed, call, body, "application/json") for body in bodies]
+
+    def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+        """Join the vectors of all batches in the order of the texts."""
+        return Document.of(embeddings.joined(bodies, call.body, call.asked))
+
+    def common_list(self) -> UpstreamRequest | None:
+        if self.urls.models is None:
+            return None
+        return UpstreamRequest("GET", self.urls.models, _headers((), "application/json"))
+
+    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+        raise UpstreamUnreachable("This gateway's list of models has no known address.")
+
+    def listing(self, listed: bytes, name: str, created: int) -> Document:
+        """Give the gateway's models beside those of the table, or the one of a name. Raises NotFound."""
+        informed = self.acquainted(listed)
+        entries = informed.own_models(created)
+        if not name:
+            return Document.of({"object": "list", "data": entries})
+        for entry in entries:
+            if entry["id"] in informed.spellings(name):
+                return Document.of(entry)
+        raise NotFound(f"There is no model {name!r}.", param="model", code="model_not_found")
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        return self.names.entries(created)
+
+    def probe(self) -> UpstreamRequest:
+        """Ask in a way that the gateway refuses at once: only that it answers counts."""
+        return UpstreamRequest("GET", self.urls.chat, _headers((), "application/json"))
+
+    def forward(self, request: ClientRequest) -> UpstreamRequest:
+        refuse(request, self.serves)
+
+    def _model_id(self, call: Call) -> str:
+        if not call.model.strip():
+            raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
+        return self.names.id_of(call.model) or call.model
+
+    def _post(self, url: str, call: Call, body: Json, accept: str) -> UpstreamRequest:
+        text = dumps(body)
+        headers = (*_headers(call.headers, accept), ("Content-Type", "application/json"))
+        return UpstreamRequest("POST", url, headers, text, len(text))
+
+
+def _headers(headers: Headers, accept: str) -> Headers:
+    """Give what is sent along: nothing of the client's but who it is made by and its request's id."""
+    request_id = header(headers, "x-request-id")
+    named = (("X-Request-Id", request_id),) if request_id else ()
+    agent = header(headers, "user-agent", USER_AGENT)
+    return (("User-Agent", agent), *named, ("Accept", accept), ("Accept-Encoding", "identity"))
+
+
+def _is_streamed(call: Call) -> bool:
+    return call.stream and (call.path == RAW.path or not call.body.get("tools"))
+
+
+def _raw(reply: Reply, call: Call) -> Iterator[Batch]:
+    if _is_streamed(call):
+        for text in spoken(reply.pieces(), "surrogateescape"):
+            yield [Event(text.encode("utf-8", "surrogateescape"))] if text else []
+        return
+    body = reply.read()
+    told = loaded(body)
+    response = told.get("response") if isinstance(told, dict) else None
+    refuse_soft_error(response if isinstance(response, str) else "")
+    yield [Document(body)]

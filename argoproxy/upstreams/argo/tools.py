@@ -1,0 +1,155 @@
+"""Tools as the families behind Argo's gateway want them, and their calls as OpenAI's clients do.
+
+OpenAI's shape goes through. Claude wants Anthropic's: `{name, description, input_schema}`, calls and results as
+content blocks (Anthropic API reference, tool use). Gemini wants `{name, description, parameters}`, and of several
+calls in one turn each followed by its own result: the gateway rejects unequal counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from argoproxy.errors import BadRequest, UpstreamProtocolError
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.json_text import JsonError, dumps, loads
+
+_CLAUDE_CHOICE = {"auto": "auto", "required": "any", "none": "none"}
+_GEMINI_CHOICE = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
+
+
+def with_tools_for(family: str, body: Json) -> Json:
+    """Give a body whose `tools`, `tool_choice` and `messages` are in a family's shape. Raises BadRequest."""
+    if not body.get("tools"):
+        body = {key: value for key, value in body.items() if key not in ("tools", "tool_choice", "parallel_tool_calls")}
+    if family == "gpt":
+        return body
+    shaped = {key: value for key, value in body.items() if key != "parallel_tool_calls"}
+    if "tools" in shaped:
+        schema = "input_schema" if family == "claude" else "parameters"
+        shaped["tools"] = [_tool(place, tool, schema) for place, tool in enumerate(_list(shaped["tools"]))]
+    if "tool_choice" in shaped:
+        shaped["tool_choice"] = _choice(family, shaped["tool_choice"])
+    if isinstance(body.get("messages"), list):
+        history = _claude_history if family == "claude" else _gemini_history
+        shaped["messages"] = list(history(body["messages"]))
+    return shaped
+
+
+def calls_from(items: Any, call_id: str) -> list[Json]:
+    """Read the calls of a reply, in whichever of the three shapes they are; calls without an id get one made of
+    `call_id`. Raises UpstreamProtocolError."""
+    return [_call(item, f"call_{call_id}_{place}") for place, item in enumerate(_list(items))]
+
+
+def _tool(place: int, tool: Any, schema: str) -> Json:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise BadRequest("This model takes tools of the type `function` with a name.", param=f"tools[{place}]")
+    return {
+        "name": function["name"],
+        "description": function.get("description") or "",
+        schema: function.get("parameters") or {"type": "object", "properties": {}},
+    }
+
+
+def _choice(family: str, choice: Any) -> Any:
+    function = choice.get("function") if isinstance(choice, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if family == "gemini":
+        return _GEMINI_CHOICE.get(choice, choice) if isinstance(choice, str) else "ANY"
+    if name:
+        return {"type": "tool", "name": name}
+    return {"type": _CLAUDE_CHOICE[choice]} if isinstance(choice, str) and choice in _CLAUDE_CHOICE else choice
+
+
+def _claude_history(messages: list[Any]) -> Iterator[Any]:
+    results: list[Json] = []
+    for message in messages:
+        if _role(message) == "tool":
+            results.append(_result_block(message))
+            continue
+        if results:
+            yield {"role": "user", "content": results}
+            results = []
+        yield _with_use_blocks(message) if _calls(message) else message
+    if results:
+        yield {"role": "user", "content": results}
+
+
+def _result_block(message: Json) -> Json:
+    return {
+        "type": "tool_result",
+        "tool_use_id": message.get("tool_call_id"),
+        "content": message.get("content") or "",
+    }
+
+
+def _with_use_blocks(message: Json) -> Json:
+    said = message.get("content")
+    blocks = said if isinstance(said, list) else [{"type": "text", "text": said}] if said else []
+    uses = [
+        {
+            "type": "tool_use",
+            "id": call.get("id"),
+            "name": _function(call).get("name"),
+            "input": _arguments(_function(call).get("arguments")),
+        }
+        for call in _calls(message)
+    ]
+    return {"role": "assistant", "content": [*blocks, *uses]}
+
+
+def _gemini_history(messages: list[Any]) -> Iterator[Any]:
+    results = {message.get("tool_call_id"): message for message in messages if _role(message) == "tool"}
+    for message in messages:
+        calls = _calls(message)
+        if calls:
+            for place, call in enumerate(calls):
+                yield {**message, "content": "" if place else message.get("content") or "", "tool_calls": [call]}
+                if result := results.pop(call.get("id"), None):
+                    yield {**result, "name": _function(call).get("name")}
+        elif _role(message) != "tool" or message.get("tool_call_id") in results:
+            yield message
+
+
+def _call(item: Any, own_id: str) -> Json:
+    fields = item if isinstance(item, dict) else {}
+    function = _function(fields) or fields
+    name = function.get("name")
+    if not isinstance(name, str):
+        raise UpstreamProtocolError("The Argo gateway's reply holds a tool call that can't be read.")
+    given: Any = next((function[key] for key in ("arguments", "input", "args") if function.get(key) is not None), {})
+    return {
+        "id": fields.get("id") or own_id,
+        "type": "function",
+        "function": {"name": name, "arguments": given if isinstance(given, str) else dumps(given).decode()},
+    }
+
+
+def _arguments(text: Any) -> Json:
+    """Give arguments as the object they are; what a model wrote that is none is kept under one key."""
+    try:
+        value = loads(text.encode("utf-8", "replace")) if isinstance(text, str) and text.strip() else {}
+    except JsonError:
+        value = text
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+def _role(message: Any) -> Any:
+    return message.get("role") if isinstance(message, dict) else None
+
+
+def _calls(message: Any) -> list[Json]:
+    if _role(message) != "assistant":
+        return []
+    return [call for call in _list(message.get("tool_calls")) if isinstance(call, dict)]
+
+
+def _function(call: Json) -> Json:
+    function = call.get("function")
+    return function if isinstance(function, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
