@@ -52,10 +52,9 @@ def refusal(error: ConfigError) -> str:
 
 
 def _serve(environ: Mapping[str, str]) -> NoReturn:
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:argoproxy.serving", "argoproxy.wsgi:app"]
-    root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(part for part in (root, environ.get("PYTHONPATH", "")) if part)
-    os.execve(sys.executable, gunicorn, {**environ, "PYTHONPATH": path})
+    package = Path(__file__).resolve().parent
+    settings = ["-c", str(package / "serving.py"), "--pythonpath", str(package.parent)]
+    os.execve(sys.executable, [sys.executable, "-m", "gunicorn", *settings, "argoproxy.wsgi:app"], dict(environ))
 
 
 def _validate(environ: Mapping[str, str], folder: Path) -> None:

@@ -87,7 +87,11 @@ class Reply:
     def _arriving(self) -> Iterator[bytes]:
         source, tick_s = self._source, self._tick_s
         while not source.done:
-            yield source.take(tick_s) or b""
+            piece = source.take(tick_s)
+            if piece is None:
+                yield b""
+            elif piece:
+                yield piece
 
 
 class Transport:

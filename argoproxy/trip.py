@@ -104,6 +104,7 @@ class Trip:
     def takes(self, route: Route[Upstream]) -> None:
         """Take note of the way the request goes."""
         self.goes_to(route.upstream)
+        self._model = self._model or route.call.asked
         logger.debug(
             "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream
         )

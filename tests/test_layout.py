@@ -21,10 +21,10 @@ ONLY_THERE = {
     "werkzeug": {"web.py"},
     "requests": {"transport.py", "wire/sending.py"},
     "urllib3": {"transport.py", "wire/sending.py", "wire/receiving.py", "wire/waiting.py"},
-    "socket": {"wire/sending.py", "wire/receiving.py", "wire/waiting.py"},
-    "ssl": {"transport.py", "wire/sending.py", "wire/receiving.py"},
+    "socket": {"wire/sending.py", "wire/receiving.py", "wire/waiting.py", "serving.py", "first_run.py"},
+    "ssl": {"transport.py", "wire/sending.py", "wire/receiving.py", "first_run.py"},
     "select": {"watch.py"},
-    "yaml": {"config.py"},
+    "yaml": {"layers.py"},
 }
 #: What the core may not see: clocks, ids, environment, files, logs.
 NOT_IN_THE_CORE = {"time", "datetime", "uuid", "random", "os", "logging", "pathlib", "io", "threading", "subprocess"}
@@ -76,6 +76,14 @@ def test_rooms_stay_small(file: Path) -> None:
             assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
             arguments = [arg for arg in node.args.args + node.args.kwonlyargs if arg.arg not in ("self", "cls")]
             assert len(arguments) <= MOST_ARGUMENTS, f"{node.name} has {len(arguments)} arguments"
+
+
+def test_the_first_run_needs_nothing_installed() -> None:
+    """It asks its questions before anything is."""
+    code = (
+        "import sys, argoproxy.first_run; sys.exit(bool({'yaml', 'requests', 'flask', 'gunicorn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_gunicorns_settings_load_no_tls() -> None:

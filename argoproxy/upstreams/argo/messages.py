@@ -56,8 +56,9 @@ def raw_body(body: Json, model_id: str) -> Json:
 def spoken_to(body: Json) -> str:
     """Give all text of a body that a model reads, to estimate its tokens."""
     messages = body.get("messages")
-    parts = [_text(message.get("content")) for message in messages] if isinstance(messages, list) else []
-    return "\n".join([*parts, _text(body.get("system")), _text(body.get("prompt"))])
+    said = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    contents = [*(message.get("content") for message in said), body.get("system"), body.get("prompt")]
+    return "\n".join(filter(None, map(_text, contents)))
 
 
 def _messages(messages: list[Any], model_id: str) -> list[Any]:

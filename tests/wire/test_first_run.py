@@ -1,0 +1,262 @@
+"""The first start of an Argo user, on a terminal, from a pipe, and without a person."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.wire.client import ask
+from tests.wire.processes import ROOT, clean_environment, eventually, free_port, is_listening
+
+RUN = str(ROOT / "run_app.sh")
+#: The example session of argo-openai-proxy's README; only the port differs.
+SESSION = """\
+config.yaml file not found.
+Would you like to create it from config.sample.yaml? [y/N] y
+Enter your username: your_username
+Enable verbose mode? [Y/n] y
+Created config.yaml with your settings:
+--------------------------------------
+port: PORT
+argo_url: "https://apps-dev.inside.anl.gov/argoapi/api/v1/resource/chat/"
+argo_stream_url: "https://apps-dev.inside.anl.gov/argoapi/api/v1/resource/streamchat/"
+argo_embedding_url: "https://apps.inside.anl.gov/argoapi/api/v1/resource/embed/"
+user: "your_username"
+verbose: true
+num_workers: 5
+timeout: 600
+--------------------------------------
+Review the config above. Press enter to continue or Ctrl+C to abort.
+"""
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What run_app.sh runs in: everything is installed already."""
+    venv = tmp_path_factory.mktemp("venv")
+    python = venv / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (venv / "installed.txt").write_bytes((ROOT / "requirements.txt").read_bytes())
+    return {**clean_environment(), "ARGOPROXY_VENV": str(venv)}
+
+
+class Terminal:
+    """A person at a terminal."""
+
+    def __init__(self, command: list[str], folder: Path, environ: dict[str, str]) -> None:
+        self._end, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    def sees(self, words: str) -> None:
+        while words not in self.shown:
+            self.shown += os.read(self._end, 65536).decode().replace("\r\n", "\n")
+
+    def types(self, line: str) -> None:
+        os.write(self._end, f"{line}\n".encode())
+
+    def close(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(20)
+        os.close(self._end)
+        return status
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        process.terminate()
+        process.wait(20)
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def start(folder: Path, environ: dict[str, str], *arguments: str, typed: str | None = None) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [RUN, *arguments],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL if typed is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if typed is not None and process.stdin:
+        process.stdin.write(typed)
+        process.stdin.close()
+    return process
+
+
+def ended(folder: Path, environ: dict[str, str], *arguments: str, typed: str | None = None) -> tuple[int, str]:
+    process = start(folder, environ, *arguments, typed=typed)
+    shown = process.stdout.read() if process.stdout else ""
+    if process.stdout:
+        process.stdout.close()
+    return process.wait(20), shown
+
+
+def port_in(file: Path) -> int:
+    found = re.search(r"(?m)^port: (\d+)", file.read_text())
+    assert found
+    return int(found.group(1))
+
+
+def is_served(port: int, process: subprocess.Popen[str]) -> None:
+    eventually(lambda: is_listening(port) or process.poll() is not None, 20)
+    names = [model["id"] for model in ask(port, "GET", "/v1/models").json["data"]]
+    assert "argo:gpt-4o" in names
+
+
+def test_the_example_session_on_a_terminal(tmp_path: Path, environ: dict[str, str]) -> None:
+    terminal = Terminal([RUN], tmp_path, environ)
+    for words, line in (
+        ("[y/N] ", "y"),
+        ("username: ", "your_username"),
+        ("[Y/n] ", "y"),
+        ("to abort.", ""),
+        ("Continue anyway? [y/N] ", "y"),
+    ):
+        terminal.sees(words)
+        terminal.types(line)
+    port = port_in(tmp_path / "config.yaml")
+    assert 49152 <= port <= 65534
+    assert terminal.shown.startswith(SESSION.replace("PORT", str(port)))
+    is_served(port, terminal.process)
+    assert terminal.close() == 0
+    again = Terminal([RUN], tmp_path, environ)
+    is_served(port, again.process)
+    again.sees("Listening at")
+    assert "?" not in again.shown, "a second start asks nothing"
+    assert again.close() == 0
+
+
+def test_the_comments_of_the_sample_stay_in_the_file(tmp_path: Path, environ: dict[str, str]) -> None:
+    ended(tmp_path, environ, typed="y\nme\nn\n")
+    kept = re.sub(r"(?m)^(port|user|verbose): \S+", r"\1: X", (tmp_path / "config.yaml").read_text())
+    sample = re.sub(r"(?m)^(port|user|verbose): \S+", r"\1: X", (ROOT / "config.sample.yaml").read_text())
+    assert kept == sample
+    assert "verbose: false # can be changed" in (tmp_path / "config.yaml").read_text()
+
+
+def test_from_a_pipe(tmp_path: Path, environ: dict[str, str], started: list[subprocess.Popen[str]]) -> None:
+    typed = "y\n\ntwo words\ncels\n me \n\n\ny\n"
+    process = start(tmp_path, environ, "deep folder.yaml", typed=typed)
+    started.append(process)
+    eventually((tmp_path / "deep folder.yaml").exists, 10)
+    is_served(port_in(tmp_path / "deep folder.yaml"), process)
+    assert not (tmp_path / "config.yaml").exists()
+    assert 'user: "me"' in (tmp_path / "deep folder.yaml").read_text()
+    process.terminate()
+    shown = process.stdout.read() if process.stdout else ""
+    assert "deep folder.yaml file not found." in shown
+    assert shown.count("Enter your username: ") == 4
+
+
+def test_without_a_question(tmp_path: Path, environ: dict[str, str], started: list[subprocess.Popen[str]]) -> None:
+    port = free_port()
+    process = start(tmp_path, {**environ, "ARGO_USER": "me"}, "--yes", "--port", str(port))
+    started.append(process)
+    is_served(port, process)
+    assert port_in(tmp_path / "config.yaml") == port
+    process.terminate()
+    shown = process.stdout.read() if process.stdout else ""
+    assert "?" not in shown
+    assert "Warning: https://apps-dev.inside.anl.gov" in shown
+
+
+def test_a_port_that_is_taken(tmp_path: Path, environ: dict[str, str], started: list[subprocess.Popen[str]]) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        wished = taken.getsockname()[1]
+        process = start(tmp_path, {**environ, "ARGO_USER": "me"}, "--yes", f"--port={wished}")
+        started.append(process)
+        eventually((tmp_path / "config.yaml").exists, 10)
+        port = port_in(tmp_path / "config.yaml")
+        assert port != wished
+        is_served(port, process)
+        other = tmp_path / "other"
+        other.mkdir()
+        status, shown = ended(other, environ, f"--port={wished}", typed="y\nme\ny\nn\n")
+        assert (status, list(other.iterdir())) == (2, [])
+        assert f"Port {wished} is taken. Use" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "typed", "status", "told"),
+    [
+        ([], {}, None, 2, "--yes"),
+        ([], {}, "", 2, "--yes"),
+        ([], {}, "y\n", 2, "--yes"),
+        ([], {}, "y\nme\ny\n", 2, "--yes"),
+        ([], {}, "y\ncels\n", 2, "cels is no user"),
+        ([], {}, "n\n", 2, "--demo"),
+        ([], {}, "\n", 2, "--demo"),
+        ([], {}, "y\nme\ny\n\nn\n", 2, "Nothing was started"),
+        (["--yes"], {}, None, 2, "--yes"),
+        (["--yes"], {"ARGO_USER": "cels"}, None, 2, "ARGO_USER"),
+        (["--yes"], {"ARGO_USER": "two words"}, None, 2, "no spaces"),
+        (["--yes", "no/such/folder.yaml"], {"ARGO_USER": "me"}, None, 2, "can't be written"),
+        (["--yes", "--port", "x"], {"ARGO_USER": "me"}, None, 2, "is no port"),
+        (["--nonsense"], {}, None, 2, "unrecognized"),
+        (["--help"], {}, None, 0, "examples:"),
+        (["--version"], {}, None, 0, "argoproxy "),
+        (["none.yaml", "--show"], {}, None, 2, "does not exist"),
+        (["none.yaml"], {"TARGET_BASE_URL": "http://up"}, None, 2, "does not exist"),
+    ],
+)
+def test_how_it_ends(
+    tmp_path: Path,
+    environ: dict[str, str],
+    arguments: list[str],
+    environment: dict[str, str],
+    typed: str | None,
+    status: int,
+    told: str,
+) -> None:
+    found, shown = ended(tmp_path, {**environ, **environment}, *arguments, typed=typed)
+    assert (found, told in shown) == (status, True), shown
+    assert "Traceback" not in shown
+
+
+def test_ctrl_c_at_the_review_keeps_the_file(tmp_path: Path, environ: dict[str, str]) -> None:
+    terminal = Terminal([RUN], tmp_path, environ)
+    for words, line in (("[y/N] ", "y"), ("username: ", "me"), ("[Y/n] ", "")):
+        terminal.sees(words)
+        terminal.types(line)
+    terminal.sees("to abort.")
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    terminal.sees("config.yaml is kept")
+    assert terminal.process.wait(20) in (130, -signal.SIGINT)
+    terminal.close()
+    assert (tmp_path / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("environment", [{"DEMO": "true"}, {"OPENAI_BASE_URL": "http://localhost:9/v1"}])
+def test_where_something_else_is_named_nothing_is_asked(
+    tmp_path: Path,
+    environ: dict[str, str],
+    environment: dict[str, str],
+    started: list[subprocess.Popen[str]],
+) -> None:
+    port = free_port()
+    process = start(tmp_path, {**environ, **environment, "PORT": str(port)})
+    started.append(process)
+    eventually(lambda: is_listening(port), 20)
+    assert ask(port, "GET", "/health/live").status == 200
+    assert list(tmp_path.iterdir()) == []
