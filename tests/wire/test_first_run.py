@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,7 +119,7 @@ def port_in(file: Path) -> int:
     return int(found.group(1))
 
 
-def is_served(port: int, process: subprocess.Popen[str]) -> None:
+def is_served(port: int, process: subprocess.Popen[Any]) -> None:
     eventually(lambda: is_listening(port) or process.poll() is not None, 20)
     names = [model["id"] for model in ask(port, "GET", "/v1/models").json["data"]]
     assert "argo:gpt-4o" in names
