@@ -53,8 +53,9 @@ def refusal(error: ConfigError) -> str:
 
 def _serve(environ: Mapping[str, str]) -> NoReturn:
     package = Path(__file__).resolve().parent
-    settings = ["-c", str(package / "serving.py"), "--pythonpath", str(package.parent)]
-    os.execve(sys.executable, [sys.executable, "-m", "gunicorn", *settings, "argoproxy.wsgi:app"], dict(environ))
+    path = os.pathsep.join(filter(None, (str(package.parent), environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "gunicorn", "-c", str(package / "serving.py"), "argoproxy.wsgi:app"]
+    os.execve(sys.executable, command, {**environ, "PYTHONPATH": path})
 
 
 def _validate(environ: Mapping[str, str], folder: Path) -> None:
