@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.sse import written
 
 Json = dict[str, Any]
 
@@ -27,6 +27,19 @@ def is_completion(document: Json) -> bool:
     return isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices)
 
 
+def index_of(choice: Json, place: int) -> int:
+    """Give the index of a choice: its place among those told with it, where it names none."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else place
+
+
+def indexed(choices: Any) -> Iterator[tuple[int, Json]]:
+    """Give the choices of a chunk, each with its index; what is no choice is passed over."""
+    for place, choice in enumerate(choices if isinstance(choices, list) else ()):
+        if isinstance(choice, dict):
+            yield index_of(choice, place), choice
+
+
 def split(document: Json) -> Iterator[Json]:
     """Turn a completion into the chunks a stream would have sent, usage last in a chunk without choices."""
     again = {key: document[key] for key in _REPEATED if key in document}
@@ -35,9 +48,9 @@ def split(document: Json) -> Iterator[Json]:
     once = {key: value for key, value in document.items() if key not in (*_REPEATED, "choices", "usage")}
     if document.get("usage", ...) is None:
         once["usage"] = None
-    for position, choice in enumerate(document["choices"]):
+    for index, choice in indexed(document["choices"]):
         for part in _split_choice(choice):
-            yield {**again, **once, "choices": [{"index": choice.get("index", position), **part}]}
+            yield {**again, **once, "choices": [{"index": index, **part}]}
             once = {}
     if once or not document["choices"]:
         yield {**again, **once, "choices": []}
@@ -64,8 +77,8 @@ class Assembly:
         """Take the next chunk."""
         for key, value in chunk.items():
             if key == "choices":
-                for choice in _dicts(value):
-                    self._choice(choice).add(choice)
+                for index, choice in indexed(value):
+                    self._choices.setdefault(index, _Choice()).add(choice)
             elif key in _REPEATED:
                 self._top[key] = self._top.get(key) or value
             elif value is not None or key not in self._top:
@@ -80,15 +93,11 @@ class Assembly:
         choices = [{"index": index, **self._choices[index].whole()} for index in sorted(self._choices)]
         return {**top, "choices": choices, **usage}
 
-    def _choice(self, choice: Json) -> _Choice:
-        index = choice.get("index")
-        return self._choices.setdefault(index if isinstance(index, int) else 0, _Choice())
-
 
 class _Choice:
     def __init__(self) -> None:
-        self._fields: Json = {}
-        self._message: Json = {}
+        self._fields = _Fields()
+        self._message = _Fields()
         self._is_chat = False
         self._calls = _ToolCalls()
 
@@ -130,7 +139,7 @@ class _ToolCalls:
 
     def __init__(self) -> None:
         self._told: Json = {}
-        self._calls: dict[int, Json] = {}
+        self._calls: dict[int, _Fields] = {}
 
     def add(self, fragments: Any) -> None:
         _put(self._told, "tool_calls", fragments and [])
@@ -143,7 +152,7 @@ class _ToolCalls:
         return {"tool_calls": [_settled(self._calls[index]) for index in sorted(self._calls)]}
 
     def _add_one(self, fragment: Json) -> None:
-        call = self._calls.setdefault(self._index(fragment), {})
+        call = self._calls.setdefault(self._index(fragment), _Fields())
         for key, value in fragment.items():
             if key in ("function", "custom") and isinstance(value, dict):
                 call[key] = _spelled(call.get(key), value)
@@ -157,8 +166,12 @@ class _ToolCalls:
         if isinstance(index, int):
             return index
         last = max(self._calls, default=0)
-        begun, named = self._calls.get(last, {}).get("id"), fragment.get("id")
+        begun, named = self._calls.get(last, _Fields()).get("id"), fragment.get("id")
         return last + 1 if begun and named and named != begun else last
+
+
+class _Fields(dict[str, Any]):
+    """An object of ours, still being put together; those of the upstream stay as they came, however deep."""
 
 
 class _Text(list[str]):
@@ -228,20 +241,20 @@ def _put(fields: Json, key: str, value: Any) -> None:
         fields[key] = value
 
 
-def _merged(known: Any, part: Json) -> Json:
+def _merged(known: Any, part: Json) -> _Fields:
     """Lengthen the lists of one object by those of another."""
-    fields = known if isinstance(known, dict) else {}
+    fields = known if isinstance(known, _Fields) else _Fields()
     for key, value in part.items():
         _put(fields, key, value)
     return fields
 
 
-def _spelled(known: Any, fragment: Json) -> Json:
+def _spelled(known: Any, fragment: Json) -> _Fields:
     """Go on with the strings of a call or of audio; arguments that came as an object become their text."""
-    fields = known if isinstance(known, dict) else {}
+    fields = known if isinstance(known, _Fields) else _Fields()
     for key, value in fragment.items():
         if key in ("arguments", "input") and isinstance(value, dict):
-            _say(fields, key, dumps(value).decode())
+            _say(fields, key, written(value).decode())
         elif isinstance(value, str):
             _say(fields, key, value)
         else:
@@ -253,7 +266,7 @@ def _settled(value: Any) -> Any:
     """Give what was put together as plain JSON."""
     if isinstance(value, _Text):
         return "".join(value)
-    if isinstance(value, dict):
+    if isinstance(value, _Fields):
         return {key: _settled(part) for key, part in value.items()}
     return value
 

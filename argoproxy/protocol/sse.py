@@ -54,7 +54,7 @@ class Event:
         raise AttributeError(name)
 
     def _written(self) -> bytes:
-        return b"data: " + _text(self.chunk) + b"\n\n"
+        return b"data: " + written(self.chunk) + b"\n\n"
 
     def _parsed(self) -> dict[str, Any] | None:
         data = data_of(self.raw)
@@ -68,7 +68,7 @@ class Document(Event):
     chunk: dict[str, Any]
 
     def _written(self) -> bytes:
-        return _text(self.chunk)
+        return written(self.chunk)
 
     def _parsed(self) -> dict[str, Any]:
         return _object(self.raw)
@@ -161,6 +161,14 @@ def decode(pieces: Iterable[bytes], limit: int = EVENT_LIMIT) -> Iterator[Batch]
         yield last
 
 
+def written(value: Any) -> bytes:
+    """Write what an upstream sent as JSON again. Raises UpstreamProtocolError when it is nested too deeply."""
+    try:
+        return dumps(value)
+    except JsonError as error:
+        raise UpstreamProtocolError(f"The upstream sent JSON that can't be written again: {error}.") from None
+
+
 def _object(text: bytes) -> dict[str, Any]:
     try:
         value = loads(text)
@@ -169,10 +177,3 @@ def _object(text: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UpstreamProtocolError("The upstream sent JSON that is no object.")
     return value
-
-
-def _text(chunk: dict[str, Any] | None) -> bytes:
-    try:
-        return dumps(chunk)
-    except JsonError as error:
-        raise UpstreamProtocolError(f"The upstream sent JSON that can't be written again: {error}.") from None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from argoproxy.protocol.chunks import Json
+
 _WHITE = " \t\r\n"
 
 
@@ -138,21 +140,25 @@ def _entries(logprobs: Any) -> list[tuple[Any, int]]:
     if not isinstance(logprobs, dict):
         return []
     if isinstance(content := logprobs.get("content"), list):
-        return [(entry, len(entry.get("token") or "")) for entry in content if isinstance(entry, dict)]
-    tokens = logprobs.get("tokens")
-    if not isinstance(tokens, list):
-        return []
-    columns = {key: column for key, column in logprobs.items() if _is_column(column, len(tokens))}
-    return [({key: columns[key][row] for key in columns}, len(str(token))) for row, token in enumerate(tokens)]
+        return [(entry, _length(entry.get("token"))) for entry in content if isinstance(entry, dict)]
+    columns = _columns(logprobs)
+    tokens = columns.get("tokens", ())
+    return [({key: columns[key][row] for key in columns}, _length(token)) for row, token in enumerate(tokens)]
+
+
+def _length(token: Any) -> int:
+    return len(token) if isinstance(token, str) else 0
 
 
 def _with_entries(logprobs: Any, entries: list[Any]) -> Any:
     if "content" in logprobs:
         return {**logprobs, "content": entries}
-    rows = len(logprobs.get("tokens") or ())
-    columns = {key for key, column in logprobs.items() if _is_column(column, rows)}
-    return {key: [row[key] for row in entries if key in row] if key in columns else logprobs[key] for key in logprobs}
+    columns = _columns(logprobs)
+    return {**logprobs, **{key: [row[key] for row in entries if key in row] for key in columns}}
 
 
-def _is_column(value: Any, rows: int) -> bool:
-    return isinstance(value, list) and len(value) == rows
+def _columns(logprobs: Json) -> dict[str, list[Any]]:
+    """Give the parallel lists of a legacy completion's logprobs."""
+    tokens = logprobs.get("tokens")
+    rows = len(tokens) if isinstance(tokens, list) else -1
+    return {key: column for key, column in logprobs.items() if isinstance(column, list) and len(column) == rows}

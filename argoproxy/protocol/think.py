@@ -176,7 +176,7 @@ class _Choice:
 
     def tells(self, part: Json) -> bool:
         """Whether a part that lost text still tells something; what it tells is remembered."""
-        delta = part.get("delta") or {"text": part.get("text")}
+        delta = _object(part.get("delta")) or {"text": part.get("text")}
         logprobs = part.get("logprobs")
         tells = (
             any(delta[key] for key in delta if key != "role" or "role" not in self._familiar)
@@ -190,7 +190,7 @@ class _Choice:
     def _strip(self, part: Json, take: Callable[[str], Stripped]) -> Json:
         place = _place_of_text(part)
         self._is_chat = bool(place)
-        holder = (part.get(place) or {}) if place else part
+        holder = _object(part.get(place)) if place else part
         text = holder.get("content" if place else "text")
         if isinstance(text, list):
             new = _stripped_parts(text, self._stripper.feed, take)
@@ -247,6 +247,11 @@ def _place_of_text(part: Json) -> str:
     if isinstance(part.get("message"), dict):
         return "message"
     return "" if "text" in part and "delta" not in part else "delta"
+
+
+def _object(value: Any) -> Json:
+    """Give what holds a choice's text: nothing, where an upstream sent no object."""
+    return value if isinstance(value, dict) else {}
 
 
 def _marks(first: str) -> tuple[bytes, bytes]:

@@ -7,7 +7,8 @@ from typing import Any
 from argoproxy.errors import UpstreamStatus, type_by_status
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers, downward_with_new_body, header, without
-from argoproxy.protocol.json_text import JsonError, dumps, loads
+from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.sse import written
 
 _CONTENT_TYPE = frozenset(("content-type",))
 
@@ -19,14 +20,14 @@ def refusal(status: int, headers: Headers, body: bytes) -> UpstreamStatus:
         return UpstreamStatus(status, (*kept, ("Content-Type", header(headers, "content-type"))), body)
     document = loaded(body)
     if not _is_openai_error(document):
-        body = dumps({"error": _as_openai_error(status, document)})
+        body = written({"error": _as_openai_error(status, document)})
     return UpstreamStatus(status, (*kept, ("Content-Type", "application/json")), body)
 
 
 def told_inside(status: int, error: Json) -> UpstreamStatus:
     """Make an error of what an upstream told under a status of success; `error` may leave anything out."""
     whole = {"message": "The upstream failed.", "type": "upstream_error", "param": None, "code": None, **error}
-    return UpstreamStatus(status, (("Content-Type", "application/json"),), dumps({"error": whole}))
+    return UpstreamStatus(status, (("Content-Type", "application/json"),), written({"error": whole}))
 
 
 def loaded(body: bytes) -> Any:
@@ -49,7 +50,7 @@ def _as_openai_error(status: int, document: Any) -> Json:
         return error
     fields = document if isinstance(document, dict) else {}
     said = next((fields[key] for key in ("message", "detail", "error") if fields.get(key)), None)
-    text = said if isinstance(said, str) else dumps(said).decode() if said else ""
+    text = said if isinstance(said, str) else written(said).decode() if said else ""
     code = fields.get("code")
     return {
         "message": text or f"The upstream answered with status {status}.",

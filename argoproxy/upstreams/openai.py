@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Self
+from typing import Self
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json, is_completion
+from argoproxy.protocol.chunks import Json, indexed, is_completion
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
@@ -147,8 +147,8 @@ class _Ends:
     """Tells whether a stream that stops without `[DONE]` is whole: every choice it began has a finish reason."""
 
     def __init__(self, call: Call) -> None:
-        self._begun: set[Any] = set()
-        self._finished: set[Any] = set()
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
         self._reads_all = call.choices > 1
         self._unread: deque[Event] = deque(maxlen=None if self._reads_all else LAST_ONES)
 
@@ -165,11 +165,10 @@ class _Ends:
     def _read(self) -> None:
         while self._unread:
             chunk = self._unread.popleft().chunk or {}
-            choices = chunk.get("choices")
-            for choice in filter(_is_object, choices if isinstance(choices, list) else ()):
-                self._begun.add(choice.get("index"))
+            for index, choice in indexed(chunk.get("choices")):
+                self._begun.add(index)
                 if choice.get("finish_reason"):
-                    self._finished.add(choice.get("index"))
+                    self._finished.add(index)
 
 
 def _is_undecided(start: bytes) -> bool:
@@ -239,7 +238,3 @@ def _error_inside(document: Json) -> ProxyError | None:
     code = shaped.get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 502
     return told_inside(status, shaped)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)

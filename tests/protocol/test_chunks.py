@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.chunks import assemble, is_completion, split
 
 Json = dict[str, Any]
@@ -259,15 +260,39 @@ def test_content_in_parts_and_in_strings_goes_together() -> None:
 
 
 def test_odd_deltas_are_survived() -> None:
-    chunks = [{"choices": [{"delta": None}, {"index": "0", "delta": {"content": "a"}}]}, delta({"content": {"odd": 1}})]
+    chunks: list[Json] = [
+        {"choices": [{"delta": None}, 5]},
+        {"choices": [{"index": [0], "delta": {"content": "a"}}]},
+        {"choices": [{"index": "0", "delta": "odd"}]},
+        delta({"content": {"odd": 1}}),
+    ]
     assert assemble(chunks)["choices"][0]["message"]["content"] == "a"
     odd = {"choices": [{"message": "odd", "finish_reason": "stop"}]}
     assert [chunk["choices"][0]["delta"] for chunk in split(odd)] == [{}, {}]
 
 
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+def test_what_nobody_knows_may_be_nested_deeply() -> None:
+    assert assemble([delta({"new": nested(5000)})])["choices"][0]["message"]["new"]["a"]
+
+
+def test_arguments_too_deep_to_be_written_are_the_upstreams_fault() -> None:
+    call = {"index": 0, "function": {"arguments": nested(5000)}}
+    with pytest.raises(UpstreamProtocolError, match="can't be written again"):
+        assemble([delta({"tool_calls": [call]})])
+
+
 def test_a_choice_without_an_index_counts_from_its_place() -> None:
     document = {"choices": [{"text": "a"}, {"text": "b"}]}
     assert [choice["index"] for choice in assemble(split(document))["choices"]] == [0, 1]
+    streamed = [{"choices": [{"text": "a"}, {"text": "b", "index": None}]}] * 2
+    assert [choice["text"] for choice in assemble(streamed)["choices"]] == ["aa", "bb"]
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,26 @@ def test_an_odd_index_is_taken_for_the_first() -> None:
     assert texts(strip([event]))[0] == "y"
 
 
+MALFORMED: list[Json] = [
+    {"delta": "<odd"},
+    {"delta": ["<"]},
+    {"delta": 5, "odd": "<"},
+    {"message": "<odd"},
+    {"index": ["<"], "delta": {}},
+    {"text": "", "logprobs": {"tokens": 5, "odd": "<"}},
+    {"text": "", "logprobs": "<"},
+]
+
+
+@pytest.mark.parametrize("part", MALFORMED)
+def test_what_is_malformed_passes_untouched(part: Json) -> None:
+    event = written(chunk(part))
+    assert strip([event]) == [event]
+    thought = {"index": 1, "delta": {"content": "<think>x</think>y"}}
+    (passed,) = strip([written({"choices": [part, thought]})])
+    assert (passed.chunk or {})["choices"][0] == part
+
+
 @pytest.mark.parametrize(("broken", "is_told"), [(rb'"\x"', False), (b'"\xff"', False), (rb'"\x<"', True)])
 def test_broken_text_goes_with_its_thought_unless_it_could_end_it(broken: bytes, is_told: bool) -> None:
     think = ThinkFilter(TAGS)

@@ -51,7 +51,7 @@ def flat(found: list[list[bytes]]) -> bytes:
     return b"".join(raw for batch in found for raw in batch)
 
 
-def chunk(text: str, finish_reason: str | None = None, index: int = 0) -> bytes:
+def chunk(text: str, finish_reason: str | None = None, index: Any = 0) -> bytes:
     part = {"index": index, "delta": {"content": text}, "finish_reason": finish_reason}
     return b"data: " + json.dumps({"choices": [part]}).encode() + b"\n\n"
 
@@ -178,6 +178,12 @@ def test_of_several_choices_each_must_have_ended() -> None:
     assert flat(batches(chunk("a", "stop"), n=2)).endswith(DONE.raw)
     with pytest.raises(UpstreamProtocolError, match="broke off"):
         batches(b'data: {"choices": {}}\n\ndata: {"choices": [1]}\n\n', n=2)
+
+
+@pytest.mark.parametrize("index", [[0], {}, "0", None, 1.5])
+def test_an_odd_index_is_taken_for_the_place(index: Any) -> None:
+    ended = chunk("a", "stop", index)
+    assert flat(batches(chunk("a", None, index), ended, n=2)) == chunk("a", None, index) + ended + DONE.raw
 
 
 @pytest.mark.parametrize(
