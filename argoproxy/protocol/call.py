@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from sys import float_info
 from typing import Any
 
 from argoproxy.errors import BadRequest
@@ -90,7 +91,8 @@ def call_of(request: ClientRequest, body: Json, path: str) -> Call:
 
 def _with_timeout(call: Call) -> Call:
     timeout_s = call.body["timeout"]
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if not is_number or not 0 < timeout_s <= float_info.max:
         raise BadRequest("`timeout` must be a number of seconds greater than 0.", param="timeout")
     body = {key: value for key, value in call.body.items() if key != "timeout"}
     return replace(call.with_body(body), timeout_s=float(timeout_s))

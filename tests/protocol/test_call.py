@@ -80,7 +80,7 @@ def test_a_time_out_is_taken_out(text: bytes, seconds: float) -> None:
     assert b"timeout" not in call.payload()
 
 
-@pytest.mark.parametrize("value", [b"0", b"-1", b'"5"', b"true", b"null", b"[]"])
+@pytest.mark.parametrize("value", [b"0", b"-1", b'"5"', b"true", b"null", b"[]", b"1" + b"0" * 400])
 def test_a_time_out_that_is_none_is_refused(value: bytes) -> None:
     with pytest.raises(BadRequest) as caught:
         parsed(b'{"timeout": ' + value + b"}")

@@ -29,6 +29,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "invalid UTF-8": (b'{"model": "\xff"}', "not utf-8"),
     "cut short": (b'{"model": "m1"', "not valid JSON"),
     "a time-out that is none": (b'{"timeout": -1}', "`timeout` must be a number"),
+    "a time-out beyond a float": (b'{"timeout": 1' + b"0" * 400 + b"}", "`timeout` must be a number"),
 }
 
 
