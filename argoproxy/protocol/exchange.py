@@ -80,6 +80,12 @@ def header(headers: Headers, name: str, default: str = "") -> str:
     return next((value for key, value in headers if key.lower() == name), default)
 
 
+def listed(headers: Headers, name: str) -> list[str]:
+    """Give the members of a field that is a list (RFC 9110 section 5.6.1), in lower case as the name."""
+    values = [value for key, value in headers if key.lower() == name]
+    return [member.strip(" \t").lower() for value in values for member in value.split(",")]
+
+
 def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Headers:
     """Leave out the fields of these names; names in lower case."""
     return tuple((name, value) for name, value in headers if name.lower() not in names)
@@ -111,5 +117,4 @@ def downward_with_new_body(headers: Headers) -> Headers:
 
 
 def _named_by_connection(headers: Headers) -> frozenset[str]:
-    named = ",".join(value for name, value in headers if name.lower() == "connection").lower()
-    return frozenset(token.strip() for token in named.split(",")) - END_TO_END
+    return frozenset(listed(headers, "connection")) - END_TO_END

@@ -6,16 +6,48 @@ counted as surplus: the connection they came on must not be used again.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
 from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.exchange import Headers, listed, without
 
 LINE_LIMIT = 64 * 1024
 INFLATED_PIECE = 256 * 1024
 
 _HEX = b"0123456789abcdefABCDEF"
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CONTENT_LENGTH = frozenset(("content-length",))
+
+
+def is_chunked(headers: Headers) -> bool:
+    """Tell whether a head announces chunks. Raises UpstreamProtocolError for any other transfer coding."""
+    codings = [coding for coding in listed(headers, "transfer-encoding") if coding != "identity"]
+    if codings not in ([], ["chunked"]):
+        raise UpstreamProtocolError("The upstream used a transfer coding that was not asked for.")
+    return bool(codings)
+
+
+def announced_length(headers: Headers) -> int | None:
+    """Read the bytes a head announces, None where it does not tell; the same length again is one (RFC 9110 8.6).
+
+    Raises UpstreamProtocolError for what is no length, or for two of them.
+    """
+    first, *others = listed(headers, "content-length") or (None,)
+    if first is None:
+        return None
+    if not _LENGTH.fullmatch(first) or others.count(first) < len(others):
+        raise UpstreamProtocolError("The upstream announced its reply with a length that is none.")
+    return int(first)
+
+
+def with_one_length(headers: Headers) -> Headers:
+    """Give a head's fields as they may travel on: chunks have no length, any other body has one at most."""
+    length = None if is_chunked(headers) else announced_length(headers)
+    told = () if length is None else (("Content-Length", str(length)),)
+    return (*without(headers, _CONTENT_LENGTH), *told)
 
 
 class Framing(Protocol):

@@ -16,8 +16,15 @@ from typing import Any
 from urllib3 import BaseHTTPResponse
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.exchange import Headers
-from argoproxy.protocol.framing import Chunked, Counted, Framing, UntilClose
+from argoproxy.protocol.framing import (
+    Chunked,
+    Counted,
+    Framing,
+    UntilClose,
+    announced_length,
+    is_chunked,
+    with_one_length,
+)
 from argoproxy.watch import READABLE
 from argoproxy.wire.waiting import Exchange
 
@@ -115,6 +122,7 @@ class HttpHead(http.client.HTTPResponse):
                 raise UpstreamProtocolError("The upstream switched protocols without being asked to.")
             self.headers = None  # type: ignore[assignment]
             super().begin()
+        self.told = with_one_length(tuple(self.headers.items()))
         self.framing = self._framing()
         self.leaves_open = not self.will_close and not self.exchange.is_cut
         self.will_close = False
@@ -122,19 +130,19 @@ class HttpHead(http.client.HTTPResponse):
         self.exchange.expects_progress()
 
     def _framing(self) -> Framing:
-        if self.chunked:
+        if self.length == 0:
+            return Counted(0)
+        if is_chunked(self.told):
             return Chunked()
-        return UntilClose() if self.length is None else Counted(self.length)
+        length = announced_length(self.told)
+        return UntilClose() if length is None else Counted(length)
 
 
 class HttpBody:
     """The body of a reply over HTTP; a Source."""
 
     def __init__(self, response: HttpHead, raw: BaseHTTPResponse) -> None:
-        headers = tuple(raw.headers.items())
-        self.headers: Headers = headers
-        if response.chunked:
-            self.headers = tuple((name, value) for name, value in headers if name.lower() != "content-length")
+        self.headers = response.told
         self._response = response
         self._raw: BaseHTTPResponse | None = raw
         if self.done:

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.framing import INFLATED_PIECE, LINE_LIMIT, Chunked, Counted, Framing, Inflate, UntilClose
+from argoproxy.protocol.exchange import Headers
+from argoproxy.protocol.framing import (
+    INFLATED_PIECE,
+    LINE_LIMIT,
+    Chunked,
+    Counted,
+    Framing,
+    Inflate,
+    UntilClose,
+    announced_length,
+    is_chunked,
+    with_one_length,
+)
 from tests.cuts import cut_at, cuts, places
 
 
@@ -154,3 +166,43 @@ def test_broken_and_unknown_codings_are_told() -> None:
         list(Inflate("gzip").feed(b"no gzip at all"))
     with pytest.raises(UpstreamProtocolError, match="not asked for: br"):
         Inflate("br")
+
+
+CODING, LENGTH = "Transfer-Encoding", "Content-Length"
+
+
+@pytest.mark.parametrize(
+    ("headers", "chunked", "length", "told"),
+    [
+        ((), False, None, ()),
+        (((LENGTH, "5"),), False, 5, ("5",)),
+        (((LENGTH, " 0\t"),), False, 0, ("0",)),
+        (((LENGTH, "5, 5"),), False, 5, ("5",)),
+        (((LENGTH, "5"), ("X", "y"), (LENGTH.lower(), "5")), False, 5, ("5",)),
+        (((CODING, "chunked"),), True, None, ()),
+        (((CODING, " Chunked\t"), (LENGTH, "5")), True, 5, ()),
+        (((CODING, "identity"), (LENGTH, "5")), False, 5, ("5",)),
+        (((CODING, "identity, chunked"),), True, None, ()),
+    ],
+)
+def test_how_a_head_frames_its_body(headers: Headers, chunked: bool, length: int | None, told: tuple[str, ...]) -> None:
+    assert (is_chunked(headers), announced_length(headers)) == (chunked, length)
+    travelling = with_one_length(headers)
+    assert tuple(value for name, value in travelling if name.lower() == "content-length") == told
+    assert [name for name, _ in travelling if name == "X"] == [name for name, _ in headers if name == "X"]
+
+
+LENGTHS = ["", "abc", "-5", "+5", "1_0", "5.0", "5 5", "0x5", "\u0665", "5" * 5000, "5,", "5, 6", "5, 05"]
+CODINGS = ["", "xchunked", "gzip, chunked", "chunked, gzip", "chunked, chunked", "chunked;x=y", "gzip"]
+BROKEN_HEADS: list[Headers] = [
+    *(((LENGTH, length),) for length in LENGTHS),
+    ((LENGTH, "5"), (LENGTH, "6")),
+    *(((CODING, coding),) for coding in CODINGS),
+    ((CODING, "chunked"), (CODING, "chunked")),
+]
+
+
+@pytest.mark.parametrize("headers", BROKEN_HEADS)
+def test_a_head_that_leaves_the_end_of_its_body_open_is_refused(headers: Headers) -> None:
+    with pytest.raises(UpstreamProtocolError):
+        with_one_length(headers)

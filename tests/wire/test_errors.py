@@ -9,7 +9,7 @@ import pytest
 
 from tests.wire.client import Client, ask, chat
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, free_port
+from tests.wire.processes import Proxy, Upstream, eventually, free_port
 from tests.wire.scripts import CHUNKED, DONE, EVENTS, bodies, chunked, completion, event, reply
 
 CHAT = "/v1/chat/completions"
@@ -332,6 +332,45 @@ def test_a_relayed_download_that_is_cut_never_looks_complete(
         assert (answer.status, answer.whole) == (200, False)
         assert answer.body.startswith(b"he")
     assert proxy.line(answer.id)["ending"] == "upstream_broken"
+
+
+OK = "HTTP/1.1 200 OK\r\n"
+IMPOSSIBLE = {
+    "a length that is no number": OK + "Content-Length: abc\r\n\r\nhello",
+    "no length": OK + "Content-Length: \r\n\r\nhello",
+    "a length below zero": OK + "Content-Length: -5\r\n\r\nhello",
+    "a length of many digits": OK + "Content-Length: " + "5" * 5000 + "\r\n\r\nhello",
+    "lengths that differ": OK + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "another transfer coding": OK + "Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked("hello"),
+    "an unknown transfer coding": OK + "Transfer-Encoding: xchunked\r\n\r\n" + chunked("hello"),
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("head", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_a_reply_whose_end_nobody_can_tell_is_a_502(proxy: Proxy, upstream: Upstream, method: str, head: str) -> None:
+    before = proxy.descriptors()
+    answer = ask(proxy.port, method, "/v1/files/1", X_Script=upstream.script(["send", head], ["hold"]))
+    assert answer.status == 502
+    line = proxy.line(answer.id)
+    assert (line["ending"], line["code"]) == ("upstream_broken", "upstream_protocol_error")
+    eventually(lambda: proxy.descriptors() <= before)
+
+
+@pytest.mark.parametrize("lengths", ["Content-Length: 5, 5", "Content-Length: 5\r\ncontent-length: 5"])
+def test_a_length_told_twice_is_sent_once(proxy: Proxy, upstream: Upstream, lengths: str) -> None:
+    script = upstream.script(["send", f"{OK}{lengths}\r\n\r\nhello"])
+    answer = ask(proxy.port, "GET", "/v1/files/1", X_Script=script)
+    assert (answer.status, answer.whole, answer.body) == (200, True, b"hello")
+    assert [value for name, value in answer.headers if name.lower() == "content-length"] == ["5"]
+
+
+def test_blanks_around_chunked_do_not_matter(proxy: Proxy, upstream: Upstream) -> None:
+    script = upstream.script(["send", f"{OK}Transfer-Encoding:  chunked \r\n\r\n" + bodies(["hello"])])
+    answer = ask(proxy.port, "GET", "/v1/files/1", X_Script=script)
+    assert (answer.status, answer.whole, answer.body) == (200, True, b"hello")
+    head = upstream.script(["send", f"{OK}Transfer-Encoding: chunked\r\n\r\n"])
+    assert ask(proxy.port, "HEAD", "/v1/files/1", X_Script=head).status == 200
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/health"), ("DELETE", "/health/live"), ("PUT", "/health/x")])
