@@ -82,7 +82,7 @@ class Counted:
 
     def end(self) -> None:
         if not self.done:
-            raise _cut_short()
+            raise cut_short()
 
 
 class UntilClose:
@@ -134,7 +134,7 @@ class Chunked:
 
     def end(self) -> None:
         if not self.done:
-            raise _cut_short()
+            raise cut_short()
 
     def _size(self, line: bytes) -> None:
         size = line.partition(b";")[0].strip(b" \t")
@@ -183,7 +183,7 @@ class Inflate:
     def end(self) -> None:
         """Take the end of the body. Raises UpstreamProtocolError when the compressed data is not whole."""
         if self._inner is not None and not self._inner.eof:
-            raise _cut_short()
+            raise cut_short()
 
     def _window_bits(self, data: bytes) -> int:
         if self._gzip:
@@ -205,5 +205,6 @@ class Inflate:
                 yield inflated
 
 
-def _cut_short() -> UpstreamProtocolError:
+def cut_short() -> UpstreamProtocolError:
+    """Make the error of a message that ended before its end."""
     return UpstreamProtocolError("The upstream's reply was cut short.", code="upstream_reply_cut_short")

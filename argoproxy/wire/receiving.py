@@ -11,6 +11,12 @@ import http.client
 import math
 import socket
 import ssl
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
+from email.message import Message
 from typing import Any
 
 from urllib3 import BaseHTTPResponse
@@ -22,6 +28,7 @@ from argoproxy.protocol.framing import (
     Framing,
     UntilClose,
     announced_length,
+    cut_short,
     is_chunked,
     with_one_length,
 )
@@ -29,6 +36,8 @@ from argoproxy.watch import READABLE
 from argoproxy.wire.waiting import Exchange
 
 PIECE = 64 * 1024
+#: How the parser of http.client tells of a line that is no header field.
+NO_FIELD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect, InvalidHeaderDefect)
 
 
 class Arrivals:
@@ -41,6 +50,7 @@ class Arrivals:
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._interest = READABLE
         self._dry = False
+        self.has_ended = False
         if isinstance(sock, ssl.SSLSocket):
             sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         sock.settimeout(0)
@@ -61,6 +71,7 @@ class Arrivals:
         while (end := line.find(b"\n") + 1) == 0 and len(line) < limit:
             more = self.receive(math.inf)
             if not more:
+                self.has_ended = True
                 return line
             line += more
         end = min(end or limit, limit)
@@ -122,6 +133,7 @@ class HttpHead(http.client.HTTPResponse):
                 raise UpstreamProtocolError("The upstream switched protocols without being asked to.")
             self.headers = None  # type: ignore[assignment]
             super().begin()
+        _check(self.headers, self.arrivals)
         self.told = with_one_length(tuple(self.headers.items()))
         self.framing = self._framing()
         self.leaves_open = not self.will_close and not self.exchange.is_cut
@@ -136,6 +148,15 @@ class HttpHead(http.client.HTTPResponse):
             return Chunked()
         length = announced_length(self.told)
         return UntilClose() if length is None else Counted(length)
+
+
+def _check(headers: Message, arrivals: Arrivals) -> None:
+    """See that a head is whole: http.client takes the end of the connection for its end, and drops what stands
+    behind a line that is no field. Raises UpstreamProtocolError."""
+    if arrivals.has_ended:
+        raise cut_short()
+    if any(isinstance(defect, NO_FIELD) for defect in headers.defects):
+        raise UpstreamProtocolError("The upstream sent a header that is none.")
 
 
 class HttpBody:

@@ -357,6 +357,29 @@ def test_a_reply_whose_end_nobody_can_tell_is_a_502(proxy: Proxy, upstream: Upst
     eventually(lambda: proxy.descriptors() <= before)
 
 
+CUT_HEADS = ["HTTP/1.1 200 O", OK, OK + "X: y\r\nContent-Le", OK + "Content-Type: application/pdf\r\nContent-Le"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/files/1"])
+@pytest.mark.parametrize("head", CUT_HEADS)
+def test_a_head_cut_short_is_a_502(proxy: Proxy, upstream: Upstream, head: str, path: str) -> None:
+    answer = ask(proxy.port, "POST", path, b"{}", X_Script=upstream.script(["send", head], ["close"]))
+    assert (answer.status, answer.error["code"]) == (502, "upstream_reply_cut_short")
+    assert proxy.line(answer.id)["ending"] == "upstream_broken"
+
+
+@pytest.mark.parametrize("line", ["no field", "X Y: x", "X : y", ": x", " folded: x"])
+def test_a_line_that_is_no_header_is_a_502(proxy: Proxy, upstream: Upstream, line: str) -> None:
+    script = upstream.script(["send", f"{OK}{line}\r\nContent-Length: 5\r\n\r\nhello"])
+    answer = ask(proxy.port, "GET", "/v1/files/1", X_Script=script)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_protocol_error")
+
+
+def test_a_reply_of_several_parts_is_no_broken_head(proxy: Proxy, upstream: Upstream) -> None:
+    script = upstream.script(reply(body=b"--x--", Content_Type="multipart/mixed; boundary=x"))
+    assert ask(proxy.port, "GET", "/v1/files/1", X_Script=script).body == b"--x--"
+
+
 @pytest.mark.parametrize("lengths", ["Content-Length: 5, 5", "Content-Length: 5\r\ncontent-length: 5"])
 def test_a_length_told_twice_is_sent_once(proxy: Proxy, upstream: Upstream, lengths: str) -> None:
     script = upstream.script(["send", f"{OK}{lengths}\r\n\r\nhello"])
