@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from gunicorn.http.errors import ParseException
 
@@ -14,6 +15,8 @@ from argoproxy.trip import Trip
 from argoproxy.watch import Watch
 
 PIECE = 64 * 1024
+
+_ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
 class WsgiBody:
@@ -59,15 +62,20 @@ class WsgiBody:
 
 
 def raw_path(environ: dict[str, Any]) -> str:
-    """Give the path with its escapes as they came, always with a leading slash; of an absolute-form target (RFC 9112
-    section 3.2), the path only."""
-    uri: str = environ.get("RAW_URI", "")
+    """Give the path of the request's target with its escapes as they came; of an absolute one, the path only."""
+    uri = environ.get("RAW_URI") or quote(environ.get("PATH_INFO", ""), encoding="latin-1")
     path = uri.partition("#")[0].partition("?")[0]
-    if not uri:
-        path = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
-    elif "://" in path and not path.startswith("/"):
-        path = path.partition("://")[2].partition("/")[2]
-    return path if path.startswith("/") else "/" + path
+    origin = _ORIGIN.match(path)
+    return path[origin.end() :] or "/" if origin else path
+
+
+def checked_target(environ: dict[str, Any]) -> str:
+    """Give the path to be sent on, which is the one that was routed by (RFC 9112 section 3.2). Raises BadRequest."""
+    path = raw_path(environ)
+    routed_by = environ.get("PATH_INFO") or "/"
+    if not path.startswith("/") or unquote_to_bytes(path.encode("latin-1")).decode("latin-1") != routed_by:
+        raise BadRequest("The request's target is neither a path nor an http URL.")
+    return path
 
 
 def head_first(pieces: Iterable[bytes]) -> Iterator[bytes]:

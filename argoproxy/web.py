@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule as UrlRule
 
 from argoproxy import __version__, journey
-from argoproxy.edge import WsgiBody, at_the_edge, head_first, raw_path
+from argoproxy.edge import WsgiBody, at_the_edge, checked_target, head_first, raw_path
 from argoproxy.errors import BadRequest, ClientGone, Ending, MethodNotAllowed, NotFound, ProxyError
 from argoproxy.health import Health, Probe, alive
 from argoproxy.journey import Proxy
@@ -184,7 +184,7 @@ def _request() -> ClientRequest:
         id=trip.id,
         created=int(time.time()),
         method=request.method,
-        path=raw_path(request.environ),
+        path=checked_target(request.environ),
         query=request.environ.get("QUERY_STRING", ""),
         headers=tuple(request.headers),
         body=WsgiBody(request.environ, trip.watch),

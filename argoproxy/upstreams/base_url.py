@@ -16,7 +16,7 @@ from argoproxy.errors import NotFound
 
 _ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|models|responses)/*$")
 _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
-_OURS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models(?:/.*)?)")
+_OURS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models(?:/[^/].*)?)", re.DOTALL)
 _TARGET_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~\"<>\\^`{|}"
 
 
@@ -60,7 +60,7 @@ def checked_path(path: str) -> str:
     if b"." in segments or b".." in segments:
         raise NotFound("A path with dot segments leads nowhere.")
     normal = "/" + "/".join(segment.decode("latin-1").lower() for segment in segments if segment.strip())
-    if _is_ours(normal) and not _is_ours(path.rstrip("/")):
+    if _is_ours(normal) and not _is_ours(path.removesuffix("/")):
         raise NotFound("This spelling of the path leads nowhere.")
     return path
 

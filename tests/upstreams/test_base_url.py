@@ -75,6 +75,9 @@ def test_what_is_no_base_url(text: str) -> None:
         "/v1/models/Org/Name:7B",
         "/v1/models/org%2FName",
         "/v1/models/",
+        "/v1/models/org%0AName",
+        "/v1/models/org%2FName/",
+        "/foo%0Abar",
         "/V2/Models",
         "//evil/x",
         "/v1/chat/completions/extra",
@@ -113,6 +116,13 @@ def test_paths_that_may_be_forwarded(path: str) -> None:
         "/v1//models",
         "/V1/models/x",
         "/v1//models/x",
+        "/v1/chat/completions//",
+        "/v1/chat/completions///",
+        "/chat/completions//",
+        "/v1/embeddings//",
+        "/v1/models//",
+        "/models//",
+        "/v1/models//x",
     ],
 )
 def test_paths_that_hide_where_they_lead(path: str) -> None:

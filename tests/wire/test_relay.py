@@ -173,6 +173,7 @@ TARGETS = [
     ("https://evil.invalid/x", "/x"),
     ("/@evil.invalid/x", "/@evil.invalid/x"),
     ("/x#fragment", "/x"),
+    ("HTTP://evil.invalid/x", "/x"),
     ("/%2F%2Fevil.invalid", "/%2F%2Fevil.invalid"),
     ("/x?u=http://evil.invalid/../", "/x?u=http://evil.invalid/../"),
     ("/..", None),
@@ -184,6 +185,9 @@ TARGETS = [
     ("//v1/chat/completions", None),
     ("/V1/Chat/Completions", None),
     ("/v1/chat%5Ccompletions", None),
+    ("/v1/chat/completions//", None),
+    ("/v1/chat/completions///", None),
+    ("/v1/models//", None),
 ]
 
 
@@ -227,6 +231,34 @@ def test_no_target_names_another_host(proxy: Proxy, upstream: Upstream, method: 
     assert answer.status in (200, 400, 405)
     if answer.status == 200 and b'"target"' in answer.body:
         assert dict(answer.json["headers"])["Host"] == f"localhost:{upstream.port}"
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "1foo://h/v1/chat/completions",
+        "a/b://h/v1/chat/completions",
+        "ftp://h/v1/chat/completions",
+        "http:/v1/chat/completions",
+        "v1/chat/completions",
+        "x://h/v1/models",
+    ],
+)
+def test_a_target_of_another_kind_is_refused(proxy: Proxy, upstream: Upstream, method: str, target: str) -> None:
+    script = upstream.script(reply())
+    answer = ask(proxy.port, method, target, b"{}", X_Script=script)
+    assert answer.status in (400, 404)
+    assert upstream.seen(script) == []
+
+
+def test_what_is_routed_by_is_what_is_sent(proxy: Proxy, upstream: Upstream) -> None:
+    script = upstream.script(reply())
+    with Client(proxy.port) as client:
+        head = f"X-Script: {script}\r\nSCRIPT_NAME: /v1/chat/compl\r\nContent-Length: 2\r\n"
+        client.sock.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\n{head}\r\n{{}}".encode())
+        assert client.answer().status == 400
+    assert upstream.seen(script) == []
 
 
 def test_this_is_no_tunnel(proxy: Proxy) -> None:
