@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import PathConverter
 from werkzeug.routing import Rule as UrlRule
 
 from argoproxy import __version__, journey
@@ -45,6 +46,12 @@ class ExactRule(UrlRule):
         self.methods = None if methods is None or ANY_METHOD in methods else set(methods)
 
 
+class AnyPath(PathConverter):
+    """The rest of a path, whatever its escapes stand for: a line break too."""
+
+    regex = "[^/](?s:.)*?"
+
+
 class DoorResponse(Response):
     """A response that makes up no content type."""
 
@@ -56,6 +63,7 @@ def create_app(proxy: Proxy, poller: Poller) -> Flask:
     app = Flask("argoproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_rule_class = ExactRule  # type: ignore[assignment]
+    app.url_map.converters["path"] = AnyPath
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.register_blueprint(Door(proxy, poller).blueprint())

@@ -174,6 +174,8 @@ TARGETS = [
     ("/@evil.invalid/x", "/@evil.invalid/x"),
     ("/x#fragment", "/x"),
     ("HTTP://evil.invalid/x", "/x"),
+    ("/foo%0Abar", "/foo%0Abar"),
+    ("/%0A", "/%0A"),
     ("/%2F%2Fevil.invalid", "/%2F%2Fevil.invalid"),
     ("/x?u=http://evil.invalid/../", "/x?u=http://evil.invalid/../"),
     ("/..", None),
