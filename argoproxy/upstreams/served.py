@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from argoproxy.errors import MethodNotAllowed, NotFound
 from argoproxy.protocol.exchange import ClientRequest
+from argoproxy.upstreams.base_url import checked_path
 
 SERVED: Mapping[str, str] = {
     "/v1/chat/completions": "POST",
@@ -18,7 +19,7 @@ SERVED: Mapping[str, str] = {
 
 def refuse(request: ClientRequest, serves: Mapping[str, str] = SERVED) -> NoReturn:
     """Say that nothing stands behind a path. Raises MethodNotAllowed for one that is served, else NotFound."""
-    path = "/v1/" + request.path.strip("/").removeprefix("v1").strip("/")
+    path = "/v1/" + checked_path(request.path).strip("/").removeprefix("v1").strip("/")
     known = "/v1/models" if path.startswith("/v1/models/") else path
     if known in serves:
         allowed = serves[known]
