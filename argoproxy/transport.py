@@ -18,7 +18,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
-from argoproxy.protocol.exchange import Headers, header
+from argoproxy.protocol.exchange import OF_THE_BYTES, Headers, header, without
 from argoproxy.protocol.framing import Inflate
 from argoproxy.protocol.secrets import Stars
 from argoproxy.protocol.timeouts import Timeouts
@@ -28,30 +28,35 @@ from argoproxy.watch import Watch
 from argoproxy.wire.sending import WatchedAdapter
 from argoproxy.wire.waiting import Exchange, Source, in_hand
 
+IDENTITY = "identity"
 READ_LIMIT = 256 * 1024 * 1024
 #: How long a stream that has told its end may take to end its body, so that its connection can be kept.
 SETTLE_S = 0.05
 
 
 class Reply:
-    """What an upstream sent back: its head is here, its body arrives."""
+    """What an upstream sent back: its head is here, its body arrives. A body that could hide a secret in its content
+    coding is given without it."""
 
     def __init__(self, status: int, source: Source, tick_s: float, stars: Stars) -> None:
+        headers: Headers = tuple((name, stars.text(value)) for name, value in source.headers)
+        self._coding = header(headers, "content-encoding", IDENTITY).strip().lower()
+        self._hides = bool(stars) and self._coding != IDENTITY
         self.status = status
-        self.headers: Headers = tuple((name, stars.text(value)) for name, value in source.headers)
+        self.headers = without(headers, OF_THE_BYTES) if self._hides else headers
         self._source = source
         self._tick_s = tick_s
         self._stars = stars
 
     def untouched(self) -> Iterator[bytes]:
         """Give the body as it arrives, in its content coding; b"" is a moment of silence."""
-        return self._stars.over(self._arriving())
+        return self.pieces() if self._hides else self._stars.over(self._arriving())
 
     def pieces(self) -> Iterator[bytes]:
         """Give the body as it arrives, content coding taken away; b"" is a moment of silence."""
-        coding = header(self.headers, "content-encoding", "identity").strip().lower()
         arriving = self._arriving()
-        return self._stars.over(arriving if coding == "identity" else _inflated(arriving, Inflate(coding)))
+        plain = arriving if self._coding == IDENTITY else _inflated(arriving, Inflate(self._coding))
+        return self._stars.over(plain)
 
     def read(self) -> bytes:
         """Take the whole body, content coding taken away. Raises ProxyError, ClientGone."""

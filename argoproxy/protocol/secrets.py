@@ -7,6 +7,16 @@ from dataclasses import dataclass
 
 SHORTEST_STARRED = 6
 
+_QUOTED = {ord('"'): '\\"', ord("\\"): "\\\\"}
+#: How a text stands in headers, and in JSON as most write it, PHP, Go and Rails, and .NET.
+_SPELLINGS: tuple[dict[int, str], ...] = (
+    {},
+    _QUOTED,
+    {**_QUOTED, ord("/"): "\\/"},
+    {**_QUOTED, **{ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}},
+    {**_QUOTED, **{ord(letter): f"\\u{ord(letter):04X}" for letter in "\"&'+<>`"}},
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
@@ -21,28 +31,43 @@ class Secret:
 
 
 class Stars:
-    """Replaces one secret by as many stars, wherever it appears, so that no length changes. A secret of a few
+    """Replaces one secret by as many stars, in each of its spellings, so that no length changes. A secret of a few
     characters would be found in ordinary text, and is left."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret if len(secret) >= SHORTEST_STARRED else b""
-        self._stars = b"*" * len(self._secret)
+        plain = secret.decode("latin-1") if len(secret) >= SHORTEST_STARRED else ""
+        spelled = (plain.translate(spelling) for spelling in _SPELLINGS)
+        self._spellings = tuple(text.encode("latin-1") for text in dict.fromkeys(spelled) if text)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to be starred."""
+        return bool(self._spellings)
 
     def text(self, text: str) -> str:
         """Star a header's value."""
-        return text.replace(self._secret.decode("latin-1"), self._stars.decode()) if self._secret else text
+        return self._replaced(text.encode("latin-1")).decode("latin-1") if self else text
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Star a body; held back is only what could still become the secret."""
-        return self._starred(pieces) if self._secret else iter(pieces)
+        return self._starred(pieces) if self else iter(pieces)
 
     def _starred(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         held = b""
         for piece in pieces:
-            data = (held + piece).replace(self._secret, self._stars)
-            longest = min(len(self._secret) - 1, len(data))
-            keep = next((size for size in range(longest, 0, -1) if data.endswith(self._secret[:size])), 0)
+            data = self._replaced(held + piece)
+            keep = max(_tail_of(data, spelling) for spelling in self._spellings)
             held = data[len(data) - keep :]
             yield data[: len(data) - keep]
         if held:
             yield held
+
+    def _replaced(self, data: bytes) -> bytes:
+        for spelling in self._spellings:
+            data = data.replace(spelling, b"*" * len(spelling))
+        return data
+
+
+def _tail_of(data: bytes, spelling: bytes) -> int:
+    """Give how many of the last bytes could begin the spelling."""
+    longest = min(len(spelling) - 1, len(data))
+    return next((size for size in range(longest, 0, -1) if data.endswith(spelling[:size])), 0)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +29,27 @@ def test_random_texts_in_random_cuts(parts: list[bytes], at: list[int]) -> None:
     starred = b"".join(Stars(b"abcabd").over(cut_at(text, at)))
     assert starred == text.replace(b"abcabd", b"******")
     assert len(starred) == len(text)
+
+
+WRITERS: dict[str, Callable[[str], str]] = {
+    "json": json.dumps,
+    "PHP": lambda text: json.dumps(text).replace("/", "\\/"),
+    "Go": lambda text: json.dumps(text).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+    ".NET": lambda text: '"' + "".join(f"\\u{ord(x):04X}" if x in "\"&'+<>`" else x for x in text) + '"',
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
+@pytest.mark.parametrize("secret", ["sk-123456", "sk/12+34/56==", 'sk<"a">&', "/<+>'`/"])
+def test_a_secret_is_starred_as_json_spells_it(secret: str, write: Callable[[str], str]) -> None:
+    spelled = write(secret).encode()[1:-1]
+    for pieces in cuts(b"key %b, %b" % (spelled, secret.encode())):
+        starred = b"".join(Stars(secret.encode()).over(pieces))
+        assert starred == b"key " + b"*" * len(spelled) + b", " + b"*" * len(secret)
+
+
+def test_a_backslash_is_starred_with_its_escape() -> None:
+    assert Stars(b"a\\bcdef").text('{"a": "a\\\\bcdef"} a\\bcdef') == '{"a": "********"} *******'
 
 
 def test_silence_passes() -> None:

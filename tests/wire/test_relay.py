@@ -105,6 +105,18 @@ def test_a_compressed_reply_is_relayed_untouched_with_its_header(proxy: Proxy, u
     assert answer.header("Content-Length") == str(len(packed))
 
 
+def test_a_key_does_not_come_back_compressed(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, TARGET_API_KEY="sk-target/123456")
+    told = b'{"you": "sk-target/123456", "php": "sk-target\\/123456"}'
+    script = upstream.script(reply(body=gzip.compress(told), Content_Encoding="gzip", ETag="x"))
+    answer = ask(proxy.port, "GET", "/v1/x", X_Script=script, Accept_Encoding="gzip")
+    assert answer.body == b'{"you": "****************", "php": "*****************"}'
+    assert (answer.whole, answer.header("Content-Encoding"), answer.header("ETag")) == (True, "", "")
+    unknown = upstream.script(reply(body=b"sk-target", Content_Encoding="br"))
+    answer = ask(proxy.port, "GET", "/v1/x", X_Script=unknown)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_protocol_error")
+
+
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_compressed_completion_is_unpacked_and_its_header_dropped(
