@@ -40,7 +40,7 @@ class Reply:
 
     def __init__(self, status: int, source: Source, tick_s: float, stars: Stars) -> None:
         headers: Headers = tuple((name, stars.text(value)) for name, value in source.headers)
-        self._coding = header(headers, "content-encoding", IDENTITY).strip().lower()
+        self._coding = header(headers, "content-encoding").strip().lower() or IDENTITY
         self._hides = bool(stars) and self._coding != IDENTITY
         self.status = status
         self.headers = without(headers, OF_THE_BYTES) if self._hides else headers

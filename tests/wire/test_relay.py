@@ -133,6 +133,12 @@ def test_a_compressed_completion_is_unpacked_and_its_header_dropped(
     assert ("Accept-Encoding", "identity") in map(tuple, upstream.last(script)["headers"])
 
 
+def test_an_empty_content_coding_is_none(proxy: Proxy, upstream: Upstream) -> None:
+    body = b'{"choices": []}'
+    script = upstream.script(reply(body=body, Content_Encoding=""))
+    assert ask(proxy.port, "POST", "/v1/chat/completions", b"{}", X_Script=script).body == body
+
+
 def test_head_has_the_head_of_get(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(["send", "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-A: b\r\n\r\n"])
     with Client(proxy.port) as client:
