@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from flask import Flask
@@ -15,11 +16,12 @@ from argoproxy.journey import Proxy
 from argoproxy.memory import Remembered
 from argoproxy.observe.log_line import LogLine
 from argoproxy.protocol.models import Models
-from argoproxy.targets import ArgoTarget, DemoTarget, Target
+from argoproxy.targets import ArgoTarget, DemoTarget, NativeTarget, Target
 from argoproxy.transport import Transport
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.argo.gateway import Argo
 from argoproxy.upstreams.demo import Demo
+from argoproxy.upstreams.native import Native
 from argoproxy.upstreams.openai import OpenAI
 from argoproxy.watch import Poller
 from argoproxy.web import create_app
@@ -36,15 +38,18 @@ def application(environ: Mapping[str, str], folder: Path) -> Flask:
 def assembled(config: Config) -> Flask:
     """Make the WSGI application of these settings; to be called in the process that serves it."""
     _set_up_log(config)
+    models = Models(
+        upstream=_upstream(config.target),
+        rules=config.rules,
+        timeouts=config.timeouts,
+        tags=config.tags,
+        think_filter=config.think_filter,
+        default_model=config.default_model,
+    )
+    gateway = _gateway(config.target)
     proxy = Proxy(
-        models=Models(
-            upstream=_upstream(config.target),
-            rules=config.rules,
-            timeouts=config.timeouts,
-            tags=config.tags,
-            think_filter=config.think_filter,
-            default_model=config.default_model,
-        ),
+        models=models,
+        gateway=replace(models, upstream=gateway) if gateway else None,
         transport=Transport(
             connections=config.threads,
             tick_s=config.heartbeat_s or math.inf,
@@ -62,8 +67,15 @@ def _upstream(target: Target) -> Upstream:
     if isinstance(target, DemoTarget):
         return Demo()
     if isinstance(target, ArgoTarget):
-        return Argo(target.urls, target.user)
+        return Argo(target.urls, target.identity)
+    if isinstance(target, NativeTarget):
+        return Native(target.base, identity=target.identity)
     return OpenAI(target.base, target.authorization.text, target.secret.text.encode())
+
+
+def _gateway(target: Target) -> Upstream | None:
+    beside = target.gateway if isinstance(target, NativeTarget) else target
+    return _upstream(beside) if isinstance(beside, ArgoTarget) else None
 
 
 def _set_up_log(config: Config) -> None:

@@ -20,7 +20,7 @@ from argoproxy.protocol.llm_params import parse_llm_params
 from argoproxy.protocol.models import Rule
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.targets import DemoTarget, OpenAITarget, Target, choose
+from argoproxy.targets import ArgoTarget, DemoTarget, Target, choose
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PROXY_SCHEMES = ("http", "https", "all", "no")
@@ -118,7 +118,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
 def _speaks_tls(target: Target) -> bool:
     if isinstance(target, DemoTarget):
         return False
-    root = target.base.root if isinstance(target, OpenAITarget) else target.urls.chat
+    root = target.urls.chat if isinstance(target, ArgoTarget) else target.base.root
     return root.startswith("https:")
 
 

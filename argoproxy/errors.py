@@ -78,6 +78,18 @@ class BadRequest(ProxyError):
     ending = Ending.REFUSED
 
 
+class AuthenticationError(BadRequest):
+    """Nobody is known who asks."""
+
+    status = 401
+    type = "authentication_error"
+    code = "user_required"
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("WWW-Authenticate", "Bearer"),)
+
+
 class NotFound(BadRequest):
     """No such path here."""
 

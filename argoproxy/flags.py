@@ -65,6 +65,8 @@ FLAGS = (
     Flag(("--url",), "TARGET_BASE_URL", "URL", "", "the endpoint behind the proxy"),
     Flag(("--host", "--expose_host"), "HOST", "ADDRESS", "", "address to listen on (0.0.0.0)"),
     Flag(("--port", "--expose_port"), "PORT", "PORT", "", "port to listen on (5000)"),
+    Flag(("--native-openai",), "USE_NATIVE_OPENAI", "", "true", "pass everything on to Argo's own endpoint"),
+    Flag(("--username-passthrough",), "USERNAME_PASSTHROUGH", "", "true", "make a caller's API key the user"),
     Flag(("--verbose",), "VERBOSE", "", "true", "log a line for each request"),
     Flag(("--quiet",), "VERBOSE", "", "false", "log warnings only"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from argoproxy.errors import Ending, ProxyError
+from argoproxy.errors import Ending, NotFound, ProxyError
 from argoproxy.memory import Remembered
 from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
@@ -19,6 +19,7 @@ from argoproxy.protocol.sse import Batch
 from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
 from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter
 from argoproxy.transport import Reply, Transport
 from argoproxy.trip import Listener, Trip
@@ -31,9 +32,10 @@ HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """What all trips share."""
+    """What all trips share. `gateway` is the Argo gateway where there is one: the upstream itself, or one beside it."""
 
     models: Models[Upstream]
+    gateway: Models[Upstream] | None
     transport: Transport
     listeners: Sequence[Listener]
     heartbeat_s: float
@@ -44,19 +46,21 @@ def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip)
     """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
     call = surface.parse(request)
     trip.asks(call.model)
-    return carry(call, proxy, trip)
+    return carry(call, proxy.models, proxy, trip)
 
 
 def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
-    """Have a model say hello, to show that the whole way to it works. Raises ProxyError, ClientGone."""
+    """Have a model of the gateway say hello, to show that the way to it works. Raises ProxyError, ClientGone."""
     call = call_of(request, HELLO, CHAT.path)
     trip.asks(call.model)
-    return carry(call, proxy, trip)
+    return carry(call, gateway_of(proxy), proxy, trip)
 
 
-def carry(call: Call, proxy: Proxy, trip: Trip) -> ClientResponse:
+def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
-    route, *_ = informed(call, proxy, trip).resolve(call)
+    route, *_ = informed(call, models, proxy, trip).resolve(call)
+    if route.upstream.is_native:
+        return hand_over(route, proxy, trip)
     batches = turn(route, proxy, trip)
     batches = primed(batches)
     batches = through(batches, lambda: filters(route, trip))
@@ -67,8 +71,16 @@ def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResp
     """Carry one chat in the upstream's own words: nothing is filtered. Raises ProxyError, ClientGone."""
     call = RAW.parse(request)
     trip.asks(call.model)
-    route, *_ = informed(call, proxy, trip).resolve(call)
+    route, *_ = informed(call, gateway_of(proxy), proxy, trip).resolve(call)
     return answer_raw(primed(turn(route, proxy, trip)), call, trip)
+
+
+def hand_over(route: Route[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
+    """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
+    trip.takes(route)
+    reply = received(route.upstream.request(route.call), route.timeouts, proxy, trip)
+    pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
+    return ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
 
 
 def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
@@ -88,7 +100,9 @@ def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
     call = EMBEDDINGS.parse(request)
     trip.asks(call.model)
-    route, *_ = informed(call, proxy, trip).resolve_by_name(call)
+    route, *_ = informed(call, proxy.models, proxy, trip).resolve_by_name(call)
+    if route.upstream.is_native:
+        return hand_over(route, proxy, trip)
     trip.takes(route)
     upstream = route.upstream
     replies = (ask(upstream, part, route.timeouts, proxy, trip) for part in upstream.embed_requests(route.call))
@@ -130,11 +144,17 @@ def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
     upstream = proxy.models.upstream
     trip.goes_to(upstream)
-    reply = proxy.transport.open(upstream.forward(request), proxy.models.timeouts, trip.watch)
+    reply = received(upstream.forward(request), proxy.models.timeouts, proxy, trip)
+    return ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
+
+
+def received(asked: UpstreamRequest, timeouts: Timeouts, proxy: Proxy, trip: Trip) -> Reply:
+    """Send one request and wait for whatever comes back. Raises ProxyError, ClientGone."""
+    reply = proxy.transport.open(asked, timeouts, trip.watch)
     trip.opened(reply)
     if reply.status >= 400:
         trip.ends(Ending.UPSTREAM_ERROR)
-    return ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
+    return reply
 
 
 def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, proxy: Proxy, trip: Trip) -> Reply:
@@ -158,13 +178,13 @@ def listed(request: ClientRequest, proxy: Proxy, trip: Trip) -> bytes:
 def remembered(common: UpstreamRequest, proxy: Proxy, trip: Trip) -> bytes:
     """Give a list of models that is the same for everybody: it is asked for once in a while, and not waited for long.
     Raises ProxyError, ClientGone."""
-    timeouts = proxy.models.timeouts.within(LIST_S)
-    return proxy.listed.result(lambda: ask(proxy.models.upstream, common, timeouts, proxy, trip).read())
+    models = proxy.gateway or proxy.models
+    timeouts = models.timeouts.within(LIST_S)
+    return proxy.listed.result(lambda: ask(models.upstream, common, timeouts, proxy, trip).read())
 
 
-def informed(call: Call, proxy: Proxy, trip: Trip) -> Models[Upstream]:
+def informed(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Models[Upstream]:
     """Give the models, with the names the upstream lists when the one that is asked for is not known without."""
-    models = proxy.models
     common = models.upstream.common_list()
     if common is None or not call.model or models.upstream.knows(call.model):
         return models
@@ -172,3 +192,10 @@ def informed(call: Call, proxy: Proxy, trip: Trip) -> Models[Upstream]:
         return replace(models, upstream=models.upstream.acquainted(remembered(common, proxy, trip)))
     except ProxyError:
         return models
+
+
+def gateway_of(proxy: Proxy) -> Models[Upstream]:
+    """Give the models of the gateway that the door has. Raises NotFound when it has none."""
+    if proxy.gateway is None:
+        raise NotFound("There is no Argo gateway behind this door.")
+    return proxy.gateway

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.protocol.llm_params import BOOLEANS
-from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.argo.gateway import DEVELOPMENT, ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"
@@ -138,6 +138,9 @@ SETTINGS = (
     Setting("argo_embedding_url", "ARGO_EMBEDDING_URL", base_url, ARGO_URLS.embed, "The Argo gateway: embeddings"),
     Setting("argo_base_url", "ARGO_BASE_URL", base_url, None, "Its root (…/argoapi), in place of those three"),
     Setting("user", "ARGO_USER", user_name, None, "Your Argonne user name; alone it names the Argo gateway"),
+    Setting("username_passthrough", "USERNAME_PASSTHROUGH", boolean, False, "Make a caller's API key the user"),
+    Setting("use_native_openai", "USE_NATIVE_OPENAI", boolean, False, "Pass everything on to Argo's own endpoint"),
+    Setting("native_openai_base_url", "NATIVE_OPENAI_BASE_URL", base_url, f"{DEVELOPMENT}/v1/", "That endpoint"),
     Setting("default_model", "DEFAULT_MODEL", text, None, "The model of requests that name none"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
     Setting("think_filter", "THINK_FILTER", boolean, True, "Remove thoughts from answers"),
@@ -159,8 +162,6 @@ SETTINGS = (
 IGNORED = {
     "config_version": "there is one kind of file",
     "real_stream": "streams are passed on as they come",
-    "use_native_openai": "requests go to the gateway's own endpoints",
-    "native_openai_base_url": "requests go to the gateway's own endpoints",
     "use_native_anthropic": "requests go to the gateway's own endpoints",
     "native_anthropic_base_url": "requests go to the gateway's own endpoints",
     "anthropic_stream_mode": "requests go to the gateway's own endpoints",
@@ -171,7 +172,6 @@ IGNORED = {
     "tool_prompt": "tools go up as tools",
     "provider_tool_format": "tools go up in the shape of the model's family",
     "enable_leaked_tool_fix": "answers are not repaired",
-    "username_passthrough": "every request is made for `user`",
     "resolve_overrides": "names are resolved by the system",
     "skip_url_validation": "no start checks URLs but the first one of ./run_app.sh",
     "connection_test_timeout": "no start checks URLs but the first one of ./run_app.sh",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from argoproxy.layers import BY_KEY, Given
+from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.secrets import Secret
 from argoproxy.settings import DEFAULT_TARGET
 from argoproxy.upstreams.argo.gateway import ArgoUrls
@@ -16,6 +17,7 @@ from argoproxy.upstreams.base_url import BaseUrl
 #: Rows of the table, strongest first; a row is named by any of its keys.
 _ROWS = {
     "demo": ("demo",),
+    "native": ("use_native_openai",),
     "target": ("target_base_url",),
     "argo": ("argo_url", "argo_stream_url", "argo_embedding_url", "argo_base_url"),
 }
@@ -50,15 +52,29 @@ class ArgoTarget:
     """The Argo gateway."""
 
     urls: ArgoUrls
-    user: str
+    identity: Identity
 
     @property
     def shown(self) -> str:
         """How the start tells of it."""
-        return f"Argo at {self.urls.chat} for {self.user}"
+        return f"Argo at {self.urls.chat} for {self.identity.user or 'whoever asks'}"
 
 
-Target = DemoTarget | OpenAITarget | ArgoTarget
+@dataclass(frozen=True, slots=True)
+class NativeTarget:
+    """The gateway's own OpenAI-compatible endpoint; `gateway` beside it, where a user is known."""
+
+    base: BaseUrl
+    identity: Identity
+    gateway: ArgoTarget | None
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return f"{self.base.root}, native"
+
+
+Target = DemoTarget | OpenAITarget | ArgoTarget | NativeTarget
 
 
 def choose(given: Given) -> Target:
@@ -67,12 +83,16 @@ def choose(given: Given) -> Target:
     named = {row: _named_by(keys, given) for row, keys in _ROWS.items()}
     rows = sorted((row for row, key in named.items() if key), key=lambda row: given.strength(named[row]))
     named |= {row: _named_by(keys, given) for row, keys in _WEAK_ROWS.items()}
-    rows += [row for row in _WEAK_ROWS if named[row] and not (row == "user" and named["argo"])]
-    for loser in rows[1:]:
+    belongs = {"user": ("argo", "native"), "argo": ("native",)}
+    rows += [row for row in _WEAK_ROWS if named[row]]
+    losers = [row for row in rows[1:] if rows[0] not in belongs.get(row, ()) and not (row == "user" and named["argo"])]
+    for loser in losers:
         given.warnings.append(f"{given.named(named[loser])} is not used: {given.named(named[rows[0]])} is stronger")
     row = rows[0] if rows else "openai"
     if row == "demo":
         return DemoTarget()
+    if row == "native":
+        return _native(given)
     return _argo(given) if row in ("argo", "user") else _openai(given, row)
 
 
@@ -94,7 +114,7 @@ def _openai(given: Given, row: str) -> Target:
     return _target(url, given[own_key] or "")
 
 
-def _argo(given: Given) -> Target:
+def _argo(given: Given) -> ArgoTarget:
     root = given["argo_base_url"]
     below = ArgoUrls.below(root) if root else ArgoUrls()
     urls = ArgoUrls(
@@ -104,14 +124,33 @@ def _argo(given: Given) -> Target:
     )
     for url in dict.fromkeys((urls.chat, urls.stream, urls.embed)):
         _refuse_itself(url, given)
-    if not given["user"]:
+    if not given["user"] and not given["username_passthrough"]:
         given.mistakes.append(
             "the Argo gateway wants a user: set `user` in the config file or ARGO_USER to your Argonne user name"
         )
+    _leave_keys_out(given)
+    return ArgoTarget(urls, _identity(given))
+
+
+def _native(given: Given) -> Target:
+    url = given["native_openai_base_url"]
+    _refuse_itself(url, given)
+    identity = _identity(given)
+    is_anyone_known = identity.user or identity.passes_callers
+    gateway = _argo(given) if is_anyone_known else None
+    if gateway is None:
+        _leave_keys_out(given)
+    return NativeTarget(BaseUrl.parse(url), identity, gateway)
+
+
+def _identity(given: Given) -> Identity:
+    return Identity(given["user"] or "", given["username_passthrough"])
+
+
+def _leave_keys_out(given: Given) -> None:
     for key in ("target_api_key", "openai_api_key"):
         if given[key]:
             given.warnings.append(f"{given.named(key)} is not sent to this upstream: Argo takes no key")
-    return ArgoTarget(urls, given["user"] or "")
 
 
 def _url(key: str, otherwise: str, given: Given) -> str:

@@ -172,11 +172,10 @@ class Door:
         return journey.relay(_request(), self._proxy, g.trip)
 
     def _of_a_gateway(self) -> Sequence[tuple[str, str, View]]:
-        """Give the routes that are ours only when an upstream has them."""
-        views: dict[str, View] = {"/v1/chat": self.raw_chat, "/v1/status": self.status}
-        return [
-            (path, method, views[path]) for path, method in self._proxy.models.upstream.serves.items() if path in views
-        ]
+        """Give the routes that are ours only when there is an Argo gateway."""
+        if self._proxy.gateway is None:
+            return ()
+        return (("/v1/chat", "POST", self.raw_chat), ("/v1/status", "GET", self.status))
 
     def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self._labels)}"

@@ -10,6 +10,7 @@ import pytest
 from argoproxy.config import Config, build, load
 from argoproxy.errors import ConfigError
 from argoproxy.layers import Layer
+from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Rule
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
@@ -218,7 +219,7 @@ DEV_URLS = ArgoUrls()
 def test_when_the_argo_gateway_answers(layers: list[dict[str, Any]], urls: ArgoUrls, warnings: int | str) -> None:
     made = layered(*layers)
     wanted = replace(urls, embed=warnings) if isinstance(warnings, str) else urls
-    assert made.target == ArgoTarget(wanted, "me")
+    assert made.target == ArgoTarget(wanted, Identity("me"))
     assert len(made.warnings) == (warnings if isinstance(warnings, int) else 0)
 
 
@@ -246,7 +247,7 @@ def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
     urls = ArgoUrls(
         f"{DEV}/api/v1/resource/chat/", f"{DEV}/api/v1/resource/streamchat/", f"{PROD}/api/v1/resource/embed/"
     )
-    assert made == replace(config(), port=44497, workers=5, target=ArgoTarget(urls, "your_username"))
+    assert made == replace(config(), port=44497, workers=5, target=ArgoTarget(urls, Identity("your_username")))
 
 
 @pytest.mark.parametrize("key", IGNORED)

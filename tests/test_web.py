@@ -49,7 +49,7 @@ class Opening:
 
 def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]]:
     outcomes: list[Outcome] = []
-    proxy = Proxy(Models(upstream), transport, [outcomes.append], 15.0, Remembered(0.0))
+    proxy = Proxy(Models(upstream), None, transport, [outcomes.append], 15.0, Remembered(0.0))
     return create_app(proxy, Poller()).test_client(), outcomes
 
 

@@ -9,12 +9,14 @@ from typing import Any
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers
+from argoproxy.protocol.json_edit import edited, same
 from argoproxy.protocol.json_text import JsonError, dumps, parse
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request for a model: `body` is what was asked, `raw` its bytes as they came, None once it was changed."""
+    """A request for a model: `body` is what is asked, `raw` the bytes that came, None where they say something else,
+    `came` the body that they hold, None while nothing was changed."""
 
     id: str
     created: int
@@ -23,6 +25,7 @@ class Call:
     headers: Headers
     body: Json
     raw: bytes | None
+    came: Json | None = None
     timeout_s: float | None = None
     #: The model the client asked for, whatever a rule makes of it.
     asked: str = ""
@@ -55,11 +58,20 @@ class Call:
 
     def with_body(self, body: Json) -> Call:
         """Ask for something else; the same call when it is no different."""
-        return self if body == self.body else replace(self, body=body, raw=None)
+        return (
+            self
+            if same(body, self.body)
+            else replace(self, body=body, came=self.body if self.came is None else self.came)
+        )
 
     def payload(self) -> bytes:
-        """Give the bytes to send: those that came, while nothing was changed."""
-        return self.raw if self.raw is not None else _written(self.body)
+        """Give the bytes to send: those that came, but for what was changed. Raises BadRequest."""
+        try:
+            if self.raw is None:
+                return dumps(self.body)
+            return self.raw if self.came is None else edited(self.raw, self.came, self.body)
+        except JsonError as error:
+            raise BadRequest(f"The request body can't be sent on: {error}.") from None
 
 
 def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
@@ -100,13 +112,6 @@ def _with_timeout(call: Call) -> Call:
 
 def _is_tokens(prompt: list[Any]) -> bool:
     return bool(prompt) and isinstance(prompt[0], int)
-
-
-def _written(body: Json) -> bytes:
-    try:
-        return dumps(body)
-    except JsonError as error:
-        raise BadRequest(f"The request body can't be sent on: {error}.") from None
 
 
 def _kind(value: Any) -> str:

@@ -64,6 +64,10 @@ class Upstream(Protocol):
     def serves(self) -> Mapping[str, str]:
         """The paths it has besides which nothing is served, with their methods; none when every path is passed on."""
 
+    @property
+    def is_native(self) -> bool:
+        """Whether its replies go to the client byte for byte."""
+
     def spellings(self, model: str) -> Sequence[str]:
         """Give a model's name and the other names of the same model, by which a rule may call it too."""
 

@@ -43,6 +43,7 @@ class OpenAI:
     secret: bytes = field(default=b"", repr=False)
     name: str = "openai"
     serves: Mapping[str, str] = field(default_factory=dict)
+    is_native: bool = False
 
     def spellings(self, model: str) -> Sequence[str]:
         return (model,)

@@ -41,7 +41,9 @@ def test_a_call_keeps_the_bytes_it_came_in() -> None:
     assert (call.model, call.stream, call.include_usage, call.timeout_s) == ("m", True, False, None)
     assert call.payload() is text
     assert call.with_body({**call.body}) is call
-    assert call.with_body({"model": "ü"}).payload() == '{"model":"ü"}'.encode()
+    changed = call.with_body({**call.body, "model": "ü"}).with_body({"model": "ä", "n": 1.0})
+    assert changed.payload() == '{"model": "ä", "n": 1.0}'.encode()
+    assert changed.with_body(call.body).payload() == text
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamUnreachable
+from argoproxy.errors import AuthenticationError, BadRequest, NotFound, ProxyError, UpstreamUnreachable
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers, header
+from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.sse import Batch, Document, Event
 from argoproxy.protocol.surface import COMPLETIONS, RAW
@@ -59,13 +60,14 @@ class ArgoUrls:
 
 @dataclass(frozen=True, slots=True)
 class Argo:
-    """The gateway, asked in the name of `user`."""
+    """The gateway, asked in the name of who is known."""
 
     urls: ArgoUrls
-    user: str
+    identity: Identity
     names: Names = BUILT_IN
     name: str = "argo"
     serves: Mapping[str, str] = field(default_factory=lambda: _SERVED)
+    is_native: bool = False
 
     def spellings(self, model: str) -> Sequence[str]:
         return self.names.spellings(model)
@@ -80,7 +82,7 @@ class Argo:
         """Ask for a completion. Raises BadRequest."""
         model_id = self._model_id(call)
         make = {RAW.path: raw_body, COMPLETIONS.path: prompt_body}.get(call.path, chat_body)
-        body = {**make(call.body, model_id), "model": model_id, "user": self.user}
+        body = {**make(call.body, model_id), "model": model_id, "user": self._user(call)}
         if _is_streamed(call):
             return self._post(self.urls.stream, call, body, "text/plain")
         return self._post(self.urls.chat, call, capped(body, model_id), "application/json")
@@ -101,7 +103,8 @@ class Argo:
         """Ask for embeddings, as many texts at a time as the gateway takes. Raises BadRequest."""
         model_id = self._model_id(call)
         parts = embeddings.batches_of(call.body, model_id)
-        bodies = ({"user": self.user, "model": model_id, "prompt": part} for part in parts)
+        user = self._user(call)
+        bodies = ({"user": user, "model": model_id, "prompt": part} for part in parts)
         return [self._post(self.urls.embed, call, body, "application/json") for body in bodies]
 
     def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
@@ -141,6 +144,11 @@ class Argo:
         if not call.model.strip():
             raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
         return self.names.id_of(call.model) or call.model
+
+    def _user(self, call: Call) -> str:
+        if user := self.identity.of(call.headers):
+            return user
+        raise AuthenticationError("The gateway wants to know who asks: send your user name as the API key.")
 
     def _post(self, url: str, call: Call, body: Json, accept: str) -> UpstreamRequest:
         text = dumps(body)

@@ -14,6 +14,7 @@ from argoproxy.errors import (
 )
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, header
+from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.sse import DONE, Document
 from argoproxy.upstreams.argo.gateway import Argo, ArgoUrls
@@ -23,7 +24,7 @@ from tests.wire.argo import DENIAL, LISTED
 
 Json = dict[str, Any]
 ROOT = "http://gateway/argoapi"
-GATEWAY = Argo(ArgoUrls.below(ROOT + "/"), "me")
+GATEWAY = Argo(ArgoUrls.below(ROOT + "/"), Identity("me"))
 CHAT, COMPLETIONS, RAW = "/v1/chat/completions", "/v1/completions", "/v1/chat"
 CLIENT = (
     ("Authorization", "Bearer k"),
@@ -241,7 +242,7 @@ def test_no_model() -> None:
 
 
 def test_without_a_known_root_there_is_no_list() -> None:
-    elsewhere = Argo(ArgoUrls(chat="http://gateway/ask"), "me")
+    elsewhere = Argo(ArgoUrls(chat="http://gateway/ask"), Identity("me"))
     assert elsewhere.common_list() is None
     with pytest.raises(UpstreamUnreachable):
         elsewhere.models_request(request("/v1/models"))

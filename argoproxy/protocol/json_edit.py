@@ -1,0 +1,122 @@
+"""Change what JSON text says and leave every other byte of it: order, blanks, and how numbers are spelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from json import JSONDecoder
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+from argoproxy.protocol.json_text import JsonError, dumps
+
+_BLANK = re.compile(r"[ \t\n\r]*")
+_decode = JSONDecoder().raw_decode
+
+Edit = tuple[int, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A member of an object: where its key starts, where its value starts and ends."""
+
+    key: str
+    start: int
+    value: int
+    end: int
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two values are the same JSON: 1, 1.0 and true are three. What is too deep to tell is not."""
+    try:
+        return _same(one, other)
+    except RecursionError:
+        return False
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def edited(text: bytes, before: Any, after: Any) -> bytes:
+    """Give text that says `after`, of text in UTF-8 that says `before`; no object in it may hold a key twice.
+    Raises JsonError when `after` has no JSON text."""
+    source = text.decode()
+    parts, at = [], 0
+    try:
+        for start, end, new in _edits(source, _skip(source, 0), before, after):
+            parts += [source[at:start], new]
+            at = end
+    except RecursionError:
+        raise JsonError("nested too deeply") from None
+    return "".join([*parts, source[at:]]).encode()
+
+
+def _edits(source: str, at: int, before: Any, after: Any) -> Iterator[Edit]:
+    if same(before, after):
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        yield from _edits_of_members(source, at, before, after)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for start, old, new in zip(_items(source, at), before, after, strict=True):
+            yield from _edits(source, start, old, new)
+    else:
+        yield at, _decode(source, at)[1], _written(after)
+
+
+def _edits_of_members(source: str, at: int, before: dict[str, Any], after: dict[str, Any]) -> Iterator[Edit]:
+    members = list(_members(source, at))
+    kept = [member for member in members if member.key in after]
+    added = [f"{_written(key)}:{_written(value)}" for key, value in after.items() if key not in before]
+    last = kept[-1] if kept else None
+    for member, following in zip_longest(members, members[1:]):
+        if member.key in after:
+            yield from _edits(source, member.value, before[member.key], after[member.key])
+        elif following and last and member.start < last.start:
+            yield member.start, following.start, ""
+    tail = last.end if last else at + 1
+    end = members[-1].end if members else tail
+    if added or end > tail:
+        yield tail, end, ",".join(["", *added] if last else added)
+
+
+def _members(source: str, at: int) -> Iterator[_Member]:
+    at = _skip(source, at + 1)
+    while source[at] != "}":
+        key, end = scanstring(source, at + 1)
+        value = _skip(source, _skip(source, end) + 1)
+        member = _Member(key, at, value, _decode(source, value)[1])
+        yield member
+        at = _next(source, member.end)
+
+
+def _items(source: str, at: int) -> Iterator[int]:
+    at = _skip(source, at + 1)
+    while source[at] != "]":
+        yield at
+        at = _next(source, _decode(source, at)[1])
+
+
+def _next(source: str, end: int) -> int:
+    """Go over a comma, if there is one, to what follows."""
+    at = _skip(source, end)
+    return _skip(source, at + 1) if source[at] == "," else at
+
+
+def _skip(source: str, at: int) -> int:
+    found = _BLANK.match(source, at)
+    return found.end() if found else at
+
+
+def _written(value: Any) -> str:
+    return dumps(value).decode()

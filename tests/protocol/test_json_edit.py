@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argoproxy.protocol.json_edit import edited, same
+
+CASES: list[tuple[str, Any, str]] = [
+    ('{"a": 1}', {"a": 1}, '{"a": 1}'),
+    (' {"a" : 1.50 , "b":"x"} ', {"a": 1.5, "b": "y"}, ' {"a" : 1.50 , "b":"y"} '),
+    ('{"a": 1}', {"a": 1, "b": [2]}, '{"a": 1,"b":[2]}'),
+    ("{}", {"a": 1, "b": 2}, '{"a":1,"b":2}'),
+    ("{ }", {"a": 1}, '{"a":1 }'),
+    ('{"a": 1, "b": 2}', {"b": 2}, '{"b": 2}'),
+    ('{"a": 1, "b": 2}', {"a": 1}, '{"a": 1}'),
+    ('{"a": 1, "b": 2}', {}, "{}"),
+    ('{"a": 1, "b": 2, "c": 3}', {"a": 1, "c": 3}, '{"a": 1, "c": 3}'),
+    ('{"a": 1, "b": 2, "c": 3}', {"a": 1}, '{"a": 1}'),
+    ('{"a": 1, "b": 2, "c": 3}', {"b": 2}, '{"b": 2}'),
+    ('{"a": 1, "b": 2}', {"b": 3, "c": 4}, '{"b": 3,"c":4}'),
+    ('{"a": 1, "b": 2}', {"c": 4}, '{"c":4}'),
+    ('{"m": [ {"x": 1e2, "u": "h"}, 5 ]}', {"m": [{"x": 100.0, "u": "d"}, 5]}, '{"m": [ {"x": 1e2, "u": "d"}, 5 ]}'),
+    ('{"m": [1, 2]}', {"m": [1]}, '{"m": [1]}'),
+    ('{"m": [ ]}', {"m": [1]}, '{"m": [1]}'),
+    (
+        '{"m": [[], {}], "z": "\\u00e9\\ud83d\\ude00"}',
+        {"m": [[], 1], "z": "é😀"},
+        '{"m": [[], 1], "z": "\\u00e9\\ud83d\\ude00"}',
+    ),
+    ('{"k\\"ey": 1}', {'k"ey': 2}, '{"k\\"ey": 2}'),
+    ('{"a": {"b": 1}}', {"a": 5}, '{"a": 5}'),
+    ('{"a": "世界"}', {"a": "界世"}, '{"a": "界世"}'),
+    ('{"seed": true}', {"seed": 1}, '{"seed": 1}'),
+    ('{"seed": 1.0}', {"seed": 1}, '{"seed": 1}'),
+]
+
+
+@pytest.mark.parametrize(("text", "after", "wanted"), CASES)
+def test_only_what_changed_is_written_anew(text: str, after: Any, wanted: str) -> None:
+    assert edited(text.encode(), json.loads(text), after).decode() == wanted
+
+
+def test_long_numbers_and_unknown_spellings_stay() -> None:
+    text = b'{"big": 123456789012345678901234567890.10, "model":"a", "e": 1E5}'
+    assert edited(text, json.loads(text), {**json.loads(text), "model": "b"}) == text.replace(b'"a"', b'"b"')
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner, max_size=4),
+    max_leaves=12,
+)
+objects = st.dictionaries(st.text(max_size=2), values, max_size=5)
+
+
+@given(objects, objects, st.sampled_from([None, 1, 3]), st.booleans())
+def test_the_text_says_what_it_should(before: Any, after: Any, indent: int | None, ascii_only: bool) -> None:
+    text = json.dumps(before, indent=indent, ensure_ascii=ascii_only)
+    try:
+        source = text.encode()
+    except UnicodeEncodeError:
+        return
+    assert same(json.loads(edited(source, before, after)), after)
+    assert edited(source, before, before) == source
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_same"),
+    [
+        (1, 1, True),
+        (1, True, False),
+        (1, 1.0, False),
+        (0, False, False),
+        ({"a": [1]}, {"a": [1]}, True),
+        ({"a": [1]}, {"a": [True]}, False),
+        ({"a": 1}, {"b": 1}, False),
+        ({"a": 1}, {"a": 1, "b": 1}, False),
+        ([1, 2], [1], False),
+        (None, None, True),
+        ("a", "b", False),
+    ],
+)
+def test_sameness_is_exact(one: Any, other: Any, are_same: bool) -> None:
+    assert same(one, other) is are_same

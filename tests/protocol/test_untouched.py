@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.untouched import LONGEST_HEARD, overheard, with_last_word
+from tests.cuts import cuts
+from tests.protocol.test_surface import Told
+
+STREAM = (("Content-Type", "text/event-stream; charset=utf-8"),)
+JSON = (("Content-Type", "application/json"),)
+USAGE = b'"usage" : {"prompt_tokens": 3}'
+EVENTS = b': hi\n\ndata: {"choices": []}\n\ndata: {"choices": [], ' + USAGE + b"}\n\ndata: [DONE]\n\n"
+
+
+def heard(pieces: list[bytes], headers: Any) -> list[Any]:
+    notes: list[Any] = []
+    assert b"".join(overheard(pieces, headers, notes.append)) == b"".join(pieces)
+    return notes
+
+
+@pytest.mark.parametrize(("body", "headers"), [(EVENTS, STREAM), (b'{"a": 1, ' + USAGE + b"}", JSON)])
+def test_usage_is_overheard_in_every_cut(body: bytes, headers: Any) -> None:
+    for pieces in cuts(body):
+        assert heard(pieces, headers) == [{"prompt_tokens": 3}]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "headers"),
+    [
+        ([b"<html>"], JSON),
+        ([b"{" + USAGE], JSON),
+        ([b"{" + USAGE + b"}", b" " * LONGEST_HEARD, b" "], JSON),
+        ([b"data: {" + USAGE + b"\n\n", b"data: {" + USAGE + b"}\n\n"], STREAM),
+        ([b"x" * LONGEST_HEARD, b"xx", b"\n\n"], STREAM),
+        ([b""], STREAM),
+    ],
+)
+def test_what_can_not_be_read_is_passed_on_all_the_same(pieces: list[bytes], headers: Any) -> None:
+    assert heard(pieces, headers) == []
+
+
+def broken(*pieces: bytes) -> Iterator[bytes]:
+    yield from pieces
+    raise UpstreamProtocolError("broke")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "between"),
+    [([b"data: 1\n\n"], b""), ([b"data: 1\n\n", b""], b""), ([b"data: 1\r\n\r\n"], b""), ([b"data: {"], b"\n\n")],
+)
+def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> None:
+    progress = Told()
+    out = b"".join(with_last_word(broken(*pieces), STREAM, progress))
+    assert out.startswith(b"".join(pieces) + between + b'data: {"error":{"message":"broke"')
+    assert str(progress.error) == "broke"
+
+
+@pytest.mark.parametrize(
+    "headers", [JSON, (*STREAM, ("Content-Length", "9")), (*STREAM, ("Content-Encoding", "gzip")), ()]
+)
+def test_where_nothing_can_be_added_the_break_is_a_break(headers: Any) -> None:
+    with pytest.raises(UpstreamProtocolError):
+        list(with_last_word(broken(b"x"), headers, Told()))
+
+
+def test_what_is_whole_gets_no_last_word() -> None:
+    assert list(with_last_word([b"a", b""], STREAM, Told())) == [b"a", b""]
