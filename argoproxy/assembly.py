@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import certifi
 from flask import Flask
 
 from argoproxy.config import Config, load
+from argoproxy.images import Images
 from argoproxy.journey import Proxy
 from argoproxy.memory import Remembered
 from argoproxy.observe.log_line import LogLine
@@ -59,6 +61,7 @@ def assembled(config: Config) -> Flask:
         listeners=(LogLine(sys.stderr.fileno()),) if config.verbose else (),
         heartbeat_s=config.heartbeat_s,
         listed=Remembered(KEEP_LIST_S),
+        images=Images(config.images, config.ca_bundle or certifi.where()),
     )
     return create_app(proxy, Poller())
 

@@ -16,11 +16,15 @@ from pathlib import Path
 from argoproxy.errors import ConfigError
 from argoproxy.flags import FLAGS_VARIABLE
 from argoproxy.layers import BY_ENVIRONMENT, Given, Layer, file_layers
+from argoproxy.protocol.addresses import AddressRule
+from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.llm_params import parse_llm_params
 from argoproxy.protocol.models import Rule
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.targets import ArgoTarget, DemoTarget, Target, choose
+from argoproxy.targets import ArgoTarget, DemoTarget, NativeTarget, Target, choose
+
+MIB = 1024 * 1024
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PROXY_SCHEMES = ("http", "https", "all", "no")
@@ -44,6 +48,7 @@ class Config:
     tags: TagPair
     think_filter: bool
     default_model: str
+    images: ImageSettings
     ca_bundle: str | None
     proxies: Mapping[str, str] = field(repr=False)
     warnings: tuple[str, ...]
@@ -108,10 +113,23 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
         tags=TagPair(given["think_tag"], given["think_end_tag"]),
         think_filter=given["think_filter"],
         default_model=given["default_model"] or "",
+        images=_images(given, target),
         ca_bundle=ca_bundle,
         proxies=_proxies(environ),
         warnings=(*given.warnings, *warnings),
         malformed=warnings,
+    )
+
+
+def _images(given: Given, target: Target) -> ImageSettings:
+    wished = given["inline_images"]
+    return ImageSettings(
+        inline=isinstance(target, ArgoTarget | NativeTarget) if wished is None else wished,
+        timeout_s=given["image_timeout"],
+        concurrency=given["concurrent_downloads"],
+        payload_limit=int(given["max_payload_size"] * MIB) if given["enable_payload_control"] else None,
+        addresses=AddressRule.parse(given["image_allow_private"]),
+        keeps_failed=given["image_on_error"] == "keep",
     )
 
 

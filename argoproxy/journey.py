@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from argoproxy.errors import Ending, NotFound, ProxyError
+from argoproxy.images import Images
 from argoproxy.memory import Remembered
 from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
@@ -40,6 +41,7 @@ class Proxy:
     listeners: Sequence[Listener]
     heartbeat_s: float
     listed: Remembered[bytes]
+    images: Images
 
 
 def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -78,7 +80,8 @@ def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResp
 def hand_over(route: Route[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
     trip.takes(route)
-    reply = received(route.upstream.request(route.call), route.timeouts, proxy, trip)
+    call = proxy.images.inlined(route.call, trip.watch)
+    reply = received(route.upstream.request(call), route.timeouts, proxy, trip)
     pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
     return ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
 
@@ -86,8 +89,9 @@ def hand_over(route: Route[Upstream], proxy: Proxy, trip: Trip) -> ClientRespons
 def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
     """Send the call along one route. Raises ProxyError, ClientGone, before the first batch or on the way."""
     trip.takes(route)
-    reply = ask(route.upstream, route.upstream.request(route.call), route.timeouts, proxy, trip)
-    yield from route.upstream.batches(reply, route.call)
+    call = proxy.images.inlined(route.call, trip.watch)
+    reply = ask(route.upstream, route.upstream.request(call), route.timeouts, proxy, trip)
+    yield from route.upstream.batches(reply, call)
 
 
 def filters(route: Route[Upstream], trip: Trip) -> Sequence[Filter]:

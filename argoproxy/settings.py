@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.llm_params import BOOLEANS
 from argoproxy.upstreams.argo.gateway import DEVELOPMENT, ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
@@ -110,6 +111,23 @@ def base_url(value: Any) -> str:
     return url
 
 
+def positive(value: Any) -> float:
+    """Read a number greater than 0. Raises ValueError."""
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}(\.\d+)?", str(value).strip()) or float(value) <= 0:
+        raise ValueError("is no number greater than 0")
+    return float(value)
+
+
+def address_rule(value: Any) -> str:
+    """Read `true`, `false` or a list of addresses. Raises ValueError."""
+    written = ",".join(map(str, value)) if isinstance(value, list) else text(value).lower()
+    try:
+        AddressRule.parse(written)
+    except ValueError:
+        raise ValueError("is neither true nor false nor a list of addresses, each with a port or without") from None
+    return written
+
+
 def user_name(value: Any) -> str:
     """Read the name of an Argonne user. Raises ValueError."""
     name = text(value)
@@ -143,6 +161,13 @@ SETTINGS = (
     Setting("native_openai_base_url", "NATIVE_OPENAI_BASE_URL", base_url, f"{DEVELOPMENT}/v1/", "That endpoint"),
     Setting("default_model", "DEFAULT_MODEL", text, None, "The model of requests that name none"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
+    Setting("inline_images", "INLINE_IMAGES", boolean, None, "Fetch image URLs in messages; unset: for Argo only"),
+    Setting("image_timeout", "IMAGE_TIMEOUT", seconds, 30.0, "Seconds an image may take"),
+    Setting("concurrent_downloads", "CONCURRENT_DOWNLOADS", whole_number(1, 100), 10, "Images fetched side by side"),
+    Setting("image_on_error", "IMAGE_ON_ERROR", one_of(("refuse", "keep")), "refuse", "What a failed image means"),
+    Setting("image_allow_private", "IMAGE_ALLOW_PRIVATE", address_rule, "false", "true, or addresses[:port] by commas"),
+    Setting("enable_payload_control", "ENABLE_PAYLOAD_CONTROL", boolean, False, "Make images smaller where needed"),
+    Setting("max_payload_size", "MAX_PAYLOAD_SIZE", positive, 20, "MiB that all images of a request may have then"),
     Setting("think_filter", "THINK_FILTER", boolean, True, "Remove thoughts from answers"),
     Setting("think_tag", "THINK_TAG", text, "<think>", "What opens a thought"),
     Setting("think_end_tag", "THINK_END_TAG", text, "</think>", "What closes it"),
@@ -165,10 +190,6 @@ IGNORED = {
     "use_native_anthropic": "requests go to the gateway's own endpoints",
     "native_anthropic_base_url": "requests go to the gateway's own endpoints",
     "anthropic_stream_mode": "requests go to the gateway's own endpoints",
-    "enable_payload_control": "images are not fetched",
-    "max_payload_size": "images are not fetched",
-    "image_timeout": "images are not fetched",
-    "concurrent_downloads": "images are not fetched",
     "tool_prompt": "tools go up as tools",
     "provider_tool_format": "tools go up in the shape of the model's family",
     "enable_leaked_tool_fix": "answers are not repaired",

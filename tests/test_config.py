@@ -10,6 +10,7 @@ import pytest
 from argoproxy.config import Config, build, load
 from argoproxy.errors import ConfigError
 from argoproxy.layers import Layer
+from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Rule
 from argoproxy.protocol.secrets import Secret
@@ -54,6 +55,7 @@ def test_defaults() -> None:
         tags=TagPair("<think>", "</think>"),
         think_filter=True,
         default_model="",
+        images=ImageSettings(),
         ca_bundle=None,
         proxies={},
         warnings=(),
@@ -102,6 +104,7 @@ def test_everything_from_the_environment() -> None:
         tags=TagPair("[", "]"),
         think_filter=False,
         default_model="m",
+        images=ImageSettings(),
         ca_bundle="/ca.pem",
         proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
         warnings=(odd := "LLM_PARAMS, group 1 (model=a): ignored 'odd', which is not key=value",),
@@ -247,7 +250,13 @@ def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
     urls = ArgoUrls(
         f"{DEV}/api/v1/resource/chat/", f"{DEV}/api/v1/resource/streamchat/", f"{PROD}/api/v1/resource/embed/"
     )
-    assert made == replace(config(), port=44497, workers=5, target=ArgoTarget(urls, Identity("your_username")))
+    assert made == replace(
+        config(),
+        port=44497,
+        workers=5,
+        target=ArgoTarget(urls, Identity("your_username")),
+        images=ImageSettings(inline=True),
+    )
 
 
 @pytest.mark.parametrize("key", IGNORED)

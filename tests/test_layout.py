@@ -21,10 +21,20 @@ ONLY_THERE = {
     "werkzeug": {"web.py"},
     "requests": {"transport.py", "wire/sending.py"},
     "urllib3": {"transport.py", "wire/sending.py", "wire/receiving.py", "wire/waiting.py"},
-    "socket": {"wire/sending.py", "wire/receiving.py", "wire/waiting.py", "serving.py", "first_run.py"},
-    "ssl": {"transport.py", "wire/sending.py", "wire/receiving.py", "first_run.py"},
+    "socket": {
+        "wire/sending.py",
+        "wire/receiving.py",
+        "wire/waiting.py",
+        "serving.py",
+        "first_run.py",
+        "fetch.py",
+        "images.py",
+    },
+    "ssl": {"transport.py", "wire/sending.py", "wire/receiving.py", "first_run.py", "fetch.py", "images.py"},
     "select": {"watch.py"},
     "yaml": {"layers.py"},
+    "PIL": {"pictures.py"},
+    "certifi": {"assembly.py"},
 }
 #: What the core may not see: clocks, ids, environment, files, logs.
 NOT_IN_THE_CORE = {"time", "datetime", "uuid", "random", "os", "logging", "pathlib", "io", "threading", "subprocess"}

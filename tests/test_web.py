@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from argoproxy.images import Images
 from argoproxy.journey import Proxy
 from argoproxy.memory import Remembered
+from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.models import Models
 from argoproxy.trip import Outcome
 from argoproxy.upstreams import Upstream
@@ -49,7 +51,9 @@ class Opening:
 
 def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]]:
     outcomes: list[Outcome] = []
-    proxy = Proxy(Models(upstream), None, transport, [outcomes.append], 15.0, Remembered(0.0))
+    proxy = Proxy(
+        Models(upstream), None, transport, [outcomes.append], 15.0, Remembered(0.0), Images(ImageSettings(), "")
+    )
     return create_app(proxy, Poller()).test_client(), outcomes
 
 

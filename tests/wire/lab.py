@@ -15,11 +15,12 @@ import ssl
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.wire import argo
 
-KEPT_OF_A_BODY = 256 * 1024
+KEPT_OF_A_BODY = 4 * 1024 * 1024
 PIECE = 1024 * 1024
 HOLD_S = 30.0
 TLS_HANDSHAKE = b"\x16\x03"
@@ -201,6 +202,9 @@ class Wire:
     def step_fill(self, size: int) -> None:
         for at in range(0, size, PIECE):
             self.send(b"x" * min(PIECE, size - at))
+
+    def step_file(self, path: str) -> None:
+        self.send(Path(path).read_bytes())
 
     def step_sleep(self, seconds: float) -> None:
         self.pause(seconds)

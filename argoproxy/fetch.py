@@ -1,0 +1,203 @@
+"""Fetch what a client named from the open internet, within limits: addresses, bytes, time, redirects.
+
+A name is resolved once; every address it has is checked, and the connection goes to one of those very addresses, so
+that what was checked is what is asked. Each redirect begins anew. TLS verifies the name.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+from argoproxy.protocol.addresses import Address, AddressRule
+
+REDIRECTS = 5
+PIECE = 64 * 1024
+USER_AGENT = "argoproxy"
+
+_MOVED = frozenset((301, 302, 303, 307, 308))
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_UNFIT = re.compile(r"[\x00-\x20\x7f\\]")
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
+
+
+class FetchError(Exception):
+    """Something can't be fetched; the message says why and names no address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a fetch may take: seconds in all, bytes, whom it may ask; `spend` is told of bytes as they come, and may
+    raise FetchError."""
+
+    seconds: float
+    size: int
+    addresses: AddressRule
+    tls: ssl.SSLContext
+    spend: Callable[[int], None]
+
+
+class Fetch:
+    """One fetch, which another thread may abandon."""
+
+    def __init__(self, url: str, limits: Limits) -> None:
+        self._url = url
+        self._limits = limits
+        self._until = 0.0
+        self._sock: socket.socket | None = None
+        self._is_abandoned = False
+
+    def run(self) -> bytes:
+        """Give the body of what the URL leads to. Raises FetchError."""
+        self._until = time.monotonic() + self._limits.seconds
+        url = self._url
+        for _ in range(REDIRECTS + 1):
+            try:
+                found = self._ask(_checked(url))
+            except TimeoutError:
+                raise FetchError("it took too long") from None
+            except ssl.SSLError:
+                raise FetchError("TLS with its server failed") from None
+            except (OSError, http.client.HTTPException, ValueError):
+                raise FetchError("its server can't be reached or broke off") from None
+            finally:
+                self._close()
+            if isinstance(found, bytes):
+                return found
+            url = urljoin(url, found)
+        raise FetchError(f"there are more than {REDIRECTS} redirects")
+
+    def abandon(self) -> None:
+        """Have it fail soon, from another thread."""
+        self._is_abandoned = True
+        if self._sock is not None:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+    def _ask(self, url: SplitResult) -> bytes | str:
+        """Give the body, or where to ask next."""
+        sock = self._sock = self._connected(url)
+        sock.settimeout(self._left_s())
+        sock.sendall(_request(url))
+        response = http.client.HTTPResponse(_Readable(sock, self._until), method="GET")  # type: ignore[arg-type]
+        response.begin()
+        location = response.getheader("Location")
+        if response.status in _MOVED and location:
+            return location.encode("latin-1", "replace").decode("utf-8", "replace")
+        if response.status != 200:
+            raise FetchError(f"its server answered with status {response.status}")
+        if (response.getheader("Content-Encoding") or "identity") != "identity":
+            raise FetchError("its server compressed it")
+        return self._body(response)
+
+    def _body(self, response: http.client.HTTPResponse) -> bytes:
+        limit = self._limits.size
+        if (response.length or 0) > limit:
+            raise FetchError(f"it is longer than {limit} bytes")
+        body = bytearray()
+        while piece := response.read1(PIECE):
+            body += piece
+            self._limits.spend(len(piece))
+            if len(body) > limit:
+                raise FetchError(f"it is longer than {limit} bytes")
+        if response.length:
+            raise FetchError("it broke off")
+        return bytes(body)
+
+    def _connected(self, url: SplitResult) -> socket.socket:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        failure: OSError = OSError("no address")
+        for address in self._addresses(url.hostname or "", port):
+            try:
+                sock = self._sock = socket.create_connection((str(address), port), self._left_s())
+            except OSError as error:
+                failure = error
+                continue
+            return self._limits.tls.wrap_socket(sock, server_hostname=url.hostname) if url.scheme == "https" else sock
+        raise failure
+
+    def _addresses(self, host: str, port: int) -> Sequence[Address]:
+        """Resolve a name, once. Raises FetchError unless every address it has may be asked."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
+        if not all(self._limits.addresses.allows(address, port) for address in addresses):
+            raise FetchError("its address is not public")
+        return addresses
+
+    def _left_s(self) -> float:
+        left_s = self._until - time.monotonic()
+        if left_s <= 0 or self._is_abandoned:
+            raise TimeoutError
+        return left_s
+
+    def _close(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+        self._sock = None
+
+
+class _Readable:
+    """A socket that can be read from, no longer than until some time; for http.client, which asks for a file."""
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._raw = _Raw(sock, until)
+
+    def makefile(self, *_: Any) -> io.BufferedReader:
+        return io.BufferedReader(self._raw)
+
+
+class _Raw(io.RawIOBase):
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock = sock
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left_s)
+        return self._sock.recv_into(buffer)
+
+
+def _checked(text: str) -> SplitResult:
+    """Read a URL. Raises FetchError for one that nobody should be asked by."""
+    if _UNFIT.search(text):
+        raise FetchError("its URL holds a character that no URL can hold")
+    try:
+        url = urlsplit(text)
+        port, host = url.port, (url.hostname or "").encode("idna").decode()
+    except ValueError:
+        raise FetchError("its URL can't be read") from None
+    if url.scheme not in ("http", "https"):
+        raise FetchError("its URL begins neither with http:// nor with https://")
+    if url.username is not None or url.password is not None:
+        raise FetchError("its URL holds credentials")
+    if not _HOST.fullmatch(host) or port == 0:
+        raise FetchError("its URL names no host")
+    return url._replace(netloc=(f"[{host}]" if ":" in host else host) + (f":{port}" if port else ""))
+
+
+def _request(url: SplitResult) -> bytes:
+    target = quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_SAFE)
+    head = (
+        f"GET {target} HTTP/1.1",
+        f"Host: {url.netloc}",
+        f"User-Agent: {USER_AGENT}",
+        "Accept: image/*",
+        "Accept-Encoding: identity",
+        "Connection: close",
+    )
+    return "\r\n".join([*head, "", ""]).encode("ascii")

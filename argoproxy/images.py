@@ -1,0 +1,174 @@
+"""Images: URLs in messages become data URLs, within limits, while the client is watched."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+
+from argoproxy.errors import BadRequest
+from argoproxy.fetch import Fetch, FetchError, Limits
+from argoproxy.pictures import Picture, PictureError, read, shrunk
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, with_images
+from argoproxy.watch import Watch
+
+logger = logging.getLogger("argoproxy")
+
+LARGEST = 50 * 1024 * 1024
+LARGEST_OF_ALL = 128 * 1024 * 1024
+LONGEST_S = 60.0
+
+_REMOTE = re.compile(r"https?://", re.IGNORECASE)
+_DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
+
+
+class Images:
+    """Puts images into calls."""
+
+    def __init__(self, settings: ImageSettings, ca_bundle: str) -> None:
+        self._settings = settings
+        self._ca_bundle = ca_bundle
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._ca_bundle)
+
+    def inlined(self, call: Call, watch: Watch) -> Call:
+        """Give a call with its images in it. Raises BadRequest, ClientGone."""
+        images = list(images_in(call.body)) if self._settings.inline else []
+        if not images:
+            return call
+        remote = [image.url for image in images if image.url and _REMOTE.match(image.url)]
+        bodies = self._fetched(dict.fromkeys(remote), watch)
+        pictures = dict(self._pictures(images, bodies))
+        urls = {place: _data_url(picture) for place, picture in self._fitting(call, images, pictures).items()}
+        return call.with_body(with_images(call.body, urls))
+
+    def _fetched(self, urls: Iterable[str], watch: Watch) -> Mapping[str, bytes | FetchError]:
+        """Fetch side by side: what came, or why it did not, for each URL. Raises ClientGone."""
+        settings, budget = self._settings, _Budget(LARGEST_OF_ALL)
+        limits = Limits(settings.timeout_s, LARGEST, settings.addresses, self._tls, budget.spend)
+        fetches = {url: Fetch(url, limits) for url in urls}
+        if not fetches:
+            return {}
+        pool = ThreadPoolExecutor(min(settings.concurrency, len(fetches)))
+        futures = {url: pool.submit(fetch.run) for url, fetch in fetches.items()}
+        rounds = -(-len(fetches) // settings.concurrency)
+        try:
+            _wait(futures.values(), min(LONGEST_S, rounds * settings.timeout_s), watch)
+        finally:
+            for fetch in fetches.values():
+                fetch.abandon()
+            pool.shutdown(wait=False, cancel_futures=True)
+        return {url: _result(future) for url, future in futures.items()}
+
+    def _pictures(
+        self, images: Iterable[Image], bodies: Mapping[str, bytes | FetchError]
+    ) -> Iterable[tuple[Place, Picture]]:
+        """Give the pictures of what was fetched. Raises BadRequest for one that is none, unless those are kept."""
+        known: dict[str, Picture] = {}
+        for image in images:
+            try:
+                url = _url_of(image)
+                if url in bodies:
+                    known[url] = known.get(url) or read(_body(bodies[url]))
+                    yield image.place, known[url]
+            except (FetchError, PictureError) as error:
+                if not self._settings.keeps_failed:
+                    raise BadRequest(f"The image can't be used: {error}.", param=image.path) from None
+
+    def _fitting(self, call: Call, images: Iterable[Image], fetched: dict[Place, Picture]) -> dict[Place, Picture]:
+        """Make pictures smaller where all of them together are too much. Raises BadRequest."""
+        limit = self._settings.payload_limit
+        if limit is None:
+            return fetched
+        pictures = {**dict(_embedded(images)), **fetched}
+        before = sum(len(picture.data) for picture in pictures.values())
+        if before <= limit:
+            return fetched
+        try:
+            made = dict(zip(pictures, shrunk(list(pictures.values()), limit), strict=True))
+        except PictureError as error:
+            raise BadRequest(f"The images can't be used: {error}.", param="messages") from None
+        after = sum(len(picture.data) for picture in made.values())
+        logger.debug("id=%s images=%s bytes=%s shrunk_to=%s", call.id, len(made), before, after)
+        return made
+
+
+class _Budget:
+    """Bytes that all images of a request share."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def spend(self, size: int) -> None:
+        """Take some. Raises FetchError when there are none left."""
+        self._left -= size
+        if self._left < 0:
+            raise FetchError("the images of this request are too large together")
+
+
+def _wait(futures: Iterable[Future[bytes]], seconds: float, watch: Watch) -> None:
+    """Wait until all are done, no longer than that. Raises ClientGone."""
+    until = time.monotonic() + seconds
+    ours, theirs = socket.socketpair()
+
+    def wake(_: Future[bytes]) -> None:
+        with suppress(OSError):
+            theirs.send(b".")
+
+    try:
+        for future in futures:
+            future.add_done_callback(wake)
+        while not all(future.done() for future in futures) and (left_s := until - time.monotonic()) > 0:
+            if watch.wait(ours, left_s):
+                ours.recv(4096)
+    finally:
+        watch.forget()
+        ours.close()
+        theirs.close()
+
+
+def _result(future: Future[bytes]) -> bytes | FetchError:
+    if not future.done() or future.cancelled():
+        return FetchError("it took too long")
+    error = future.exception()
+    if isinstance(error, FetchError):
+        return error
+    return future.result()
+
+
+def _url_of(image: Image) -> str:
+    if image.url is None:
+        raise FetchError("it has no URL")
+    if not image.url.lower().startswith(("http://", "https://", "data:")):
+        raise FetchError("its URL begins neither with http:// nor with https:// nor with data:")
+    return image.url
+
+
+def _body(found: bytes | FetchError) -> bytes:
+    if isinstance(found, FetchError):
+        raise found
+    return found
+
+
+def _embedded(images: Iterable[Image]) -> Iterable[tuple[Place, Picture]]:
+    """Give the pictures that came as data URLs; what can't be read is left as it is."""
+    for image in images:
+        found = _DATA.match(image.url or "")
+        if image.url and found:
+            with suppress(PictureError, binascii.Error, ValueError):
+                yield image.place, read(base64.b64decode(image.url[found.end() :], validate=False))
+
+
+def _data_url(picture: Picture) -> str:
+    return f"data:image/{picture.kind};base64,{base64.b64encode(picture.data).decode()}"

@@ -1,0 +1,352 @@
+"""Images in messages: fetched, checked, made to fit; hostile URLs; real Gunicorn, real servers."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.wire.argo import CHAT
+from tests.wire.client import Answer, Client, ask
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream, eventually
+from tests.wire.scripts import reply
+
+PATH = "/v1/chat/completions"
+MIB = 1024 * 1024
+
+
+def serving(serve: Serve, upstream: Upstream, mode: str, **more: str) -> Proxy:
+    modes = {
+        "argo": {"ARGO_BASE_URL": f"{upstream.url}/argoapi", "ARGO_USER": "me"},
+        "native": {"USE_NATIVE_OPENAI": "1", "NATIVE_OPENAI_BASE_URL": f"{upstream.url}/v1"},
+        "openai": {"TARGET_BASE_URL": upstream.url, "INLINE_IMAGES": "true"},
+    }
+    return serve(**modes[mode], IMAGE_ALLOW_PRIVATE=f"127.0.0.1:{upstream.port}", IMAGE_TIMEOUT="1", **more)
+
+
+@pytest.fixture
+def proxy(serve: Serve, upstream: Upstream) -> Proxy:
+    return serving(serve, upstream, "argo")
+
+
+def picture(kind: str = "png", size: tuple[int, int] = (32, 24)) -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise(size, 80).convert("RGB").save(out, kind)
+    return out.getvalue()
+
+
+def at(upstream: Upstream, *steps: Any) -> str:
+    """Give a URL under which these steps are played."""
+    return f"http://127.0.0.1:{upstream.port}/s/{upstream.script(*steps)}/x.png"
+
+
+def served(upstream: Upstream, data: bytes, folder: Path, *before: Any, kind: str = "image/png") -> str:
+    file = folder / f"{len(list(folder.iterdir()))}.bin"
+    file.write_bytes(data)
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n"
+    return at(upstream, *before, ["send", head], ["file", str(file)])
+
+
+def redirect(upstream: Upstream, to: str) -> str:
+    return at(upstream, ["send", f"HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"])
+
+
+def message(*urls: Any) -> bytes:
+    parts = [{"type": "text", "text": "What is this?"}, *({"type": "image_url", "image_url": url} for url in urls)]
+    return json.dumps({"model": "gpt4o", "messages": [{"role": "user", "content": parts}]}).encode()
+
+
+def post(proxy: Proxy, *urls: Any) -> Answer:
+    return ask(proxy.port, "POST", PATH, message(*urls))
+
+
+def sent_urls(upstream: Upstream, target: str = CHAT) -> list[str]:
+    body = json.loads([one for one in upstream.seen("") if one["target"] == target][-1]["body"].encode("latin-1"))
+    parts = body["messages"][0]["content"][1:]
+    return [part["image_url"]["url"] if isinstance(part["image_url"], dict) else part["image_url"] for part in parts]
+
+
+def bytes_of(url: str) -> bytes:
+    return base64.b64decode(url.partition(";base64,")[2])
+
+
+@pytest.mark.parametrize("mode", ["argo", "native", "openai"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif"])
+def test_a_url_becomes_the_very_bytes(serve: Serve, upstream: Upstream, tmp_path: Path, mode: str, kind: str) -> None:
+    data = picture(kind)
+    url = served(upstream, data, tmp_path, kind="application/octet-stream")
+    answer = post(serving(serve, upstream, mode), {"url": url, "detail": "low"}, url)
+    assert answer.status == 200
+    urls = sent_urls(upstream, CHAT if mode == "argo" else PATH)
+    assert [one.partition(",")[0] for one in urls] == [f"data:image/{kind};base64"] * 2
+    assert [bytes_of(one) for one in urls] == [data] * 2
+    assert len(upstream.seen(url.split("/")[4])) == 1, "fetched once"
+
+
+def test_raw_chats_too(proxy: Proxy, upstream: Upstream, tmp_path: Path) -> None:
+    url = served(upstream, picture(), tmp_path)
+    assert ask(proxy.port, "POST", "/v1/chat", message({"url": url})).status == 200
+    assert sent_urls(upstream)[0].startswith("data:image/png;base64,")
+
+
+def test_data_urls_stay_as_they_are(proxy: Proxy, upstream: Upstream) -> None:
+    odd = "data:image/png;base64,bm8gaW1hZ2U="
+    assert post(proxy, {"url": odd}).status == 200
+    assert sent_urls(upstream) == [odd]
+
+
+def test_elsewhere_urls_stay_unless_it_is_asked_for(serve: Serve, upstream: Upstream) -> None:
+    plain = serve(TARGET_BASE_URL=upstream.url)
+    body = message({"url": "http://127.0.0.1:1/x"}, 5)
+    assert ask(plain.port, "POST", PATH, body).status == 200
+    assert upstream.last("")["body"].encode("latin-1") == body
+
+
+def test_a_request_differs_in_the_url_alone(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
+    native = serving(serve, upstream, "native")
+    url = served(upstream, picture(), tmp_path)
+    part = '{"type" : "image_url","image_url":"%s"}'
+    text = '{ "model":"x" , "messages": [ {"content":[' + part + ' ], "role":"user"}], "n": 1.50}'
+    assert ask(native.port, "POST", PATH, (text % url).encode()).status == 200
+    body: str = [one for one in upstream.seen("") if one["target"] == PATH][-1]["body"]
+    assert body == text % f"data:image/png;base64,{base64.b64encode(picture_of(body)).decode()}"
+
+
+def picture_of(body: str) -> bytes:
+    return bytes_of(json.loads(body)["messages"][0]["content"][0]["image_url"])
+
+
+REDIRECTED = 3
+
+
+def test_redirects_are_followed(proxy: Proxy, upstream: Upstream, tmp_path: Path) -> None:
+    url = served(upstream, picture(), tmp_path)
+    for hop in range(REDIRECTED):
+        url = redirect(upstream, url if hop else "/" + url.split("/", 3)[3])
+    assert post(proxy, {"url": url}).status == 200
+    endless = upstream.script(["send", "HTTP/1.1 301 Moved\r\nLocation: ?\r\nContent-Length: 0\r\n\r\n"])
+    answer = post(proxy, {"url": f"http://127.0.0.1:{upstream.port}/s/{endless}/x"})
+    assert (answer.status, "redirects" in answer.error["message"]) == (400, True)
+
+
+BEGUN = "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
+BAD: list[tuple[str, list[Any], str]] = [
+    ("no image", [reply("200 OK", b"<html>", Content_Type="image/png")], "neither png"),
+    ("nothing", [["send", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]], "neither png"),
+    ("missing", [["send", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"]], "status 404"),
+    ("cut", [["send", BEGUN + "\x89PNG"], ["close"]], "broke off"),
+    ("cut chunks", [["send", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12"], ["close"]], "broke off"),
+    ("compressed", [["send", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"]], "compressed"),
+    ("no HTTP", [["send", "SSH-2.0\r\n\r\n"], ["close"]], "can't be reached"),
+    ("closed", [["close"]], "can't be reached"),
+    ("reset", [["rst"]], "can't be reached"),
+    ("too long", [["send", f"HTTP/1.1 200 OK\r\nContent-Length: {60 * MIB}\r\n\r\n"], ["hold"]], "longer than"),
+    ("silent", [["hold"]], "too long"),
+    ("silent later", [["send", BEGUN + "\x89PNG"], ["hold"]], "too long"),
+    ("drips a head", [["drip", "HTTP/1.1 200 OK\r\n" + "X: y\r\n" * 900, 0.05]], "too long"),
+    (
+        "drips a body",
+        [["send", BEGUN], ["drip", "x" * 900, 0.05]],
+        "too long",
+    ),
+]
+
+
+@pytest.mark.parametrize(("steps", "why"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_a_bad_image_is_refused_by_its_place(proxy: Proxy, upstream: Upstream, steps: Any, why: str) -> None:
+    begun = time.monotonic()
+    answer = post(proxy, {"url": "data:,"}, {"url": at(upstream, *steps)})
+    assert time.monotonic() - begun < 3
+    assert (answer.status, answer.error["param"]) == (400, "messages[0].content[2]")
+    assert why in answer.error["message"]
+    assert "127.0.0.1" not in answer.body.decode()
+    assert proxy.line(answer.id)["ending"] == "refused"
+
+
+@pytest.mark.parametrize(
+    "shape", [5, None, {}, {"url": 5}, {"url": ""}, [], "ftp://a/x", {"url": "file:///etc/passwd"}, "x"]
+)
+def test_an_odd_shape_is_refused(proxy: Proxy, shape: Any) -> None:
+    answer = post(proxy, shape)
+    assert (answer.status, answer.error["param"]) == (400, "messages[0].content[1]")
+
+
+def test_a_failed_image_may_be_kept(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
+    keeping = serving(serve, upstream, "argo", IMAGE_ON_ERROR="keep")
+    bad, good = at(upstream, ["close"]), served(upstream, picture(), tmp_path)
+    assert post(keeping, {"url": bad}, {"url": good}, {"url": "ftp://a"}).status == 200
+    kept, inlined, other = sent_urls(upstream)
+    assert (kept, other) == (bad, "ftp://a")
+    assert inlined.startswith("data:image/png;base64,")
+
+
+#: Ways to name an address that is not public; PORT is that of a listener on the loopback.
+HOSTILE = """
+127.0.0.1:PORT 127.1:PORT 127.0.1:PORT 2130706433:PORT 0x7f000001:PORT 0x7f.1:PORT 0177.0.0.1:PORT 0177.1:PORT
+017700000001:PORT 0x7F.0x0.0x0.0x1:PORT 127.0.0.2:PORT 127.255.255.254:PORT localhost:PORT LOCALHOST:PORT
+localhost:0PORT 0.0.0.0:PORT 0:PORT 0x0:PORT 00:PORT [::1]:PORT [0:0:0:0:0:0:0:1]:PORT [::]:PORT
+[::ffff:127.0.0.1]:PORT [::ffff:7f00:1]:PORT [0:0:0:0:0:ffff:127.0.0.1]:PORT [::127.0.0.1]:PORT
+[64:ff9b::7f00:1]:PORT [2002:7f00:1::]:PORT [::ffff:0:127.0.0.1]:PORT me@127.0.0.1:PORT me:word@127.0.0.1:PORT
+example.com@127.0.0.1:PORT @127.0.0.1:PORT \uff11\uff12\uff17.0.0.1:PORT \u2460\u2461\u2466.\u24ea.\u24ea.\u2460:PORT
+127\u30020\u30020\u30021:PORT 127.0.0.1:PORT# 127.0.0.1:PORT?@example.com 127.0.0.1:PORT#@example.com/ 10.0.0.1
+10.255.255.255:8080 172.16.0.1 172.31.255.254 192.168.0.1 192.168.1.1:8000 169.254.169.254 169.254.169.254:80
+2852039166 0xa9fea9fe [::ffff:169.254.169.254] [fd00:ec2::254] 100.64.0.1 192.0.0.1 192.0.2.1 198.18.0.1 198.51.100.1
+203.0.113.1 224.0.0.1 239.1.2.3 240.0.0.1 255.255.255.255 [fe80::1] [fc00::1] [ff02::1] [2001:db8::1] [100::1]
+[2001::1]
+"""
+
+
+class Listener:
+    """Counts who connects, on all loopback addresses."""
+
+    def __init__(self) -> None:
+        self._sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        self.port = self._sock.getsockname()[1]
+        self.count = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._sock.accept()
+            except OSError:
+                return
+            self.count += 1
+            sock.close()
+
+    def close(self) -> None:
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    made = Listener()
+    yield made
+    made.close()
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(set(HOSTILE.split())) >= 50
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2, 3])
+def test_hostile_addresses_are_never_asked(proxy: Proxy, upstream: Upstream, listener: Listener, hops: int) -> None:
+    for scheme in ("http", "https"):
+        for form in HOSTILE.split():
+            url = f"{scheme}://{form.replace('PORT', str(listener.port))}/x.png"
+            for _ in range(hops):
+                url = redirect(upstream, ascii_of(url))
+            answer = post(proxy, {"url": url})
+            assert (answer.status, answer.error["param"]) == (400, "messages[0].content[1]"), form
+            assert any(why in answer.error["message"] for why in ("not public", "credentials", "names no host")), form
+    assert listener.count == 0
+
+
+def ascii_of(url: str) -> str:
+    """Give a URL as it can stand in a script's head, which is latin-1."""
+    return url.encode().decode("latin-1")
+
+
+def large(seed: int) -> bytes:
+    """A JPEG of twelve megapixels and some mebibytes."""
+    noise = Image.effect_noise((1000, 750), 60 + seed).resize((4000, 3000)).convert("RGB")
+    out = io.BytesIO()
+    noise.save(out, "jpeg", quality=95)
+    return out.getvalue()
+
+
+def test_eight_large_images_fit_two_megabytes(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
+    shrinking = serving(serve, upstream, "native", ENABLE_PAYLOAD_CONTROL="true", MAX_PAYLOAD_SIZE="2", DEBUG="true")
+    urls = [served(upstream, large(seed), tmp_path, ["sleep", 0.3]) for seed in range(8)]
+    whole = sum(len(file.read_bytes()) for file in tmp_path.iterdir())
+    begun = time.monotonic()
+    answer = post(shrinking, *({"url": url} for url in urls))
+    took_s = time.monotonic() - begun
+    assert answer.status == 200
+    body = json.loads(upstream_body(upstream))
+    sizes = [len(bytes_of(part["image_url"]["url"])) for part in body["messages"][0]["content"][1:]]
+    assert sum(sizes) <= 2 * MIB
+    assert min(sizes) > 100_000, "no smaller than needed"
+    times = [one["at"] for url in urls for one in upstream.seen(url.split("/")[4])]
+    assert max(times) - min(times) < 0.25, "side by side"
+    peak = shrinking.peak_kib() // 1024
+    print(
+        f"8 images, {whole // MIB} MiB: {took_s:.1f} s, the slowest was sent after 0.3 s; peak of the worker {peak} MiB"
+    )
+    assert peak < 300
+    assert "shrunk_to=" in shrinking.log()
+
+
+def upstream_body(upstream: Upstream) -> bytes:
+    seen = [one for one in upstream.seen("") if one["target"] == PATH][-1]
+    body: str = seen["body"]
+    return body.encode("latin-1")
+
+
+def test_data_urls_count_too(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
+    shrinking = serving(serve, upstream, "argo", ENABLE_PAYLOAD_CONTROL="true", MAX_PAYLOAD_SIZE="0.1")
+    data = picture("png", (300, 300))
+    embedded = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    assert post(shrinking, {"url": embedded}, {"url": served(upstream, data, tmp_path)}, "data:,odd").status == 200
+    urls = sent_urls(upstream)
+    assert urls[2] == "data:,odd"
+    assert [url.partition(";")[0] for url in urls[:2]] == ["data:image/jpeg"] * 2
+    assert sum(len(bytes_of(url)) for url in urls[:2]) <= MIB // 10
+    assert post(shrinking, {"url": served(upstream, picture(), tmp_path)}).status == 200
+    assert bytes_of(sent_urls(upstream)[0]) == (tmp_path / "1.bin").read_bytes(), "what fits stays as it is"
+
+
+def test_what_does_not_end_is_refused_in_flat_memory(serve: Serve, upstream: Upstream) -> None:
+    fresh = serving(serve, upstream, "argo", THREADS="20")
+    post(fresh, {"url": "data:,"})
+    before = fresh.peak_kib()
+    endless = at(upstream, ["send", "HTTP/1.1 200 OK\r\n\r\n"], ["fill", 120 * MIB])
+    answer = post(fresh, {"url": endless})
+    assert (answer.status, "longer than" in answer.error["message"]) == (400, True)
+    assert fresh.peak_kib() - before < 120 * 1024
+
+
+def test_all_images_of_a_request_are_bounded_too(proxy: Proxy, upstream: Upstream) -> None:
+    half = at(upstream, ["send", f"HTTP/1.1 200 OK\r\nContent-Length: {45 * MIB}\r\n\r\n"], ["fill", 45 * MIB])
+    answer = post(proxy, *({"url": f"{half}?{number}"} for number in range(3)))
+    assert answer.status == 400
+
+
+def test_others_are_served_meanwhile(proxy: Proxy, upstream: Upstream) -> None:
+    slow = at(upstream, ["hold"])
+    threads = [threading.Thread(target=lambda: post(proxy, {"url": slow})) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    begun = time.monotonic()
+    assert post(proxy, {"url": "data:,"}).status == 200
+    assert time.monotonic() - begun < 0.5
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
+def test_a_client_that_leaves_lets_the_images_go(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    patient = serve(
+        ARGO_BASE_URL=f"{upstream.url}/argoapi",
+        ARGO_USER="me",
+        IMAGE_ALLOW_PRIVATE="true",
+        WORKER_CLASS=worker_class,
+    )
+    url = at(upstream, ["hold"])
+    with Client(patient.port) as client:
+        client.send("POST", PATH, message({"url": url}))
+        eventually(lambda: upstream.seen(url.split("/")[4]))
+        left = time.monotonic()
+    assert upstream.left(url.split("/")[4]) - left < 2
+    eventually(lambda: any(line["ending"] == "client_gone" for line in patient.lines()))
