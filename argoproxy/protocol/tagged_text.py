@@ -6,6 +6,7 @@ Held back is only what could still become a tag: at most one character less than
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import is_
 from typing import Any, NamedTuple
 
 from argoproxy.protocol.chunks import Json
@@ -22,12 +23,24 @@ class TagPair:
 
 
 class Stripped(NamedTuple):
-    """What one piece came to: the text that goes on, and where it stood in `held + piece`."""
+    """What one piece came to: the text that goes on, and where it stood in `held + piece`; `held` is the number of
+    characters that were kept back before the piece, `size` that of all."""
 
     text: str
     kept: tuple[tuple[int, int], ...]
     held_from: int
     size: int
+    held: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was taken out."""
+        return len(self.text) == self.held_from
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the piece goes on as it came, with nothing before it."""
+        return self.is_whole and self.size - self.held_from == self.held and self.held in (0, self.size)
 
 
 class Stripper:
@@ -54,8 +67,8 @@ class Stripper:
     def feed(self, piece: str) -> Stripped:
         """Take a piece of the text."""
         if self.is_lost and self._tags.end[0] not in piece:
-            return Stripped("", (), len(piece), len(piece))
-        text = self._held + piece
+            return Stripped("", (), len(piece), len(piece), 0)
+        held, text = len(self._held), self._held + piece
         kept, at = [], 0
         while True:
             tag = self._tags.end if self._inside else self._tags.start
@@ -69,7 +82,7 @@ class Stripper:
             self._trimming = self._trimming or not (self._inside or self.visible)
             at = found + len(tag)
         self._held = text[end:]
-        return Stripped("".join([text[a:b] for a, b in kept]), tuple(kept), end, len(text))
+        return Stripped("".join([text[a:b] for a, b in kept]), tuple(kept), end, len(text), held)
 
     def feed_last(self, piece: str) -> Stripped:
         """Take the last piece: what is held back after it is no tag."""
@@ -79,7 +92,7 @@ class Stripper:
         if shown_from == len(held):
             return first._replace(held_from=first.size)
         span = (first.held_from + shown_from, first.size)
-        return Stripped(first.text + held[shown_from:], (*first.kept, span), first.size, first.size)
+        return first._replace(text=first.text + held[shown_from:], kept=(*first.kept, span), held_from=first.size)
 
     def _shown_from(self, text: str, start: int, end: int) -> int:
         """Give where text[start:end] begins to be shown, past the white space to be trimmed."""
@@ -92,18 +105,23 @@ class Stripper:
         return start
 
 
+#: An entry of logprobs, None once it went out, and how many characters its token covers.
+_Tile = tuple[Any, int]
+
+
 class Tokens:
     """Follows one choice's logprobs: an entry stays when a character of its token does, and goes out with it.
 
     Sources: OpenAI API reference, `logprobs` of chat (`content`: a list of objects with `token`) and of legacy
-    completions (parallel lists, `tokens` first).
+    completions (parallel lists, `tokens` first). Tokens need not be their text's: half an emoji is spelled in escapes,
+    thoughts in a field of their own and tool calls have tokens too.
     """
 
     __slots__ = ("_shape", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Any, int]] = []
-        self._shape: Any = None
+        self._waiting: list[_Tile] = []
+        self._shape: Json = {}
 
     @property
     def waiting(self) -> bool:
@@ -111,22 +129,40 @@ class Tokens:
         return bool(self._waiting)
 
     def follow(self, logprobs: Any, stripped: Stripped) -> Any:
-        """Give the logprobs of the text that stays; null where tokens and text do not match."""
-        if not isinstance(logprobs, dict) and not self._waiting:
+        """Give the logprobs of the text that goes on, the very same ones when all of them stay; null where something
+        was taken out of a text that its tokens do not tell."""
+        if stripped.is_untouched:
             return logprobs
-        self._shape = logprobs or self._shape
-        tiles, self._waiting = self._waiting + _entries(logprobs), []
-        if sum(size for _, size in tiles) != stripped.size:
+        came = _tiles(logprobs)
+        tiles = (self._waiting or [(None, stripped.held)]) + came
+        self._waiting = []
+        if sum(size for _, size in tiles) == stripped.size:
+            stay = self._staying(tiles, stripped)
+        elif stripped.is_whole:
+            stay = [entry for entry, _ in tiles if entry is not None]
+        else:
             return None
+        return logprobs if _are_the_same(stay, came) else _with_entries(self._shaped(logprobs), stay)
+
+    def _staying(self, tiles: list[_Tile], stripped: Stripped) -> list[Any]:
+        shown = bytearray(stripped.size)
+        for start, end in stripped.kept:
+            shown[start:end] = b"\1" * (end - start)
         stay, at = [], 0
         for entry, size in tiles:
             start, at = at, at + size
-            if entry is not None and any(start < b and a < at for a, b in stripped.kept):
+            if entry is not None and 1 in shown[_span(start, size)]:
                 stay.append(entry)
                 entry = None
             if at > stripped.held_from:
                 self._waiting.append((entry, at - max(start, stripped.held_from)))
-        return _with_entries(self._shape, stay)
+        return stay
+
+    def _shaped(self, logprobs: Any) -> Json:
+        """Give logprobs to put entries in: those that came, blank ones of their shape where there are none."""
+        told = logprobs if isinstance(logprobs, dict) else {}
+        self._shape |= dict.fromkeys(told)
+        return {**self._shape, **told}
 
 
 def _tail_of(text: str, start: int, tag: str) -> int:
@@ -135,25 +171,33 @@ def _tail_of(text: str, start: int, tag: str) -> int:
     return next((size for size in range(longest, 0, -1) if text.endswith(tag[:size])), 0)
 
 
-def _entries(logprobs: Any) -> list[tuple[Any, int]]:
+def _tiles(logprobs: Any) -> list[_Tile]:
     """Give the entries with the lengths of their tokens."""
-    if not isinstance(logprobs, dict):
-        return []
-    if isinstance(content := logprobs.get("content"), list):
+    told = logprobs if isinstance(logprobs, dict) else {}
+    if isinstance(content := told.get("content"), list):
         return [(entry, _length(entry.get("token"))) for entry in content if isinstance(entry, dict)]
-    columns = _columns(logprobs)
+    columns = _columns(told)
     tokens = columns.get("tokens", ())
     return [({key: columns[key][row] for key in columns}, _length(token)) for row, token in enumerate(tokens)]
+
+
+def _are_the_same(entries: list[Any], tiles: list[_Tile]) -> bool:
+    return len(entries) == len(tiles) and all(map(is_, entries, (entry for entry, _ in tiles)))
+
+
+def _span(start: int, size: int) -> slice:
+    """Give where a token stands; one without a character goes with its neighbours."""
+    return slice(start, start + size) if size else slice(max(0, start - 1), start + 1)
 
 
 def _length(token: Any) -> int:
     return len(token) if isinstance(token, str) else 0
 
 
-def _with_entries(logprobs: Any, entries: list[Any]) -> Any:
+def _with_entries(logprobs: Json, entries: list[Any]) -> Json:
     if "content" in logprobs:
         return {**logprobs, "content": entries}
-    columns = _columns(logprobs)
+    columns = _columns(logprobs).keys() | {key for row in entries for key in row}
     return {**logprobs, **{key: [row[key] for row in entries if key in row] for key in columns}}
 
 

@@ -193,17 +193,23 @@ class _Choice:
         holder = _object(part.get(place)) if place else part
         text = holder.get("content" if place else "text")
         if isinstance(text, list):
-            new = _stripped_parts(text, self._stripper.feed, take)
-            return part if new == text else {**part, place: {**holder, "content": new}}
-        stripped = take(text if isinstance(text, str) else "")
+            parts = _stripped_parts(text, self._stripper.feed, take)
+            return part if parts == text else {**part, place: {**holder, "content": parts}}
+        spoken = text if isinstance(text, str) else ""
+        stripped = take(spoken)
         logprobs = self._tokens.follow(part.get("logprobs"), stripped)
-        if stripped.text == (text or "") and logprobs == part.get("logprobs"):
-            return part
-        told = {"logprobs": logprobs} if "logprobs" in part or logprobs else {}
-        if not place:
-            return {**part, "text": stripped.text, **told}
-        repeated = {"text": stripped.text} if isinstance(part.get("text"), str) else {}
-        return {**part, place: {**holder, "content": stripped.text}, **repeated, **told}
+        new: Json = {} if logprobs is part.get("logprobs") else {"logprobs": logprobs}
+        if stripped.text != spoken:
+            new |= _spoken_anew(part, place, stripped.text)
+        return {**part, **new} if new else part
+
+
+def _spoken_anew(part: Json, place: str, text: str) -> Json:
+    """Give the fields of a part that tell its text, with another one."""
+    if not place:
+        return {"text": text}
+    repeated = {"text": text} if isinstance(part.get("text"), str) else {}
+    return {place: {**_object(part.get(place)), "content": text}, **repeated}
 
 
 def _stripped_parts(

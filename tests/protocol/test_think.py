@@ -191,6 +191,72 @@ def test_logprobs_that_do_not_fit_the_text_are_left_out(told: Json) -> None:
     assert whole({"choices": [part]})["choices"][0]["logprobs"] is None
 
 
+def tokens_of(*texts: Any) -> Json:
+    return {"content": [{"token": text} for text in texts], "refusal": None}
+
+
+HALVES = tokens_of("\\xf0\\x9f\\x98", "\\x80", " <")
+THOUGHTLESS: dict[str, Json] = {
+    "half characters": {"message": {"content": "<😀"}, "logprobs": HALVES},
+    "reasoning": {"message": {"content": "<a", "reasoning_content": "hm"}, "logprobs": tokens_of("hm", "<a")},
+    "a tool call": {"message": {"content": None, "tool_calls": [{"x": "<"}]}, "logprobs": tokens_of("<", "f")},
+    "a refusal": {"delta": {"refusal": "<"}, "logprobs": {"content": None, "refusal": [{"token": "<"}]}},
+    "no content": {"delta": {"tool_calls": [{"x": "<"}]}, "logprobs": tokens_of("<")},
+    "numbers for tokens": {"text": "a <b", "logprobs": {"tokens": ["token_id:1"], "token_logprobs": [-1]}},
+    "half characters in a stream": {"delta": {"content": "<😀"}, "logprobs": HALVES},
+    "tokens without a character": {"delta": {"content": "<😀"}, "logprobs": tokens_of("", "<", "", "😀", "")},
+}
+
+
+@pytest.mark.parametrize("part", THOUGHTLESS.values(), ids=THOUGHTLESS.keys())
+def test_what_holds_no_thought_keeps_its_logprobs_and_its_bytes(part: Json) -> None:
+    event = written(chunk({"index": 0, **part}))
+    assert strip([event]) == [event]
+    document = Document(json.dumps({"choices": [{"index": 0, **part}]}).encode())
+    assert strip([document]) == [document]
+
+
+def logprobs_of(events: Sequence[Event]) -> list[list[Any] | None]:
+    told = [(event.chunk or {})["choices"][0].get("logprobs") for event in events]
+    return [logprobs and [entry["token"] for entry in logprobs["content"]] for logprobs in told]
+
+
+def test_tokens_that_are_not_their_text_are_dropped_with_a_thought_only() -> None:
+    events = [
+        said("<😀", logprobs=HALVES),
+        said("a<think>", logprobs=tokens_of("other")),
+        said("hm😀", logprobs=HALVES),
+        said("</think>b", logprobs=tokens_of("</think>", "b")),
+        said("c <", logprobs=HALVES),
+        said("d", logprobs=tokens_of("d")),
+    ]
+    halves = [entry["token"] for entry in HALVES["content"]]
+    assert logprobs_of(strip([*events, ended()])) == [halves, None, ["b"], halves, ["d"], None]
+
+
+def test_tokens_of_text_held_back_come_with_it() -> None:
+    events = [
+        said("a <", logprobs=tokens_of("a ", "<")),
+        said("", logprobs=tokens_of("")),
+        said("😀", logprobs=HALVES),
+        said("<", logprobs={"content": [{"token": "<"}], "refusal": [1]}),
+        ended(),
+    ]
+    halves = [entry["token"] for entry in HALVES["content"]]
+    passed = strip(events)
+    assert logprobs_of(passed) == [["a "], [""], ["<", *halves], [], ["<"]]
+    assert (passed[-1].chunk or {})["choices"][0]["logprobs"] == {"content": [{"token": "<"}], "refusal": None}
+
+
+def test_legacy_tokens_of_text_held_back_come_with_it() -> None:
+    told = {"tokens": ["a", "<"], "token_logprobs": [1, 2], "top_logprobs": None}
+    first = written({"choices": [{"index": 0, "text": "a<", "logprobs": told, "finish_reason": None}]})
+    last = written({"choices": [{"index": 0, "text": "", "logprobs": None, "finish_reason": "stop"}]})
+    passed = [(event.chunk or {})["choices"][0] for event in strip([first, last])]
+    assert [part["text"] for part in passed] == ["a", "<"]
+    assert passed[1]["logprobs"] == {"tokens": ["<"], "token_logprobs": [2], "top_logprobs": None}
+
+
 def test_an_untouched_event_is_the_very_same_one() -> None:
     events = [
         said("Hello"),
@@ -333,6 +399,10 @@ MALFORMED: list[Json] = [
     {"index": ["<"], "delta": {}},
     {"text": "", "logprobs": {"tokens": 5, "odd": "<"}},
     {"text": "", "logprobs": "<"},
+    {"text": "", "logprobs": {"tokens": ["", 5], "odd": "<"}},
+    {"delta": {"content": ""}, "logprobs": {"content": [{"token": 5, "odd": "<"}]}},
+    {"delta": {"content": 5}, "odd": "<"},
+    {"delta": {"content": {"a": "<"}}},
 ]
 
 
