@@ -140,6 +140,7 @@ class _ToolCalls:
     def __init__(self) -> None:
         self._told: Json = {}
         self._calls: dict[int, _Fields] = {}
+        self._last = 0
 
     def add(self, fragments: Any) -> None:
         _put(self._told, "tool_calls", fragments and [])
@@ -163,11 +164,11 @@ class _ToolCalls:
 
     def _index(self, fragment: Json) -> int:
         index = fragment.get("index")
-        if isinstance(index, int):
-            return index
-        last = max(self._calls, default=0)
-        begun, named = self._calls.get(last, _Fields()).get("id"), fragment.get("id")
-        return last + 1 if begun and named and named != begun else last
+        if not isinstance(index, int):
+            begun, named = self._calls.get(self._last, _Fields()).get("id"), fragment.get("id")
+            index = self._last + 1 if begun and named and named != begun else self._last
+        self._last = max(self._last, index)
+        return index
 
 
 class _Fields(dict[str, Any]):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from time import process_time
 from typing import Any
 
 import pytest
@@ -220,6 +221,14 @@ def test_fragments_as_odd_servers_send_them(fragments: list[Any], made: list[tup
     message = assemble(delta({"tool_calls": [part]}) for part in fragments)["choices"][0]["message"]
     calls = [(call["id"], *call["function"].values()) for call in message["tool_calls"]]
     assert calls == made
+
+
+def test_many_tool_calls_without_an_index_take_no_longer_than_one() -> None:
+    begun = process_time()
+    calls = [{"id": f"call_{number}", "function": {"name": "f"}} for number in range(30_000)]
+    made = assemble(delta({"tool_calls": [call]}) for call in calls)["choices"][0]["message"]["tool_calls"]
+    assert [call["id"] for call in made] == [call["id"] for call in calls]
+    assert process_time() - begun < 3
 
 
 def test_what_servers_repeat_is_said_once() -> None:
