@@ -96,7 +96,7 @@ def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
 
 def filters(route: Route[Upstream], trip: Trip) -> Sequence[Filter]:
     """Give what the answer passes on its way to the client."""
-    strip = [ThinkFilter(route.tags, route.call.choices)] if route.tags else []
+    strip = [ThinkFilter(route.tags)] if route.tags else []
     return [UsageMeter(trip.uses), *strip]
 
 

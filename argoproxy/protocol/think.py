@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import takewhile
+from operator import is_
 from typing import Any
 
-from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.chunks import Json, index_of, indexed
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import Batch, Document, Event, is_done
 from argoproxy.protocol.tagged_text import Stripped, Stripper, TagPair, Tokens
@@ -23,7 +24,9 @@ _PLAIN = re.compile(
     rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
     rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
 )
-NOBODY = -1
+_INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
+_OTHER_INDEX = re.compile(rb'"index"\s*:\s*(?!0\s*[,}])')
+_FIRST = (b"0",)
 #: What every chunk says, and what pads it.
 _ORDINARY = frozenset("id object created model system_fingerprint service_tier choices obfuscation".split())
 _FRAME = ("id", "object", "created", "model", "system_fingerprint")
@@ -32,63 +35,58 @@ _FRAME = ("id", "object", "created", "model", "system_fingerprint")
 class ThinkFilter:
     """A Filter that removes what stands between the tags of a pair."""
 
-    def __init__(self, tags: TagPair, expected_choices: int = 1) -> None:
-        """Text is looked at closely until that many choices have shown some; after that only where a tag may be."""
+    def __init__(self, tags: TagPair) -> None:
+        """Text is looked at closely until its choice has shown some; after that only where a tag may be."""
         self._tags = tags
-        self._expected_choices = expected_choices
         self._start_marks = _marks(tags.start[0])
         self._end_marks = _marks(tags.end[0])
         self._choices: dict[int, _Choice] = {}
-        self._is_quiet = True
-        self._all_visible = False
-        self._thinking = NOBODY
+        self._busy: set[int] = set()
+        self._thinking: set[int] = set()
+        self._visible: set[bytes] = set()
         self._familiar = set(_ORDINARY)
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
-        if self._is_quiet and self._all_visible and not self._may_start(b"".join([event.raw for event in batch])):
+        if not self._busy and not self._is_worth_a_look(b"".join([event.raw for event in batch])):
             return batch
         passed: Batch = []
         for event in batch:
-            if self._is_quiet and not self._is_worth_a_look(event.raw):
+            if not self._busy and not self._is_worth_a_look(event.raw):
                 passed.append(event)
-            elif self._thinking == NOBODY or not self._is_only_a_thought(event.raw):
+            elif not self._thinking or not self._is_only_a_thought(event.raw):
                 passed += self._one(event)
-                self._take_stock()
         return batch if passed == batch else passed
 
     def finish(self) -> Batch:
         parts = [choice.rest(index) for index, choice in self._choices.items()]
         return [Event.of({**self._frame, "choices": [part]}) for part in parts if part]
 
-    def _may_start(self, raw: bytes) -> bool:
-        literal, escape = self._start_marks
-        return literal in raw or escape in raw
-
     def _is_worth_a_look(self, raw: bytes) -> bool:
-        return self._may_start(raw) or (not self._all_visible and (b'"content"' in raw or b'"text"' in raw))
+        literal, escape = self._start_marks
+        return literal in raw or (b"\\" in raw and escape in raw) or self._may_be_first(raw)
+
+    def _may_be_first(self, raw: bytes) -> bool:
+        """Whether this may be the first text of a choice; one that names no index is taken for the first choice."""
+        indexes = _INDEX.findall(raw) if _OTHER_INDEX.search(raw) else _FIRST
+        return not self._visible.issuperset(indexes) and (b'"content"' in raw or b'"text"' in raw)
 
     def _is_only_a_thought(self, raw: bytes) -> bool:
-        """Whether an event tells nothing but text of the one choice that is thinking, and no end of it."""
+        """Whether an event tells nothing but text of a choice that is thinking, and no end of it."""
         plain = _PLAIN.fullmatch(raw)
-        if not plain or int(plain.group(1)) != self._thinking:
+        if not plain or int(plain.group(1)) not in self._thinking:
             return False
         literal, escape = self._end_marks
         text = plain.group(2)
         return text != b"" and literal not in text and escape not in text
 
-    def _take_stock(self) -> None:
-        choices = self._choices
-        self._is_quiet = all(choice.idle for choice in choices.values())
-        self._all_visible = sum(choice.visible for choice in choices.values()) >= self._expected_choices
-        thinking = [index for index, choice in choices.items() if choice.thinks_aloud]
-        self._thinking = thinking[0] if len(thinking) == 1 else NOBODY
-
     def _one(self, event: Event) -> Batch:
         plain = _PLAIN.fullmatch(event.raw)
         choice = self._choices.get(int(plain.group(1))) if plain else None
         if plain and choice and not choice.awaits_tokens and (text := _unescaped(plain.group(2))) is not None:
-            return _plain(event, text, choice)
+            passed = _plain(event, text, choice)
+            self._take_stock(int(plain.group(1)), choice)
+            return passed
         return self._whole(event)
 
     def _whole(self, event: Event) -> Batch:
@@ -100,28 +98,36 @@ class ThinkFilter:
         if not isinstance(parts, list) or not parts:
             return [event]
         self._frame = {key: chunk[key] for key in _FRAME if key in chunk}
-        changed = [self._part(part, event) if isinstance(part, dict) else part for part in parts]
-        if all(new is old for new, old in zip(changed, parts, strict=True)):
+        changed = list(parts)
+        for place, part in enumerate(parts):
+            if isinstance(part, dict):
+                changed[place] = self._part(index_of(part, place), part, event)
+        if all(map(is_, changed, parts)):
             return [event]
         new = {**chunk, "choices": changed}
         if isinstance(event, Document):
             return [Document.of(new)]
         return [Event.of(new)] if self._tells(new) else []
 
-    def _part(self, part: Json, event: Event) -> Json:
-        choice = self._choice(part)
+    def _part(self, index: int, part: Json, event: Event) -> Json:
+        choice = self._choices.setdefault(index, _Choice(self._tags))
         is_last = isinstance(event, Document) or part.get("finish_reason")
-        return choice.strip_last(part) if is_last else choice.strip(part)
+        new = choice.strip_last(part) if is_last else choice.strip(part)
+        self._take_stock(index, choice)
+        return new
 
-    def _choice(self, part: Json) -> _Choice:
-        index = part.get("index")
-        return self._choices.setdefault(index if isinstance(index, int) else 0, _Choice(self._tags))
+    def _take_stock(self, index: int, choice: _Choice) -> None:
+        """Remember what is to be looked for in a choice's events from now on."""
+        for members, belongs in ((self._busy, not choice.idle), (self._thinking, choice.thinks_aloud)):
+            (members.add if belongs else members.discard)(index)
+        if choice.visible:
+            self._visible.add(b"%d" % index)
 
     def _tells(self, chunk: Json) -> bool:
         """Whether something is left: text, a finish reason, usage, a role or field not told before."""
         tells = bool(chunk.get("usage")) or any(chunk[key] for key in chunk if key not in self._familiar)
-        for part in chunk["choices"]:
-            tells = (isinstance(part, dict) and self._choice(part).tells(part)) or tells
+        for index, part in indexed(chunk["choices"]):
+            tells = self._choices[index].tells(part) or tells
         if tells:
             self._familiar.update(chunk)
         return tells

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from time import process_time
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ def test_random_texts_of_three_choices_in_random_cuts(spoken: list[tuple[int, st
     events = [said(text, index) for index, text in spoken]
     events += [ended(index) for index in range(3)] if ends else [DONE]
     stream = b"".join(event.raw for event in events)
-    decoder, think = Decoder(), ThinkFilter(TAGS, 3)
+    decoder, think = Decoder(), ThinkFilter(TAGS)
     passed: Batch = []
     for piece in cut_at(stream, at):
         passed += think.feed(decoder.feed(piece))
@@ -384,6 +385,35 @@ def test_text_repeated_beside_the_delta_is_stripped_with_it() -> None:
     event = written(chunk({"index": 0, "delta": {"content": "<think>x</think>y"}, "text": "<think>x</think>y"}))
     (passed,) = strip([event])
     assert (passed.chunk or {})["choices"][0]["text"] == "y"
+
+
+def test_a_choice_nobody_asked_for_is_looked_at_as_closely() -> None:
+    events = [said("x"), said("y", 1), said("<think>a</think>\n\nz", 1), said("<think>a</think>\n\nz", 2)]
+    assert texts(strip(events)) == {0: "x", 1: "y\n\nz", 2: "z"}
+
+
+def test_choices_without_an_index_are_told_apart_by_their_place() -> None:
+    parts = [
+        {"message": {"content": text}, "finish_reason": "stop"} for text in ("a<think>b", "c", "<think>d</think>e")
+    ]
+    assert [choice["message"]["content"] for choice in whole({"choices": parts})["choices"]] == ["a", "c", "e"]
+
+
+def test_many_choices_take_no_longer_than_one() -> None:
+    think, begun = ThinkFilter(TAGS), process_time()
+    passed = [event for index in range(10_000) for event in think.feed([said("<think>a</think>b <", index)])]
+    passed += [event for index in range(10_000) for event in think.feed([ended(index)])]
+    assert (len(passed), len(think.finish())) == (20_000, 0)
+    assert process_time() - begun < 3
+
+
+def test_many_thoughts_with_logprobs_take_no_longer_than_one() -> None:
+    thought = ["<think>", "a", "</think>", "b"]
+    part = {"message": {"content": "".join(thought * 10_000)}, "logprobs": tokens_of(*thought * 10_000)}
+    begun = process_time()
+    told = whole({"choices": [part]})["choices"][0]
+    assert told["message"]["content"] == "b" * len(told["logprobs"]["content"]) == "b" * 10_000
+    assert process_time() - begun < 3
 
 
 def test_an_odd_index_is_taken_for_the_first() -> None:
