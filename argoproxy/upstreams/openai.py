@@ -8,7 +8,7 @@ accepted: JSON where a stream was asked for and the other way round, blank lines
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Self
@@ -23,6 +23,8 @@ from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.failures import loaded, refusal, told_inside
 
 DOCUMENT_LIMIT = 256 * 1024 * 1024
+#: Some servers send blank lines while they think.
+BLANKS_LIMIT = 64 * 1024
 USER_AGENT = "argoproxy"
 
 #: Of a single choice, only the last few events tell how it ended.
@@ -67,13 +69,8 @@ class OpenAI:
     def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion in whatever form it came."""
         pieces = reply.pieces()
-        start = b""
-        for piece in pieces:
-            start += piece
-            if not _is_undecided(start):
-                break
-            yield []
-        first = start.removeprefix(_BOM).lstrip(_BLANK)
+        start = yield from _start(pieces)
+        first = _beginning(start)
         if first[:1] in (b"{", b"["):
             yield from _document(chain((start,), pieces))
         elif first.startswith(_FIELDS) or header(reply.headers, "content-type").startswith("text/event-stream"):
@@ -172,20 +169,41 @@ class _Ends:
                     self._finished.add(index)
 
 
-def _is_undecided(start: bytes) -> bool:
+def _start(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
+    """Take what is needed to tell a document from a stream: blanks, and the first bytes behind them."""
+    taken, first = bytearray(), b""
+    for piece in pieces:
+        taken += piece
+        first = _beginning(first + piece)
+        if not _is_undecided(first):
+            break
+        if len(taken) > BLANKS_LIMIT:
+            raise UpstreamProtocolError("The upstream sent too many blanks before its reply.")
+        if not piece:
+            yield []
+    return bytes(taken)
+
+
+def _beginning(start: bytes) -> bytes:
+    """Give what stands behind the blanks."""
+    return start.removeprefix(_BOM).lstrip(_BLANK)
+
+
+def _is_undecided(first: bytes) -> bool:
     """Whether more is needed to tell a document from a stream."""
-    first = start.removeprefix(_BOM).lstrip(_BLANK)
-    return _BOM.startswith(start) or any(name.startswith(first) and name != first for name in _FIELDS)
+    return _BOM.startswith(first) or any(name.startswith(first) and name != first for name in _FIELDS)
 
 
 def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
+    """Take a document whole; only silence gives the client a head before it is known to be one."""
     parts, size = [], 0
     for piece in pieces:
         parts.append(piece)
         size += len(piece)
         if size > DOCUMENT_LIMIT:
             raise UpstreamProtocolError(f"The upstream's reply is longer than {DOCUMENT_LIMIT} bytes.")
-        yield []
+        if not piece:
+            yield []
     document = Document(b"".join(parts).removeprefix(_BOM))
     if not is_completion(document.chunk):
         raise _error_inside(document.chunk) or UpstreamProtocolError("The upstream's reply holds no completion.")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from time import process_time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, Headers, header
 from argoproxy.protocol.sse import DONE, Document
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.openai import DOCUMENT_LIMIT, OpenAI
+from argoproxy.upstreams.openai import BLANKS_LIMIT, DOCUMENT_LIMIT, OpenAI
 from tests.cuts import cuts
 from tests.protocol.test_call import Bytes
 
@@ -117,14 +118,22 @@ def test_a_reply_is_taken_for_what_it_is(reply: bytes, kind: str, is_document: b
 
 
 def test_silence_is_passed_on() -> None:
-    assert batches(b"", b"\n", b"", chunk("a", "stop"), b"", DONE.raw)[:5] == [
-        [],
-        [],
-        [],
-        [b"\n" + chunk("a", "stop")],
-        [],
-    ]
-    assert batches(b"", b"{", b"", b'"choices":[]}')[:4] == [[], [], [], []]
+    stream = batches(b"", b"\n", b"", chunk("a", "stop"), b"", DONE.raw)
+    assert stream == [[], [], [b"\n" + chunk("a", "stop")], [], [DONE.raw]]
+    assert batches(b"", b"{", b"", b'"choices":[]}') == [[], [], [b'{"choices":[]}']]
+
+
+def test_a_document_without_silence_is_one_batch() -> None:
+    for pieces in cuts(DOCUMENT):
+        assert batches(*filter(None, pieces)) == [[DOCUMENT]]
+
+
+def test_blanks_before_a_reply_are_bounded_and_take_linear_time() -> None:
+    begun = process_time()
+    assert flat(batches(*[b"\n"] * BLANKS_LIMIT, DOCUMENT)) == b"\n" * BLANKS_LIMIT + DOCUMENT
+    with pytest.raises(UpstreamProtocolError, match="too many blanks"):
+        batches(*[b"\n"] * BLANKS_LIMIT, b" ", DOCUMENT)
+    assert process_time() - begun < 2
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,14 @@ def test_an_error_in_a_stream_ends_it(proxy: Proxy, upstream: Upstream) -> None:
         assert proxy.line(answered.id)["ending"] == "upstream_error"
 
 
+def test_an_error_in_a_whole_reply_keeps_its_status(proxy: Proxy, upstream: Upstream) -> None:
+    failure = reply(body=b'{"error": {"message": "rate", "code": 429}}', Content_Type="application/json")[1]
+    script = upstream.script(["send", failure[:-20]], ["sleep", 0.05], ["send", failure[-20:]])
+    for stream in (True, False):
+        answer = chat(proxy.port, stream=stream, headers={"X-Script": script})
+        assert (answer.status, answer.error["message"]) == (429, "rate")
+
+
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504, 529])
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_upstreams_own_status_and_body_pass(proxy: Proxy, upstream: Upstream, status: int, stream: bool) -> None:
