@@ -21,6 +21,7 @@ from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, Upst
 from argoproxy.protocol.exchange import OF_THE_BYTES, Headers, header, without
 from argoproxy.protocol.framing import Inflate
 from argoproxy.protocol.secrets import Stars
+from argoproxy.protocol.sse import check_size
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
@@ -29,7 +30,6 @@ from argoproxy.wire.sending import WatchedAdapter
 from argoproxy.wire.waiting import Exchange, Source, in_hand
 
 IDENTITY = "identity"
-READ_LIMIT = 256 * 1024 * 1024
 #: How long a stream that has told its end may take to end its body, so that its connection can be kept.
 SETTLE_S = 0.05
 
@@ -64,8 +64,7 @@ class Reply:
         for piece in self.pieces():
             parts.append(piece)
             size += len(piece)
-            if size > READ_LIMIT:
-                raise UpstreamProtocolError(f"The upstream's reply is longer than {READ_LIMIT} bytes.")
+            check_size(size)
         return b"".join(parts)
 
     def read_what_there_is(self) -> bytes:

@@ -15,6 +15,7 @@ from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.json_text import JsonError, dumps, loads
 
 EVENT_LIMIT = 8 * 1024 * 1024
+DOCUMENT_LIMIT = 256 * 1024 * 1024
 LONGEST_DONE = 64
 HEARTBEAT = b": heartbeat\n\n"
 
@@ -90,6 +91,12 @@ def data_of(raw: bytes) -> bytes | None:
         return raw[6:-2]
     fields = [line.partition(b":")[2] for line in _LINE_END.split(raw) if line == b"data" or line.startswith(b"data:")]
     return b"\n".join(value.removeprefix(b" ") for value in fields) if fields else None
+
+
+def check_size(size: int) -> None:
+    """See that a reply can be held whole. Raises UpstreamProtocolError over DOCUMENT_LIMIT."""
+    if size > DOCUMENT_LIMIT:
+        raise UpstreamProtocolError(f"The upstream's reply is longer than {DOCUMENT_LIMIT} bytes.")
 
 
 class Decoder:

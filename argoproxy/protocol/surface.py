@@ -30,7 +30,7 @@ from argoproxy.protocol.exchange import (
     without,
 )
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.sse import DONE, HEARTBEAT, Batch, Document, Event
+from argoproxy.protocol.sse import DONE, HEARTBEAT, Batch, Document, Event, check_size
 
 BODY_LIMIT = 128 * 1024 * 1024
 JSON_TYPE = "application/json"
@@ -124,13 +124,15 @@ def answer_error(error: ProxyError) -> ClientResponse:
 
 def whole(batches: Iterable[Batch]) -> Document:
     """Take all of a reply, assembled when it came in chunks. Raises ProxyError."""
-    assembly, found = Assembly(), None
+    assembly, found, size = Assembly(), None, 0
     for batch in batches:
         for event in batch:
             if isinstance(event, Document):
                 return event
             if event.chunk is not None:
                 found = event
+                size += len(event.raw)
+                check_size(size)
                 assembly.add(event.chunk)
     if found is None:
         raise UpstreamProtocolError("The upstream's reply holds no completion.")

@@ -17,12 +17,11 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, indexed, is_completion
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
-from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, is_done
+from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, check_size, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.failures import loaded, refusal, told_inside
 
-DOCUMENT_LIMIT = 256 * 1024 * 1024
 #: Some servers send blank lines while they think.
 BLANKS_LIMIT = 64 * 1024
 USER_AGENT = "argoproxy"
@@ -200,8 +199,7 @@ def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
     for piece in pieces:
         parts.append(piece)
         size += len(piece)
-        if size > DOCUMENT_LIMIT:
-            raise UpstreamProtocolError(f"The upstream's reply is longer than {DOCUMENT_LIMIT} bytes.")
+        check_size(size)
         if not piece:
             yield []
     document = Document(b"".join(parts).removeprefix(_BOM))

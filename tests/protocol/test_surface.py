@@ -18,7 +18,7 @@ from argoproxy.errors import (
 )
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientResponse, Headers
-from argoproxy.protocol.sse import DONE, HEARTBEAT, Batch, Document, Event
+from argoproxy.protocol.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
 from argoproxy.protocol.surface import answer, answer_document, answer_error, whole
 
 DOCUMENT = (
@@ -198,3 +198,9 @@ def test_failures_of_the_upstream_have_no_detail() -> None:
     body = answer_error(UpstreamTimeout("Slow.", code="total_timeout")).body
     assert isinstance(body, bytes)
     assert "detail" not in json.loads(body)
+
+
+def test_a_stream_that_is_to_become_a_document_is_bounded() -> None:
+    piece = b'data: {"choices": [], "x": "%b"}\n\n' % (b"x" * (DOCUMENT_LIMIT // 32))
+    with pytest.raises(UpstreamProtocolError, match="longer than"):
+        whole([Event(piece)] for _ in range(32))

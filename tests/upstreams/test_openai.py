@@ -10,9 +10,9 @@ import pytest
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, to_openai
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, Headers, header
-from argoproxy.protocol.sse import DONE, Document
+from argoproxy.protocol.sse import DOCUMENT_LIMIT, DONE, Document
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.openai import BLANKS_LIMIT, DOCUMENT_LIMIT, OpenAI
+from argoproxy.upstreams.openai import BLANKS_LIMIT, OpenAI
 from tests.cuts import cuts
 from tests.protocol.test_call import Bytes
 
