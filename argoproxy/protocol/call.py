@@ -58,11 +58,9 @@ class Call:
 
     def with_body(self, body: Json) -> Call:
         """Ask for something else; the same call when it is no different."""
-        return (
-            self
-            if same(body, self.body)
-            else replace(self, body=body, came=self.body if self.came is None else self.came)
-        )
+        if same(body, self.body):
+            return self
+        return replace(self, body=body, came=self.body if self.came is None else self.came)
 
     def payload(self) -> bytes:
         """Give the bytes to send: those that came, but for what was changed. Raises BadRequest."""

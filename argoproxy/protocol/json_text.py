@@ -43,6 +43,14 @@ def loads(text: bytes) -> Any:
     return _guarded(text)
 
 
+def parse_at(text: str, start: int) -> tuple[Any, int]:
+    """Parse the JSON that begins at a place of a text, as strictly: (value, where it ends). Raises ValueError."""
+    try:
+        return _STRICT.raw_decode(text, start)
+    except RecursionError:
+        raise JsonError("nested too deeply") from None
+
+
 def dumps(value: Any) -> bytes:
     """Write compact JSON in UTF-8; lone surrogates are escaped. Raises JsonError."""
     try:
@@ -78,3 +86,6 @@ def _finite_float(text: str) -> float:
     if math.isinf(value):
         raise JsonError("a number is out of range")
     return value
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite_float)

@@ -6,13 +6,12 @@ both; one that starts with `[` or `{` is JSON. A malformed piece is left out, wi
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from argoproxy.protocol.json_text import parse_at
 from argoproxy.protocol.models import DEFAULT, Rule
 
 #: Parameters that are strings in OpenAI's API (and may look like numbers), and the rule's own.
@@ -125,8 +124,8 @@ def _value(key: str, text: str, at: int) -> tuple[Any, int]:
     first = text[at : at + 1]
     if first == '"' or (first in ("[", "{") and key not in _ALWAYS_TEXT):
         try:
-            value, end = json.JSONDecoder().raw_decode(text, at)
-        except (ValueError, RecursionError):
+            value, end = parse_at(text, at)
+        except ValueError:
             return _MALFORMED, _plain_end(text, at)
         return _ended(value, text, end)
     if quoted := _QUOTED.match(text, at):
@@ -149,7 +148,6 @@ def _typed(key: str, value: str) -> Any:
     if key in STRINGS or not _JSON_SCALAR.fullmatch(value):
         return value or _MALFORMED
     try:
-        typed = json.loads(value)
+        return parse_at(value, 0)[0]
     except ValueError:
         return _MALFORMED
-    return _MALFORMED if isinstance(typed, float) and math.isinf(typed) else typed

@@ -44,6 +44,7 @@ def test_a_call_keeps_the_bytes_it_came_in() -> None:
     changed = call.with_body({**call.body, "model": "ü"}).with_body({"model": "ä", "n": 1.0})
     assert changed.payload() == '{"model": "ä", "n": 1.0}'.encode()
     assert changed.with_body(call.body).payload() == text
+    assert parsed(b'{"seed": true, "n": 1.0}').with_body({"seed": 1, "n": 1}).payload() == b'{"seed": 1, "n": 1}'
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
+from argoproxy.protocol.json_text import JsonError, dumps, loads, parse, parse_at
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_json_is_written_compact_in_utf8() -> None:
         deep = [deep]
     with pytest.raises(JsonError, match="nested too deeply"):
         dumps(deep)
+
+
+def test_json_within_a_text_is_as_strict() -> None:
+    assert parse_at("x=[1, 2],y", 2) == ([1, 2], 8)
+    for text in ("[NaN]", "[1e999]", "[-Infinity]", "[", "[" * 100_000):
+        with pytest.raises(ValueError):  # noqa: PT011 the words are the library's in some cases
+            parse_at(text, 0)

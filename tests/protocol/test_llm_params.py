@@ -106,6 +106,15 @@ def test_what_llm_params_mean(text: str, rules: list[Rule]) -> None:
             ],
         ),
         (
+            'x=[NaN],y=[1e999],z={"a":-Infinity},k=1',
+            [Rule("default", {"k": 1})],
+            [
+                "LLM_PARAMS, group 1 (model=default): ignored 'x=[NaN]', which has no usable value",
+                "LLM_PARAMS, group 1 (model=default): ignored 'y=[1e999]', which has no usable value",
+                "LLM_PARAMS, group 1 (model=default): ignored 'z={\"a\":-Infinity}', which has no usable value",
+            ],
+        ),
+        (
             "a=1e999",
             [Rule("default")],
             ["LLM_PARAMS, group 1 (model=default): ignored 'a=1e999', which has no usable value"],
