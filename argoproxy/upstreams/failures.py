@@ -26,8 +26,8 @@ def refusal(status: int, headers: Headers, body: bytes) -> UpstreamStatus:
 
 def told_inside(status: int, error: Json) -> UpstreamStatus:
     """Make an error of what an upstream told under a status of success; `error` may leave anything out."""
-    whole = {"message": "The upstream failed.", "type": "upstream_error", "param": None, "code": None, **error}
-    return UpstreamStatus(status, (("Content-Type", "application/json"),), written({"error": whole}))
+    told = _completed(error, "The upstream failed.", "upstream_error")
+    return UpstreamStatus(status, (("Content-Type", "application/json"),), written({"error": told}))
 
 
 def loaded(body: bytes) -> Any:
@@ -45,16 +45,18 @@ def _is_openai_error(document: Any) -> bool:
 
 def _as_openai_error(status: int, document: Any) -> Json:
     """Find the words in what servers send instead: FastAPI's detail, flat errors, a bare string, Gemini's array."""
+    kind = type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    usual = f"The upstream answered with status {status}."
     if isinstance(document, list) and document and _is_openai_error(document[0]):
-        error: Json = document[0]["error"]
-        return error
+        return _completed(document[0]["error"], usual, kind)
     fields = document if isinstance(document, dict) else {}
     said = next((fields[key] for key in ("message", "detail", "error") if fields.get(key)), None)
-    text = said if isinstance(said, str) else written(said).decode() if said else ""
     code = fields.get("code")
-    return {
-        "message": text or f"The upstream answered with status {status}.",
-        "type": type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error"),
-        "param": None,
-        "code": code if isinstance(code, str | int) else None,
-    }
+    return _completed({"message": said, "code": code if isinstance(code, str | int) else None}, usual, kind)
+
+
+def _completed(error: Json, usual: str, kind: str) -> Json:
+    """Give an error every field of OpenAI's, its message as words: the usual ones where it has none."""
+    said = error.get("message")
+    text = said if isinstance(said, str) else written(said).decode() if said else ""
+    return {"type": kind, "param": None, "code": None, **error, "message": text or usual}

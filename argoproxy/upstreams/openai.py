@@ -251,7 +251,7 @@ def _error_inside(document: Json) -> ProxyError | None:
         return None
     if isinstance(error, dict) and set(error) == {"error"}:
         error = error["error"]
-    shaped = error if isinstance(error, dict) else {"message": str(error)}
+    shaped = error if isinstance(error, dict) else {"message": error}
     code = shaped.get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 502
     return told_inside(status, shaped)

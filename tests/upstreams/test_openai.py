@@ -212,6 +212,10 @@ def test_an_odd_index_is_taken_for_the_place(index: Any) -> None:
         (b'error: {"error": {"code": 500, "message": "no"}}\n\n', 500, {"message": "no"}),
         (b"error: words\n\n", 502, {"message": "The upstream failed."}),
         (b'data: {"error": {"message": "no"}}', 502, {"message": "no"}),
+        (b'{"error": {"message": ["x"]}}', 502, {"message": '["x"]'}),
+        (b'{"error": {"message": {"text": "no"}, "code": "c"}}', 502, {"message": '{"text":"no"}', "code": "c"}),
+        (b'{"error": 5}', 502, {"message": "5"}),
+        (b'{"error": ["x"]}', 502, {"message": '["x"]'}),
         (b'{"error": {"code": 7}}', 502, {"message": "The upstream failed.", "type": "upstream_error"}),
     ],
 )
@@ -237,6 +241,11 @@ def test_words_about_errors_are_no_error() -> None:
         (400, b'{"object": "error", "message": "m", "code": 40}', {"message": "m", "code": 40}),
         (401, b'{"error": "words"}', {"message": "words", "type": "authentication_error"}),
         (429, b'[{"error": {"message": "m", "code": 429}}]', {"message": "m", "code": 429}),
+        (
+            403,
+            b'[{"error": {"message": "a"}}]',
+            {"message": "a", "type": "permission_error", "param": None, "code": None},
+        ),
         (
             502,
             b"<html>nginx at 10.0.0.1</html>",
