@@ -68,7 +68,12 @@ class Exchange:
         self._until = math.inf
 
     def progressed(self) -> None:
-        """Take note that bytes went or came. Raises ClientGone, now and then, if the client has left."""
+        """Take note that bytes went or came, which is no reason to go on for ever.
+
+        Raises UpstreamTimeout when all took too long, and ClientGone, now and then, if the client has left.
+        """
+        if time.monotonic() >= self._total_until:
+            raise self._timed_out()
         if not self._in_head:
             self._until = math.inf
         self._reads += 1

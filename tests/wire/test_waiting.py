@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from argoproxy.errors import UpstreamTimeout
+from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.watch import Poller, Watch
+from argoproxy.wire.waiting import Exchange
+
+
+@pytest.mark.parametrize("phase", ["head", "body"])
+def test_the_total_time_runs_out_while_bytes_are_always_there(phase: str) -> None:
+    exchange = Exchange(Watch(None, Poller()), Timeouts(total_s=0.05), "http://up/")
+    if phase == "head":
+        exchange.expects_head()
+    exchange.progressed()
+    time.sleep(0.06)
+    with pytest.raises(UpstreamTimeout) as caught:
+        exchange.progressed()
+    assert caught.value.code == "total_timeout"
+
+
+def test_silence_is_timed_from_the_last_byte_on() -> None:
+    watch = Watch(None, Poller())
+    exchange = Exchange(watch, Timeouts(idle_s=0.05), "http://up/")
+    quiet, other = socket.socketpair()
+    with quiet, other:
+        assert exchange.wait(quiet, tick_s=0.04) == 0
+        exchange.progressed()
+        assert exchange.wait(quiet, tick_s=0.04) == 0
+        with pytest.raises(UpstreamTimeout) as caught:
+            exchange.wait(quiet)
+    assert caught.value.code == "idle_timeout"
+    watch.close()
