@@ -71,9 +71,16 @@ def _edit(environ: Mapping[str, str], folder: Path) -> NoReturn:
     if not file.is_file():
         sys.stderr.write(f"{file} does not exist; copy config.sample.yaml or start ./run_app.sh\n")
         sys.exit(USAGE_EXIT)
-    wished = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "")
-    editor = wished or [name for name in EDITORS if shutil.which(name)][:1]
+    editor = _editor(environ.get("VISUAL") or environ.get("EDITOR") or "")
     if not editor or not shutil.which(editor[0]):
         sys.stderr.write("No editor was found; EDITOR=… names one\n")
         sys.exit(USAGE_EXIT)
     os.execvpe(editor[0], [*editor, str(file)], dict(environ))
+
+
+def _editor(wished: str) -> list[str]:
+    """Give the command of an editor, nothing when there is none."""
+    try:
+        return shlex.split(wished) or [name for name in EDITORS if shutil.which(name)][:1]
+    except ValueError:
+        return []

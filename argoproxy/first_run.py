@@ -25,6 +25,7 @@ from argoproxy.flags import Task, parse
 
 SAMPLE = Path(__file__).resolve().parent.parent / "config.sample.yaml"
 PORTS = range(49152, 65535)
+LAST_PORT = 65535
 CHECK_S = 5.0
 USAGE_EXIT = 2
 DONE_EXIT = 3
@@ -44,6 +45,7 @@ _YES = ("true", "1", "yes", "on")
 _ASK_USER = "Enter your username: "
 _RULE = "-" * 38
 _LIVE = re.compile(r"(?m)^(?P<key>\w+): *(?P<value>\"[^\"\n]*\"|[^#\n]*?)(?P<rest> *(?:#.*)?)$")
+_USER = re.compile(r"[A-Za-z0-9._@+-]+")
 _NOT_FOUND = 404
 
 
@@ -115,8 +117,10 @@ def user_problem(name: str) -> str:
     """Tell what is wrong with a user name, "" when nothing is."""
     if not name:
         return "A user name is needed."
-    if any(character.isspace() or character in '"\\' for character in name):
+    if any(map(str.isspace, name)):
         return "A user name has no spaces."
+    if not _USER.fullmatch(name):
+        return "A user name has letters, digits and . _ - @ + only."
     return "cels is no user of its own; take your own user name." if name.lower() == "cels" else ""
 
 
@@ -138,7 +142,7 @@ def _set_up(path: Path, session: Session, variables: Mapping[str, str]) -> int:
     values = {"port": str(port), "user": f'"{user}"', "verbose": str(verbose).lower()}
     text = written(SAMPLE.read_text("utf-8"), values)
     try:
-        path.write_text(text, "utf-8")
+        path.write_bytes(text.encode())
     except OSError as error:
         raise Refused(f"{path} can't be written: {error.strerror}") from None
     session.show(f"Created {path} with your settings:\n{_RULE}\n{for_review(text)}{_RULE}\n")
@@ -165,7 +169,7 @@ def _user(session: Session, given: str) -> str:
 def _port(session: Session, wished: str) -> int:
     if not wished:
         return _free_port()
-    if not wished.isdigit() or not 0 < int(wished) < PORTS.stop + 1:
+    if not re.fullmatch(r"[0-9]{1,5}", wished) or not 0 < int(wished) <= LAST_PORT:
         raise Refused(f"{wished!r} is no port")
     if _is_free(int(wished)):
         return int(wished)
@@ -225,4 +229,6 @@ def _show(text: str) -> None:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     sys.exit(main(sys.argv[1:], os.environ))

@@ -188,9 +188,9 @@ def remembered(common: UpstreamRequest, proxy: Proxy, trip: Trip) -> bytes:
 
 
 def informed(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Models[Upstream]:
-    """Give the models, with the names the upstream lists when the one that is asked for is not known without."""
-    common = models.upstream.common_list()
-    if common is None or not call.model or models.upstream.knows(call.model):
+    """Give the models, with the names the upstream lists when the one that goes up is not known without."""
+    common, name = models.upstream.common_list(), models.name_upstream(call)
+    if common is None or not name or models.upstream.knows(name):
         return models
     try:
         return replace(models, upstream=models.upstream.acquainted(remembered(common, proxy, trip)))

@@ -6,11 +6,11 @@ What a stronger layer says hides what a weaker one does. All mistakes are collec
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -19,6 +19,8 @@ from argoproxy.settings import IGNORED, SETTINGS, Setting, suggestion
 
 DEFAULT_FILE = "config.yaml"
 STARS = "****"
+
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 BY_ENVIRONMENT = {setting.environment: setting for setting in SETTINGS}
@@ -88,11 +90,16 @@ class Given:
         try:
             read = setting.read(value)
         except ValueError as error:
-            shown = "" if setting.is_secret else f" {str(value)[:80]!r}"
+            shown = "" if setting.is_secret else f" {without_credentials(str(value))[:80]!r}"
             self.mistakes.append(f"{place}: {name}{shown} {error}")
             return
         self._values.setdefault(setting.key, (read, strength))
         self._places.setdefault(setting.key, place)
+
+
+def without_credentials(text: str) -> str:
+    """Star out what stands before the host of a URL."""
+    return _CREDENTIALS.sub(f"//{STARS}@", text)
 
 
 def config_file(named: str, folder: Path) -> Path:
@@ -107,9 +114,25 @@ def file_layers(named: str, folder: Path) -> list[Layer]:
         if named:
             raise ConfigError([f"the config file {named!r} does not exist"])
         return []
+    node, values = _parsed(path)
+    if values is None:
+        return []
+    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
+        raise ConfigError([f"{path.name} must hold `key: value` lines"])
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in lines:
+            raise ConfigError([f"{path.name}, line {line}: {name} stands in line {lines[name]} already"])
+        lines[name] = line
+    return [Layer(path.name, {str(key): value for key, value in values.items()}, lines)]
+
+
+def _parsed(path: Path) -> tuple[Any, Any]:
+    """Give a YAML file as nodes and as values. Raises ConfigError; PyYAML lets some failures of Python's through."""
     try:
         source = path.read_text(encoding="utf-8")
-        node, values = yaml.compose(source), yaml.safe_load(source)
+        return yaml.compose(source), yaml.safe_load(source)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path.name} can't be read: {error.__class__.__name__}"]) from None
     except yaml.MarkedYAMLError as error:
@@ -118,12 +141,8 @@ def file_layers(named: str, folder: Path) -> list[Layer]:
         raise ConfigError([f"{path.name}{where}: no YAML: {error.problem}"]) from None
     except yaml.YAMLError:
         raise ConfigError([f"{path.name} is no YAML"]) from None
-    if values is None:
-        return []
-    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
-        raise ConfigError([f"{path.name} must hold `key: value` lines"])
-    lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
-    return [Layer(path.name, {str(key): value for key, value in values.items()}, lines)]
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        raise ConfigError([f"{path.name} holds a value that YAML can't read"]) from None
 
 
 def _shown(setting: Setting, value: Any) -> str:
@@ -133,5 +152,4 @@ def _shown(setting: Setting, value: Any) -> str:
         return STARS
     if not isinstance(value, str):
         return json.dumps(value)
-    credentials = urlsplit(value).netloc.rpartition("@")[0] if "://" in value else ""
-    return json.dumps(value.replace(f"//{credentials}@", f"//{STARS}@") if credentials else value, ensure_ascii=False)
+    return json.dumps(without_credentials(value), ensure_ascii=False)

@@ -128,18 +128,38 @@ def address_rule(value: Any) -> str:
     return written
 
 
+def plain_url(value: Any) -> str:
+    """Read a URL that is one and no more: without credentials, a query or a fragment. Raises ValueError."""
+    url = base_url(value)
+    if re.search(r"[\s?#]|//[^/]*@", url):
+        raise ValueError("holds credentials, a query, a fragment or a blank, none of which belongs there")
+    return url
+
+
+def host_name(value: Any) -> str:
+    """Read an address or a name to listen on. Raises ValueError."""
+    name = text(value)
+    if not re.fullmatch(r"[\w.:-]+", name):
+        raise ValueError("is no address")
+    return name
+
+
 def user_name(value: Any) -> str:
     """Read the name of an Argonne user. Raises ValueError."""
-    name = text(value)
+    name = text(value) if isinstance(value, str) else ""
+    if not name:
+        raise ValueError("is no text; write it in quotes")
     if re.search(r"\s", name):
         raise ValueError("holds a blank")
+    if not re.fullmatch(r"[A-Za-z0-9._@+-]+", name):
+        raise ValueError("holds a character that no user name has")
     if name.lower() == "cels":
         raise ValueError("is no user of its own; take your own user name")
     return name
 
 
 SETTINGS = (
-    Setting("host", "HOST", text, "0.0.0.0", "Address to listen on"),
+    Setting("host", "HOST", host_name, "0.0.0.0", "Address to listen on"),
     Setting("port", "PORT", whole_number(1, 65535), 5000, "Port to listen on"),
     Setting("num_workers", "WORKERS", whole_number(1, 1000), 4, "Worker processes"),
     Setting("threads", "THREADS", whole_number(1, 10000), 256, "Requests a gthread worker serves side by side"),
@@ -151,14 +171,14 @@ SETTINGS = (
     ),
     Setting("openai_base_url", "OPENAI_BASE_URL", base_url, None, "The endpoint, where no other is named"),
     Setting("openai_api_key", "OPENAI_API_KEY", header_text, None, "Key for openai_base_url or api.openai.com"),
-    Setting("argo_url", "ARGO_URL", base_url, ARGO_URLS.chat, "The Argo gateway: chats"),
-    Setting("argo_stream_url", "ARGO_STREAM_URL", base_url, ARGO_URLS.stream, "The Argo gateway: streamed chats"),
-    Setting("argo_embedding_url", "ARGO_EMBEDDING_URL", base_url, ARGO_URLS.embed, "The Argo gateway: embeddings"),
-    Setting("argo_base_url", "ARGO_BASE_URL", base_url, None, "Its root (…/argoapi), in place of those three"),
+    Setting("argo_url", "ARGO_URL", plain_url, ARGO_URLS.chat, "The Argo gateway: chats"),
+    Setting("argo_stream_url", "ARGO_STREAM_URL", plain_url, ARGO_URLS.stream, "The Argo gateway: streamed chats"),
+    Setting("argo_embedding_url", "ARGO_EMBEDDING_URL", plain_url, ARGO_URLS.embed, "The Argo gateway: embeddings"),
+    Setting("argo_base_url", "ARGO_BASE_URL", plain_url, None, "Its root (…/argoapi), in place of those three"),
     Setting("user", "ARGO_USER", user_name, None, "Your Argonne user name; alone it names the Argo gateway"),
     Setting("username_passthrough", "USERNAME_PASSTHROUGH", boolean, False, "Make a caller's API key the user"),
     Setting("use_native_openai", "USE_NATIVE_OPENAI", boolean, False, "Pass everything on to Argo's own endpoint"),
-    Setting("native_openai_base_url", "NATIVE_OPENAI_BASE_URL", base_url, f"{DEVELOPMENT}/v1/", "That endpoint"),
+    Setting("native_openai_base_url", "NATIVE_OPENAI_BASE_URL", plain_url, f"{DEVELOPMENT}/v1/", "That endpoint"),
     Setting("default_model", "DEFAULT_MODEL", text, None, "The model of requests that name none"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
     Setting("inline_images", "INLINE_IMAGES", boolean, None, "Fetch image URLs in messages; unset: for Argo only"),

@@ -123,7 +123,11 @@ def test_edit_opens_the_file_and_serves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "environ", "told"),
-    [("none.yaml", {"EDITOR": "cat"}, "none.yaml does not exist"), ("", {"EDITOR": "no-such-editor"}, "No editor")],
+    [
+        ("none.yaml", {"EDITOR": "cat"}, "none.yaml does not exist"),
+        ("", {"EDITOR": "no-such-editor"}, "No editor"),
+        ("", {"EDITOR": "a 'b"}, "No editor"),
+    ],
 )
 def test_edit_tells_what_is_missing(tmp_path: Path, file: str, environ: dict[str, str], told: str) -> None:
     (tmp_path / "config.yaml").write_text("user: me\n")

@@ -360,6 +360,9 @@ def test_the_named_file_is_read(tmp_path: Path) -> None:
     assert load({"CONFIG_PATH": str(tmp_path / "other file.yaml")}, NOWHERE).port == 83
 
 
+UNREADABLE = "config.yaml holds a value that YAML can't read"
+NO_MORE = "holds credentials, a query, a fragment or a blank, none of which belongs there"
+NO_SCHEME = "is no base URL: a base URL begins with http:// or https://"
 NO_USER = "the Argo gateway wants a user: set `user` in the config file or ARGO_USER to your Argonne user name"
 
 
@@ -390,7 +393,7 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("user: CELS", ["config.yaml, line 1: user 'CELS' is no user of its own; take your own user name"]),
         ("user: two words", ["config.yaml, line 1: user 'two words' holds a blank"]),
         ('user: ""', ["config.yaml, line 1: user '' is no text"]),
-        ("user: [a]", ["config.yaml, line 1: user \"['a']\" is no text"]),
+        ("user: [a]", ["config.yaml, line 1: user \"['a']\" is no text; write it in quotes"]),
         ("argo_url: http://a", [NO_USER]),
         ("argo_base_url: http://a", [NO_USER]),
         (
@@ -425,7 +428,22 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("timeout: -1", ["config.yaml, line 1: timeout '-1' is no duration; write seconds, 90s or 60000ms"]),
         ("timeout: 0", ["config.yaml, line 1: timeout '0' must be more than 0 and at most 1000000 seconds"]),
         ("default_model: []", ["config.yaml, line 1: default_model '[]' is no text"]),
-        ("port: 1\nport: x", ["config.yaml, line 2: port 'x' is no whole number from 1 to 65535"]),
+        ("port: 1\nuser: me\nport: 2", ["config.yaml, line 3: port stands in line 1 already"]),
+        ("user: 1:30", ["config.yaml, line 1: user '90' is no text; write it in quotes"]),
+        ("user: 'm\\e'", ["config.yaml, line 1: user 'm\\\\e' holds a character that no user name has"]),
+        ("user: 2021-13-45", [UNREADABLE]),
+        ("port: !!int abc", [UNREADABLE]),
+        ("debug: !!bool abc", [UNREADABLE]),
+        ("port: !!timestamp abc", [UNREADABLE]),
+        ("port: " + "[" * 3000, [UNREADABLE]),
+        ("host: no such", ["config.yaml, line 1: host 'no such' is no address"]),
+        (
+            "user: me\nargo_url: http://me:word@a/chat",
+            [f"config.yaml, line 2: argo_url 'http://****@a/chat' {NO_MORE}"],
+        ),
+        ("user: me\nargo_base_url: http://a/b?x=1", [f"config.yaml, line 2: argo_base_url 'http://a/b?x=1' {NO_MORE}"]),
+        ("user: me\nargo_url: http://a b/", [f"config.yaml, line 2: argo_url 'http://a b/' {NO_MORE}"]),
+        ("target_base_url: ftp://me:word@a", [f"config.yaml, line 1: target_base_url 'ftp://****@a' {NO_SCHEME}"]),
         ("- a", ["config.yaml must hold `key: value` lines"]),
         ("just text", ["config.yaml must hold `key: value` lines"]),
         ("port: \x01", ["config.yaml is no YAML"]),

@@ -94,6 +94,10 @@ class Models(Generic[UpstreamT]):
         call = self._named(call)
         return (self._route(self._rule_of(call.model) or Rule(""), call),)
 
+    def name_upstream(self, call: Call) -> str:
+        """Give the name a call's model goes up by, as far as rules tell."""
+        return self.resolve(call)[0].call.model
+
     def joined(self, listed: Document, created: int) -> Document:
         """Add the pseudo-models to an upstream's list, without repeating one. Raises UpstreamProtocolError."""
         document = listed.chunk

@@ -199,6 +199,18 @@ def test_a_default_model_is_taken_where_none_is_named(serve: Serve, upstream: Up
     assert proxy.line(answer.id)["model"] == "argo:gpt-4o"
 
 
+def test_listed_names_are_known_to_rules_and_as_the_default(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(
+        ARGO_BASE_URL=f"{upstream.url}/argoapi",
+        ARGO_USER="me",
+        DEFAULT_MODEL="gpt-9-ultra",
+        LLM_PARAMS="model=gpt-4,upstream_model_name=claude-opus-9.1",
+    )
+    for asked, model_id in ((None, "gpt9ultra"), ("gpt-4", "claudeopus91")):
+        assert post(proxy, "/v1/chat/completions", model=asked, messages=HI).status == 200
+        assert sent(upstream, CHAT)["model"] == model_id
+
+
 def test_the_gateways_list_is_asked_for_once_in_a_while(proxy: Proxy, upstream: Upstream) -> None:
     for _ in range(3):
         assert ask(proxy.port, "GET", "/v1/models").status == 200

@@ -17,6 +17,8 @@ from argoproxy.upstreams.failures import loaded
 #: Texts the gateway takes in one request.
 BATCH = 16
 
+#: What a 32-bit float can hold.
+_LARGEST = 3.4028234e38
 _ENCODINGS = (None, "float", "base64")
 #: Vectors of these models stay good when they are cut short (OpenAI, "New embedding models", 25 January 2024).
 _TO_BE_CUT = "v3"
@@ -64,7 +66,9 @@ def _vectors(body: bytes) -> list[list[float]]:
 
 
 def _is_vector(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(number, int | float) for number in value)
+    return isinstance(value, list) and all(
+        isinstance(number, int | float) and -_LARGEST <= number <= _LARGEST for number in value
+    )
 
 
 def _is_count(value: Any) -> bool:

@@ -19,7 +19,7 @@ from argoproxy.protocol.exchange import ClientRequest, Headers, header
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.sse import Batch, Document, Event
-from argoproxy.protocol.surface import COMPLETIONS, RAW
+from argoproxy.protocol.surface import CHAT, COMPLETIONS, RAW
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.argo import answers, embeddings
 from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body
@@ -165,7 +165,7 @@ def _headers(headers: Headers, accept: str) -> Headers:
 
 
 def _is_streamed(call: Call) -> bool:
-    return call.stream and (call.path == RAW.path or not call.body.get("tools"))
+    return call.stream and not (call.path == CHAT.path and call.body.get("tools"))
 
 
 def _raw(reply: Reply, call: Call) -> Iterator[Batch]:

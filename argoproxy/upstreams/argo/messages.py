@@ -18,6 +18,7 @@ LONGEST_WHOLE_CLAUDE = 21_000
 
 _NO_SYSTEM_ROLE = frozenset(("gpto1preview", "gpto1mini"))
 _OURS_TO_SAY = frozenset(("stream", "stream_options"))
+_OF_CHATS = frozenset(("messages", "tools", "tool_choice", "parallel_tool_calls"))
 _CONTINUE = "[continue]"
 
 
@@ -40,7 +41,7 @@ def prompt_body(body: Json, model_id: str) -> Json:
         raise BadRequest(
             "`prompt` must be a string or a list of strings; this gateway takes no tokens.", param="prompt"
         )
-    kept = {key: value for key, value in body.items() if key not in _OURS_TO_SAY | {"messages"}}
+    kept = {key: value for key, value in body.items() if key not in _OURS_TO_SAY | _OF_CHATS}
     return _limits(_without_system({**kept, "prompt": texts}, model_id), model_id)
 
 

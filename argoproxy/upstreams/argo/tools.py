@@ -32,7 +32,7 @@ def with_tools_for(family: str, body: Json) -> Json:
         shaped["tool_choice"] = _choice(family, shaped["tool_choice"])
     if isinstance(body.get("messages"), list):
         history = _claude_history if family == "claude" else _gemini_history
-        shaped["messages"] = list(history(body["messages"]))
+        shaped["messages"] = history(body["messages"])
     return shaped
 
 
@@ -63,18 +63,14 @@ def _choice(family: str, choice: Any) -> Any:
     return {"type": _CLAUDE_CHOICE[choice]} if isinstance(choice, str) and choice in _CLAUDE_CHOICE else choice
 
 
-def _claude_history(messages: list[Any]) -> Iterator[Any]:
-    results: list[Json] = []
-    for message in messages:
-        if _role(message) == "tool":
-            results.append(_result_block(message))
-            continue
+def _claude_history(messages: list[Any]) -> list[Any]:
+    shaped: list[Any] = []
+    for message, results in _turns(messages):
+        if message is not None:
+            shaped.append(_with_use_blocks(message) if _calls(message) else message)
         if results:
-            yield {"role": "user", "content": results}
-            results = []
-        yield _with_use_blocks(message) if _calls(message) else message
-    if results:
-        yield {"role": "user", "content": results}
+            shaped.append({"role": "user", "content": [_result_block(result) for result in results]})
+    return shaped
 
 
 def _result_block(message: Json) -> Json:
@@ -100,17 +96,34 @@ def _with_use_blocks(message: Json) -> Json:
     return {"role": "assistant", "content": [*blocks, *uses]}
 
 
-def _gemini_history(messages: list[Any]) -> Iterator[Any]:
-    results = {message.get("tool_call_id"): message for message in messages if _role(message) == "tool"}
+def _gemini_history(messages: list[Any]) -> list[Any]:
+    return [shaped for message, results in _turns(messages) for shaped in _turn(message, results)]
+
+
+def _turns(messages: list[Any]) -> Iterator[tuple[Any, list[Json]]]:
+    """Give each message with the results of tools that follow it; None is said before results that come first."""
+    said: Any = None
+    results: list[Json] = []
     for message in messages:
-        calls = _calls(message)
-        if calls:
-            for place, call in enumerate(calls):
-                yield {**message, "content": "" if place else message.get("content") or "", "tool_calls": [call]}
-                if result := results.pop(call.get("id"), None):
-                    yield {**result, "name": _function(call).get("name")}
-        elif _role(message) != "tool" or message.get("tool_call_id") in results:
-            yield message
+        if _role(message) == "tool":
+            results.append(message)
+            continue
+        yield said, results
+        said, results = message, []
+    yield said, results
+
+
+def _turn(message: Any, results: list[Json]) -> Iterator[Any]:
+    """Give a message and the results that follow it: each call of its own turn with its own result."""
+    calls = _calls(message)
+    if message is not None and not calls:
+        yield message
+    for place, call in enumerate(calls):
+        yield {**message, "content": "" if place else message.get("content") or "", "tool_calls": [call]}
+        for result in [result for result in results if result.get("tool_call_id") == call.get("id")][:1]:
+            results.remove(result)
+            yield {**result, "name": _function(call).get("name")}
+    yield from results
 
 
 def _call(item: Any, own_id: str) -> Json:
@@ -121,7 +134,7 @@ def _call(item: Any, own_id: str) -> Json:
         raise UpstreamProtocolError("The Argo gateway's reply holds a tool call that can't be read.")
     given: Any = next((function[key] for key in ("arguments", "input", "args") if function.get(key) is not None), {})
     return {
-        "id": fields.get("id") or own_id,
+        "id": call_id if isinstance(call_id := fields.get("id"), str) and call_id else own_id,
         "type": "function",
         "function": {"name": name, "arguments": given if isinstance(given, str) else dumps(given).decode()},
     }

@@ -59,6 +59,7 @@ def events(path: str, *pieces: bytes, **body: Any) -> list[Any]:
         (call(messages=HI, stream=True, tools=TOOLS), "chat", "application/json"),
         (call(messages=HI, stream=True, tools=[]), "streamchat", "text/plain"),
         (call(COMPLETIONS, prompt="Hi", stream=True), "streamchat", "text/plain"),
+        (call(COMPLETIONS, prompt="Hi", stream=True, tools=TOOLS), "streamchat", "text/plain"),
         (call(RAW, prompt="Hi"), "chat", "application/json"),
         (call(RAW, messages=HI, stream=True, tools=TOOLS), "streamchat", "text/plain"),
     ],

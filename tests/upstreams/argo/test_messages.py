@@ -75,6 +75,7 @@ def test_what_is_sent_for_a_chat(model_id: str, body: Json, sent: Json) -> None:
     [
         ("gpt4o", {"prompt": "a"}, {"prompt": ["a"]}),
         ("gpt4o", {"prompt": ["a", "b"]}, {"prompt": ["a", "b"]}),
+        ("gpt4o", {"prompt": "a", "tools": [{}], "tool_choice": "auto"}, {"prompt": ["a"]}),
         ("gpt4o", {"prompt": "a", "messages": [USER], "stream": True}, {"prompt": ["a"]}),
         ("gpto1mini", {"prompt": ["a"], "system": "s"}, {"prompt": ["s", "a"]}),
         ("gpto1mini", {"prompt": "a", "system": ["s", "t"]}, {"prompt": ["s", "t", "a"]}),

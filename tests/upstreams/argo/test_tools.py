@@ -121,6 +121,32 @@ def test_geminis_history_has_each_call_followed_by_its_result() -> None:
     ]
 
 
+def test_a_result_belongs_to_the_turn_it_follows() -> None:
+    """Servers that count their calls begin anew in each turn."""
+    first, second = call("call_0", "weather", "{}"), call("call_0", "time", "{}")
+    history = [
+        {"role": "tool", "tool_call_id": "call_0", "content": "of no turn"},
+        {"role": "assistant", "content": "", "tool_calls": [first]},
+        {"role": "tool", "tool_call_id": "call_0", "content": "FIRST"},
+        {"role": "assistant", "content": "", "tool_calls": [second]},
+        {"role": "tool", "tool_call_id": "call_0", "content": "SECOND"},
+        {"role": "tool", "tool_call_id": "other", "content": "left over"},
+    ]
+    shaped = with_tools_for("gemini", {"messages": history})["messages"]
+    assert [message["content"] for message in shaped] == ["of no turn", "", "FIRST", "", "SECOND", "left over"]
+    assert [message.get("name") for message in shaped] == [None, None, "weather", None, "time", None]
+
+
+@pytest.mark.parametrize("family", ["claude", "gemini"])
+@pytest.mark.parametrize("call_id", [[1], {"a": 1}, 5, None])
+def test_odd_ids_are_nobodys_fault(family: str, call_id: Any) -> None:
+    messages = [
+        {"role": "assistant", "tool_calls": [{"id": call_id, "function": {"name": "f"}}]},
+        {"role": "tool", "tool_call_id": call_id, "content": "x"},
+    ]
+    assert len(with_tools_for(family, {"messages": messages})["messages"]) == 2
+
+
 def test_odd_histories_go_on_as_they_are() -> None:
     odd = [
         "text",
@@ -156,6 +182,8 @@ def test_other_tools_are_refused(family: str, tool: Any) -> None:
         ({"id": "t", "type": "tool_use", "name": "f", "input": {"x": "é"}}, call("t", "f", '{"x":"é"}')),
         ({"id": None, "name": "f", "args": {}}, call("call_own_0", "f", "{}")),
         ({"name": "f"}, call("call_own_0", "f", "{}")),
+        ({"id": [1], "name": "f"}, call("call_own_0", "f", "{}")),
+        ({"id": 1e999, "name": "f"}, call("call_own_0", "f", "{}")),
     ],
 )
 def test_calls_of_all_three_shapes(item: Json, read: Json) -> None:
