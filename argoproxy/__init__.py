@@ -1,3 +1,3 @@
 """One OpenAI-compatible door in front of any LLM endpoint."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
