@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.protocol.json_edit import edited, same
+from argoproxy.protocol.json_text import JsonError
 
 CASES: list[tuple[str, Any, str]] = [
     ('{"a": 1}', {"a": 1}, '{"a": 1}'),
@@ -86,3 +87,17 @@ def test_the_text_says_what_it_should(before: Any, after: Any, indent: int | Non
 )
 def test_sameness_is_exact(one: Any, other: Any, are_same: bool) -> None:
     assert same(one, other) is are_same
+
+
+def nested(depth: int, innermost: Any) -> Any:
+    value = innermost
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_is_too_deep_to_follow_is_told() -> None:
+    deep, other = nested(50_000, 1), nested(50_000, 2)
+    assert not same(deep, other)
+    with pytest.raises(JsonError, match="nested too deeply"):
+        edited(b"[" * 50_000 + b"1" + b"]" * 50_000, deep, other)
