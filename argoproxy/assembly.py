@@ -13,11 +13,15 @@ import certifi
 from flask import Flask
 
 from argoproxy.config import Config, load
+from argoproxy.current import Current
+from argoproxy.errors import ConfigError
+from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.journey import Proxy
 from argoproxy.memory import Remembered
 from argoproxy.observe.log_line import LogLine
 from argoproxy.protocol.models import Models
+from argoproxy.snapshot import VARIABLE
 from argoproxy.targets import ArgoTarget, DemoTarget, NativeTarget, Target
 from argoproxy.transport import Transport
 from argoproxy.upstreams import Upstream
@@ -25,7 +29,7 @@ from argoproxy.upstreams.argo.gateway import Argo
 from argoproxy.upstreams.demo import Demo
 from argoproxy.upstreams.native import Native
 from argoproxy.upstreams.openai import OpenAI
-from argoproxy.watch import Poller
+from argoproxy.watch import Poller, Watch
 from argoproxy.web import create_app
 
 KEEP_LIST_S = 60.0
@@ -33,13 +37,23 @@ LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 
 def application(environ: Mapping[str, str], folder: Path) -> Flask:
-    """Read the settings and make the WSGI application. Raises ConfigError."""
-    return assembled(load(environ, folder))
+    """Read the settings and make the WSGI application, in the process that serves it. Raises ConfigError."""
+    poller, published = Poller(), environ.get(VARIABLE)
+    current = Current(lambda: assembled(load(environ, folder), poller), Path(published) if published else None)
+    return create_app(current, poller)
 
 
-def assembled(config: Config) -> Flask:
-    """Make the WSGI application of these settings; to be called in the process that serves it."""
+def assembled(config: Config, poller: Poller) -> Proxy:
+    """Make the proxy of these settings. Raises ConfigError when it would ask for keys that nobody has."""
+    if config.asks_for_keys and not config.keys:
+        raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
     _set_up_log(config)
+    transport = Transport(
+        connections=config.threads,
+        tick_s=config.heartbeat_s or math.inf,
+        ca_bundle=config.ca_bundle,
+        proxies=config.proxies,
+    )
     models = Models(
         upstream=_upstream(config.target),
         rules=config.rules,
@@ -47,23 +61,21 @@ def assembled(config: Config) -> Flask:
         tags=config.tags,
         think_filter=config.think_filter,
         default_model=config.default_model,
+        allowed=config.allowed,
     )
     gateway = _gateway(config.target)
-    proxy = Proxy(
+    return Proxy(
         models=models,
         gateway=replace(models, upstream=gateway) if gateway else None,
-        transport=Transport(
-            connections=config.threads,
-            tick_s=config.heartbeat_s or math.inf,
-            ca_bundle=config.ca_bundle,
-            proxies=config.proxies,
-        ),
+        transport=transport,
         listeners=(LogLine(sys.stderr.fileno()),) if config.verbose else (),
         heartbeat_s=config.heartbeat_s,
         listed=Remembered(KEEP_LIST_S),
         images=Images(config.images, config.ca_bundle or certifi.where()),
+        probe=Probe(models.upstream, transport, lambda: Watch(None, poller)),
+        keys=config.keys,
+        open_routes=config.open_routes,
     )
-    return create_app(proxy, Poller())
 
 
 def _upstream(target: Target) -> Upstream:

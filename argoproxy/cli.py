@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from argoproxy.config import load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.flags import Task, parse
 from argoproxy.layers import config_file
+from argoproxy.runtime import pid_at
 
 USAGE_EXIT = 2
 EDITORS = ("nano", "vi", "vim")
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
             sys.stdout.writelines(f"{line}\n" for line in shown(environ, folder))
         elif asked.task is Task.VALIDATE:
             _validate(environ, folder)
+        elif asked.task is Task.RELOAD:
+            _reload(load(environ, folder).port)
         else:
             load(environ, folder)
             _serve(environ)
@@ -64,6 +68,14 @@ def _validate(environ: Mapping[str, str], folder: Path) -> None:
         raise ConfigError(config.malformed)
     sys.stdout.writelines(f"warning: {warning}\n" for warning in config.warnings)
     sys.stdout.write(f"The settings can be used; the upstream is {config.target.shown}.\n")
+
+
+def _reload(port: int) -> None:
+    pid = pid_at(port)
+    if pid is None:
+        raise ConfigError([f"no proxy of this user runs at port {port}"])
+    os.kill(pid, signal.SIGHUP)
+    sys.stdout.write(f"The proxy at port {port} (process {pid}) was asked; its log tells what it made of it.\n")
 
 
 def _edit(environ: Mapping[str, str], folder: Path) -> NoReturn:

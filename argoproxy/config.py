@@ -15,16 +15,26 @@ from pathlib import Path
 
 from argoproxy.errors import ConfigError
 from argoproxy.flags import FLAGS_VARIABLE
-from argoproxy.layers import BY_ENVIRONMENT, Given, Layer, file_layers
+from argoproxy.layers import BY_ENVIRONMENT, Given, Layer, dotenv_layers, file_layers
 from argoproxy.protocol.addresses import AddressRule
+from argoproxy.protocol.allowance import AllowList
+from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.llm_params import parse_llm_params
 from argoproxy.protocol.models import Rule
+from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.snapshot import VARIABLE, published
 from argoproxy.targets import ArgoTarget, DemoTarget, NativeTarget, Target, choose
 
 MIB = 1024 * 1024
+#: Names the key that the master made, where keys are asked for and none is set, in the environment of its workers.
+RANDOM_KEY = "ARGOPROXY_RANDOM_KEY"
+#: Served without a key.
+OPEN_ROUTES = ("/", "/health", "/health/live", "/health/{rest}")
+#: Settings that count from the next start on only.
+OF_A_START = ("host", "port", "workers", "threads", "worker_class")
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PROXY_SCHEMES = ("http", "https", "all", "no")
@@ -49,6 +59,10 @@ class Config:
     think_filter: bool
     default_model: str
     images: ImageSettings
+    keys: tuple[Key, ...]
+    asks_for_keys: bool
+    open_routes: tuple[str, ...]
+    allowed: AllowList
     ca_bundle: str | None
     proxies: Mapping[str, str] = field(repr=False)
     warnings: tuple[str, ...]
@@ -57,8 +71,10 @@ class Config:
 
 
 def load(environ: Mapping[str, str], folder: Path) -> Config:
-    """Read the file (`CONFIG_PATH`, else config.yaml in the folder if present) and build. Raises ConfigError."""
-    config = build(layers(environ, folder), environ)
+    """Read all there is and build; in a worker, what the master has published. Raises ConfigError."""
+    published_at = environ.get(VARIABLE, "")
+    given = published(Path(published_at)) if published_at else layers(environ, folder)
+    config = build(given, environ)
     if config.worker_class == "gevent" and find_spec("gevent") is None:
         raise ConfigError(["the worker class gevent is not installed: pip install -r requirements-gevent.txt"])
     return config
@@ -71,6 +87,7 @@ def layers(environ: Mapping[str, str], folder: Path) -> list[Layer]:
     return [
         Layer("flag", {name: value for name, value in given.items() if name in flags}),
         Layer("environment", {name: value for name, value in given.items() if name not in flags}),
+        *dotenv_layers(folder),
         *file_layers(environ.get("CONFIG_PATH", ""), folder),
     ]
 
@@ -114,11 +131,23 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
         think_filter=given["think_filter"],
         default_model=given["default_model"] or "",
         images=_images(given, target),
+        keys=_keys(given, environ),
+        asks_for_keys=given["enable_auth"],
+        open_routes=(*OPEN_ROUTES, *(("/metrics",) if given["metrics_open"] else ())),
+        allowed=AllowList(given["allowed_models"] or ()),
         ca_bundle=ca_bundle,
         proxies=_proxies(environ),
         warnings=(*given.warnings, *warnings),
         malformed=warnings,
     )
+
+
+def _keys(given: Given, environ: Mapping[str, str]) -> tuple[Key, ...]:
+    """Give the keys to ask for: those that are set, else the one that was made at the start."""
+    if not given["enable_auth"]:
+        return ()
+    made = environ.get(RANDOM_KEY)
+    return given["api_key_secret"] or ((Key("key-1", Secret(made)),) if made else ())
 
 
 def _images(given: Given, target: Target) -> ImageSettings:

@@ -83,11 +83,19 @@ class AuthenticationError(BadRequest):
 
     status = 401
     type = "authentication_error"
-    code = "user_required"
+    code = "invalid_api_key"
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         return (("WWW-Authenticate", "Bearer"),)
+
+
+class ModelNotAllowed(BadRequest):
+    """The operator does not let this model be asked for."""
+
+    status = 403
+    type = "permission_error"
+    code = "model_not_allowed"
 
 
 class NotFound(BadRequest):

@@ -45,6 +45,7 @@ _YES = ("true", "1", "yes", "on")
 _ASK_USER = "Enter your username: "
 _RULE = "-" * 38
 _LIVE = re.compile(r"(?m)^(?P<key>\w+): *(?P<value>\"[^\"\n]*\"|[^#\n]*?)(?P<rest> *(?:#.*)?)$")
+_DOTENV = re.compile(r"(?m)^\s*(?:export\s+)?(?P<name>\w+)\s*=[ \t]*(?P<value>[^\s#]*)")
 _USER = re.compile(r"[A-Za-z0-9._@+-]+")
 _NOT_FOUND = 404
 
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except SystemExit as ended:
         return USAGE_EXIT if ended.code else DONE_EXIT
     path = Path(asked.file or environ.get("CONFIG_PATH", "") or "config.yaml")
-    variables = {**environ, **asked.variables}
+    variables = {**_dotenv(), **environ, **asked.variables}
     if asked.task is not Task.SERVE or path.is_file() or _is_served_without_a_file(variables):
         return 0
     try:
@@ -122,6 +123,15 @@ def user_problem(name: str) -> str:
     if not _USER.fullmatch(name):
         return "A user name has letters, digits and . _ - @ + only."
     return "cels is no user of its own; take your own user name." if name.lower() == "cels" else ""
+
+
+def _dotenv() -> dict[str, str]:
+    """Give what `.env` says, as far as it matters here."""
+    try:
+        text = Path(".env").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {found["name"]: found["value"].strip("\"'") for found in _DOTENV.finditer(text)}
 
 
 def _is_served_without_a_file(variables: Mapping[str, str]) -> bool:

@@ -19,6 +19,7 @@ examples:
   %(prog)s --url http://localhost:8000/v1             in front of vLLM, llama.cpp, Ollama …
   %(prog)s config.yaml --port 5001 --quiet            with the settings of a file
   %(prog)s config.yaml --show                         what is set, and where it comes from
+  %(prog)s reload config.yaml                         have the running proxy read its settings anew
 
 Every setting can be made in the config file and in the environment too; config.sample.yaml and README.md list them.
 A flag wins over the environment, the environment over the file.
@@ -32,6 +33,7 @@ class Task(Enum):
     SHOW = "--show"
     VALIDATE = "--validate"
     EDIT = "--edit"
+    RELOAD = "--reload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ TASKS = {
     Task.SHOW: "show every setting and where it comes from, secrets starred, and exit",
     Task.VALIDATE: "tell every mistake there is in the settings, and exit: 0 when there is none, 2 otherwise",
     Task.EDIT: "open the config file in $VISUAL or $EDITOR, and exit",
+    Task.RELOAD: "have the proxy that runs at the port read its settings anew, and exit",
 }
 
 
@@ -99,6 +102,16 @@ def parse(arguments: Sequence[str], program: str) -> Arguments:
     tasks = parser.add_mutually_exclusive_group()
     for task, about in TASKS.items():
         tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
-    given = vars(parser.parse_args(arguments))
+    given = vars(parser.parse_args(_as_flags(arguments)))
     task, file, yes = given.pop("task"), given.pop("file"), given.pop("yes")
     return Arguments(task, file, {name: value for name, value in given.items() if value is not None}, yes)
+
+
+def _as_flags(arguments: Sequence[str]) -> list[str]:
+    """Read `config show`, `config validate`, `config edit` and `reload` as the flags they stand for."""
+    words = list(arguments)
+    if words[:1] == ["reload"]:
+        return [Task.RELOAD.value, *words[1:]]
+    if words[:1] == ["config"] and words[1:2] in (["show"], ["validate"], ["edit"]):
+        return [f"--{words[1]}", *words[2:]]
+    return words

@@ -6,14 +6,17 @@ there is nothing for the client just now.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from argoproxy.errors import Ending, NotFound, ProxyError
+from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.memory import Remembered
+from argoproxy.protocol.allowance import AllowList, checked, limit_of, must_tell_its_model
+from argoproxy.protocol.auth import Key
 from argoproxy.protocol.call import Call, call_of
-from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
+from argoproxy.protocol.exchange import ClientRequest, ClientResponse, ReadBody, downward
 from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.models import Models, Route
 from argoproxy.protocol.sse import Batch
@@ -33,7 +36,8 @@ HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """What all trips share. `gateway` is the Argo gateway where there is one: the upstream itself, or one beside it."""
+    """What all trips share. `gateway` is the Argo gateway where there is one: the upstream itself, or one beside it.
+    Where there are `keys`, only `open_routes` are served without one."""
 
     models: Models[Upstream]
     gateway: Models[Upstream] | None
@@ -42,6 +46,9 @@ class Proxy:
     heartbeat_s: float
     listed: Remembered[bytes]
     images: Images
+    probe: Probe
+    keys: Sequence[Key] = ()
+    open_routes: Collection[str] = ()
 
 
 def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -55,7 +62,7 @@ def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Have a model of the gateway say hello, to show that the way to it works. Raises ProxyError, ClientGone."""
     call = call_of(request, HELLO, CHAT.path)
     trip.asks(call.model)
-    return carry(call, gateway_of(proxy), proxy, trip)
+    return carry(call, replace(gateway_of(proxy), allowed=AllowList()), proxy, trip)
 
 
 def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -133,6 +140,7 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> C
     """Answer with what the upstream says of one model, else with ours. Raises ProxyError, ClientGone."""
     models, created = proxy.models, request.created
     trip.asks(name)
+    models.allowed.check(name)
     try:
         document = models.upstream.listing(listed(request, proxy, trip), name, created)
     except ProxyError:
@@ -146,7 +154,10 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> C
 
 def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
-    upstream = proxy.models.upstream
+    upstream, allowed = proxy.models.upstream, proxy.models.allowed
+    if allowed.patterns and must_tell_its_model(request):
+        text = checked(request.body.read(limit_of(request.headers)), request.headers, allowed)
+        request = replace(request, body=ReadBody(text))
     trip.goes_to(upstream)
     reply = received(upstream.forward(request), proxy.models.timeouts, proxy, trip)
     return ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))

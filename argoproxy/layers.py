@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dotenv import dotenv_values
 
 from argoproxy.errors import ConfigError
 from argoproxy.settings import IGNORED, SETTINGS, Setting, suggestion
@@ -107,6 +108,19 @@ def config_file(named: str, folder: Path) -> Path:
     return folder / (named or DEFAULT_FILE)
 
 
+def dotenv_layers(folder: Path) -> list[Layer]:
+    """Read `.env`: a layer of what is ours in it, none where there is no such file. Raises ConfigError."""
+    path = folder / ".env"
+    if not path.is_file():
+        return []
+    try:
+        found = dotenv_values(path, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f".env can't be read: {error.__class__.__name__}"]) from None
+    ours = {name: value for name, value in found.items() if name in BY_ENVIRONMENT and value and value.strip()}
+    return [Layer(".env", ours)]
+
+
 def file_layers(named: str, folder: Path) -> list[Layer]:
     """Read the config file: one layer, none where there is no file. Raises ConfigError."""
     path = config_file(named, folder)
@@ -151,5 +165,5 @@ def _shown(setting: Setting, value: Any) -> str:
     if setting.is_secret:
         return STARS
     if not isinstance(value, str):
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=False)
     return json.dumps(without_credentials(value), ensure_ascii=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import signal
 import socket
 import sys
@@ -15,13 +16,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from argoproxy import __version__
+from argoproxy import __version__, runtime
 from argoproxy.cli import USAGE_EXIT, refusal
-from argoproxy.config import load
+from argoproxy.config import OF_A_START, RANDOM_KEY, build, layers, load
 from argoproxy.errors import ConfigError
+from argoproxy.snapshot import VARIABLE, publish
 
+folder = Path.cwd()
 try:
-    loaded = load(os.environ, Path.cwd())
+    loaded = load(os.environ, folder)
+    if loaded.asks_for_keys and not loaded.keys:
+        os.environ[RANDOM_KEY] = f"sk-{secrets.token_urlsafe(24)}"
+        loaded = load(os.environ, folder)
 except ConfigError as error:
     sys.stderr.write(refusal(error))
     sys.exit(USAGE_EXIT)
@@ -42,13 +48,15 @@ limit_request_field_size = 65_536
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 LINGER_S = 2.0
+SNAPSHOT = "settings.json"
 STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
 loglevel = "debug" if loaded.debug else "info" if loaded.verbose else "warning"
 
 
 def on_starting(server: Any) -> None:
-    """Tell what is about to be served, and raise the limit on open files: a stream takes three."""
+    """Tell what is about to be served, publish the settings to the workers, and raise the limit on open files: a
+    stream takes three."""
     os.register_at_fork(
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
         after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING),
@@ -59,6 +67,44 @@ def on_starting(server: Any) -> None:
     server.log.info("argoproxy %s in front of %s, open files %s", __version__, loaded.target.shown, hard)
     for warning in loaded.warnings:
         server.log.warning("%s", warning)
+    if RANDOM_KEY in os.environ:
+        sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {os.environ[RANDOM_KEY]}\n")
+    if shared := runtime.make():
+        publish(layers(os.environ, folder), shared / SNAPSHOT)
+        os.environ[VARIABLE] = str(shared / SNAPSHOT)
+
+
+def when_ready(server: Any) -> None:
+    """Take new settings at a HUP, in place of Gunicorn's way, which stops the master when they are broken."""
+    if VARIABLE in os.environ:
+        runtime.say_port(Path(os.environ[VARIABLE]).parent, loaded.port)
+    signal.signal(signal.SIGHUP, lambda *_: take_up(server))
+
+
+def take_up(server: Any) -> None:
+    """Read the settings anew and publish them; broken ones change nothing."""
+    if VARIABLE not in os.environ:
+        server.log.warning("The settings can't be read anew: no folder can be written to publish them")
+        return
+    try:
+        fresh = layers(os.environ, folder)
+        config = build(fresh, os.environ)
+    except ConfigError as error:
+        server.log.warning("The settings stay as they were: %s", "; ".join(error.mistakes))
+        return
+    publish(fresh, Path(os.environ[VARIABLE]))
+    server.log.info("The settings were read anew; in front of %s", config.target.shown)
+    for warning in config.warnings:
+        server.log.warning("%s", warning)
+    changed = [name for name in OF_A_START if getattr(config, name) != getattr(loaded, name)]
+    if changed:
+        server.log.warning("Only a restart changes %s", ", ".join(changed))
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    if VARIABLE in os.environ:
+        runtime.remove(Path(os.environ[VARIABLE]).parent)
 
 
 def stop_at_once() -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.protocol.addresses import AddressRule
+from argoproxy.protocol.auth import Key
 from argoproxy.protocol.llm_params import BOOLEANS
+from argoproxy.protocol.secrets import Secret
 from argoproxy.upstreams.argo.gateway import DEVELOPMENT, ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
@@ -18,6 +20,7 @@ ARGO_URLS = ArgoUrls()
 WORKER_CLASSES = ("gthread", "gevent", "sync")
 LONGEST_S = 1_000_000.0
 
+_NAME = re.compile(r"[A-Za-z0-9._@-]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNIT_S = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -35,7 +38,7 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether its value is to be shown to nobody."""
-        return self.key.endswith("_api_key")
+        return self.key.endswith(("_api_key", "_secret"))
 
 
 def text(value: Any) -> str:
@@ -111,6 +114,32 @@ def base_url(value: Any) -> str:
     return url
 
 
+def keys(value: Any) -> tuple[Key, ...]:
+    """Read keys: a text of them by commas, a list, or a mapping of their names. Raises ValueError."""
+    if isinstance(value, dict):
+        pairs = [(str(name), str(key)) for name, key in value.items()]
+    else:
+        pieces = [piece.strip() for piece in (map(str, value) if isinstance(value, list) else text(value).split(","))]
+        pairs = [_named(piece, number) for number, piece in enumerate(filter(None, pieces), 1)]
+    read = tuple(Key(name, Secret(header_text(key))) for name, key in pairs)
+    if not read or len({key.name for key in read}) < len(read) or len({key.secret.text for key in read}) < len(read):
+        raise ValueError("holds no key, or one name or key twice")
+    return read
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """Read names by commas, or a list of them. Raises ValueError."""
+    pieces = [str(piece).strip() for piece in (value if isinstance(value, list) else text(value).split(","))]
+    if not any(pieces):
+        raise ValueError("holds no name")
+    return tuple(filter(None, pieces))
+
+
+def _named(piece: str, number: int) -> tuple[str, str]:
+    name, equals, key = piece.partition("=")
+    return (name.strip(), key.strip()) if equals and _NAME.fullmatch(name.strip()) and key else (f"key-{number}", piece)
+
+
 def positive(value: Any) -> float:
     """Read a number greater than 0. Raises ValueError."""
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}(\.\d+)?", str(value).strip()) or float(value) <= 0:
@@ -179,6 +208,10 @@ SETTINGS = (
     Setting("username_passthrough", "USERNAME_PASSTHROUGH", boolean, False, "Make a caller's API key the user"),
     Setting("use_native_openai", "USE_NATIVE_OPENAI", boolean, False, "Pass everything on to Argo's own endpoint"),
     Setting("native_openai_base_url", "NATIVE_OPENAI_BASE_URL", plain_url, f"{DEVELOPMENT}/v1/", "That endpoint"),
+    Setting("enable_auth", "ENABLE_AUTH", boolean, False, "Serve only who sends one of the keys"),
+    Setting("api_key_secret", "API_KEY_SECRET", keys, None, "Those keys, by commas, each alone or as name=key"),
+    Setting("allowed_models", "ALLOWED_MODELS", names, None, "Models that may be asked for: names and patterns"),
+    Setting("metrics_open", "METRICS_OPEN", boolean, False, "Serve /metrics without a key"),
     Setting("default_model", "DEFAULT_MODEL", text, None, "The model of requests that name none"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
     Setting("inline_images", "INLINE_IMAGES", boolean, None, "Fetch image URLs in messages; unset: for Argo only"),

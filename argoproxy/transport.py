@@ -133,6 +133,10 @@ class Transport:
             in_hand.reset(token)
         return Reply(response.status_code, _source(exchange), self._tick_s, Stars(request.secret))
 
+    def close(self) -> None:
+        """Close the connections nobody uses; those in use are closed when they are given back."""
+        self._session.close()
+
     def _proxies_for(self, url: str) -> dict[str, str]:
         if not self._proxies or _goes_direct(urlsplit(url).hostname or "", self._proxies.get("no", "")):
             return {}

@@ -88,7 +88,7 @@ class Trip:
         self._replies: list[OpenReply] = []
         self._usage: Json = {}
         self._status = 0
-        self._model = self._upstream = ""
+        self._model = self._upstream = self._key = ""
         self._code: str | None = None
         self._ending: Ending | None = None
         self._is_closed = False
@@ -96,6 +96,10 @@ class Trip:
     @property
     def id(self) -> str:
         return self._arrival.id
+
+    def admits(self, name: str) -> None:
+        """Take note of the key the request came in with, by its name."""
+        self._key = name
 
     def asks(self, model: str) -> None:
         """Take note of the model the client asked for."""

@@ -15,8 +15,9 @@ from werkzeug.routing import Rule as UrlRule
 from argoproxy import __version__, journey
 from argoproxy.edge import WsgiBody, at_the_edge, checked_target, head_first, raw_path
 from argoproxy.errors import BadRequest, ClientGone, Ending, MethodNotAllowed, NotFound, ProxyError
-from argoproxy.health import Health, Probe, alive
+from argoproxy.health import Health, alive
 from argoproxy.journey import Proxy
+from argoproxy.protocol.auth import admit, without_keys
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, header
 from argoproxy.protocol.json_text import dumps
@@ -26,6 +27,7 @@ from argoproxy.watch import Poller, Watch
 
 CLIENT_GONE_STATUS = 499
 ANY_METHOD = "*"
+ELSEWHERE = "/{path}"
 READING = ("GET", "HEAD")
 FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 View = Callable[..., ClientResponse]
@@ -35,6 +37,10 @@ ABOUT = {
     "about": "One OpenAI-compatible door in front of any LLM endpoint.",
     "api": "/v1",
     "health": "/health",
+    "documentation": {
+        "proxy": "README.md and docs/, beside the program",
+        "api": "https://platform.openai.com/docs/api-reference",
+    },
 }
 
 
@@ -58,25 +64,24 @@ class DoorResponse(Response):
     default_mimetype = None
 
 
-def create_app(proxy: Proxy, poller: Poller) -> Flask:
-    """Make the WSGI application that serves a proxy."""
+def create_app(current: Callable[[], Proxy], poller: Poller) -> Flask:
+    """Make the WSGI application that serves, for each request, the proxy that is current when it comes."""
     app = Flask("argoproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.converters["path"] = AnyPath
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
-    app.register_blueprint(Door(proxy, poller).blueprint())
+    app.register_blueprint(Door(current, poller).blueprint())
     return app
 
 
 class Door:
     """The views: what is ours goes to its journey, everything else is passed on."""
 
-    def __init__(self, proxy: Proxy, poller: Poller) -> None:
-        self._proxy = proxy
+    def __init__(self, current: Callable[[], Proxy], poller: Poller) -> None:
+        self._current = current
         self._poller = poller
-        self._probe = Probe(proxy.models.upstream, proxy.transport, lambda: Watch(None, poller))
         self._labels: dict[str, str] = {}
 
     def blueprint(self) -> Blueprint:
@@ -96,26 +101,33 @@ class Door:
             ("/v1/embeddings", "POST", self.embeddings),
             ("/v1/models", "GET", self.models),
             ("/v1/models/{name}", "GET", self.model),
-            *self._of_a_gateway(),
+            ("/v1/chat", "POST", self.raw_chat),
+            ("/v1/status", "GET", self.status),
             ("/", ANY_METHOD, self.relay),
-            ("/{path}", ANY_METHOD, self.relay),
+            (ELSEWHERE, ANY_METHOD, self.relay),
         )
-        for label, methods, view in routes:
-            for path in dict.fromkeys((label, label.removeprefix("/v1"))):
+        for served, methods, view in routes:
+            label = ELSEWHERE if view == self.relay else served
+            for path in dict.fromkeys((served, served.removeprefix("/v1"))):
                 self._serve(blueprint, path, methods, view, label)
         return blueprint
 
     def begin(self) -> None:
-        """Begin the trip of a request."""
+        """Begin the trip of a request, and let nobody in without a key where keys are asked for."""
+        g.proxy = proxy = self._current()
         label = self._labels.get(request.endpoint or "", "")
         is_quiet = label.startswith("/health")
+        g.caller = ""
         g.trip = Trip(
             arrival=_arrival(label),
             watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
             clock=time.monotonic,
-            heartbeat_s=self._proxy.heartbeat_s,
-            listeners=() if is_quiet else self._proxy.listeners,
+            heartbeat_s=proxy.heartbeat_s,
+            listeners=() if is_quiet else proxy.listeners,
         )
+        if proxy.keys and label not in proxy.open_routes:
+            g.caller = admit(tuple(request.headers), proxy.keys).name
+            g.trip.admits(g.caller)
 
     def fail(self, error: Exception) -> Response:
         """Answer with a failure, in the one shape: the only errorhandler there is."""
@@ -134,7 +146,7 @@ class Door:
         return _json(200, ABOUT)
 
     def health(self) -> ClientResponse:
-        return _health(self._probe.health())
+        return _health(g.proxy.probe.health())
 
     def live(self) -> ClientResponse:
         return _health(alive())
@@ -146,36 +158,34 @@ class Door:
         raise MethodNotAllowed(f"{request.method} is not served here; GET is.", READING)
 
     def chat(self) -> ClientResponse:
-        return journey.converse(_request(), CHAT, self._proxy, g.trip)
+        return journey.converse(_request(), CHAT, g.proxy, g.trip)
 
     def completions(self) -> ClientResponse:
-        return journey.converse(_request(), COMPLETIONS, self._proxy, g.trip)
+        return journey.converse(_request(), COMPLETIONS, g.proxy, g.trip)
 
     def embeddings(self) -> ClientResponse:
-        return journey.embed(_request(), self._proxy, g.trip)
+        return journey.embed(_request(), g.proxy, g.trip)
 
     def models(self) -> ClientResponse:
-        return journey.list_models(_request(), self._proxy, g.trip)
+        return journey.list_models(_request(), g.proxy, g.trip)
 
     def model(self, name: str) -> ClientResponse:
-        return journey.show_model(_request(), name.rstrip("/"), self._proxy, g.trip)
+        return journey.show_model(_request(), name.rstrip("/"), g.proxy, g.trip)
 
     def raw_chat(self) -> ClientResponse:
-        return journey.converse_raw(_request(), self._proxy, g.trip)
+        if g.proxy.gateway is None:
+            return self.relay()
+        return journey.converse_raw(_request(), g.proxy, g.trip)
 
     def status(self) -> ClientResponse:
-        return journey.greet(_request(), self._proxy, g.trip)
+        if g.proxy.gateway is None:
+            return self.relay()
+        return journey.greet(_request(), g.proxy, g.trip)
 
     def relay(self, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":
             raise MethodNotAllowed("This door is no tunnel.", FORWARDED)
-        return journey.relay(_request(), self._proxy, g.trip)
-
-    def _of_a_gateway(self) -> Sequence[tuple[str, str, View]]:
-        """Give the routes that are ours only when there is an Argo gateway."""
-        if self._proxy.gateway is None:
-            return ()
-        return (("/v1/chat", "POST", self.raw_chat), ("/v1/status", "GET", self.status))
+        return journey.relay(_request(), g.proxy, g.trip)
 
     def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self._labels)}"
@@ -193,8 +203,9 @@ def _request() -> ClientRequest:
         method=request.method,
         path=checked_target(request.environ),
         query=request.environ.get("QUERY_STRING", ""),
-        headers=tuple(request.headers),
+        headers=without_keys(tuple(request.headers), g.proxy.keys),
         body=WsgiBody(request.environ, trip.watch),
+        caller=g.caller,
     )
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config import Config, build, load
+from argoproxy.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
 from argoproxy.errors import ConfigError
 from argoproxy.layers import Layer
+from argoproxy.protocol.allowance import AllowList
+from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Rule
@@ -17,6 +19,7 @@ from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.settings import IGNORED
+from argoproxy.snapshot import VARIABLE, publish
 from argoproxy.targets import ArgoTarget, DemoTarget, OpenAITarget
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
@@ -56,6 +59,10 @@ def test_defaults() -> None:
         think_filter=True,
         default_model="",
         images=ImageSettings(),
+        keys=(),
+        asks_for_keys=False,
+        open_routes=OPEN_ROUTES,
+        allowed=AllowList(),
         ca_bundle=None,
         proxies={},
         warnings=(),
@@ -105,6 +112,10 @@ def test_everything_from_the_environment() -> None:
         think_filter=False,
         default_model="m",
         images=ImageSettings(),
+        keys=(),
+        asks_for_keys=False,
+        open_routes=OPEN_ROUTES,
+        allowed=AllowList(),
         ca_bundle="/ca.pem",
         proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
         warnings=(odd := "LLM_PARAMS, group 1 (model=a): ignored 'odd', which is not key=value",),
@@ -459,3 +470,73 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(ConfigError, match=r"config\.yaml can't be read: UnicodeDecodeError"):
         load({}, tmp_path)
+
+
+ANN, BOB = Key("ann", Secret("k-ann")), Key("key-2", Secret("k-bob"))
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        ("k-ann", (Key("key-1", Secret("k-ann")),)),
+        ("ann=k-ann, k-bob", (ANN, BOB)),
+        ("ann=k=b=c", (Key("ann", Secret("k=b=c")),)),
+        (["ann=k-ann", "k-bob"], (ANN, BOB)),
+        ({"ann": "k-ann", "key-2": "k-bob"}, (ANN, BOB)),
+    ],
+)
+def test_keys_of_our_own(value: Any, keys: tuple[Key, ...]) -> None:
+    made = layered({"enable_auth": True, "api_key_secret": value})
+    assert made.keys == keys
+    assert "k-ann" not in repr(made)
+    assert layered({"api_key_secret": value}).keys == (), "only where they are asked for"
+
+
+def test_a_key_that_was_made_at_the_start_counts_where_none_is_set() -> None:
+    layers, environ = [Layer("x", {"enable_auth": True})], {RANDOM_KEY: "sk-made"}
+    assert build(layers, environ).keys == (Key("key-1", Secret("sk-made")),)
+    assert build([], environ).keys == ()
+    assert build(layers, {}).keys == ()
+    assert build([Layer("x", {"enable_auth": True, "api_key_secret": "own"})], environ).keys[0].secret.text == "own"
+
+
+@pytest.mark.parametrize(
+    "value", ["", "ann=x yz", "a,a", "ann=a,ann=b", [], {}, {"ann": ""}, "schl\u00fcssel", {"ann": "k", "bob": "k"}]
+)
+def test_keys_that_are_none(value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        layered({"api_key_secret": value})
+    assert "api_key_secret" in caught.value.mistakes[0]
+    assert "x yz" not in caught.value.mistakes[0]
+
+
+def test_models_that_may_be_asked_for() -> None:
+    assert layered({"allowed_models": "gpt-4o, qwen*"}).allowed == AllowList(("gpt-4o", "qwen*"))
+    assert layered({"allowed_models": ["gpt-4o"]}).allowed == AllowList(("gpt-4o",))
+    assert layered({"metrics_open": True}).open_routes == (*OPEN_ROUTES, "/metrics")
+
+
+def test_a_dotenv_file_is_a_layer_of_its_own(tmp_path: Path) -> None:
+    written(tmp_path, "port: 81\nnum_workers: 3\nthreads: 5")
+    written(tmp_path, 'export PORT="82"\nWORKERS=4 # four\nPATH=/x\nDEBUG=\n# HOST=no\nUSER=me\n', ".env")
+    made = load({"WORKERS": "5"}, tmp_path)
+    assert (made.port, made.workers, made.threads, made.debug, made.host) == (82, 5, 5, False, "0.0.0.0")
+
+
+def test_a_broken_dotenv_file_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, "PORT=x", ".env")
+    with pytest.raises(ConfigError, match=r"\.env: PORT 'x' is no whole number"):
+        load({}, tmp_path)
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+    with pytest.raises(ConfigError, match=r"\.env can't be read"):
+        load({}, tmp_path)
+
+
+def test_a_worker_takes_what_was_published(tmp_path: Path) -> None:
+    publish(
+        [Layer("flag", {"PORT": "83"}), Layer("config.yaml", {"num_workers": 2}, {"num_workers": 1})], tmp_path / "s"
+    )
+    written(tmp_path, "port: broken")
+    made = load({VARIABLE: str(tmp_path / "s"), "PORT": "84"}, tmp_path)
+    assert (made.port, made.workers) == (83, 2)
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600

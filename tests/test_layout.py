@@ -33,6 +33,7 @@ ONLY_THERE = {
     "ssl": {"transport.py", "wire/sending.py", "wire/receiving.py", "first_run.py", "fetch.py", "images.py"},
     "select": {"watch.py"},
     "yaml": {"layers.py"},
+    "dotenv": {"layers.py"},
     "PIL": {"pictures.py"},
     "certifi": {"assembly.py"},
 }

@@ -55,3 +55,17 @@ def test_every_dependency_has_its_reason() -> None:
         for package in re.findall(r"(?m)^([\w-]+)==", listed):
             if not package.startswith(("types-", "zope-", "greenlet")):
                 assert f"**{package}**" in text, package
+
+
+def test_the_env_example_has_every_variable() -> None:
+    text = (ROOT / ".env.example").read_text()
+    named = re.findall(r"(?m)^(?:# )?([A-Z_]+)=", text)
+    assert sorted(named) == sorted(setting.environment for setting in SETTINGS)
+    live = re.findall(r"(?m)^([A-Z_]+)=(.*)$", text)
+    assert live == [("OPENAI_API_KEY", "your_openai_api_key_here"), ("PORT", "8000")]
+
+
+def test_the_compose_file_describes_the_image() -> None:
+    (service,) = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
+    assert (service["build"], service["ports"]) == (".", ["${PORT:-8000}:8000"])
+    assert service["healthcheck"]["test"][1:] == ["python", "-m", "argoproxy.live"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.journey import Proxy
 from argoproxy.memory import Remembered
@@ -16,7 +17,7 @@ from argoproxy.protocol.models import Models
 from argoproxy.trip import Outcome
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
-from argoproxy.watch import Poller
+from argoproxy.watch import Poller, Watch
 from argoproxy.web import create_app
 
 
@@ -52,15 +53,22 @@ class Opening:
 def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]]:
     outcomes: list[Outcome] = []
     proxy = Proxy(
-        Models(upstream), None, transport, [outcomes.append], 15.0, Remembered(0.0), Images(ImageSettings(), "")
+        models=Models(upstream),
+        gateway=None,
+        transport=transport,
+        listeners=[outcomes.append],
+        heartbeat_s=15.0,
+        listed=Remembered(0.0),
+        images=Images(ImageSettings(), ""),
+        probe=Probe(upstream, transport, lambda: Watch(None, Poller())),
     )
-    return create_app(proxy, Poller()).test_client(), outcomes
+    return create_app(lambda: proxy, Poller()).test_client(), outcomes
 
 
 def test_a_fault_of_ours_is_told_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
     client, outcomes = door(Demo(), Crashing())
     with caplog.at_level(logging.ERROR, "argoproxy"):
-        response = client.post("/v1/chat/completions", data=b"{}")
+        response = client.post("/v1/chat/completions", data=b'{"model": "m"}')
     assert response.status_code == 500
     assert response.json
     assert response.json["error"]["code"] == "internal_error"
@@ -72,7 +80,7 @@ def test_a_fault_of_ours_is_told_without_a_trace(caplog: pytest.LogCaptureFixtur
 
 def test_a_fault_of_ours_in_a_stream_is_its_last_event() -> None:
     client, outcomes = door(CrashingLater(), Opening())
-    response = client.post("/v1/chat/completions", data=b'{"stream": true}')
+    response = client.post("/v1/chat/completions", data=b'{"model": "m", "stream": true}')
     assert response.status_code == 200
     assert response.data.startswith(b'data: {"error":')
     assert b"secret words" not in response.data

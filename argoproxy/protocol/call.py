@@ -29,6 +29,8 @@ class Call:
     timeout_s: float | None = None
     #: The model the client asked for, whatever a rule makes of it.
     asked: str = ""
+    #: The name of the key it came in with, where keys are asked for.
+    caller: str = ""
 
     @property
     def model(self) -> str:
@@ -95,6 +97,7 @@ def call_of(request: ClientRequest, body: Json, path: str) -> Call:
         headers=request.headers,
         body=body,
         raw=None,
+        caller=request.caller,
     )
     return replace(call, asked=call.model)
 

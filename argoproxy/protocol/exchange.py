@@ -54,8 +54,28 @@ class Body(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBody:
+    """A request body that was read already."""
+
+    text: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.text)
+
+    def read(self, limit: int) -> bytes:
+        """Give it, whatever its length."""
+        return self.text
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give it in one piece."""
+        yield self.text
+
+
+@dataclass(frozen=True, slots=True)
 class ClientRequest:
-    """A request as it came: `path` and `query` with their escapes, headers with repeated ones joined."""
+    """A request as it came: `path` and `query` with their escapes, headers with repeated ones joined but without any
+    that carried a key of ours; `caller` is the name of that key."""
 
     id: str
     created: int
@@ -64,6 +84,7 @@ class ClientRequest:
     query: str
     headers: Headers
     body: Body
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

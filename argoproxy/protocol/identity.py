@@ -5,24 +5,26 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from argoproxy.protocol.exchange import Headers, header
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.exchange import header
 
 _BEARER = re.compile(r"^bearer(\s+|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`user` is the configured name; with `passes_callers` the key a caller sends is the name, where there is one."""
+    """`user` is the configured name; with `passes_callers` whoever calls is the name, where somebody is known: by the
+    name of our key, or else by the key that is sent."""
 
     user: str = ""
     passes_callers: bool = False
 
-    def of(self, headers: Headers) -> str:
-        """Give the name for a request; "" when nobody is known."""
-        return self.caller(headers) or self.user
+    def of(self, call: Call) -> str:
+        """Give the name for a call; "" when nobody is known."""
+        return self.caller(call) or self.user
 
-    def caller(self, headers: Headers) -> str:
-        """Give the name a caller sends as a key, where that counts: from Authorization, X-API-Key or API-Key."""
-        keys = (header(headers, name).strip() for name in ("authorization", "x-api-key", "api-key"))
+    def caller(self, call: Call) -> str:
+        """Give the name of the caller, where that counts: keys come in Authorization, X-API-Key or API-Key."""
+        keys = (header(call.headers, name).strip() for name in ("authorization", "x-api-key", "api-key"))
         names = (_BEARER.sub("", key, count=1) for key in keys)
-        return next(filter(None, names), "") if self.passes_callers else ""
+        return next(filter(None, (call.caller, *names)), "") if self.passes_callers else ""

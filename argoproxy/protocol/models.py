@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Generic, Protocol, TypeVar
 
-from argoproxy.errors import UpstreamProtocolError
+from argoproxy.errors import BadRequest, UpstreamProtocolError
+from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.content import with_text_for_the_user
@@ -83,9 +84,10 @@ class Models(Generic[UpstreamT]):
     tags: TagPair = TagPair()
     think_filter: bool = True
     default_model: str = ""
+    allowed: AllowList = AllowList()
 
     def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
-        """Give the routes of a completion, best first."""
+        """Give the routes of a completion, best first. Raises BadRequest without a model, ModelNotAllowed."""
         call = self._named(call)
         return (self._route(self._rule_of(call.model) or self._default(), call),)
 
@@ -106,12 +108,13 @@ class Models(Generic[UpstreamT]):
             raise UpstreamProtocolError("The upstream's reply holds no list of models.")
         there = [model.get("id") for model in data if isinstance(model, dict)]
         ours = [entry for entry in self._pseudo_models(created) if entry["id"] not in there]
-        return Document.of({**document, "data": [*data, *ours]}) if ours else listed
+        shown = self._allowed([*data, *ours])
+        return Document.of({**document, "data": shown}) if len(shown) != len(data) or ours else listed
 
     def alone(self, created: int) -> Document | None:
         """Give the list of what there is without asking the upstream; None when that is nothing."""
         entries = [*self.upstream.own_models(created), *self._pseudo_models(created)]
-        return Document.of({"object": "list", "data": entries}) if entries else None
+        return Document.of({"object": "list", "data": self._allowed(entries)}) if entries else None
 
     def entry(self, name: str, created: int) -> Document | None:
         """Give a model as `/v1/models/{id}` shows it without asking the upstream; None when there is none."""
@@ -142,7 +145,16 @@ class Models(Generic[UpstreamT]):
         return next(named, None) or next(matching, None)
 
     def _named(self, call: Call) -> Call:
-        return call.for_model(self.default_model) if self.default_model and not call.model else call
+        named = call.for_model(self.default_model) if self.default_model and not call.model else call
+        if not named.model.strip():
+            raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
+        self.allowed.check(named.model)
+        return named
+
+    def _allowed(self, entries: list[Any]) -> list[Any]:
+        if not self.allowed.patterns:
+            return entries
+        return [entry for entry in entries if isinstance(entry, dict) and self.allowed.allows(str(entry.get("id")))]
 
     def _pseudo_models(self, created: int) -> list[Json]:
         names = (rule.name for rule in self.rules if rule.is_pseudo_model)

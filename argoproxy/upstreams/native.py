@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argoproxy.errors import BadRequest
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.identity import Identity
@@ -31,11 +30,9 @@ class Native(OpenAI):
         return self.names.spellings(model)
 
     def request(self, call: Call) -> UpstreamRequest:
-        """Ask as the client asked. Raises BadRequest when it named no model."""
-        if not call.model:
-            raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
+        """Ask as the client asked."""
         body = {**call.body, "model": self.names.id_of(call.model) or call.model}
-        if user := self.identity.caller(call.headers) or ("" if call.body.get("user") else self.identity.user):
+        if user := self.identity.caller(call) or ("" if call.body.get("user") else self.identity.user):
             body["user"] = user
         return OpenAI.request(self, call.with_body(body))
 

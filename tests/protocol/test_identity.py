@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from argoproxy.protocol.call import Call
 from argoproxy.protocol.identity import Identity
 
 
@@ -21,8 +24,10 @@ from argoproxy.protocol.identity import Identity
 )
 def test_who_asks(headers: tuple[tuple[str, str], ...], caller: str) -> None:
     passing = Identity("me", passes_callers=True)
-    assert passing.caller(headers) == caller
-    assert passing.of(headers) == (caller or "me")
-    assert Identity("me").caller(headers) == ""
-    assert Identity("me").of(headers) == "me"
-    assert Identity().of(headers) == ""
+    call = Call("id", 1, "/v1/chat/completions", "", headers, {}, None)
+    assert passing.caller(call) == caller
+    assert passing.of(call) == (caller or "me")
+    assert passing.of(replace(call, caller="key-1")) == "key-1", "the name of our key"
+    assert Identity("me").caller(call) == ""
+    assert Identity("me").of(call) == "me"
+    assert Identity().of(call) == ""

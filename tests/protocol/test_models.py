@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.errors import UpstreamProtocolError
+from argoproxy.errors import BadRequest, ModelNotAllowed, UpstreamProtocolError
+from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.llm_params import parse_llm_params
 from argoproxy.protocol.models import Models
@@ -18,6 +19,7 @@ Json = dict[str, Any]
 
 
 def call(**body: Any) -> Call:
+    body = {"model": "any", **body}
     return Call("id", 1, "/v1/chat/completions", "", (), body, b"as it came")
 
 
@@ -53,7 +55,6 @@ RULED: list[tuple[str, Json, Json]] = [
     ("model=a,n=1;n=2", {"model": "a"}, {"model": "a", "n": 1}),
     ("model=a,n=1;n=2", {"model": "b"}, {"model": "b", "n": 2}),
     ("n=2", {}, {"n": 2}),
-    ("n=2", {"model": 5}, {"model": 5, "n": 2}),
     ("model=a,upstream_model_name=b", {"model": "a"}, {"model": "b"}),
     ("model=a,upstream_model_name=b;model=b,n=1", {"model": "a"}, {"model": "b"}),
     (
@@ -96,8 +97,8 @@ def test_what_a_rule_makes_of_a_call(params: str, body: Json, sent: Json) -> Non
     asked = call(**body)
     (route,) = models(params).resolve(asked)
     assert isinstance(route.upstream, Upstream)
-    assert route.call.body == sent
-    assert asked.body == body
+    assert route.call.body == {"model": "any", **sent}
+    assert asked.body == {"model": "any", **body}
     assert (route.call is asked) == (sent == body)
 
 
@@ -121,6 +122,28 @@ def test_the_default_is_not_for_embeddings() -> None:
 def test_which_tags_are_stripped(params: str, think_filter: bool, tags: TagPair | None) -> None:
     ruled = models(params, tags=TagPair("<t>", "</t>"), think_filter=think_filter)
     assert ruled.resolve(call(model="a"))[0].tags == tags
+
+
+@pytest.mark.parametrize("model", ["", "  ", 5, None, ["a"]])
+def test_a_missing_model_is_refused(model: Any) -> None:
+    for resolve in (models("").resolve, models("").resolve_by_name):
+        with pytest.raises(BadRequest) as caught:
+            resolve(call(model=model))
+        assert caught.value.param == "model"
+
+
+def test_only_allowed_models_are_resolved_and_listed() -> None:
+    ruled = models(PSEUDO, allowed=AllowList(("a", "argo:*")), upstream=WithModels())
+    assert ruled.resolve(call(model="a"))[0].call.model == "x", "by the name that was asked for"
+    with pytest.raises(ModelNotAllowed):
+        ruled.resolve(call(model="x"))
+    with pytest.raises(ModelNotAllowed):
+        ruled.resolve_by_name(call(model="g"))
+    listed = Document(b'{"data": [{"id": "x"}, {"id": "argo:g"}, "odd"]}')
+    assert [entry["id"] for entry in ruled.joined(listed, 5).chunk["data"]] == ["argo:g", "a"]
+    alone = ruled.alone(5)
+    assert alone
+    assert [entry["id"] for entry in alone.chunk["data"]] == ["argo:g", "a"]
 
 
 def test_a_request_may_ask_for_its_own_time_outs() -> None:
@@ -168,7 +191,8 @@ def test_a_rule_may_call_a_model_by_any_of_its_names(params: str, asked: str, n:
 @pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": None}])
 def test_the_default_model_is_that_of_requests_that_name_none(body: Json) -> None:
     ruled = models("model=mine,n=1", default_model="mine")
-    for resolved in (ruled.resolve(call(**body)), ruled.resolve_by_name(call(**body))):
+    asked = replace(call(), body=body)
+    for resolved in (ruled.resolve(asked), ruled.resolve_by_name(asked)):
         assert resolved[0].call.body == {"model": "mine", "n": 1}
         assert resolved[0].call.asked == "mine"
     assert ruled.resolve(call(model="other"))[0].call.body == {"model": "other"}

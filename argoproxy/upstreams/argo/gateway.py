@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from argoproxy.errors import AuthenticationError, BadRequest, NotFound, ProxyError, UpstreamUnreachable
+from argoproxy.errors import AuthenticationError, NotFound, ProxyError, UpstreamUnreachable
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers, header
@@ -141,14 +141,14 @@ class Argo:
         refuse(request, self.serves)
 
     def _model_id(self, call: Call) -> str:
-        if not call.model.strip():
-            raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
         return self.names.id_of(call.model) or call.model
 
     def _user(self, call: Call) -> str:
-        if user := self.identity.of(call.headers):
+        if user := self.identity.of(call):
             return user
-        raise AuthenticationError("The gateway wants to know who asks: send your user name as the API key.")
+        raise AuthenticationError(
+            "The gateway wants to know who asks: send your user name as the API key.", code="user_required"
+        )
 
     def _post(self, url: str, call: Call, body: Json, accept: str) -> UpstreamRequest:
         text = dumps(body)

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import (
-    BadRequest,
     MethodNotAllowed,
     NotFound,
     UpstreamProtocolError,
@@ -90,14 +89,6 @@ def test_an_unknown_name_goes_up_as_it_is() -> None:
     sent = GATEWAY.request(call(messages=HI, model="Some-Model"))
     assert isinstance(sent.body, bytes)
     assert loads(sent.body)["model"] == "Some-Model"
-
-
-@pytest.mark.parametrize("model", ["", "  ", 5, None])
-def test_a_missing_model_is_refused(model: Any) -> None:
-    for path, ask in ((CHAT, GATEWAY.request), ("/v1/embeddings", GATEWAY.embed_requests)):
-        with pytest.raises(BadRequest) as caught:
-            ask(call(path, messages=HI, input="a", model=model))
-        assert caught.value.param == "model"
 
 
 TOP = {"id": "chatcmpl-id1", "object": "chat.completion.chunk", "created": 7, "model": "gpt-4o"}

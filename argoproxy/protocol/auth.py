@@ -1,0 +1,57 @@
+"""Who may come in: keys of our own, asked for at the door. Nothing behind it sees them."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from argoproxy.errors import AuthenticationError
+from argoproxy.protocol.exchange import Headers
+from argoproxy.protocol.secrets import Secret
+
+_CARRIERS = frozenset(("authorization", "x-api-key"))
+_BEARER = b"bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and the name by which logs and metrics call whoever holds it."""
+
+    name: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who came in."""
+
+    name: str
+
+
+def admit(headers: Headers, keys: Sequence[Key]) -> Principal:
+    """Let in who sends a key in Authorization (Bearer) or X-API-Key. Raises AuthenticationError.
+
+    Every key is compared with every header, in a time that does not depend on their characters.
+    """
+    sent = [_key_in(value) for name, value in headers if name.lower() in _CARRIERS]
+    found = [key for key in keys for text in sent if hmac.compare_digest(text, _bytes(key.secret.text))]
+    if not found:
+        problem = "This API key is not known." if any(sent) else "An API key is needed."
+        raise AuthenticationError(f"{problem} Send it as `Authorization: Bearer …` or `X-API-Key`.")
+    return Principal(found[0].name)
+
+
+def without_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
+    """Leave out every header that carries one of the keys."""
+    secrets = [key.secret.text for key in keys]
+    return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
+
+
+def _key_in(value: str) -> bytes:
+    text = _bytes(value).strip()
+    return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from argoproxy.errors import AuthenticationError
+from argoproxy.protocol.auth import Key, Principal, admit, without_keys
+from argoproxy.protocol.secrets import Secret
+
+KEYS = (Key("ann", Secret("k-ann")), Key("bob", Secret("k-bob")))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "who"),
+    [
+        ("Authorization", "Bearer k-ann", "ann"),
+        ("authorization", "bearer   k-bob ", "bob"),
+        ("Authorization", "k-ann", "ann"),
+        ("X-API-Key", "k-bob", "bob"),
+        ("x-api-key", "Bearer k-bob", "bob"),
+    ],
+)
+def test_who_has_a_key_comes_in(name: str, value: str, who: str) -> None:
+    assert admit(((name, value),), KEYS) == Principal(who)
+    assert admit((("X-API-Key", "wrong"), (name, value)), KEYS) == Principal(who)
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ((), "is needed"),
+        ((("Authorization", ""),), "is needed"),
+        ((("Authorization", "Bearer "),), "not known"),
+        ((("Authorization", "Bearer k-an"),), "not known"),
+        ((("Authorization", "Bearer k-annx"),), "not known"),
+        ((("Authorization", "Bearer k-ann,Bearer k-ann"),), "not known"),
+        ((("Authorization", "Basic k-ann"),), "not known"),
+        ((("Authorization", "Bearer K-ANN"),), "not known"),
+        ((("Authorization", "Bearer \u00fc\udcff"),), "not known"),
+        ((("Authorization", "Bearer " + "x" * 60_000),), "not known"),
+        ((("API-Key", "k-ann"), ("Cookie", "k-ann")), "is needed"),
+    ],
+)
+def test_who_has_none_stays_out(headers: tuple[tuple[str, str], ...], told: str) -> None:
+    with pytest.raises(AuthenticationError, match=told) as caught:
+        admit(headers, KEYS)
+    assert caught.value.status == 401
+    assert caught.value.headers == (("WWW-Authenticate", "Bearer"),)
+    assert "k-ann" not in caught.value.message
+
+
+def test_no_header_with_a_key_in_it_goes_on() -> None:
+    theirs = (("Authorization", "Bearer theirs"), ("X-Other", "o"))
+    ours = (("X-API-Key", "k-ann"), ("Api-Key", "k-bob"), ("X-Copy", "it is k-bob, you know"))
+    assert without_keys((*ours, *theirs), KEYS) == theirs
+    assert without_keys((*ours, *theirs), ()) == (*ours, *theirs)
