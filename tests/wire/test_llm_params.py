@@ -33,7 +33,6 @@ SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the seed's second group": ({"model": "llama2"}, {"model": "llama2", "max_tokens": 200}),
     "a pattern": ({"model": "qwen-max"}, {"model": "qwen-max", "top_p": 0.8, "top_k": 20}),
     "default": ({"model": "other"}, {"model": "other", "seed": 7, "temperature": 0.1}),
-    "no model": ({}, {"seed": 7, "temperature": 0.1}),
     "quoted, string and JSON": (
         {"model": "quoted"},
         {"model": "quoted", "stop": "a,b;c", "user": "123", "chat_template_kwargs": {"enable_thinking": False}},

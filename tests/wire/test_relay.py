@@ -136,7 +136,7 @@ def test_a_compressed_completion_is_unpacked_and_its_header_dropped(
 def test_an_empty_content_coding_is_none(proxy: Proxy, upstream: Upstream) -> None:
     body = b'{"choices": []}'
     script = upstream.script(reply(body=body, Content_Encoding=""))
-    assert ask(proxy.port, "POST", "/v1/chat/completions", b"{}", X_Script=script).body == body
+    assert ask(proxy.port, "POST", "/v1/chat/completions", b'{"model": "m1"}', X_Script=script).body == body
 
 
 def test_head_has_the_head_of_get(proxy: Proxy, upstream: Upstream) -> None:
@@ -167,7 +167,7 @@ def test_replies_without_a_body(proxy: Proxy, upstream: Upstream, status: str) -
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_handed_to_the_client(proxy: Proxy, upstream: Upstream, path: str, status: int) -> None:
     script = upstream.script(reply(f"{status} Moved", b"there", Location="http://elsewhere.invalid/x?a=b"))
-    answer = ask(proxy.port, "POST", path, b"{}", X_Script=script)
+    answer = ask(proxy.port, "POST", path, b'{"model": "m1"}', X_Script=script)
     assert (answer.status, answer.body) == (status, b"there")
     assert answer.header("Location") == "http://elsewhere.invalid/x?a=b"
     assert len(upstream.seen(script)) == 1
