@@ -105,7 +105,8 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
     given = Given(layers)
     target = choose(given)
     ca_bundle = next((environ[name] for name in _CA_VARIABLES if environ.get(name)), None)
-    if ca_bundle and _speaks_tls(target) and not Path(ca_bundle).exists():
+    may_need_it = _speaks_tls(target) or _images(given, target).inline
+    if ca_bundle and may_need_it and not Path(ca_bundle).exists():
         given.mistakes.append(f"environment: the CA bundle {ca_bundle!r} does not exist")
     if given.mistakes:
         raise ConfigError(given.mistakes)

@@ -43,7 +43,7 @@ class Limits:
     seconds: float
     size: int
     addresses: AddressRule
-    tls: ssl.SSLContext
+    tls: Callable[[], ssl.SSLContext]
     spend: Callable[[int], None]
 
 
@@ -64,6 +64,7 @@ class Fetch:
         for _ in range(REDIRECTS + 1):
             try:
                 found = self._ask(_checked(url))
+                url = url if isinstance(found, bytes) else urljoin(url, found)
             except TimeoutError:
                 raise FetchError("it took too long") from None
             except ssl.SSLError:
@@ -74,7 +75,6 @@ class Fetch:
                 self._close()
             if isinstance(found, bytes):
                 return found
-            url = urljoin(url, found)
         raise FetchError(f"there are more than {REDIRECTS} redirects")
 
     def abandon(self) -> None:
@@ -115,16 +115,27 @@ class Fetch:
         return bytes(body)
 
     def _connected(self, url: SplitResult) -> socket.socket:
-        port = url.port or (443 if url.scheme == "https" else 80)
+        """Connect to one of the addresses that were checked, in a way that can be abandoned at any moment."""
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         failure: OSError = OSError("no address")
-        for address in self._addresses(url.hostname or "", port):
+        for address in self._addresses(host, port):
+            sock = self._sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
+            sock.settimeout(self._left_s())
             try:
-                sock = self._sock = socket.create_connection((str(address), port), self._left_s())
+                sock.connect((str(address), port))
             except OSError as error:
                 failure = error
+                sock.close()
                 continue
-            return self._limits.tls.wrap_socket(sock, server_hostname=url.hostname) if url.scheme == "https" else sock
+            return self._over_tls(sock, host) if url.scheme == "https" else sock
         raise failure
+
+    def _over_tls(self, sock: socket.socket, host: str) -> socket.socket:
+        wrapped = self._limits.tls().wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        self._sock = wrapped
+        wrapped.settimeout(self._left_s())
+        wrapped.do_handshake()
+        return wrapped
 
     def _addresses(self, host: str, port: int) -> Sequence[Address]:
         """Resolve a name, once. Raises FetchError unless every address it has may be asked."""

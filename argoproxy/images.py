@@ -9,22 +9,23 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 
 from argoproxy.errors import BadRequest
 from argoproxy.fetch import Fetch, FetchError, Limits
-from argoproxy.pictures import Picture, PictureError, read, shrunk
+from argoproxy.pictures import Picture, PictureError, read, within
 from argoproxy.protocol.call import Call
-from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, with_images
+from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
 from argoproxy.watch import Watch
 
 logger = logging.getLogger("argoproxy")
 
 LARGEST = 50 * 1024 * 1024
-LARGEST_OF_ALL = 128 * 1024 * 1024
+LARGEST_OF_ALL = 64 * 1024 * 1024
 LONGEST_S = 60.0
 
 _REMOTE = re.compile(r"https?://", re.IGNORECASE)
@@ -40,23 +41,29 @@ class Images:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._ca_bundle)
+        bundle, is_folder = self._ca_bundle, Path(self._ca_bundle).is_dir()
+        return ssl.create_default_context(capath=bundle) if is_folder else ssl.create_default_context(cafile=bundle)
 
     def inlined(self, call: Call, watch: Watch) -> Call:
         """Give a call with its images in it. Raises BadRequest, ClientGone."""
         images = list(images_in(call.body)) if self._settings.inline else []
         if not images:
             return call
+        until = time.monotonic() + LONGEST_S
         remote = [image.url for image in images if image.url and _REMOTE.match(image.url)]
         bodies = self._fetched(dict.fromkeys(remote), watch)
         pictures = dict(self._pictures(images, bodies))
-        urls = {place: _data_url(picture) for place, picture in self._fitting(call, images, pictures).items()}
-        return call.with_body(with_images(call.body, urls))
+        if self._settings.payload_limit is not None:
+            pictures = self._fitting(call, images, pictures, _Pause(watch, until))
+        if sum(len(picture.data) for picture in pictures.values()) > LARGEST_OF_ALL:
+            raise BadRequest(f"The images can't be used: they have more than {LARGEST_OF_ALL} bytes.", param="messages")
+        urls = {picture: _data_url(picture) for picture in dict.fromkeys(pictures.values())}
+        return call.with_body(with_images(call.body, {place: urls[picture] for place, picture in pictures.items()}))
 
     def _fetched(self, urls: Iterable[str], watch: Watch) -> Mapping[str, bytes | FetchError]:
         """Fetch side by side: what came, or why it did not, for each URL. Raises ClientGone."""
         settings, budget = self._settings, _Budget(LARGEST_OF_ALL)
-        limits = Limits(settings.timeout_s, LARGEST, settings.addresses, self._tls, budget.spend)
+        limits = Limits(settings.timeout_s, LARGEST, settings.addresses, lambda: self._tls, budget.spend)
         fetches = {url: Fetch(url, limits) for url in urls}
         if not fetches:
             return {}
@@ -86,22 +93,59 @@ class Images:
                 if not self._settings.keeps_failed:
                     raise BadRequest(f"The image can't be used: {error}.", param=image.path) from None
 
-    def _fitting(self, call: Call, images: Iterable[Image], fetched: dict[Place, Picture]) -> dict[Place, Picture]:
-        """Make pictures smaller where all of them together are too much. Raises BadRequest."""
-        limit = self._settings.payload_limit
-        if limit is None:
-            return fetched
+    def _fitting(
+        self, call: Call, images: Iterable[Image], fetched: dict[Place, Picture], pause: _Pause
+    ) -> dict[Place, Picture]:
+        """Make pictures smaller where all of them together are too much. Raises BadRequest, ClientGone."""
+        limit = self._settings.payload_limit or 0
         pictures = {**dict(_embedded(images)), **fetched}
-        before = sum(len(picture.data) for picture in pictures.values())
-        if before <= limit:
+        share = share_of([len(picture.data) for picture in pictures.values()], limit)
+        made: dict[Picture, Picture] = {}
+        for place, picture in pictures.items():
+            if len(picture.data) > share and picture not in made:
+                made[picture] = self._smaller(place, picture, share, pause)
+        if not made:
             return fetched
+        smaller = {place: made.get(picture, picture) for place, picture in pictures.items()}
+        before, after = (sum(len(picture.data) for picture in of.values()) for of in (pictures, smaller))
+        logger.debug("id=%s images=%s bytes=%s shrunk_to=%s", call.id, len(pictures), before, after)
+        if after > limit:
+            raise BadRequest(f"The images can't be made small enough for {limit} bytes.", param="messages")
+        return smaller
+
+    def _smaller(self, place: Place, picture: Picture, share: int, pause: _Pause) -> Picture:
         try:
-            made = dict(zip(pictures, shrunk(list(pictures.values()), limit), strict=True))
+            pause.take()
+            return within(picture, share)
         except PictureError as error:
-            raise BadRequest(f"The images can't be used: {error}.", param="messages") from None
-        after = sum(len(picture.data) for picture in made.values())
-        logger.debug("id=%s images=%s bytes=%s shrunk_to=%s", call.id, len(made), before, after)
-        return made
+            if self._settings.keeps_failed:
+                return picture
+            raise BadRequest(f"The image can't be used: {error}.", param=path_of(place)) from None
+
+
+def share_of(sizes: Sequence[int], limit: int) -> int:
+    """Give how much each of these may have for all to have at most limit: what the small ones leave is shared by the
+    large ones."""
+    left, count = limit, len(sizes)
+    for size in sorted(sizes):
+        if size > left // count:
+            return left // count
+        left, count = left - size, count - 1
+    return limit
+
+
+class _Pause:
+    """A moment between two pieces of work that nobody can interrupt."""
+
+    def __init__(self, watch: Watch, until: float) -> None:
+        self._watch = watch
+        self._until = until
+
+    def take(self) -> None:
+        """Look after the client and the clock. Raises ClientGone, PictureError."""
+        self._watch.look()
+        if time.monotonic() > self._until:
+            raise PictureError("the images of this request took too long together")
 
 
 class _Budget:

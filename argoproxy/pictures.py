@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import warnings
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 MOST_PIXELS = 64_000_000
+#: A progressive JPEG has some ten; each one takes time, however few bytes it has.
+MOST_SCANS = 100
 #: Qualities of JPEG and WebP that are tried at full size; below the last one pictures get smaller.
 QUALITIES = (85, 70, 55, 40)
 #: How many sizes are tried then.
 SIZES = 8
+#: How far from the end of a JPEG its end may be told; cameras put things behind it.
+END_OF_JPEG_WITHIN = 64 * 1024
 
 _PNG, _JPEG, _GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", (b"GIF87a", b"GIF89a")
-_END_OF_GIF = b";"
-_BROKEN = "it is broken or cut short"
+_SCAN, _END_OF_JPEG, _END_OF_GIF = b"\xff\xda", b"\xff\xd9", b";"
+_LONGEST_SIDE = {"jpeg": 65_000, "webp": 16_000}
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 1_000_000} megapixels"
+#: What Pillow's parsers raise at bytes that are no picture.
+_FAILURES = (
+    *(OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, SyntaxError, EOFError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error),
+)
 
 
 class PictureError(Exception):
@@ -37,32 +49,19 @@ class Picture:
 def read(data: bytes) -> Picture:
     """Tell what a picture is by its bytes, and that it is whole. Raises PictureError."""
     kind = _kind_of(data)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-                _check_size(image)
-                _check_whole(image, kind, data)
-    except PictureError:
-        raise
-    except Image.DecompressionBombError:
-        raise PictureError(_TOO_LARGE) from None
-    except (OSError, ValueError, SyntaxError, EOFError, UnidentifiedImageError):
-        raise PictureError(_BROKEN) from None
+    with _opened(Picture(kind, data)) as image:
+        _check_whole(image, kind, data)
     return Picture(kind, data)
 
 
-def shrunk(pictures: Sequence[Picture], limit: int) -> list[Picture]:
-    """Make pictures smaller until all of them together have at most limit bytes, each by its share; those that are
-    small enough stay as they are. Raises PictureError when that can't be done."""
-    total = sum(len(picture.data) for picture in pictures)
-    if total <= limit:
-        return list(pictures)
-    smaller = {picture: _within(picture, limit * len(picture.data) // total) for picture in dict.fromkeys(pictures)}
-    made = [smaller[picture] for picture in pictures]
-    if sum(len(picture.data) for picture in made) > limit:
-        raise PictureError(f"the images can't be made small enough for {limit} bytes")
-    return made
+def within(picture: Picture, share: int) -> Picture:
+    """Give a picture of at most so many bytes, or the smallest there is: WebP stays WebP, all else becomes JPEG.
+    Raises PictureError."""
+    if len(picture.data) <= share:
+        return picture
+    kind = "webp" if picture.kind == "webp" else "jpeg"
+    with _opened(picture) as image:
+        return _smaller(_flat(image, kind), kind, share)
 
 
 def _kind_of(data: bytes) -> str:
@@ -77,32 +76,44 @@ def _kind_of(data: bytes) -> str:
     raise PictureError("it is neither png, jpeg, webp nor gif")
 
 
-def _check_size(image: Image.Image) -> None:
+@contextmanager
+def _opened(picture: Picture) -> Iterator[Image.Image]:
+    """Open a picture that is no bomb; whatever Pillow raises meanwhile says that it is broken."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(picture.data), formats=(picture.kind,)) as image:
+                _check_size(image, picture)
+                yield image
+    except Image.DecompressionBombError:
+        raise PictureError(_TOO_LARGE) from None
+    except _FAILURES:
+        raise PictureError("it is broken or cut short") from None
+
+
+def _check_size(image: Image.Image, picture: Picture) -> None:
     if image.width * image.height > MOST_PIXELS:
         raise PictureError(_TOO_LARGE)
+    if picture.kind == "jpeg" and picture.data.count(_SCAN) > MOST_SCANS:
+        raise PictureError(f"it has more than {MOST_SCANS} scans")
 
 
 def _check_whole(image: Image.Image, kind: str, data: bytes) -> None:
-    """Look whether anything is missing, at the least cost: checksums, lengths, or an eighth of the size decoded."""
+    """Look whether anything is missing, without decoding it: by checksums, lengths and marks of the end."""
+    is_whole = True
     if kind == "png":
         image.verify()
     elif kind == "webp":
-        if len(data) < int.from_bytes(data[4:8], "little") + 8:
-            raise PictureError(_BROKEN)
+        is_whole = len(data) >= int.from_bytes(data[4:8], "little") + 8
     elif kind == "gif":
-        if not data.rstrip(b"\0").endswith(_END_OF_GIF):
-            raise PictureError(_BROKEN)
+        is_whole = data.rstrip(b"\0").endswith(_END_OF_GIF)
     else:
-        image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
-        image.load()
+        is_whole = _END_OF_JPEG in data[-END_OF_JPEG_WITHIN:]
+    if not is_whole:
+        raise PictureError("it is broken or cut short")
 
 
-def _within(picture: Picture, share: int) -> Picture:
-    """Give a picture of at most so many bytes, or the smallest there is: WebP stays WebP, all else becomes JPEG."""
-    if len(picture.data) <= share:
-        return picture
-    kind = "webp" if picture.kind == "webp" else "jpeg"
-    flat = _flat(picture, kind)
+def _smaller(flat: Image.Image, kind: str, share: int) -> Picture:
     for quality in QUALITIES:
         made = _encoded(flat, kind, quality)
         if len(made.data) <= share:
@@ -110,20 +121,29 @@ def _within(picture: Picture, share: int) -> Picture:
     scale = 1.0
     for _ in range(SIZES):
         scale *= min(0.9, 0.95 * math.sqrt(share / len(made.data)))
-        size = (max(1, round(flat.width * scale)), max(1, round(flat.height * scale)))
-        made = _encoded(flat.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), kind, quality)
+        made = _encoded(_resized(flat, scale), kind, quality)
         if len(made.data) <= share:
             break
     return made
 
 
-def _flat(picture: Picture, kind: str) -> Image.Image:
-    """Decode a picture as it is to be seen: turned, and for JPEG on white."""
-    with Image.open(io.BytesIO(picture.data)) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        if kind == "webp":
-            return image.convert("RGB" if _is_opaque(image) else "RGBA")
-        return image.convert("RGB") if _is_opaque(image) else _on_white(image)
+def _flat(image: Image.Image, kind: str) -> Image.Image:
+    """Give a picture as it is to be seen: turned, in eight bits, for JPEG on white, no longer than its kind may be."""
+    image = _in_eight_bits(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    if kind == "webp":
+        flat = image.convert("RGB" if _is_opaque(image) else "RGBA")
+    else:
+        flat = image.convert("RGB") if _is_opaque(image) else _on_white(image)
+    longest = max(flat.size)
+    return _resized(flat, _LONGEST_SIDE[kind] / longest) if longest > _LONGEST_SIDE[kind] else flat
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16 bits of gray down, which Pillow would cut off."""
+    if not image.mode.startswith("I"):
+        return image
+    return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
 
 
 def _is_opaque(image: Image.Image) -> bool:
@@ -135,6 +155,11 @@ def _on_white(image: Image.Image) -> Image.Image:
     white = Image.new("RGB", colours.size, "white")
     white.paste(colours, mask=colours.getchannel("A"))
     return white
+
+
+def _resized(image: Image.Image, scale: float) -> Image.Image:
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _encoded(image: Image.Image, kind: str, quality: int) -> Picture:

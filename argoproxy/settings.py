@@ -150,6 +150,8 @@ def positive(value: Any) -> float:
 def address_rule(value: Any) -> str:
     """Read `true`, `false` or a list of addresses. Raises ValueError."""
     written = ",".join(map(str, value)) if isinstance(value, list) else text(value).lower()
+    if written in BOOLEANS:
+        return str(BOOLEANS[written]).lower()
     try:
         AddressRule.parse(written)
     except ValueError:

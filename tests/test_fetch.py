@@ -11,7 +11,7 @@ import pytest
 from argoproxy.fetch import Fetch, FetchError, Limits
 from argoproxy.protocol.addresses import AddressRule
 
-LIMITS = Limits(5.0, 1000, AddressRule(), ssl.create_default_context(), lambda size: None)
+LIMITS = Limits(5.0, 1000, AddressRule(), ssl.create_default_context, lambda size: None)
 
 
 class Net:
@@ -22,15 +22,24 @@ class Net:
         self.asked: list[str] = []
         self.connected: list[str] = []
         monkeypatch.setattr(socket, "getaddrinfo", self.resolve)
-        monkeypatch.setattr(socket, "create_connection", self.connect)
+        monkeypatch.setattr(socket, "socket", self.made)
 
     def resolve(self, host: str, port: int, **_: Any) -> list[Any]:
         self.asked.append(host)
         return [(0, 0, 0, "", (address, port)) for address in self.answers.pop(0)]
 
-    def connect(self, address: tuple[str, int], timeout: float) -> socket.socket:
+    def made(self, family: int) -> Net:
+        return self
+
+    def connect(self, address: tuple[str, int]) -> None:
         self.connected.append(address[0])
         raise ConnectionRefusedError
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def close(self) -> None:
+        pass
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

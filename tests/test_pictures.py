@@ -3,12 +3,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 from PIL import Image
 
-from argoproxy.pictures import Picture, PictureError, read, shrunk
+from argoproxy.pictures import Picture, PictureError, read, within
 
 
 def made(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: Any) -> bytes:
@@ -70,18 +71,67 @@ def test_a_bomb_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
 
 
 def test_what_fits_stays_as_it_is() -> None:
-    pictures = [read(made("png")), read(made("jpeg"))]
-    assert shrunk(pictures, sum(len(picture.data) for picture in pictures)) == pictures
+    picture = read(made("png"))
+    assert within(picture, len(picture.data)) is picture
 
 
 @pytest.mark.parametrize(("kind", "becomes"), [("png", "jpeg"), ("jpeg", "jpeg"), ("webp", "webp"), ("gif", "jpeg")])
 @pytest.mark.parametrize("share", [0.8, 0.3, 0.05])
 def test_pictures_are_made_to_fit(kind: str, becomes: str, share: float) -> None:
     picture = read(made(kind, (400, 300)))
-    limit = int(len(picture.data) * 2 * share)
-    smaller = shrunk([picture, picture], limit)
-    assert sum(len(one.data) for one in smaller) <= limit
-    assert [read(one.data).kind for one in smaller] == [becomes, becomes]
+    limit = int(len(picture.data) * share)
+    smaller = within(picture, limit)
+    assert len(smaller.data) <= limit
+    assert read(smaller.data).kind == becomes
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "1", "LA", "I;16", "RGBA"])
+def test_every_mode_keeps_what_is_seen(mode: str) -> None:
+    kind = "jpeg" if mode == "CMYK" else "png"
+    gray = Image.linear_gradient("L").resize((600, 600))
+    noisy = Image.blend(gray, Image.effect_noise((600, 600), 60), 0.1)
+    deep = noisy.convert("I").point(lambda value: value * 256)
+    image = deep.convert(mode) if mode == "I;16" else noisy.convert(mode)
+    out = io.BytesIO()
+    image.save(out, kind)
+    smaller = opened(within(read(out.getvalue()), len(out.getvalue()) // 3)).convert("L")
+    top, bottom = (smaller.getpixel((smaller.width // 2, y)) for y in (5, smaller.height - 5))
+    assert (cast(int, top) < 90, cast(int, bottom) > 160) == (True, True)
+
+
+def test_a_side_that_is_too_long_for_its_kind_is_cut_down() -> None:
+    picture = read(made("png", (70_000, 10)))
+    smaller = within(picture, len(picture.data) - 1)
+    assert opened(smaller).width <= 65_000
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    data = made("jpeg", (256, 256), progressive=True)
+    assert read(data).kind == "jpeg"
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(PictureError, match="more than 100 scans"):
+        read(data[:-2] + scan * 100 + data[-2:])
+
+
+def damaged(kind: str, place: int) -> bytes:
+    data = bytearray(made(kind, (128, 128)))
+    data[place % len(data)] ^= 0xFF
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", range(20, 4000, 199))
+def test_damage_is_a_picture_error_or_nothing(kind: str, place: int) -> None:
+    for work in (read, lambda data: within(Picture(kind, data), 500)):
+        with suppress(PictureError):
+            work(damaged(kind, place))
+
+
+def test_a_png_without_pixels_is_refused() -> None:
+    data = bomb(10, 10)
+    cut = data[: data.index(b"IDAT") - 4] + data[data.index(b"IEND") - 4 :]
+    with pytest.raises(PictureError, match="broken"):
+        read(cut)
 
 
 def test_orientation_is_kept() -> None:
@@ -91,7 +141,7 @@ def test_orientation_is_kept() -> None:
     exif[0x0112] = 6
     out = io.BytesIO()
     left.save(out, "jpeg", exif=exif, quality=100)
-    (smaller,) = shrunk([read(out.getvalue())], len(out.getvalue()) - 1)
+    smaller = within(read(out.getvalue()), len(out.getvalue()) - 1)
     image = opened(smaller)
     assert image.size == (300, 400)
     assert image.getpixel((150, 50)) == (0, 0, 0)
@@ -104,11 +154,6 @@ def test_what_is_transparent_gets_a_white_ground_or_stays_so() -> None:
     for kind, seen in (("png", (255, 255, 255)), ("webp", None)):
         out = io.BytesIO()
         clear.save(out, kind, **({"lossless": True} if kind == "webp" else {}))
-        (smaller,) = shrunk([read(out.getvalue())], len(out.getvalue()) // 2)
+        smaller = within(read(out.getvalue()), len(out.getvalue()) // 2)
         pixel = opened(smaller).getpixel((150, 280 * opened(smaller).height // 300))
         assert pixel == seen if seen else isinstance(pixel, tuple) and pixel[3] == 0
-
-
-def test_what_can_not_be_made_to_fit_is_told() -> None:
-    with pytest.raises(PictureError, match="can't be made small enough for 10 bytes"):
-        shrunk([read(made("jpeg"))], 10)

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
+LAST_PORT = 65_535
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _SPECIAL_IPV4 = tuple(
@@ -52,4 +54,6 @@ class AddressRule:
 
 def _entry(text: str) -> tuple[Address, int | None]:
     host, _, port = text.rpartition(":") if text.count(":") == 1 or "]:" in text else (text, "", "")
+    if port and not 0 < int(port) <= LAST_PORT:
+        raise ValueError(f"{port} is no port")
     return ipaddress.ip_address(host.strip("[]")), int(port) if port else None

@@ -51,7 +51,7 @@ def _same(one: Any, other: Any) -> bool:
 def edited(text: bytes, before: Any, after: Any) -> bytes:
     """Give text that says `after`, of text in UTF-8 that says `before`; no object in it may hold a key twice.
     Raises JsonError when `after` has no JSON text."""
-    source = text.decode()
+    source = text.decode("utf-8", "surrogatepass")
     parts, at = [], 0
     try:
         for start, end, new in _edits(source, _skip(source, 0), before, after):
@@ -59,7 +59,7 @@ def edited(text: bytes, before: Any, after: Any) -> bytes:
             at = end
     except RecursionError:
         raise JsonError("nested too deeply") from None
-    return "".join([*parts, source[at:]]).encode()
+    return "".join([*parts, source[at:]]).encode("utf-8", "surrogatepass")
 
 
 def _edits(source: str, at: int, before: Any, after: Any) -> Iterator[Edit]:

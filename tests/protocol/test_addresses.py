@@ -43,7 +43,9 @@ def test_rules(rule: str, allowed: list[str], refused: list[str]) -> None:
         assert parsed.allows(ipaddress.ip_address(address), int(port)) is (text in allowed)
 
 
-@pytest.mark.parametrize("rule", ["localhost", "127.0.0.1:x", "10.0.0.0/8", "127.0.0.1:80:81", "yes"])
+@pytest.mark.parametrize(
+    "rule", ["localhost", "127.0.0.1:x", "10.0.0.0/8", "127.0.0.1:80:81", "yes", "127.0.0.1:99999", "127.0.0.1:0"]
+)
 def test_rules_that_are_none(rule: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         AddressRule.parse(rule)

@@ -89,6 +89,11 @@ def test_sameness_is_exact(one: Any, other: Any, are_same: bool) -> None:
     assert same(one, other) is are_same
 
 
+def test_lone_surrogates_in_bytes_stay() -> None:
+    text = b'{"a": "\xed\xa0\x80", "model": "x"}'
+    assert edited(text, {"a": "\ud800", "model": "x"}, {"a": "\ud800", "model": "y"}) == text.replace(b'x"', b'y"')
+
+
 def nested(depth: int, innermost: Any) -> Any:
     value = innermost
     for _ in range(depth):
