@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -45,10 +46,12 @@ class WsgiBody:
         """Take it as it comes. Raises ClientGone, BadRequest when it stays short."""
         left = self.length
         while left is None or left > 0:
+            begun = time.monotonic()
             try:
                 piece = self._input.read(PIECE if left is None else min(PIECE, left))
             except (OSError, ParseException):
                 raise self._broken() from None
+            self._watch.waited_since(begun)
             if not piece:
                 break
             left = None if left is None else left - len(piece)

@@ -21,7 +21,11 @@ BODILESS = frozenset((204, 304))
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a request came to. Seconds count from its arrival; None where a thing never came or was not told."""
+    """What a request came to. Seconds count from its arrival; None where a thing never came or was not told.
+
+    `key` is the name of the caller's key, `return_mode` how a model's answer was asked for (`stream`, `non_stream`);
+    "" where there is none. `overhead_s` is the time to the first byte in which nobody was waited for.
+    """
 
     id: str
     client_request_id: str
@@ -30,10 +34,13 @@ class Outcome:
     path: str
     model: str
     upstream: str
+    key: str
+    return_mode: str
     status: int
     ending: Ending
     code: str | None
     first_byte_s: float | None
+    overhead_s: float | None
     total_s: float
     bytes_sent: int
     prompt_tokens: int | None
@@ -84,11 +91,12 @@ class Trip:
         self._listeners = listeners
         self._started = self._last_sent = clock()
         self._first_byte_s: float | None = None
+        self._overhead_s: float | None = None
         self._bytes_sent = 0
         self._replies: list[OpenReply] = []
         self._usage: Json = {}
         self._status = 0
-        self._model = self._upstream = self._key = ""
+        self._model = self._upstream = self._key = self._return_mode = ""
         self._code: str | None = None
         self._ending: Ending | None = None
         self._is_closed = False
@@ -98,7 +106,7 @@ class Trip:
         return self._arrival.id
 
     def admits(self, name: str) -> None:
-        """Take note of the key the request came in with, by its name."""
+        """Take note of the name of the caller's key."""
         self._key = name
 
     def asks(self, model: str) -> None:
@@ -109,6 +117,7 @@ class Trip:
         """Take note of the way the request goes."""
         self.goes_to(route.upstream)
         self._model = self._model or route.call.asked
+        self._return_mode = "stream" if route.call.stream else "non_stream"
         logger.debug(
             "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream
         )
@@ -142,6 +151,7 @@ class Trip:
         self._last_sent = self._clock()
         if self._first_byte_s is None:
             self._first_byte_s = self._last_sent - self._started
+            self._overhead_s = max(0.0, self._first_byte_s - self.watch.waited_s)
         self._bytes_sent += size
 
     def heartbeat_due(self) -> bool:
@@ -190,10 +200,13 @@ class Trip:
             **{name: getattr(self._arrival, name) for name in Arrival.__slots__},
             model=self._model,
             upstream=self._upstream,
+            key=self._key,
+            return_mode=self._return_mode,
             status=self._status,
             ending=ending,
             code=self._code,
             first_byte_s=self._first_byte_s,
+            overhead_s=self._overhead_s,
             total_s=self._clock() - self._started,
             bytes_sent=self._bytes_sent,
             prompt_tokens=_count(self._usage.get("prompt_tokens")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import sys
+import time
 from contextlib import suppress
 from typing import Protocol
 
@@ -45,7 +46,7 @@ class Poller:
 
 
 class Watch:
-    """Watches one client and the upstream its request went to."""
+    """Watches one client and the upstream its request went to; `waited_s` is the time in which they were waited for."""
 
     def __init__(self, client: Socket | None, poller: Poller) -> None:
         """Watch only the upstream when client is None."""
@@ -54,15 +55,22 @@ class Watch:
         self._epoll: select.epoll | None = None
         self._upstream = -1
         self._interest = 0
+        self.waited_s = 0.0
 
     def wait(self, upstream: Socket | None, seconds: float, interest: int = READABLE) -> int:
         """Give the events of the upstream, 0 after that many seconds without one. Raises ClientGone."""
-        events = 0
-        for descriptor, seen in self._poller.wait(self._set_for(upstream, interest), seconds):
+        events, begun = 0, time.monotonic()
+        ready = self._poller.wait(self._set_for(upstream, interest), seconds)
+        self.waited_since(begun)
+        for descriptor, seen in ready:
             if descriptor == self._client:
                 raise ClientGone
             events = seen
         return events
+
+    def waited_since(self, begun: float) -> None:
+        """Take note that somebody was waited for since a moment of the monotonic clock."""
+        self.waited_s += time.monotonic() - begun
 
     def look(self) -> None:
         """Look after the client without waiting. Raises ClientGone."""

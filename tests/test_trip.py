@@ -13,7 +13,11 @@ import pytest
 from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
 from argoproxy.memory import Shared
 from argoproxy.observe.log_line import LogLine
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.models import Models
 from argoproxy.trip import Arrival, Outcome, Trip
+from argoproxy.upstreams import Upstream
+from argoproxy.upstreams.demo import Demo
 from argoproxy.watch import Poller, Watch
 
 ARRIVAL = Arrival("id-1", "", "POST", "/v1/chat/completions", "/v1/chat/completions")
@@ -81,15 +85,39 @@ def test_a_trip_comes_to_one_outcome() -> None:
         path="/v1/chat/completions",
         model="m",
         upstream="",
+        key="",
+        return_mode="",
         status=200,
         ending=Ending.COMPLETE,
         code=None,
         first_byte_s=1,
+        overhead_s=1,
         total_s=2,
         bytes_sent=15,
         prompt_tokens=3,
         completion_tokens=None,
     )
+
+
+def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None:
+    demo: Upstream = Demo()
+    for stream, told in ((True, "stream"), (False, "non_stream")):
+        trip, _, outcomes = begun()
+        trip.admits("team")
+        trip.takes(Models(demo).resolve(Call("id", 1, "", "", (), {"stream": stream}, b"", asked="m"))[0])
+        trip.close()
+        assert (outcomes[0].key, outcomes[0].return_mode, outcomes[0].model) == ("team", told, "m")
+
+
+def test_overhead_is_what_nobody_was_waited_for() -> None:
+    trip, clock, outcomes = begun()
+    clock.now += 1
+    trip.watch.waited_since(time.monotonic() - 0.75)
+    trip.writes(1)
+    trip.watch.waited_since(time.monotonic() - 100)
+    trip.writes(1)
+    trip.close()
+    assert outcomes[0].overhead_s == pytest.approx(0.25, abs=0.01)
 
 
 @pytest.mark.parametrize(

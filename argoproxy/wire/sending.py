@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 from typing import Any
 
 import requests
@@ -87,11 +88,14 @@ class _Watched(HTTPConnection):
 
     def connect(self) -> None:
         """Connect, through a proxy's tunnel too, bounded by the connect time-out alone."""
+        exchange, begun = in_hand.get(), time.monotonic()
         self._is_connecting = True
         try:
             super().connect()
         finally:
             self._is_connecting = False
+            if exchange is not None:
+                exchange.connected(begun)
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
         """Begin a request with the target as it came: urllib3 would spell its escapes anew."""

@@ -96,6 +96,10 @@ class Exchange:
         """Give the socket's events without waiting. Raises ClientGone."""
         return self._watch.wait(sock, 0, READABLE | WRITABLE)
 
+    def connected(self, begun: float) -> None:
+        """Take note that a connection took since `begun`, a moment of the monotonic clock."""
+        self._watch.waited_since(begun)
+
     def pause(self, seconds: float) -> None:
         """Let time pass. Raises ClientGone."""
         self._watch.wait(None, seconds)
