@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import Ending
+from argoproxy.observe.labels import MOST_COMBINATIONS, MOST_NAMES, OTHER, Labeller, Labels, Names, tokens
+from tests.observe.outcomes import outcome
+
+
+def test_an_outcome_has_labels() -> None:
+    labels = Labeller().labels(outcome(key="team"))
+    assert labels == Labels("/v1/chat/completions", "m1", "openai", "team", "200", "complete")
+
+
+def test_so_many_models_are_told_apart_and_no_more() -> None:
+    labeller = Labeller()
+    models = [labeller.labels(outcome(model=f"m{number}")).model for number in range(MOST_NAMES + 50)]
+    assert models == [f"m{number}" for number in range(MOST_NAMES)] + [OTHER] * 50
+    assert labeller.labels(outcome(model="m7")).model == "m7"
+    assert labeller.labels(outcome(model="")).model == ""
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        {"status": 400, "ending": Ending.REFUSED, "upstream": ""},
+        {"status": 404, "ending": Ending.UPSTREAM_ERROR},
+        {"status": 200, "ending": Ending.UPSTREAM_ERROR},
+        {"status": 502, "ending": Ending.UPSTREAM_BROKEN},
+        {"status": 499, "ending": Ending.CLIENT_GONE},
+        {"status": 200, "upstream": ""},
+    ],
+    ids=str,
+)
+def test_a_model_no_upstream_took_is_not_told_apart(failed: dict[str, Any]) -> None:
+    labeller = Labeller()
+    for number in range(MOST_NAMES + 1):
+        assert labeller.labels(outcome(model=f"bad{number}", **failed)).model == OTHER
+    assert labeller.labels(outcome()).model == "m1"
+    assert labeller.labels(outcome(**failed)).model == "m1", "by now it is known"
+
+
+def test_a_model_whose_client_left_in_the_stream_is_told_apart() -> None:
+    assert Labeller().labels(outcome(ending=Ending.CLIENT_GONE)).model == "m1"
+
+
+def test_a_long_or_broken_name_makes_a_label_all_the_same() -> None:
+    labels = Labeller().labels(outcome(model="\ud800" + "x" * 1000))
+    assert labels.model == "?" + "x" * 99
+
+
+def test_the_labels_of_an_earlier_worker_count() -> None:
+    labeller = Labeller()
+    for number in range(MOST_NAMES):
+        labeller.goes_on_with(Labels("/x", f"old{number}", "openai", "", "200", "complete"))
+    assert labeller.labels(outcome()).model == OTHER
+    assert labeller.labels(outcome(model="old3")).model == "old3"
+
+
+def test_combinations_are_bounded() -> None:
+    labeller = Labeller()
+    for number in range(MOST_COMBINATIONS):
+        labeller.goes_on_with(Labels(f"/{number}", "m1", "openai", "k", "200", "complete"))
+    assert labeller.labels(outcome(key="k"))[:4] == ("/v1/chat/completions", OTHER, "openai", OTHER)
+    assert labeller.labels(outcome(key="k", route="/7")).model == "m1"
+
+
+def test_other_is_always_there() -> None:
+    names = Names(1)
+    assert [names.admitted(name) for name in ("other", "a", "b", "other")] == ["other", "a", "other", "other"]
+
+
+@pytest.mark.parametrize("count", [None, 0, -5, 10**400])
+def test_what_is_no_count_of_tokens_is_left_out(count: int | None) -> None:
+    assert list(tokens(outcome(prompt_tokens=count))) == [("output", 5)]

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from argoproxy import __version__
+from argoproxy.errors import Ending
+from argoproxy.observe.metrics import Metrics
+from argoproxy.observe.slots import make_folder
+from tests.observe.outcomes import outcome
+from tests.wire.processes import ROOT
+
+CHAT = {"route": "/v1/chat/completions", "upstream": "openai"}
+EARLIER_WORKER = """
+import os, signal, sys
+from pathlib import Path
+from argoproxy.observe.metrics import Metrics
+from tests.observe.outcomes import outcome
+metrics = Metrics(Path(sys.argv[1]))
+for told in (outcome(), outcome(status=400), outcome(key="team")):
+    metrics.begins(told.route)
+    metrics(told)
+metrics.begins("/v1/models")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+GEN_AI = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": "m1"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = make_folder([tmp_path])
+    assert made
+    return made
+
+
+@pytest.fixture
+def metrics(folder: Path) -> Metrics:
+    return Metrics(folder)
+
+
+def tell(metrics: Metrics, times: int = 1, **changed: Any) -> None:
+    for _ in range(times):
+        told = outcome(**changed)
+        metrics.begins(told.route)
+        metrics(told)
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """Give what a scrape tells of a name and labels."""
+    families = text_string_to_metric_families(metrics.text().decode())
+    samples = (sample for family in families for sample in family.samples if sample.name == name)
+    return next((sample.value for sample in samples if sample.labels == labels), None)
+
+
+def test_requests_are_counted_by_their_labels(metrics: Metrics) -> None:
+    tell(metrics, 3)
+    tell(metrics, 2, ending=Ending.CLIENT_GONE, key="team")
+    labels = {**CHAT, "model": "m1", "status": "200"}
+    assert value(metrics, "argoproxy_requests_total", **labels, key="", ending="complete") == 3
+    assert value(metrics, "argoproxy_requests_total", **labels, key="team", ending="client_gone") == 2
+
+
+def test_times_are_told_in_seconds(metrics: Metrics) -> None:
+    tell(metrics)
+    ended = {**CHAT, "ending": "complete"}
+    assert value(metrics, "argoproxy_request_duration_seconds_sum", **ended) == 2.3
+    assert value(metrics, "argoproxy_request_duration_seconds_bucket", **ended, le="1.28") == 0
+    assert value(metrics, "argoproxy_request_duration_seconds_bucket", **ended, le="2.56") == 1
+    assert value(metrics, "argoproxy_time_to_first_byte_seconds_sum", **CHAT) == 0.3
+    assert value(metrics, "argoproxy_overhead_seconds_sum", **CHAT) == 0.001
+    assert value(metrics, "gen_ai_server_request_duration_seconds_sum", **GEN_AI, error_type="") == 2.3
+
+
+def test_what_sent_no_byte_has_no_first_one(metrics: Metrics) -> None:
+    tell(metrics, first_byte_s=None, overhead_s=None, return_mode="stream")
+    assert b"first_byte" not in metrics.text()
+    assert b"overhead" not in metrics.text()
+    assert b"first_token" not in metrics.text()
+
+
+def test_tokens_are_counted_by_type(metrics: Metrics) -> None:
+    tell(metrics, 2, key="team")
+    labels = {"model": "m1", "upstream": "openai", "key": "team"}
+    assert value(metrics, "argoproxy_tokens_total", **labels, type="input") == 40
+    assert value(metrics, "argoproxy_tokens_total", **labels, type="output") == 10
+    assert value(metrics, "gen_ai_client_token_usage_sum", **GEN_AI, gen_ai_token_type="input") == 40
+    assert value(metrics, "gen_ai_client_token_usage_count", **GEN_AI, gen_ai_token_type="output") == 2
+
+
+def test_the_pace_of_streams_is_told(metrics: Metrics) -> None:
+    tell(metrics)
+    assert b"time_to_first_token" not in metrics.text()
+    tell(metrics, return_mode="stream", ending=Ending.CLIENT_GONE)
+    assert b"time_to_first_token" not in metrics.text()
+    tell(metrics, return_mode="stream")
+    assert value(metrics, "gen_ai_server_time_to_first_token_seconds_sum", **GEN_AI) == 0.3
+    assert value(metrics, "gen_ai_server_time_per_output_token_seconds_sum", **GEN_AI) == pytest.approx(0.5)
+    tell(metrics, return_mode="stream", completion_tokens=None)
+    assert value(metrics, "gen_ai_server_time_per_output_token_seconds_count", **GEN_AI) == 1
+
+
+def test_an_error_is_named_and_a_client_that_leaves_is_none(metrics: Metrics) -> None:
+    tell(metrics)
+    tell(metrics, status=504, ending=Ending.UPSTREAM_TIMEOUT)
+    tell(metrics, status=200, ending=Ending.CLIENT_GONE)
+    name = "gen_ai_server_request_duration_seconds_count"
+    assert value(metrics, name, **GEN_AI, error_type="upstream_timeout") == 1
+    assert value(metrics, name, **GEN_AI, error_type="") == 2
+
+
+@pytest.mark.parametrize("changed", [{"route": "/{path}"}, {"upstream": ""}], ids=str)
+def test_what_is_no_model_at_work_has_no_such_names(metrics: Metrics, changed: dict[str, Any]) -> None:
+    tell(metrics, **changed)
+    assert b"gen_ai" not in metrics.text()
+
+
+def test_what_is_open_is_told(metrics: Metrics) -> None:
+    metrics.begins("/v1/chat/completions")
+    metrics.begins("/v1/chat/completions")
+    metrics(outcome())
+    assert value(metrics, "argoproxy_requests_in_flight", route="/v1/chat/completions") == 1
+    assert metrics.summary()["in_flight"] == 1
+
+
+def test_uptime_and_version_are_told(metrics: Metrics) -> None:
+    assert 0 < (value(metrics, "argoproxy_uptime_seconds") or 0) < 5
+    assert value(metrics, "argoproxy_build_info", version=__version__) == 1
+
+
+def test_the_summary(metrics: Metrics) -> None:
+    summary = metrics.summary()
+    assert (summary["requests"]["total"], summary["tokens"]) == (0, {"input": 0, "output": 0})
+    tell(metrics, 2)
+    tell(metrics, status=400, ending=Ending.REFUSED, upstream="", prompt_tokens=None, completion_tokens=None)
+    summary = metrics.summary()
+    assert 0 < summary.pop("uptime_seconds") < 5
+    assert summary == {
+        "version": __version__,
+        "in_flight": 0,
+        "requests": {
+            "total": 3,
+            "by_route": {"/v1/chat/completions": 3},
+            "by_model": {"m1": 3},
+            "by_upstream": {"": 1, "openai": 2},
+            "by_key": {"": 3},
+            "by_status": {"200": 2, "400": 1},
+            "by_ending": {"complete": 2, "refused": 1},
+        },
+        "tokens": {"input": 40, "output": 10},
+    }
+
+
+def test_no_name_can_break_a_scrape(metrics: Metrics) -> None:
+    tell(metrics, model='a"b\\c\n\ud800{}')
+    labels = {**CHAT, "model": 'a"b\\c\n?{}', "status": "200", "key": "", "ending": "complete"}
+    assert value(metrics, "argoproxy_requests_total", **labels) == 1
+
+
+def test_two_workers_are_added_up(folder: Path, metrics: Metrics) -> None:
+    tell(metrics, 2)
+    other = Metrics(folder)
+    tell(other, 3)
+    assert metrics.summary()["requests"]["total"] == other.summary()["requests"]["total"] == 5
+    assert len(list(folder.glob("counter_*.db"))) == 2
+
+
+def test_a_killed_workers_counts_are_kept_and_gone_on_with(folder: Path) -> None:
+    subprocess.run([sys.executable, "-c", EARLIER_WORKER, folder], cwd=ROOT, check=False)
+    files = sorted(file.name for file in folder.iterdir())
+    metrics = Metrics(folder)
+    assert metrics.summary()["requests"]["total"] == 3
+    assert metrics.summary()["in_flight"] == 0, "nobody serves what it had open"
+    tell(metrics)
+    assert metrics.summary()["requests"]["by_key"] == {"": 3, "team": 1}
+    assert sorted(file.name for file in folder.iterdir()) == files
+
+
+def test_what_a_dead_worker_had_open_is_not_told(folder: Path, metrics: Metrics) -> None:
+    subprocess.run([sys.executable, "-c", EARLIER_WORKER, folder], cwd=ROOT, check=False)
+    assert metrics.summary()["requests"]["total"] == 3
+    assert metrics.summary()["in_flight"] == 0
+
+
+def test_a_file_that_was_just_made_is_left_out(folder: Path, metrics: Metrics) -> None:
+    tell(metrics)
+    (folder / "counter_7.db").touch()
+    assert metrics.summary()["requests"]["total"] == 1

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from argoproxy.observe.slots import PREFIX, Slots, make_folder, places, uptime_s
+from tests.wire.processes import ROOT
+
+HOLD = "import sys; from pathlib import Path; from argoproxy.observe.slots import Slots; s = Slots(Path(sys.argv[1]))"
+TAKE = f"{HOLD}\nwith s.alone(): print(s.take(), flush=True)\nsys.stdin.read()"
+MAKE = "import sys; from pathlib import Path; from argoproxy.observe.slots import make_folder\n"
+
+
+def worker(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """Start a process that takes a slot and keeps it: it, and the slot."""
+    command = [sys.executable, "-c", TAKE, str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    return process, int(process.stdout.readline())
+
+
+def idle(folder: Path) -> set[int]:
+    found = Slots(folder)
+    with found.alone():
+        return found.idle()
+
+
+def test_each_worker_has_its_own_slot_and_a_dead_ones_is_taken_over(tmp_path: Path) -> None:
+    workers = [worker(tmp_path) for _ in range(3)]
+    assert [slot for _, slot in workers] == [0, 1, 2]
+    assert idle(tmp_path) == set()
+    workers[1][0].kill()
+    workers[1][0].wait()
+    assert idle(tmp_path) == {1}
+    workers.append(worker(tmp_path))
+    assert workers[-1][1] == 1
+    for process, _ in workers:
+        process.communicate()
+
+
+def test_the_folder_is_removed_when_its_maker_exits_and_not_by_a_child(tmp_path: Path) -> None:
+    code = (
+        f"{MAKE}import os\nfolder = make_folder([Path(sys.argv[1])])\n"
+        "if not (child := os.fork()): sys.exit()\n"
+        "os.waitpid(child, 0); print(folder.exists())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "True\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_master_left_is_swept(tmp_path: Path) -> None:
+    code = f"{MAKE}import os, signal\nmake_folder([Path(sys.argv[1])]); os.kill(os.getpid(), signal.SIGKILL)"
+    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=False)
+    (left,) = tmp_path.iterdir()
+    other = tmp_path / f"{PREFIX}being-made"
+    other.mkdir()
+    made = make_folder([tmp_path])
+    assert made
+    assert sorted(tmp_path.iterdir()) == sorted([other, made])
+    again = make_folder([tmp_path])
+    assert again
+    assert made.exists(), "its master lives"
+    assert not left.exists()
+
+
+def test_the_first_place_that_will_do_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    made = make_folder([tmp_path / "nowhere", tmp_path / "file", Path("/proc"), tmp_path])
+    assert made
+    assert made.parent == tmp_path
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert make_folder([tmp_path / "nowhere"]) is None
+    assert make_folder([tmp_path], least_bytes=1 << 60) is None
+
+
+def test_it_tells_for_how_long_it_has_been_there(tmp_path: Path) -> None:
+    folder = make_folder([tmp_path])
+    assert folder
+    time.sleep(0.01)
+    assert 0.01 < uptime_s(folder) < 5
+
+
+def test_there_are_places() -> None:
+    assert all(os.access(place, os.W_OK) for place in places())
