@@ -127,6 +127,13 @@ class PayloadTooLarge(BadRequest):
     code = "payload_too_large"
 
 
+class MetricsUnavailable(ProxyError):
+    """Nothing is counted."""
+
+    status = 503
+    code = "metrics_unavailable"
+
+
 class UpstreamUnreachable(ProxyError):
     """No connection: refused, unknown name, failed TLS."""
 

@@ -20,6 +20,7 @@ from argoproxy import __version__, runtime
 from argoproxy.cli import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, build, layers, load
 from argoproxy.errors import ConfigError
+from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.snapshot import VARIABLE, publish
 
 folder = Path.cwd()
@@ -69,15 +70,25 @@ def on_starting(server: Any) -> None:
         server.log.warning("%s", warning)
     if RANDOM_KEY in os.environ:
         sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {os.environ[RANDOM_KEY]}\n")
-    if shared := runtime.make():
-        publish(layers(os.environ, folder), shared / SNAPSHOT)
-        os.environ[VARIABLE] = str(shared / SNAPSHOT)
+    make_room(server)
+
+
+def make_room(server: Any) -> None:
+    """Make the folder that all processes share: workers count in it, and find the settings there."""
+    shared = make_folder(places())
+    os.environ[FOLDER_VARIABLE] = str(shared or "")
+    if shared is None:
+        server.log.warning("/metrics and reloading are off: neither /dev/shm nor the temp folder has room")
+        return
+    os.chown(shared, server.cfg.uid, server.cfg.gid)
+    publish(layers(os.environ, folder), shared / SNAPSHOT)
+    os.environ[VARIABLE] = str(shared / SNAPSHOT)
 
 
 def when_ready(server: Any) -> None:
     """Take new settings at a HUP, in place of Gunicorn's way, which stops the master when they are broken."""
     if VARIABLE in os.environ:
-        runtime.say_port(Path(os.environ[VARIABLE]).parent, loaded.port)
+        runtime.tell(Path(os.environ[VARIABLE]).parent, loaded.port)
     signal.signal(signal.SIGHUP, lambda *_: take_up(server))
 
 
@@ -99,12 +110,6 @@ def take_up(server: Any) -> None:
     changed = [name for name in OF_A_START if getattr(config, name) != getattr(loaded, name)]
     if changed:
         server.log.warning("Only a restart changes %s", ", ".join(changed))
-
-
-def on_exit(server: Any) -> None:
-    """Leave nothing behind."""
-    if VARIABLE in os.environ:
-        runtime.remove(Path(os.environ[VARIABLE]).parent)
 
 
 def stop_at_once() -> None:

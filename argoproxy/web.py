@@ -14,9 +14,18 @@ from werkzeug.routing import Rule as UrlRule
 
 from argoproxy import __version__, journey
 from argoproxy.edge import WsgiBody, at_the_edge, checked_target, head_first, raw_path
-from argoproxy.errors import BadRequest, ClientGone, Ending, MethodNotAllowed, NotFound, ProxyError
+from argoproxy.errors import (
+    BadRequest,
+    ClientGone,
+    Ending,
+    MethodNotAllowed,
+    MetricsUnavailable,
+    NotFound,
+    ProxyError,
+)
 from argoproxy.health import Health, alive
 from argoproxy.journey import Proxy
+from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
 from argoproxy.protocol.auth import admit, without_keys
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, header
@@ -28,6 +37,8 @@ from argoproxy.watch import Poller, Watch
 CLIENT_GONE_STATUS = 499
 ANY_METHOD = "*"
 ELSEWHERE = "/{path}"
+#: Probes and scrapes are neither logged nor counted.
+QUIET = ("/health", "/metrics")
 READING = ("GET", "HEAD")
 FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 View = Callable[..., ClientResponse]
@@ -41,6 +52,7 @@ ABOUT = {
         "proxy": "README.md and docs/, beside the program",
         "api": "https://platform.openai.com/docs/api-reference",
     },
+    "metrics": "/metrics",
 }
 
 
@@ -64,24 +76,26 @@ class DoorResponse(Response):
     default_mimetype = None
 
 
-def create_app(current: Callable[[], Proxy], poller: Poller) -> Flask:
-    """Make the WSGI application that serves, for each request, the proxy that is current when it comes."""
+def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | None = None) -> Flask:
+    """Make the WSGI application that serves, for each request, the proxy that is current when it comes; `metrics` is
+    shown, and told of requests that begin."""
     app = Flask("argoproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.converters["path"] = AnyPath
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
-    app.register_blueprint(Door(current, poller).blueprint())
+    app.register_blueprint(Door(current, poller, metrics).blueprint())
     return app
 
 
 class Door:
     """The views: what is ours goes to its journey, everything else is passed on."""
 
-    def __init__(self, current: Callable[[], Proxy], poller: Poller) -> None:
+    def __init__(self, current: Callable[[], Proxy], poller: Poller, metrics: Metrics | None) -> None:
         self._current = current
         self._poller = poller
+        self._metrics = metrics
         self._labels: dict[str, str] = {}
 
     def blueprint(self) -> Blueprint:
@@ -96,6 +110,8 @@ class Door:
             ("/health/{rest}", READING, self.unknown_health),
             ("/health", ANY_METHOD, self.read_only),
             ("/health/{rest}", ANY_METHOD, self.read_only),
+            ("/metrics", READING, self.metrics),
+            ("/metrics", ANY_METHOD, self.read_only),
             ("/v1/chat/completions", "POST", self.chat),
             ("/v1/completions", "POST", self.completions),
             ("/v1/embeddings", "POST", self.embeddings),
@@ -116,7 +132,7 @@ class Door:
         """Begin the trip of a request, and let nobody in without a key where keys are asked for."""
         g.proxy = proxy = self._current()
         label = self._labels.get(request.endpoint or "", "")
-        is_quiet = label.startswith("/health")
+        is_quiet = label.startswith(QUIET)
         g.caller = ""
         g.trip = Trip(
             arrival=_arrival(label),
@@ -125,6 +141,8 @@ class Door:
             heartbeat_s=proxy.heartbeat_s,
             listeners=() if is_quiet else proxy.listeners,
         )
+        if self._metrics and not is_quiet:
+            self._metrics.begins(label)
         if proxy.keys and label not in proxy.open_routes:
             g.caller = admit(tuple(request.headers), proxy.keys).name
             g.trip.admits(g.caller)
@@ -150,6 +168,13 @@ class Door:
 
     def live(self) -> ClientResponse:
         return _health(alive())
+
+    def metrics(self) -> ClientResponse:
+        if self._metrics is None:
+            raise MetricsUnavailable("Nothing is counted here: the log of the start tells why.")
+        if request.accept_mimetypes.best_match(("text/plain", JSON_TYPE)) == JSON_TYPE:
+            return _json(200, self._metrics.summary())
+        return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.text())
 
     def unknown_health(self, rest: str) -> ClientResponse:
         raise NotFound("There is /health, which asks the upstream, and /health/live, which does not.")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 #: How the master tells its workers of the folder.
 FOLDER_VARIABLE = "ARGOPROXY_METRICS_FOLDER"
-PREFIX = "argoproxy-metrics-"
+PREFIX = "argoproxy-"
 #: Where there is less room nothing is kept: to write to a mapped file on a full disk kills a process.
 LEAST_ROOM_BYTES = 32 * 1024 * 1024
 

@@ -306,11 +306,16 @@ def test_reload_on_the_command_line(changing: tuple[Proxy, Path], upstream: Upst
 
 
 def test_it_leaves_no_folder_behind(upstream: Upstream, tmp_path: Path) -> None:
+    before = shared_folders()
     proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url})
-    folders = [root / f"argoproxy-{os.getuid()}-{proxy.process.pid}" for root in (Path("/dev/shm"), Path("/tmp"))]
-    assert any(folder.exists() for folder in folders)
+    (made,) = shared_folders() - before
+    assert (made / "settings.json").stat().st_mode & 0o077 == 0
     proxy.stop()
-    assert not any(folder.exists() for folder in folders)
+    assert not made.exists()
+
+
+def shared_folders() -> set[Path]:
+    return {folder for root in (Path("/dev/shm"), Path("/tmp")) for folder in root.glob("argoproxy-*")}
 
 
 def test_a_secret_is_found_nowhere(upstream: Upstream, tmp_path: Path) -> None:
