@@ -85,6 +85,19 @@ def test_show_tells_every_setting_and_where_it_comes_from(tmp_path: Path) -> Non
     assert "sk-very-secret" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        (["config", "show"], Task.SHOW),
+        (["config", "validate", "my.yaml"], Task.VALIDATE),
+        (["config", "edit"], Task.EDIT),
+        (["reload", "--port", "81"], Task.RELOAD),
+    ],
+)
+def test_words_for_flags(words: list[str], task: Task) -> None:
+    assert parse(words, "x").task is task
+
+
 def test_show_stars_the_credentials_of_a_url(tmp_path: Path) -> None:
     ended = run("--show", folder=tmp_path, TARGET_BASE_URL="http://me:my-word@up/v1")
     assert 'target_base_url: "http://****@up/v1"  # environment' in ended.stdout.splitlines()

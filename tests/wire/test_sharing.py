@@ -114,6 +114,28 @@ def test_a_key_opens_the_door_and_goes_no_further(shared: Proxy, upstream: Upstr
         assert "canary" not in json.dumps(upstream.last("")["headers"])
 
 
+def test_metrics_want_a_key_unless_they_are_open(shared: Proxy, serve: Serve, upstream: Upstream) -> None:
+    assert ask(shared.port, "GET", "/metrics").status == 401
+    assert chat(shared.port, headers=ANN).status == 200
+    told = ask(shared.port, "GET", "/metrics", None, **ANN)
+    assert (told.status, b'key="ann"' in told.body) == (200, True)
+    opened = serve(TARGET_BASE_URL=upstream.url, ENABLE_AUTH="true", API_KEY_SECRET=KEYS, METRICS_OPEN="true")
+    assert ask(opened.port, "GET", "/metrics").status == 200
+    assert ask(opened.port, "GET", "/v1/models").status == 401
+
+
+@pytest.mark.parametrize("key", ["", "k-ann-canary"])
+def test_the_curl_command_of_the_adapters_page(
+    shared: Proxy, serve: Serve, upstream: Upstream, tmp_path: Path, key: str
+) -> None:
+    proxy = shared if key else serve(OPENAI_BASE_URL=f"{upstream.url}/v1", OPENAI_API_KEY="sk-upstream")
+    body = '{"model": "gpt-3.5-turbo", "messages": [{"role": "user", "content": "Hello, how are you?"}]}'
+    command = ["curl", "-sS", "-X", "POST", f"{proxy.url}/v1/chat/completions", "-H", "Content-Type: application/json"]
+    bearer = ["-H", f"Authorization: Bearer {key}"] if key else []
+    ended = subprocess.run([*command, *bearer, "-d", body], cwd=tmp_path, capture_output=True, check=True, timeout=20)
+    assert json.loads(ended.stdout)["choices"][0]["message"]["content"] == "Hello there!"
+
+
 def test_the_official_client(shared: Proxy) -> None:
     with openai.OpenAI(base_url=f"{shared.url}/v1", api_key="k-bob-canary", max_retries=0) as client:
         made = client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "Hi"}])
@@ -341,6 +363,7 @@ def test_a_secret_is_found_nowhere(upstream: Upstream, tmp_path: Path) -> None:
             said += told(ask(proxy.port, "POST", "/v1/chat/completions?x=canary-asked", b"{", **headers))
             said += told(chat(proxy.port, headers={**headers, "X-Script": broken}))
             said += told(chat(proxy.port, stream=True, headers=headers))
+            said += told(ask(proxy.port, "GET", "/metrics", None, **headers))
     finally:
         proxy.stop()
     assert b"canary" not in said
