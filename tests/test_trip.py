@@ -212,6 +212,12 @@ def test_a_log_line_can_not_be_broken_by_what_clients_send() -> None:
     assert "prompt_tokens=7" in told
 
 
+def test_a_log_line_has_the_name_of_a_key_and_the_time_that_was_ours() -> None:
+    told = line(key="team a", overhead_s=0.0021, return_mode="stream")
+    assert 'upstream=u key="team a" return_mode=stream status=200' in told
+    assert "overhead_ms=2.1 " in told
+
+
 def test_work_is_shared_by_those_who_want_it_at_the_same_time() -> None:
     done: list[int] = []
 
