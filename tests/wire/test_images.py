@@ -336,16 +336,21 @@ def test_others_are_served_meanwhile(proxy: Proxy, upstream: Upstream) -> None:
         thread.join()
 
 
+def threads_of(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
 def test_a_client_that_leaves_lets_a_handshake_go(serve: Serve, upstream: Upstream) -> None:
     patient = serve(ARGO_BASE_URL=f"{upstream.url}/argoapi", ARGO_USER="me", IMAGE_ALLOW_PRIVATE="true", WORKERS="1")
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
-        chatting = len(os.listdir(f"/proc/{patient.workers()[0]}/task"))
+        (worker,) = eventually(patient.workers)
+        chatting = threads_of(worker)
         with Client(patient.port) as client:
             client.send("POST", PATH, message(*({"url": f"{url}{number}"} for number in range(10))))
             time.sleep(0.3)
-            assert len(os.listdir(f"/proc/{patient.workers()[0]}/task")) >= chatting + 10
-        eventually(lambda: len(os.listdir(f"/proc/{patient.workers()[0]}/task")) <= chatting + 3, 2)
+            assert threads_of(worker) >= chatting + 10
+        eventually(lambda: threads_of(worker) <= chatting + 3, 2)
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
