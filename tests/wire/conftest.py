@@ -57,6 +57,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
     yield served
     for proxy in running.values():
+        proxy.process.terminate()
+    for proxy in running.values():
         proxy.stop()
 
 
