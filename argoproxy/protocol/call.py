@@ -10,7 +10,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers
 from argoproxy.protocol.json_edit import edited, same
-from argoproxy.protocol.json_text import JsonError, dumps, parse
+from argoproxy.protocol.json_text import JsonError, dumps, kind_of, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
     except JsonError as error:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
-        raise BadRequest(f"The request body must be a JSON object, not {_kind(body)}.")
+        raise BadRequest(f"The request body must be a JSON object, not {kind_of(body)}.")
     call = call_of(request, body, path)
     call = replace(call, raw=text if exact else None)
     return _with_timeout(call) if "timeout" in body else call
@@ -113,8 +113,3 @@ def _with_timeout(call: Call) -> Call:
 
 def _is_tokens(prompt: list[Any]) -> bool:
     return bool(prompt) and isinstance(prompt[0], int)
-
-
-def _kind(value: Any) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")

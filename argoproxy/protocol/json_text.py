@@ -62,6 +62,11 @@ def dumps(value: Any) -> bytes:
         raise JsonError("nested too deeply") from None
 
 
+def kind_of(value: Any) -> str:
+    """Name the JSON type of a value, for an error."""
+    return _KINDS.get(type(value), "a number")
+
+
 def _guarded(text: bytes, **options: Any) -> Any:
     try:
         return json.loads(text, **options)
@@ -89,3 +94,4 @@ def _finite_float(text: str) -> float:
 
 
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite_float)
+_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
