@@ -25,6 +25,7 @@ from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter
+from argoproxy.protocol.validate import validate
 from argoproxy.transport import Reply, Transport
 from argoproxy.trip import Listener, Trip
 from argoproxy.upstreams import Upstream, UpstreamRequest
@@ -67,6 +68,7 @@ def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
 
 def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
+    check(call, models.resolve(call))
     route, *_ = informed(call, models, proxy, trip).resolve(call)
     if route.upstream.is_native:
         return hand_over(route, proxy, trip)
@@ -111,6 +113,7 @@ def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
     call = EMBEDDINGS.parse(request)
     trip.asks(call.model)
+    check(call, proxy.models.resolve_by_name(call))
     route, *_ = informed(call, proxy.models, proxy, trip).resolve_by_name(call)
     if route.upstream.is_native:
         return hand_over(route, proxy, trip)
@@ -196,6 +199,12 @@ def remembered(common: UpstreamRequest, proxy: Proxy, trip: Trip) -> bytes:
     models = proxy.gateway or proxy.models
     timeouts = models.timeouts.within(LIST_S)
     return proxy.listed.result(lambda: ask(models.upstream, common, timeouts, proxy, trip).read())
+
+
+def check(call: Call, routes: Sequence[Route[Upstream]]) -> None:
+    """Refuse what no upstream would take; a native one looks for itself. Raises BadRequest."""
+    if not routes[0].upstream.is_native:
+        validate(call.body, call.path)
 
 
 def informed(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Models[Upstream]:

@@ -68,7 +68,7 @@ def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]
 def test_a_fault_of_ours_is_told_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
     client, outcomes = door(Demo(), Crashing())
     with caplog.at_level(logging.ERROR, "argoproxy"):
-        response = client.post("/v1/chat/completions", data=b'{"model": "m"}')
+        response = client.post("/v1/chat/completions", data=b'{"model": "m", "prompt": "x"}')
     assert response.status_code == 500
     assert response.json
     assert response.json["error"]["code"] == "internal_error"
@@ -80,7 +80,7 @@ def test_a_fault_of_ours_is_told_without_a_trace(caplog: pytest.LogCaptureFixtur
 
 def test_a_fault_of_ours_in_a_stream_is_its_last_event() -> None:
     client, outcomes = door(CrashingLater(), Opening())
-    response = client.post("/v1/chat/completions", data=b'{"model": "m", "stream": true}')
+    response = client.post("/v1/chat/completions", data=b'{"model": "m", "prompt": "x", "stream": true}')
     assert response.status_code == 200
     assert response.data.startswith(b'data: {"error":')
     assert b"secret words" not in response.data

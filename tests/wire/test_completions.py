@@ -204,7 +204,7 @@ def test_thoughts_on_other_paths_are_left_alone(proxy: Proxy, upstream: Upstream
 
 
 def test_what_goes_up_is_what_came(proxy: Proxy, upstream: Upstream) -> None:
-    body = b'{"model" : "m1", "messages":[], "unknown":{"a":[1.50]},\n "stream":false}'
+    body = b'{"model" : "m1", "messages":[{"role":"user"}], "unknown":{"a":[1.50]},\n "stream":false}'
     script = upstream.script(reply(body=completion("Hi")))
     answer = ask(
         proxy.port,
@@ -224,8 +224,8 @@ def test_what_goes_up_is_what_came(proxy: Proxy, upstream: Upstream) -> None:
 
 def test_what_was_checked_is_what_is_sent(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(reply(body=completion("Hi")))
-    ask(proxy.port, "POST", "/v1/chat/completions", b'{"model": "a", "model": "m1"}', X_Script=script)
-    assert upstream.last(script)["body"] == '{"model":"m1"}'
+    ask(proxy.port, "POST", "/v1/chat/completions", b'{"prompt": "x", "model": "a", "model": "m1"}', X_Script=script)
+    assert upstream.last(script)["body"] == '{"prompt":"x","model":"m1"}'
 
 
 def test_embeddings_pass_through(proxy: Proxy, upstream: Upstream) -> None:
@@ -280,7 +280,7 @@ def test_silence_is_filled_with_heartbeats(serve: Serve, upstream: Upstream) -> 
 def test_the_head_is_not_kept_back_while_thoughts_are_stripped(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(["send", CHUNKED + chunked(event("<think>"))], ["hold"])
     with Client(proxy.port, 3) as client:
-        body = json.dumps({"model": "m1", "messages": [], "stream": True}).encode()
+        body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
         client.send("POST", "/v1/chat/completions", body, X_Script=script)
         begun = time.monotonic()
         assert client.head().status == 200

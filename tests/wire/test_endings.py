@@ -116,7 +116,7 @@ def test_a_client_that_left_is_told_once_and_is_no_error(
     mine = f"leaving-{bool(mark)}"
     script = upstream.script(*steps)
     with Client(proxy.port) as client:
-        body = json.dumps({"model": "m1", "messages": [], "stream": True}).encode()
+        body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
         client.send("POST", CHAT, body, X_Script=script, X_Request_Id=mine)
         if mark:
             client.until(mark)

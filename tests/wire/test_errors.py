@@ -51,10 +51,10 @@ def test_a_bad_body_is_refused_and_nothing_is_sent(
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"model": "\\ud800"}',
-        b'{"model": "\xed\xa0\x80"}',
-        b'{"model": "m", "seed": 123456789012345678901234567890}',
-        '\ufeff{"model": "m"}'.encode(),
+        b'{"prompt": "x", "model": "\\ud800"}',
+        b'{"prompt": "x", "model": "\xed\xa0\x80"}',
+        b'{"prompt": "x", "model": "m", "seed": 123456789012345678901234567890}',
+        '\ufeff{"prompt": "x", "model": "m"}'.encode(),
     ],
 )
 def test_odd_bodies_are_forwarded(proxy: Proxy, upstream: Upstream, body: bytes) -> None:
@@ -153,7 +153,7 @@ def test_a_silent_upstream_is_a_504(serve: Serve, upstream: Upstream, path: str,
     proxy = serve(TARGET_BASE_URL=upstream.url, API_REQUEST_TIMEOUT="2")
     script = upstream.script(*steps)
     begun = time.monotonic()
-    answer = ask(proxy.port, "POST", path, b'{"model": "m1", "stream": true}', X_Script=script)
+    answer = ask(proxy.port, "POST", path, b'{"model": "m1", "prompt": "x", "stream": true}', X_Script=script)
     assert 1.5 < time.monotonic() - begun < 4
     assert (answer.status, answer.error["code"]) == (504, "first_byte_timeout")
     assert proxy.line(answer.id)["ending"] == "upstream_timeout"
@@ -371,7 +371,8 @@ CUT_HEADS = ["HTTP/1.1 200 O", OK, OK + "X: y\r\nContent-Le", OK + "Content-Type
 @pytest.mark.parametrize("path", [CHAT, "/v1/files/1"])
 @pytest.mark.parametrize("head", CUT_HEADS)
 def test_a_head_cut_short_is_a_502(proxy: Proxy, upstream: Upstream, head: str, path: str) -> None:
-    answer = ask(proxy.port, "POST", path, b'{"model": "m1"}', X_Script=upstream.script(["send", head], ["close"]))
+    script = upstream.script(["send", head], ["close"])
+    answer = ask(proxy.port, "POST", path, b'{"model": "m1", "prompt": "x"}', X_Script=script)
     assert (answer.status, answer.error["code"]) == (502, "upstream_reply_cut_short")
     assert proxy.line(answer.id)["ending"] == "upstream_broken"
 

@@ -108,7 +108,7 @@ def test_data_urls_stay_as_they_are(proxy: Proxy, upstream: Upstream) -> None:
 
 def test_elsewhere_urls_stay_unless_it_is_asked_for(serve: Serve, upstream: Upstream) -> None:
     plain = serve(TARGET_BASE_URL=upstream.url)
-    body = message({"url": "http://127.0.0.1:1/x"}, 5)
+    body = message({"url": "http://127.0.0.1:1/x"}, "x")
     assert ask(plain.port, "POST", PATH, body).status == 200
     assert upstream.last("")["body"].encode("latin-1") == body
 
@@ -179,7 +179,8 @@ def test_a_bad_image_is_refused_by_its_place(proxy: Proxy, upstream: Upstream, s
 )
 def test_an_odd_shape_is_refused(proxy: Proxy, shape: Any) -> None:
     answer = post(proxy, shape)
-    assert (answer.status, answer.error["param"]) == (400, "messages[0].content[1]")
+    assert answer.status == 400
+    assert answer.error["param"].startswith("messages[0].content[1]")
 
 
 def test_a_failed_image_may_be_kept(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:

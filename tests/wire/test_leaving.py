@@ -14,8 +14,8 @@ from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually
 from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event, reply
 
-STREAM = json.dumps({"model": "m1", "messages": [], "stream": True}).encode()
-PLAIN = json.dumps({"model": "m1", "messages": []}).encode()
+STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+PLAIN = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
 HEARD_WITHIN_S = 2.0
 
 

@@ -68,9 +68,9 @@ def test_what_the_upstream_sees(
 ) -> None:
     proxy = serve(TARGET_BASE_URL=upstream.url, LLM_PARAMS=PARAMS)
     script = upstream.script(reply(body=completion("Hi")))
-    answer = ask(proxy.port, "POST", path, json.dumps(asked).encode(), X_Script=script)
+    answer = ask(proxy.port, "POST", path, json.dumps({"messages": [USER], **asked}).encode(), X_Script=script)
     assert answer.status == 200
-    assert json.loads(upstream.last(script)["body"]) == sent
+    assert json.loads(upstream.last(script)["body"]) == {"messages": [USER], **sent}
     assert proxy.line(answer.id).get("model", "") == asked.get("model", "")
 
 
@@ -83,8 +83,9 @@ def test_embeddings_know_no_default(
 ) -> None:
     proxy = serve(TARGET_BASE_URL=upstream.url, LLM_PARAMS=PARAMS)
     script = upstream.script(reply(body=b'{"data": []}'))
-    assert ask(proxy.port, "POST", "/v1/embeddings", json.dumps(asked).encode(), X_Script=script).status == 200
-    assert json.loads(upstream.last(script)["body"]) == sent
+    body = json.dumps({"input": "x", **asked}).encode()
+    assert ask(proxy.port, "POST", "/v1/embeddings", body, X_Script=script).status == 200
+    assert json.loads(upstream.last(script)["body"]) == {"input": "x", **sent}
 
 
 def test_malformed_pieces_are_told_once_at_the_start(serve: Serve, upstream: Upstream) -> None:

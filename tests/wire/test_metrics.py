@@ -24,7 +24,7 @@ from tests.wire.processes import ROOT, Proxy, Upstream, eventually, free_port
 from tests.wire.scripts import CHUNKED, chunked, event
 
 WORKERS = 4
-STREAM = json.dumps({"model": "m1", "messages": [], "stream": True}).encode()
+STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 HELD = (["send", CHUNKED + chunked(event("a"))], ["hold"])
 SHM = Path("/dev/shm")
 

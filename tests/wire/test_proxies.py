@@ -96,7 +96,7 @@ def test_a_tls_upstream_through_a_tunnel(
     assert between.heads[0].startswith(f"CONNECT localhost:{tls_upstream.port} HTTP/1.")
     script = tls_upstream.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
     with Client(door.port) as client:
-        client.send("POST", "/v1/chat/completions", b'{"model": "m1", "stream": true}', X_Script=script)
+        client.send("POST", "/v1/chat/completions", b'{"model": "m1", "prompt": "x", "stream": true}', X_Script=script)
         client.until(b"content")
     assert tls_upstream.left(script)
 

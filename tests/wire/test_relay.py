@@ -126,7 +126,7 @@ def test_a_compressed_completion_is_unpacked_and_its_header_dropped(
     script = upstream.script(
         reply(body=pack(json.dumps(document).encode()), Content_Encoding=coding, Content_Type="application/json")  # type: ignore[operator]
     )
-    body = json.dumps({"model": "m", "messages": [], "stream": stream}).encode()
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}).encode()
     answer = ask(proxy.port, "POST", "/v1/chat/completions", body, X_Script=script, Accept_Encoding="gzip")
     assert not answer.header("Content-Encoding")
     assert answer.text == "Hi" if stream else answer.json["choices"][0]["message"]["content"] == "Hi"
@@ -136,7 +136,8 @@ def test_a_compressed_completion_is_unpacked_and_its_header_dropped(
 def test_an_empty_content_coding_is_none(proxy: Proxy, upstream: Upstream) -> None:
     body = b'{"choices": []}'
     script = upstream.script(reply(body=body, Content_Encoding=""))
-    assert ask(proxy.port, "POST", "/v1/chat/completions", b'{"model": "m1"}', X_Script=script).body == body
+    asked = b'{"model": "m1", "prompt": "x"}'
+    assert ask(proxy.port, "POST", "/v1/chat/completions", asked, X_Script=script).body == body
 
 
 def test_head_has_the_head_of_get(proxy: Proxy, upstream: Upstream) -> None:
@@ -167,7 +168,7 @@ def test_replies_without_a_body(proxy: Proxy, upstream: Upstream, status: str) -
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_handed_to_the_client(proxy: Proxy, upstream: Upstream, path: str, status: int) -> None:
     script = upstream.script(reply(f"{status} Moved", b"there", Location="http://elsewhere.invalid/x?a=b"))
-    answer = ask(proxy.port, "POST", path, b'{"model": "m1"}', X_Script=script)
+    answer = ask(proxy.port, "POST", path, b'{"model": "m1", "prompt": "x"}', X_Script=script)
     assert (answer.status, answer.body) == (status, b"there")
     assert answer.header("Location") == "http://elsewhere.invalid/x?a=b"
     assert len(upstream.seen(script)) == 1
@@ -295,7 +296,7 @@ def test_base_urls_of_any_kind(serve: Serve, upstream: Upstream, base: str, root
     assert ask(proxy.port, "GET", "/v1/x").json["target"] == root + "/x"
     script = upstream.script(reply(body=b'{"choices": []}'))
     for path in ("/v1/chat/completions", "/chat/completions", "/v1/chat/completions/"):
-        ask(proxy.port, "POST", path, b'{"model": "m"}', X_Script=script)
+        ask(proxy.port, "POST", path, b'{"model": "m", "prompt": "x"}', X_Script=script)
         assert upstream.last(script)["target"] == root + "/chat/completions"
 
 
