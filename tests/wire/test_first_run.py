@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from tests.wire.client import ask
 from tests.wire.processes import ROOT, clean_environment, eventually, free_port, is_listening
 
 RUN = str(ROOT / "run_app.sh")
+PATIENCE_S = 20.0
 #: The example session of argo-openai-proxy's README; only the port differs.
 SESSION = """\
 config.yaml file not found.
@@ -65,6 +67,7 @@ class Terminal:
 
     def sees(self, words: str) -> None:
         while words not in self.shown:
+            assert select.select([self._end], [], [], PATIENCE_S)[0], self.shown
             self.shown += os.read(self._end, 65536).decode().replace("\r\n", "\n")
 
     def types(self, line: str) -> None:
@@ -239,7 +242,7 @@ def test_how_it_ends(
 
 
 def test_ctrl_c_at_the_review_keeps_the_file(tmp_path: Path, environ: dict[str, str]) -> None:
-    terminal = Terminal([RUN], tmp_path, environ)
+    terminal = Terminal(["env", "--default-signal=INT", RUN], tmp_path, environ)
     for words, line in (("[y/N] ", "y"), ("username: ", "me"), ("[Y/n] ", "")):
         terminal.sees(words)
         terminal.types(line)
