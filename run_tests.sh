@@ -17,7 +17,16 @@ ruff format --check --quiet .
 ruff check --quiet .
 mypy
 coverage erase
-coverage run -m pytest "$@"
+if [ $# -gt 0 ]; then
+    coverage run -m pytest "$@"
+else
+    # What needs no server runs beside what mostly waits for one.
+    coverage run -m pytest --ignore tests/wire >.venv-test.log 2>&1 &
+    coverage run -m pytest tests/wire || failed=1
+    wait $! || failed=1
+    cat .venv-test.log
+    [ -z "${failed:-}" ]
+fi
 coverage combine --quiet
 coverage report
 coverage report --include 'argoproxy/protocol/*' --fail-under 100 >/dev/null ||

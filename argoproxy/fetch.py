@@ -110,6 +110,8 @@ class Fetch:
             self._limits.spend(len(piece))
             if len(body) > limit:
                 raise FetchError(f"it is longer than {limit} bytes")
+        if self._is_abandoned:
+            raise TimeoutError
         if response.length:
             raise FetchError("it broke off")
         return bytes(body)

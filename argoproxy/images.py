@@ -27,6 +27,8 @@ logger = logging.getLogger("argoproxy")
 LARGEST = 50 * 1024 * 1024
 LARGEST_OF_ALL = 64 * 1024 * 1024
 LONGEST_S = 60.0
+#: How much longer than a fetch may take is waited for it to say so itself.
+GRACE_S = 0.5
 
 _REMOTE = re.compile(r"https?://", re.IGNORECASE)
 _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
@@ -71,7 +73,7 @@ class Images:
         futures = {url: pool.submit(fetch.run) for url, fetch in fetches.items()}
         rounds = -(-len(fetches) // settings.concurrency)
         try:
-            _wait(futures.values(), min(LONGEST_S, rounds * settings.timeout_s), watch)
+            _wait(futures.values(), min(LONGEST_S, rounds * settings.timeout_s + GRACE_S), watch)
         finally:
             for fetch in fetches.values():
                 fetch.abandon()
