@@ -68,8 +68,10 @@ def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
 
 def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
-    check(call, models.resolve(call))
-    route, *_ = informed(call, models, proxy, trip).resolve(call)
+    routes = models.resolve(call)
+    check(call, routes)
+    known = informed(call, models, proxy, trip)
+    route, *_ = routes if known is models else known.resolve(call)
     if route.upstream.is_native:
         return hand_over(route, proxy, trip)
     batches = turn(route, proxy, trip)
@@ -209,8 +211,8 @@ def check(call: Call, routes: Sequence[Route[Upstream]]) -> None:
 
 def informed(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Models[Upstream]:
     """Give the models, with the names the upstream lists when the one that goes up is not known without."""
-    common, name = models.upstream.common_list(), models.name_upstream(call)
-    if common is None or not name or models.upstream.knows(name):
+    common = models.upstream.common_list()
+    if common is None or models.upstream.knows(models.name_upstream(call)):
         return models
     try:
         return replace(models, upstream=models.upstream.acquainted(remembered(common, proxy, trip)))

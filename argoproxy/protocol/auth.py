@@ -44,6 +44,8 @@ def admit(headers: Headers, keys: Sequence[Key]) -> Principal:
 
 def without_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     """Leave out every header that carries one of the keys."""
+    if not keys:
+        return headers
     secrets = [key.secret.text for key in keys]
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 
