@@ -29,7 +29,7 @@ from argoproxy.snapshot import VARIABLE, published
 from argoproxy.targets import ArgoTarget, DemoTarget, NativeTarget, Target, choose
 
 MIB = 1024 * 1024
-#: Names the key that the master made, where keys are asked for and none is set, in the environment of its workers.
+#: Names the key that the master made, for when keys are asked for and none is set, in the environment of its workers.
 RANDOM_KEY = "ARGOPROXY_RANDOM_KEY"
 #: Served without a key.
 OPEN_ROUTES = ("/", "/health", "/health/live", "/health/{rest}")
@@ -74,10 +74,7 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
     """Read all there is and build; in a worker, what the master has published. Raises ConfigError."""
     published_at = environ.get(VARIABLE, "")
     given = published(Path(published_at)) if published_at else layers(environ, folder)
-    config = build(given, environ)
-    if config.worker_class == "gevent" and find_spec("gevent") is None:
-        raise ConfigError(["the worker class gevent is not installed: pip install -r requirements-gevent.txt"])
-    return config
+    return build(given, environ)
 
 
 def layers(environ: Mapping[str, str], folder: Path) -> list[Layer]:
@@ -105,9 +102,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
     given = Given(layers)
     target = choose(given)
     ca_bundle = next((environ[name] for name in _CA_VARIABLES if environ.get(name)), None)
-    may_need_it = _speaks_tls(target) or _images(given, target).inline
-    if ca_bundle and may_need_it and not Path(ca_bundle).exists():
-        given.mistakes.append(f"environment: the CA bundle {ca_bundle!r} does not exist")
+    given.mistakes.extend(_missing(given, target, ca_bundle))
     if given.mistakes:
         raise ConfigError(given.mistakes)
     rules, warnings = parse_llm_params(given["llm_params"] or "")
@@ -141,6 +136,15 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
         warnings=(*given.warnings, *warnings),
         malformed=warnings,
     )
+
+
+def _missing(given: Given, target: Target, ca_bundle: str | None) -> Iterator[str]:
+    """Tell what the settings need and the machine does not have."""
+    may_need_it = _speaks_tls(target) or _images(given, target).inline
+    if ca_bundle and may_need_it and not Path(ca_bundle).exists():
+        yield f"environment: the CA bundle {ca_bundle!r} does not exist"
+    if given["worker_class"] == "gevent" and find_spec("gevent") is None:
+        yield "the worker class gevent is not installed: pip install -r requirements-gevent.txt"
 
 
 def _keys(given: Given, environ: Mapping[str, str]) -> tuple[Key, ...]:

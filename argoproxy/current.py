@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from argoproxy.errors import ConfigError
 from argoproxy.journey import Proxy
+
+logger = logging.getLogger("argoproxy")
 
 Stamp = tuple[int, int]
 
@@ -33,10 +37,16 @@ class Current:
 
     def _take_up(self) -> None:
         stamp = self._look()
-        if stamp != self._stamp:
-            before, self._proxy = self._proxy, self._make()
-            self._stamp = stamp
-            before.transport.close()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            made = self._make()
+        except (ConfigError, OSError) as error:
+            logger.warning("The settings stay as they were in this worker: %s", error)
+            return
+        before, self._proxy = self._proxy, made
+        before.transport.close()
 
     def _look(self) -> Stamp:
         try:

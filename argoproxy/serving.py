@@ -18,17 +18,15 @@ from typing import Any
 
 from argoproxy import __version__, runtime
 from argoproxy.cli import USAGE_EXIT, refusal
-from argoproxy.config import OF_A_START, RANDOM_KEY, build, layers, load
+from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.errors import ConfigError
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.snapshot import VARIABLE, publish
 
 folder = Path.cwd()
+os.environ.setdefault(RANDOM_KEY, f"sk-{secrets.token_urlsafe(24)}")
 try:
     loaded = load(os.environ, folder)
-    if loaded.asks_for_keys and not loaded.keys:
-        os.environ[RANDOM_KEY] = f"sk-{secrets.token_urlsafe(24)}"
-        loaded = load(os.environ, folder)
 except ConfigError as error:
     sys.stderr.write(refusal(error))
     sys.exit(USAGE_EXIT)
@@ -66,11 +64,17 @@ def on_starting(server: Any) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server.log.info("argoproxy %s in front of %s, open files %s", __version__, loaded.target.shown, hard)
-    for warning in loaded.warnings:
-        server.log.warning("%s", warning)
-    if RANDOM_KEY in os.environ:
-        sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {os.environ[RANDOM_KEY]}\n")
+    tell(loaded, server)
     make_room(server)
+
+
+def tell(config: Config, server: Any) -> None:
+    """Tell what is odd about the settings, and the key where it is one that was made here."""
+    for warning in config.warnings:
+        server.log.warning("%s", warning)
+    made = os.environ[RANDOM_KEY]
+    if any(key.secret.text == made for key in config.keys):
+        sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {made}\n")
 
 
 def make_room(server: Any) -> None:
@@ -105,8 +109,7 @@ def take_up(server: Any) -> None:
         return
     publish(fresh, Path(os.environ[VARIABLE]))
     server.log.info("The settings were read anew; in front of %s", config.target.shown)
-    for warning in config.warnings:
-        server.log.warning("%s", warning)
+    tell(config, server)
     changed = [name for name in OF_A_START if getattr(config, name) != getattr(loaded, name)]
     if changed:
         server.log.warning("Only a restart changes %s", ", ".join(changed))

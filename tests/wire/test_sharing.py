@@ -298,6 +298,21 @@ def test_broken_settings_change_nothing(changing: tuple[Proxy, Path], upstream: 
     eventually(lambda: "Only a restart changes workers" in proxy.log())
 
 
+def test_a_key_is_made_when_keys_come_to_be_asked_for(changing: tuple[Proxy, Path], upstream: Upstream) -> None:
+    proxy, file = changing
+    text = f"target_base_url: {upstream.url}\nnum_workers: 2\n"
+    assert "the key until" not in proxy.log()
+    taken_up(proxy, file, f"{text}enable_auth: true\n")
+    eventually(lambda: "the key until" in proxy.log())
+    (key,) = re.findall(r"the key until the next start is (\S+)", proxy.log())
+    for _ in range(10):
+        assert chat(proxy.port).status == 401
+        assert chat(proxy.port, headers={"Authorization": f"Bearer {key}"}).status == 200
+    taken_up(proxy, file, text)
+    for _ in range(10):
+        assert chat(proxy.port).status == 200
+
+
 def test_many_changes_leave_nothing_behind(changing: tuple[Proxy, Path], upstream: Upstream) -> None:
     proxy, file = changing
     text = f"target_base_url: {upstream.url}\nnum_workers: 2\ntimeout: "
