@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import certifi
 from flask import Flask
 
+from argoproxy.asking import Link
 from argoproxy.config import Config, load
 from argoproxy.current import Current
+from argoproxy.dialects import adapter
 from argoproxy.errors import ConfigError
 from argoproxy.health import Probe
 from argoproxy.images import Images
@@ -22,22 +25,21 @@ from argoproxy.memory import Remembered
 from argoproxy.observe.log_line import LogLine
 from argoproxy.observe.metrics import Metrics
 from argoproxy.observe.slots import FOLDER_VARIABLE
-from argoproxy.protocol.models import Models
+from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, look_in, made, wanted
+from argoproxy.protocol.auth import Doorkeeper, KeyRing
+from argoproxy.protocol.models import Models, Provider
+from argoproxy.settings.targets import UpstreamSettings
 from argoproxy.snapshot import VARIABLE
-from argoproxy.targets import ArgoTarget, DemoTarget, NativeTarget, Target
 from argoproxy.transport import Transport
 from argoproxy.trip import Listener
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.argo.gateway import Argo
-from argoproxy.upstreams.demo import Demo
-from argoproxy.upstreams.native import Native
-from argoproxy.upstreams.openai import OpenAI
 from argoproxy.watch import Poller, Watch
 from argoproxy.web import create_app
 
 logger = logging.getLogger("argoproxy")
 
 KEEP_LIST_S = 60.0
+KEEP_FAILURE_S = 10.0
 LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 
@@ -54,38 +56,62 @@ def application(environ: Mapping[str, str], folder: Path) -> Flask:
 
 def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> Proxy:
     """Make the proxy of these settings; `listeners` outlive it. Raises ConfigError when it would ask for keys that
-    nobody has."""
+    nobody has, or where a class of the operator's own can't be used."""
     if config.asks_for_keys and not config.keys:
         raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
     _set_up_log(config)
-    transport = Transport(
-        connections=config.threads,
-        tick_s=config.heartbeat_s or math.inf,
-        ca_bundle=config.ca_bundle,
-        proxies=config.proxies,
-    )
+    look_in(config.class_folders)
+    adapters = {settings.name: adapter(settings) for settings in config.upstreams}
     models = Models(
-        upstream=_upstream(config.target),
+        providers=[_provider(settings, adapters[settings.name]) for settings in config.upstreams],
         rules=config.rules,
-        timeouts=config.timeouts,
         tags=config.tags,
         think_filter=config.think_filter,
         default_model=config.default_model,
         allowed=config.allowed,
     )
-    gateway = _gateway(config.target)
+    beside = [config.gateway] if config.gateway else []
+    gateways = [models.bound_to(_provider(settings, adapter(settings))) for settings in beside]
+    unwatched = partial(Watch, None, poller)
+    links = {settings.name: _link(settings, config, unwatched) for settings in (*beside, *config.upstreams)}
     return Proxy(
         models=models,
-        gateway=replace(models, upstream=gateway) if gateway else None,
-        transport=transport,
-        listeners=(*listeners, *((LogLine(sys.stderr.fileno()),) if config.verbose else ())),
+        gateway=gateways[0] if gateways else None,
+        links=links,
+        listeners=(*listeners, *_own_listeners(config), *((LogLine(sys.stderr.fileno()),) if config.verbose else ())),
         heartbeat_s=config.heartbeat_s,
-        listed=Remembered(KEEP_LIST_S),
-        images=Images(config.images, config.ca_bundle or certifi.where()),
-        probe=Probe(models.upstream, transport, lambda: Watch(None, poller)),
-        keys=config.keys,
+        probe=Probe([(adapters[name], links[name].transport) for name in adapters], unwatched),
+        doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,
     )
+
+
+def _provider(settings: UpstreamSettings, upstream: Upstream) -> Provider[Upstream]:
+    return Provider(upstream, settings.timeouts, settings.credentials, settings.is_keyed)
+
+
+def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch]) -> Link:
+    access = settings.access
+    transport = Transport(
+        connections=config.threads,
+        tick_s=config.heartbeat_s or math.inf,
+        access=access,
+        auth=OwnAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
+    )
+    images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where())
+    return Link(transport, images, Remembered(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
+
+
+def _doorkeeper(config: Config) -> Doorkeeper | None:
+    if config.authenticate:
+        return OwnDoorkeeper(config.authenticate)
+    return KeyRing(config.keys) if config.keys else None
+
+
+def _own_listeners(config: Config) -> Iterator[Listener]:
+    for one in wanted(config):
+        if one.use == "listener":
+            yield made(one)
 
 
 def _metrics(folder: str) -> Metrics | None:
@@ -95,21 +121,6 @@ def _metrics(folder: str) -> Metrics | None:
     except OSError as error:
         logger.warning("this worker counts nothing, /metrics is off in it: %s", error.strerror)
         return None
-
-
-def _upstream(target: Target) -> Upstream:
-    if isinstance(target, DemoTarget):
-        return Demo()
-    if isinstance(target, ArgoTarget):
-        return Argo(target.urls, target.identity)
-    if isinstance(target, NativeTarget):
-        return Native(target.base, identity=target.identity)
-    return OpenAI(target.base, target.authorization.text, target.secret.text.encode())
-
-
-def _gateway(target: Target) -> Upstream | None:
-    beside = target.gateway if isinstance(target, NativeTarget) else target
-    return _upstream(beside) if isinstance(beside, ArgoTarget) else None
 
 
 def _set_up_log(config: Config) -> None:

@@ -14,8 +14,9 @@ from typing import NoReturn
 from argoproxy.config import load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.flags import Task, parse
-from argoproxy.layers import config_file
+from argoproxy.own_classes import check
 from argoproxy.runtime import pid_at
+from argoproxy.settings.layers import config_file
 
 USAGE_EXIT = 2
 EDITORS = ("nano", "vi", "vim")
@@ -66,8 +67,9 @@ def _validate(environ: Mapping[str, str], folder: Path) -> None:
     config = load(environ, folder)
     if config.malformed:
         raise ConfigError(config.malformed)
+    check(config)
     sys.stdout.writelines(f"warning: {warning}\n" for warning in config.warnings)
-    sys.stdout.write(f"The settings can be used; the upstream is {config.target.shown}.\n")
+    sys.stdout.write(f"The settings can be used; the upstream is {config.shown}.\n")
 
 
 def _reload(port: int) -> None:

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from argoproxy.errors import ConfigError
 from argoproxy.flags import FLAGS_VARIABLE
-from argoproxy.layers import BY_ENVIRONMENT, Given, Layer, dotenv_layers, file_layers
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.models import Rule
+from argoproxy.protocol.rules import RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.settings.choosing import described
+from argoproxy.settings.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
+from argoproxy.settings.model_section import read_rules
+from argoproxy.settings.readers import OwnClass
+from argoproxy.settings.sections import Section
+from argoproxy.settings.targets import Process, Target, UpstreamSettings
 from argoproxy.snapshot import VARIABLE, published
-from argoproxy.targets import ArgoTarget, DemoTarget, NativeTarget, Target, choose
 
 MIB = 1024 * 1024
 #: Names the key that the master made, for when keys are asked for and none is set, in the environment of its workers.
@@ -52,9 +56,10 @@ class Config:
     debug: bool
     verbose: bool
     heartbeat_s: float
-    timeouts: Timeouts
-    target: Target
-    rules: tuple[Rule, ...]
+    upstreams: tuple[UpstreamSettings, ...]
+    #: The Argo gateway where there is one: among the upstreams, or beside them.
+    gateway: UpstreamSettings | None
+    rules: Rules
     tags: TagPair
     think_filter: bool
     default_model: str
@@ -62,50 +67,68 @@ class Config:
     keys: tuple[Key, ...]
     asks_for_keys: bool
     open_routes: tuple[str, ...]
+    authenticate: OwnClass | None
+    listeners: tuple[OwnClass, ...]
+    #: Where the operator's own classes are looked for.
+    class_folders: tuple[str, ...]
     allowed: AllowList
     ca_bundle: str | None
-    proxies: Mapping[str, str] = field(repr=False)
     warnings: tuple[str, ...]
     #: Those of the warnings that are mistakes to who asks for a check.
     malformed: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Target:
+        """What the default upstream is."""
+        return self.upstreams[0].target
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of the upstreams."""
+        if len(self.upstreams) == 1:
+            return self.target.shown
+        return ", ".join(f"{upstream.name} ({upstream.target.shown})" for upstream in self.upstreams)
 
 
 def load(environ: Mapping[str, str], folder: Path) -> Config:
     """Read all there is and build; in a worker, what the master has published. Raises ConfigError."""
     published_at = environ.get(VARIABLE, "")
     given = published(Path(published_at)) if published_at else layers(environ, folder)
-    return build(given, environ)
+    return build(given, environ, folder)
 
 
 def layers(environ: Mapping[str, str], folder: Path) -> list[Layer]:
     """Give all there is, strongest first. Raises ConfigError."""
     flags = set(environ.get(FLAGS_VARIABLE, "").split(","))
     given = {name: value for name, value in environ.items() if name in BY_ENVIRONMENT and value.strip()}
+    dotenv = dotenv_of(folder)
     return [
         Layer("flag", {name: value for name, value in given.items() if name in flags}),
         Layer("environment", {name: value for name, value in given.items() if name not in flags}),
-        *dotenv_layers(folder),
-        *file_layers(environ.get("CONFIG_PATH", ""), folder),
+        *dotenv_layers(dotenv),
+        *file_layers(environ.get("CONFIG_PATH", ""), folder, {**dotenv, **environ}),
     ]
 
 
 def shown(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
     """Give the settings as YAML, each with the place it comes from; secrets are starred. Raises ConfigError."""
     config = load(environ, folder)
-    yield f"# upstream: {config.target.shown}"
+    yield f"# upstream: {config.shown}"
     yield from (f"# warning: {warning}" for warning in config.warnings)
     yield from Given(layers(environ, folder)).shown()
 
 
-def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
+def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Path()) -> Config:
     """Build from layers, strongest first; `environ` tells of proxies and CA bundles. Raises ConfigError."""
     given = Given(layers)
-    target = choose(given)
-    ca_bundle = next((environ[name] for name in _CA_VARIABLES if environ.get(name)), None)
-    given.mistakes.extend(_missing(given, target, ca_bundle))
+    bundle = next((environ[name] for name in _CA_VARIABLES if environ.get(name)), None)
+    upstreams, gateway = described(given, _process(given, environ, bundle))
+    rules, warnings = _rules(given, upstreams)
+    authenticate = _own_class(given, "authenticate", given["authenticate"]) if given["authenticate"] else None
+    listeners = tuple(_own_class(given, "listeners", own) for own in given["listeners"] or ())
+    given.mistakes.extend(_missing(given, upstreams, bundle))
     if given.mistakes:
         raise ConfigError(given.mistakes)
-    rules, warnings = parse_llm_params(given["llm_params"] or "")
     return Config(
         host=given["host"],
         port=given["port"],
@@ -115,36 +138,62 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str]) -> Config:
         debug=given["debug"],
         verbose=given["verbose"],
         heartbeat_s=given["heartbeat"],
+        upstreams=upstreams,
+        gateway=gateway,
+        rules=rules,
+        tags=TagPair(given["think_tag"], given["think_end_tag"]),
+        think_filter=given["think_filter"],
+        default_model=given["default_model"] or "",
+        images=_images(given),
+        keys=_keys(given, environ),
+        asks_for_keys=given["enable_auth"],
+        open_routes=(*OPEN_ROUTES, *(("/metrics",) if given["metrics_open"] else ())),
+        authenticate=authenticate,
+        listeners=listeners,
+        class_folders=(str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)),
+        allowed=AllowList(given["allowed_models"] or ()),
+        ca_bundle=bundle,
+        warnings=(*given.warnings, *warnings),
+        malformed=warnings,
+    )
+
+
+def _missing(given: Given, upstreams: Sequence[UpstreamSettings], bundle: str | None) -> Iterator[str]:
+    """Tell what the settings need and the machine does not have."""
+    may_need_it = any(upstream.speaks_tls or upstream.inline_images for upstream in upstreams)
+    if bundle and may_need_it and not Path(bundle).exists():
+        yield f"environment: the CA bundle {bundle!r} does not exist"
+    if given["worker_class"] == "gevent" and find_spec("gevent") is None:
+        yield "the worker class gevent is not installed: pip install -r requirements-gevent.txt"
+    if given["enable_auth"] and given["authenticate"]:
+        yield "enable_auth and authenticate exclude each other: keys are asked for, or a class of yours decides"
+
+
+def _process(given: Given, environ: Mapping[str, str], bundle: str | None) -> Process:
+    return Process(
         timeouts=Timeouts(
             connect_s=given["connect_timeout"],
             first_byte_s=given[given.stronger("first_byte_timeout", "timeout")],
             idle_s=given[given.stronger("idle_timeout", "timeout")],
             total_s=given["total_timeout"] or math.inf,
         ),
-        target=target,
-        rules=rules,
-        tags=TagPair(given["think_tag"], given["think_end_tag"]),
-        think_filter=given["think_filter"],
-        default_model=given["default_model"] or "",
-        images=_images(given, target),
-        keys=_keys(given, environ),
-        asks_for_keys=given["enable_auth"],
-        open_routes=(*OPEN_ROUTES, *(("/metrics",) if given["metrics_open"] else ())),
-        allowed=AllowList(given["allowed_models"] or ()),
-        ca_bundle=ca_bundle,
+        inline_images=given["inline_images"],
+        ca_bundle=bundle,
         proxies=_proxies(environ),
-        warnings=(*given.warnings, *warnings),
-        malformed=warnings,
     )
 
 
-def _missing(given: Given, target: Target, ca_bundle: str | None) -> Iterator[str]:
-    """Tell what the settings need and the machine does not have."""
-    may_need_it = _speaks_tls(target) or _images(given, target).inline
-    if ca_bundle and may_need_it and not Path(ca_bundle).exists():
-        yield f"environment: the CA bundle {ca_bundle!r} does not exist"
-    if given["worker_class"] == "gevent" and find_spec("gevent") is None:
-        yield "the worker class gevent is not installed: pip install -r requirements-gevent.txt"
+def _rules(given: Given, upstreams: Sequence[UpstreamSettings]) -> tuple[Rules, tuple[str, ...]]:
+    """Give all rules, those of LLM_PARAMS the stronger ones, and what is malformed in LLM_PARAMS."""
+    rules, warnings = parse_llm_params(given["llm_params"] or "")
+    of_the_file = read_rules(given, {upstream.name: upstream.is_native for upstream in upstreams})
+    books = (RuleBook("LLM_PARAMS", rules), RuleBook("models", of_the_file))
+    return Rules(tuple(book for book in books if book.rules)), warnings
+
+
+def _own_class(given: Given, key: str, own: OwnClass) -> OwnClass:
+    """Give a class with the variables in its options."""
+    return replace(own, options=Section(given, (key,), own.options).whole())
 
 
 def _keys(given: Given, environ: Mapping[str, str]) -> tuple[Key, ...]:
@@ -155,23 +204,14 @@ def _keys(given: Given, environ: Mapping[str, str]) -> tuple[Key, ...]:
     return given["api_key_secret"] or ((Key("key-1", Secret(made)),) if made else ())
 
 
-def _images(given: Given, target: Target) -> ImageSettings:
-    wished = given["inline_images"]
+def _images(given: Given) -> ImageSettings:
     return ImageSettings(
-        inline=isinstance(target, ArgoTarget | NativeTarget) if wished is None else wished,
         timeout_s=given["image_timeout"],
         concurrency=given["concurrent_downloads"],
         payload_limit=int(given["max_payload_size"] * MIB) if given["enable_payload_control"] else None,
         addresses=AddressRule.parse(given["image_allow_private"]),
         keeps_failed=given["image_on_error"] == "keep",
     )
-
-
-def _speaks_tls(target: Target) -> bool:
-    if isinstance(target, DemoTarget):
-        return False
-    root = target.urls.chat if isinstance(target, ArgoTarget) else target.base.root
-    return root.startswith("https:")
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ class Current:
             logger.warning("The settings stay as they were in this worker: %s", error)
             return
         before, self._proxy = self._proxy, made
-        before.transport.close()
+        before.close()
 
     def _look(self) -> Stamp:
         try:

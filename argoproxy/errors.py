@@ -50,6 +50,8 @@ class ProxyError(Exception):
     type: str = "server_error"
     code: str | None = None
     ending: ClassVar[Ending] = Ending.INTERNAL
+    #: Whether anything of the request may have come to the upstream.
+    reached: ClassVar[bool] = True
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -141,6 +143,7 @@ class UpstreamUnreachable(ProxyError):
     type = "upstream_error"
     code = "upstream_unreachable"
     ending = Ending.UPSTREAM_ERROR
+    reached = False
 
 
 class UpstreamProtocolError(ProxyError):
@@ -158,6 +161,20 @@ class UpstreamTimeout(ProxyError):
     status = 504
     type = "timeout"
     ending = Ending.UPSTREAM_TIMEOUT
+
+
+class ConnectTimeout(UpstreamTimeout):
+    """No connection in time."""
+
+    code = "connect_timeout"
+    reached = False
+
+
+class OwnClassFailed(ProxyError):
+    """A class of the operator's own failed on a request; the log names it."""
+
+    status = 502
+    code = "own_class_failed"
 
 
 class UpstreamStatus(ProxyError):

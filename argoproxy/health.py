@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from argoproxy import __version__
 from argoproxy.errors import ProxyError
 from argoproxy.memory import Shared
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.together import side_by_side
 from argoproxy.transport import Transport
 from argoproxy.upstreams import Upstream
 from argoproxy.watch import Watch
@@ -34,12 +36,12 @@ def alive() -> Health:
 
 
 class Probe:
-    """Asks the upstream; those who want to know at the same time share one answer."""
+    """Asks the upstreams, side by side; those who want to know at the same time share one answer. The first upstream,
+    the default one, decides."""
 
-    def __init__(self, upstream: Upstream, transport: Transport, watch: Callable[[], Watch]) -> None:
+    def __init__(self, targets: Sequence[tuple[Upstream, Transport]], watch: Callable[[], Watch]) -> None:
         """`watch` makes what the probe waits with; it must not watch the client of one of those who share."""
-        self._upstream = upstream
-        self._transport = transport
+        self._targets = targets
         self._watch = watch
         self._shared = Shared(self._ask)
 
@@ -48,22 +50,45 @@ class Probe:
         return self._shared.result()
 
     def _ask(self) -> Health:
-        started = time.monotonic()
-        target: Json = {"name": self._upstream.name}
+        told = self._told()
+        reachable = told[0]["reachable"]
+        several = {"upstreams": told} if len(told) > 1 else {}
+        document = _document("healthy" if reachable else "unhealthy")
+        return Health(200 if reachable else 503, {**document, "target": told[0], **several})
+
+    def _told(self) -> list[Json]:
+        works = [partial(self._told_of, upstream, transport) for upstream, transport in self._targets]
+        if len(works) == 1:
+            return [works[0]()]
         watch = self._watch()
         try:
-            reply = self._transport.open(self._upstream.probe(), PROBE_TIMEOUTS, watch)
+            futures = side_by_side(works, PROBE_S, watch)
+        finally:
+            watch.close()
+        late: Json = {"reachable": False, "error": "total_timeout"}
+        names = [upstream.name for upstream, _ in self._targets]
+        return [
+            future.result() if future.done() else {"name": name, **late}
+            for name, future in zip(names, futures, strict=True)
+        ]
+
+    def _told_of(self, upstream: Upstream, transport: Transport) -> Json:
+        """Ask one upstream; one that can't be asked counts as reachable."""
+        started = time.monotonic()
+        target: Json = {"name": upstream.name}
+        watch = self._watch()
+        try:
+            asked = upstream.probe()
+            if asked is None:
+                return {**target, "reachable": True}
+            reply = transport.open(asked, PROBE_TIMEOUTS, watch)
             reply.settle()
             target |= {"reachable": True, "status": reply.status}
         except ProxyError as error:
             target |= {"reachable": False, "error": error.code}
         finally:
             watch.close()
-        target["ms"] = round(1000 * (time.monotonic() - started), 1)
-        reachable = target["reachable"]
-        return Health(
-            200 if reachable else 503, {**_document("healthy" if reachable else "unhealthy"), "target": target}
-        )
+        return {**target, "ms": round(1000 * (time.monotonic() - started), 1)}
 
 
 def _document(status: str) -> Json:

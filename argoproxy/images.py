@@ -6,7 +6,6 @@ import base64
 import binascii
 import logging
 import re
-import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from argoproxy.fetch import Fetch, FetchError, Limits
 from argoproxy.pictures import Picture, PictureError, read, within
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
+from argoproxy.together import wait_for
 from argoproxy.watch import Watch
 
 logger = logging.getLogger("argoproxy")
@@ -73,7 +73,7 @@ class Images:
         futures = {url: pool.submit(fetch.run) for url, fetch in fetches.items()}
         rounds = -(-len(fetches) // settings.concurrency)
         try:
-            _wait(futures.values(), min(LONGEST_S, rounds * settings.timeout_s + GRACE_S), watch)
+            wait_for(futures.values(), min(LONGEST_S, rounds * settings.timeout_s + GRACE_S), watch)
         finally:
             for fetch in fetches.values():
                 fetch.abandon()
@@ -161,27 +161,6 @@ class _Budget:
         self._left -= size
         if self._left < 0:
             raise FetchError("the images of this request are too large together")
-
-
-def _wait(futures: Iterable[Future[bytes]], seconds: float, watch: Watch) -> None:
-    """Wait until all are done, no longer than that. Raises ClientGone."""
-    until = time.monotonic() + seconds
-    ours, theirs = socket.socketpair()
-
-    def wake(_: Future[bytes]) -> None:
-        with suppress(OSError):
-            theirs.send(b".")
-
-    try:
-        for future in futures:
-            future.add_done_callback(wake)
-        while not all(future.done() for future in futures) and (left_s := until - time.monotonic()) > 0:
-            if watch.wait(ours, left_s):
-                ours.recv(4096)
-    finally:
-        watch.forget()
-        ours.close()
-        theirs.close()
 
 
 def _result(future: Future[bytes]) -> bytes | FetchError:

@@ -6,50 +6,55 @@ there is nothing for the client just now.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from argoproxy.errors import Ending, NotFound, ProxyError
+from argoproxy.asking import Link, ask, common_list_of, list_of, lists_of, received
+from argoproxy.errors import NotFound, ProxyError
 from argoproxy.health import Probe
-from argoproxy.images import Images
-from argoproxy.memory import Remembered
-from argoproxy.protocol.allowance import AllowList, checked, limit_of, must_tell_its_model
-from argoproxy.protocol.auth import Key
+from argoproxy.protocol.allowance import AllowList
+from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
-from argoproxy.protocol.exchange import ClientRequest, ClientResponse, ReadBody, downward
+from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
+from argoproxy.protocol.forwarding import recipient
+from argoproxy.protocol.listing import entry_of, joined
 from argoproxy.protocol.models import Models, Route
-from argoproxy.protocol.sse import Batch
+from argoproxy.protocol.sse import Batch, Document
 from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
 from argoproxy.protocol.think import ThinkFilter
-from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter
 from argoproxy.protocol.validate import validate
-from argoproxy.transport import Reply, Transport
+from argoproxy.transport import Reply
 from argoproxy.trip import Listener, Trip
-from argoproxy.upstreams import Upstream, UpstreamRequest
+from argoproxy.upstreams import Upstream
 
-#: How long a list of models is waited for, where the upstream can do without.
-LIST_S = 5.0
 HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."}]}
+
+StepT = TypeVar("StepT")
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """What all trips share. `gateway` is the Argo gateway where there is one: the upstream itself, or one beside it.
-    Where there are `keys`, only `open_routes` are served without one."""
+    """What all trips share. `gateway` is the Argo gateway where there is one: among the upstreams, or beside them.
+    `links` tell by its name how each upstream is reached. Where there is a `doorkeeper`, only `open_routes` are served
+    to everybody."""
 
     models: Models[Upstream]
     gateway: Models[Upstream] | None
-    transport: Transport
+    links: Mapping[str, Link]
     listeners: Sequence[Listener]
     heartbeat_s: float
-    listed: Remembered[bytes]
-    images: Images
     probe: Probe
-    keys: Sequence[Key] = ()
+    doorkeeper: Doorkeeper | None = None
     open_routes: Collection[str] = ()
+
+    def close(self) -> None:
+        """Close the connections nobody uses."""
+        for link in self.links.values():
+            link.transport.close()
 
 
 def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -68,15 +73,12 @@ def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
 
 def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
-    routes = models.resolve(call)
-    check(call, routes)
-    known = informed(call, models, proxy, trip)
-    route, *_ = routes if known is models else known.resolve(call)
-    if route.upstream.is_native:
-        return hand_over(route, proxy, trip)
-    batches = turn(route, proxy, trip)
+    routes = routes_of(call, models, proxy, trip)
+    if routes[0].upstream.is_native:
+        return hand_over(routes, proxy, trip)
+    batches = first_that_opens(routes, lambda route: turn(route, proxy, trip))
     batches = primed(batches)
-    batches = through(batches, lambda: filters(route, trip))
+    batches = through(batches, lambda: filters(trip))
     return answer(batches, call, trip)
 
 
@@ -84,72 +86,105 @@ def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResp
     """Carry one chat in the upstream's own words: nothing is filtered. Raises ProxyError, ClientGone."""
     call = RAW.parse(request)
     trip.asks(call.model)
-    route, *_ = informed(call, gateway_of(proxy), proxy, trip).resolve(call)
+    route, *_ = routes_of(call, gateway_of(proxy), proxy, trip)
     return answer_raw(primed(turn(route, proxy, trip)), call, trip)
 
 
-def hand_over(route: Route[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
+def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
-    trip.takes(route)
-    call = proxy.images.inlined(route.call, trip.watch)
-    reply = received(route.upstream.request(call), route.timeouts, proxy, trip)
+    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip)))
     pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
     return ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
+
+
+def first_that_opens(
+    routes: Sequence[Route[Upstream]], attempt: Callable[[Route[Upstream]], Iterator[StepT]]
+) -> Iterator[StepT]:
+    """Give what comes along the first route on which something comes. The next one is tried only where nothing came,
+    after a failure that it may follow. Raises ProxyError, ClientGone."""
+    route, *others = routes
+    while True:
+        steps = attempt(route)
+        try:
+            for step in steps:
+                yield step
+                if step:
+                    break
+        except ProxyError as error:
+            following = [other for other in others if other.may_follow(error)]
+            if not following:
+                raise
+            route = following[0]
+            others = others[others.index(route) + 1 :]
+            continue
+        yield from steps
+        return
 
 
 def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
     """Send the call along one route. Raises ProxyError, ClientGone, before the first batch or on the way."""
     trip.takes(route)
-    call = proxy.images.inlined(route.call, trip.watch)
-    reply = ask(route.upstream, route.upstream.request(call), route.timeouts, proxy, trip)
+    link = proxy.links[route.upstream.name]
+    call = link.images.inlined(route.call, trip.watch)
+    reply = ask(route.upstream, route.upstream.request(call), route.timeouts, link, trip)
     yield from route.upstream.batches(reply, call)
 
 
-def filters(route: Route[Upstream], trip: Trip) -> Sequence[Filter]:
-    """Give what the answer passes on its way to the client."""
+def handed(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Reply]:
+    """Send the call along one route and give whatever comes back. Raises ProxyError, ClientGone."""
+    trip.takes(route)
+    link = proxy.links[route.upstream.name]
+    call = link.images.inlined(route.call, trip.watch)
+    yield received(route.upstream.request(call), route.timeouts, link, trip)
+
+
+def filters(trip: Trip) -> Sequence[Filter]:
+    """Give what the answer passes on its way to the client, by the route it came."""
+    route = trip.route
     strip = [ThinkFilter(route.tags)] if route.tags else []
-    return [UsageMeter(trip.uses), *strip]
+    return [UsageMeter(trip.uses), *strip, *route.upstream.filters(route.call)]
 
 
 def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
     call = EMBEDDINGS.parse(request)
     trip.asks(call.model)
-    check(call, proxy.models.resolve_by_name(call))
-    route, *_ = informed(call, proxy.models, proxy, trip).resolve_by_name(call)
-    if route.upstream.is_native:
-        return hand_over(route, proxy, trip)
-    trip.takes(route)
-    upstream = route.upstream
-    replies = (ask(upstream, part, route.timeouts, proxy, trip) for part in upstream.embed_requests(route.call))
-    document = upstream.embeddings([reply.read() for reply in replies], route.call)
+    routes = routes_of(call, proxy.models, proxy, trip)
+    if routes[0].upstream.is_native:
+        return hand_over(routes, proxy, trip)
+    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, trip)))
     UsageMeter(trip.uses).feed([document])
     return answer_document(document, trip)
 
 
+def embedded(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Document]:
+    """Ask for embeddings along one route. Raises ProxyError, ClientGone."""
+    trip.takes(route)
+    upstream, link = route.upstream, proxy.links[route.upstream.name]
+    replies = (ask(upstream, part, route.timeouts, link, trip) for part in upstream.embed_requests(route.call))
+    yield upstream.embeddings([reply.read() for reply in replies], route.call)
+
+
 def list_models(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
-    """Answer with what the upstream lists and the names of ours it does not. Raises ProxyError, ClientGone."""
-    models, created = proxy.models, request.created
-    try:
-        document = models.joined(models.upstream.listing(listed(request, proxy, trip), "", created), created)
-    except ProxyError:
-        alone = models.alone(created)
-        if alone is None:
-            raise
-        document = alone
+    """Answer with what the upstreams list and the names of ours they do not. Raises ProxyError, ClientGone."""
+    lists = lists_of(request, proxy.models, proxy.links, trip)
+    document = joined(proxy.models, lists, request.created)
+    if not isinstance(lists[0], Document):
         trip.stands_in()
     return answer_document(document, trip)
 
 
 def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> ClientResponse:
-    """Answer with what the upstream says of one model, else with ours. Raises ProxyError, ClientGone."""
+    """Answer with what its upstream says of one model, else with ours. Raises ProxyError, ClientGone."""
     models, created = proxy.models, request.created
     trip.asks(name)
     models.allowed.check(name)
+    provider = models.provider_of(name)
+    link = proxy.links[provider.upstream.name]
     try:
-        document = models.upstream.listing(listed(request, proxy, trip), name, created)
+        document = provider.upstream.listing(list_of(request, provider, link, trip), name, created)
     except ProxyError:
-        entry = models.entry(name, created)
+        entry = entry_of(models, name, created)
         if entry is None:
             raise
         document = entry
@@ -159,65 +194,27 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> C
 
 def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
-    upstream, allowed = proxy.models.upstream, proxy.models.allowed
-    if allowed.patterns and must_tell_its_model(request):
-        text = checked(request.body.read(limit_of(request.headers)), request.headers, allowed)
-        request = replace(request, body=ReadBody(text))
-    trip.goes_to(upstream)
-    reply = received(upstream.forward(request), proxy.models.timeouts, proxy, trip)
+    request, provider = recipient(request, proxy.models)
+    trip.goes_to(provider.upstream)
+    asked = provider.upstream.forward(provider.seen(request))
+    reply = received(asked, provider.timeouts, proxy.links[provider.upstream.name], trip)
     return ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
 
 
-def received(asked: UpstreamRequest, timeouts: Timeouts, proxy: Proxy, trip: Trip) -> Reply:
-    """Send one request and wait for whatever comes back. Raises ProxyError, ClientGone."""
-    reply = proxy.transport.open(asked, timeouts, trip.watch)
-    trip.opened(reply)
-    if reply.status >= 400:
-        trip.ends(Ending.UPSTREAM_ERROR)
-    return reply
-
-
-def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, proxy: Proxy, trip: Trip) -> Reply:
-    """Send one request to an upstream and wait for a reply of success. Raises ProxyError, ClientGone."""
-    reply = proxy.transport.open(asked, timeouts, trip.watch)
-    trip.opened(reply)
-    if not 200 <= reply.status < 300:
-        raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
-    return reply
-
-
-def listed(request: ClientRequest, proxy: Proxy, trip: Trip) -> bytes:
-    """Ask the upstream for its models, as this client sees them. Raises ProxyError, ClientGone."""
-    upstream = proxy.models.upstream
-    trip.goes_to(upstream)
-    if common := upstream.common_list():
-        return remembered(common, proxy, trip)
-    return ask(upstream, upstream.models_request(request), proxy.models.timeouts, proxy, trip).read()
-
-
-def remembered(common: UpstreamRequest, proxy: Proxy, trip: Trip) -> bytes:
-    """Give a list of models that is the same for everybody: it is asked for once in a while, and not waited for long.
-    Raises ProxyError, ClientGone."""
-    models = proxy.gateway or proxy.models
-    timeouts = models.timeouts.within(LIST_S)
-    return proxy.listed.result(lambda: ask(models.upstream, common, timeouts, proxy, trip).read())
-
-
-def check(call: Call, routes: Sequence[Route[Upstream]]) -> None:
-    """Refuse what no upstream would take; a native one looks for itself. Raises BadRequest."""
-    if not routes[0].upstream.is_native:
+def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Sequence[Route[Upstream]]:
+    """Resolve a call, with the names its upstream lists where the one that goes up is not known without. Raises
+    BadRequest, also for what no upstream would take (a native one looks for itself), ModelNotAllowed, ClientGone."""
+    routes = models.resolve(call)
+    upstream, sent = routes[0].upstream, routes[0].call
+    if not upstream.is_native:
         validate(call.body, call.path)
-
-
-def informed(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Models[Upstream]:
-    """Give the models, with the names the upstream lists when the one that goes up is not known without."""
-    common = models.upstream.common_list()
-    if common is None or models.upstream.knows(models.name_upstream(call)):
-        return models
+    if upstream.common_list() is None or upstream.knows(sent.model):
+        return routes
     try:
-        return replace(models, upstream=models.upstream.acquainted(remembered(common, proxy, trip)))
+        listed = common_list_of(upstream, proxy.links[upstream.name], trip)
+        return models.knowing(upstream.acquainted(listed)).resolve(call)
     except ProxyError:
-        return models
+        return routes
 
 
 def gateway_of(proxy: Proxy) -> Models[Upstream]:

@@ -45,8 +45,9 @@ class Shared(Generic[ResultT]):
 class Remembered(Generic[ResultT]):
     """What some work came to, for a while; a ProxyError is something it can come to."""
 
-    def __init__(self, keep_s: float) -> None:
+    def __init__(self, keep_s: float, keep_failure_s: float) -> None:
         self._keep_s = keep_s
+        self._keep_failure_s = keep_failure_s
         self._result: ResultT | ProxyError | None = None
         self._until = 0.0
 
@@ -55,10 +56,10 @@ class Remembered(Generic[ResultT]):
         result = self._result
         if result is None or self._until < time.monotonic():
             try:
-                result = work()
+                result, keep_s = work(), self._keep_s
             except ProxyError as error:
-                result = error
-            self._result, self._until = result, time.monotonic() + self._keep_s
+                result, keep_s = error, self._keep_failure_s
+            self._result, self._until = result, time.monotonic() + keep_s
         if isinstance(result, ProxyError):
             raise result.with_traceback(None)
         return result

@@ -21,12 +21,14 @@ from argoproxy.cli import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.errors import ConfigError
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
+from argoproxy.own_classes import check
 from argoproxy.snapshot import VARIABLE, publish
 
 folder = Path.cwd()
 os.environ.setdefault(RANDOM_KEY, f"sk-{secrets.token_urlsafe(24)}")
 try:
     loaded = load(os.environ, folder)
+    check(loaded)
 except ConfigError as error:
     sys.stderr.write(refusal(error))
     sys.exit(USAGE_EXIT)
@@ -63,7 +65,7 @@ def on_starting(server: Any) -> None:
     )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server.log.info("argoproxy %s in front of %s, open files %s", __version__, loaded.target.shown, hard)
+    server.log.info("argoproxy %s in front of %s, open files %s", __version__, loaded.shown, hard)
     tell(loaded, server)
     make_room(server)
 
@@ -103,12 +105,13 @@ def take_up(server: Any) -> None:
         return
     try:
         fresh = layers(os.environ, folder)
-        config = build(fresh, os.environ)
+        config = build(fresh, os.environ, folder)
+        check(config)
     except ConfigError as error:
         server.log.warning("The settings stay as they were: %s", "; ".join(error.mistakes))
         return
     publish(fresh, Path(os.environ[VARIABLE]))
-    server.log.info("The settings were read anew; in front of %s", config.target.shown)
+    server.log.info("The settings were read anew; in front of %s", config.shown)
     tell(config, server)
     changed = [name for name in OF_A_START if getattr(config, name) != getattr(loaded, name)]
     if changed:

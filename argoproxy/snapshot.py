@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from argoproxy.layers import Layer
+from argoproxy.settings.layers import Layer
 
 #: Names the file in the environment of the workers.
 VARIABLE = "ARGOPROXY_SNAPSHOT"
@@ -19,7 +19,15 @@ VARIABLE = "ARGOPROXY_SNAPSHOT"
 
 def publish(layers: Sequence[Layer], path: Path) -> None:
     """Put layers where workers find them, all at once."""
-    told = [{"name": layer.name, "values": dict(layer.values), "lines": dict(layer.lines)} for layer in layers]
+    told = [
+        {
+            "name": layer.name,
+            "values": dict(layer.values),
+            "lines": dict(layer.lines),
+            "variables": dict(layer.variables),
+        }
+        for layer in layers
+    ]
     beside = path.with_suffix(".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:

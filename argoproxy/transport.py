@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,12 +17,13 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
-from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from argoproxy.errors import ClientGone, ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
 from argoproxy.protocol.exchange import OF_THE_BYTES, Headers, header, without
 from argoproxy.protocol.framing import Inflate
-from argoproxy.protocol.secrets import Stars
+from argoproxy.protocol.secrets import Stars, stars_for
 from argoproxy.protocol.sse import check_size
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.settings.targets import Access
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
 from argoproxy.watch import Watch
@@ -32,6 +33,9 @@ from argoproxy.wire.waiting import Exchange, Source, in_hand
 IDENTITY = "identity"
 #: How long a stream that has told its end may take to end its body, so that its connection can be kept.
 SETTLE_S = 0.05
+PLAIN_ACCESS = Access()
+
+Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 
 class Reply:
@@ -102,26 +106,30 @@ class Transport:
     """One requests.Session for a whole process. Its environment is never looked at, cookies are never kept."""
 
     def __init__(
-        self, connections: int, tick_s: float, ca_bundle: str | None = None, proxies: Mapping[str, str] | None = None
+        self, connections: int, tick_s: float, access: Access = PLAIN_ACCESS, auth: Auth | None = None
     ) -> None:
-        """`tick_s` is the silence after which a reply gives an empty piece; `proxies` maps a scheme to its proxy's
-        URL, `all` to that of both, `no` to a list of hosts without one."""
+        """`tick_s` is the silence after which a reply gives an empty piece; the `proxies` of `access` map a scheme to
+        its proxy's URL, `all` to that of both, `no` to a list of hosts without one. `auth` signs requests."""
         self._tick_s = tick_s
-        self._proxies = dict(proxies or {})
+        self._access = access
+        self._auth = auth
+        self._proxies = dict(access.proxies)
+        self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in access.secrets)
         self._session = requests.Session()
         self._session.trust_env = False
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, WatchedAdapter(connections, ca_bundle))
+            self._session.mount(scheme, WatchedAdapter(connections, access.ca_bundle))
         self._session.mount(SCHEME, _DemoAdapter())
 
     def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
         """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone."""
-        exchange = Exchange(watch, timeouts, request.url)
-        prepared = _prepared(request)
+        prepared = self._prepared(request)
+        url = prepared.url or request.url
+        exchange = Exchange(watch, timeouts, url)
         token = in_hand.set(exchange)
         try:
-            response = self._session.get_adapter(request.url).send(
-                prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(request.url)
+            response = self._session.get_adapter(url).send(
+                prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(url)
             )
         except (requests.RequestException, HTTPError) as error:
             exchange.ends()
@@ -131,11 +139,21 @@ class Transport:
             raise
         finally:
             in_hand.reset(token)
-        return Reply(response.status_code, _source(exchange), self._tick_s, Stars(request.secret))
+        return Reply(response.status_code, _source(exchange), self._tick_s, stars_for((request.secret, *self._secrets)))
 
     def close(self) -> None:
         """Close the connections nobody uses; those in use are closed when they are given back."""
         self._session.close()
+
+    def _prepared(self, request: UpstreamRequest) -> requests.PreparedRequest:
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url, prepared.body = request.method, request.url, request.body  # type: ignore[assignment]
+        prepared.headers = CaseInsensitiveDict(request.headers)
+        for name, value in self._access.headers:
+            prepared.headers[name] = value
+        if request.length is not None and request.body is not None:
+            prepared.headers["Content-Length"] = str(request.length)
+        return self._auth(prepared) if self._auth else prepared
 
     def _proxies_for(self, url: str) -> dict[str, str]:
         if not self._proxies or _goes_direct(urlsplit(url).hostname or "", self._proxies.get("no", "")):
@@ -185,15 +203,6 @@ class _Played:
 
     def close(self) -> None:
         self._next = None
-
-
-def _prepared(request: UpstreamRequest) -> requests.PreparedRequest:
-    prepared = requests.PreparedRequest()
-    prepared.method, prepared.url, prepared.body = request.method, request.url, request.body  # type: ignore[assignment]
-    prepared.headers = CaseInsensitiveDict(request.headers)
-    if request.length is not None and request.body is not None:
-        prepared.headers["Content-Length"] = str(request.length)
-    return prepared
 
 
 def _inflated(pieces: Iterable[bytes], inflate: Inflate) -> Iterator[bytes]:
@@ -247,9 +256,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 _TABLE: tuple[tuple[type[BaseException], Callable[[], ProxyError]], ...] = (
     (
         requests.ConnectTimeout,
-        lambda: UpstreamTimeout("No connection to the upstream in time.", code="connect_timeout"),
+        lambda: ConnectTimeout("No connection to the upstream in time."),
     ),
-    (requests.ReadTimeout, lambda: UpstreamTimeout("No TLS with the upstream in time.", code="connect_timeout")),
+    (requests.ReadTimeout, lambda: ConnectTimeout("No TLS with the upstream in time.")),
     (
         requests.exceptions.ProxyError,
         lambda: UpstreamUnreachable("The proxy to the upstream failed.", code="proxy_error"),

@@ -83,6 +83,8 @@ class Trip:
         listeners: Iterable[Listener],
     ) -> None:
         self.watch = watch
+        #: The way the request went last; there is none before it took one.
+        self.route: Route[Upstream]
         self.reply_status = 200
         self.reply_headers: Headers = ()
         self._arrival = arrival
@@ -115,6 +117,7 @@ class Trip:
 
     def takes(self, route: Route[Upstream]) -> None:
         """Take note of the way the request goes."""
+        self.route = route
         self.goes_to(route.upstream)
         self._model = self._model or route.call.asked
         self._return_mode = "stream" if route.call.stream else "non_stream"

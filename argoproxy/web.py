@@ -26,7 +26,7 @@ from argoproxy.errors import (
 from argoproxy.health import Health, alive
 from argoproxy.journey import Proxy
 from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
-from argoproxy.protocol.auth import admit, without_keys
+from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, header
 from argoproxy.protocol.json_text import dumps
@@ -143,8 +143,8 @@ class Door:
         )
         if self._metrics and not is_quiet:
             self._metrics.begins(label)
-        if proxy.keys and label not in proxy.open_routes:
-            g.caller = admit(tuple(request.headers), proxy.keys).name
+        if proxy.doorkeeper and label not in proxy.open_routes:
+            g.caller = proxy.doorkeeper.admit(tuple(request.headers)).name
             g.trip.admits(g.caller)
 
     def fail(self, error: Exception) -> Response:
@@ -222,13 +222,15 @@ class Door:
 
 def _request() -> ClientRequest:
     trip: Trip = g.trip
+    doorkeeper: Doorkeeper | None = g.proxy.doorkeeper
+    headers = tuple(request.headers)
     return ClientRequest(
         id=trip.id,
         created=int(time.time()),
         method=request.method,
         path=checked_target(request.environ),
         query=request.environ.get("QUERY_STRING", ""),
-        headers=without_keys(tuple(request.headers), g.proxy.keys),
+        headers=doorkeeper.without_credentials(headers) if doorkeeper else headers,
         body=WsgiBody(request.environ, trip.watch),
         caller=g.caller,
     )

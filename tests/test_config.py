@@ -9,18 +9,18 @@ import pytest
 
 from argoproxy.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
 from argoproxy.errors import ConfigError
-from argoproxy.layers import Layer
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Rule
+from argoproxy.protocol.rules import Rule, RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.settings import IGNORED
+from argoproxy.settings.layers import Layer
+from argoproxy.settings.table import IGNORED
+from argoproxy.settings.targets import Access, ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
 from argoproxy.snapshot import VARIABLE, publish
-from argoproxy.targets import ArgoTarget, DemoTarget, OpenAITarget
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
@@ -52,9 +52,17 @@ def test_defaults() -> None:
         debug=False,
         verbose=True,
         heartbeat_s=15.0,
-        timeouts=Timeouts(10, 600, 600, math.inf),
-        target=OpenAITarget(BaseUrl("https://api.openai.com/v1", "", True)),
-        rules=(),
+        upstreams=(
+            UpstreamSettings(
+                name="openai",
+                target=OpenAITarget(BaseUrl("https://api.openai.com/v1", "", True)),
+                timeouts=Timeouts(10, 600, 600, math.inf),
+                access=Access(),
+                inline_images=False,
+            ),
+        ),
+        gateway=None,
+        rules=Rules(),
         tags=TagPair("<think>", "</think>"),
         think_filter=True,
         default_model="",
@@ -62,9 +70,11 @@ def test_defaults() -> None:
         keys=(),
         asks_for_keys=False,
         open_routes=OPEN_ROUTES,
+        authenticate=None,
+        listeners=(),
+        class_folders=(str(NOWHERE), str(NOWHERE)),
         allowed=AllowList(),
         ca_bundle=None,
-        proxies={},
         warnings=(),
     )
 
@@ -105,9 +115,22 @@ def test_everything_from_the_environment() -> None:
         debug=True,
         verbose=False,
         heartbeat_s=0.0,
-        timeouts=Timeouts(1, 2.5, 180, 3600),
-        target=OpenAITarget(BaseUrl("http://up:8000", "", False), Secret("Bearer sk-target"), Secret("sk-target")),
-        rules=(Rule("a", {"n": 1}),),
+        upstreams=(
+            UpstreamSettings(
+                name="openai",
+                target=OpenAITarget(
+                    BaseUrl("http://up:8000", "", False), Secret("Bearer sk-target"), Secret("sk-target")
+                ),
+                timeouts=Timeouts(1, 2.5, 180, 3600),
+                access=Access(
+                    ca_bundle="/ca.pem",
+                    proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
+                ),
+                inline_images=False,
+            ),
+        ),
+        gateway=None,
+        rules=Rules((RuleBook("LLM_PARAMS", (Rule("a", {"n": 1}),)),)),
         tags=TagPair("[", "]"),
         think_filter=False,
         default_model="m",
@@ -115,9 +138,11 @@ def test_everything_from_the_environment() -> None:
         keys=(),
         asks_for_keys=False,
         open_routes=OPEN_ROUTES,
+        authenticate=None,
+        listeners=(),
+        class_folders=(str(NOWHERE), str(NOWHERE)),
         allowed=AllowList(),
         ca_bundle="/ca.pem",
-        proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
         warnings=(odd := "LLM_PARAMS, group 1 (model=a): ignored 'odd', which is not key=value",),
         malformed=(odd,),
     )
@@ -147,7 +172,7 @@ def test_a_stronger_layer_wins(layers: list[dict[str, Any]], port: int) -> None:
     ],
 )
 def test_timeout_sets_two_unless_one_is_named(layers: list[dict[str, Any]], first_byte_s: float, idle_s: float) -> None:
-    timeouts = layered(*layers).timeouts
+    timeouts = layered(*layers).upstreams[0].timeouts
     assert (timeouts.first_byte_s, timeouts.idle_s) == (first_byte_s, idle_s)
 
 
@@ -261,12 +286,14 @@ def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
     urls = ArgoUrls(
         f"{DEV}/api/v1/resource/chat/", f"{DEV}/api/v1/resource/streamchat/", f"{PROD}/api/v1/resource/embed/"
     )
+    upstream = UpstreamSettings("argo", ArgoTarget(urls, Identity("your_username")), Timeouts(), Access(), True)
     assert made == replace(
         config(),
         port=44497,
         workers=5,
-        target=ArgoTarget(urls, Identity("your_username")),
-        images=ImageSettings(inline=True),
+        upstreams=(upstream,),
+        gateway=upstream,
+        class_folders=(str(tmp_path), str(tmp_path)),
     )
 
 
@@ -360,7 +387,13 @@ def test_the_file_in_the_folder_is_read(tmp_path: Path) -> None:
         "port: 81\nnum_workers: 2\ntimeout: 90s\ndebug: on\ntarget_base_url: http://up\nheartbeat:\nthink_filter: no\n"
     )
     made = load({"PORT": "82"}, written(tmp_path, text))
-    assert (made.port, made.workers, made.timeouts.idle_s, made.debug, made.think_filter) == (82, 2, 90, True, False)
+    assert (made.port, made.workers, made.upstreams[0].timeouts.idle_s, made.debug, made.think_filter) == (
+        82,
+        2,
+        90,
+        True,
+        False,
+    )
     assert made.heartbeat_s == 15
 
 
@@ -379,7 +412,7 @@ NO_USER = "the Argo gateway wants a user: set `user` in the config file or ARGO_
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
 def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
-    assert load({}, written(tmp_path, text)) == config()
+    assert load({}, written(tmp_path, text)) == replace(config(), class_folders=(str(tmp_path), str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,13 @@ from argoproxy.errors import ConfigError
 from argoproxy.journey import Proxy
 
 
-class Transport:
+class Made:
+    """As much of a proxy as is exchanged."""
+
     closed = False
 
     def close(self) -> None:
         self.closed = True
-
-
-class Made:
-    """As much of a proxy as is exchanged."""
-
-    def __init__(self) -> None:
-        self.transport = Transport()
 
 
 @pytest.mark.parametrize("error", [ConfigError(["none"]), OSError("no descriptors left")])
@@ -50,7 +45,7 @@ def test_a_proxy_that_cannot_be_made_leaves_the_one_that_serves(tmp_path: Path, 
     publish()
     assert [cast(Made, current()), cast(Made, current())] == [first, first]
     assert len(asked) == 2, "once for each time that something was published"
-    assert not first.transport.closed
+    assert not first.closed
     publish()
     assert cast(Made, current()) is outcomes[2]
-    assert first.transport.closed
+    assert first.closed

@@ -14,7 +14,7 @@ from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
 from argoproxy.memory import Shared
 from argoproxy.observe.log_line import LogLine
 from argoproxy.protocol.call import Call
-from argoproxy.protocol.models import Models
+from argoproxy.protocol.models import Models, Provider
 from argoproxy.trip import Arrival, Outcome, Trip
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
@@ -104,7 +104,11 @@ def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None
     for stream, told in ((True, "stream"), (False, "non_stream")):
         trip, _, outcomes = begun()
         trip.admits("team")
-        trip.takes(Models(demo).resolve(Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", asked="m"))[0])
+        trip.takes(
+            Models([Provider(demo)]).resolve(
+                Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", asked="m")
+            )[0]
+        )
         trip.close()
         assert (outcomes[0].key, outcomes[0].return_mode, outcomes[0].model) == ("team", told, "m")
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from argoproxy.asking import Link
 from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.journey import Proxy
 from argoproxy.memory import Remembered
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.models import Models
+from argoproxy.protocol.models import Models, Provider
 from argoproxy.trip import Outcome
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
@@ -52,15 +53,17 @@ class Opening:
 
 def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]]:
     outcomes: list[Outcome] = []
+
+    def unwatched() -> Watch:
+        return Watch(None, Poller())
+
     proxy = Proxy(
-        models=Models(upstream),
+        models=Models([Provider(upstream)]),
         gateway=None,
-        transport=transport,
+        links={upstream.name: Link(transport, Images(ImageSettings(), ""), Remembered(0.0, 0.0), unwatched)},
         listeners=[outcomes.append],
         heartbeat_s=15.0,
-        listed=Remembered(0.0),
-        images=Images(ImageSettings(), ""),
-        probe=Probe(upstream, transport, lambda: Watch(None, Poller())),
+        probe=Probe([(upstream, transport)], unwatched),
     )
     return create_app(lambda: proxy, Poller()).test_client(), outcomes
 

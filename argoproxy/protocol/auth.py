@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from argoproxy.errors import AuthenticationError
 from argoproxy.protocol.exchange import Headers
@@ -29,6 +30,29 @@ class Principal:
     name: str
 
 
+class Doorkeeper(Protocol):
+    """Who decides whom to let in."""
+
+    def admit(self, headers: Headers) -> Principal:
+        """Let in whoever may come. Raises AuthenticationError, and other kinds of ProxyError."""
+
+    def without_credentials(self, headers: Headers) -> Headers:
+        """Leave out the headers by which a caller was let in: they are nobody else's business."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """A Doorkeeper who knows some keys."""
+
+    keys: Sequence[Key]
+
+    def admit(self, headers: Headers) -> Principal:
+        return admit(headers, self.keys)
+
+    def without_credentials(self, headers: Headers) -> Headers:
+        return without_keys(headers, self.keys)
+
+
 def admit(headers: Headers, keys: Sequence[Key]) -> Principal:
     """Let in who sends a key in Authorization (Bearer) or X-API-Key. Raises AuthenticationError.
 
@@ -44,8 +68,6 @@ def admit(headers: Headers, keys: Sequence[Key]) -> Principal:
 
 def without_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     """Leave out every header that carries one of the keys."""
-    if not keys:
-        return headers
     secrets = [key.secret.text for key in keys]
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 

@@ -6,9 +6,11 @@ Sources: RFC 9110 section 7.6.1 (hop-by-hop), RFC 9112, WHATWG HTML section 9.2 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from argoproxy.errors import PayloadTooLarge
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -70,6 +72,40 @@ class ReadBody:
     def pieces(self) -> Iterator[bytes]:
         """Give it in one piece."""
         yield self.text
+
+
+@dataclass(frozen=True, slots=True)
+class BegunBody:
+    """A request body of which more was read than is wanted at once; `length` is that of all of it."""
+
+    taken: Sequence[bytes]
+    rest: Iterator[bytes]
+    length: int | None
+
+    def read(self, limit: int) -> bytes:
+        """Take all of it. Raises PayloadTooLarge over limit bytes."""
+        text = b"".join(self.pieces())
+        if len(text) > limit:
+            raise PayloadTooLarge(f"The request body is longer than {limit} bytes.")
+        return text
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give what was read, then the rest as it comes."""
+        yield from self.taken
+        yield from self.rest
+
+
+def begun(body: Body, limit: int) -> Body:
+    """Read a body if it has no more than limit bytes; else give it with what was read of it."""
+    if (body.length or 0) > limit:
+        return body
+    taken, size, rest = list[bytes](), 0, body.pieces()
+    for piece in rest:
+        taken.append(piece)
+        size += len(piece)
+        if size > limit:
+            return BegunBody(taken, rest, body.length)
+    return ReadBody(b"".join(taken))
 
 
 @dataclass(frozen=True, slots=True)

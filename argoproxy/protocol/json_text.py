@@ -62,6 +62,16 @@ def dumps(value: Any) -> bytes:
         raise JsonError("nested too deeply") from None
 
 
+def as_json(value: Any) -> Any:
+    """Give a value as it is once it was written as strict JSON and read again. Raises JsonError."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except RecursionError:
+        raise JsonError("nested too deeply") from None
+    except (TypeError, ValueError) as error:
+        raise JsonError(str(error)) from None
+
+
 def kind_of(value: Any) -> str:
     """Name the JSON type of a value, for an error."""
     return _KINDS.get(type(value), "a number")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from argoproxy.protocol.json_text import parse_at
-from argoproxy.protocol.models import DEFAULT, Rule
+from argoproxy.protocol.rules import DEFAULT, Rule
 
 #: Parameters that are strings in OpenAI's API (and may look like numbers), and the rule's own.
 STRINGS = frozenset(
@@ -50,7 +50,7 @@ def parse_llm_params(text: str) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
         where = f"LLM_PARAMS, group {number} (model={rule.name}): "
         if rule.name in rules:
             said.append("the model has a group already; what this one sets is added to it")
-        rules[rule.name] = _joined(rules[rule.name], rule) if rule.name in rules else rule
+        rules[rule.name] = rule.over(rules[rule.name]) if rule.name in rules else rule
         warnings += [where + warning for warning in said]
     return tuple(rules.values()), tuple(warnings)
 
@@ -71,7 +71,7 @@ def _rule(pieces: list[_Piece]) -> tuple[Rule, list[str]]:
             warnings.append(f"ignored {piece.text!r}, which is neither true nor false")
         else:
             rule = _with(rule, piece)
-    if not warnings and rule == Rule(rule.name):
+    if not warnings and rule.sets_nothing:
         warnings.append("sets nothing")
     return rule, warnings
 
@@ -84,11 +84,6 @@ def _with(rule: Rule, piece: _Piece) -> Rule:
     if piece.key in _OF_THE_RULE:
         return replace(rule, **{piece.key: piece.value})
     return replace(rule, params={**rule.params, piece.key: piece.value})
-
-
-def _joined(first: Rule, second: Rule) -> Rule:
-    said = {name: getattr(second, name) for name in Rule.__slots__ if getattr(second, name) is not None}
-    return replace(first, **{**said, "params": {**first.params, **second.params}})
 
 
 def _groups(text: str) -> Iterator[list[_Piece]]:

@@ -1,24 +1,28 @@
-"""Names of models and the rules behind them: which upstream answers, as which model, with which settings."""
+"""Names of models: which upstream answers, as which model, with which settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Generic, Protocol, Self, TypeVar
 
-from argoproxy.errors import BadRequest, UpstreamProtocolError
+from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.content import with_text_for_the_user
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, without
+from argoproxy.protocol.rules import Applied, Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
 
 
 class Named(Protocol):
     """What has models with names."""
+
+    @property
+    def name(self) -> str:
+        """What rules and logs call it."""
 
     def spellings(self, model: str) -> Sequence[str]:
         """Give a model's name and the other names of the same model."""
@@ -29,104 +33,128 @@ class Named(Protocol):
 
 UpstreamT = TypeVar("UpstreamT", bound=Named)
 
-DEFAULT = "default"
-OWNER = "argoproxy"
+
+class Credentials(Enum):
+    """What becomes of a client's credentials on the way to an upstream."""
+
+    FORWARDED = "forward"
+    DROPPED = "drop"
+
+
+class After(Enum):
+    """After which failure of the route before a route may be tried."""
+
+    UNREACHED = "unreached"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What is done for one model. `name` is a name, a pattern (`qwen*`) or `default`; None leaves a thing alone."""
+class Provider(Generic[UpstreamT]):
+    """An upstream, and how it is asked where no rule says otherwise."""
 
-    name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    upstream_model_name: str | None = None
-    append_to_last_user_message: str | None = None
-    enable_think_tag_filtering: bool | None = None
-    think_tag_start: str | None = None
-    think_tag_end: str | None = None
+    upstream: UpstreamT
+    timeouts: Timeouts = Timeouts()
+    credentials: Credentials = Credentials.FORWARDED
+    #: Whether it is shown a key of ours: then it lists the same models for everybody.
+    is_keyed: bool = False
 
-    @property
-    def is_pattern(self) -> bool:
-        return any(character in self.name for character in "*?[")
+    def for_it(self, call: Call) -> Call:
+        """Give a call as this upstream may see it."""
+        if self.credentials is Credentials.FORWARDED:
+            return call
+        return replace(call, headers=without(call.headers, CREDENTIALS))
 
-    @property
-    def is_pseudo_model(self) -> bool:
-        """Whether the name is one of ours: an alias with settings of its own."""
-        return self.upstream_model_name is not None and not self.is_pattern and self.name != DEFAULT
-
-    def applied_to(self, call: Call) -> Call:
-        """Give the call as the rule wants it; the very same one when it is so already."""
-        body: Json = {**call.body, **self.params}
-        if self.upstream_model_name is not None:
-            body["model"] = self.upstream_model_name
-        if self.append_to_last_user_message and isinstance(body.get("messages"), list):
-            body["messages"] = with_text_for_the_user(body["messages"], self.append_to_last_user_message)
-        return call.with_body(body)
+    def seen(self, request: ClientRequest) -> ClientRequest:
+        """Give a request as this upstream may see it."""
+        if self.credentials is Credentials.FORWARDED:
+            return request
+        return replace(request, headers=without(request.headers, CREDENTIALS))
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[UpstreamT]):
-    """One way to serve a call: the upstream, the call as it goes there, how long it may take, the tags to strip."""
+    """One way to serve a call: the upstream, the call as it goes there, how long it may take, the tags to strip, and
+    after which failure of another route it may be tried."""
 
     upstream: UpstreamT
     call: Call
     timeouts: Timeouts
     tags: TagPair | None
+    after: After = After.UNREACHED
+
+    def may_follow(self, error: ProxyError) -> bool:
+        """Whether this route may be tried when the one before failed so."""
+        return not error.reached
 
 
 @dataclass(frozen=True, slots=True)
 class Models(Generic[UpstreamT]):
-    """The rules of a process, and the upstream they lead to."""
+    """The upstreams of a process, the first one being the default, and the rules that lead to them."""
 
-    upstream: UpstreamT
-    rules: Sequence[Rule] = ()
-    timeouts: Timeouts = Timeouts()
+    providers: Sequence[Provider[UpstreamT]]
+    rules: Rules = Rules()
     tags: TagPair = TagPair()
     think_filter: bool = True
     default_model: str = ""
     allowed: AllowList = AllowList()
 
+    @property
+    def default(self) -> Provider[UpstreamT]:
+        """The upstream of all models that no rule sends elsewhere."""
+        return self.providers[0]
+
+    @property
+    def leads_elsewhere(self) -> bool:
+        """Whether a rule sends a model to another upstream than the default one."""
+        return len(self.providers) > 1 and any(rule.upstreams for rule in self.rules)
+
     def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
-        """Give the routes of a completion, best first. Raises BadRequest without a model, ModelNotAllowed."""
+        """Give the routes of a call, best first. Raises BadRequest without a model, ModelNotAllowed."""
         call = self._named(call)
-        return (self._route(self._rule_of(call.model) or self._default(), call),)
+        rule = self.applied(call.model, call.path).joined()
+        return tuple(self._route(provider, rule, call) for provider in self._providers_of(rule))
 
-    def resolve_by_name(self, call: Call) -> tuple[Route[UpstreamT], ...]:
-        """Give the routes of an embedding: rules that name its model apply, the default is for completions."""
-        call = self._named(call)
-        return (self._route(self._rule_of(call.model) or Rule(""), call),)
+    def applied(self, model: str, path: str) -> Applied:
+        """Find the rules that count for a model; the default ones are for completions."""
+        found = self.rules.for_model(self.default.upstream.spellings(model))
+        return found if found.found or path == "/v1/embeddings" else self.rules.default()
 
-    def name_upstream(self, call: Call) -> str:
-        """Give the name a call's model goes up by, as far as rules tell."""
-        return self.resolve(call)[0].call.model
+    def provider_of(self, model: str, path: str = "") -> Provider[UpstreamT]:
+        """Give the upstream that answers for a model, the default one for a name that is none."""
+        if not model:
+            return self.default
+        return self._providers_of(self.applied(model, path).joined())[0]
 
-    def joined(self, listed: Document, created: int) -> Document:
-        """Add the pseudo-models to an upstream's list, without repeating one. Raises UpstreamProtocolError."""
-        document = listed.chunk
-        data = document.get("data")
-        if not isinstance(data, list):
-            raise UpstreamProtocolError("The upstream's reply holds no list of models.")
-        there = [model.get("id") for model in data if isinstance(model, dict)]
-        ours = [entry for entry in self._pseudo_models(created) if entry["id"] not in there]
-        shown = self._allowed([*data, *ours])
-        return Document.of({**document, "data": shown}) if len(shown) != len(data) or ours else listed
+    def serves(self, model: str, upstream: UpstreamT) -> bool:
+        """Whether a model that is asked for by this name may be answered by an upstream."""
+        return any(one.upstream.name == upstream.name for one in self._providers_of(self.applied(model, "").joined()))
 
-    def alone(self, created: int) -> Document | None:
-        """Give the list of what there is without asking the upstream; None when that is nothing."""
-        entries = [*self.upstream.own_models(created), *self._pseudo_models(created)]
-        return Document.of({"object": "list", "data": self._allowed(entries)}) if entries else None
+    def knowing(self, upstream: UpstreamT) -> Self:
+        """Give the same models with an upstream that has learned of more names, in the place of its former self."""
+        learned = (
+            replace(provider, upstream=upstream) if provider.upstream.name == upstream.name else provider
+            for provider in self.providers
+        )
+        return replace(self, providers=tuple(learned))
 
-    def entry(self, name: str, created: int) -> Document | None:
-        """Give a model as `/v1/models/{id}` shows it without asking the upstream; None when there is none."""
-        spellings = self.upstream.spellings(name)
-        entries = [*self._pseudo_models(created), *self.upstream.own_models(created)]
-        return next((Document.of(entry) for entry in entries if entry["id"] in spellings), None)
+    def bound_to(self, provider: Provider[UpstreamT]) -> Self:
+        """Give the same rules for one upstream, whichever they name."""
+        books = (
+            RuleBook(book.source, tuple(replace(rule, upstreams=()) for rule in book.rules))
+            for book in self.rules.books
+        )
+        return replace(self, providers=(provider,), rules=Rules(tuple(books)))
 
-    def _route(self, rule: Rule, call: Call) -> Route[UpstreamT]:
+    def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
+        if not rule.upstreams:
+            return self.providers[:1]
+        by_name = {provider.upstream.name: provider for provider in self.providers}
+        return [by_name[name] for name in rule.upstreams]
+
+    def _route(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Route[UpstreamT]:
         return Route(
-            upstream=self.upstream,
-            call=rule.applied_to(call),
-            timeouts=self.timeouts.asked(call.timeout_s),
+            upstream=provider.upstream,
+            call=rule.applied_to(provider.for_it(call)),
+            timeouts=provider.timeouts.wished(rule.timeouts).asked(call.timeout_s),
             tags=self._tags(rule),
         )
 
@@ -136,29 +164,9 @@ class Models(Generic[UpstreamT]):
             return None
         return TagPair(rule.think_tag_start or self.tags.start, rule.think_tag_end or self.tags.end)
 
-    def _rule_of(self, model: str) -> Rule | None:
-        """Find the rule of a model: an exact name beats a pattern, then the name as asked its others, then order."""
-        spellings = self.upstream.spellings(model)
-        named = (rule for name in spellings for rule in self.rules if rule.name == name)
-        patterns = [rule for rule in self.rules if rule.is_pattern]
-        matching = (rule for name in spellings for rule in patterns if fnmatchcase(name, rule.name))
-        return next(named, None) or next(matching, None)
-
     def _named(self, call: Call) -> Call:
         named = call.for_model(self.default_model) if self.default_model and not call.model else call
         if not named.model.strip():
             raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
         self.allowed.check(named.model)
         return named
-
-    def _allowed(self, entries: list[Any]) -> list[Any]:
-        if not self.allowed.patterns:
-            return entries
-        return [entry for entry in entries if isinstance(entry, dict) and self.allowed.allows(str(entry.get("id")))]
-
-    def _pseudo_models(self, created: int) -> list[Json]:
-        names = (rule.name for rule in self.rules if rule.is_pseudo_model)
-        return [{"id": name, "object": "model", "created": created, "owned_by": OWNER} for name in names]
-
-    def _default(self) -> Rule:
-        return next((rule for rule in self.rules if rule.name == DEFAULT), Rule(""))

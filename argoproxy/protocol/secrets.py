@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 SHORTEST_STARRED = 6
 
@@ -31,12 +32,12 @@ class Secret:
 
 
 class Stars:
-    """Replaces one secret by as many stars, in each of its spellings, so that no length changes. A secret of a few
+    """Replaces secrets by as many stars, in each of its spellings, so that no length changes. A secret of a few
     characters would be found in ordinary text, and is left."""
 
-    def __init__(self, secret: bytes) -> None:
-        plain = secret.decode("latin-1") if len(secret) >= SHORTEST_STARRED else ""
-        spelled = (plain.translate(spelling) for spelling in _SPELLINGS)
+    def __init__(self, *secrets: bytes) -> None:
+        plain = [secret.decode("latin-1") for secret in secrets if len(secret) >= SHORTEST_STARRED]
+        spelled = (text.translate(spelling) for text in plain for spelling in _SPELLINGS)
         self._spellings = tuple(text.encode("latin-1") for text in dict.fromkeys(spelled) if text)
 
     def __bool__(self) -> bool:
@@ -65,6 +66,12 @@ class Stars:
         for spelling in self._spellings:
             data = data.replace(spelling, b"*" * len(spelling))
         return data
+
+
+@lru_cache(maxsize=64)
+def stars_for(secrets: tuple[bytes, ...]) -> Stars:
+    """Give what stars these secrets; the same for the same ones."""
+    return Stars(*secrets)
 
 
 def _tail_of(data: bytes, spelling: bytes) -> int:

@@ -7,6 +7,21 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
+class TimeoutWishes:
+    """What an upstream or a rule says of time-outs, in seconds; None leaves one as it is."""
+
+    connect_s: float | None = None
+    first_byte_s: float | None = None
+    idle_s: float | None = None
+    total_s: float | None = None
+
+    def over(self, weaker: TimeoutWishes) -> TimeoutWishes:
+        """Give what both say together; where both say a thing, this one counts."""
+        pairs = ((getattr(self, name), getattr(weaker, name)) for name in TimeoutWishes.__slots__)
+        return TimeoutWishes(*(before if said is None else said for said, before in pairs))
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds to connect, until the first byte, between bytes, and in all; infinite means without end."""
 
@@ -15,6 +30,13 @@ class Timeouts:
     idle_s: float = 600.0
     total_s: float = math.inf
 
+    def wished(self, wishes: TimeoutWishes) -> Timeouts:
+        """Give the time-outs as an upstream or a rule wants them."""
+        if wishes == NO_WISHES:
+            return self
+        said = {name: getattr(wishes, name) for name in TimeoutWishes.__slots__}
+        return replace(self, **{name: value for name, value in said.items() if value is not None})
+
     def asked(self, timeout_s: float | None) -> Timeouts:
         """Give the time-outs of a request that asked for one itself: it stands for first byte and idle."""
         return self if timeout_s is None else replace(self, first_byte_s=timeout_s, idle_s=timeout_s)
@@ -22,3 +44,6 @@ class Timeouts:
     def within(self, limit_s: float) -> Timeouts:
         """Give time-outs of which none is longer than a limit."""
         return Timeouts(*(min(limit_s, getattr(self, name)) for name in Timeouts.__slots__))
+
+
+NO_WISHES = TimeoutWishes()

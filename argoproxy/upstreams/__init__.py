@@ -14,6 +14,7 @@ from argoproxy.errors import ProxyError
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers
+from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import Batch, Document
 
 
@@ -105,8 +106,11 @@ class Upstream(Protocol):
     def own_models(self, created: int) -> Sequence[Json]:
         """Give entries of the models it has even when it can't be asked."""
 
-    def probe(self) -> UpstreamRequest:
-        """Ask whether anyone is there; must cost nothing."""
+    def filters(self, call: Call) -> Sequence[Filter]:
+        """Give filters of its own over what the client will see, after ours; a native one has none."""
+
+    def probe(self) -> UpstreamRequest | None:
+        """Ask whether anyone is there; must cost nothing. None where nobody needs to be asked."""
 
     def forward(self, request: ClientRequest) -> UpstreamRequest:
         """Pass on a request for a path that is not ours. Raises NotFound, MethodNotAllowed."""

@@ -51,8 +51,8 @@ class Script:
 class Demo(OpenAI):
     """The upstream behind `--demo`; nothing stands behind other paths than ours."""
 
-    def __init__(self) -> None:
-        super().__init__(base=BaseUrl(root=SCHEME, query="", stands_for_v1=False), name=MODEL, serves=SERVED)
+    def __init__(self, name: str = MODEL) -> None:
+        super().__init__(base=BaseUrl(root=SCHEME, query="", stands_for_v1=False), name=name, serves=SERVED)
 
     def forward(self, request: ClientRequest) -> UpstreamRequest:
         """Refuse: there is nothing to pass a request on to."""

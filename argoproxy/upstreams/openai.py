@@ -17,6 +17,7 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, indexed, is_completion
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
+from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, check_size, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
@@ -111,6 +112,9 @@ class OpenAI:
         return document
 
     def own_models(self, created: int) -> Sequence[Json]:
+        return ()
+
+    def filters(self, call: Call) -> Sequence[Filter]:
         return ()
 
     def probe(self) -> UpstreamRequest:

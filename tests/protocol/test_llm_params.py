@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.models import Rule
+from argoproxy.protocol.rules import Rule
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,22 @@ from typing import Any
 
 import pytest
 
-from argoproxy.errors import BadRequest, ModelNotAllowed, UpstreamProtocolError
+from argoproxy.errors import (
+    BadRequest,
+    ConnectTimeout,
+    ModelNotAllowed,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
+from argoproxy.protocol.exchange import ClientRequest, ReadBody
 from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.models import Models
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.models import Credentials, Models, Provider
+from argoproxy.protocol.rules import Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
 
 Json = dict[str, Any]
 
@@ -23,8 +31,14 @@ def call(**body: Any) -> Call:
     return Call("id", 1, "/v1/chat/completions", "", (), body, b"as it came")
 
 
+def embedding(**body: Any) -> Call:
+    return replace(call(**body), path="/v1/embeddings")
+
+
 class Upstream:
     """An upstream that has one model with two names."""
+
+    name = "one"
 
     def spellings(self, model: str) -> Sequence[str]:
         return (model, "argo:g", "g") if model in ("G", "argo:g", "g") else (model,)
@@ -41,7 +55,9 @@ class WithModels(Upstream):
 
 
 def models(params: str, **options: Any) -> Models[Upstream]:
-    return Models(options.pop("upstream", Upstream()), parse_llm_params(params)[0], **options)
+    rules = Rules((RuleBook("LLM_PARAMS", parse_llm_params(params)[0]),))
+    timeouts = options.pop("timeouts", Timeouts())
+    return Models([Provider(options.pop("upstream", Upstream()), timeouts)], rules, **options)
 
 
 USER = {"role": "user", "content": "Hi"}
@@ -104,8 +120,8 @@ def test_what_a_rule_makes_of_a_call(params: str, body: Json, sent: Json) -> Non
 
 def test_the_default_is_not_for_embeddings() -> None:
     ruled = models("temperature=1;model=emb*,dimensions=5")
-    assert ruled.resolve_by_name(call(model="other"))[0].call.body == {"model": "other"}
-    assert ruled.resolve_by_name(call(model="emb-1"))[0].call.body == {"model": "emb-1", "dimensions": 5}
+    assert ruled.resolve(embedding(model="other"))[0].call.body == {"model": "other"}
+    assert ruled.resolve(embedding(model="emb-1"))[0].call.body == {"model": "emb-1", "dimensions": 5}
 
 
 @pytest.mark.parametrize(
@@ -126,24 +142,19 @@ def test_which_tags_are_stripped(params: str, think_filter: bool, tags: TagPair 
 
 @pytest.mark.parametrize("model", ["", "  ", 5, None, ["a"]])
 def test_a_missing_model_is_refused(model: Any) -> None:
-    for resolve in (models("").resolve, models("").resolve_by_name):
+    for asked in (call(model=model), embedding(model=model)):
         with pytest.raises(BadRequest) as caught:
-            resolve(call(model=model))
+            models("").resolve(asked)
         assert caught.value.param == "model"
 
 
-def test_only_allowed_models_are_resolved_and_listed() -> None:
+def test_only_allowed_models_are_resolved() -> None:
     ruled = models(PSEUDO, allowed=AllowList(("a", "argo:*")), upstream=WithModels())
     assert ruled.resolve(call(model="a"))[0].call.model == "x", "by the name that was asked for"
     with pytest.raises(ModelNotAllowed):
         ruled.resolve(call(model="x"))
     with pytest.raises(ModelNotAllowed):
-        ruled.resolve_by_name(call(model="g"))
-    listed = Document(b'{"data": [{"id": "x"}, {"id": "argo:g"}, "odd"]}')
-    assert [entry["id"] for entry in ruled.joined(listed, 5).chunk["data"]] == ["argo:g", "a"]
-    alone = ruled.alone(5)
-    assert alone
-    assert [entry["id"] for entry in alone.chunk["data"]] == ["argo:g", "a"]
+        ruled.resolve(embedding(model="g"))
 
 
 def test_a_request_may_ask_for_its_own_time_outs() -> None:
@@ -153,23 +164,6 @@ def test_a_request_may_ask_for_its_own_time_outs() -> None:
 
 
 PSEUDO = "model=a,upstream_model_name=x;model=b*,upstream_model_name=x;model=c,n=1;upstream_model_name=x"
-
-
-def test_pseudo_models_are_names_with_another_name_behind_them() -> None:
-    alone = models(PSEUDO).alone(5)
-    assert alone
-    assert [entry["id"] for entry in alone.chunk["data"]] == ["a"]
-    assert models("").alone(5) is None
-    assert models("").entry("a", 5) is None
-
-
-def test_what_the_upstream_has_by_itself_is_listed_first() -> None:
-    ruled = models(PSEUDO, upstream=WithModels())
-    alone, entry = ruled.alone(5), ruled.entry("G", 5)
-    assert alone
-    assert [listed["id"] for listed in alone.chunk["data"]] == ["argo:g", "a"]
-    assert entry
-    assert entry.chunk == {"id": "argo:g", "created": 5}
 
 
 @pytest.mark.parametrize(
@@ -192,26 +186,86 @@ def test_a_rule_may_call_a_model_by_any_of_its_names(params: str, asked: str, n:
 def test_the_default_model_is_that_of_requests_that_name_none(body: Json) -> None:
     ruled = models("model=mine,n=1", default_model="mine")
     asked = replace(call(), body=body)
-    for resolved in (ruled.resolve(asked), ruled.resolve_by_name(asked)):
+    for resolved in (ruled.resolve(asked), ruled.resolve(replace(asked, path="/v1/embeddings"))):
         assert resolved[0].call.body == {"model": "mine", "n": 1}
         assert resolved[0].call.asked == "mine"
     assert ruled.resolve(call(model="other"))[0].call.body == {"model": "other"}
 
 
-def test_pseudo_models_join_the_list_once() -> None:
-    entry = {"id": "a", "object": "model", "created": 5, "owned_by": "argoproxy"}
-    listed = Document(b'{"object": "list", "data": [{"id": "m"}, "odd"], "more": 1}')
-    assert models(PSEUDO).joined(listed, 5).chunk == {"object": "list", "data": [{"id": "m"}, "odd", entry], "more": 1}
-    there = Document(b'{"data": [{"id": "a"}]}')
-    assert models(PSEUDO).joined(there, 5) is there
-    assert models("").joined(listed, 5) is listed
-    odd = Document(b'{"data": [{"id": ["a"]}]}')
-    assert models(PSEUDO).joined(odd, 5).chunk["data"][-1] == entry
-    shown = models(PSEUDO).entry("a", 5)
-    assert shown
-    assert shown.chunk == entry
+def several(*rules: Rule, **credentials: Credentials) -> Models[Upstream]:
+    """Three upstreams: one, two, three."""
+    providers: list[Provider[Upstream]] = [
+        Provider(Other(name), Timeouts(place, place, place), credentials.get(name, Credentials.FORWARDED))
+        for place, name in enumerate(("one", "two", "three"), 1)
+    ]
+    return Models(providers, Rules((RuleBook("models", rules),)))
 
 
-def test_a_list_that_is_none_is_told() -> None:
-    with pytest.raises(UpstreamProtocolError, match="no list of models"):
-        models("").joined(Document(b'{"data": {}}'), 5)
+class Other(Upstream):
+    """One of several."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def spellings(self, model: str) -> Sequence[str]:
+        return super().spellings(model) if self.name == "two" else (model,)
+
+
+def ways(models: Models[Upstream], asked: Call) -> list[str]:
+    return [route.upstream.name for route in models.resolve(asked)]
+
+
+def test_a_rule_names_who_answers() -> None:
+    ruled = several(Rule("a*", upstreams=("two",)), Rule("b", upstreams=("three", "one")))
+    assert ways(ruled, call(model="a1")) == ["two"]
+    assert ways(ruled, call(model="b")) == ["three", "one"]
+    assert ways(ruled, call(model="c")) == ["one"]
+    assert [ruled.provider_of(name).upstream.name for name in ("a", "b", "c", "")] == ["two", "three", "one", "one"]
+    assert ruled.leads_elsewhere
+    assert not several(Rule("a", {"n": 1})).leads_elsewhere
+    assert [ruled.serves("b", provider.upstream) for provider in ruled.providers] == [True, False, True]
+
+
+def test_names_are_those_of_the_default_upstream() -> None:
+    """`argo:*` leads to the gateway; OpenAI's own `gpt-4o`, which the gateway has too, does not."""
+    ruled = several(Rule("argo:*", upstreams=("two",)))
+    assert ways(ruled, call(model="argo:g")) == ["two"]
+    assert ways(ruled, call(model="g")) == ["one"]
+
+
+def test_time_outs_are_the_rules_then_the_upstreams() -> None:
+    ruled = several(Rule("a", upstreams=("two",), timeouts=TimeoutWishes(idle_s=9)))
+    assert ruled.resolve(call(model="a"))[0].timeouts == Timeouts(2, 2, 9)
+    assert ruled.resolve(replace(call(model="a"), timeout_s=5))[0].timeouts == Timeouts(2, 5, 5)
+    assert ruled.resolve(call(model="b"))[0].timeouts == Timeouts(1, 1, 1)
+
+
+def test_a_clients_credentials_go_where_they_may() -> None:
+    ruled = several(Rule("a", upstreams=("two", "three")), two=Credentials.DROPPED)
+    headers = (("Authorization", "Bearer k"), ("X-Api-Key", "k"), ("X-Else", "e"))
+    routes = ruled.resolve(replace(call(model="a"), headers=headers))
+    assert [route.call.headers for route in routes] == [(("X-Else", "e"),), headers]
+    request = ClientRequest("id", 1, "GET", "/v1/models", "", headers, ReadBody(b""))
+    assert [provider.seen(request).headers for provider in ruled.providers] == [headers, (("X-Else", "e"),), headers]
+
+
+def test_a_second_upstream_is_tried_when_nothing_came_to_the_first() -> None:
+    route = several().resolve(call())[0]
+    assert route.may_follow(UpstreamUnreachable("x"))
+    assert route.may_follow(ConnectTimeout("x"))
+    assert not route.may_follow(UpstreamTimeout("x"))
+    assert not route.may_follow(UpstreamStatus(503, (), b"{}"))
+
+
+def test_rules_bound_to_one_upstream_lead_nowhere_else() -> None:
+    ruled = several(Rule("a", {"n": 1}, upstreams=("two",)))
+    (route,) = ruled.bound_to(ruled.providers[2]).resolve(call(model="a"))
+    assert (route.upstream.name, route.call.body["n"]) == ("three", 1)
+
+
+def test_an_upstream_that_learned_takes_the_place_of_its_former_self() -> None:
+    learned = Other("two")
+    known = several().knowing(learned)
+    assert known.providers[1].upstream is learned
+    assert known.providers[1].timeouts == Timeouts(2, 2, 2)
+    assert known.providers[0].upstream.name == "one"

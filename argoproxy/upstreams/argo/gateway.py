@@ -16,6 +16,7 @@ from argoproxy.errors import AuthenticationError, NotFound, ProxyError, Upstream
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers, header
+from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.sse import Batch, Document, Event
@@ -132,6 +133,9 @@ class Argo:
 
     def own_models(self, created: int) -> Sequence[Json]:
         return self.names.entries(created)
+
+    def filters(self, call: Call) -> Sequence[Filter]:
+        return ()
 
     def probe(self) -> UpstreamRequest:
         """Ask in a way that the gateway refuses at once: only that it answers counts."""

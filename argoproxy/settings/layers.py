@@ -16,24 +16,29 @@ import yaml
 from dotenv import dotenv_values
 
 from argoproxy.errors import ConfigError
-from argoproxy.settings import IGNORED, SETTINGS, Setting, suggestion
+from argoproxy.settings.readers import suggestion
+from argoproxy.settings.table import IGNORED, SETTINGS, Setting
 
 DEFAULT_FILE = "config.yaml"
 STARS = "****"
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_SECRET = re.compile(r"key|secret|token|password|authorization", re.IGNORECASE)
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
-BY_ENVIRONMENT = {setting.environment: setting for setting in SETTINGS}
+BY_ENVIRONMENT = {setting.environment: setting for setting in SETTINGS if setting.environment}
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Settings from one place: values by key or by name in the environment, and the lines they stand in."""
+    """Settings from one place: values by key or by name in the environment, the lines they stand in (of a nested one
+    by its path, `upstreams/vllm/kind`), and the variables that values name as `${NAME}`."""
 
     name: str
     values: Mapping[str, Any]
     lines: Mapping[str, int] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def place_of(self, name: str) -> str:
         """Tell where a value stands."""
@@ -70,7 +75,11 @@ class Given:
 
     def named(self, key: str) -> str:
         """Name a key by its environment variable, and the layer that says it."""
-        return f"{BY_KEY[key].environment} ({self._layers[self.strength(key)].name})"
+        return f"{BY_KEY[key].environment or key} ({self._layers[self.strength(key)].name})"
+
+    def layer_of(self, key: str) -> Layer:
+        """Give the layer that says a key; an empty one when none does."""
+        return self._layers[self.strength(key)] if key in self._values else Layer("default", {})
 
     def shown(self) -> Iterator[str]:
         """Give a line for each setting: its value, secrets starred, and where it comes from."""
@@ -108,20 +117,25 @@ def config_file(named: str, folder: Path) -> Path:
     return folder / (named or DEFAULT_FILE)
 
 
-def dotenv_layers(folder: Path) -> list[Layer]:
-    """Read `.env`: a layer of what is ours in it, none where there is no such file. Raises ConfigError."""
+def dotenv_of(folder: Path) -> Mapping[str, str]:
+    """Read `.env`; nothing where there is no such file. Raises ConfigError."""
     path = folder / ".env"
     if not path.is_file():
-        return []
+        return {}
     try:
         found = dotenv_values(path, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f".env can't be read: {error.__class__.__name__}"]) from None
-    ours = {name: value for name, value in found.items() if name in BY_ENVIRONMENT and value and value.strip()}
-    return [Layer(".env", ours)]
+    return {name: value for name, value in found.items() if value and value.strip()}
 
 
-def file_layers(named: str, folder: Path) -> list[Layer]:
+def dotenv_layers(found: Mapping[str, str]) -> list[Layer]:
+    """Give a layer of what is ours in `.env`, none where there is nothing."""
+    ours = {name: value for name, value in found.items() if name in BY_ENVIRONMENT}
+    return [Layer(".env", ours)] if ours else []
+
+
+def file_layers(named: str, folder: Path, variables: Mapping[str, str]) -> list[Layer]:
     """Read the config file: one layer, none where there is no file. Raises ConfigError."""
     path = config_file(named, folder)
     if not path.is_file():
@@ -133,13 +147,23 @@ def file_layers(named: str, folder: Path) -> list[Layer]:
         return []
     if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
         raise ConfigError([f"{path.name} must hold `key: value` lines"])
-    lines: dict[str, int] = {}
-    for key, _ in node.value:
+    lines = dict(_lines(node, path.name, ""))
+    read = {str(key): value for key, value in values.items()}
+    named_ones = set(_VARIABLE.findall(json.dumps(read, default=str)))
+    return [Layer(path.name, read, lines, {name: variables[name] for name in named_ones if name in variables})]
+
+
+def _lines(node: yaml.MappingNode, file: str, above: str) -> Iterator[tuple[str, int]]:
+    """Give the line of each key, nested ones by their path. Raises ConfigError for one that stands there twice."""
+    seen: dict[str, int] = {}
+    for key, value in node.value:
         name, line = str(key.value), key.start_mark.line + 1
-        if name in lines:
-            raise ConfigError([f"{path.name}, line {line}: {name} stands in line {lines[name]} already"])
-        lines[name] = line
-    return [Layer(path.name, {str(key): value for key, value in values.items()}, lines)]
+        if name in seen:
+            raise ConfigError([f"{file}, line {line}: {above}{name} stands in line {seen[name]} already"])
+        seen[name] = line
+        yield above + name, line
+        if isinstance(value, yaml.MappingNode):
+            yield from _lines(value, file, f"{above}{name}/")
 
 
 def _parsed(path: Path) -> tuple[Any, Any]:
@@ -164,6 +188,17 @@ def _shown(setting: Setting, value: Any) -> str:
         return ""
     if setting.is_secret:
         return STARS
-    if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return json.dumps(without_credentials(value), ensure_ascii=False)
+    return json.dumps(_starred(value), ensure_ascii=False, default=str)
+
+
+def _starred(value: Any) -> Any:
+    """Star what is secret in a value, and in what it holds: but for what only names a variable."""
+    if isinstance(value, dict):
+        return {key: STARS if _is_secret(str(key), part) else _starred(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_starred(part) for part in value]
+    return without_credentials(value) if isinstance(value, str) else value
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    return bool(_SECRET.search(key)) and isinstance(value, str) and not _VARIABLE.fullmatch(value.strip())

@@ -1,99 +1,79 @@
-"""Which upstream answers: the rows of the table, the strongest that is named."""
+"""Which upstreams answer: the rows of the table, the strongest that is named."""
 
 from __future__ import annotations
 
-import re
-from base64 import b64encode
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
-
-from argoproxy.layers import BY_KEY, Given
 from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.secrets import Secret
-from argoproxy.settings import DEFAULT_TARGET
+from argoproxy.settings.layers import BY_KEY, Given
+from argoproxy.settings.servers import refuse_itself, server_at
+from argoproxy.settings.table import DEFAULT_TARGET
+from argoproxy.settings.targets import (
+    Access,
+    ArgoTarget,
+    DemoTarget,
+    NativeTarget,
+    Process,
+    Target,
+    UpstreamSettings,
+)
+from argoproxy.settings.upstream_section import read_upstreams
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
 #: Rows of the table, strongest first; a row is named by any of its keys.
 _ROWS = {
     "demo": ("demo",),
+    "upstreams": ("upstreams",),
     "native": ("use_native_openai",),
     "target": ("target_base_url",),
     "argo": ("argo_url", "argo_stream_url", "argo_embedding_url", "argo_base_url"),
 }
 #: Rows that yield to all others, in whatever layer they are.
 _WEAK_ROWS = {"user": ("user",), "openai": ("openai_base_url",)}
-_LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|0\.0\.0\.0|::")
 
 
-@dataclass(frozen=True, slots=True)
-class DemoTarget:
-    """The embedded demo."""
-
-    shown: str = "the embedded demo"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAITarget:
-    """An OpenAI-compatible server; `secret` is what `authorization` holds."""
-
-    base: BaseUrl
-    authorization: Secret = Secret("")
-    secret: Secret = Secret("")
-
-    @property
-    def shown(self) -> str:
-        """How the start tells of it."""
-        return self.base.root
+def described(given: Given, process: Process) -> tuple[tuple[UpstreamSettings, ...], UpstreamSettings | None]:
+    """Describe all upstreams, the default one first, and the Argo gateway where there is one: (upstreams, gateway).
+    What is wrong with them is added to the mistakes."""
+    target = choose(given)
+    if target is None:
+        upstreams = read_upstreams(given, process)
+        gateways = (upstream for upstream in upstreams if isinstance(upstream.target, ArgoTarget))
+        return upstreams, next(gateways, None)
+    upstream = _alone(target, process)
+    if isinstance(target, NativeTarget) and target.gateway:
+        return (upstream,), _alone(target.gateway, process)
+    return (upstream,), upstream if isinstance(target, ArgoTarget) else None
 
 
-@dataclass(frozen=True, slots=True)
-class ArgoTarget:
-    """The Argo gateway."""
-
-    urls: ArgoUrls
-    identity: Identity
-
-    @property
-    def shown(self) -> str:
-        """How the start tells of it."""
-        return f"Argo at {self.urls.chat} for {self.identity.user or 'whoever asks'}"
-
-
-@dataclass(frozen=True, slots=True)
-class NativeTarget:
-    """The gateway's own OpenAI-compatible endpoint; `gateway` beside it, where a user is known."""
-
-    base: BaseUrl
-    identity: Identity
-    gateway: ArgoTarget | None
-
-    @property
-    def shown(self) -> str:
-        """How the start tells of it."""
-        return f"{self.base.root}, native"
-
-
-Target = DemoTarget | OpenAITarget | ArgoTarget | NativeTarget
-
-
-def choose(given: Given) -> Target:
-    """Choose the upstream: a row named in a stronger layer wins, within a layer the earlier row. What is wrong with it
-    is added to the mistakes."""
+def choose(given: Given) -> Target | None:
+    """Choose the upstream: a row named in a stronger layer wins, within a layer the earlier row; None where those of
+    the `upstreams` section do. What is wrong with it is added to the mistakes."""
     named = {row: _named_by(keys, given) for row, keys in _ROWS.items()}
     rows = sorted((row for row, key in named.items() if key), key=lambda row: given.strength(named[row]))
     named |= {row: _named_by(keys, given) for row, keys in _WEAK_ROWS.items()}
-    belongs = {"user": ("argo", "native"), "argo": ("native",)}
+    belongs = {"user": ("argo", "native", "upstreams"), "argo": ("native",)}
     rows += [row for row in _WEAK_ROWS if named[row]]
     losers = [row for row in rows[1:] if rows[0] not in belongs.get(row, ()) and not (row == "user" and named["argo"])]
     for loser in losers:
         given.warnings.append(f"{given.named(named[loser])} is not used: {given.named(named[rows[0]])} is stronger")
     row = rows[0] if rows else "openai"
+    if row == "upstreams":
+        return None
     if row == "demo":
         return DemoTarget()
     if row == "native":
         return _native(given)
     return _argo(given) if row in ("argo", "user") else _openai(given, row)
+
+
+def _alone(target: Target, process: Process) -> UpstreamSettings:
+    return UpstreamSettings(
+        name=target.kind,
+        target=target,
+        timeouts=process.timeouts,
+        access=Access(ca_bundle=process.ca_bundle, proxies=process.proxies),
+        inline_images=process.inlines(target),
+    )
 
 
 def _named_by(keys: tuple[str, ...], given: Given) -> str:
@@ -110,8 +90,8 @@ def _openai(given: Given, row: str) -> Target:
             f"{given.named(other_key)} is not sent to this upstream; its key is {BY_KEY[own_key].environment}"
         )
     url = given["target_base_url" if row == "target" else "openai_base_url"] or DEFAULT_TARGET
-    _refuse_itself(url, given)
-    return _target(url, given[own_key] or "")
+    refuse_itself(url, given)
+    return server_at(url, given[own_key] or "")
 
 
 def _argo(given: Given) -> ArgoTarget:
@@ -123,7 +103,7 @@ def _argo(given: Given) -> ArgoTarget:
         embed=_url("argo_embedding_url", below.embed, given),
     )
     for url in dict.fromkeys((urls.chat, urls.stream, urls.embed)):
-        _refuse_itself(url, given)
+        refuse_itself(url, given)
     if not given["user"] and not given["username_passthrough"]:
         given.mistakes.append(
             "the Argo gateway wants a user: set `user` in the config file or ARGO_USER to your Argonne user name"
@@ -134,7 +114,7 @@ def _argo(given: Given) -> ArgoTarget:
 
 def _native(given: Given) -> Target:
     url = given["native_openai_base_url"]
-    _refuse_itself(url, given)
+    refuse_itself(url, given)
     identity = _identity(given)
     is_anyone_known = identity.user or identity.passes_callers
     gateway = _argo(given) if is_anyone_known else None
@@ -156,21 +136,3 @@ def _leave_keys_out(given: Given) -> None:
 def _url(key: str, otherwise: str, given: Given) -> str:
     url: str = given[key] if given.stronger(key, "argo_base_url") == key else otherwise
     return url
-
-
-def _refuse_itself(url: str, given: Given) -> None:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if port == given["port"] and _LOOPBACK.fullmatch(parts.hostname or ""):
-        given.mistakes.append(f"the upstream {BaseUrl.parse(url).root!r} is this very proxy; name another one")
-
-
-def _target(url: str, key: str) -> OpenAITarget:
-    base, parts = BaseUrl.parse(url), urlsplit(url)
-    if key:
-        return OpenAITarget(base, Secret(f"Bearer {key}"), Secret(key))
-    if parts.username is None:
-        return OpenAITarget(base)
-    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    encoded = b64encode(credentials.encode()).decode()
-    return OpenAITarget(base, Secret(f"Basic {encoded}"), Secret(encoded))

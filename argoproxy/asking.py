@@ -1,0 +1,120 @@
+"""Ask upstreams: one, while its client is watched, or several side by side for their lists of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError, UpstreamTimeout
+from argoproxy.images import Images
+from argoproxy.memory import Remembered
+from argoproxy.protocol.exchange import ClientRequest
+from argoproxy.protocol.listing import Listed, checked
+from argoproxy.protocol.models import Models, Provider
+from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.together import side_by_side
+from argoproxy.transport import Reply, Transport
+from argoproxy.trip import Trip
+from argoproxy.upstreams import Upstream, UpstreamRequest
+from argoproxy.watch import Watch
+
+#: How long a list of models is waited for, where there is an answer without it.
+LIST_S = 5.0
+LIST_TIMEOUTS = Timeouts(LIST_S, LIST_S, LIST_S, LIST_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How an upstream is reached: by which transport, with which images; its list of models, while it is remembered;
+    `unwatched` makes what is waited with where nobody's client is to be watched."""
+
+    transport: Transport
+    images: Images
+    listed: Remembered[bytes]
+    unwatched: Callable[[], Watch]
+
+
+def received(asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> Reply:
+    """Send one request and wait for whatever comes back. Raises ProxyError, ClientGone."""
+    reply = link.transport.open(asked, timeouts, trip.watch)
+    trip.opened(reply)
+    if reply.status >= 400:
+        trip.ends(Ending.UPSTREAM_ERROR)
+    return reply
+
+
+def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> Reply:
+    """Send one request to an upstream and wait for a reply of success. Raises ProxyError, ClientGone."""
+    reply = link.transport.open(asked, timeouts, trip.watch)
+    trip.opened(reply)
+    if not 200 <= reply.status < 300:
+        raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
+    return reply
+
+
+def list_of(request: ClientRequest, provider: Provider[Upstream], link: Link, trip: Trip) -> bytes:
+    """Ask an upstream for its models, as this client sees them. Raises ProxyError, ClientGone."""
+    upstream = provider.upstream
+    trip.goes_to(upstream)
+    if upstream.common_list():
+        return common_list_of(upstream, link, trip)
+    return ask(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, trip).read()
+
+
+def common_list_of(upstream: Upstream, link: Link, trip: Trip) -> bytes:
+    """Ask for a list of models that is the same for everybody: once in a while, and not for long. Raises ProxyError,
+    ClientGone."""
+    common = upstream.common_list()
+    if common is None:
+        raise UpstreamProtocolError("This upstream has no common list of models.")
+    return link.listed.result(lambda: ask(upstream, common, LIST_TIMEOUTS, link, trip).read())
+
+
+def lists_of(request: ClientRequest, models: Models[Upstream], links: Mapping[str, Link], trip: Trip) -> list[Listed]:
+    """Ask all upstreams for their models: a list, or the failure, of each. Raises ClientGone."""
+    created = request.created
+    if len(models.providers) == 1:
+        provider = models.default
+        return [_listed(provider, created, lambda: list_of(request, provider, links[provider.upstream.name], trip))]
+    trip.goes_to(models.default.upstream)
+    works = [
+        partial(_listed, provider, created, partial(_list_aside, request, provider, links[provider.upstream.name]))
+        for provider in models.providers
+    ]
+    return [_in_time(future) for future in side_by_side(works, LIST_S, trip.watch)]
+
+
+def _listed(provider: Provider[Upstream], created: int, work: Callable[[], bytes]) -> Listed:
+    try:
+        return checked(provider.upstream.listing(work(), "", created))
+    except ProxyError as error:
+        return error
+
+
+def _list_aside(request: ClientRequest, provider: Provider[Upstream], link: Link) -> bytes:
+    """Ask for a list in a thread of its own; one that a key of ours is shown is remembered. Raises ProxyError."""
+    upstream = provider.upstream
+    common = upstream.common_list()
+    asked = common or upstream.models_request(provider.seen(request))
+    work = partial(_read, upstream, asked, link)
+    return link.listed.result(work) if common or provider.is_keyed else work()
+
+
+def _read(upstream: Upstream, asked: UpstreamRequest, link: Link) -> bytes:
+    watch = link.unwatched()
+    try:
+        reply = link.transport.open(asked, LIST_TIMEOUTS, watch)
+        try:
+            if not 200 <= reply.status < 300:
+                raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
+            return reply.read()
+        finally:
+            reply.settle()
+    finally:
+        watch.close()
+
+
+def _in_time(future: Future[Listed]) -> Listed:
+    return future.result() if future.done() else UpstreamTimeout("The upstream's list did not come in time.")

@@ -1,0 +1,181 @@
+"""Classes of the operator's own: found, made and checked at the start, guarded while they serve.
+
+`python -m argoproxy.own_classes` checks, in a process of its own, those that standard input names: the process that
+starts the workers must not load what they load.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from argoproxy.config import Config
+from argoproxy.errors import AuthenticationError, ClientGone, ConfigError, OwnClassFailed, ProxyError
+from argoproxy.protocol.auth import Principal
+from argoproxy.protocol.exchange import CREDENTIALS, Headers, without
+from argoproxy.settings.readers import OwnClass
+from argoproxy.settings.targets import OwnTarget
+
+logger = logging.getLogger("argoproxy")
+
+CHECK_S = 60.0
+#: What a class must have, by what it is for; "" stands for being called.
+NEEDS = {
+    "upstream": ("request", "batches", "error"),
+    "auth": ("",),
+    "authenticate": ("authenticate",),
+    "listener": ("",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A class that the settings name: what for, where that stands, and what it is made with."""
+
+    use: str
+    place: str
+    own: OwnClass
+
+
+def wanted(config: Config) -> Iterator[Wanted]:
+    """Give all classes that settings name."""
+    for upstream in config.upstreams:
+        if isinstance(upstream.target, OwnTarget):
+            yield Wanted("upstream", f"upstreams.{upstream.name}", upstream.target.own)
+        if upstream.access.auth:
+            yield Wanted("auth", f"upstreams.{upstream.name}.auth", upstream.access.auth)
+    if config.authenticate:
+        yield Wanted("authenticate", "authenticate", config.authenticate)
+    for own in config.listeners:
+        yield Wanted("listener", "listeners", own)
+
+
+def look_in(folders: Sequence[str]) -> None:
+    """Have modules found in these folders too, in their order."""
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+
+
+def made(one: Wanted) -> Any:
+    """Make an object of a class. Raises ConfigError with what is missing."""
+    module_name, _, class_name = one.own.path.partition(":")
+    with _told(one, f"{module_name} can't be imported"):
+        module = importlib.import_module(module_name)
+    kind = getattr(module, class_name, None)
+    if not isinstance(kind, type):
+        raise ConfigError([f"{one.place}: the module {module_name} has no class {class_name}"])
+    missing = [need for need in NEEDS[one.use] if not callable(getattr(kind, need or "__call__", None))]
+    if missing:
+        names = ", ".join(need or "__call__" for need in missing)
+        raise ConfigError([f"{one.place}: {one.own.path} lacks {names}"])
+    with _told(one, f"{one.own.path} refuses its options"):
+        return kind(**one.own.options)
+
+
+def mistakes_of(classes: Sequence[Wanted]) -> list[str]:
+    """Try to make all of them: what is wrong, a line each."""
+    mistakes: list[str] = []
+    for one in classes:
+        try:
+            made(one)
+        except ConfigError as error:
+            mistakes += error.mistakes
+    return mistakes
+
+
+def check(config: Config) -> None:
+    """See in a process of its own that all classes can be used. Raises ConfigError."""
+    classes = list(wanted(config))
+    if not classes:
+        return
+    asked = {
+        "folders": config.class_folders,
+        "classes": [[one.use, one.place, one.own.path, dict(one.own.options)] for one in classes],
+    }
+    command = [sys.executable, "-m", "argoproxy.own_classes"]
+    try:
+        done = subprocess.run(  # noqa: S603 our own program
+            command, input=json.dumps(asked, default=str).encode(), capture_output=True, timeout=CHECK_S, check=True
+        )
+        mistakes = json.loads(done.stdout.rpartition(b"\n")[2])
+    except (subprocess.SubprocessError, ValueError):
+        mistakes = [f"{one.place}: {one.own.path} ends the process that loads it" for one in classes]
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+@contextmanager
+def guarded(path: str) -> Iterator[None]:
+    """Let failures that have words for the client pass, log any other one with the class's name. Raises
+    OwnClassFailed."""
+    try:
+        yield
+    except (ProxyError, ClientGone, GeneratorExit):
+        raise
+    except Exception as error:
+        logger.exception("%s failed", path)
+        raise OwnClassFailed("A part of this door that its operator added failed on this request.") from error
+
+
+class OwnDoorkeeper:
+    """A Doorkeeper that asks a class of the operator's own. Every header that may carry a credential stays here."""
+
+    def __init__(self, own: OwnClass) -> None:
+        self._path = own.path
+        self._object = made(Wanted("authenticate", "authenticate", own))
+
+    def admit(self, headers: Headers) -> Principal:
+        with guarded(self._path):
+            principal = self._object.authenticate(headers)
+            if principal is None:
+                raise AuthenticationError("Nobody is known by what was sent.")
+            if not isinstance(principal, Principal):
+                raise TypeError("authenticate() gives no Principal")
+            return principal
+
+    def without_credentials(self, headers: Headers) -> Headers:
+        return without(headers, CREDENTIALS)
+
+
+class OwnAuth:
+    """Signs requests by a class of the operator's own, a requests.auth.AuthBase."""
+
+    def __init__(self, place: str, own: OwnClass) -> None:
+        self._path = own.path
+        self._object: Callable[[Any], Any] = made(Wanted("auth", place, own))
+
+    def __call__(self, prepared: Any) -> Any:
+        """Give the request with what was added to it. Raises OwnClassFailed."""
+        with guarded(self._path):
+            signed = self._object(prepared)
+            if signed is None:
+                raise TypeError("gives no request")
+            return signed
+
+
+@contextmanager
+def _told(one: Wanted, said: str) -> Iterator[None]:
+    """Turn whatever a class raises into a mistake of the settings."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 a class of somebody else's may raise anything
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
+        raise ConfigError([f"{one.place}: {said}: {' '.join(reason.split())[:300]}"]) from None
+
+
+def _main() -> None:
+    asked = json.load(sys.stdin)
+    look_in(asked["folders"])
+    classes = [Wanted(use, place, OwnClass(path, options)) for use, place, path, options in asked["classes"]]
+    mistakes = mistakes_of(classes)
+    sys.stdout.write("\n" + json.dumps(mistakes))
+
+
+if __name__ == "__main__":
+    _main()

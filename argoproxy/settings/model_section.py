@@ -1,0 +1,93 @@
+"""The section `models:` of the config file: rules for models, by name or pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from argoproxy.protocol.json_text import JsonError, as_json
+from argoproxy.protocol.rules import Rule
+from argoproxy.settings.layers import Given
+from argoproxy.settings.readers import boolean, mapping, names, suggestion, text
+from argoproxy.settings.sections import Reader, Section
+from argoproxy.settings.upstream_section import TIMEOUTS, wished_timeouts
+
+#: What a rule has keys of its own for, or what makes a request what it is.
+_NO_PARAMETERS = {"model": "upstream_model_name", "timeout": "timeout"}
+
+
+def parameters(value: Any) -> Mapping[str, Any]:
+    """Read parameters of requests, as JSON has them. Raises ValueError."""
+    read = mapping(value)
+    for key, instead in _NO_PARAMETERS.items():
+        if key in read:
+            raise ValueError(f"holds {key!r}, for which there is the key `{instead}`")
+    try:
+        made: Mapping[str, Any] = as_json(read)
+    except JsonError as error:
+        raise ValueError(f"holds what JSON can't: {error}") from None
+    return made
+
+
+def spoken_text(value: Any) -> str:
+    """Read a text, blanks and all. Raises ValueError."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("is no text")
+    return value
+
+
+_READERS: Mapping[str, Reader] = {
+    "upstream": names,
+    "upstream_model_name": text,
+    "params": parameters,
+    "defaults": parameters,
+    "remove": names,
+    "append_to_last_user_message": spoken_text,
+    "enable_think_tag_filtering": boolean,
+    "think_tag_start": text,
+    "think_tag_end": text,
+    **TIMEOUTS,
+}
+_OF_THE_RULE = ("upstream_model_name", "append_to_last_user_message", "enable_think_tag_filtering")
+_TAGS = ("think_tag_start", "think_tag_end")
+
+
+def read_rules(given: Given, native: Mapping[str, bool]) -> tuple[Rule, ...]:
+    """Read the section; what is wrong in it is added to the mistakes. `native` tells of each upstream, by its name,
+    whether its replies are left as they are."""
+    return tuple(_rule(section, native) for section in Section.of(given, "models").members())
+
+
+def _rule(section: Section, native: Mapping[str, bool]) -> Rule:
+    read = section.read(_READERS)
+    rule = Rule(
+        name=section.name,
+        upstreams=_upstreams(section, read.get("upstream", ()), native),
+        params=read.get("params", {}),
+        defaults=read.get("defaults", {}),
+        remove=read.get("remove", ()),
+        timeouts=wished_timeouts(read),
+        **{key: read[key] for key in (*_OF_THE_RULE, *_TAGS) if key in read},
+    )
+    if rule.sets_nothing:
+        section.warning("sets nothing")
+    return rule
+
+
+def _upstreams(section: Section, named: Collection[str], native: Mapping[str, bool]) -> tuple[str, ...]:
+    unused = section.names_beside("upstreams")
+    if named and not unused.isdisjoint(named) and unused.isdisjoint(native):
+        section.warning("does not count: the upstreams of the file are not used", "upstream")
+        return ()
+    known = [name for name in named if name in native]
+    for name in named:
+        if name not in native:
+            others = ", ".join(native)
+            section.mistake(
+                f"leads to {name!r}, but there are only {others}{suggestion(name, list(native))}", "upstream"
+            )
+    if len(set(named)) < len(named):
+        section.mistake("names an upstream twice", "upstream")
+    if len({native[name] for name in known}) > 1:
+        section.mistake("names native upstreams beside others, whose answers are read", "upstream")
+    return tuple(known)

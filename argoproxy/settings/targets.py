@@ -1,0 +1,178 @@
+"""What stands behind the proxy: upstreams as the settings describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from argoproxy.protocol.exchange import CREDENTIALS, Headers
+from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.models import Credentials
+from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.settings.readers import OwnClass
+from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.base_url import BaseUrl
+
+
+@dataclass(frozen=True, slots=True)
+class DemoTarget:
+    """The embedded demo."""
+
+    kind: str = "demo"
+    shown: str = "the embedded demo"
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAITarget:
+    """An OpenAI-compatible server; `secret` is what `authorization` holds."""
+
+    base: BaseUrl
+    authorization: Secret = Secret("")
+    secret: Secret = Secret("")
+    kind: str = "openai"
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return self.base.root
+
+    @property
+    def url(self) -> str:
+        return self.base.root
+
+
+@dataclass(frozen=True, slots=True)
+class UntouchedTarget:
+    """An OpenAI-compatible server whose replies nobody touches."""
+
+    server: OpenAITarget
+    kind: str = "openai"
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return f"{self.server.shown}, native"
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+
+@dataclass(frozen=True, slots=True)
+class ArgoTarget:
+    """The Argo gateway."""
+
+    urls: ArgoUrls
+    identity: Identity
+    kind: str = "argo"
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return f"Argo at {self.urls.chat} for {self.identity.user or 'whoever asks'}"
+
+    @property
+    def url(self) -> str:
+        return self.urls.chat
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTarget:
+    """The gateway's own OpenAI-compatible endpoint; `gateway` beside it, where a user is known."""
+
+    base: BaseUrl
+    identity: Identity
+    gateway: ArgoTarget | None
+    kind: str = "native"
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return f"{self.base.root}, native"
+
+    @property
+    def url(self) -> str:
+        return self.base.root
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTarget:
+    """An upstream class of the operator's own."""
+
+    own: OwnClass
+    kind: str = "own"
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return self.own.path
+
+    @property
+    def url(self) -> str:
+        return str(self.own.options.get("base_url", ""))
+
+
+Target = DemoTarget | OpenAITarget | UntouchedTarget | ArgoTarget | NativeTarget | OwnTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What counts for every upstream that does not say otherwise; `inline_images` is None where nothing is said."""
+
+    timeouts: Timeouts = Timeouts()
+    inline_images: bool | None = None
+    ca_bundle: str | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def inlines(self, target: Target) -> bool:
+        """Tell whether images are put into calls: as wished, else for the Argo gateway."""
+        wished = self.inline_images
+        return isinstance(target, ArgoTarget | NativeTarget) if wished is None else wished
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How an upstream's server is reached: headers to send along, secrets never to be shown, whom TLS trusts (a bundle,
+    "" for nobody at all), the proxies on the way, who signs requests."""
+
+    headers: Headers = field(default=(), repr=False)
+    secrets: tuple[Secret, ...] = ()
+    ca_bundle: str | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auth: OwnClass | None = None
+
+    @property
+    def holds_credentials(self) -> bool:
+        """Whether the server is shown who asks, by headers of ours or a signature."""
+        return self.auth is not None or any(name.lower() in CREDENTIALS for name, _ in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """An upstream: what it is, its name, how it is asked and reached, and whether images are put into its calls."""
+
+    name: str
+    target: Target
+    timeouts: Timeouts
+    access: Access
+    inline_images: bool
+    credentials: Credentials = Credentials.FORWARDED
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether it is asked with a key of ours."""
+        server = self.target.server if isinstance(self.target, UntouchedTarget) else self.target
+        has_key = bool(self.access.secrets) or (isinstance(server, OpenAITarget) and bool(server.secret.text))
+        return has_key or self.access.holds_credentials
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether its server is reached over TLS, as far as can be told."""
+        return self.target.url.startswith("https:")
+
+    @property
+    def is_native(self) -> bool:
+        """Whether its replies go to the client byte for byte."""
+        return isinstance(self.target, UntouchedTarget | NativeTarget)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamUnreachable
+from argoproxy.protocol.allowance import AllowList
+from argoproxy.protocol.listing import Listed, checked, entry_of, joined
+from argoproxy.protocol.llm_params import parse_llm_params
+from argoproxy.protocol.models import Models, Provider
+from argoproxy.protocol.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.sse import Document
+
+Json = dict[str, Any]
+PSEUDO = "model=a,upstream_model_name=x;model=b*,upstream_model_name=x;model=c,n=1;upstream_model_name=x"
+ENTRY = {"id": "a", "object": "model", "created": 5, "owned_by": "argoproxy"}
+FAILED = UpstreamUnreachable("gone")
+
+
+class Upstream:
+    """An upstream that has some models even when it can't be asked."""
+
+    def __init__(self, name: str = "one", *own: str) -> None:
+        self.name = name
+        self._own = own
+
+    def spellings(self, model: str) -> Sequence[str]:
+        return (model, *self._own) if model.lower() in self._own else (model,)
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        return [{"id": name, "created": created} for name in self._own]
+
+
+def models(params: str, *upstreams: Upstream, **options: Any) -> Models[Upstream]:
+    rules = Rules((RuleBook("LLM_PARAMS", parse_llm_params(params)[0]),))
+    return Models([Provider(upstream) for upstream in upstreams or (Upstream(),)], rules, **options)
+
+
+def listed(*names: Any) -> Document:
+    return Document.of({"object": "list", "data": [{"id": name} for name in names], "more": 1})
+
+
+def ids(document: Document) -> list[Any]:
+    return [entry["id"] for entry in document.chunk["data"]]
+
+
+def test_pseudo_models_join_the_list_once() -> None:
+    theirs = Document(b'{"object": "list", "data": [{"id": "m"}, "odd"], "more": 1}')
+    shown = joined(models(PSEUDO), [theirs], 5)
+    assert shown.chunk == {"object": "list", "data": [{"id": "m"}, "odd", ENTRY], "more": 1}
+    there = Document(b'{"data": [{"id": "a"}]}')
+    assert joined(models(PSEUDO), [there], 5) is there
+    assert joined(models(""), [theirs], 5) is theirs
+    assert joined(models(PSEUDO), [listed(["a"])], 5).chunk["data"][-1] == ENTRY
+
+
+def test_what_is_ours_is_listed_where_the_upstream_fails() -> None:
+    assert ids(joined(models(PSEUDO), [FAILED], 5)) == ["a"]
+    assert ids(joined(models(PSEUDO, Upstream("one", "own")), [FAILED], 5)) == ["own", "a"]
+    with pytest.raises(UpstreamUnreachable):
+        joined(models(""), [FAILED], 5)
+
+
+def test_only_allowed_models_are_listed() -> None:
+    ruled = models(PSEUDO, Upstream("one", "own"), allowed=AllowList(("a", "own")))
+    theirs = Document(b'{"data": [{"id": "x"}, {"id": "own"}, "odd"]}')
+    assert ids(joined(ruled, [theirs], 5)) == ["own", "a"]
+    assert ids(joined(ruled, [FAILED], 5)) == ["own", "a"]
+    assert ids(joined(models("", allowed=AllowList(("none",))), [listed("x")], 5)) == []
+
+
+ROUTED = Rules((RuleBook("models", (Rule("l*", upstreams=("two",)), Rule("both", upstreams=("one", "two")))),))
+LISTS: dict[str, tuple[list[Listed], list[str]]] = {
+    "each shows what it answers for": ([listed("m", "llama"), listed("m", "llama", "lima")], ["m", "llama", "lima"]),
+    "a dead one is left out": ([FAILED, listed("m", "llama")], ["llama"]),
+    "the default one is dead": ([listed("m", "llama"), FAILED], ["m"]),
+    "one that either answers for": ([FAILED, listed("both")], ["both"]),
+    "a name once": ([listed("both", "both"), listed("both")], ["both"]),
+    "what is no name": ([listed(5, "m"), listed(None, "l")], ["m", "l"]),
+}
+
+
+@pytest.mark.parametrize(("lists", "shown"), LISTS.values(), ids=LISTS.keys())
+def test_several_upstreams_are_joined(lists: list[Listed], shown: list[str]) -> None:
+    two = Models([Provider(Upstream("one")), Provider(Upstream("two"))], ROUTED)
+    assert ids(joined(two, lists, 5)) == shown
+
+
+def test_the_error_of_the_default_upstream_passes_where_nothing_is_known() -> None:
+    errors: list[ProxyError] = [UpstreamUnreachable("first"), UpstreamUnreachable("second")]
+    two = Models([Provider(Upstream("one")), Provider(Upstream("two"))], ROUTED)
+    with pytest.raises(UpstreamUnreachable, match="first"):
+        joined(two, errors, 5)
+
+
+def test_one_model_of_ours() -> None:
+    shown = entry_of(models(PSEUDO), "a", 5)
+    assert shown
+    assert shown.chunk == ENTRY
+    assert entry_of(models(""), "a", 5) is None
+    own = entry_of(models(PSEUDO, Upstream("one", "own")), "OWN", 5)
+    assert own
+    assert own.chunk == {"id": "own", "created": 5}
+
+
+def test_a_list_that_is_none_is_told() -> None:
+    with pytest.raises(UpstreamProtocolError, match="no list of models"):
+        checked(Document(b'{"data": {}}'))
+    assert checked(document := listed("m")) is document

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.timeouts import NO_WISHES, Timeouts, TimeoutWishes
+
+Json = dict[str, Any]
+
+
+def call(**body: Any) -> Call:
+    return Call("id", 1, "/v1/chat/completions", "", (), body, b"as it came")
+
+
+APPLIED: dict[str, tuple[Rule, Json, Json]] = {
+    "params override": (Rule("a", {"x": 1}), {"x": 2, "y": 3}, {"x": 1, "y": 3}),
+    "defaults fill what is left out": (Rule("a", defaults={"x": 1, "y": 1}), {"x": 2}, {"x": 2, "y": 1}),
+    "null is left out": (Rule("a", defaults={"x": 1}), {"x": None}, {"x": 1}),
+    "a falsy value is said": (Rule("a", defaults={"x": 1}), {"x": 0}, {"x": 0}),
+    "remove takes away": (Rule("a", remove=("x", "z")), {"x": 2, "y": 3}, {"y": 3}),
+    "removed, then filled": (Rule("a", remove=("x",), defaults={"x": 1}), {"x": 2}, {"x": 1}),
+    "removed, then set": (Rule("a", {"x": 5}, remove=("x",)), {"x": 2}, {"x": 5}),
+    "params beat defaults": (Rule("a", {"x": 5}, defaults={"x": 1}), {}, {"x": 5}),
+    "renamed": (Rule("a", upstream_model_name="b"), {"model": "a"}, {"model": "b"}),
+}
+
+
+@pytest.mark.parametrize(("rule", "body", "sent"), APPLIED.values(), ids=APPLIED.keys())
+def test_what_a_rule_makes_of_a_body(rule: Rule, body: Json, sent: Json) -> None:
+    asked = call(**body)
+    assert rule.applied_to(asked).body == sent
+    assert asked.body == body
+
+
+def test_a_rule_that_says_nothing_of_the_body_gives_the_very_call() -> None:
+    asked = call(x=1)
+    assert Rule("a", think_tag_start="[", upstreams=("u",)).applied_to(asked) is asked
+
+
+def test_a_stronger_rule_counts_field_by_field() -> None:
+    weak = Rule(
+        "a",
+        {"x": 1, "y": 1},
+        "weak",
+        think_tag_start="[",
+        upstreams=("u",),
+        remove=("r",),
+        timeouts=TimeoutWishes(connect_s=1, idle_s=1),
+    )
+    strong = Rule("b", {"x": 2}, "strong", think_tag_end="]", timeouts=TimeoutWishes(idle_s=2))
+    assert strong.over(weak) == Rule(
+        "b",
+        {"x": 2, "y": 1},
+        "strong",
+        think_tag_start="[",
+        think_tag_end="]",
+        upstreams=("u",),
+        remove=("r",),
+        timeouts=TimeoutWishes(connect_s=1, idle_s=2),
+    )
+
+
+BOOKS = Rules(
+    (
+        RuleBook("LLM_PARAMS", (Rule("q*", {"n": 1}), Rule("default", {"n": 9}))),
+        RuleBook("models", (Rule("qa", {"n": 2, "x": 2}), Rule("r", {"n": 3}), Rule("default", {"y": 4}))),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "sources"),
+    [
+        ("qa", {"n": 1, "x": 2}, ["LLM_PARAMS", "models"]),
+        ("qb", {"n": 1}, ["LLM_PARAMS"]),
+        ("r", {"n": 3}, ["models"]),
+        ("else", {}, []),
+    ],
+)
+def test_the_stronger_book_counts_where_both_name_a_model(name: str, params: Json, sources: list[str]) -> None:
+    applied = BOOKS.for_model((name,))
+    assert applied.joined().params == params
+    assert [source for source, _ in applied.found] == sources
+
+
+def test_default_rules_are_joined_too() -> None:
+    assert BOOKS.default().joined().params == {"n": 9, "y": 4}
+    assert Rules().default().joined() == Rule("")
+    assert Rules((RuleBook("models", ()),)).for_model(("a",)).joined() == Rule("")
+
+
+def test_a_rule_that_only_has_a_name_sets_nothing() -> None:
+    assert Rule("a").sets_nothing
+    assert not Rule("a", upstreams=("u",)).sets_nothing
+
+
+def test_time_outs_are_wished_one_by_one() -> None:
+    assert Timeouts(1, 2, 3, 4).wished(TimeoutWishes(first_byte_s=9, total_s=8)) == Timeouts(1, 9, 3, 8)
+    timeouts = Timeouts()
+    assert timeouts.wished(NO_WISHES) is timeouts
