@@ -16,7 +16,7 @@ from flask import Flask
 from argoproxy.asking import Link
 from argoproxy.config import Config, load
 from argoproxy.current import Current
-from argoproxy.dialects import adapter
+from argoproxy.dialects import models_of, provider
 from argoproxy.errors import ConfigError
 from argoproxy.health import Probe
 from argoproxy.images import Images
@@ -25,14 +25,12 @@ from argoproxy.memory import Remembered
 from argoproxy.observe.log_line import LogLine
 from argoproxy.observe.metrics import Metrics
 from argoproxy.observe.slots import FOLDER_VARIABLE
-from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, look_in, made, wanted
+from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
-from argoproxy.protocol.models import Models, Provider
 from argoproxy.settings.targets import UpstreamSettings
 from argoproxy.snapshot import VARIABLE
 from argoproxy.transport import Transport
 from argoproxy.trip import Listener
-from argoproxy.upstreams import Upstream
 from argoproxy.watch import Poller, Watch
 from argoproxy.web import create_app
 
@@ -60,18 +58,9 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> 
     if config.asks_for_keys and not config.keys:
         raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
     _set_up_log(config)
-    look_in(config.class_folders)
-    adapters = {settings.name: adapter(settings) for settings in config.upstreams}
-    models = Models(
-        providers=[_provider(settings, adapters[settings.name]) for settings in config.upstreams],
-        rules=config.rules,
-        tags=config.tags,
-        think_filter=config.think_filter,
-        default_model=config.default_model,
-        allowed=config.allowed,
-    )
+    models = models_of(config)
     beside = [config.gateway] if config.gateway else []
-    gateways = [models.bound_to(_provider(settings, adapter(settings))) for settings in beside]
+    gateways = [models.bound_to(provider(settings)) for settings in beside]
     unwatched = partial(Watch, None, poller)
     links = {settings.name: _link(settings, config, unwatched) for settings in (*beside, *config.upstreams)}
     return Proxy(
@@ -80,14 +69,10 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> 
         links=links,
         listeners=(*listeners, *_own_listeners(config), *((LogLine(sys.stderr.fileno()),) if config.verbose else ())),
         heartbeat_s=config.heartbeat_s,
-        probe=Probe([(adapters[name], links[name].transport) for name in adapters], unwatched),
+        probe=Probe([(one.upstream, links[one.upstream.name].transport) for one in models.providers], unwatched),
         doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,
     )
-
-
-def _provider(settings: UpstreamSettings, upstream: Upstream) -> Provider[Upstream]:
-    return Provider(upstream, settings.timeouts, settings.credentials, settings.is_keyed)
 
 
 def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch]) -> Link:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from argoproxy.config import load, shown
 from argoproxy.errors import ConfigError
+from argoproxy.explain import explained
 from argoproxy.flags import Task, parse
 from argoproxy.own_classes import check
 from argoproxy.runtime import pid_at
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
         _edit(environ, folder)
     try:
         if asked.task is Task.SHOW:
-            sys.stdout.writelines(f"{line}\n" for line in shown(environ, folder))
+            lines = explained(load(environ, folder), asked.model) if asked.model else shown(environ, folder)
+            sys.stdout.writelines(f"{line}\n" for line in lines)
         elif asked.task is Task.VALIDATE:
             _validate(environ, folder)
         elif asked.task is Task.RELOAD:

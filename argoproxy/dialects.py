@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from argoproxy.config import Config
+from argoproxy.own_classes import look_in
 from argoproxy.own_upstream import OwnUpstream
+from argoproxy.protocol.models import Models, Provider
 from argoproxy.settings.targets import (
     ArgoTarget,
     DemoTarget,
@@ -19,6 +22,24 @@ from argoproxy.upstreams.argo.gateway import Argo
 from argoproxy.upstreams.demo import Demo
 from argoproxy.upstreams.native import Native
 from argoproxy.upstreams.openai import OpenAI
+
+
+def models_of(config: Config) -> Models[Upstream]:
+    """Make all upstreams and the rules that lead to them. Raises ConfigError."""
+    look_in(config.class_folders)
+    return Models(
+        providers=tuple(map(provider, config.upstreams)),
+        rules=config.rules,
+        tags=config.tags,
+        think_filter=config.think_filter,
+        default_model=config.default_model,
+        allowed=config.allowed,
+    )
+
+
+def provider(settings: UpstreamSettings) -> Provider[Upstream]:
+    """Make an upstream, and say how it is asked. Raises ConfigError."""
+    return Provider(adapter(settings), settings.timeouts, settings.credentials, settings.is_keyed)
 
 
 def adapter(settings: UpstreamSettings) -> Upstream:

@@ -19,6 +19,7 @@ examples:
   %(prog)s --url http://localhost:8000/v1             in front of vLLM, llama.cpp, Ollama …
   %(prog)s config.yaml --port 5001 --quiet            with the settings of a file
   %(prog)s config.yaml --show                         what is set, and where it comes from
+  %(prog)s config show --model NAME                   which rule counts for a model, and what would be sent
   %(prog)s reload config.yaml                         have the running proxy read its settings anew
 
 Every setting can be made in the config file and in the environment too; config.sample.yaml and README.md list them.
@@ -49,12 +50,14 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """A command line: the task, the config file named, variables to set, whether questions are answered with yes."""
+    """A command line: the task, the config file named, variables to set, whether questions are answered with yes, the
+    model that is to be explained."""
 
     task: Task
     file: str
     variables: Mapping[str, str]
     yes: bool
+    model: str = ""
 
     def environment(self, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
         """Give an environment with the flags in it."""
@@ -96,6 +99,9 @@ def parse(arguments: Sequence[str], program: str) -> Arguments:
     parser.add_argument(
         "--yes", action="store_true", help="answer every question of a first start (./run_app.sh) with yes"
     )
+    parser.add_argument(
+        "--model", default="", metavar="NAME", help="with --show: what becomes of a request for this model"
+    )
     for flag in FLAGS:
         how = {"metavar": flag.metavar} if flag.metavar else {"action": "store_const", "const": flag.stands_for}
         parser.add_argument(*flag.names, dest=flag.variable, help=flag.about, **how)  # type: ignore[arg-type]
@@ -103,8 +109,10 @@ def parse(arguments: Sequence[str], program: str) -> Arguments:
     for task, about in TASKS.items():
         tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
     given = vars(parser.parse_args(_as_flags(arguments)))
-    task, file, yes = given.pop("task"), given.pop("file"), given.pop("yes")
-    return Arguments(task, file, {name: value for name, value in given.items() if value is not None}, yes)
+    task, file, yes, model = (given.pop(name) for name in ("task", "file", "yes", "model"))
+    if model and task is not Task.SHOW:
+        parser.error("--model goes with --show")
+    return Arguments(task, file, {name: value for name, value in given.items() if value is not None}, yes, model)
 
 
 def _as_flags(arguments: Sequence[str]) -> list[str]:

@@ -1,0 +1,58 @@
+"""What becomes of a model: which rules count for it, who answers, and what would be sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from argoproxy.config import Config
+from argoproxy.dialects import models_of
+from argoproxy.errors import ProxyError
+from argoproxy.protocol.call import Call, call_of
+from argoproxy.protocol.exchange import ClientRequest, ReadBody
+from argoproxy.protocol.models import Route
+from argoproxy.protocol.surface import CHAT
+from argoproxy.upstreams import Upstream
+
+ASKED = {"messages": [{"role": "user", "content": "Hello!"}]}
+#: In whose name the request is shown, where a caller's key is the user.
+CALLER = (("Authorization", "Bearer caller"),)
+
+
+def explained(config: Config, model: str) -> Iterator[str]:
+    """Give, line by line as YAML, what becomes of a chat with a model. Raises ConfigError."""
+    shown = {settings.name: settings.target.shown for settings in config.upstreams}
+    models = models_of(config)
+    yield f"# what becomes of a chat with the model {model}"
+    found = models.applied(model, CHAT.path).found
+    yield "rules: " + _json([f"{rule.name} ({source})" for source, rule in found])
+    try:
+        routes = models.resolve(_chat(model))
+    except ProxyError as error:
+        yield f"refused: {_json(error.message)}"
+        return
+    for route in routes:
+        yield from _told(route, shown[route.upstream.name])
+
+
+def _chat(model: str) -> Call:
+    request = ClientRequest("", 0, "POST", CHAT.path, "", CALLER, ReadBody(b""), "caller")
+    return call_of(request, {"model": model, **ASKED}, CHAT.path)
+
+
+def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
+    yield f"upstream: {_json(route.upstream.name)}  # {shown}"
+    yield f"  thoughts: {_json(f'{route.tags.start} … {route.tags.end} removed' if route.tags else 'kept')}"
+    timeouts = {name: getattr(route.timeouts, name) for name in type(route.timeouts).__slots__}
+    yield f"  timeouts: {_json({name: said for name, said in timeouts.items() if said != float('inf')})}"
+    try:
+        asked = route.upstream.request(route.call)
+    except ProxyError as error:
+        yield f"  refused: {_json(error.message)}"
+        return
+    yield f"  sent to: {_json(asked.url)}"
+    yield f"  body: {asked.body.decode() if isinstance(asked.body, bytes) else ''}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
