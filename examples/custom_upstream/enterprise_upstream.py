@@ -1,0 +1,108 @@
+"""An upstream of one's own: a region chosen by header, context put in front of every chat, answers redacted.
+
+Every region speaks OpenAI's dialect, so one OpenAI upstream for each does the writing and the reading; here stands
+only what is different. Where nothing is said here (embeddings, other paths), the proxy's defaults hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from enterprise_redaction import LONGEST, Redaction, RedactionFilter
+
+from argoproxy.errors import BadRequest, ProxyError
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.exchange import ClientRequest, Headers, header
+from argoproxy.protocol.filters import Filter
+from argoproxy.protocol.sse import Batch, Document
+from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.base_url import BaseUrl
+from argoproxy.upstreams.openai import OpenAI
+
+REGION = "X-Region"
+
+
+class Enterprise:
+    """The upstream `kind: enterprise_upstream:Enterprise` names; its arguments are the options of the file."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        regions: Mapping[str, str] | None = None,
+        context: str = "",
+        redact: Sequence[str] = (),
+        longest: int = LONGEST,
+    ) -> None:
+        """`base_url` serves who names no region, `regions` are base URLs by name; `context` is a system message;
+        `redact` are regular expressions, `longest` how many characters one match may have.
+        Raises ValueError, TypeError."""
+        self._home = _upstream("base_url", base_url)
+        self._regions = {name: _upstream(f"region {name!r}", url) for name, url in _named(regions).items()}
+        if not isinstance(context, str):
+            raise TypeError("`context` is no text")
+        self._context = context
+        self._redaction = Redaction.parse(redact, longest)
+
+    def request(self, call: Call) -> UpstreamRequest:
+        """Ask the region of the caller, in the enterprise's context. Raises BadRequest."""
+        return self._region(call.headers).request(with_context(call, self._context))
+
+    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a completion, as every region sends it."""
+        return self._home.batches(reply, call)
+
+    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+        """Read an error answer, as every region sends it."""
+        return self._home.error(status, headers, body)
+
+    def filters(self, call: Call) -> Sequence[Filter]:
+        """Redact what the client sees."""
+        return (RedactionFilter(self._redaction),)
+
+    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+        """Ask the region of the caller for its models. Raises BadRequest."""
+        return self._region(request.headers).models_request(request)
+
+    def listing(self, listed: bytes, name: str, created: int) -> Document:
+        """Give the list of models as it came."""
+        return self._home.listing(listed, name, created)
+
+    def probe(self) -> UpstreamRequest:
+        """Ask whether anyone is there, where no region is named."""
+        return self._home.probe()
+
+    def _region(self, headers: Headers) -> OpenAI:
+        name = header(headers, REGION.lower()).strip()
+        if name and name not in self._regions:
+            known = ", ".join(sorted(self._regions)) or "none is served"
+            raise BadRequest(
+                f"`{REGION}` names an unknown region; known: {known}.", param=REGION, code="unknown_region"
+            )
+        return self._regions[name] if name else self._home
+
+
+def with_context(call: Call, context: str) -> Call:
+    """Put a system message in front of a chat, unless it begins with this one; a legacy prompt stays as it is."""
+    messages = call.body.get("messages")
+    said = {"role": "system", "content": context}
+    if not context or not isinstance(messages, list) or messages[:1] == [said]:
+        return call
+    return call.with_body({**call.body, "messages": [said, *messages]})
+
+
+def _named(regions: Any) -> Mapping[str, str]:
+    if not isinstance(regions or {}, Mapping):
+        raise TypeError("`regions` is no table of names and base URLs")
+    for name in regions or {}:
+        if not isinstance(name, str):
+            raise TypeError(f"the region {name!r} is no name; YAML takes it for something else without quotes")
+    return regions or {}
+
+
+def _upstream(place: str, url: Any) -> OpenAI:
+    try:
+        return OpenAI(BaseUrl.parse(str(url)))
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from enterprise_redaction import REDACTED
+from enterprise_upstream import Enterprise
+
+from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
+from argoproxy.protocol.call import Call, call_of
+from argoproxy.protocol.exchange import ClientRequest, Headers, ReadBody
+from argoproxy.protocol.filters import through
+from argoproxy.protocol.sse import Batch, Document
+
+HOME, EU, US = "http://home.test/v1", "http://eu.test/v1", "https://us.test/llm/v1"
+CONTEXT = "You answer on behalf of the enterprise."
+SYSTEM = {"role": "system", "content": CONTEXT}
+HI = {"role": "user", "content": "Hi"}
+ENTERPRISE = Enterprise(base_url=HOME, regions={"eu": EU, "us": US}, context=CONTEXT, redact=[r"\w+@\w+\.com"])
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A reply as the transport hands it on."""
+
+    body: tuple[bytes, ...]
+    status: int = 200
+    headers: Headers = ()
+
+    def pieces(self) -> Iterator[bytes]:
+        yield from self.body
+
+    def untouched(self) -> Iterator[bytes]:
+        yield from self.body
+
+    def read(self) -> bytes:
+        return b"".join(self.body)
+
+
+def asked(path: str, *headers: tuple[str, str], method: str = "POST") -> ClientRequest:
+    return ClientRequest("id", 1, method, path, "", headers, ReadBody(b""))
+
+
+def call(*headers: tuple[str, str], path: str = "/v1/chat/completions", **body: Any) -> Call:
+    return call_of(asked(path, *headers), {"model": "m", "messages": [HI], **body}, path)
+
+
+def seen(reply: Sent) -> list[Batch]:
+    """Give what a client sees, batch by batch."""
+    return list(through(ENTERPRISE.batches(reply, call()), lambda: ENTERPRISE.filters(call())))
+
+
+@pytest.mark.parametrize(
+    ("headers", "base"),
+    [
+        ((), HOME),
+        ((("X-Region", "eu"),), EU),
+        ((("x-region", " us "),), US),
+        ((("X-Region", ""),), HOME),
+    ],
+)
+def test_a_header_names_the_region(headers: Headers, base: str) -> None:
+    assert ENTERPRISE.request(call(*headers)).url == f"{base}/chat/completions"
+    assert ENTERPRISE.models_request(asked("/v1/models", *headers, method="GET")).url == f"{base}/models"
+
+
+def test_an_unknown_region_is_refused() -> None:
+    with pytest.raises(BadRequest, match=r"X-Region.*known: eu, us") as caught:
+        ENTERPRISE.request(call(("X-Region", "mars")))
+    assert (caught.value.param, caught.value.code) == ("X-Region", "unknown_region")
+    with pytest.raises(BadRequest, match="none is served"):
+        Enterprise(base_url=HOME).request(call(("X-Region", "eu")))
+
+
+@pytest.mark.parametrize(
+    ("messages", "sent"),
+    [
+        ([HI], [SYSTEM, HI]),
+        ([SYSTEM, HI], [SYSTEM, HI]),
+        ([{"role": "system", "content": "Be brief."}, HI], [SYSTEM, {"role": "system", "content": "Be brief."}, HI]),
+        ([], [SYSTEM]),
+    ],
+)
+def test_a_chat_is_told_its_context_once(messages: list[Any], sent: list[Any]) -> None:
+    body = ENTERPRISE.request(call(messages=messages)).body
+    assert isinstance(body, bytes)
+    assert json.loads(body) == {"model": "m", "messages": sent}
+
+
+def test_a_legacy_prompt_stays_as_it_is() -> None:
+    legacy = call_of(asked("/v1/completions"), {"model": "m", "prompt": "Hi"}, "/v1/completions")
+    assert ENTERPRISE.request(legacy).body == b'{"model":"m","prompt":"Hi"}'
+
+
+def test_without_a_context_nothing_is_added() -> None:
+    assert Enterprise(base_url=HOME).request(call()).body == call().payload()
+
+
+def test_a_stream_is_redacted_and_ends() -> None:
+    pieces = ("To ann@exa", "mple", ".com now")
+    chunks: list[Any] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    body = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
+    events = [event for batch in seen(Sent((*body, b"", b"data: [DONE]\n\n"))) for event in batch]
+    deltas = [event.chunk["choices"][0]["delta"].get("content", "") for event in events if event.chunk]
+    assert "".join(deltas) == f"To {REDACTED} now"
+    assert events[-1].raw == b"data: [DONE]\n\n"
+
+
+def test_a_document_is_redacted() -> None:
+    message = {"role": "assistant", "content": "To ann@example.com"}
+    body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+    ((document,),) = seen(Sent((body,)))
+    assert isinstance(document, Document)
+    assert document.chunk["choices"][0]["message"]["content"] == f"To {REDACTED}"
+
+
+def test_a_stream_that_breaks_off_says_so() -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    with pytest.raises(UpstreamProtocolError) as caught:
+        seen(Sent((b"data: " + json.dumps(chunk).encode() + b"\n\n",)))
+    assert caught.value.code == "upstream_stream_cut_short"
+
+
+def test_an_error_keeps_its_status() -> None:
+    error = ENTERPRISE.error(401, (), b'{"error": {"message": "The token has expired."}}')
+    assert isinstance(error, UpstreamStatus)
+    assert (error.status, b"The token has expired." in error.body) == (401, True)
+
+
+def test_models_are_listed_and_the_home_region_is_probed() -> None:
+    listed = b'{"object":"list","data":[]}'
+    assert ENTERPRISE.listing(listed, "", 1).raw == listed
+    assert ENTERPRISE.probe().url == f"{HOME}/models"
+
+
+@pytest.mark.parametrize(
+    ("options", "mistake"),
+    [
+        ({"base_url": "ftp://x"}, "base_url: a base URL begins with"),
+        ({"base_url": None}, "base_url: a base URL begins with"),
+        ({"regions": {"eu": "eu.test"}}, "region 'eu': a base URL begins with"),
+        ({"regions": {False: EU}}, "the region False is no name"),
+        ({"regions": ["eu"]}, "no table"),
+        ({"redact": ["("]}, "no regular expression"),
+        ({"context": ["Be brief."]}, "`context` is no text"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(options: Any, mistake: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=mistake):
+        Enterprise(**{"base_url": HOME, **options})
