@@ -1,0 +1,9 @@
+"""Let the tests find the package beside them, as the proxy does, and the house."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]

@@ -1,0 +1,145 @@
+"""Whole replies as a table; errors and endings, whole and streamed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from anthropic_told import (
+    END,
+    MESSAGE,
+    START,
+    STREAM,
+    TOP,
+    UPSTREAM,
+    WHOLE,
+    Json,
+    Told,
+    batches,
+    block,
+    delta,
+    frame,
+    streamed,
+    whole,
+)
+
+from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.chunks import assemble
+from argoproxy.protocol.sse import DONE, Document
+from tests.cuts import cuts
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ({"type": "overloaded_error", "message": "Overloaded"}, 503, {"message": "Overloaded", "code": None}),
+        ({"type": "rate_limit_error", "message": "slow"}, 429, {"type": "rate_limit_error", "param": None}),
+        (
+            {"type": "invalid_request_error", "message": "prompt is too long: 9"},
+            400,
+            {"code": "context_length_exceeded"},
+        ),
+        ({"type": "new_error", "message": "words"}, 502, {"type": "new_error"}),
+        ({"type": 5, "message": "words"}, 502, {"type": "upstream_error"}),
+        ("words", 502, {"message": "words"}),
+        (None, 502, {"message": "The upstream failed."}),
+    ],
+)
+def test_an_error_in_a_stream_or_under_a_status_of_success(error: Any, status: int, told: Json) -> None:
+    document = {"type": "error", "error": error}
+    ways = [([START + frame("error", error=error)], STREAM), ([json.dumps(document).encode()], WHOLE)]
+    for pieces, headers in ways:
+        moving = batches(pieces, headers)
+        if headers is STREAM:
+            assert len(next(moving)) == 1
+        with pytest.raises(UpstreamStatus) as caught:
+            next(moving)
+        assert caught.value.status == status
+        found = json.loads(caught.value.body)["error"]
+        assert found == {**found, **told}
+
+
+def test_an_error_that_comes_first_has_a_status() -> None:
+    for pieces in cuts(frame("error", error={"type": "overloaded_error", "message": "Overloaded"})):
+        with pytest.raises(UpstreamStatus):
+            next(batches([piece for piece in pieces if piece]))
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "finish_reason"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("pause_turn", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "content_filter"),
+        ("something_new", "stop"),
+    ],
+)
+def test_why_an_answer_ends(stop_reason: str, finish_reason: str) -> None:
+    assert whole({**MESSAGE, "stop_reason": stop_reason})["choices"][0]["finish_reason"] == finish_reason
+    assert streamed(START, delta(stop_reason), END)[-2]["choices"][0]["finish_reason"] == finish_reason
+
+
+TEXT = {"type": "text", "text": "Hi"}
+USE = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": "é"}}
+CALLED = {"id": "t", "type": "function", "function": {"name": "f", "arguments": '{"a":"é"}'}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], {"content": ""}),
+        ([TEXT], {"content": "Hi"}),
+        ([TEXT, {"type": "text", "text": "!", "citations": []}], {"content": "Hi!"}),
+        ([{"type": "thinking", "thinking": "Hm"}, TEXT], {"content": "Hi", "reasoning_content": "Hm"}),
+        ([TEXT, USE], {"content": "Hi", "tool_calls": [CALLED]}),
+        ([USE], {"content": None, "tool_calls": [CALLED]}),
+        ([{"type": "text"}, {"type": "redacted_thinking", "data": "x"}, 5], {"content": ""}),
+    ],
+)
+def test_whole_replies(content: list[Any], message: Json) -> None:
+    document = whole({**MESSAGE, "content": content, "stop_reason": "end_turn"})
+    choice = {"index": 0, "message": {"role": "assistant", "refusal": None, **message}, "logprobs": None}
+    assert document == {
+        **TOP,
+        "object": "chat.completion",
+        "choices": [{**choice, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": 113,
+            "completion_tokens": 1,
+            "total_tokens": 114,
+            "prompt_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 3},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        },
+    }
+
+
+def test_a_reply_that_leaves_things_out_gets_ours() -> None:
+    document = whole({"content": [], "usage": {"cache_read_input_tokens": None}})
+    assert (document["id"], document["model"]) == ("chatcmpl-id", "alias")
+    assert document["choices"][0]["finish_reason"] == "stop"
+    assert document["usage"]["total_tokens"] == 0
+    told = streamed(frame("content_block_start"), frame("content_block_delta"), delta("end_turn"))
+    assert [told[0]["id"], told[0]["model"], told[1]] == ["chatcmpl-id", "alias", DONE]
+
+
+def test_a_tool_that_begins_with_its_arguments() -> None:
+    told = streamed(START, block(0, USE), delta("tool_use"), END)
+    assert assemble(told[:-1])["choices"][0]["message"]["tool_calls"] == [CALLED]
+
+
+@pytest.mark.parametrize("reply", [b"", b"<html>", b"[]", b"{}", b'{"content": "Hi"}'])
+def test_a_reply_that_is_no_message(reply: bytes) -> None:
+    with pytest.raises(UpstreamProtocolError):
+        whole(reply)
+
+
+def test_a_whole_reply_is_one_document() -> None:
+    call = Call("id", 7, "/v1/chat/completions", "", (), {}, None)
+    ((event,),) = UPSTREAM.batches(Told([json.dumps(MESSAGE).encode()], WHOLE), call)
+    assert isinstance(event, Document)
