@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from argoproxy.config import Config
@@ -26,12 +28,12 @@ from argoproxy.settings.targets import OwnTarget
 logger = logging.getLogger("argoproxy")
 
 CHECK_S = 60.0
-#: What a class must have, by what it is for; "" stands for being called.
+#: What a class must have, by what it is for.
 NEEDS = {
     "upstream": ("request", "batches", "error"),
-    "auth": ("",),
+    "auth": ("__call__",),
     "authenticate": ("authenticate",),
-    "listener": ("",),
+    "listener": ("__call__",),
 }
 
 
@@ -70,10 +72,9 @@ def made(one: Wanted) -> Any:
     kind = getattr(module, class_name, None)
     if not isinstance(kind, type):
         raise ConfigError([f"{one.place}: the module {module_name} has no class {class_name}"])
-    missing = [need for need in NEEDS[one.use] if not callable(getattr(kind, need or "__call__", None))]
+    missing = [need for need in NEEDS[one.use] if not any(need in vars(base) for base in kind.__mro__)]
     if missing:
-        names = ", ".join(need or "__call__" for need in missing)
-        raise ConfigError([f"{one.place}: {one.own.path} lacks {names}"])
+        raise ConfigError([f"{one.place}: {one.own.path} lacks {', '.join(missing)}"])
     with _told(one, f"{one.own.path} refuses its options"):
         return kind(**one.own.options)
 
@@ -98,16 +99,26 @@ def check(config: Config) -> None:
         "folders": config.class_folders,
         "classes": [[one.use, one.place, one.own.path, dict(one.own.options)] for one in classes],
     }
-    command = [sys.executable, "-m", "argoproxy.own_classes"]
     try:
-        done = subprocess.run(  # noqa: S603 our own program
-            command, input=json.dumps(asked, default=str).encode(), capture_output=True, timeout=CHECK_S, check=True
-        )
-        mistakes = json.loads(done.stdout.rpartition(b"\n")[2])
+        mistakes = json.loads(_in_a_process_of_its_own(json.dumps(asked, default=str).encode()))
     except (subprocess.SubprocessError, ValueError):
         mistakes = [f"{one.place}: {one.own.path} ends the process that loads it" for one in classes]
     if mistakes:
         raise ConfigError(mistakes)
+
+
+def _in_a_process_of_its_own(asked: bytes) -> bytes:
+    """Give the last line that the check writes."""
+    path = os.pathsep.join(filter(None, (str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "argoproxy.own_classes"],
+        input=asked,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        timeout=CHECK_S,
+        check=True,
+    )
+    return done.stdout.rpartition(b"\n")[2]
 
 
 @contextmanager

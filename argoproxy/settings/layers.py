@@ -23,7 +23,7 @@ DEFAULT_FILE = "config.yaml"
 STARS = "****"
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
 _SECRET = re.compile(r"key|secret|token|password|authorization", re.IGNORECASE)
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -1,7 +1,7 @@
 """Sections of the config file: mappings by name, whose members are read one by one.
 
 Each mistake is told with the line it stands in and its path, `upstreams.vllm.base_url`. `${NAME}` stands for a
-variable of the environment or of `.env`, `$${NAME}` for itself.
+variable of the environment or of `.env`, `${NAME:-text}` for that or a text, `$${NAME}` for itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from argoproxy.settings.readers import suggestion
 
 Reader = Callable[[Any], Any]
 
-_VARIABLE = re.compile(r"(\$?)\$\{(\w+)\}")
+_VARIABLE = re.compile(r"(\$?)\$\{(\w+)(?::-([^}]*))?\}")
 _SECRETIVE = re.compile(r"key|secret|token|password|headers|options", re.IGNORECASE)
 
 
@@ -27,6 +27,7 @@ class Section:
         self._layer = given.layer_of(path[0])
         self._path = tuple(path)
         self._value = value
+        self.is_faulty = False
 
     @classmethod
     def of(cls, given: Given, key: str) -> Section:
@@ -59,10 +60,6 @@ class Section:
                     self.mistake(f"{_shown(key, value)}{error}", key)
         return found
 
-    def says(self, key: str) -> bool:
-        """Whether a member is there, and something in it."""
-        return self._value.get(key) is not None
-
     def value_of(self, key: str) -> Any:
         """Give a member as it stands there, None where there is none."""
         return self._value.get(key)
@@ -84,6 +81,7 @@ class Section:
 
     def mistake(self, said: str, *below: str) -> None:
         """Add a mistake, about the section or what is below it."""
+        self.is_faulty = True
         self._given.mistakes.append(f"{self._place(below)} {said}")
 
     def warning(self, said: str, *below: str) -> None:
@@ -102,9 +100,11 @@ class Section:
         return _VARIABLE.sub(self._variable, value) if isinstance(value, str) else value
 
     def _variable(self, found: re.Match[str]) -> str:
-        escaped, name = found.groups()
+        escaped, name, otherwise = found.groups()
         if escaped:
             return found.group()[1:]
+        if otherwise is not None:
+            return self._layer.variables.get(name) or str(otherwise)
         if name not in self._layer.variables:
             raise ValueError(f"names ${{{name}}}, which is set neither in the environment nor in .env")
         return self._layer.variables[name]

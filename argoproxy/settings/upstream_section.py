@@ -165,7 +165,7 @@ def _target(section: Section, kind: str, read: Mapping[str, Any], given: Given) 
         beside = {"base_url": url, "api_key": key}
         options = {**read.get("options", {}), **{name: said for name, said in beside.items() if said}}
         return OwnTarget(OwnClass(kind, options))
-    if url is None and not section.says("base_url"):
+    if url is None and not section.is_faulty:
         section.mistake("names no `base_url`")
     url = url or DEFAULT_TARGET
     refuse_itself(url, given)

@@ -1,0 +1,200 @@
+"""The sections `upstreams:` and `models:`, as a file has them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argoproxy.config import Config, load, shown
+from argoproxy.errors import ConfigError
+from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.models import Credentials
+from argoproxy.protocol.rules import Rule
+from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
+from argoproxy.settings.targets import ArgoTarget, OpenAITarget, OwnTarget, UntouchedTarget
+from argoproxy.upstreams.argo.gateway import ArgoUrls
+
+
+def made(folder: Path, text: str, **environ: str) -> Config:
+    (folder / "config.yaml").write_text(text)
+    return load(environ, folder)
+
+
+def mistakes(folder: Path, text: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        made(folder, text, **environ)
+    return list(caught.value.mistakes)
+
+
+def rules(config: Config) -> dict[str, Rule]:
+    return {rule.name: rule for book in config.rules.books for rule in book.rules if book.source == "models"}
+
+
+SEVERAL = """
+timeout: 5m
+upstreams:
+  a:
+    base_url: http://a/v1
+    timeout: 90s
+    connect_timeout: 500ms
+  b:
+    base_url: http://b
+    api_key: ${B_KEY}
+    headers: {X-Team: "${TEAM:-none}", X-Plain: yes, Authorization: Basic x}
+    verify: false
+    proxy: none
+    native: true
+  c: {kind: argo, base_url: http://c/argoapi, argo_stream_url: http://s, user: me}
+  d: {kind: "mod:Class", base_url: http://d, options: {x: 1, y: "$${B_KEY}"}, client_keys: forward, inline_images: on}
+  e: {base_url: http://e, proxy: "http://p:1"}
+"""
+
+
+def test_upstreams_are_read(tmp_path: Path) -> None:
+    config = made(tmp_path, SEVERAL, B_KEY="k-123456")
+    a, b, c, d, e = config.upstreams
+    assert [one.name for one in config.upstreams] == ["a", "b", "c", "d", "e"]
+    assert a.timeouts == Timeouts(0.5, 90, 90)
+    assert b.timeouts == Timeouts(10, 300, 300)
+    assert isinstance(b.target, UntouchedTarget)
+    assert b.target.server.secret == Secret("k-123456")
+    assert dict(b.access.headers) == {"X-Team": "none", "X-Plain": "True", "Authorization": "Basic x"}
+    assert b.access.secrets == (Secret("k-123456"), Secret("none"), Secret("Basic x"))
+    assert (b.access.ca_bundle, b.access.proxies, b.is_native, b.is_keyed) == ("", {}, True, True)
+    urls = ArgoUrls.below("http://c/argoapi")
+    assert c.target == ArgoTarget(ArgoUrls(urls.chat, "http://s", urls.embed), Identity("me"))
+    assert (c.inline_images, config.gateway) == (True, c)
+    assert isinstance(d.target, OwnTarget)
+    assert d.target.own.path == "mod:Class"
+    assert d.target.own.options == {"x": 1, "y": "${B_KEY}", "base_url": "http://d"}
+    assert d.inline_images
+    assert e.access.proxies == {"all": "http://p:1"}
+    assert [one.credentials for one in config.upstreams] == [
+        Credentials.FORWARDED,
+        Credentials.DROPPED,
+        Credentials.FORWARDED,
+        Credentials.FORWARDED,
+        Credentials.DROPPED,
+    ]
+    assert any("b.verify is false" in warning for warning in config.warnings)
+    assert "k-123456" not in repr(config)
+
+
+def test_secrets_are_starred_where_settings_are_shown(tmp_path: Path) -> None:
+    text = SEVERAL + "  f: {base_url: 'http://u:p@f', api_key: k-plain1, headers: {api-key: k-plain2}}\n"
+    made(tmp_path, text, B_KEY="k-123456")
+    told = "\n".join(shown({"B_KEY": "k-123456"}, tmp_path))
+    assert not re.search("k-123456|k-plain|u:p", told)
+    assert "${B_KEY}" in told
+
+
+RULES = """
+upstreams: {a: {kind: demo}, b: {base_url: http://b}}
+models:
+  "q*":
+    upstream: b
+    params: {temperature: 0.5, logit_bias: {5: 1}}
+    defaults: {max_tokens: 5}
+    remove: top_k, seed
+    append_to_last_user_message: "\\n /x"
+    enable_think_tag_filtering: off
+    think_tag_start: "["
+    total_timeout: 5m
+    timeout: 3
+  r: {upstream: [b, a]}
+  5: {upstream_model_name: six}
+  default: {params: {n: 1}}
+"""
+
+
+def test_rules_are_read(tmp_path: Path) -> None:
+    read = rules(made(tmp_path, RULES))
+    assert read["q*"] == Rule(
+        "q*",
+        {"temperature": 0.5, "logit_bias": {"5": 1}},
+        append_to_last_user_message="\n /x",
+        enable_think_tag_filtering=False,
+        think_tag_start="[",
+        upstreams=("b",),
+        defaults={"max_tokens": 5},
+        remove=("top_k", "seed"),
+        timeouts=TimeoutWishes(first_byte_s=3, idle_s=3, total_s=300),
+    )
+    assert read["r"].upstreams == ("b", "a")
+    assert read["5"].is_pseudo_model
+    assert read["default"].params == {"n": 1}
+
+
+A = "upstreams: {a: {base_url: http://a}}\n"
+MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "no mapping": ("upstreams: [a]", ["is no mapping of names"]),
+    "a member that is none": ("upstreams: {a: 5}", ["config.yaml, line 1: upstreams.a is no mapping"]),
+    "no URL": ("upstreams:\n  a: {kind: openai}", ["config.yaml, line 2: upstreams.a names no `base_url`"]),
+    "a broken URL": (
+        "upstreams:\n  a:\n    base_url: localhost:80",
+        ["config.yaml, line 3: upstreams.a.base_url 'localhost:80' is no base URL: a base URL begins with http:// or"],
+    ),
+    "a bad name": ("upstreams: {'a b': {kind: demo}}", ["upstreams.a b is no name"]),
+    "a key of another kind": ("upstreams: {a: {base_url: http://a, user: me}}", ["upstreams.a.user is no key here"]),
+    "no user": ("upstreams: {a: {kind: argo}}", ["upstreams.a names no `user`"]),
+    "a bad header": ("upstreams: {a: {base_url: http://a, headers: {Host: x}}}", ["upstreams.a.headers holds 'Host'"]),
+    "a header of several lines": (
+        'upstreams: {a: {base_url: http://a, headers: {X: "a\\nb"}}}',
+        ["upstreams.a.headers holds a character in X"],
+    ),
+    "no bundle": ("upstreams: {a: {base_url: http://a, verify: /none}}", ["neither true nor false nor the path"]),
+    "both keys": (
+        "upstreams: {a: {base_url: http://a, api_key: k, client_keys: forward}}",
+        ["upstreams.a.client_keys asks for the clients' keys beside one of its own"],
+    ),
+    "itself": ("port: 5001\nupstreams: {a: {base_url: 'http://localhost:5001'}}", ["is this very proxy"]),
+    "no class": ("upstreams: {a: {base_url: http://a, auth: x}}", ["upstreams.a.auth 'x' names no class"]),
+    "odd options": ("authenticate: {class: 'a:B', option: 1}", ["authenticate", "holds something else"]),
+    "an unknown key of a rule": ("models: {m: {parms: {}}}", ['models.m.parms is no key here; did you mean "params"?']),
+    "what JSON can't hold": ("models: {m: {params: {x: .nan}}}", ["models.m.params holds what JSON can't"]),
+    "what a rule has a key for": ("models: {m: {params: {model: x}}}", ["there is the key `upstream_model_name`"]),
+    "a rule to nowhere": (A + "models: {m: {upstream: [b]}}", ["models.m.upstream leads to 'b'"]),
+    "an upstream twice": (A + "models: {m: {upstream: [a, a]}}", ["names an upstream twice"]),
+    "native beside others": (
+        "upstreams: {a: {base_url: http://a}, b: {base_url: http://b, native: true}}\nmodels: {m: {upstream: [a, b]}}",
+        ["names native upstreams beside others"],
+    ),
+    "no text": ("models: {m: {append_to_last_user_message: 5}}", ["append_to_last_user_message '5' is no text"]),
+    "an unset variable in a class's options": ("listeners: {class: 'a:B', options: {x: '${NONE}'}}", ["${NONE}"]),
+    "two doorkeepers": ("demo: true\nauthenticate: 'a:B'\nenable_auth: true", ["exclude each other"]),
+    "a key twice, deep down": (
+        "models:\n  m:\n    params: {}\n    params: {}",
+        ["config.yaml, line 4: models/m/params stands in line 3 already"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_each_mistake_is_told_once(tmp_path: Path, text: str, said: list[str]) -> None:
+    (mistake,) = mistakes(tmp_path, text)
+    for words in said:
+        assert words in mistake
+
+
+def test_a_flag_for_another_endpoint_leaves_rules_without_their_upstreams(tmp_path: Path) -> None:
+    config = made(tmp_path, A + "models: {m: {upstream: a, params: {n: 1}}}", DEMO="true", ARGOPROXY_FLAGS="DEMO")
+    assert rules(config)["m"].upstreams == ()
+    assert any("models.m.upstream does not count" in warning for warning in config.warnings)
+    assert any("upstreams (config.yaml) is not used" in warning for warning in config.warnings)
+
+
+def test_a_rule_that_sets_nothing_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = made(tmp_path, "models: {m: }").warnings
+    assert warning == "config.yaml, line 1: models.m sets nothing"
+
+
+def test_dotenv_has_variables_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MINE=k-from-dotenv\n")
+    config = made(tmp_path, "upstreams: {a: {base_url: http://a, api_key: '${MINE}'}}")
+    target: Any = config.upstreams[0].target
+    assert isinstance(target, OpenAITarget)
+    assert target.secret.text == "k-from-dotenv"

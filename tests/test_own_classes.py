@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from argoproxy.errors import AuthenticationError, BadRequest, ConfigError, NotFound, OwnClassFailed
+from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, Wanted, look_in, made, mistakes_of
+from argoproxy.own_upstream import OwnUpstream
+from argoproxy.protocol.auth import Principal
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.exchange import ClientRequest, ReadBody
+from argoproxy.protocol.sse import Event
+from argoproxy.settings.readers import OwnClass
+from argoproxy.upstreams import UpstreamRequest
+
+CLASSES = """
+from argoproxy.errors import BadRequest
+from argoproxy.protocol.auth import Principal
+from argoproxy.protocol.sse import Document, Event
+from argoproxy.upstreams import UpstreamRequest
+
+ASKED = UpstreamRequest("GET", "http://x", ())
+
+
+class Least:
+    def request(self, call):
+        return {"refused": None, "odd": "no request"}.get(call.model, ASKED) or BadRequest.fail()
+
+    def batches(self, reply, call):
+        yield [] if call.model == "odd" else [Event(b"x")]
+        yield ["odd"]
+
+    def error(self, status, headers, body):
+        return BadRequest("so") if status == 400 else "odd"
+
+
+class Most(Least):
+    def spellings(self, model):
+        return (model, "other")
+
+    def filters(self, call):
+        return (Step(),)
+
+    def embed_requests(self, call):
+        return (ASKED,)
+
+    def embeddings(self, bodies, call):
+        return Document(bodies[0])
+
+    def models_request(self, request):
+        return ASKED
+
+    def listing(self, listed, name, created):
+        return Document(listed)
+
+    def own_models(self, created):
+        return [{"id": "mine"}]
+
+    def probe(self):
+        return ASKED
+
+    def forward(self, request):
+        return ASKED
+
+
+class Step:
+    def feed(self, batch):
+        raise KeyError if batch else None
+
+    def finish(self):
+        return ()
+
+
+class Caller:
+    def authenticate(self, headers):
+        if not headers:
+            return None
+        return Principal("ann") if headers[0][1] == "k" else 5
+
+
+class Signer:
+    def __call__(self, prepared):
+        return None if prepared == "odd" else (prepared, "signed")
+
+
+class Picky:
+    def __init__(self, size):
+        if size > 5:
+            raise ValueError("size is too large")
+        raise KeyError("size")
+"""
+
+
+@pytest.fixture(autouse=True)
+def classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_of_a_test.py").write_text(CLASSES)
+    (tmp_path / "broken_of_a_test.py").write_text("import none_such")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    sys.modules.pop("own_of_a_test", None)
+
+
+def upstream(name: str) -> OwnUpstream:
+    return OwnUpstream("mine", OwnClass(f"own_of_a_test:{name}"))
+
+
+def call(model: str) -> Call:
+    return Call("id", 1, "/v1/chat/completions", "", (), {"model": model}, b"")
+
+
+def test_what_a_class_lacks_is_filled_in() -> None:
+    least, request = upstream("Least"), ClientRequest("id", 1, "GET", "/v1/files", "", (), ReadBody(b""))
+    assert (least.name, least.is_native, least.knows("x"), least.acquainted(b"") is least) == (
+        "mine",
+        False,
+        True,
+        True,
+    )
+    assert (least.spellings("m"), least.filters(call("m")), least.own_models(1)) == (("m",), [], ())
+    assert (least.common_list(), least.probe()) == (None, None)
+    with pytest.raises(BadRequest):
+        least.embed_requests(call("m"))
+    for asked in (least.models_request, least.forward):
+        with pytest.raises(NotFound):
+            asked(request)
+
+
+def test_what_a_class_has_is_asked() -> None:
+    most, request = upstream("Most"), ClientRequest("id", 1, "GET", "/v1/files", "", (), ReadBody(b""))
+    assert most.spellings("m") == ["m", "other"]
+    for asked in (most.request(call("m")), most.models_request(request), most.forward(request), most.probe()):
+        assert isinstance(asked, UpstreamRequest)
+    assert [one.url for one in most.embed_requests(call("m"))] == ["http://x"]
+    assert most.embeddings([b"{}"], call("m")).chunk == most.listing(b"{}", "", 1).chunk == {}
+    assert most.own_models(1) == [{"id": "mine"}]
+    assert most.serves == {}
+    assert most.error(400, (), b"").status == 400
+
+
+def test_what_a_class_raises_or_gives_is_no_secret_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    most = upstream("Most")
+    (step,) = most.filters(call("m"))
+    failing: list[Callable[[], object]] = [
+        lambda: most.request(call("odd")),
+        lambda: most.request(call("refused")),
+        lambda: most.error(500, (), b""),
+        lambda: list(most.batches(None, call("m"))),  # type: ignore[arg-type]
+        lambda: step.feed([Event(b"x")]),
+        lambda: step.feed([]),
+    ]
+    for work in failing:
+        with pytest.raises(OwnClassFailed):
+            work()
+    assert [record.getMessage() for record in caplog.records] == ["own_of_a_test:Most failed"] * len(failing)
+    assert step.finish() == []
+
+
+def test_a_doorkeeper_of_ones_own() -> None:
+    doorkeeper = OwnDoorkeeper(OwnClass("own_of_a_test:Caller"))
+    assert doorkeeper.admit((("X", "k"),)) == Principal("ann")
+    with pytest.raises(AuthenticationError):
+        doorkeeper.admit(())
+    with pytest.raises(OwnClassFailed):
+        doorkeeper.admit((("X", "z"),))
+    headers = (("authorization", "a"), ("X-API-Key", "b"), ("X-Else", "c"))
+    assert doorkeeper.without_credentials(headers) == (("X-Else", "c"),)
+
+
+def test_a_signature_of_ones_own() -> None:
+    sign = OwnAuth("here", OwnClass("own_of_a_test:Signer"))
+    assert sign("x") == ("x", "signed")
+    with pytest.raises(OwnClassFailed):
+        sign("odd")
+
+
+@pytest.mark.parametrize(
+    ("use", "path", "options", "mistake"),
+    [
+        ("upstream", "none_such_module:X", {}, "none_such_module can't be imported: ModuleNotFoundError"),
+        ("upstream", "broken_of_a_test:X", {}, "broken_of_a_test can't be imported: ModuleNotFoundError"),
+        ("upstream", "own_of_a_test:Nobody", {}, "the module own_of_a_test has no class Nobody"),
+        ("upstream", "own_of_a_test:ASKED", {}, "has no class ASKED"),
+        ("upstream", "own_of_a_test:Caller", {}, "own_of_a_test:Caller lacks request, batches, error"),
+        ("auth", "own_of_a_test:Caller", {}, "lacks __call__"),
+        ("listener", "own_of_a_test:Picky", {"size": 9}, "lacks __call__"),
+        ("upstream", "own_of_a_test:Least", {"size": 9}, "refuses its options: TypeError"),
+    ],
+)
+def test_what_is_wrong_with_a_class_is_told(use: str, path: str, options: dict[str, int], mistake: str) -> None:
+    (told,) = mistakes_of([Wanted(use, "here", OwnClass(path, options))])
+    assert told.startswith("here: ")
+    assert mistake in told
+
+
+def test_a_class_says_itself_what_is_wrong_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("argoproxy.own_classes").own_classes.NEEDS, "any", ())
+    with pytest.raises(ConfigError, match="refuses its options: size is too large"):
+        made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 9})))
+    with pytest.raises(ConfigError, match="refuses its options: KeyError: 'size'"):
+        made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 1})))
+
+
+def test_folders_are_looked_in_once(tmp_path: Path) -> None:
+    look_in([str(tmp_path / "a"), str(tmp_path / "b")])
+    look_in([str(tmp_path / "a")])
+    assert sys.path[:2] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert sys.path.count(str(tmp_path / "a")) == 1
