@@ -8,7 +8,7 @@ accepted: JSON where a stream was asked for and the other way round, blank lines
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Self
@@ -18,21 +18,17 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, indexed, is_completion
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, check_size, is_done
+from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.failures import loaded, refusal, told_inside
+from argoproxy.upstreams.opening import Form, form_of, gathered, opened
 
-#: Some servers send blank lines while they think.
-BLANKS_LIMIT = 64 * 1024
 USER_AGENT = "argoproxy"
 
 #: Of a single choice, only the last few events tell how it ended.
 LAST_ONES = 8
 
-_BLANK = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
-_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 _OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
 
 
@@ -69,16 +65,12 @@ class OpenAI:
     def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion in whatever form it came."""
         pieces = reply.pieces()
-        start = yield from _start(pieces)
-        first = _beginning(start)
-        if first[:1] in (b"{", b"["):
+        start = yield from opened(pieces)
+        form = form_of(start, reply.headers)
+        if form is Form.DOCUMENT:
             yield from _document(chain((start,), pieces))
-        elif first.startswith(_FIELDS) or header(reply.headers, "content-type").startswith("text/event-stream"):
-            yield from _stream(chain((start,), pieces), _Ends(call))
-        elif first:
-            raise UpstreamProtocolError("The upstream's reply is neither JSON nor an event stream.")
         else:
-            raise UpstreamProtocolError("The upstream's reply is empty.")
+            yield from _stream(chain((start,), pieces), _Ends(call))
 
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Read an error answer."""
@@ -172,41 +164,8 @@ class _Ends:
                     self._finished.add(index)
 
 
-def _start(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
-    """Take what is needed to tell a document from a stream: blanks, and the first bytes behind them."""
-    taken, first = bytearray(), b""
-    for piece in pieces:
-        taken += piece
-        first = _beginning(first + piece)
-        if not _is_undecided(first):
-            break
-        if len(taken) > BLANKS_LIMIT:
-            raise UpstreamProtocolError("The upstream sent too many blanks before its reply.")
-        if not piece:
-            yield []
-    return bytes(taken)
-
-
-def _beginning(start: bytes) -> bytes:
-    """Give what stands behind the blanks."""
-    return start.removeprefix(_BOM).lstrip(_BLANK)
-
-
-def _is_undecided(first: bytes) -> bool:
-    """Whether more is needed to tell a document from a stream."""
-    return _BOM.startswith(first) or any(name.startswith(first) and name != first for name in _FIELDS)
-
-
 def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
-    """Take a document whole; only silence gives the client a head before it is known to be one."""
-    parts, size = [], 0
-    for piece in pieces:
-        parts.append(piece)
-        size += len(piece)
-        check_size(size)
-        if not piece:
-            yield []
-    document = Document(b"".join(parts).removeprefix(_BOM))
+    document = Document((yield from gathered(pieces)))
     if not is_completion(document.chunk):
         raise _error_inside(document.chunk) or UpstreamProtocolError("The upstream's reply holds no completion.")
     yield [document]
