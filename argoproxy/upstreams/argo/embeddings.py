@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from array import array
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,13 +10,11 @@ from argoproxy.errors import BadRequest, UpstreamProtocolError
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.estimate import estimated_tokens
 from argoproxy.upstreams.failures import loaded
+from argoproxy.upstreams.vectors import check_encoding, entries, is_vector
 
 #: Texts the gateway takes in one request.
 BATCH = 16
 
-#: What a 32-bit float can hold.
-_LARGEST = 3.4028234e38
-_ENCODINGS = (None, "float", "base64")
 #: Vectors of these models stay good when they are cut short (OpenAI, "New embedding models", 25 January 2024).
 _TO_BE_CUT = "v3"
 
@@ -29,8 +24,7 @@ def batches_of(body: Json, model_id: str) -> Iterator[list[str]]:
     texts, dimensions = _texts(body), body.get("dimensions")
     if dimensions is not None and not (model_id.startswith(_TO_BE_CUT) and _is_count(dimensions)):
         raise BadRequest("This model's embeddings can't be given in these dimensions.", param="dimensions")
-    if body.get("encoding_format") not in _ENCODINGS:
-        raise BadRequest("`encoding_format` must be `float` or `base64`.", param="encoding_format")
+    check_encoding(body)
     yield from (texts[at : at + BATCH] for at in range(0, len(texts), BATCH))
 
 
@@ -42,11 +36,9 @@ def joined(bodies: Sequence[bytes], body: Json, model: str) -> Json:
         raise UpstreamProtocolError(f"The Argo gateway gave {len(vectors)} embeddings for {len(texts)} texts.")
     if dimensions := body.get("dimensions"):
         vectors = [_cut(vector, dimensions) for vector in vectors]
-    written = [_base64(vector) for vector in vectors] if body.get("encoding_format") == "base64" else vectors
-    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(written)]
     tokens = sum(map(estimated_tokens, texts))
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "data": data, "model": model, "usage": usage}
+    return {"object": "list", "data": entries(vectors, body), "model": model, "usage": usage}
 
 
 def _texts(body: Json) -> list[str]:
@@ -60,15 +52,9 @@ def _texts(body: Json) -> list[str]:
 def _vectors(body: bytes) -> list[list[float]]:
     document = loaded(body)
     vectors = document.get("embedding") if isinstance(document, dict) else None
-    if not isinstance(vectors, list) or not all(map(_is_vector, vectors)):
+    if not isinstance(vectors, list) or not all(map(is_vector, vectors)):
         raise UpstreamProtocolError("The Argo gateway's reply holds no embeddings.")
     return vectors
-
-
-def _is_vector(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(number, int | float) and -_LARGEST <= number <= _LARGEST for number in value
-    )
 
 
 def _is_count(value: Any) -> bool:
@@ -81,11 +67,3 @@ def _cut(vector: list[float], dimensions: int) -> list[float]:
         raise BadRequest(f"This model's embeddings have {len(vector)} dimensions.", param="dimensions")
     length = math.hypot(*vector[:dimensions]) or 1.0
     return [number / length for number in vector[:dimensions]]
-
-
-def _base64(vector: list[float]) -> str:
-    """Write a vector as OpenAI does: 32-bit floats, little end first."""
-    numbers = array("f", vector)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return b64encode(numbers.tobytes()).decode()
