@@ -43,6 +43,12 @@ class Call:
         return self.body.get("stream") is True
 
     @property
+    def answers_whole(self) -> bool:
+        """Whether its client asked for one document, however the upstream is asked."""
+        came = self.body if self.came is None else self.came
+        return came.get("stream") is not True
+
+    @property
     def include_usage(self) -> bool:
         options = self.body.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True

@@ -48,6 +48,19 @@ def test_a_call_keeps_the_bytes_it_came_in() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "is_whole"), [(b'{"stream": true}', False), (b'{"stream": false}', True), (b"{}", True)]
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_how_the_upstream_is_asked_changes_nothing_of_what_the_client_gets(
+    text: bytes, is_whole: bool, asked: bool
+) -> None:
+    call = parsed(text)
+    assert call.answers_whole is is_whole
+    turned = call.with_body({**call.body, "stream": asked})
+    assert (turned.stream, turned.answers_whole) == (asked, is_whole)
+
+
+@pytest.mark.parametrize(
     ("text", "kind"),
     [(b"[]", "an array"), (b"3", "a number"), (b'"x"', "a string"), (b"null", "null"), (b"true", "a boolean")],
 )
