@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
+import struct
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +40,4 @@ def _wants_base64(body: Json) -> bool:
 
 def _base64(vector: list[float]) -> str:
     """Write a vector as OpenAI does: 32-bit floats, little end first."""
-    numbers = array("f", vector)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return b64encode(numbers.tobytes()).decode()
+    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
