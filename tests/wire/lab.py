@@ -1,8 +1,8 @@
 """A scripted upstream on raw sockets, as a process of its own: `python -m tests.wire.lab PORT [CERT KEY]`.
 
 A request that names a script (header `X-Script`, or a path below `/s/NAME`) gets its steps played; any other one is
-served as a small OpenAI-compatible server would, below `/argoapi/` as the Argo gateway would (argo.py). Everything
-that came is remembered and can be asked for.
+served as a small OpenAI-compatible server would, below `/argoapi/` as the Argo gateway would (argo.py), below
+`/api/v1/services/` as DashScope would (dashscope.py). Everything that came is remembered and can be asked for.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.wire import argo
+from tests.wire import argo, dashscope
 
 KEPT_OF_A_BODY = 4 * 1024 * 1024
 PIECE = 1024 * 1024
 HOLD_S = 30.0
+PROVIDERS = (argo, dashscope)
 TLS_HANDSHAKE = b"\x16\x03"
 
 Json = dict[str, Any]
@@ -68,21 +69,22 @@ class Lab:
             self.control(wire, seen)
             return
         headers = {name.lower(): value for name, value in seen["headers"]}
-        if target.startswith(argo.ROOT):
+        provider = next((one for one in PROVIDERS if target.startswith(one.ROOT)), None)
+        if provider:
             wire.body(headers, seen)
         name = headers.get("x-script") or (target.split("/")[2] if target.startswith("/s/") else argo.script_of(seen))
         script = self.scripts.get(name, {"steps": [], "body": "read"})
         with self.lock:
             self.log.setdefault(name, []).append(seen)
         try:
-            if script["body"] == "read" and not target.startswith(argo.ROOT):
+            if script["body"] == "read" and not provider:
                 wire.body(headers, seen)
             if script["body"] == "hang":
                 wire.hold()
             if name in self.scripts:
                 wire.play(script["steps"])
-            elif target.startswith(argo.ROOT):
-                argo.answer(wire, seen)
+            elif provider:
+                provider.answer(wire, seen)
             else:
                 ordinary(wire, seen)
         except Left:
