@@ -1,0 +1,1 @@
+"""Alibaba Cloud's DashScope (Model Studio), in its native protocol."""

@@ -1,0 +1,133 @@
+"""What is said to DashScope: OpenAI's messages as each of the two paths takes them, and the prompt of a completion.
+
+On the text path a content is a string, on the multimodal path a list of parts that are keyed, not typed:
+`{"image": url}`, `{"audio": url}`, `{"video": url or frames, "fps": 2}`, `{"text": …}`. What stands in an OpenAI part
+beside its own field (`fps`, `min_pixels`, `cache_control`) is kept. Source: "DashScope API reference", September 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from argoproxy.errors import BadRequest
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.content import path_of
+
+#: The type of a part, or its only key where it has no type; DashScope's key for it.
+_KEYS: Mapping[str, str] = {
+    "text": "text",
+    "refusal": "text",
+    "image_url": "image",
+    "image": "image",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "audio": "audio",
+    "video_url": "video",
+    "video": "video",
+}
+
+
+def text_input(body: Json) -> Json:
+    """Give the `input` of a chat on the text path. Raises BadRequest."""
+    return {"messages": [_message(place, message, _text) for place, message in _messages(body)]}
+
+
+def multimodal_input(body: Json) -> Json:
+    """Give the `input` of a chat on the multimodal path. Raises BadRequest."""
+    return {"messages": [_message(place, message, _parts) for place, message in _messages(body)]}
+
+
+def prompt_input(body: Json) -> Json:
+    """Give the `input` of a legacy completion on the text path. Raises BadRequest."""
+    return {"prompt": _prompt(body)}
+
+
+def prompt_message_input(body: Json) -> Json:
+    """Give the `input` of a legacy completion on the multimodal path, which knows messages only. Raises BadRequest."""
+    return {"messages": [{"role": "user", "content": [{"text": _prompt(body)}]}]}
+
+
+def has_media(body: Json) -> bool:
+    """Tell whether a chat holds images, audio or video."""
+    messages = body.get("messages")
+    contents = (message.get("content") for message in _list(messages) if isinstance(message, dict))
+    return any(_KEYS.get(_kind(part), "text") != "text" for content in contents for part in _list(content))
+
+
+def _messages(body: Json) -> Iterator[tuple[int, Json]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        raise BadRequest("`messages` must be a list of messages.", param="messages")
+    for place, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise BadRequest("A message must be an object.", param=f"messages[{place}]")
+        yield place, message
+
+
+def _message(place: int, message: Json, content: Callable[[Any, int], Any]) -> Json:
+    """Give a message with a role and a content that DashScope takes; the fields that are null say nothing."""
+    kept = {key: value for key, value in message.items() if value is not None}
+    if kept.get("role") == "developer":
+        kept["role"] = "system"
+    return {**kept, "content": content(message.get("content"), place)}
+
+
+def _text(content: Any, place: int) -> str:
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else ""
+    keyed = [_keyed(part, (place, column)) for column, part in enumerate(content)]
+    for column, part in enumerate(keyed):
+        if "text" not in part:
+            raise BadRequest("This endpoint takes text only.", param=path_of((place, column)))
+    return "".join(part["text"] for part in keyed)
+
+
+def _parts(content: Any, place: int) -> list[Json]:
+    if not isinstance(content, list):
+        return [{"text": content if isinstance(content, str) else ""}]
+    return [_keyed(part, (place, column)) for column, part in enumerate(content)]
+
+
+def _keyed(part: Any, place: tuple[int, int]) -> Json:
+    if isinstance(part, str):
+        return {"text": part}
+    kind = _kind(part)
+    key = _KEYS.get(kind)
+    source = _source(part.get(kind)) if key else None
+    if key is None or source is None or (key == "text" and not isinstance(source, str)):
+        raise BadRequest("DashScope takes no content part like this one.", param=path_of(place))
+    return {key: source, **{name: value for name, value in part.items() if name not in ("type", kind)}}
+
+
+def _kind(part: Any) -> str:
+    """Give the type of a part, told or not; "" when it has none."""
+    fields = part if isinstance(part, dict) else {}
+    kind = fields.get("type")
+    return kind if isinstance(kind, str) else next((key for key in fields if key in _KEYS), "")
+
+
+def _source(value: Any) -> Any:
+    """Give where a part's data is: a URL, data as one, or the list of a video's frames; None where it has none."""
+    if isinstance(value, list):
+        frames = [_source(frame) for frame in value]
+        return None if None in frames else frames
+    if not isinstance(value, dict):
+        return value if isinstance(value, str) else None
+    data = value.get("data")
+    if not isinstance(data, str):
+        return value["url"] if isinstance(value.get("url"), str) else None
+    is_url = data.startswith("data:") or "://" in data[:16]
+    return data if is_url else f"data:audio/{value.get('format') or 'wav'};base64,{data}"
+
+
+def _prompt(body: Json) -> str:
+    prompt = body.get("prompt")
+    texts = prompt if isinstance(prompt, list) else [prompt]
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        raise BadRequest("`prompt` must be one string; DashScope takes no tokens and no lists.", param="prompt")
+    return texts[0]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
