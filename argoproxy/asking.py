@@ -22,7 +22,7 @@ from argoproxy.watch import Watch
 
 #: How long a list of models is waited for, where there is an answer without it.
 LIST_S = 5.0
-LIST_TIMEOUTS = Timeouts(LIST_S, LIST_S, LIST_S, LIST_S)
+LIST_TIMEOUTS = Timeouts(4.5, 4.5, 4.5, 4.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from argoproxy.errors import ConfigError
 from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.journey import Proxy
-from argoproxy.memory import Remembered
+from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.observe.log_line import LogLine
 from argoproxy.observe.metrics import Metrics
 from argoproxy.observe.slots import FOLDER_VARIABLE
@@ -38,6 +38,7 @@ logger = logging.getLogger("argoproxy")
 
 KEEP_LIST_S = 60.0
 KEEP_FAILURE_S = 10.0
+KEEP_REFUSAL_S = 600.0
 LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 
@@ -70,6 +71,7 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> 
         listeners=(*listeners, *_own_listeners(config), *((LogLine(sys.stderr.fileno()),) if config.verbose else ())),
         heartbeat_s=config.heartbeat_s,
         probe=Probe([(one.upstream, links[one.upstream.name].transport) for one in models.providers], unwatched),
+        refused_modes=RefusedModes(KEEP_REFUSAL_S),
         doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,
     )

@@ -20,6 +20,7 @@ from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.llm_params import parse_llm_params
+from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.rules import RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
@@ -30,6 +31,7 @@ from argoproxy.settings.model_section import read_rules
 from argoproxy.settings.readers import OwnClass
 from argoproxy.settings.sections import Section
 from argoproxy.settings.targets import Process, Target, UpstreamSettings
+from argoproxy.settings.upstream_section import usage_of
 from argoproxy.snapshot import VARIABLE, published
 
 MIB = 1024 * 1024
@@ -178,6 +180,8 @@ def _process(given: Given, environ: Mapping[str, str], bundle: str | None) -> Pr
             total_s=given["total_timeout"] or math.inf,
         ),
         inline_images=given["inline_images"],
+        mode=Mode(given["mode"]),
+        usage=usage_of(given["ask_usage"]),
         ca_bundle=bundle,
         proxies=_proxies(environ),
     )

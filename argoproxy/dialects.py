@@ -10,6 +10,7 @@ from argoproxy.own_upstream import OwnUpstream
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.settings.targets import (
     ArgoTarget,
+    DashScopeTarget,
     DemoTarget,
     NativeTarget,
     OpenAITarget,
@@ -19,6 +20,7 @@ from argoproxy.settings.targets import (
 )
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.argo.gateway import Argo
+from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.demo import Demo
 from argoproxy.upstreams.native import Native
 from argoproxy.upstreams.openai import OpenAI
@@ -39,7 +41,14 @@ def models_of(config: Config) -> Models[Upstream]:
 
 def provider(settings: UpstreamSettings) -> Provider[Upstream]:
     """Make an upstream, and say how it is asked. Raises ConfigError."""
-    return Provider(adapter(settings), settings.timeouts, settings.credentials, settings.is_keyed)
+    return Provider(
+        adapter(settings),
+        settings.timeouts,
+        settings.credentials,
+        settings.is_keyed,
+        settings.mode,
+        settings.usage,
+    )
 
 
 def adapter(settings: UpstreamSettings) -> Upstream:
@@ -51,6 +60,9 @@ def adapter(settings: UpstreamSettings) -> Upstream:
         return Argo(target.urls, target.identity, name=name)
     if isinstance(target, NativeTarget):
         return Native(target.base, name=name, identity=target.identity)
+    if isinstance(target, DashScopeTarget):
+        key = target.secret.text
+        return DashScope(target.urls, f"Bearer {key}" if key else "", key.encode(), target.model_map, name)
     if isinstance(target, OwnTarget):
         return OwnUpstream(name, target.own)
     if isinstance(target, UntouchedTarget):

@@ -39,13 +39,15 @@ class Task(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A flag and the variable it stands for; `stands_for` is the value of one that takes none."""
+    """A flag and the variable it stands for; `stands_for` is the value of one that takes none, `unit` what is put
+    behind a plain number."""
 
     names: tuple[str, ...]
     variable: str
     metavar: str
     stands_for: str
     about: str
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ FLAGS = (
     Flag(("--port", "--expose_port"), "PORT", "PORT", "", "port to listen on (5000)"),
     Flag(("--native-openai",), "USE_NATIVE_OPENAI", "", "true", "pass everything on to Argo's own endpoint"),
     Flag(("--username-passthrough",), "USERNAME_PASSTHROUGH", "", "true", "make a caller's API key the user"),
+    Flag(("--mode",), "MODE", "MODE", "", "how upstreams are asked: stream, non_stream, or off, as the client did"),
+    Flag(("--timeout",), "API_REQUEST_TIMEOUT", "MS", "", "milliseconds to the first byte, and between bytes", "ms"),
     Flag(("--verbose",), "VERBOSE", "", "true", "log a line for each request"),
     Flag(("--quiet",), "VERBOSE", "", "false", "log warnings only"),
 )
@@ -109,6 +113,9 @@ def parse(arguments: Sequence[str], program: str) -> Arguments:
     for task, about in TASKS.items():
         tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
     given = vars(parser.parse_args(_as_flags(arguments)))
+    for flag in FLAGS:
+        if flag.unit and (given[flag.variable] or "").strip().isdigit():
+            given[flag.variable] = given[flag.variable].strip() + flag.unit
     task, file, yes, model = (given.pop(name) for name in ("task", "file", "yes", "model"))
     if model and task is not Task.SHOW:
         parser.error("--model goes with --show")

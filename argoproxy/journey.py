@@ -13,6 +13,7 @@ from typing import TypeVar
 from argoproxy.asking import Link, ask, common_list_of, list_of, lists_of, received
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.health import Probe
+from argoproxy.memory import RefusedModes
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
@@ -20,12 +21,12 @@ from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.forwarding import recipient
 from argoproxy.protocol.listing import entry_of, joined
-from argoproxy.protocol.models import Models, Route
+from argoproxy.protocol.models import Models, Route, following
 from argoproxy.protocol.sse import Batch, Document
 from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
 from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.untouched import overheard, with_last_word
-from argoproxy.protocol.usage import UsageMeter
+from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
 from argoproxy.transport import Reply
 from argoproxy.trip import Listener, Trip
@@ -48,6 +49,7 @@ class Proxy:
     listeners: Sequence[Listener]
     heartbeat_s: float
     probe: Probe
+    refused_modes: RefusedModes
     doorkeeper: Doorkeeper | None = None
     open_routes: Collection[str] = ()
 
@@ -76,9 +78,9 @@ def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Cli
     routes = routes_of(call, models, proxy, trip)
     if routes[0].upstream.is_native:
         return hand_over(routes, proxy, trip)
-    batches = first_that_opens(routes, lambda route: turn(route, proxy, trip))
+    batches = first_that_opens(routes, lambda route: turn(route, proxy, trip), proxy)
     batches = primed(batches)
-    batches = through(batches, lambda: filters(trip))
+    batches = through(batches, lambda: filters(call, trip))
     return answer(batches, call, trip)
 
 
@@ -92,17 +94,17 @@ def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResp
 
 def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
-    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip)))
+    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip), proxy))
     pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
     return ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
 
 
 def first_that_opens(
-    routes: Sequence[Route[Upstream]], attempt: Callable[[Route[Upstream]], Iterator[StepT]]
+    routes: Sequence[Route[Upstream]], attempt: Callable[[Route[Upstream]], Iterator[StepT]], proxy: Proxy
 ) -> Iterator[StepT]:
     """Give what comes along the first route on which something comes. The next one is tried only where nothing came,
     after a failure that it may follow. Raises ProxyError, ClientGone."""
-    route, *others = routes
+    route, *others = map(proxy.refused_modes.turned, routes)
     while True:
         steps = attempt(route)
         try:
@@ -111,11 +113,11 @@ def first_that_opens(
                 if step:
                     break
         except ProxyError as error:
-            following = [other for other in others if other.may_follow(error)]
-            if not following:
-                raise
-            route = following[0]
-            others = others[others.index(route) + 1 :]
+            failed, route = route, following(route, others, error)
+            if others and route is others[0]:
+                del others[0]
+            else:
+                proxy.refused_modes.learn(failed)
             continue
         yield from steps
         return
@@ -138,11 +140,13 @@ def handed(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Reply]:
     yield received(route.upstream.request(call), route.timeouts, link, trip)
 
 
-def filters(trip: Trip) -> Sequence[Filter]:
+def filters(call: Call, trip: Trip) -> Sequence[Filter]:
     """Give what the answer passes on its way to the client, by the route it came."""
     route = trip.route
     strip = [ThinkFilter(route.tags)] if route.tags else []
-    return [UsageMeter(trip.uses), *strip, *route.upstream.filters(route.call)]
+    is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
+    withheld = [UsageWithheld()] if is_unasked else []
+    return [UsageMeter(trip.uses), *strip, *route.upstream.filters(route.call), *withheld]
 
 
 def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -152,7 +156,7 @@ def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     routes = routes_of(call, proxy.models, proxy, trip)
     if routes[0].upstream.is_native:
         return hand_over(routes, proxy, trip)
-    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, trip)))
+    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, trip), proxy))
     UsageMeter(trip.uses).feed([document])
     return answer_document(document, trip)
 

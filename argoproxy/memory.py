@@ -9,8 +9,13 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from argoproxy.errors import ProxyError
+from argoproxy.protocol.models import Route
+from argoproxy.upstreams import Upstream
 
 ResultT = TypeVar("ResultT")
+
+#: Models that are remembered to have been refused in a mode; nobody has as many.
+MOST_REFUSED = 1000
 
 
 class Shared(Generic[ResultT]):
@@ -63,3 +68,27 @@ class Remembered(Generic[ResultT]):
         if isinstance(result, ProxyError):
             raise result.with_traceback(None)
         return result
+
+
+class RefusedModes:
+    """Models that were refused in a mode, each for a while: the next request need not learn it again."""
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._until: dict[tuple[str, str, bool], float] = {}
+
+    def turned(self, route: Route[Upstream]) -> Route[Upstream]:
+        """Give a route, in the other mode where this one was refused."""
+        if not self._until or not route.turns:
+            return route
+        return route.turned() if self._until.get(_way(route), 0.0) > time.monotonic() else route
+
+    def learn(self, route: Route[Upstream]) -> None:
+        """Take note that a model can't be asked along this route."""
+        if len(self._until) >= MOST_REFUSED:
+            self._until.clear()
+        self._until[_way(route)] = time.monotonic() + self._keep_s
+
+
+def _way(route: Route[Upstream]) -> tuple[str, str, bool]:
+    return route.upstream.name, route.call.model, route.call.stream

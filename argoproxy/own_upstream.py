@@ -17,6 +17,7 @@ from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import Batch, Document, Event
 from argoproxy.settings.readers import OwnClass
 from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.modes import refuses_mode
 from argoproxy.upstreams.served import SERVED, refuse
 
 ResultT = TypeVar("ResultT")
@@ -59,6 +60,9 @@ class OwnUpstream:
     def filters(self, call: Call) -> Sequence[Filter]:
         steps = self._call("filters", list, call) if self._has("filters") else ()
         return [_GuardedFilter(self._path, step) for step in steps]
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        return self._call("refuses_mode", bool, error) if self._has("refuses_mode") else refuses_mode(error)
 
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         if not self._has("embed_requests"):

@@ -120,7 +120,7 @@ class Trip:
         self.route = route
         self.goes_to(route.upstream)
         self._model = self._model or route.call.asked
-        self._return_mode = "stream" if route.call.stream else "non_stream"
+        self._return_mode = "non_stream" if route.call.answers_whole else "stream"
         logger.debug(
             "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream
         )

@@ -12,7 +12,7 @@ from argoproxy.asking import Link
 from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.journey import Proxy
-from argoproxy.memory import Remembered
+from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.trip import Outcome
@@ -63,6 +63,7 @@ def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]
         links={upstream.name: Link(transport, Images(ImageSettings(), ""), Remembered(0.0, 0.0), unwatched)},
         listeners=[outcomes.append],
         heartbeat_s=15.0,
+        refused_modes=RefusedModes(60.0),
         probe=Probe([(upstream, transport)], unwatched),
     )
     return create_app(lambda: proxy, Poller()).test_client(), outcomes

@@ -12,6 +12,7 @@ from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, without
+from argoproxy.protocol.modes import Mode, Usage, asked_in, other_than, wished_mode
 from argoproxy.protocol.rules import Applied, Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
@@ -30,6 +31,16 @@ class Named(Protocol):
     def own_models(self, created: int) -> Sequence[Json]:
         """Give entries of the models it has even when it can't be asked."""
 
+    @property
+    def is_native(self) -> bool:
+        """Whether its replies go to the client byte for byte."""
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        """Tell whether an error of its server says that the model can't be asked this way."""
+
+
+#: What is answered in chunks or whole.
+COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 
 UpstreamT = TypeVar("UpstreamT", bound=Named)
 
@@ -41,12 +52,6 @@ class Credentials(Enum):
     DROPPED = "drop"
 
 
-class After(Enum):
-    """After which failure of the route before a route may be tried."""
-
-    UNREACHED = "unreached"
-
-
 @dataclass(frozen=True, slots=True)
 class Provider(Generic[UpstreamT]):
     """An upstream, and how it is asked where no rule says otherwise."""
@@ -56,6 +61,8 @@ class Provider(Generic[UpstreamT]):
     credentials: Credentials = Credentials.FORWARDED
     #: Whether it is shown a key of ours: then it lists the same models for everybody.
     is_keyed: bool = False
+    mode: Mode = Mode.OFF
+    usage: Usage = Usage.AS_ASKED
 
     def for_it(self, call: Call) -> Call:
         """Give a call as this upstream may see it."""
@@ -72,18 +79,29 @@ class Provider(Generic[UpstreamT]):
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[UpstreamT]):
-    """One way to serve a call: the upstream, the call as it goes there, how long it may take, the tags to strip, and
-    after which failure of another route it may be tried."""
+    """One way to serve a call: the upstream, the call as it goes there, how long it may take, the tags to strip;
+    `turns` tells how it is asked in the other mode, None where it may not be."""
 
     upstream: UpstreamT
     call: Call
     timeouts: Timeouts
     tags: TagPair | None
-    after: After = After.UNREACHED
+    turns: Usage | None = None
 
-    def may_follow(self, error: ProxyError) -> bool:
-        """Whether this route may be tried when the one before failed so."""
-        return not error.reached
+    def turned(self) -> Self:
+        """Give the same way, asked in the other mode: the last one there is."""
+        usage = self.turns or Usage.AS_ASKED
+        return replace(self, call=asked_in(self.call, other_than(self.call), usage), turns=None)
+
+
+def following(failed: Route[UpstreamT], others: Sequence[Route[UpstreamT]], error: ProxyError) -> Route[UpstreamT]:
+    """Give the route to try after one that failed: the same in the other mode where the mode was refused, another one
+    where nothing was sent. Raises the error where there is none."""
+    if failed.turns and failed.upstream.refuses_mode(error):
+        return failed.turned()
+    if others and not error.reached:
+        return others[0]
+    raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +169,20 @@ class Models(Generic[UpstreamT]):
         return [by_name[name] for name in rule.upstreams]
 
     def _route(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Route[UpstreamT]:
+        ruled, mode = rule.applied_to(provider.for_it(call)), self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
-            call=rule.applied_to(provider.for_it(call)),
+            call=asked_in(ruled, mode, provider.usage) if mode else ruled,
             timeouts=provider.timeouts.wished(rule.timeouts).asked(call.timeout_s),
             tags=self._tags(rule),
+            turns=provider.usage if mode else None,
         )
+
+    def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:
+        """Tell how a completion is asked: None where nothing is changed, in native mode and of what is none."""
+        if provider.upstream.is_native or call.path not in COMPLETIONS:
+            return None
+        return wished_mode(call.headers) or rule.mode or provider.mode
 
     def _tags(self, rule: Rule) -> TagPair | None:
         is_filtered = rule.enable_think_tag_filtering

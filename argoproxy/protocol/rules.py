@@ -11,6 +11,7 @@ from typing import Any, Self
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.content import with_text_for_the_user
+from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.timeouts import TimeoutWishes
 
 DEFAULT = "default"
@@ -32,6 +33,7 @@ class Rule:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     timeouts: TimeoutWishes = TimeoutWishes()
+    mode: Mode | None = None
 
     @property
     def is_pattern(self) -> bool:

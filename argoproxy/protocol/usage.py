@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.sse import Batch
+from argoproxy.protocol.sse import Batch, Document, Event
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 
@@ -27,3 +27,22 @@ class UsageMeter:
 
     def finish(self) -> Batch:
         return []
+
+
+class UsageWithheld:
+    """A Filter that keeps back the event in which a stream tells nothing but its tokens: we asked for it, its client
+    did not."""
+
+    def feed(self, batch: Batch) -> Batch:
+        kept = [event for event in batch if not _tells_only_usage(event)]
+        return batch if len(kept) == len(batch) else kept
+
+    def finish(self) -> Batch:
+        return []
+
+
+def _tells_only_usage(event: Event) -> bool:
+    if b'"usage"' not in event.raw or isinstance(event, Document) or not _USAGE.search(event.raw):
+        return False
+    chunk = event.chunk or {}
+    return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.secrets import Secret
 from argoproxy.settings.layers import BY_KEY, Given
 from argoproxy.settings.servers import refuse_itself, server_at
 from argoproxy.settings.table import DEFAULT_TARGET
 from argoproxy.settings.targets import (
     Access,
     ArgoTarget,
+    DashScopeTarget,
     DemoTarget,
     NativeTarget,
     Process,
@@ -18,7 +22,10 @@ from argoproxy.settings.targets import (
 from argoproxy.settings.upstream_section import read_upstreams
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
+from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 
+#: What the path of a URL holds that leads to DashScope in its native protocol.
+DASHSCOPE_PATH = "/api/v1/services/aigc/"
 #: Rows of the table, strongest first; a row is named by any of its keys.
 _ROWS = {
     "demo": ("demo",),
@@ -73,6 +80,8 @@ def _alone(target: Target, process: Process) -> UpstreamSettings:
         timeouts=process.timeouts,
         access=Access(ca_bundle=process.ca_bundle, proxies=process.proxies),
         inline_images=process.inlines(target),
+        mode=process.mode,
+        usage=process.usage,
     )
 
 
@@ -91,6 +100,8 @@ def _openai(given: Given, row: str) -> Target:
         )
     url = given["target_base_url" if row == "target" else "openai_base_url"] or DEFAULT_TARGET
     refuse_itself(url, given)
+    if row == "target" and DASHSCOPE_PATH in urlsplit(url).path:
+        return DashScopeTarget(DashScopeUrls.parse(url), Secret(given[own_key] or ""), given["model_map"] or {})
     return server_at(url, given[own_key] or "")
 
 

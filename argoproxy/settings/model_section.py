@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from argoproxy.protocol.json_text import JsonError, as_json
+from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.rules import Rule
 from argoproxy.settings.layers import Given
-from argoproxy.settings.readers import boolean, mapping, names, suggestion, text
+from argoproxy.settings.readers import boolean, mapping, names, one_of, suggestion, text
 from argoproxy.settings.sections import Reader, Section
 from argoproxy.settings.upstream_section import TIMEOUTS, wished_timeouts
 
@@ -36,6 +37,11 @@ def spoken_text(value: Any) -> str:
     return value
 
 
+def mode(value: Any) -> Mode:
+    """Read a mode. Raises ValueError."""
+    return Mode(one_of(list(Mode))(value))
+
+
 _READERS: Mapping[str, Reader] = {
     "upstream": names,
     "upstream_model_name": text,
@@ -46,9 +52,10 @@ _READERS: Mapping[str, Reader] = {
     "enable_think_tag_filtering": boolean,
     "think_tag_start": text,
     "think_tag_end": text,
+    "mode": mode,
     **TIMEOUTS,
 }
-_OF_THE_RULE = ("upstream_model_name", "append_to_last_user_message", "enable_think_tag_filtering")
+_OF_THE_RULE = ("upstream_model_name", "append_to_last_user_message", "enable_think_tag_filtering", "mode")
 _TAGS = ("think_tag_start", "think_tag_end")
 
 

@@ -142,6 +142,18 @@ def mapping(value: Any) -> dict[str, Any]:
     return {str(name): part for name, part in value.items()}
 
 
+def renamed_models(value: Any) -> dict[str, str]:
+    """Read names and what they are renamed to: a mapping, or a text `name=other` by commas. Raises ValueError."""
+    if isinstance(value, dict):
+        pairs = [(str(name), str(other)) for name, other in value.items()]
+    else:
+        pairs = [(name, other) for name, _, other in (piece.partition("=") for piece in text(value).split(","))]
+    renamed = {name.strip(): other.strip() for name, other in pairs}
+    if not all(renamed) or not all(renamed.values()):
+        raise ValueError("is no list of name=other name")
+    return renamed
+
+
 def is_class_path(text: str) -> bool:
     """Tell whether a text names a class as package.module:Class."""
     return bool(_CLASS.fullmatch(text))

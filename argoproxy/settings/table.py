@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from argoproxy.protocol.modes import Mode
 from argoproxy.settings.readers import (
     address_rule,
     base_url,
@@ -20,6 +21,7 @@ from argoproxy.settings.readers import (
     own_classes,
     plain_url,
     positive,
+    renamed_models,
     seconds,
     seconds_or_zero,
     text,
@@ -78,6 +80,15 @@ SETTINGS = (
     Setting("authenticate", "", own_class, None, "A class that names the caller, in place of keys"),
     Setting("listeners", "", own_classes, None, "Classes that are told the outcome of every request"),
     Setting("metrics_open", "METRICS_OPEN", boolean, False, "Serve /metrics without a key"),
+    Setting(
+        "mode",
+        "MODE",
+        one_of(list(Mode)),
+        Mode.OFF.value,
+        "How upstreams are asked: stream, non_stream, off",
+    ),
+    Setting("ask_usage", "ASK_USAGE", boolean, False, "Ask every stream for its tokens, for logs and metrics"),
+    Setting("model_map", "MODEL_MAP", renamed_models, None, "Other names for DashScope's models: gpt-4=qwen-max,…"),
     Setting("default_model", "DEFAULT_MODEL", text, None, "The model of requests that name none"),
     Setting("models", "", mapping, None, "Rules for models, by name or pattern: docs/models.md"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),

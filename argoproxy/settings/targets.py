@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from argoproxy.protocol.exchange import CREDENTIALS, Headers
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Credentials
+from argoproxy.protocol.modes import Mode, Usage
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.settings.readers import OwnClass
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
+from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,25 @@ class NativeTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class DashScopeTarget:
+    """DashScope in its native protocol; `secret` is the key it is asked with, `model_map` renames models."""
+
+    urls: DashScopeUrls
+    secret: Secret = Secret("")
+    model_map: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "dashscope"
+
+    @property
+    def shown(self) -> str:
+        """How the start tells of it."""
+        return f"DashScope at {self.url}"
+
+    @property
+    def url(self) -> str:
+        return self.urls.named or self.urls.text
+
+
+@dataclass(frozen=True, slots=True)
 class OwnTarget:
     """An upstream class of the operator's own."""
 
@@ -114,7 +135,7 @@ class OwnTarget:
         return str(self.own.options.get("base_url", ""))
 
 
-Target = DemoTarget | OpenAITarget | UntouchedTarget | ArgoTarget | NativeTarget | OwnTarget
+Target = DemoTarget | OpenAITarget | UntouchedTarget | ArgoTarget | NativeTarget | DashScopeTarget | OwnTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +144,9 @@ class Process:
 
     timeouts: Timeouts = Timeouts()
     inline_images: bool | None = None
+    mode: Mode = Mode.OFF
+    usage: Usage = Usage.AS_ASKED
+    model_map: Mapping[str, str] = field(default_factory=dict)
     ca_bundle: str | None = None
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -159,13 +183,15 @@ class UpstreamSettings:
     access: Access
     inline_images: bool
     credentials: Credentials = Credentials.FORWARDED
+    mode: Mode = Mode.OFF
+    usage: Usage = Usage.AS_ASKED
 
     @property
     def is_keyed(self) -> bool:
         """Whether it is asked with a key of ours."""
         server = self.target.server if isinstance(self.target, UntouchedTarget) else self.target
-        has_key = bool(self.access.secrets) or (isinstance(server, OpenAITarget) and bool(server.secret.text))
-        return has_key or self.access.holds_credentials
+        has_key = isinstance(server, OpenAITarget | DashScopeTarget) and bool(server.secret.text)
+        return has_key or bool(self.access.secrets) or self.access.holds_credentials
 
     @property
     def speaks_tls(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Credentials
+from argoproxy.protocol.modes import Mode, Usage
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.timeouts import TimeoutWishes
 from argoproxy.settings.layers import Given
@@ -24,6 +25,7 @@ from argoproxy.settings.readers import (
     one_of,
     own_class,
     plain_url,
+    renamed_models,
     seconds,
     suggestion,
     text,
@@ -35,6 +37,7 @@ from argoproxy.settings.table import DEFAULT_TARGET
 from argoproxy.settings.targets import (
     Access,
     ArgoTarget,
+    DashScopeTarget,
     DemoTarget,
     OwnTarget,
     Process,
@@ -43,6 +46,7 @@ from argoproxy.settings.targets import (
     UpstreamSettings,
 )
 from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 
 NO_PROXY = "none"
 
@@ -103,6 +107,8 @@ _OF_ALL: Mapping[str, Reader] = {
     "verify": trusted,
     "proxy": proxy_url,
     "inline_images": boolean,
+    "mode": one_of(list(Mode)),
+    "ask_usage": boolean,
     **TIMEOUTS,
 }
 _SERVER: Mapping[str, Reader] = {"base_url": base_url, "api_key": header_text}
@@ -115,6 +121,7 @@ _OF_KIND: Mapping[str, Mapping[str, Reader]] = {
         "argo_stream_url": plain_url,
         "argo_embedding_url": plain_url,
     },
+    "dashscope": {**_SERVER, "model_map": renamed_models},
     "demo": {},
 }
 _OF_ONES_OWN: Mapping[str, Reader] = {**_SERVER, "options": mapping}
@@ -151,6 +158,8 @@ def _upstream(section: Section, place: int, given: Given, process: Process) -> U
         timeouts=process.timeouts.wished(wished_timeouts(read)),
         access=_access(section, read, process),
         inline_images=read.get("inline_images", process.inlines(target)),
+        mode=Mode(read.get("mode", process.mode)),
+        usage=usage_of(read["ask_usage"]) if "ask_usage" in read else process.usage,
     )
     return replace(settings, credentials=_credentials(settings, section, read.get("client_keys"), place))
 
@@ -169,8 +178,23 @@ def _target(section: Section, kind: str, read: Mapping[str, Any], given: Given) 
         section.mistake("names no `base_url`")
     url = url or DEFAULT_TARGET
     refuse_itself(url, given)
+    if kind == "dashscope":
+        return _dashscope(section, url, key or "", read.get("model_map", {}))
     server = server_at(url, key or "")
     return UntouchedTarget(server) if read.get("native") else server
+
+
+def _dashscope(section: Section, url: str, key: str, model_map: Mapping[str, str]) -> Target:
+    try:
+        return DashScopeTarget(DashScopeUrls.parse(url), Secret(key), model_map)
+    except ValueError as error:
+        section.mistake(f"is none of DashScope's: {error}", "base_url")
+        return DemoTarget()
+
+
+def usage_of(is_asked: bool) -> Usage:  # noqa: FBT001 a setting
+    """Tell what `ask_usage` means."""
+    return Usage.ALWAYS if is_asked else Usage.AS_ASKED
 
 
 def _argo(section: Section, read: Mapping[str, Any], given: Given) -> ArgoTarget:

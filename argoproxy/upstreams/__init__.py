@@ -87,6 +87,9 @@ class Upstream(Protocol):
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Read an answer that is none."""
 
+    def refuses_mode(self, error: ProxyError) -> bool:
+        """Tell whether an error of its server says that the model can't be asked this way, as a stream or whole."""
+
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for embeddings."""
 

@@ -22,6 +22,7 @@ from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document,
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.failures import loaded, refusal, told_inside
+from argoproxy.upstreams.modes import refuses_mode
 from argoproxy.upstreams.opening import Form, form_of, gathered, opened
 
 USER_AGENT = "argoproxy"
@@ -108,6 +109,9 @@ class OpenAI:
 
     def filters(self, call: Call) -> Sequence[Filter]:
         return ()
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        return refuses_mode(error)
 
     def probe(self) -> UpstreamRequest:
         """Ask for the list of models, with the configured key only."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamUnreachable
+from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.listing import Listed, checked, entry_of, joined
 from argoproxy.protocol.llm_params import parse_llm_params
@@ -28,6 +28,11 @@ class Upstream:
 
     def spellings(self, model: str) -> Sequence[str]:
         return (model, *self._own) if model.lower() in self._own else (model,)
+
+    is_native = False
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        return isinstance(error, UpstreamStatus) and error.status == 422
 
     def own_models(self, created: int) -> Sequence[Json]:
         return [{"id": name, "created": created} for name in self._own]

@@ -10,6 +10,7 @@ from argoproxy.errors import (
     BadRequest,
     ConnectTimeout,
     ModelNotAllowed,
+    ProxyError,
     UpstreamStatus,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -18,7 +19,8 @@ from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
 from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.models import Credentials, Models, Provider
+from argoproxy.protocol.models import Credentials, Models, Provider, following
+from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.rules import Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
@@ -42,6 +44,11 @@ class Upstream:
 
     def spellings(self, model: str) -> Sequence[str]:
         return (model, "argo:g", "g") if model in ("G", "argo:g", "g") else (model,)
+
+    is_native = False
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        return isinstance(error, UpstreamStatus) and error.status == 422
 
     def own_models(self, created: int) -> Sequence[Json]:
         return ()
@@ -250,11 +257,49 @@ def test_a_clients_credentials_go_where_they_may() -> None:
 
 
 def test_a_second_upstream_is_tried_when_nothing_came_to_the_first() -> None:
-    route = several().resolve(call())[0]
-    assert route.may_follow(UpstreamUnreachable("x"))
-    assert route.may_follow(ConnectTimeout("x"))
-    assert not route.may_follow(UpstreamTimeout("x"))
-    assert not route.may_follow(UpstreamStatus(503, (), b"{}"))
+    first, second = several(Rule("a", upstreams=("two", "one"))).resolve(call(model="a"))
+    assert following(first, [second], UpstreamUnreachable("x")) is second
+    assert following(first, [second], ConnectTimeout("x")) is second
+    for error in (UpstreamTimeout("x"), UpstreamStatus(503, (), b"{}")):
+        with pytest.raises(type(error)):
+            following(first, [second], error)
+    with pytest.raises(ConnectTimeout):
+        following(second, [], ConnectTimeout("x"))
+
+
+def test_a_refused_mode_is_left_for_the_other_one_once() -> None:
+    (route,) = several().resolve(call(stream=True))
+    refusal = UpstreamStatus(422, (), b"{}")
+    turned = following(route, [], refusal)
+    assert (turned.upstream, turned.call.stream, turned.call.answers_whole) == (route.upstream, False, False)
+    with pytest.raises(UpstreamStatus):
+        following(turned, [], refusal)
+    for asked in (embedding(), replace(call(), path="/v1/chat")):
+        assert several().resolve(asked)[0].turns is None
+
+
+@pytest.mark.parametrize(
+    ("process", "rule", "header", "stream"),
+    [
+        (Mode.OFF, None, "", False),
+        (Mode.STREAM, None, "", True),
+        (Mode.STREAM, Mode.OFF, "", False),
+        (Mode.OFF, Mode.STREAM, "", True),
+        (Mode.STREAM, Mode.STREAM, "off", False),
+        (Mode.OFF, None, "STREAM", True),
+    ],
+)
+def test_a_request_says_its_mode_before_a_rule_and_a_rule_before_its_upstream(
+    process: Mode, rule: Mode | None, header: str, stream: bool
+) -> None:
+    ruled = Models([Provider(Upstream(), mode=process)], Rules((RuleBook("models", (Rule("a", mode=rule),)),)))
+    headers = (("X-Upstream-Mode", header),) if header else ()
+    assert ruled.resolve(replace(call(model="a"), headers=headers))[0].call.stream is stream
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(BadRequest, match="X-Upstream-Mode"):
+        models("").resolve(replace(call(), headers=(("x-upstream-mode", "sometimes"),)))
 
 
 def test_rules_bound_to_one_upstream_lead_nowhere_else() -> None:

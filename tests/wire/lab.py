@@ -242,13 +242,25 @@ class Wire:
         self.send(head.encode() + body)
 
 
+ONLY_STREAM = "This model only support stream mode, please enable the stream parameter to access the model. "
+NO_STREAM = "Unsupported value: 'stream' does not support true with this model. Only the default value is supported."
+
+
+def refuses(asked: Json) -> str:
+    """Tell why a model can't be asked this way: `stream-only` and `whole-only` know one each."""
+    refusals = {("stream-only", False): ONLY_STREAM, ("whole-only", True): NO_STREAM}
+    return refusals.get((str(asked.get("model")), asked.get("stream") is True), "")
+
+
 def ordinary(wire: Wire, seen: Json) -> None:
     """Answer as a small server with the models `m1` and `m2` would; other paths give back what came."""
     path = seen["target"].partition("?")[0]
     asked: Any = {}
     if seen["method"] == "POST" and path.endswith(("completions", "embeddings")):
         asked = json.loads(seen["body"].encode("latin-1"))
-    if path.endswith("/models"):
+    if refusal := refuses(asked):
+        wire.json({"error": {"message": refusal, "type": "invalid_request_error"}}, "400 Bad Request")
+    elif path.endswith("/models"):
         wire.json(
             {"object": "list", "data": [{"id": "m1", "object": "model"}, {"id": "m2", "object": "model"}], "x": 1}
         )

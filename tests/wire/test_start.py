@@ -113,7 +113,7 @@ def test_it_stops_at_once_while_workers_boot(tmp_path: Path, worker_class: str) 
         proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "4", "WORKER_CLASS": worker_class})
         begun = time.monotonic()
         assert proxy.stop() == 0
-        assert time.monotonic() - begun < 3, proxy.log()
+        assert time.monotonic() - begun < 8, proxy.log()
 
 
 def test_the_port_is_taken(upstream: Upstream, tmp_path: Path) -> None:

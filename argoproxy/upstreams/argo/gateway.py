@@ -27,6 +27,7 @@ from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, ra
 from argoproxy.upstreams.argo.models import BUILT_IN, Names
 from argoproxy.upstreams.argo.replies import read_answer, refuse_soft_error, spoken
 from argoproxy.upstreams.failures import loaded, refusal
+from argoproxy.upstreams.modes import refuses_mode
 from argoproxy.upstreams.openai import USER_AGENT
 from argoproxy.upstreams.served import SERVED, refuse
 
@@ -136,6 +137,9 @@ class Argo:
 
     def filters(self, call: Call) -> Sequence[Filter]:
         return ()
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        return refuses_mode(error)
 
     def probe(self) -> UpstreamRequest:
         """Ask in a way that the gateway refuses at once: only that it answers counts."""

@@ -17,6 +17,7 @@ from argoproxy.errors import NotFound, ProxyError
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
+from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.sse import Batch, Document
 from argoproxy.protocol.surface import COMPLETIONS
@@ -32,6 +33,7 @@ from argoproxy.upstreams.dashscope.messages import (
 from argoproxy.upstreams.dashscope.parameters import chat_parameters, embedding_parameters
 from argoproxy.upstreams.dashscope.replies import document
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls, is_multimodal
+from argoproxy.upstreams.modes import refuses_mode
 from argoproxy.upstreams.openai import USER_AGENT
 from argoproxy.upstreams.opening import Form, form_of, gathered, opened
 from argoproxy.upstreams.served import SERVED, refuse
@@ -85,9 +87,11 @@ class DashScope:
         """Read an error answer."""
         return refusals.answered(status, headers, body)
 
+    def filters(self, call: Call) -> Sequence[Filter]:
+        return ()
+
     def refuses_mode(self, error: ProxyError) -> bool:
-        """Tell whether an error says that the model can't be asked this way, as a stream or whole."""
-        return refusals.refuses_mode(error)
+        return refuses_mode(error)
 
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for embeddings, as many texts at a time as the model takes. Raises BadRequest."""

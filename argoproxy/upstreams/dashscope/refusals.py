@@ -63,11 +63,6 @@ _CODES: Mapping[str, _Known] = {
     "modelunavailable": _Known(503),
 }
 _TOO_LONG = "Range of input length should be"
-_REFUSED_MODE = re.compile(
-    r"for non-streaming calls|only supports? stream mode|does not support (?:http|sse|stream\w*) |"
-    r"incremental_output parameter must be",
-    re.IGNORECASE,
-)
 
 
 def answered(status: int, headers: Headers, body: bytes) -> ProxyError:
@@ -105,13 +100,6 @@ def check_event(event: Event) -> None:
     if _ERROR_EVENT.search(raw):
         words = (data_of(raw) or b"").decode("utf-8", "replace")
         raise _inside(event.chunk or {"message": words}, status)
-
-
-def refuses_mode(error: ProxyError) -> bool:
-    """Tell whether an error says that the model can't be asked this way, as a stream or whole."""
-    if not isinstance(error, UpstreamStatus) or error.status >= 500:
-        return False
-    return bool(_REFUSED_MODE.search(error.body.decode("utf-8", "replace")))
 
 
 def _is_ours(told: Any) -> bool:

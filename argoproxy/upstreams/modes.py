@@ -1,0 +1,31 @@
+"""How servers say that a model can't be asked the way it was: as a stream, or whole."""
+
+from __future__ import annotations
+
+import re
+
+from argoproxy.errors import ProxyError, UpstreamStatus
+
+#: Patterns of refusals; tests/upstreams/test_modes.py has the wordings they are made of, and who writes them.
+_REFUSED = re.compile(
+    r"only supports? stream"
+    r"|only (?:non[-_ ]?)?stream(?:ing)?(?: \w+)? (?:is|are) supported"
+    r"|for non-streaming calls"
+    r"|(?:enable|remove) (?:the )?['\"`]?stream['\"`]? "
+    r"|set (?:the )?['\"`]?stream['\"`]? ?(?:to|=|:) ?(?:true|false)"
+    r"|['\"`]?stream['\"`]? (?:does not support|must be (?:set to )?(?:true|false))"
+    r"|stream(?:ing)?['\"`]?(?: \w+)? (?:is|are) (?:not|un)(?: currently| yet)? ?(?:support|available|allowed|enabled)"
+    r"|(?:does not|doesn't|do not) (?:currently |yet )?support (?:non[-_ ]?)?(?:http call|sse|stream)"
+    r"|(?:requires?|must use|should use|please use) (?:non[-_ ]?)?stream(?:ing)?\b"
+    r"|stream(?:ing)? (?:mode )?is (?:strongly )?(?:required|mandatory)"
+    r"|incremental_output parameter must be",
+    re.IGNORECASE,
+)
+_FAILURE, _NOT_IMPLEMENTED = 500, 501
+
+
+def refuses_mode(error: ProxyError) -> bool:
+    """Tell whether an upstream's error says that the model can't be asked this way. A failure says nothing of it."""
+    if not isinstance(error, UpstreamStatus) or (error.status >= _FAILURE and error.status != _NOT_IMPLEMENTED):
+        return False
+    return bool(_REFUSED.search(error.body.decode("utf-8", "replace")))
