@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from argoproxy.protocol.sse import written
+from argoproxy.protocol.joined import SAID_ONCE, Fields, Text, merged, put, say, says, settled, spelled
+from argoproxy.protocol.tool_calls import TOOLS, ToolCalls
 
 Json = dict[str, Any]
 
 _CHAT, _CHAT_CHUNK = "chat.completion", "chat.completion.chunk"
 #: Every chunk of a stream says these again.
 _REPEATED = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-#: Strings that are said once, not spelled out over several deltas; servers that repeat them mean the same.
-_SAID_ONCE = frozenset(("role", "name", "id", "type"))
 
 
 def is_completion(document: Json) -> bool:
@@ -81,7 +80,7 @@ class Assembly:
                     self._choices.setdefault(index, _Choice()).add(choice)
             elif key in _REPEATED:
                 self._top[key] = self._top.get(key) or value
-            elif value is not None or key not in self._top:
+            elif key not in self._top or says(value):
                 self._top[key] = value
 
     def document(self) -> Json:
@@ -96,8 +95,8 @@ class Assembly:
 
 class _Choice:
     def __init__(self) -> None:
-        self._fields = _Fields()
-        self._message = _Fields()
+        self._fields = Fields()
+        self._message = Fields()
         self._is_chat = False
         self._calls = _ToolCalls()
 
@@ -107,80 +106,59 @@ class _Choice:
                 self._is_chat = True
                 self._delta(_dict(value))
             elif key == "text" and isinstance(value, str):
-                _say(self._fields, key, value)
+                say(self._fields, key, value)
             elif key == "logprobs" and isinstance(value, dict):
-                self._fields[key] = _merged(self._fields.get(key), value)
+                self._fields[key] = merged(self._fields.get(key), value)
             elif key == "finish_reason":
                 self._fields[key] = value or self._fields.get(key) or value
             elif key != "index":
-                _put(self._fields, key, value)
+                put(self._fields, key, value)
 
     def whole(self) -> Json:
         spoken: Json = {"text": ""}
         if self._is_chat:
-            said = {"role": "assistant", "content": None, **_settled(self._message), **self._calls.whole()}
+            said = {"role": "assistant", "content": None, **settled(self._message), **self._calls.whole()}
             spoken = {"message": said}
-        return {**spoken, **_settled(self._fields), "finish_reason": self._fields.get("finish_reason")}
+        return {**spoken, **settled(self._fields), "finish_reason": self._fields.get("finish_reason")}
 
     def _delta(self, delta: Json) -> None:
         for key, value in delta.items():
             if key == "tool_calls":
                 self._calls.add(value)
             elif key in ("function_call", "audio") and isinstance(value, dict):
-                self._message[key] = _spelled(self._message.get(key), value)
-            elif isinstance(value, str) or isinstance(self._message.get(key), _Text):
-                _say(self._message, key, value)
+                self._message[key] = spelled(self._message.get(key), value)
+            elif isinstance(value, str) or isinstance(self._message.get(key), Text):
+                say(self._message, key, value)
             else:
-                _put(self._message, key, value)
+                put(self._message, key, value)
 
 
 class _ToolCalls:
-    """Tool calls by their index; where it is missing, a new id begins a call and everything else goes on with one."""
+    """The tool calls of a message, put together."""
 
     def __init__(self) -> None:
         self._told: Json = {}
-        self._calls: dict[int, _Fields] = {}
-        self._last = 0
+        self._fragments = ToolCalls()
+        self._calls: list[Fields] = []
 
     def add(self, fragments: Any) -> None:
-        _put(self._told, "tool_calls", fragments and [])
-        for fragment in _dicts(fragments):
-            self._add_one(fragment)
+        put(self._told, "tool_calls", fragments and [])
+        for fragment in _dicts(self._fragments.repaired(fragments)):
+            if fragment["index"] == len(self._calls):
+                self._calls.append(Fields())
+            self._add_one(self._calls[fragment["index"]], fragment)
 
     def whole(self) -> Json:
-        if not self._calls:
-            return self._told
-        return {"tool_calls": [_settled(self._calls[index]) for index in sorted(self._calls)]}
+        return {"tool_calls": list(map(settled, self._calls))} if self._calls else self._told
 
-    def _add_one(self, fragment: Json) -> None:
-        call = self._calls.setdefault(self._index(fragment), _Fields())
+    def _add_one(self, call: Fields, fragment: Json) -> None:
         for key, value in fragment.items():
-            if key in ("function", "custom") and isinstance(value, dict):
-                call[key] = _spelled(call.get(key), value)
-            elif key in _SAID_ONCE:
-                _say(call, key, value)
+            if key in TOOLS and isinstance(value, dict):
+                call[key] = spelled(call.get(key), value)
+            elif key in SAID_ONCE:
+                say(call, key, value)
             elif key != "index":
-                _put(call, key, value)
-
-    def _index(self, fragment: Json) -> int:
-        index = fragment.get("index")
-        if not isinstance(index, int):
-            begun, named = self._calls.get(self._last, _Fields()).get("id"), fragment.get("id")
-            index = self._last + 1 if begun and named and named != begun else self._last
-        self._last = max(self._last, index)
-        return index
-
-
-class _Fields(dict[str, Any]):
-    """An object of ours, still being put together; those of the upstream stay as they came, however deep."""
-
-
-class _Text(list[str]):
-    """A string still being spelled: its pieces."""
-
-
-class _Joined(list[Any]):
-    """A list of ours, to be lengthened in place."""
+                put(call, key, value)
 
 
 def _split_choice(choice: Json) -> Iterator[Json]:
@@ -204,7 +182,7 @@ def _split_choice(choice: Json) -> Iterator[Json]:
 
 def _split_message(message: Json) -> Iterator[Json]:
     """Give the deltas of a message: who speaks and what is no text first, then the texts, then the calls."""
-    spoken = [key for key, value in message.items() if isinstance(value, str) and value and key not in _SAID_ONCE]
+    spoken = [key for key, value in message.items() if isinstance(value, str) and value and key not in SAID_ONCE]
     calls = _dicts(message.get("tool_calls"))
     first = {key: "" if key in spoken else value for key, value in message.items()}
     if calls:
@@ -214,62 +192,6 @@ def _split_message(message: Json) -> Iterator[Json]:
         yield {key: message[key]}
     for index, call in enumerate(calls):
         yield {"tool_calls": [{**call, "index": index}]}
-
-
-def _say(fields: Json, key: str, value: Any) -> None:
-    """Go on with a string; parts (Mistral's content is a list of them) go on as parts."""
-    known = fields.get(key)
-    if key in _SAID_ONCE:
-        fields[key] = known or value
-    elif isinstance(value, str) and isinstance(known, _Joined):
-        known.extend([{"type": "text", "text": value}] if value else [])
-    elif isinstance(value, str):
-        fields[key] = known if isinstance(known, _Text) else _Text()
-        fields[key].append(value)
-    elif isinstance(value, list) and isinstance(known, _Text):
-        text = "".join(known)
-        fields[key] = _Joined([{"type": "text", "text": text}] if text else [])
-        fields[key].extend(value)
-
-
-def _put(fields: Json, key: str, value: Any) -> None:
-    """Put a field in: lists go on, null never replaces a value, everything else counts as said anew."""
-    known = fields.get(key)
-    if isinstance(value, list):
-        fields[key] = known if isinstance(known, _Joined) else _Joined()
-        fields[key].extend(value)
-    elif value is not None or key not in fields:
-        fields[key] = value
-
-
-def _merged(known: Any, part: Json) -> _Fields:
-    """Lengthen the lists of one object by those of another."""
-    fields = known if isinstance(known, _Fields) else _Fields()
-    for key, value in part.items():
-        _put(fields, key, value)
-    return fields
-
-
-def _spelled(known: Any, fragment: Json) -> _Fields:
-    """Go on with the strings of a call or of audio; arguments that came as an object become their text."""
-    fields = known if isinstance(known, _Fields) else _Fields()
-    for key, value in fragment.items():
-        if key in ("arguments", "input") and isinstance(value, dict):
-            _say(fields, key, written(value).decode())
-        elif isinstance(value, str):
-            _say(fields, key, value)
-        else:
-            _put(fields, key, value)
-    return fields
-
-
-def _settled(value: Any) -> Any:
-    """Give what was put together as plain JSON."""
-    if isinstance(value, _Text):
-        return "".join(value)
-    if isinstance(value, _Fields):
-        return {key: _settled(part) for key, part in value.items()}
-    return value
 
 
 def _dict(value: Any) -> Json:

@@ -268,6 +268,31 @@ def test_content_in_parts_and_in_strings_goes_together() -> None:
     assert parts["choices"][0]["message"]["content"] == [{"type": "x"}]
 
 
+def test_parts_that_go_on_become_one() -> None:
+    chunks = [
+        delta({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "h"}]}]}),
+        delta({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "m"}], "closed": True}]}),
+        delta({"content": "He"}),
+        delta({"content": [{"type": "text", "text": "ll"}]}),
+        delta({"content": "o"}),
+    ]
+    assert assemble(chunks)["choices"][0]["message"]["content"] == [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True},
+        {"type": "text", "text": "Hello"},
+    ]
+
+
+def test_an_empty_object_replaces_nothing() -> None:
+    chunks = [
+        {**delta({"content": "a"}), "timings": {"ms": 1}},
+        {"choices": [{"index": 0, "delta": {}, "content_filter_results": {"hate": {"filtered": False}}}]},
+        {"choices": [{"index": 0, "delta": {}, "content_filter_results": {}, "finish_reason": "stop"}], "timings": {}},
+    ]
+    document = assemble(chunks)
+    assert document["timings"] == {"ms": 1}
+    assert document["choices"][0]["content_filter_results"] == {"hate": {"filtered": False}}
+
+
 def test_odd_deltas_are_survived() -> None:
     chunks: list[Json] = [
         {"choices": [{"delta": None}, 5]},
