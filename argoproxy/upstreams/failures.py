@@ -49,10 +49,18 @@ def _as_openai_error(status: int, document: Any) -> Json:
     usual = f"The upstream answered with status {status}."
     if isinstance(document, list) and document and _is_openai_error(document[0]):
         return _completed(document[0]["error"], usual, kind)
-    fields = document if isinstance(document, dict) else {}
+    return _completed(flat_error(document if isinstance(document, dict) else {}), usual, kind)
+
+
+def flat_error(fields: Json) -> Json:
+    """Find message, code and param where they stand alone; None where there is none."""
     said = next((fields[key] for key in ("message", "detail", "error") if fields.get(key)), None)
-    code = fields.get("code")
-    return _completed({"message": said, "code": code if isinstance(code, str | int) else None}, usual, kind)
+    code, param = fields.get("code"), fields.get("param")
+    return {
+        "message": said,
+        "code": code if isinstance(code, str | int) else None,
+        "param": param if isinstance(param, str) else None,
+    }
 
 
 def _completed(error: Json, usual: str, kind: str) -> Json:

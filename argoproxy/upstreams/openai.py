@@ -1,8 +1,8 @@
 """OpenAI's own dialect, as OpenAI and the many servers compatible with it speak it.
 
 Sources: OpenAI API reference (chat, completions, embeddings, models, errors); what real servers send besides is
-accepted: JSON where a stream was asked for and the other way round, blank lines before a document, `error:` lines
-(llama.cpp before 2025-09), errors inside a stream, streams without `[DONE]`.
+accepted: JSON where a stream was asked for and the other way round, blank lines before a document, errors under a
+status of success (`told_inside.py`), streams without `[DONE]`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, indexed, is_completion
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, is_done
+from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, data_of, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
-from argoproxy.upstreams.failures import loaded, refusal, told_inside
+from argoproxy.upstreams.failures import refusal
 from argoproxy.upstreams.modes import refuses_mode
 from argoproxy.upstreams.opening import Form, form_of, gathered, opened
+from argoproxy.upstreams.told_inside import error_in_document, error_in_event
 
 USER_AGENT = "argoproxy"
 
@@ -171,7 +172,8 @@ class _Ends:
 def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
     document = Document((yield from gathered(pieces)))
     if not is_completion(document.chunk):
-        raise _error_inside(document.chunk) or UpstreamProtocolError("The upstream's reply holds no completion.")
+        told = error_in_document(document.chunk)
+        raise told or UpstreamProtocolError("The upstream's reply holds no completion.")
     yield [document]
 
 
@@ -181,8 +183,9 @@ def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
         batch = decoder.feed(piece)
         for place, event in enumerate(batch):
             raw = event.raw
-            if b"error" in raw:
-                _raise_error(event)
+            if b"error" in raw and (error := error_in_event(event)):
+                yield from _spoken(batch[:place])
+                raise error
             if len(raw) < LONGEST_DONE and is_done(event):
                 yield batch[: place + 1]
                 return
@@ -190,7 +193,8 @@ def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
         yield batch
     last = decoder.finish()
     for event in last:
-        _raise_error(event)
+        if error := error_in_event(event):
+            raise error
     ends.pass_by(last)
     if last and is_done(last[-1]):
         yield last
@@ -200,25 +204,7 @@ def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
         raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
 
 
-def _raise_error(event: Event) -> None:
-    """Raise what an event tells of a failure, if it does."""
-    chunk = event.chunk
-    if chunk is None and event.raw.startswith(b"error:"):
-        chunk = {"error": loaded(event.raw[6:]) or "The upstream failed."}
-    if chunk is not None and (error := _error_inside(chunk)):
-        raise error
-
-
-def _error_inside(document: Json) -> ProxyError | None:
-    """Read an error that came under a status of success: `{"error": …}`, with or without choices."""
-    error = document.get("error")
-    if not error and document.get("object") == "error":
-        error = {key: value for key, value in document.items() if key != "object"}
-    if not error:
-        return None
-    if isinstance(error, dict) and set(error) == {"error"}:
-        error = error["error"]
-    shaped = error if isinstance(error, dict) else {"message": error}
-    code = shaped.get("code")
-    status = code if isinstance(code, int) and 400 <= code < 600 else 502
-    return told_inside(status, shaped)
+def _spoken(batch: Batch) -> Iterator[Batch]:
+    """Give what came together with an error, before it, if there is anything for the client in it."""
+    if any(data_of(event.raw) is not None for event in batch):
+        yield batch

@@ -234,12 +234,28 @@ def test_words_about_errors_are_no_error() -> None:
     assert flat(batches(talk)) == talk
 
 
+@pytest.mark.parametrize("last", [b'data: {"error": {"message": "no"}}\n\n', b'data: {"error": broken\n\n'])
+def test_what_came_together_with_an_error_was_given(last: bytes) -> None:
+    moving = UPSTREAM.batches(Told([b": hello\n\n" + chunk("a") + last + chunk("b")]), call())
+    assert b"".join(event.raw for event in next(moving)) == b": hello\n\n" + chunk("a")
+    with pytest.raises(ProxyError):
+        next(moving)
+
+
+def test_an_error_that_comes_with_comments_alone_keeps_its_status() -> None:
+    moving = UPSTREAM.batches(Told([b": hello\n\n" + b'data: {"error": {"message": "no", "code": 429}}\n\n']), call())
+    with pytest.raises(UpstreamStatus) as caught:
+        next(moving)
+    assert caught.value.status == 429
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
         (400, b'{"detail": "words"}', {"message": "words", "type": "invalid_request_error"}),
         (422, b'{"detail": [{"loc": ["a"]}]}', {"message": '[{"loc":["a"]}]', "type": "invalid_request_error"}),
-        (400, b'{"object": "error", "message": "m", "code": 40}', {"message": "m", "code": 40}),
+        (400, b'{"object": "error", "message": "m", "code": 40}', {"message": "m", "code": 40, "param": None}),
+        (400, b'{"message": "m", "param": "n", "code": []}', {"message": "m", "code": None, "param": "n"}),
         (401, b'{"error": "words"}', {"message": "words", "type": "authentication_error"}),
         (429, b'[{"error": {"message": "m", "code": 429}}]', {"message": "m", "code": 429}),
         (
