@@ -117,8 +117,8 @@ class _Choice:
     def whole(self) -> Json:
         spoken: Json = {"text": ""}
         if self._is_chat:
-            said = {"role": "assistant", "content": None, **settled(self._message), **self._calls.whole()}
-            spoken = {"message": said}
+            said = {"role": None, "content": None, **settled(self._message), **self._calls.whole()}
+            spoken = {"message": {**said, "role": said["role"] or "assistant"}}
         return {**spoken, **settled(self._fields), "finish_reason": self._fields.get("finish_reason")}
 
     def _delta(self, delta: Json) -> None:

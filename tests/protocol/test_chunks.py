@@ -255,6 +255,11 @@ def test_what_servers_repeat_is_said_once() -> None:
     }
 
 
+def test_who_speaks_is_the_assistant_unless_someone_else_is_named() -> None:
+    assert assemble([delta({"role": None, "content": "a"})] * 2)["choices"][0]["message"]["role"] == "assistant"
+    assert assemble([delta({"role": None}), delta({"role": "tool"})])["choices"][0]["message"]["role"] == "tool"
+
+
 def test_content_in_parts_and_in_strings_goes_together() -> None:
     chunks = [
         delta({"content": "a"}),
