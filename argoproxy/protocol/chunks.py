@@ -1,8 +1,9 @@
 """A completion, whole or in chunks: `split` and `assemble` are inverses (OpenAI API reference, chat and legacy).
 
 `assemble(split(document))` is the document again, whatever it holds: content, refusal, reasoning, tool calls,
-function_call, audio, logprobs, annotations, several choices, usage, fields we do not know at every level. Two
-spellings of "nothing" become one: a `finish_reason` or a chat message's `content` left out comes back as null.
+function_call, audio, logprobs, annotations, several choices, usage, fields we do not know at every level. Spellings
+of "nothing" become one: a `finish_reason` or a chat message's `content` left out comes back as null, a `role` as
+`assistant`. Indexes of a message's tool calls say nothing but their order, which stays.
 """
 
 from __future__ import annotations
