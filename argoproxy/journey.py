@@ -22,6 +22,7 @@ from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.forwarding import recipient
 from argoproxy.protocol.listing import entry_of, joined
 from argoproxy.protocol.models import Models, Route, following
+from argoproxy.protocol.repairs import ToolCallFilter
 from argoproxy.protocol.sse import Batch, Document
 from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
 from argoproxy.protocol.think import ThinkFilter
@@ -146,7 +147,7 @@ def filters(call: Call, trip: Trip) -> Sequence[Filter]:
     strip = [ThinkFilter(route.tags)] if route.tags else []
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
     withheld = [UsageWithheld()] if is_unasked else []
-    return [UsageMeter(trip.uses), *strip, *route.upstream.filters(route.call), *withheld]
+    return [UsageMeter(trip.uses), ToolCallFilter(), *strip, *route.upstream.filters(route.call), *withheld]
 
 
 def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:

@@ -40,6 +40,14 @@ def parse(text: bytes) -> tuple[Any, bool]:
 
 def loads(text: bytes) -> Any:
     """Parse JSON of an upstream; NaN and Infinity, which some of them send, are let through. Raises JsonError."""
+    try:
+        # What is UTF-8 without blanks around it, as nearly all is, takes half the time this way.
+        plain = text.decode()
+        value, end = _LENIENT.raw_decode(plain)
+        if end == len(plain):
+            return value
+    except (ValueError, RecursionError):
+        pass
     return _guarded(text)
 
 
@@ -103,5 +111,6 @@ def _finite_float(text: str) -> float:
     return value
 
 
+_LENIENT = json.JSONDecoder()
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite_float)
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

@@ -75,6 +75,12 @@ class Document(Event):
         return _object(self.raw)
 
 
+#: An event that tells one choice's text and nothing else, as most servers write it: its index and its text.
+PLAIN_EVENT = re.compile(
+    rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":(?:"[^"\\]*"|\d+|null),)*'
+    rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
+    rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
+)
 Batch = list[Event]
 DONE = Event(b"data: [DONE]\n\n")
 

@@ -15,15 +15,9 @@ from typing import Any
 
 from argoproxy.protocol.chunks import Json, index_of, indexed
 from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.sse import Batch, Document, Event, is_done
+from argoproxy.protocol.sse import PLAIN_EVENT, Batch, Document, Event, is_done
 from argoproxy.protocol.tagged_text import Stripped, Stripper, TagPair, Tokens
 
-#: An event that tells one choice's text and nothing else, as most servers write it: its index and its text.
-_PLAIN = re.compile(
-    rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":(?:"[^"\\]*"|\d+|null),)*'
-    rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
-    rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
-)
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
 _OTHER_INDEX = re.compile(rb'"index"\s*:\s*(?!0\s*[,}])')
 _FIRST = (b"0",)
@@ -73,7 +67,7 @@ class ThinkFilter:
 
     def _is_only_a_thought(self, raw: bytes) -> bool:
         """Whether an event tells nothing but text of a choice that is thinking, and no end of it."""
-        plain = _PLAIN.fullmatch(raw)
+        plain = PLAIN_EVENT.fullmatch(raw)
         if not plain or int(plain.group(1)) not in self._thinking:
             return False
         literal, escape = self._end_marks
@@ -81,7 +75,7 @@ class ThinkFilter:
         return text != b"" and literal not in text and escape not in text
 
     def _one(self, event: Event) -> Batch:
-        plain = _PLAIN.fullmatch(event.raw)
+        plain = PLAIN_EVENT.fullmatch(event.raw)
         choice = self._choices.get(int(plain.group(1))) if plain else None
         if plain and choice and not choice.awaits_tokens and (text := _unescaped(plain.group(2))) is not None:
             passed = _plain(event, text, choice)

@@ -18,7 +18,7 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, indexed, is_completion
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, data_of, is_done
+from argoproxy.protocol.sse import DONE, LONGEST_DONE, PLAIN_EVENT, Batch, Decoder, Document, Event, data_of, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.failures import refusal
@@ -182,19 +182,18 @@ def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
     for piece in pieces:
         batch = decoder.feed(piece)
         for place, event in enumerate(batch):
-            raw = event.raw
-            if b"error" in raw and (error := error_in_event(event)):
-                yield from _spoken(batch[:place])
-                raise error
-            if len(raw) < LONGEST_DONE and is_done(event):
+            if len(event.raw) < LONGEST_DONE and is_done(event):
                 yield batch[: place + 1]
                 return
+            if fault := _fault_of(event):
+                yield from _spoken(batch[:place])
+                raise fault
         ends.pass_by(batch)
         yield batch
     last = decoder.finish()
     for event in last:
-        if error := error_in_event(event):
-            raise error
+        if fault := _fault_of(event):
+            raise fault
     ends.pass_by(last)
     if last and is_done(last[-1]):
         yield last
@@ -202,6 +201,16 @@ def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
         yield [*last, DONE]
     else:
         raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
+
+
+def _fault_of(event: Event) -> ProxyError | None:
+    """Give what an event tells of a failure, or that it can't be read; None where it is well."""
+    if PLAIN_EVENT.fullmatch(event.raw):
+        return None
+    try:
+        return error_in_event(event) if event.chunk is None or b"error" in event.raw else None
+    except UpstreamProtocolError as broken:
+        return broken
 
 
 def _spoken(batch: Batch) -> Iterator[Batch]:

@@ -299,7 +299,7 @@ def test_dashscopes_errors_are_openais(dashscope: Proxy) -> None:
             with pytest.raises(error):
                 client.chat.completions.create(
                     model="qwen-plus", messages=[{"role": "user", "content": words}], stream=asks
-                )  # type: ignore[call-overload]
+                )
     with pytest.raises(openai.APIError):
         list(
             client.chat.completions.create(
@@ -315,7 +315,7 @@ def test_a_model_that_only_streams_serves_everybody(dashscope: Proxy) -> None:
 
 
 def test_rewritten_text_ends_a_stream_and_gives_a_plain_client_the_last(dashscope: Proxy) -> None:
-    said = {"messages": [{"role": "user", "content": "rewrite"}], "incremental_output": False}
+    said: Json = {"messages": [{"role": "user", "content": "rewrite"}], "incremental_output": False}
     headers = {"Authorization": "Bearer key", "X-Upstream-Mode": "stream"}
     streamed = chat(dashscope.port, model="qwen-plus", stream=True, headers=headers, **said)
     assert streamed.chunks[-1]["error"]["code"] == "upstream_text_rewritten"
