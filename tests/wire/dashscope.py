@@ -228,16 +228,17 @@ def told(asked: Json, path: str, content: str, thoughts: str, called: list[Json]
 
 
 def logprobs(text: str) -> Json:
-    return {"content": [{"token": text, "bytes": None, "logprob": -0.5, "top_logprobs": []}] if text else []}
+    tokens = [text[at : at + MOST_SAID] for at in range(0, len(text), MOST_SAID)]
+    return {"content": [{"token": token, "bytes": None, "logprob": -0.5, "top_logprobs": []} for token in tokens]}
 
 
-def counted(output: int) -> Json:
+def counted(output: int, choices: int = 1) -> Json:
     return {
         "total_tokens": 12 + output,
         "input_tokens": 12,
         "output_tokens": output,
         "prompt_tokens_details": {"cached_tokens": 4},
-        "output_tokens_details": {"reasoning_tokens": 1},
+        "output_tokens_details": {"reasoning_tokens": choices},
     }
 
 
@@ -254,7 +255,9 @@ def whole(asked: Json, path: str, said: str) -> Json:
         output = {"choices": [{**choice, "index": place} for place in range(count)] if count > 1 else [choice]}
     if parameters.get("enable_search"):
         output["search_info"] = SEARCHED
-    return {"output": output, "usage": counted(7 * parameters.get("n", 1)), "request_id": REQUEST_ID}
+    choices = parameters.get("n", 1)
+    tokens = choices * (len(list(outputs(asked, path, said, 0))) - 1)
+    return {"output": output, "usage": counted(tokens, choices), "request_id": REQUEST_ID}
 
 
 def frames(asked: Json, path: str, said: str) -> Iterator[bytes]:

@@ -13,6 +13,10 @@ from argoproxy.upstreams.argo.messages import spoken_to
 from argoproxy.upstreams.argo.replies import Answer
 
 
+#: The first delta of a chat.
+WHO_SPEAKS = {"role": "assistant", "content": "", "refusal": None}
+
+
 def chunked(texts: Iterable[str], call: Call) -> Iterator[Batch]:
     """Give a stream: the role once, the text as it comes, the end, and usage where it was asked for."""
     top, said = _top(call, "chat.completion.chunk"), list[str]()
@@ -20,7 +24,11 @@ def chunked(texts: Iterable[str], call: Call) -> Iterator[Batch]:
         if not text:
             yield []
             continue
-        first = [] if said or _is_legacy(call) else [_chunk(top, {"delta": {"role": "assistant", "content": ""}})]
+        first = (
+            []
+            if said or _is_legacy(call)
+            else [_chunk(top, {"delta": {"role": "assistant", "content": "", "refusal": None}})]
+        )
         said.append(text)
         yield [*first, _chunk(top, {"text": text} if _is_legacy(call) else {"delta": {"content": text}})]
     last = [_chunk(top, {"text": ""} if _is_legacy(call) else {"delta": {}}, "stop")]

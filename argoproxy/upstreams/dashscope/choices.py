@@ -62,7 +62,7 @@ class Choice:
         if calls := _calls(grown, heads):
             delta["tool_calls"] = calls
         if not self._is_begun:
-            delta = {"role": "assistant", "content": None if calls else "", **delta}
+            delta = {"role": "assistant", "content": None if calls else "", "refusal": None, **delta}
         if _LOGPROBS in grown:
             ends["logprobs"] = {"content": grown[_LOGPROBS], "refusal": None}
         if delta or ends["logprobs"]:

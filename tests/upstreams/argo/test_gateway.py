@@ -101,7 +101,7 @@ def part(delta: Json, finish_reason: str | None = None) -> Json:
 
 def test_a_streamed_chat() -> None:
     assert events(CHAT, b"Hel", b"", b"lo", stream=True) == [
-        part({"role": "assistant", "content": ""}),
+        part({"role": "assistant", "content": "", "refusal": None}),
         part({"content": "Hel"}),
         part({"content": "lo"}),
         part({}, "stop"),

@@ -59,7 +59,7 @@ PLAIN = [said("He"), said("llo"), {**said("", "stop"), "usage": {"input_tokens":
 def test_an_incremental_stream() -> None:
     found = chunks(streamed(), *map(frame, PLAIN))
     assert found == [
-        {**TOP, "choices": [part({"role": "assistant", "content": "He"})]},
+        {**TOP, "choices": [part({"role": "assistant", "content": "He", "refusal": None})]},
         {**TOP, "choices": [part({"content": "llo"})]},
         {**TOP, "choices": [part({}, "stop")]},
     ]
@@ -131,7 +131,7 @@ def test_thoughts_come_first() -> None:
         said("", "stop", reasoning_content=""),
     )
     assert found == [
-        part({"role": "assistant", "content": "", "reasoning_content": "h"}),
+        part({"role": "assistant", "content": "", "refusal": None, "reasoning_content": "h"}),
         part({"reasoning_content": "m"}),
         part({"content": "Hi"}),
         part({}, "stop"),
@@ -154,7 +154,7 @@ def test_calls_of_tools_in_pieces() -> None:
     first = {"index": 0, "id": "call_1", "type": "function", "extra": 1, "function": {"name": "f", "arguments": '{"a'}}
     second = {"index": 1, "id": "call_2", "type": "function", "function": {"name": "g", "arguments": "{}"}}
     assert found == [
-        part({"role": "assistant", "content": None, "tool_calls": [first]}),
+        part({"role": "assistant", "content": None, "refusal": None, "tool_calls": [first]}),
         part({"tool_calls": [{"index": 0, "function": {"arguments": '": 1}'}}]}),
         part({"tool_calls": [second]}),
         part({}, "tool_calls"),
@@ -200,8 +200,8 @@ def test_several_choices_each_in_its_own_events() -> None:
     ]
     found = chunks(asked, *map(frame, frames))
     assert [choice for chunk in found for choice in chunk["choices"]] == [
-        part({"role": "assistant", "content": "a"}),
-        part({"role": "assistant", "content": "x"}, index=1),
+        part({"role": "assistant", "content": "a", "refusal": None}),
+        part({"role": "assistant", "content": "x", "refusal": None}, index=1),
         part({"content": "b"}),
         part({}, "stop"),
         part({}, "length", 1),
@@ -243,10 +243,13 @@ def test_the_text_format_and_lists_of_parts() -> None:
     output = {"text": "a", "finish_reason": "null"}
     told = {"output": output, "request_id": "r1"}
     last = {"output": {"text": "", "finish_reason": "stop"}, "request_id": "r1"}
-    assert choices(streamed(), told, last) == [part({"role": "assistant", "content": "a"}), part({}, "stop")]
+    assert choices(streamed(), told, last) == [
+        part({"role": "assistant", "content": "a", "refusal": None}),
+        part({}, "stop"),
+    ]
     found = choices(streamed(), said([{"text": "a"}]), said([{"image": "u"}]), said([], "stop"))
     assert [choice["delta"] for choice in found] == [
-        {"role": "assistant", "content": "a"},
+        {"role": "assistant", "content": "a", "refusal": None},
         {"parts": [{"image": "u"}]},
         {},
     ]
