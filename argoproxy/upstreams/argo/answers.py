@@ -12,7 +12,6 @@ from argoproxy.protocol.surface import COMPLETIONS
 from argoproxy.upstreams.argo.messages import spoken_to
 from argoproxy.upstreams.argo.replies import Answer
 
-
 #: The first delta of a chat.
 WHO_SPEAKS = {"role": "assistant", "content": "", "refusal": None}
 
