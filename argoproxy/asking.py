@@ -36,17 +36,22 @@ class Link:
     unwatched: Callable[[], Watch]
 
 
-def received(asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> Reply:
-    """Send one request and wait for whatever comes back. Raises ProxyError, ClientGone."""
+def received(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> Reply:
+    """Send one request and wait for whatever comes back; a client that reads errors only under a status of success is
+    not given one as it is. Raises ProxyError, ClientGone."""
+    trip.sends(upstream, asked)
     reply = link.transport.open(asked, timeouts, trip.watch)
     trip.opened(reply)
     if reply.status >= 400:
         trip.ends(Ending.UPSTREAM_ERROR)
+        if trip.is_compatible:
+            raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
     return reply
 
 
 def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> Reply:
     """Send one request to an upstream and wait for a reply of success. Raises ProxyError, ClientGone."""
+    trip.sends(upstream, asked)
     reply = link.transport.open(asked, timeouts, trip.watch)
     trip.opened(reply)
     if not 200 <= reply.status < 300:

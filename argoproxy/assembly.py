@@ -74,6 +74,7 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> 
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,
+        compatible=config.compatible,
     )
 
 

@@ -47,6 +47,17 @@ _PROXY_SCHEMES = ("http", "https", "all", "no")
 
 
 @dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """Where the journal is, whether bodies stand in it (`full`) or only their sizes (`meta`), the size at which a file
+    of it is full, how many full ones of each are kept."""
+
+    folder: Path
+    bodies: str
+    max_bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that was decided at the start."""
 
@@ -74,6 +85,8 @@ class Config:
     #: Where the operator's own classes are looked for.
     class_folders: tuple[str, ...]
     allowed: AllowList
+    compatible: bool
+    journal: JournalSettings | None
     ca_bundle: str | None
     warnings: tuple[str, ...]
     #: Those of the warnings that are mistakes to who asks for a check.
@@ -154,6 +167,8 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         listeners=listeners,
         class_folders=(str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)),
         allowed=AllowList(given["allowed_models"] or ()),
+        compatible=given["compatible"],
+        journal=_journal(given, folder),
         ca_bundle=bundle,
         warnings=(*given.warnings, *warnings),
         malformed=warnings,
@@ -198,6 +213,17 @@ def _rules(given: Given, upstreams: Sequence[UpstreamSettings]) -> tuple[Rules, 
 def _own_class(given: Given, key: str, own: OwnClass) -> OwnClass:
     """Give a class with the variables in its options."""
     return replace(own, options=Section(given, (key,), own.options).whole())
+
+
+def _journal(given: Given, folder: Path) -> JournalSettings | None:
+    if not given["output_path"]:
+        return None
+    return JournalSettings(
+        folder=folder / Path(given["output_path"]).expanduser(),
+        bodies=given["journal_bodies"],
+        max_bytes=given["journal_max_bytes"],
+        files=given["journal_files"],
+    )
 
 
 def _keys(given: Given, environ: Mapping[str, str]) -> tuple[Key, ...]:

@@ -76,6 +76,8 @@ FLAGS = (
     Flag(("--username-passthrough",), "USERNAME_PASSTHROUGH", "", "true", "make a caller's API key the user"),
     Flag(("--mode",), "MODE", "MODE", "", "how upstreams are asked: stream, non_stream, or off, as the client did"),
     Flag(("--timeout",), "API_REQUEST_TIMEOUT", "MS", "", "milliseconds to the first byte, and between bytes", "ms"),
+    Flag(("--output_path", "--output-path"), "OUTPUT_PATH", "DIR", "", "folder of the journal"),
+    Flag(("--compatible",), "COMPATIBLE", "", "true", "tell errors under the status 200"),
     Flag(("--verbose",), "VERBOSE", "", "true", "log a line for each request"),
     Flag(("--quiet",), "VERBOSE", "", "false", "log warnings only"),
 )

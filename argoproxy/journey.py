@@ -17,6 +17,7 @@ from argoproxy.memory import RefusedModes
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
+from argoproxy.protocol.ears import ByteEar
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.forwarding import recipient
@@ -29,6 +30,7 @@ from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
+from argoproxy.record import Chronicle
 from argoproxy.transport import Reply
 from argoproxy.trip import Listener, Trip
 from argoproxy.upstreams import Upstream
@@ -53,6 +55,9 @@ class Proxy:
     refused_modes: RefusedModes
     doorkeeper: Doorkeeper | None = None
     open_routes: Collection[str] = ()
+    chronicle: Chronicle | None = None
+    #: Whether errors are told under a status of success where a request does not say.
+    compatible: bool = False
 
     def close(self) -> None:
         """Close the connections nobody uses."""
@@ -63,14 +68,14 @@ class Proxy:
 def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
     call = surface.parse(request)
-    trip.asks(call.model)
+    trip.calls(call)
     return carry(call, proxy.models, proxy, trip)
 
 
 def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Have a model of the gateway say hello, to show that the way to it works. Raises ProxyError, ClientGone."""
     call = call_of(request, HELLO, CHAT.path)
-    trip.asks(call.model)
+    trip.calls(call)
     return carry(call, replace(gateway_of(proxy), allowed=AllowList()), proxy, trip)
 
 
@@ -79,7 +84,7 @@ def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Cli
     routes = routes_of(call, models, proxy, trip)
     if routes[0].upstream.is_native:
         return hand_over(routes, proxy, trip)
-    batches = first_that_opens(routes, lambda route: turn(route, proxy, trip), proxy)
+    batches = first_that_opens(routes, lambda route: turn(route, proxy, trip), proxy, trip)
     batches = primed(batches)
     batches = through(batches, lambda: filters(call, trip))
     return answer(batches, call, trip)
@@ -88,20 +93,30 @@ def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Cli
 def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one chat in the upstream's own words: nothing is filtered. Raises ProxyError, ClientGone."""
     call = RAW.parse(request)
-    trip.asks(call.model)
+    trip.calls(call)
     route, *_ = routes_of(call, gateway_of(proxy), proxy, trip)
-    return answer_raw(primed(turn(route, proxy, trip)), call, trip)
+    return heard(answer_raw(primed(turn(route, proxy, trip)), call, trip), trip)
 
 
 def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
-    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip), proxy))
+    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip), proxy, trip))
     pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
-    return ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
+    answer = ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
+    return heard(answer, trip)
+
+
+def heard(answer: ClientResponse, trip: Trip) -> ClientResponse:
+    """Have the journal, where there is one, listen to an answer that nobody reads on its way."""
+    if trip.record is None:
+        return answer
+    pieces = (answer.body,) if isinstance(answer.body, bytes) else answer.body
+    listening = trip.record.listening(pieces, ByteEar(answer.headers))
+    return replace(answer, body=b"".join(listening) if isinstance(answer.body, bytes) else listening)
 
 
 def first_that_opens(
-    routes: Sequence[Route[Upstream]], attempt: Callable[[Route[Upstream]], Iterator[StepT]], proxy: Proxy
+    routes: Sequence[Route[Upstream]], attempt: Callable[[Route[Upstream]], Iterator[StepT]], proxy: Proxy, trip: Trip
 ) -> Iterator[StepT]:
     """Give what comes along the first route on which something comes. The next one is tried only where nothing came,
     after a failure that it may follow. Raises ProxyError, ClientGone."""
@@ -115,6 +130,7 @@ def first_that_opens(
                     break
         except ProxyError as error:
             failed, route = route, following(route, others, error)
+            trip.tries_another_way(error)
             if others and route is others[0]:
                 del others[0]
             else:
@@ -138,7 +154,7 @@ def handed(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Reply]:
     trip.takes(route)
     link = proxy.links[route.upstream.name]
     call = link.images.inlined(route.call, trip.watch)
-    yield received(route.upstream.request(call), route.timeouts, link, trip)
+    yield received(route.upstream, route.upstream.request(call), route.timeouts, link, trip)
 
 
 def filters(call: Call, trip: Trip) -> Sequence[Filter]:
@@ -147,17 +163,19 @@ def filters(call: Call, trip: Trip) -> Sequence[Filter]:
     strip = [ThinkFilter(route.tags)] if route.tags else []
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
     withheld = [UsageWithheld()] if is_unasked else []
-    return [UsageMeter(trip.uses), ToolCallFilter(), *strip, *route.upstream.filters(route.call), *withheld]
+    ears = trip.record.ears() if trip.record else ()
+    changes = [ToolCallFilter(), *strip, *route.upstream.filters(route.call), *withheld]
+    return [*ears[:1], UsageMeter(trip.uses), *changes, *ears[1:]]
 
 
 def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
     call = EMBEDDINGS.parse(request)
-    trip.asks(call.model)
+    trip.calls(call)
     routes = routes_of(call, proxy.models, proxy, trip)
     if routes[0].upstream.is_native:
         return hand_over(routes, proxy, trip)
-    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, trip), proxy))
+    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, trip), proxy, trip))
     UsageMeter(trip.uses).feed([document])
     return answer_document(document, trip)
 
@@ -167,7 +185,10 @@ def embedded(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Docum
     trip.takes(route)
     upstream, link = route.upstream, proxy.links[route.upstream.name]
     replies = (ask(upstream, part, route.timeouts, link, trip) for part in upstream.embed_requests(route.call))
-    yield upstream.embeddings([reply.read() for reply in replies], route.call)
+    bodies = [reply.read() for reply in replies]
+    document = upstream.embeddings(bodies, route.call)
+    trip.told(document, bodies)
+    yield document
 
 
 def list_models(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -202,7 +223,7 @@ def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     request, provider = recipient(request, proxy.models)
     trip.goes_to(provider.upstream)
     asked = provider.upstream.forward(provider.seen(request))
-    reply = received(asked, provider.timeouts, proxy.links[provider.upstream.name], trip)
+    reply = received(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], trip)
     return ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
 
 

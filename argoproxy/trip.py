@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from argoproxy.errors import Ending, InternalError, ProxyError
+from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.models import Route
-from argoproxy.upstreams import Reply, Upstream
+from argoproxy.protocol.sse import Document
+from argoproxy.record import Attempt, Record
+from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 from argoproxy.watch import Watch
 
 logger = logging.getLogger("argoproxy")
@@ -23,8 +26,9 @@ BODILESS = frozenset((204, 304))
 class Outcome:
     """What a request came to. Seconds count from its arrival; None where a thing never came or was not told.
 
-    `key` is the name of the caller's key, `return_mode` how a model's answer was asked for (`stream`, `non_stream`);
-    "" where there is none. `overhead_s` is the time to the first byte in which nobody was waited for.
+    `key` is the name of the caller's key, `return_mode` how a model's answer was asked for (`stream`, `non_stream`),
+    `send_mode` how the upstream was; "" where there is none. `overhead_s` is the time to the first byte in which nobody
+    was waited for.
     """
 
     id: str
@@ -35,6 +39,7 @@ class Outcome:
     model: str
     upstream: str
     key: str
+    send_mode: str
     return_mode: str
     status: int
     ending: Ending
@@ -85,6 +90,10 @@ class Trip:
         self.watch = watch
         #: The way the request went last; there is none before it took one.
         self.route: Route[Upstream]
+        #: What is remembered for the journal, where there is one.
+        self.record: Record | None = None
+        #: Whether errors are told under a status of success, and whether in a stream.
+        self.is_compatible = self.wants_stream = False
         self.reply_status = 200
         self.reply_headers: Headers = ()
         self._arrival = arrival
@@ -98,10 +107,14 @@ class Trip:
         self._replies: list[OpenReply] = []
         self._usage: Json = {}
         self._status = 0
-        self._model = self._upstream = self._key = self._return_mode = ""
+        self._model = self._upstream = self._key = self._return_mode = self._send_mode = ""
         self._code: str | None = None
         self._ending: Ending | None = None
         self._is_closed = False
+
+    def listens(self, listener: Listener) -> None:
+        """Have one more listener told the outcome."""
+        self._listeners = (*self._listeners, listener)
 
     @property
     def id(self) -> str:
@@ -115,12 +128,20 @@ class Trip:
         """Take note of the model the client asked for."""
         self._model = model
 
+    def calls(self, call: Call) -> None:
+        """Take note of what the client asks for."""
+        self.asks(call.model)
+        self.wants_stream = not call.answers_whole
+        if self.record:
+            self.record.call = call
+
     def takes(self, route: Route[Upstream]) -> None:
         """Take note of the way the request goes."""
         self.route = route
         self.goes_to(route.upstream)
         self._model = self._model or route.call.asked
         self._return_mode = "non_stream" if route.call.answers_whole else "stream"
+        self._send_mode = "stream" if route.call.stream else "non_stream"
         logger.debug(
             "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream
         )
@@ -129,9 +150,27 @@ class Trip:
         """Take note of the upstream that is asked."""
         self._upstream = upstream.name
 
+    def sends(self, upstream: Upstream, asked: UpstreamRequest) -> None:
+        """Take note of a request that goes upstream."""
+        if self.record:
+            model = self.route.call.model if self._send_mode else ""
+            self.record.sends(Attempt(upstream.name, model, self._send_mode, asked))
+
+    def tries_another_way(self, error: ProxyError) -> None:
+        """Take note of a failure the client is not told about."""
+        if self.record:
+            self.record.fails(error)
+
+    def told(self, document: Document, bodies: Sequence[bytes]) -> None:
+        """Take note of an answer that was made of whole replies."""
+        if self.record:
+            self.record.answers(document, bodies)
+
     def opened(self, reply: OpenReply) -> None:
         """Take a reply into care until the trip is closed."""
         self._replies.append(reply)
+        if self.record:
+            self.record.comes(reply.status)
         self.reply_status, self.reply_headers = reply.status, reply.headers
         logger.debug(
             "id=%s reply_status=%s after_ms=%.1f", self.id, reply.status, 1000 * (self._clock() - self._started)
@@ -169,6 +208,9 @@ class Trip:
         """Take note of a failure the client is told about."""
         self.ends(error.ending)
         self._code = self._code or error.code
+        if self.record:
+            self.record.fails(error)
+            self.record.error = self.record.error or error
 
     def crashed(self, error: Exception) -> ProxyError:
         """Log a fault of ours with its traceback; gives what the client may be told of it."""
@@ -204,6 +246,7 @@ class Trip:
             model=self._model,
             upstream=self._upstream,
             key=self._key,
+            send_mode=self._send_mode,
             return_mode=self._return_mode,
             status=self._status,
             ending=ending,

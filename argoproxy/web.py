@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -28,9 +29,11 @@ from argoproxy.journey import Proxy
 from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import ClientRequest, ClientResponse, header
+from argoproxy.protocol.compatible import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
+from argoproxy.protocol.exchange import Body, ClientRequest, ClientResponse, begun, header
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, answer_error
+from argoproxy.record import Record
 from argoproxy.trip import Arrival, Trip
 from argoproxy.watch import Poller, Watch
 
@@ -143,9 +146,18 @@ class Door:
         )
         if self._metrics and not is_quiet:
             self._metrics.begins(label)
+        if not is_quiet:
+            self._take_note(proxy, g.trip)
         if proxy.doorkeeper and label not in proxy.open_routes:
             g.caller = proxy.doorkeeper.admit(tuple(request.headers)).name
             g.trip.admits(g.caller)
+
+    def _take_note(self, proxy: Proxy, trip: Trip) -> None:
+        """Learn how errors are to be told, and have the journal remember what comes."""
+        if proxy.chronicle:
+            trip.record = record = Record()
+            trip.listens(partial(proxy.chronicle.tell, record))
+        trip.is_compatible = is_compatible(tuple(request.headers), proxy.compatible)
 
     def fail(self, error: Exception) -> Response:
         """Answer with a failure, in the one shape: the only errorhandler there is."""
@@ -158,7 +170,10 @@ class Door:
         if not isinstance(error, ProxyError):
             error = trip.crashed(error)
         trip.failed(error)
-        return _respond(answer_error(error), trip)
+        if not trip.is_compatible:
+            return _respond(answer_error(error), trip)
+        wants_stream = trip.wants_stream or wants_a_stream(g.get("body") or WsgiBody(request.environ, trip.watch))
+        return _respond(answer_error_as_success(error, wants_stream), trip)
 
     def about(self) -> ClientResponse:
         return _json(200, ABOUT)
@@ -231,9 +246,17 @@ def _request() -> ClientRequest:
         path=checked_target(request.environ),
         query=request.environ.get("QUERY_STRING", ""),
         headers=doorkeeper.without_credentials(headers) if doorkeeper else headers,
-        body=WsgiBody(request.environ, trip.watch),
+        body=_body(trip),
         caller=g.caller,
     )
+
+
+def _body(trip: Trip) -> Body:
+    """Give the body; what must be known of it to tell an error is read already."""
+    body: Body = WsgiBody(request.environ, trip.watch)
+    if trip.is_compatible:
+        body = g.body = begun(body, LONGEST_LOOK)
+    return body
 
 
 def _arrival(label: str) -> Arrival:

@@ -28,6 +28,15 @@ ROOT = Path(__file__).resolve().parent.parent
             ["--expose_host", "::1", "--expose_port=82", "--url", "http://up"],
             {"HOST": "::1", "PORT": "82", "TARGET_BASE_URL": "http://up", FLAGS_VARIABLE: "TARGET_BASE_URL,HOST,PORT"},
         ),
+        (
+            ["--mode", "stream", "--timeout", "60000"],
+            {"MODE": "stream", "API_REQUEST_TIMEOUT": "60000ms", FLAGS_VARIABLE: "MODE,API_REQUEST_TIMEOUT"},
+        ),
+        (["--timeout=90s"], {"API_REQUEST_TIMEOUT": "90s", FLAGS_VARIABLE: "API_REQUEST_TIMEOUT"}),
+        (
+            ["--output_path", "logs", "--compatible"],
+            {"OUTPUT_PATH": "logs", "COMPATIBLE": "true", FLAGS_VARIABLE: "OUTPUT_PATH,COMPATIBLE"},
+        ),
     ],
 )
 def test_flags_become_variables(arguments: list[str], added: dict[str, str]) -> None:

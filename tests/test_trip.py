@@ -86,6 +86,7 @@ def test_a_trip_comes_to_one_outcome() -> None:
         model="m",
         upstream="",
         key="",
+        send_mode="",
         return_mode="",
         status=200,
         ending=Ending.COMPLETE,

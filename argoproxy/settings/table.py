@@ -32,6 +32,7 @@ from argoproxy.upstreams.argo.gateway import DEVELOPMENT, ArgoUrls
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"
 ARGO_URLS = ArgoUrls()
+MIB = 1024 * 1024
 WORKER_CLASSES = ("gthread", "gevent", "sync")
 
 
@@ -110,6 +111,11 @@ SETTINGS = (
     Setting(
         "heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"
     ),
+    Setting("compatible", "COMPATIBLE", boolean, False, "Tell errors under the status 200"),
+    Setting("output_path", "OUTPUT_PATH", text, None, "Folder of the journal: every request, and what became of it"),
+    Setting("journal_bodies", "JOURNAL_BODIES", one_of(("full", "meta")), "full", "What of bodies stands in it"),
+    Setting("journal_max_bytes", "JOURNAL_MAX_BYTES", whole_number(4096, 10**9), 100 * MIB, "Size of each file of it"),
+    Setting("journal_files", "JOURNAL_FILES", whole_number(1, 1000), 5, "How many full files of each are kept"),
     Setting("verbose", "VERBOSE", boolean, True, "Log a line for each request"),
     Setting("debug", "DEBUG", boolean, False, "Log what happens on the way, never bodies or keys"),
 )

@@ -21,6 +21,7 @@ OUTCOME = Outcome(
     model='m "世界"\n',
     upstream="enterprise",
     key="ann",
+    send_mode="stream",
     return_mode="stream",
     status=200,
     ending=Ending.COMPLETE,

@@ -20,6 +20,7 @@ def outcome(**changed: Any) -> Outcome:
         "model": "m1",
         "upstream": "openai",
         "key": "",
+        "send_mode": "non_stream",
         "return_mode": "non_stream",
         "status": 200,
         "ending": Ending.COMPLETE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from argoproxy.protocol.chunks import assemble
 from tests.wire.client import Answer, Client, ask, chat
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.wire.processes import ROOT, Proxy, Upstream, free_port
 from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply, stream
 
 Json = dict[str, Any]
@@ -339,3 +340,25 @@ def test_a_leaving_client_ends_the_stream_behind_its_document(proxy: Proxy, upst
             time.sleep(0.01)
         left = time.monotonic()
     assert upstream.left(script) - left < 2
+
+
+@pytest.mark.parametrize("program", ["cot_proxy.py", "app.py"])
+def test_the_seeds_flags_take_effect(upstream: Upstream, tmp_path: Path, program: str) -> None:
+    port = free_port()
+    slow = upstream.script(["sleep", 3.0], reply(body=completion("late")))
+    flags = ["--expose_host", "127.0.0.1", "--expose_port", str(port), "--timeout", "600", "--mode", "stream"]
+    url = f"{upstream.url}/compatible-mode/v1/chat/completions"
+    command = [sys.executable, str(ROOT / program), *flags, "--url", url]
+    proxy = Proxy(tmp_path, {"PORT": str(port), "WORKERS": "1"}, command)
+    try:
+        answer = chat(port, headers={"Content-Type": "application/x-www-form-urlencoded"})
+        assert answer.json["choices"][0]["message"]["content"] == "Hello there!"
+        sent = upstream.last()
+        assert sent["target"] == "/compatible-mode/v1/chat/completions"
+        assert json.loads(sent["body"])["stream"] is True
+        begun = time.monotonic()
+        late = chat(port, headers={"X-Script": slow})
+        assert (late.status, late.error["code"]) == (504, "first_byte_timeout")
+        assert 0.5 < time.monotonic() - begun < 2
+    finally:
+        proxy.stop()

@@ -1,0 +1,140 @@
+"""What is remembered of one request for the journal: what came, what was sent upstream, and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
+from argoproxy.protocol.call import Call
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.ears import ByteEar, EventEar
+from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.sse import Document
+from argoproxy.upstreams import UpstreamRequest
+
+Ear = EventEar | ByteEar
+
+_FROM_UPSTREAM = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request that was sent upstream, and what came of it."""
+
+    upstream: str
+    model: str
+    send_mode: str
+    asked: UpstreamRequest
+    status: int | None = None
+    error: ProxyError | None = None
+    ear: Ear | None = None
+    document: Document | None = None
+
+    @property
+    def input(self) -> Json | None:
+        """The body that was sent: its size where it was sent as it came."""
+        body = self.asked.body
+        if isinstance(body, bytes):
+            return read_body(body)
+        return None if body is None else {"bytes": self.asked.length}
+
+    @property
+    def output(self) -> Json | None:
+        """What came back, as far as it came, and the error it ended with."""
+        return with_error(_heard(self.document, self.ear), self.error)
+
+
+@dataclass(slots=True)
+class Record:
+    """What is remembered of one request; it is told by the trip, and read when the trip is closed."""
+
+    call: Call | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    ear: Ear | None = None
+    document: Document | None = None
+    error: ProxyError | None = None
+
+    @property
+    def input(self) -> Json | None:
+        """The body of the client's request, as it came."""
+        call = self.call
+        if call is None:
+            return None
+        return read_body(call.raw) if call.raw is not None else call.came or call.body
+
+    @property
+    def output(self) -> Json | None:
+        """What the client was answered, as far as it was."""
+        return with_error(_heard(self.document, self.ear), self.error)
+
+    def sends(self, attempt: Attempt) -> None:
+        """Take note of a request that goes upstream."""
+        self.attempts.append(attempt)
+
+    def comes(self, status: int) -> None:
+        """Take note of the status of the last attempt's reply."""
+        if self.attempts:
+            self.attempts[-1].status = status
+
+    def fails(self, error: ProxyError) -> None:
+        """Take note of how the last attempt failed; the first failure counts."""
+        if self.attempts and self.attempts[-1].error is None and error.ending in _FROM_UPSTREAM:
+            self.attempts[-1].error = error
+
+    def ears(self) -> tuple[EventEar, EventEar]:
+        """Give the ears of what the last attempt says and of what the client is told."""
+        theirs, ours = EventEar(), EventEar()
+        if self.attempts:
+            self.attempts[-1].ear = theirs
+        self.ear = ours
+        return theirs, ours
+
+    def listening(self, pieces: Iterable[bytes], ear: ByteEar) -> Iterator[bytes]:
+        """Give the pieces of an answer that goes out as it comes in, listened to."""
+        self.ear = ear
+        if self.attempts:
+            self.attempts[-1].ear = ear
+        for piece in pieces:
+            ear.hear(piece)
+            yield piece
+
+    def answers(self, document: Document, bodies: Sequence[bytes]) -> None:
+        """Take note of an answer that was made of whole replies, one for each attempt."""
+        self.document = document
+        for attempt, body in zip(self.attempts[-len(bodies) :], bodies, strict=False):
+            attempt.document = Document(body)
+
+
+class Chronicle(Protocol):
+    """Who writes records down."""
+
+    def tell(self, record: Record, outcome: Any) -> None:
+        """Write down what became of a request."""
+
+
+def read_body(body: bytes) -> Json | None:
+    """Give a body as the object it holds; else its size."""
+    try:
+        value = loads(body)
+    except JsonError:
+        value = None
+    return value if isinstance(value, dict) else {"bytes": len(body)}
+
+
+def error_document(error: ProxyError) -> Json:
+    """Give an error as the client reads it."""
+    told = read_body(error.body) if isinstance(error, UpstreamStatus) else to_openai(error)
+    return {"error": (told or {}).get("error", error.message)}
+
+
+def with_error(heard: Json | None, error: ProxyError | None) -> Json | None:
+    """Give what was heard with the error it ended with."""
+    return heard if error is None else {**(heard or {}), **error_document(error)}
+
+
+def _heard(document: Document | None, ear: Ear | None) -> Json | None:
+    if document is not None:
+        return read_body(document.raw)
+    return ear.heard() if ear is not None else None
