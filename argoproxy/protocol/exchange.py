@@ -84,10 +84,13 @@ class BegunBody:
 
     def read(self, limit: int) -> bytes:
         """Take all of it. Raises PayloadTooLarge over limit bytes."""
-        text = b"".join(self.pieces())
-        if len(text) > limit:
-            raise PayloadTooLarge(f"The request body is longer than {limit} bytes.")
-        return text
+        parts, size = [], 0
+        for piece in self.pieces():
+            parts.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise PayloadTooLarge(f"The request body is longer than {limit} bytes.")
+        return b"".join(parts)
 
     def pieces(self) -> Iterator[bytes]:
         """Give what was read, then the rest as it comes."""

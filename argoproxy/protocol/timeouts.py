@@ -41,9 +41,5 @@ class Timeouts:
         """Give the time-outs of a request that asked for one itself: it stands for first byte and idle."""
         return self if timeout_s is None else replace(self, first_byte_s=timeout_s, idle_s=timeout_s)
 
-    def within(self, limit_s: float) -> Timeouts:
-        """Give time-outs of which none is longer than a limit."""
-        return Timeouts(*(min(limit_s, getattr(self, name)) for name in Timeouts.__slots__))
-
 
 NO_WISHES = TimeoutWishes()

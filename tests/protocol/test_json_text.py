@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 
-from argoproxy.protocol.json_text import JsonError, dumps, loads, parse, parse_at
+from argoproxy.protocol.json_text import JsonError, as_json, dumps, loads, parse, parse_at
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,15 @@ def test_json_within_a_text_is_as_strict() -> None:
     for text in ("[NaN]", "[1e999]", "[-Infinity]", "[", "[" * 100_000):
         with pytest.raises(ValueError):  # noqa: PT011 the words are the library's in some cases
             parse_at(text, 0)
+
+
+def test_a_value_from_elsewhere_is_made_json() -> None:
+    assert as_json({5: (1, None)}) == {"5": [1, None]}
+    endless: list[Any] = []
+    endless.append(endless)
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    for value in (float("nan"), {1, 2}, endless, nested):
+        with pytest.raises(JsonError):
+            as_json(value)

@@ -12,10 +12,11 @@ from argoproxy.config import Config, load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Credentials
+from argoproxy.protocol.modes import Mode, Usage
 from argoproxy.protocol.rules import Rule
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
-from argoproxy.settings.targets import ArgoTarget, OpenAITarget, OwnTarget, UntouchedTarget
+from argoproxy.settings.targets import ArgoTarget, DashScopeTarget, OpenAITarget, OwnTarget, UntouchedTarget
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 
 
@@ -129,6 +130,25 @@ def test_rules_are_read(tmp_path: Path) -> None:
     assert read["default"].params == {"n": 1}
 
 
+def test_dashscope_is_read(tmp_path: Path) -> None:
+    text = "upstreams: {a: {kind: dashscope, base_url: 'https://dashscope.aliyuncs.com/api/v1', api_key: k-123456,"
+    (upstream,) = made(tmp_path, text + " mode: stream, ask_usage: true, model_map: {gpt-4: qwen-max}}}").upstreams
+    assert isinstance(upstream.target, DashScopeTarget)
+    assert (upstream.target.model_map, upstream.is_keyed) == ({"gpt-4": "qwen-max"}, True)
+    assert upstream.target.url.endswith("/services/aigc/text-generation/generation")
+    assert (upstream.mode, upstream.usage) == (Mode.STREAM, Usage.ALWAYS)
+
+
+def test_a_url_of_dashscopes_native_api_is_known(tmp_path: Path) -> None:
+    url = "https://dashscope.aliyuncs.com/api/v1/services/aigc/multimodal-generation/generation"
+    text = f"target_base_url: {url}\ntarget_api_key: k-123456\nmodel_map: gpt-4=qwen-max, b = c\n"
+    target = made(tmp_path, text).target
+    assert isinstance(target, DashScopeTarget)
+    assert (target.urls.named, target.model_map) == (url, {"gpt-4": "qwen-max", "b": "c"})
+    compatible = made(tmp_path, "target_base_url: https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions")
+    assert isinstance(compatible.target, OpenAITarget)
+
+
 A = "upstreams: {a: {base_url: http://a}}\n"
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "no mapping": ("upstreams: [a]", ["is no mapping of names"]),
@@ -152,6 +172,13 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["upstreams.a.client_keys asks for the clients' keys beside one of its own"],
     ),
     "itself": ("port: 5001\nupstreams: {a: {base_url: 'http://localhost:5001'}}", ["is this very proxy"]),
+    "no URL of DashScope's": (
+        "upstreams: {a: {kind: dashscope, base_url: 'https://dashscope.aliyuncs.com/compatible-mode/v1'}}",
+        ["upstreams.a.base_url is none of DashScope's"],
+    ),
+    "no path of a class": ("authenticate: {class: 5}", ["names no class"]),
+    "an empty map": ("upstreams: {a: {kind: dashscope, base_url: http://a, model_map: {x: ''}}}", ["model_map"]),
+    "no proxy": ("upstreams: {a: {base_url: http://a, proxy: p}}", ["upstreams.a.proxy 'p' is no base URL"]),
     "no class": ("upstreams: {a: {base_url: http://a, auth: x}}", ["upstreams.a.auth 'x' names no class"]),
     "odd options": ("authenticate: {class: 'a:B', option: 1}", ["authenticate", "holds something else"]),
     "an unknown key of a rule": ("models: {m: {parms: {}}}", ['models.m.parms is no key here; did you mean "params"?']),

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import ModelNotAllowed, PayloadTooLarge
+from argoproxy.protocol.allowance import JSON_LIMIT, AllowList
+from argoproxy.protocol.exchange import BegunBody, Body, ClientRequest, ReadBody, begun
+from argoproxy.protocol.forwarding import recipient
+from argoproxy.protocol.models import Models, Provider
+from argoproxy.protocol.rules import Rule, RuleBook, Rules
+from argoproxy.upstreams.demo import Demo
+
+RULES = Rules((RuleBook("models", (Rule("b*", upstreams=("two",)), Rule("*", upstreams=("two",)))),))
+
+
+class Arriving:
+    """A body that comes in pieces."""
+
+    def __init__(self, *parts: bytes, length: int | None = None) -> None:
+        self.parts, self.length = parts, length
+
+    def read(self, limit: int) -> bytes:
+        return b"".join(self.parts)
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(self.parts)
+
+
+def models(**options: Any) -> Models[Demo]:
+    return Models([Provider(Demo("one")), Provider(Demo("two"))], RULES, **options)
+
+
+def request(body: Body, content_type: str = "application/json", coding: str = "") -> ClientRequest:
+    headers = (("Content-Type", content_type), *((("Content-Encoding", coding),) if coding else ()))
+    return ClientRequest("id", 1, "POST", "/v1/responses", "", headers, body)
+
+
+SENT = [
+    (b'{"model": "b1"}', "application/json", "", "two"),
+    (b' {"model": "b1"}', "application/x-www-form-urlencoded; charset=x", "", "two"),
+    (b'{"model": "b1"}', "", "", "two"),
+    (b'{"model": "b1"}', "text/plain", "", "one"),
+    (b'{"model": "b1"}', "application/json", "gzip", "one"),
+    (b'{"model": 5}', "application/json", "", "one"),
+    (b'["b1"]', "application/json", "", "one"),
+    (b'{"model": "b1"', "application/json", "", "one"),
+    (b"model=b1", "application/x-www-form-urlencoded", "", "one"),
+    (b"", "application/json", "", "one"),
+]
+
+
+@pytest.mark.parametrize(("text", "content_type", "coding", "name"), SENT)
+def test_who_gets_a_request(text: bytes, content_type: str, coding: str, name: str) -> None:
+    came = request(Arriving(text[:3], text[3:], length=len(text)), content_type, coding)
+    going, provider = recipient(came, models())
+    assert provider.upstream.name == name
+    assert b"".join(going.body.pieces()) == text
+
+
+def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
+    head, rest = b'{"model": "b1", "x": "' + b"x" * JSON_LIMIT, b'"}'
+    for length in (None, len(head + rest)):
+        going, provider = recipient(request(Arriving(head, rest, length=length)), models())
+        assert provider.upstream.name == "one"
+        assert not isinstance(going.body, ReadBody)
+        assert going.body.length == length
+        assert b"".join(going.body.pieces()) == head + rest
+
+
+def test_what_the_allow_list_has_read_goes_by_rule_too() -> None:
+    allowed = models(allowed=AllowList(("b*",)))
+    going, provider = recipient(request(Arriving(b'{"model": "b1"}')), allowed)
+    assert (provider.upstream.name, going.body.read(99)) == ("two", b'{"model": "b1"}')
+    with pytest.raises(ModelNotAllowed):
+        recipient(request(Arriving(json.dumps({"model": "c"}).encode())), allowed)
+
+
+def test_without_rules_nothing_is_read() -> None:
+    body = Arriving(b'{"model": "b1"}')
+    going, provider = recipient(request(body), Models([Provider(Demo("one"))], RULES))
+    assert (going.body, provider.upstream.name) == (body, "one")
+
+
+def test_a_begun_body_is_read_on_within_limits() -> None:
+    for limit, fits in ((6, True), (5, False)):
+        body = begun(Arriving(b"abcd", b"ef"), 3)
+        assert isinstance(body, BegunBody)
+        if fits:
+            assert body.read(limit) == b"abcdef"
+        else:
+            with pytest.raises(PayloadTooLarge):
+                body.read(limit)
