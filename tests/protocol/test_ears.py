@@ -48,7 +48,7 @@ def test_what_is_too_long_leaves_its_size(monkeypatch: pytest.MonkeyPatch) -> No
         assert ear.heard() == {"bytes": 23}
 
 
-@pytest.mark.parametrize("pieces", cuts(STREAM))
+@pytest.mark.parametrize("pieces", list(cuts(STREAM)))
 def test_bytes_of_events_are_put_together_in_any_cut(pieces: list[bytes]) -> None:
     ear = ByteEar(EVENTS)
     for piece in pieces:
