@@ -37,7 +37,7 @@ class Stars:
 
     def __init__(self, *secrets: bytes) -> None:
         plain = [secret.decode("latin-1") for secret in secrets if len(secret) >= SHORTEST_STARRED]
-        spelled = (text.translate(spelling) for text in plain for spelling in _SPELLINGS)
+        spelled = (spelling for text in plain for spelling in spellings(text))
         self._spellings = tuple(text.encode("latin-1") for text in dict.fromkeys(spelled) if text)
 
     def __bool__(self) -> bool:
@@ -66,6 +66,11 @@ class Stars:
         for spelling in self._spellings:
             data = data.replace(spelling, b"*" * len(spelling))
         return data
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """Give the ways a text may be spelled, each once."""
+    return tuple(dict.fromkeys(text.translate(spelling) for spelling in _SPELLINGS))
 
 
 @lru_cache(maxsize=64)
