@@ -73,10 +73,7 @@ class ByteEar:
         elif self._decoder is None:
             self._kept += piece
         else:
-            try:
-                self._events.feed(self._decoder.feed(piece))
-            except ProxyError:
-                self._decoder = None
+            self._events.feed(self._decoder.feed(piece))
 
     def heard(self) -> Json | None:
         """Give what was heard so far: a document, else its text or its size."""
