@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +23,9 @@ from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.journey import Proxy
 from argoproxy.memory import RefusedModes, Remembered
-from argoproxy.observe.log_line import LogLine
+from argoproxy.observe.chronicle import Chronicle
+from argoproxy.observe.journal import Journal
+from argoproxy.observe.log_line import JournalHandler, LogLine
 from argoproxy.observe.metrics import Metrics
 from argoproxy.observe.slots import FOLDER_VARIABLE
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
@@ -58,7 +61,8 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> 
     nobody has, or where a class of the operator's own can't be used."""
     if config.asks_for_keys and not config.keys:
         raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
-    _set_up_log(config)
+    journal = _journal(config)
+    _set_up_log(config, journal)
     models = models_of(config)
     beside = [config.gateway] if config.gateway else []
     gateways = [models.bound_to(provider(settings)) for settings in beside]
@@ -68,12 +72,13 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> 
         models=models,
         gateway=gateways[0] if gateways else None,
         links=links,
-        listeners=(*listeners, *_own_listeners(config), *((LogLine(sys.stderr.fileno()),) if config.verbose else ())),
+        listeners=(*listeners, *_own_listeners(config), *_log_lines(config, journal)),
         heartbeat_s=config.heartbeat_s,
         probe=Probe([(one.upstream, links[one.upstream.name].transport) for one in models.providers], unwatched),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,
+        chronicle=Chronicle(journal, config.journal.bodies, _secrets(config)) if journal and config.journal else None,
         compatible=config.compatible,
     )
 
@@ -111,9 +116,29 @@ def _metrics(folder: str) -> Metrics | None:
         return None
 
 
-def _set_up_log(config: Config) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S"))
-    logger.handlers = [handler]
+def _journal(config: Config) -> Journal | None:
+    journal = config.journal
+    return Journal(journal.folder, journal.max_bytes, journal.files) if journal else None
+
+
+def _secrets(config: Config) -> Iterator[str]:
+    """Give everything that must never stand in the journal."""
+    yield from (key.secret.text for key in config.keys)
+    yield from (secret.text for upstream in config.upstreams for secret in upstream.secrets)
+
+
+def _log_lines(config: Config, journal: Journal | None) -> Iterator[Listener]:
+    """Give who writes a line for each request: to standard error, and into the journal."""
+    if config.verbose:
+        yield LogLine(partial(os.write, sys.stderr.fileno()))
+        if journal:
+            yield LogLine(lambda line: journal.log(line.decode()))
+
+
+def _set_up_log(config: Config, journal: Journal | None) -> None:
+    handlers = [logging.StreamHandler(sys.stderr), *((JournalHandler(journal),) if journal else ())]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    logger.handlers = list[logging.Handler](handlers)
     logger.propagate = False
     logger.setLevel(logging.DEBUG if config.debug else logging.INFO if config.verbose else logging.WARNING)

@@ -15,6 +15,7 @@ from argoproxy.config import load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.explain import explained
 from argoproxy.flags import Task, parse
+from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
 from argoproxy.runtime import pid_at
 from argoproxy.settings.layers import config_file
@@ -70,6 +71,7 @@ def _validate(environ: Mapping[str, str], folder: Path) -> None:
     if config.malformed:
         raise ConfigError(config.malformed)
     check(config)
+    check_journal(config)
     sys.stdout.writelines(f"warning: {warning}\n" for warning in config.warnings)
     sys.stdout.write(f"The settings can be used; the upstream is {config.shown}.\n")
 

@@ -20,6 +20,7 @@ from argoproxy import __version__, runtime
 from argoproxy.cli import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.errors import ConfigError
+from argoproxy.observe.chronicle import check_journal
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.own_classes import check
 from argoproxy.snapshot import VARIABLE, publish
@@ -29,6 +30,7 @@ os.environ.setdefault(RANDOM_KEY, f"sk-{secrets.token_urlsafe(24)}")
 try:
     loaded = load(os.environ, folder)
     check(loaded)
+    check_journal(loaded)
 except ConfigError as error:
     sys.stderr.write(refusal(error))
     sys.exit(USAGE_EXIT)
@@ -107,6 +109,7 @@ def take_up(server: Any) -> None:
         fresh = layers(os.environ, folder)
         config = build(fresh, os.environ, folder)
         check(config)
+        check_journal(config)
     except ConfigError as error:
         server.log.warning("The settings stay as they were: %s", "; ".join(error.mistakes))
         return

@@ -132,6 +132,7 @@ class Trip:
         """Take note of what the client asks for."""
         self.asks(call.model)
         self.wants_stream = not call.answers_whole
+        self._return_mode = "stream" if self.wants_stream else "non_stream"
         if self.record:
             self.record.call = call
 
@@ -140,7 +141,6 @@ class Trip:
         self.route = route
         self.goes_to(route.upstream)
         self._model = self._model or route.call.asked
-        self._return_mode = "non_stream" if route.call.answers_whole else "stream"
         self._send_mode = "stream" if route.call.stream else "non_stream"
         logger.debug(
             "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -191,7 +192,7 @@ def line(**changed: Any) -> str:
     given |= {"id": "i", "client_request_id": "", "method": "GET", "route": "/x", "path": "/x", "model": ""}
     given |= {"upstream": "u", "status": 200, "ending": Ending.COMPLETE, "total_s": 0.0123, "bytes_sent": 0, **changed}
     read, write = os.pipe()
-    LogLine(write)(Outcome(**given))
+    LogLine(partial(os.write, write))(Outcome(**given))
     os.close(write)
     with os.fdopen(read, encoding="utf-8") as told:
         return told.read()

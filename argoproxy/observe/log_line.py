@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+from argoproxy.observe.journal import Journal
 from argoproxy.trip import Outcome
 
 LONGEST_VALUE = 200
@@ -15,15 +16,26 @@ _PLAIN = re.compile(r"[\w./:@+*{}-]+", re.ASCII)
 
 
 class LogLine:
-    """A listener that writes each outcome to a descriptor, in one write."""
+    """A listener that writes each outcome, in one write."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
 
     def __call__(self, outcome: Outcome) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
         fields = " ".join(f"{name}={_shown(value)}" for name, value in _fields(outcome))
-        os.write(self._descriptor, f"{now}Z request {fields}\n".encode())
+        self._write(f"{now}Z request {fields}\n".encode())
+
+
+class JournalHandler(logging.Handler):
+    """Has what is logged stand in the journal's log too."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._journal.log(self.format(record))
 
 
 def _fields(outcome: Outcome) -> Iterator[tuple[str, object]]:

@@ -187,11 +187,16 @@ class UpstreamSettings:
     usage: Usage = Usage.AS_ASKED
 
     @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must be shown to nobody."""
+        server = self.target.server if isinstance(self.target, UntouchedTarget) else self.target
+        own = (server.secret,) if isinstance(server, OpenAITarget | DashScopeTarget) and server.secret.text else ()
+        return (*own, *self.access.secrets)
+
+    @property
     def is_keyed(self) -> bool:
         """Whether it is asked with a key of ours."""
-        server = self.target.server if isinstance(self.target, UntouchedTarget) else self.target
-        has_key = isinstance(server, OpenAITarget | DashScopeTarget) and bool(server.secret.text)
-        return has_key or bool(self.access.secrets) or self.access.holds_credentials
+        return bool(self.secrets) or self.access.holds_credentials
 
     @property
     def speaks_tls(self) -> bool:

@@ -1,0 +1,85 @@
+"""From what is remembered of a request to the lines of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from argoproxy.config import Config
+from argoproxy.observe.journal import Journal
+from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.masking import masked
+from argoproxy.protocol.sse import written
+from argoproxy.record import Attempt, Record
+from argoproxy.trip import Outcome
+
+META = "meta"
+
+
+def check_journal(config: Config) -> None:
+    """See that the journal's folder can be written, where there is one. Raises ConfigError."""
+    if journal := config.journal:
+        Journal(journal.folder, journal.max_bytes, journal.files).check()
+
+
+class Chronicle:
+    """Writes a line of what a client asked and was told, and one for each request that was sent upstream for it."""
+
+    def __init__(self, journal: Journal, bodies: str, secrets: Iterable[str]) -> None:
+        """`bodies` is `full`, or `meta` for sizes in place of bodies; `secrets` are starred."""
+        self._journal = journal
+        self._bodies = bodies
+        self._secrets = tuple(secrets)
+
+    def tell(self, record: Record, outcome: Outcome) -> None:
+        """Write down what became of a request."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        output = record.output or {"bytes": outcome.bytes_sent}
+        client = self._line(now, outcome, record.input, output)
+        self._journal.write(client, [self._server_line(now, outcome, attempt) for attempt in record.attempts])
+
+    def _server_line(self, now: str, outcome: Outcome, attempt: Attempt) -> Json:
+        line = self._line(now, outcome, attempt.input, attempt.output)
+        own: Json = {
+            "send_mode": attempt.send_mode,
+            "model": attempt.model or outcome.model,
+            "upstream": attempt.upstream,
+            "status": attempt.status,
+        }
+        ending = attempt.error.ending if attempt.error else None
+        return {**line, **own, "ending": str(ending or outcome.ending), "method": attempt.asked.method}
+
+    def _line(self, now: str, outcome: Outcome, asked: Json | None, told: Json | None) -> Json:
+        return {
+            "timestamp": now,
+            "logging_id": outcome.id,
+            "input": self._body(asked),
+            "output": self._body(told),
+            "send_mode": outcome.send_mode,
+            "return_mode": outcome.return_mode,
+            "ending": str(outcome.ending),
+            "model": outcome.model,
+            "upstream": outcome.upstream,
+            "client_request_id": outcome.client_request_id,
+            "method": outcome.method,
+            "path": outcome.path,
+            "status": outcome.status,
+            "key": outcome.key,
+            "first_byte_ms": _ms(outcome.first_byte_s),
+            "total_ms": _ms(outcome.total_s),
+            **self._usage(told),
+        }
+
+    def _body(self, body: Json | None) -> Json | None:
+        if body is None or self._bodies == META:
+            return None if body is None else {"bytes": body.get("bytes", len(written(body)))}
+        shown: Json = masked(body, self._secrets)
+        return shown
+
+    def _usage(self, told: Json | None) -> Json:
+        usage = (told or {}).get("usage")
+        return {"usage": usage} if self._bodies == META and isinstance(usage, dict) else {}
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)
