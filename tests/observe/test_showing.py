@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argoproxy.observe.showing import LONGEST_ARGUMENT_BYTES, NoReplay, curl, exchange_text
+from tests.observe.journals import client_line
+
+
+def shown(client: Any, *servers: Any) -> str:
+    return "\n".join(exchange_text(client, servers))
+
+
+def test_both_sides_are_shown_in_full() -> None:
+    text = shown(
+        client_line("abc", client_request_id="", key="team", usage={"prompt_tokens": 1}),
+        client_line("abc", output={"error": {"message": "no streams", "code": "nope"}}, ending="upstream_error"),
+        client_line("abc", upstream="other"),
+    )
+    for part in ("=== client ===", "=== upstream, request 1 of 2 ===", "=== upstream, request 2 of 2 ==="):
+        assert part in text
+    assert "\nlogging_id     abc\n" in text
+    assert '\nusage          {"prompt_tokens": 1}\n' in text
+    assert "\nerror          no streams (nope)\n" in text
+    assert '\ninput:\n{\n  "model": "gpt-4o",\n' in text
+    assert "client_request_id" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [("words", "words"), ({"message": "m"}, "m"), ({"code": 5}, " (5)"), (["odd"], '["odd"]')],
+)
+def test_errors_of_any_shape_are_told(error: Any, told: str) -> None:
+    assert f"\nerror          {told}\n".replace("  " * 8, " ") in shown(client_line("a", output={"error": error}))
+
+
+def test_a_side_that_is_not_there_is_told() -> None:
+    assert "=== client: no line" in shown(None, client_line("a"))
+    assert "=== upstream: not asked ===" in shown(client_line("a"))
+    assert "input" not in shown({"logging_id": "a"})
+    assert shown({}, {}).count("===") == 4
+
+
+def test_nothing_shown_moves_the_cursor() -> None:
+    text = shown(client_line("a", model="\x1b[2J\x9b1m", output={"a": "\x1b\x9b\u202e\ud800\né"}))
+    assert text.replace("\n", "").replace("é", "").isascii()
+    assert text.replace("\n", "").isprintable()
+    assert '"a": "\\u001b\\u009b\\u202e\\ud800\\né"' in text
+
+
+FAKE_CURL = r"""#!/bin/sh
+for word; do
+  printf "%s\0" "$word"
+  if [ "$word" = @- ]; then cat; printf "\0"; fi
+done
+"""
+
+
+def ran(command: str, folder: Path) -> list[str]:
+    """Run a command in a shell in which curl tells what it was given: its arguments, then what came in."""
+    fake = folder / "curl"
+    fake.write_text(
+        '#!/bin/sh\nfor word; do printf "%s\\0" "$word"; [ "$word" = @- ] && cat && printf "\\0"; done\nexit 0\n'
+    )
+    fake.chmod(0o755)
+    environ = {"PATH": f"{folder}:/usr/bin:/bin", "API_KEY": "sk-mine"}
+    told = subprocess.run("sh", input=command, env=environ, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return told.split("\0")[:-1]
+
+
+BODIES: list[Any] = [
+    {"model": "x", "messages": [{"role": "user", "content": 'it\'s "$HOME" `ls` \\ \n é END_OF_BODY'}]},
+    {"content": "it's $HOME `ls` \n" * LONGEST_ARGUMENT_BYTES},
+    "text",
+    [],
+]
+
+
+@pytest.mark.parametrize("body", BODIES, ids="quotes long text list".split())
+def test_a_request_is_sent_again_as_it_was(tmp_path: Path, body: Any) -> None:
+    words = ran(curl(client_line("a", input=body, key="team"), 5001), tmp_path)
+    assert words[:2] == ["-N", "http://localhost:5001/v1/chat/completions"]
+    assert words[2:6] == ["-H", "Authorization: Bearer sk-mine", "-H", "Content-Type: application/json"]
+    assert json.loads(words[-1]) == body
+
+
+@pytest.mark.parametrize(
+    ("fields", "command"),
+    [
+        ({"input": None, "method": "GET", "path": "/v1/models"}, "curl http://localhost:5000/v1/models"),
+        ({"input": None, "method": "DELETE", "path": "/a b"}, "curl 'http://localhost:5000/a b' \\\n  -X DELETE"),
+        (
+            {"input": {"a": 1}, "method": "PUT", "path": "/x"},
+            "curl http://localhost:5000/x \\\n  -X PUT \\\n  -H 'Content-Type: application/json' \\\n"
+            "  --data-raw '{\"a\":1}'",
+        ),
+    ],
+)
+def test_other_methods_and_no_body(fields: dict[str, Any], command: str) -> None:
+    assert curl(client_line("a", return_mode="", **fields), 5000) == command
+
+
+def test_a_body_that_is_not_in_the_journal_can_not_be_sent_again() -> None:
+    with pytest.raises(NoReplay):
+        curl(client_line("a", input={"bytes": 12}), 5000)
