@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from argoproxy.config import load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.explain import explained
 from argoproxy.flags import Task, parse
+from argoproxy.observe import logs_command
 from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
 from argoproxy.runtime import pid_at
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
     """Do what a command line asks for: check the settings and become Gunicorn, or something less. Exits with 2 when
     the settings can't be used."""
     folder = Path.cwd()
+    if arguments[:1] == ["logs"]:
+        sys.exit(_logs(arguments[1:], folder))
     asked = parse(arguments, program)
     environ = asked.environment(os.environ, folder)
     if asked.task is Task.EDIT:
@@ -52,6 +56,22 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
         sys.stderr.write(refusal(error))
         sys.exit(USAGE_EXIT)
     sys.exit(0)
+
+
+def _logs(arguments: Sequence[str], folder: Path) -> int:
+    """Read the journal that the settings, or a flag, name: the exit status."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output_path", "--output-path", dest="path", default="")
+    parser.add_argument("--config", default="")
+    asked, rest = parser.parse_known_args(arguments)
+    named = {"CONFIG_PATH": str(folder / asked.config)} if asked.config else {}
+    said = {"OUTPUT_PATH": asked.path} if asked.path else {}
+    try:
+        config = load({**os.environ, **named, **said}, folder)
+    except ConfigError as error:
+        sys.stderr.write(refusal(error))
+        return USAGE_EXIT
+    return logs_command.main(rest, config.journal.folder if config.journal else None, config.port)
 
 
 def refusal(error: ConfigError) -> str:

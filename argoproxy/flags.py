@@ -20,6 +20,7 @@ examples:
   %(prog)s config.yaml --port 5001 --quiet            with the settings of a file
   %(prog)s config.yaml --show                         what is set, and where it comes from
   %(prog)s config show --model NAME                   which rule counts for a model, and what would be sent
+  %(prog)s logs tail | show ID | stats                 the journal, for a person to read
   %(prog)s reload config.yaml                         have the running proxy read its settings anew
 
 Every setting can be made in the config file and in the environment too; config.sample.yaml and README.md list them.

@@ -15,7 +15,7 @@ DOOR = Tokens(secret=SECRET, audience="argoproxy")
 
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    usual = {"sub": "ann", "aud": "argoproxy", "exp": int(time.time()) + 60}
+    usual = {"sub": "ann", "aud": "argoproxy", "exp": int(time.time()) + 3600}
     told = {name: value for name, value in {**usual, **claims}.items() if value is not None}
     return jwt.encode(told, secret, algorithm)
 

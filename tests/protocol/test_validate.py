@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import timeit
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -596,8 +595,3 @@ def test_all_that_the_official_client_sends_is_let_through(recorder: str) -> Non
     for path, body in Recorder.noted:
         assert path in REQUESTS
         validate(body, path)
-
-
-def test_a_usual_request_costs_microseconds() -> None:
-    body = chat(USER, USER, stream=True, temperature=0.5)
-    assert min(timeit.repeat(lambda: validate(body, CHAT.path), number=500, repeat=5)) / 500 < 50e-6

@@ -163,7 +163,8 @@ def test_from_a_pipe(tmp_path: Path, environ: dict[str, str], started: list[subp
     typed = "y\n\ntwo words\ncels\n me \n\n\ny\n"
     process = start(tmp_path, environ, "deep folder.yaml", typed=typed)
     started.append(process)
-    eventually((tmp_path / "deep folder.yaml").exists, 10)
+    file = tmp_path / "deep folder.yaml"
+    eventually(lambda: file.exists() and "num_workers" in file.read_text(), 10)
     is_served(port_in(tmp_path / "deep folder.yaml"), process)
     assert not (tmp_path / "config.yaml").exists()
     assert 'user: "me"' in (tmp_path / "deep folder.yaml").read_text()
