@@ -497,12 +497,29 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("- a", ["config.yaml must hold `key: value` lines"]),
         ("just text", ["config.yaml must hold `key: value` lines"]),
         ("port: \x01", ["config.yaml is no YAML"]),
+        ("models: &m {a: *m}", ["config.yaml holds an anchor that holds itself"]),
+        ("models: &m {<<: *m}", ["config.yaml holds an anchor that holds itself"]),
+        ("models: {a: {params: &p {x: [*p]}}}", ["config.yaml holds an anchor that holds itself"]),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, text: str, expected: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         load({}, written(tmp_path, text))
     assert list(caught.value.mistakes) == expected
+
+
+def test_names_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    names = ["2024-06-01", "1.10", "yes", "null", "007"]
+    rules = "".join(f"  {name}: {{params: {{{name}: 1}}}}\n" for name in names)
+    made = load({}, written(tmp_path, f"demo: true\nmodels:\n{rules}"))
+    assert [rule.name for rule in made.rules] == names
+    assert [list(rule.params) for rule in made.rules] == [[name] for name in names]
+
+
+def test_rules_may_share_what_an_anchor_names(tmp_path: Path) -> None:
+    text = "demo: true\nmodels:\n  a: &a {params: {x: 1}}\n  b: {<<: *a, remove: [y]}\n  c: *a\n"
+    made = load({}, written(tmp_path, text))
+    assert [(rule.name, dict(rule.params)) for rule in made.rules] == [(name, {"x": 1}) for name in "abc"]
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

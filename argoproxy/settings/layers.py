@@ -45,6 +45,18 @@ class Layer:
         return f"{self.name}, line {self.lines[name]}" if name in self.lines else self.name
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes names as they are written: `1.10`, `yes` and `2024-06-01` are names of models, not numbers, truths or
+    dates."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        self.flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
+        return super().construct_mapping(node, deep)
+
+
 class Given:
     """What the layers say; mistakes and warnings are collected."""
 
@@ -147,10 +159,12 @@ def file_layers(named: str, folder: Path, variables: Mapping[str, str]) -> list[
         return []
     if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
         raise ConfigError([f"{path.name} must hold `key: value` lines"])
-    lines = dict(_lines(node, path.name, ""))
-    read = {str(key): value for key, value in values.items()}
-    named_ones = set(_VARIABLE.findall(json.dumps(read, default=str)))
-    return [Layer(path.name, read, lines, {name: variables[name] for name in named_ones if name in variables})]
+    try:
+        lines = dict(_lines(node, path.name, ""))
+        named_ones = set(_VARIABLE.findall(json.dumps(values, default=str)))
+    except (ValueError, RecursionError):
+        raise ConfigError([f"{path.name} holds an anchor that holds itself"]) from None
+    return [Layer(path.name, values, lines, {name: variables[name] for name in named_ones if name in variables})]
 
 
 def _lines(node: yaml.MappingNode, file: str, above: str) -> Iterator[tuple[str, int]]:
@@ -170,7 +184,7 @@ def _parsed(path: Path) -> tuple[Any, Any]:
     """Give a YAML file as nodes and as values. Raises ConfigError; PyYAML lets some failures of Python's through."""
     try:
         source = path.read_text(encoding="utf-8")
-        return yaml.compose(source), yaml.safe_load(source)
+        return yaml.compose(source), yaml.load(source, _Loader)  # noqa: S506 a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path.name} can't be read: {error.__class__.__name__}"]) from None
     except yaml.MarkedYAMLError as error:
