@@ -28,6 +28,8 @@ from argoproxy.settings.targets import OwnTarget
 logger = logging.getLogger("argoproxy")
 
 CHECK_S = 60.0
+#: What a class of somebody else's may raise. One that ends the process would end all that is served.
+FAILURES = (Exception, SystemExit)
 #: What a class must have, by what it is for.
 NEEDS = {
     "upstream": ("request", "batches", "error"),
@@ -129,7 +131,7 @@ def guarded(path: str) -> Iterator[None]:
         yield
     except (ProxyError, ClientGone, GeneratorExit):
         raise
-    except Exception as error:
+    except FAILURES as error:
         logger.exception("%s failed", path)
         raise OwnClassFailed("A part of this door that its operator added failed on this request.") from error
 
@@ -175,7 +177,7 @@ def _told(one: Wanted, said: str) -> Iterator[None]:
     """Turn whatever a class raises into a mistake of the settings."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 a class of somebody else's may raise anything
+    except FAILURES as error:
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
         raise ConfigError([f"{one.place}: {said}: {' '.join(reason.split())[:300]}"]) from None
 

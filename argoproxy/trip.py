@@ -235,7 +235,7 @@ class Trip:
         for listener in self._listeners:
             try:
                 listener(outcome)
-            except Exception:
+            except (Exception, SystemExit):  # one of the operator's own may raise anything
                 logger.exception("id=%s listener=%r failed", self.id, listener)
 
     def _outcome(self) -> Outcome:

@@ -17,6 +17,8 @@ from argoproxy.settings.readers import OwnClass
 from argoproxy.upstreams import UpstreamRequest
 
 CLASSES = """
+import sys
+
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.auth import Principal
 from argoproxy.protocol.sse import Document, Event
@@ -83,11 +85,15 @@ class Caller:
 
 class Signer:
     def __call__(self, prepared):
+        if prepared == "exit":
+            sys.exit(3)
         return None if prepared == "odd" else (prepared, "signed")
 
 
 class Picky:
     def __init__(self, size):
+        if size == 3:
+            sys.exit(3)
         if size > 5:
             raise ValueError("size is too large")
         raise KeyError("size")
@@ -171,8 +177,9 @@ def test_a_doorkeeper_of_ones_own() -> None:
 def test_a_signature_of_ones_own() -> None:
     sign = OwnAuth("here", OwnClass("own_of_a_test:Signer"))
     assert sign("x") == ("x", "signed")
-    with pytest.raises(OwnClassFailed):
-        sign("odd")
+    for odd in ("odd", "exit"):
+        with pytest.raises(OwnClassFailed):
+            sign(odd)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +205,8 @@ def test_a_class_says_itself_what_is_wrong_with_its_options(monkeypatch: pytest.
     monkeypatch.setitem(__import__("argoproxy.own_classes").own_classes.NEEDS, "any", ())
     with pytest.raises(ConfigError, match="refuses its options: size is too large"):
         made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 9})))
+    with pytest.raises(ConfigError, match="refuses its options: SystemExit: 3"):
+        made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 3})))
     with pytest.raises(ConfigError, match="refuses its options: KeyError: 'size'"):
         made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 1})))
 

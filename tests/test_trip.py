@@ -157,11 +157,12 @@ def test_a_crash_is_internal() -> None:
     assert (outcomes[0].ending, outcomes[0].code) == ("internal", "internal_error")
 
 
-def test_a_listener_that_fails_is_nobodys_problem() -> None:
+@pytest.mark.parametrize("failure", [ValueError("broken"), SystemExit(3)])
+def test_a_listener_that_fails_is_nobodys_problem(failure: BaseException) -> None:
     heard: list[Outcome] = []
 
     def broken(outcome: Outcome) -> None:
-        raise ValueError("broken")
+        raise failure
 
     trip = Trip(ARRIVAL, Watch(None, Poller()), Clock(), 5, [broken, heard.append])
     trip.close()
