@@ -21,7 +21,7 @@ from typing import Any
 from argoproxy.config import Config
 from argoproxy.errors import AuthenticationError, ClientGone, ConfigError, OwnClassFailed, ProxyError
 from argoproxy.protocol.auth import Principal
-from argoproxy.protocol.exchange import CREDENTIALS, Headers, without
+from argoproxy.protocol.exchange import CREDENTIALS, Headers, check_head, without
 from argoproxy.settings.readers import OwnClass
 from argoproxy.settings.targets import OwnTarget
 
@@ -167,8 +167,9 @@ class OwnAuth:
         """Give the request with what was added to it. Raises OwnClassFailed."""
         with guarded(self._path):
             signed = self._object(prepared)
-            if signed is None:
+            if not all(hasattr(signed, name) for name in ("method", "url", "headers", "body")):
                 raise TypeError("gives no request")
+            check_head(signed.method, signed.url, signed.headers.items())
             return signed
 
 

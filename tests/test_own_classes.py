@@ -1,18 +1,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
-from argoproxy.errors import AuthenticationError, BadRequest, ConfigError, NotFound, OwnClassFailed
+from argoproxy.errors import (
+    AuthenticationError,
+    BadRequest,
+    ConfigError,
+    NotFound,
+    OwnClassFailed,
+    UpstreamProtocolError,
+)
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, Wanted, look_in, made, mistakes_of
 from argoproxy.own_upstream import OwnUpstream
 from argoproxy.protocol.auth import Principal
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
-from argoproxy.protocol.sse import Event
+from argoproxy.protocol.sse import DONE, Batch, Document, Event
 from argoproxy.settings.readers import OwnClass
 from argoproxy.upstreams import UpstreamRequest
 
@@ -85,9 +95,25 @@ class Caller:
 
 class Signer:
     def __call__(self, prepared):
-        if prepared == "exit":
+        if prepared.url.endswith("exit"):
             sys.exit(3)
-        return None if prepared == "odd" else (prepared, "signed")
+        prepared.headers["X-Signed"] = prepared.url.rpartition("/")[2]
+        return {"none": None, "odd": True}.get(prepared.headers["X-Signed"], prepared)
+
+
+class Given(Least):
+    # Gives what it was made with.
+
+    def __init__(self, **given):
+        self.given = given
+
+    def __getattr__(self, name):
+        if name not in self.given:
+            raise AttributeError(name)
+        return lambda *_: self.given[name]
+
+    def batches(self, reply, call):
+        yield from self.given["batches"]
 
 
 class Picky:
@@ -176,10 +202,89 @@ def test_a_doorkeeper_of_ones_own() -> None:
 
 def test_a_signature_of_ones_own() -> None:
     sign = OwnAuth("here", OwnClass("own_of_a_test:Signer"))
-    assert sign("x") == ("x", "signed")
-    for odd in ("odd", "exit"):
+    assert sign(prepared("me")).headers["X-Signed"] == "me"
+    for odd in ("none", "odd", "exit", "two%0d%0alines\r\n"):
         with pytest.raises(OwnClassFailed):
-            sign(odd)
+            sign(prepared(odd))
+
+
+def prepared(said: str) -> requests.PreparedRequest:
+    request = requests.PreparedRequest()
+    request.method, request.url = "GET", f"http://x/{said}"
+    request.headers = requests.structures.CaseInsensitiveDict()
+    return request
+
+
+SENT: Any = UpstreamRequest("GET", "http://x", ())
+ODD: dict[str, tuple[str, Any]] = {
+    "a URL that is none": ("probe", replace(SENT, url=None)),
+    "a URL with a blank": ("forward", replace(SENT, url="http://x/a b")),
+    "a URL with an umlaut": ("models_request", replace(SENT, url="http://x/ä")),
+    "a method that is none": ("probe", replace(SENT, method="GE T")),
+    "a header of two lines": ("probe", replace(SENT, headers=(("X", "a\r\nY: b"),))),
+    "a body of text": ("probe", replace(SENT, body="text")),
+    "a length of something else": ("probe", replace(SENT, body=b"text", length=5)),
+    "requests that are none": ("embed_requests", [None]),
+    "a list that is none": ("listing", Document.of([])),  # type: ignore[arg-type]
+    "embeddings that are none": ("embeddings", Document.of(None)),  # type: ignore[arg-type]
+    "models without a name": ("own_models", ["m"]),
+}
+
+
+@pytest.mark.parametrize(("method", "given"), ODD.values(), ids=ODD.keys())
+def test_what_can_not_be_used_is_the_fault_of_the_class(method: str, given: object) -> None:
+    odd = OwnUpstream("mine", OwnClass("own_of_a_test:Given", {method: given}))
+    needed = {"probe": 0, "listing": 3, "embeddings": 2}.get(method, 1)
+    with pytest.raises(OwnClassFailed):
+        getattr(odd, method)(*[None] * needed)
+
+
+def chunk(text: str, reason: str | None = None) -> Event:
+    return Event.of({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]})
+
+
+def read(given: Sequence[Any]) -> list[Batch]:
+    one = OwnUpstream("mine", OwnClass("own_of_a_test:Given", {"batches": given}))
+    return list(one.batches(None, call("m")))  # type: ignore[arg-type]
+
+
+def test_batches_may_be_anything_that_holds_events() -> None:
+    first, last = chunk("a"), chunk("", "stop")
+    document = Document.of({"choices": []})
+    for given in ([(first, last, DONE)], [iter([first, last, DONE])]):
+        assert read(given) == [[first, last, DONE]]
+    assert read([[], [document], [document]]) == [[], [document]], "what follows the end is nobody's"
+    assert read([[first], [last]]) == [[first], [last], [DONE]], "a finish reason is an end"
+
+
+@pytest.mark.parametrize("given", [[], [[]], [[chunk("a")]]])
+def test_a_stream_that_ends_without_a_word_of_it_broke_off(given: list[Any]) -> None:
+    with pytest.raises(UpstreamProtocolError) as broken:
+        read(given)
+    assert broken.value.code == "upstream_stream_cut_short"
+
+
+@pytest.mark.parametrize("given", [["odd"], [5], [[None]], [[Document.of({})]], [[Document.of(None)]]])  # type: ignore[arg-type]
+def test_batches_of_something_else_are_the_fault_of_the_class(given: list[Any]) -> None:
+    with pytest.raises(OwnClassFailed):
+        read(given)
+
+
+def test_filters_give_events() -> None:
+    class Step:
+        def feed(self, batch: Batch) -> Any:
+            return "odd" if not batch else (event for event in batch)
+
+        def finish(self) -> Any:
+            return ["odd"]
+
+    one = OwnUpstream("mine", OwnClass("own_of_a_test:Given", {"filters": [Step()]}))
+    (step,) = one.filters(call("m"))
+    assert step.feed([DONE]) == [DONE]
+    with pytest.raises(OwnClassFailed):
+        step.feed([])
+    with pytest.raises(OwnClassFailed):
+        step.finish()
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ OF_THE_BYTES = frozenset(
     "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
 )
 _UNSAFE_HEADER = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_URL = re.compile(r"https?://[\x21-\x7e]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -144,6 +145,17 @@ def listed(headers: Headers, name: str) -> list[str]:
     """Give the members of a field that is a list (RFC 9110 section 5.6.1), in lower case as the name."""
     values = [value for key, value in headers if key.lower() == name]
     return [member.strip(" \t").lower() for value in values for member in value.split(",")]
+
+
+def check_head(method: object, url: object, headers: Iterable[tuple[str, object]]) -> None:
+    """See that a request with this head can be sent. Raises ValueError."""
+    if not isinstance(method, str) or not _TOKEN.fullmatch(method):
+        raise ValueError(f"{method!r} is no method")
+    if not isinstance(url, str) or not _URL.fullmatch(url):
+        raise ValueError("its URL is no http URL, or holds a blank or a character that has to be escaped")
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name) or _UNSAFE_HEADER.search(str(value)):
+            raise ValueError(f"the header {name!r} can't be sent")
 
 
 def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Headers:

@@ -58,14 +58,21 @@ def _shown(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> 
     """Give the entries of all upstreams; of several, those that would be answered by who listed them."""
     seen = set[str]()
     for provider, listed in zip(models.providers, lists, strict=True):
-        own = provider.upstream.own_models(created)
-        for entry in listed.chunk["data"] if isinstance(listed, Document) else own:
+        for entry in listed.chunk["data"] if isinstance(listed, Document) else _own(provider.upstream, created):
             name = entry.get("id") if isinstance(entry, dict) else None
             if len(lists) == 1:
                 yield entry
             elif isinstance(name, str) and name not in seen and models.serves(name, provider.upstream):
                 seen.add(name)
                 yield entry
+
+
+def _own(upstream: UpstreamT, created: int) -> Sequence[Json]:
+    """Give the models that an upstream has without being asked; none where it fails to tell."""
+    try:
+        return upstream.own_models(created)
+    except ProxyError:
+        return ()
 
 
 def _allowed(models: Models[UpstreamT], entries: list[Any]) -> list[Any]:

@@ -72,7 +72,7 @@ class OpenAI:
         if form is Form.DOCUMENT:
             yield from _document(chain((start,), pieces))
         else:
-            yield from _stream(chain((start,), pieces), _Ends(call))
+            yield from _stream(chain((start,), pieces), Ends(call))
 
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Read an error answer."""
@@ -141,7 +141,7 @@ class OpenAI:
         return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
 
 
-class _Ends:
+class Ends:
     """Tells whether a stream that stops without `[DONE]` is whole: every choice it began has a finish reason."""
 
     def __init__(self, call: Call) -> None:
@@ -177,7 +177,7 @@ def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
     yield [document]
 
 
-def _stream(pieces: Iterator[bytes], ends: _Ends) -> Iterator[Batch]:
+def _stream(pieces: Iterator[bytes], ends: Ends) -> Iterator[Batch]:
     decoder = Decoder()
     for piece in pieces:
         batch = decoder.feed(piece)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
+from argoproxy.errors import OwnClassFailed, ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.listing import Listed, checked, entry_of, joined
 from argoproxy.protocol.llm_params import parse_llm_params
@@ -114,3 +114,11 @@ def test_a_list_that_is_none_is_told() -> None:
     with pytest.raises(UpstreamProtocolError, match="no list of models"):
         checked(Document(b'{"data": {}}'))
     assert checked(document := listed("m")) is document
+
+
+def test_an_upstream_that_fails_to_tell_what_it_has_is_left_out() -> None:
+    class Failing(Upstream):
+        def own_models(self, created: int) -> Sequence[Json]:
+            raise OwnClassFailed("no")
+
+    assert ids(joined(models("", Upstream("one"), Failing("two")), [listed("m"), FAILED], 5)) == ["m"]
