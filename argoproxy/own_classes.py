@@ -103,6 +103,9 @@ def check(config: Config) -> None:
     }
     try:
         mistakes = json.loads(_in_a_process_of_its_own(json.dumps(asked, default=str).encode()))
+    except subprocess.TimeoutExpired:
+        names = ", ".join(dict.fromkeys(one.own.path for one in classes))
+        mistakes = [f"the classes ({names}) were not made within {CHECK_S:.0f} seconds"]
     except (subprocess.SubprocessError, ValueError):
         mistakes = [f"{one.place}: {one.own.path} ends the process that loads it" for one in classes]
     if mistakes:
@@ -189,6 +192,8 @@ def _main() -> None:
     classes = [Wanted(use, place, OwnClass(path, options)) for use, place, path, options in asked["classes"]]
     mistakes = mistakes_of(classes)
     sys.stdout.write("\n" + json.dumps(mistakes))
+    sys.stdout.flush()
+    os._exit(0)  # whatever the classes have begun, threads and last words too, ends here
 
 
 if __name__ == "__main__":

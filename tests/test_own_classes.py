@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from argoproxy.config import load
 from argoproxy.errors import (
     AuthenticationError,
     BadRequest,
@@ -17,7 +18,7 @@ from argoproxy.errors import (
     OwnClassFailed,
     UpstreamProtocolError,
 )
-from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, Wanted, look_in, made, mistakes_of
+from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, Wanted, check, look_in, made, mistakes_of
 from argoproxy.own_upstream import OwnUpstream
 from argoproxy.protocol.auth import Principal
 from argoproxy.protocol.call import Call
@@ -314,6 +315,39 @@ def test_a_class_says_itself_what_is_wrong_with_its_options(monkeypatch: pytest.
         made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 3})))
     with pytest.raises(ConfigError, match="refuses its options: KeyError: 'size'"):
         made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 1})))
+
+
+LIVELY = """
+import atexit, os, threading, time
+
+atexit.register(print, "bye")
+
+
+class Lively:
+    def __init__(self, how):
+        work = {"thread": threading.Thread(target=time.sleep, args=(60,)).start, "exit": lambda: os._exit(0)}
+        work.get(how, lambda: time.sleep(60))()
+
+    def __call__(self, outcome):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "mistake"), [("thread", ""), ("exit", "ends the process"), ("sleep", "not made within")]
+)
+def test_classes_are_checked_in_a_process_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, mistake: str
+) -> None:
+    (tmp_path / "lively_of_a_test.py").write_text(LIVELY)
+    monkeypatch.setattr("argoproxy.own_classes.CHECK_S", 3.0)
+    own = OwnClass("lively_of_a_test:Lively", {"how": how})
+    config = replace(load({"DEMO": "true"}, tmp_path), listeners=(own,))
+    if not mistake:
+        check(config)
+        return
+    with pytest.raises(ConfigError, match=mistake):
+        check(config)
 
 
 def test_folders_are_looked_in_once(tmp_path: Path) -> None:
