@@ -119,22 +119,25 @@ def first_that_opens(
     routes: Sequence[Route[Upstream]], attempt: Callable[[Route[Upstream]], Iterator[StepT]], proxy: Proxy, trip: Trip
 ) -> Iterator[StepT]:
     """Give what comes along the first route on which something comes. The next one is tried only where nothing came,
-    after a failure that it may follow. Raises ProxyError, ClientGone."""
+    after a failure that it may follow; a mode that was refused is remembered once the other one is not. Raises
+    ProxyError, ClientGone."""
     route, *others = map(proxy.refused_modes.turned, routes)
+    refused: Route[Upstream] | None = None
     while True:
         steps = attempt(route)
         try:
             for step in steps:
+                if step and refused:
+                    proxy.refused_modes.learn(refused)
                 yield step
                 if step:
                     break
         except ProxyError as error:
             failed, route = route, following(route, others, error)
             trip.tries_another_way(error)
-            if others and route is others[0]:
+            refused = None if others and route is others[0] else failed
+            if refused is None:
                 del others[0]
-            else:
-                proxy.refused_modes.learn(failed)
             continue
         yield from steps
         return

@@ -202,6 +202,22 @@ def test_a_refusal_of_both_modes_is_told(proxy: Proxy, upstream: Upstream) -> No
     assert len(upstream.seen(other)) == 1
 
 
+def test_a_refusal_of_both_modes_is_remembered_of_none(proxy: Proxy, upstream: Upstream) -> None:
+    model = "poisoned"
+    script = upstream.script(reply("400 Bad Request", ONLY_STREAM.encode()))
+    assert chat(proxy.port, model=model, headers={"X-Script": script}).status == 400
+    well = upstream.script(reply(body=completion("Hi")))
+    assert chat(proxy.port, model=model, headers={"X-Script": well}).status == 200
+    assert "stream" not in json.loads(upstream.last(well)["body"])
+
+
+def test_one_clients_odd_request_costs_the_others_no_stream(dashscope: Proxy) -> None:
+    headers = {"Authorization": "Bearer key"}
+    odd: Json = {"enable_thinking": True, "incremental_output": False}
+    assert chat(dashscope.port, model="qwq-32b", stream=True, headers=headers, **odd).status == 400
+    assert document_of(chat(dashscope.port, model="qwq-32b", stream=True, headers=headers), True)["choices"]
+
+
 def test_a_stream_is_never_asked_for_twice_once_anything_of_it_arrived(proxy: Proxy, upstream: Upstream) -> None:
     late = f"data: {NO_STREAM}\n\n"
     script = upstream.script(*stream(event("Hi"), late))
