@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from argoproxy.errors import ProxyError
@@ -78,16 +79,20 @@ class RefusedModes:
         self._until: dict[tuple[str, str, bool], float] = {}
 
     def turned(self, route: Route[Upstream]) -> Route[Upstream]:
-        """Give a route, in the other mode where this one was refused."""
+        """Give a route, in the other mode where this one was refused; this one follows where that is refused."""
         if not self._until or not route.turns:
             return route
-        return route.turned() if self._until.get(_way(route), 0.0) > time.monotonic() else route
+        if self._until.get(_way(route), 0.0) <= time.monotonic():
+            return route
+        return replace(route.turned(), turns=route.turns)
 
     def learn(self, route: Route[Upstream]) -> None:
-        """Take note that a model can't be asked along this route."""
+        """Take note that a model can't be asked along this route, but can in the other mode."""
         if len(self._until) >= MOST_REFUSED:
             self._until.clear()
-        self._until[_way(route)] = time.monotonic() + self._keep_s
+        name, model, is_stream = _way(route)
+        self._until.pop((name, model, not is_stream), None)
+        self._until[name, model, is_stream] = time.monotonic() + self._keep_s
 
 
 def _way(route: Route[Upstream]) -> tuple[str, str, bool]:

@@ -218,6 +218,13 @@ def test_one_clients_odd_request_costs_the_others_no_stream(dashscope: Proxy) ->
     assert document_of(chat(dashscope.port, model="qwq-32b", stream=True, headers=headers), True)["choices"]
 
 
+def test_a_remembered_mode_that_is_refused_is_left_again(proxy: Proxy, upstream: Upstream) -> None:
+    assert chat(proxy.port, model="stream-only", headers={"X-Script": "before"}).status == 200
+    script = upstream.script(reply("400 Bad Request", NO_STREAM.encode()))
+    assert chat(proxy.port, model="stream-only", headers={"X-Script": script}).status == 400
+    assert [json.loads(seen["body"]).get("stream") for seen in upstream.seen(script)] == [True, False]
+
+
 def test_a_stream_is_never_asked_for_twice_once_anything_of_it_arrived(proxy: Proxy, upstream: Upstream) -> None:
     late = f"data: {NO_STREAM}\n\n"
     script = upstream.script(*stream(event("Hi"), late))
