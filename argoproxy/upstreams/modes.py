@@ -13,19 +13,24 @@ _REFUSED = re.compile(
     r"|for non-streaming calls"
     r"|(?:enable|remove) (?:the )?['\"`]?stream['\"`]? "
     r"|set (?:the )?['\"`]?stream['\"`]? ?(?:to|=|:) ?(?:true|false)"
-    r"|['\"`]?stream['\"`]? (?:does not support|must be (?:set to )?(?:true|false))"
-    r"|stream(?:ing)?['\"`]?(?: \w+)? (?:is|are) (?:not|un)(?: currently| yet)? ?(?:support|available|allowed|enabled)"
+    r"|\bstream['\"`]? (?:does not support|must be (?:set to )?(?:true|false))"
+    r"|\bstream(?:ing)?['\"`]?(?: \w+)? (?:is|are) (?:not|un)(?: currently| yet)? ?"
+    r"(?:support|available|allowed|enabled)"
     r"|(?:does not|doesn't|do not) (?:currently |yet )?support (?:non[-_ ]?)?(?:http call|sse|stream)"
     r"|(?:requires?|must use|should use|please use) (?:non[-_ ]?)?stream(?:ing)?\b"
     r"|stream(?:ing)? (?:mode )?is (?:strongly )?(?:required|mandatory)"
+    r"|must be verified to stream"
     r"|incremental_output parameter must be",
     re.IGNORECASE,
 )
-_FAILURE, _NOT_IMPLEMENTED = 500, 501
+_TOO_MANY, _FAILURE, _NOT_IMPLEMENTED = 429, 500, 501
 
 
 def refuses_mode(error: ProxyError) -> bool:
-    """Tell whether an upstream's error says that the model can't be asked this way. A failure says nothing of it."""
-    if not isinstance(error, UpstreamStatus) or (error.status >= _FAILURE and error.status != _NOT_IMPLEMENTED):
+    """Tell whether an upstream's error says that the model can't be asked this way. A failure says nothing of it, nor
+    does a limit that was reached."""
+    if not isinstance(error, UpstreamStatus) or error.status == _TOO_MANY:
+        return False
+    if error.status >= _FAILURE and error.status != _NOT_IMPLEMENTED:
         return False
     return bool(_REFUSED.search(error.body.decode("utf-8", "replace")))

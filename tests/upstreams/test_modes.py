@@ -21,6 +21,7 @@ REFUSALS = [
         "OpenAI, later",
         "Unsupported value: 'stream' does not support true with this model. Supported values are: false",
     ),
+    ("OpenAI, o3", "Your organization must be verified to stream this model. Please go to: https://…"),
     ("azure-openai-proxy", "Streaming completion is not support yet, please remove 'stream' key value in the request."),
     ("Hugging Face", "Error in `stream`: `stream` is not supported for this model"),
     ("vLLM", "Streaming is not currently supported with beam search"),
@@ -43,6 +44,9 @@ OTHERS = [
     "n > 1 is not supported",
     "The model `stream-1` does not exist",
     "max_tokens must be set",
+    "The upstream does not support tools",
+    "Upstream is not available for this model",
+    "function 'livestream' is not allowed",
 ]
 
 
@@ -55,6 +59,7 @@ def test_a_refused_mode_is_understood(said: str) -> None:
     assert refuses_mode(error(400, said))
     assert refuses_mode(error(501, said))
     assert not refuses_mode(error(503, said)), "a failure is no refusal"
+    assert not refuses_mode(error(429, said)), "who asks too often is asked to wait"
 
 
 @pytest.mark.parametrize("said", OTHERS)
