@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.chunks import Json, index_of
 from argoproxy.protocol.sse import Document
 from argoproxy.upstreams.dashscope.refusals import check
 from argoproxy.upstreams.dashscope.tokens import usage_of
@@ -52,7 +52,7 @@ def _vectors(told: Json, count: int) -> list[list[float]]:
     output = told.get("output")
     items = output.get("embeddings") if isinstance(output, dict) else None
     rows = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    placed = {row.get("text_index", place): row.get("embedding") for place, row in enumerate(rows)}
+    placed = {index_of({"index": row.get("text_index")}, place): row.get("embedding") for place, row in enumerate(rows)}
     vectors = [placed.get(place) for place in range(count)]
     if not all(map(is_vector, vectors)):
         raise UpstreamProtocolError("The upstream's reply does not hold an embedding of each text.")

@@ -69,6 +69,12 @@ def test_rows_are_joined_in_the_order_of_their_texts() -> None:
     }
 
 
+@pytest.mark.parametrize("index", [[0], {}, "0", None])
+def test_an_odd_index_is_taken_for_the_place(index: Any) -> None:
+    told = joined([reply({"text_index": index, "embedding": [1]}, row(1, 2))], [["a", "b"]], {}, "m").chunk
+    assert [entry["embedding"] for entry in told["data"]] == [[1], [2]]
+
+
 def test_base64_is_little_endian_floats() -> None:
     document = joined([reply(row(0, 0.5, -2.25))], [["a"]], {"encoding_format": "base64"}, "m").chunk
     assert struct.unpack("<2f", base64.b64decode(document["data"][0]["embedding"])) == (0.5, -2.25)
