@@ -130,7 +130,7 @@ def whole(batches: Iterable[Batch]) -> Document:
             if isinstance(event, Document):
                 return event
             if event.chunk is not None:
-                found = event
+                found = event if "choices" in event.chunk else found
                 size += len(event.raw)
                 check_size(size)
                 assembly.add(event.chunk)

@@ -166,7 +166,10 @@ def test_a_plain_answer_that_breaks_is_no_answer() -> None:
         answer(breaking([chunk("a")], error=UpstreamTimeout("Too silent.")), call(), Told())
 
 
-@pytest.mark.parametrize("batches", [[], [[]], [[DONE]], [[Event(b": x\n\n")], [DONE]]])
+NO_COMPLETION = Event(b'data: {"code": 400, "message": "no"}\n\n')
+
+
+@pytest.mark.parametrize("batches", [[], [[]], [[DONE]], [[Event(b": x\n\n")], [DONE]], [[NO_COMPLETION, DONE]]])
 def test_a_reply_without_a_completion_is_told(batches: list[Batch]) -> None:
     with pytest.raises(UpstreamProtocolError, match="no completion"):
         whole(batches)
