@@ -31,6 +31,7 @@ USER_AGENT = "argoproxy"
 #: Of a single choice, only the last few events tell how it ended.
 LAST_ONES = 8
 
+_CHOICES = b'"choices"'
 _OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
 
 
@@ -151,8 +152,8 @@ class Ends:
         self._unread: deque[Event] = deque(maxlen=None if self._reads_all else LAST_ONES)
 
     def pass_by(self, batch: Batch) -> None:
-        """Take note of events; of a single choice only the last few can tell."""
-        self._unread.extend(batch)
+        """Take note of events that tell of choices; of a single one only the last few can tell."""
+        self._unread.extend(event for event in batch if _CHOICES in event.raw)
         if self._reads_all:
             self._read()
 

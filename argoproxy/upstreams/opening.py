@@ -45,7 +45,7 @@ def form_of(start: bytes, headers: Headers) -> Form:
     first = _beginning(start)
     if first[:1] in (b"{", b"["):
         return Form.DOCUMENT
-    if first.startswith(_FIELDS) or header(headers, "content-type").startswith("text/event-stream"):
+    if first.startswith(_FIELDS) or header(headers, "content-type").lower().startswith("text/event-stream"):
         return Form.STREAM
     if first:
         raise UpstreamProtocolError("The upstream's reply is neither JSON nor an event stream.")

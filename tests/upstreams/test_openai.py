@@ -110,6 +110,7 @@ def test_a_stream_in_any_cut() -> None:
         (b"\xef\xbb\xbf" + STREAM, "text/event-stream; charset=utf-8", False),
         (b"\n\n" + STREAM, "text/plain", False),
         (b"event: x\n" + STREAM.removeprefix(b": hello\n\n"), "text/plain", False),
+        (b"x: y\n\n" + STREAM, "Text/Event-Stream", False),
     ],
 )
 def test_a_reply_is_taken_for_what_it_is(reply: bytes, kind: str, is_document: bool) -> None:
@@ -171,6 +172,7 @@ def test_the_end_of_a_stream() -> None:
     assert batches(chunk("a"), DONE.raw) == [[chunk("a")], [DONE.raw]]
     assert flat(batches(chunk("a", "stop"))) == chunk("a", "stop") + DONE.raw
     assert flat(batches(chunk("a", "stop"), b": bye\n\n")) == chunk("a", "stop") + b": bye\n\n" + DONE.raw
+    assert flat(batches(chunk("a", "stop"), *[b": ping\n\n"] * 20)).endswith(b": ping\n\n" + DONE.raw)
     assert flat(batches(chunk("a") + b"data: [DONE]")) == chunk("a") + DONE.raw
     assert flat(batches(chunk("a"), chunk("b", "stop").rstrip())) == chunk("a") + chunk("b", "stop") + DONE.raw
 
