@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,7 @@ from argoproxy import __version__
 #: Flags travel as environment variables; this one lists which of them came as flags.
 FLAGS_VARIABLE = "ARGOPROXY_FLAGS"
 
+_PLAIN_NUMBER = re.compile(r"[\d.]+", re.ASCII)
 EPILOG = """
 examples:
   %(prog)s --demo                                     try it: no key, no network
@@ -117,7 +119,7 @@ def parse(arguments: Sequence[str], program: str) -> Arguments:
         tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
     given = vars(parser.parse_args(_as_flags(arguments)))
     for flag in FLAGS:
-        if flag.unit and (given[flag.variable] or "").strip().isdigit():
+        if flag.unit and _PLAIN_NUMBER.fullmatch((given[flag.variable] or "").strip()):
             given[flag.variable] = given[flag.variable].strip() + flag.unit
     task, file, yes, model = (given.pop(name) for name in ("task", "file", "yes", "model"))
     if model and task is not Task.SHOW:

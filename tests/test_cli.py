@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
             ["--mode", "stream", "--timeout", "60000"],
             {"MODE": "stream", "API_REQUEST_TIMEOUT": "60000ms", FLAGS_VARIABLE: "MODE,API_REQUEST_TIMEOUT"},
         ),
+        (["--timeout", "1500.5"], {"API_REQUEST_TIMEOUT": "1500.5ms", FLAGS_VARIABLE: "API_REQUEST_TIMEOUT"}),
         (["--timeout=90s"], {"API_REQUEST_TIMEOUT": "90s", FLAGS_VARIABLE: "API_REQUEST_TIMEOUT"}),
         (
             ["--output_path", "logs", "--compatible"],
