@@ -172,9 +172,11 @@ class Ends:
 
 def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
     document = Document((yield from gathered(pieces)))
-    if not is_completion(document.chunk):
-        told = error_in_document(document.chunk)
-        raise told or UpstreamProtocolError("The upstream's reply holds no completion.")
+    is_one = is_completion(document.chunk)
+    if not (is_one and document.chunk["choices"]) and (told := error_in_document(document.chunk)):
+        raise told
+    if not is_one:
+        raise UpstreamProtocolError("The upstream's reply holds no completion.")
     yield [document]
 
 

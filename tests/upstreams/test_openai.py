@@ -218,6 +218,7 @@ def test_an_odd_index_is_taken_for_the_place(index: Any) -> None:
         (b'{"error": {"message": ["x"]}}', 502, {"message": '["x"]'}),
         (b'{"error": {"message": {"text": "no"}, "code": "c"}}', 502, {"message": '{"text":"no"}', "code": "c"}),
         (b'{"error": 5}', 502, {"message": "5"}),
+        (b'{"choices": [], "error": {"message": "no", "code": 503}}', 503, {"message": "no"}),
         (b'{"error": ["x"]}', 502, {"message": '["x"]'}),
         (b'{"error": {"code": 7}}', 502, {"message": "The upstream failed.", "type": "upstream_error"}),
     ],
