@@ -9,7 +9,7 @@ from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.rules import Rule
 from argoproxy.settings.layers import Given
-from argoproxy.settings.readers import boolean, mapping, names, one_of, suggestion, text
+from argoproxy.settings.readers import boolean, mapping, mode, names, suggestion, text
 from argoproxy.settings.sections import Reader, Section
 from argoproxy.settings.upstream_section import TIMEOUTS, wished_timeouts
 
@@ -37,9 +37,9 @@ def spoken_text(value: Any) -> str:
     return value
 
 
-def mode(value: Any) -> Mode:
+def mode_of_rule(value: Any) -> Mode:
     """Read a mode. Raises ValueError."""
-    return Mode(one_of(list(Mode))(value))
+    return Mode(mode(value))
 
 
 _READERS: Mapping[str, Reader] = {
@@ -52,7 +52,7 @@ _READERS: Mapping[str, Reader] = {
     "enable_think_tag_filtering": boolean,
     "think_tag_start": text,
     "think_tag_end": text,
-    "mode": mode,
+    "mode": mode_of_rule,
     **TIMEOUTS,
 }
 _OF_THE_RULE = ("upstream_model_name", "append_to_last_user_message", "enable_think_tag_filtering", "mode")

@@ -14,6 +14,7 @@ from typing import Any
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.auth import Key
 from argoproxy.protocol.llm_params import BOOLEANS
+from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.secrets import Secret
 from argoproxy.upstreams.base_url import BaseUrl
 
@@ -88,6 +89,11 @@ def one_of(names: Sequence[str]) -> Callable[[Any], str]:
         return name
 
     return read
+
+
+def mode(value: Any) -> str:
+    """Read how an upstream is asked; a bare `off` of YAML comes as false. Raises ValueError."""
+    return one_of(list(Mode))(Mode.OFF.value if value is False else value)
 
 
 def header_text(value: Any) -> str:

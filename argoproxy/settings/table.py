@@ -15,6 +15,7 @@ from argoproxy.settings.readers import (
     host_name,
     keys,
     mapping,
+    mode,
     names,
     one_of,
     own_class,
@@ -84,7 +85,7 @@ SETTINGS = (
     Setting(
         "mode",
         "MODE",
-        one_of(list(Mode)),
+        mode,
         Mode.OFF.value,
         "How upstreams are asked: stream, non_stream, off",
     ),

@@ -22,6 +22,7 @@ from argoproxy.settings.readers import (
     header_text,
     is_class_path,
     mapping,
+    mode,
     one_of,
     own_class,
     plain_url,
@@ -107,7 +108,7 @@ _OF_ALL: Mapping[str, Reader] = {
     "verify": trusted,
     "proxy": proxy_url,
     "inline_images": boolean,
-    "mode": one_of(list(Mode)),
+    "mode": mode,
     "ask_usage": boolean,
     **TIMEOUTS,
 }

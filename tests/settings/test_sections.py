@@ -55,6 +55,14 @@ upstreams:
 """
 
 
+@pytest.mark.parametrize("off", ["off", "Off", "'off'"])
+def test_a_mode_that_is_off_needs_no_quotes(tmp_path: Path, off: str) -> None:
+    text = f"mode: {off}\nupstreams: {{a: {{base_url: 'http://a', mode: {off}}}}}\nmodels: {{m: {{mode: {off}}}}}\n"
+    config = made(tmp_path, text)
+    assert config.upstreams[0].mode is Mode.OFF
+    assert rules(config)["m"].mode is Mode.OFF
+
+
 def test_upstreams_are_read(tmp_path: Path) -> None:
     config = made(tmp_path, SEVERAL, B_KEY="k-123456")
     a, b, c, d, e = config.upstreams
