@@ -51,7 +51,8 @@ def asked_in(call: Call, mode: Mode, usage: Usage) -> Call:
         return _whole(call) if call.stream else call
     if mode is Mode.STREAM and not call.stream:
         return _with_usage(call.with_body({**call.body, "stream": True}))
-    return _with_usage(call) if call.stream and usage is Usage.ALWAYS else call
+    is_wanted = usage is Usage.ALWAYS or call.answers_whole
+    return _with_usage(call) if call.stream and is_wanted else call
 
 
 def _whole(call: Call) -> Call:

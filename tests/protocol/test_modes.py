@@ -47,3 +47,9 @@ def test_how_a_call_goes_up(body: Json, mode: Mode, usage: Usage, sent: Json) ->
 def test_the_other_mode() -> None:
     assert other_than(call(stream=True)) is Mode.NON_STREAM
     assert other_than(call()) is Mode.STREAM
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.STREAM])
+def test_a_stream_that_a_rule_asks_for_tells_its_tokens_to_a_plain_client(mode: Mode) -> None:
+    ruled = call(n=1).with_body({"n": 1, "stream": True})
+    assert asked_in(ruled, mode, Usage.AS_ASKED).body == {"n": 1, "stream": True, "stream_options": ASKS}
