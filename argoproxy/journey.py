@@ -128,7 +128,7 @@ def first_that_opens(
         try:
             for step in steps:
                 if step and refused:
-                    proxy.refused_modes.learn(refused)
+                    proxy.refused_modes.learn(refused, route)
                 yield step
                 if step:
                     break

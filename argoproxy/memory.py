@@ -15,6 +15,10 @@ from argoproxy.upstreams import Upstream
 
 ResultT = TypeVar("ResultT")
 
+#: A model at an upstream, asked as a stream or whole; and that a stream can't be asked for its tokens.
+_Way = tuple[str, str, bool] | tuple[str, str, bool, str]
+USAGE = "usage"
+
 #: Models that are remembered to have been refused in a mode; nobody has as many.
 MOST_REFUSED = 1000
 
@@ -72,27 +76,31 @@ class Remembered(Generic[ResultT]):
 
 
 class RefusedModes:
-    """Models that were refused in a mode, each for a while: the next request need not learn it again."""
+    """Ways to ask a model that were refused, each for a while: the next request need not learn it again."""
 
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
-        self._until: dict[tuple[str, str, bool], float] = {}
+        self._until: dict[_Way, float] = {}
 
     def turned(self, route: Route[Upstream]) -> Route[Upstream]:
-        """Give a route, in the other mode where this one was refused; this one follows where that is refused."""
+        """Give a route as its model can be asked; the mode it came in follows where the other one is refused."""
         if not self._until or not route.turns:
             return route
-        if self._until.get(_way(route), 0.0) <= time.monotonic():
-            return route
-        return replace(route.turned(), turns=route.turns)
+        if self._is_refused(_way(route)):
+            route = replace(route.turned(), turns=route.turns)
+        return route.without_usage() if route.adds_usage and self._is_refused((*_way(route), USAGE)) else route
 
-    def learn(self, route: Route[Upstream]) -> None:
-        """Take note that a model can't be asked along this route, but can in the other mode."""
+    def learn(self, failed: Route[Upstream], taken: Route[Upstream]) -> None:
+        """Take note that a model can't be asked along one route, but along another one."""
         if len(self._until) >= MOST_REFUSED:
             self._until.clear()
-        name, model, is_stream = _way(route)
-        self._until.pop((name, model, not is_stream), None)
-        self._until[name, model, is_stream] = time.monotonic() + self._keep_s
+        is_turned = taken.call.stream != failed.call.stream
+        if is_turned:
+            self._until.pop(_way(taken), None)
+        self._until[_way(failed) if is_turned else (*_way(failed), USAGE)] = time.monotonic() + self._keep_s
+
+    def _is_refused(self, way: _Way) -> bool:
+        return self._until.get(way, 0.0) > time.monotonic()
 
 
 def _way(route: Route[Upstream]) -> tuple[str, str, bool]:

@@ -152,6 +152,8 @@ class Trip:
 
     def sends(self, upstream: Upstream, asked: UpstreamRequest) -> None:
         """Take note of a request that goes upstream."""
+        if asked.is_streamed is not None:
+            self._send_mode = "stream" if asked.is_streamed else "non_stream"
         if self.record:
             model = self.route.call.model if self._send_mode else ""
             self.record.sends(Attempt(upstream.name, model, self._send_mode, asked))

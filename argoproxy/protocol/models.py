@@ -12,7 +12,15 @@ from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, without
-from argoproxy.protocol.modes import Mode, Usage, asked_in, other_than, wished_mode
+from argoproxy.protocol.modes import (
+    Mode,
+    Usage,
+    asked_in,
+    other_than,
+    refuses_usage,
+    wished_mode,
+    without_usage,
+)
 from argoproxy.protocol.rules import Applied, Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
@@ -93,12 +101,24 @@ class Route(Generic[UpstreamT]):
         usage = self.turns or Usage.AS_ASKED
         return replace(self, call=asked_in(self.call, other_than(self.call), usage), turns=None)
 
+    def without_usage(self) -> Self:
+        """Give the same way, without asking a stream for its tokens."""
+        return replace(self, call=without_usage(self.call))
+
+    @property
+    def adds_usage(self) -> bool:
+        """Whether a stream is asked for its tokens without its client's asking."""
+        came = self.call.came
+        return self.call.include_usage and came is not None and "stream_options" not in came
+
 
 def following(failed: Route[UpstreamT], others: Sequence[Route[UpstreamT]], error: ProxyError) -> Route[UpstreamT]:
-    """Give the route to try after one that failed: the same in the other mode where the mode was refused, another one
-    where nothing was sent. Raises the error where there is none."""
+    """Give the route to try after one that failed: the same in the other mode where the mode was refused, without what
+    we added to it where that was; another one where nothing was sent. Raises the error where there is none."""
     if failed.turns and failed.upstream.refuses_mode(error):
         return failed.turned()
+    if failed.adds_usage and refuses_usage(error):
+        return failed.without_usage()
     if others and not error.reached:
         return others[0]
     raise error

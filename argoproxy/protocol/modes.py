@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from argoproxy.errors import BadRequest
+from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers, header
 
 HEADER = "x-upstream-mode"
+_REFUSALS = (400, 422)
 
 
 class Mode(StrEnum):
@@ -66,3 +67,14 @@ def _with_usage(call: Call) -> Call:
     told = call.body.get("stream_options")
     options: Json = told if isinstance(told, dict) else {}
     return call.with_body({**call.body, "stream_options": {**options, "include_usage": True}})
+
+
+def without_usage(call: Call) -> Call:
+    """Give a call for a stream that is not asked for its tokens."""
+    return call.with_body({key: value for key, value in call.body.items() if key != "stream_options"})
+
+
+def refuses_usage(error: ProxyError) -> bool:
+    """Tell whether a server says that it does not know `stream_options` (older Mistral: 422, `extra_forbidden`)."""
+    is_refusal = isinstance(error, UpstreamStatus) and error.status in _REFUSALS
+    return is_refusal and b"stream_options" in getattr(error, "body", b"")

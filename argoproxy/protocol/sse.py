@@ -18,6 +18,8 @@ EVENT_LIMIT = 8 * 1024 * 1024
 DOCUMENT_LIMIT = 256 * 1024 * 1024
 LONGEST_DONE = 64
 HEARTBEAT = b": heartbeat\n\n"
+#: A blank line behind a comment is an empty event to OpenAI's client for Python, once an event has had an id.
+QUIET_HEARTBEAT = b": heartbeat\n"
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")

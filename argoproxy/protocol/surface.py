@@ -30,7 +30,7 @@ from argoproxy.protocol.exchange import (
     without,
 )
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.sse import DONE, HEARTBEAT, Batch, Document, Event, check_size
+from argoproxy.protocol.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_size
 
 BODY_LIMIT = 128 * 1024 * 1024
 JSON_TYPE = "application/json"
@@ -141,12 +141,15 @@ def whole(batches: Iterable[Batch]) -> Document:
 
 def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> Iterator[bytes]:
     """Give one piece for each batch, a heartbeat when there has been none for long. Raises ClientGone."""
+    heartbeat = HEARTBEAT
     try:
         for batch in batches:
             if piece := b"".join([event.raw for event in _as_events(batch, call)]):
+                if b"id:" in piece:
+                    heartbeat = QUIET_HEARTBEAT
                 yield piece
             elif progress.heartbeat_due():
-                yield HEARTBEAT
+                yield heartbeat
     except ClientGone:
         raise
     except ProxyError as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from operator import is_
 
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.sse import Batch, Document, Event
 
+#: What every chunk says, and what pads it.
+_FRAME = frozenset("id object created model system_fingerprint service_tier choices obfuscation provider".split())
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 
 
@@ -30,19 +33,22 @@ class UsageMeter:
 
 
 class UsageWithheld:
-    """A Filter that keeps back the event in which a stream tells nothing but its tokens: we asked for it, its client
-    did not."""
+    """A Filter that keeps back the tokens of an event that tells of no choice: we asked for them, its client did not.
+    What else such an event tells goes on."""
 
     def feed(self, batch: Batch) -> Batch:
-        kept = [event for event in batch if not _tells_only_usage(event)]
-        return batch if len(kept) == len(batch) else kept
+        kept = [told for event in batch for told in _without_usage(event)]
+        return batch if len(kept) == len(batch) and all(map(is_, kept, batch)) else kept
 
     def finish(self) -> Batch:
         return []
 
 
-def _tells_only_usage(event: Event) -> bool:
+def _without_usage(event: Event) -> Batch:
     if b'"usage"' not in event.raw or isinstance(event, Document) or not _USAGE.search(event.raw):
-        return False
+        return [event]
     chunk = event.chunk or {}
-    return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
+    if chunk.get("choices") or not isinstance(chunk.get("usage"), dict):
+        return [event]
+    rest = {key: value for key, value in chunk.items() if key != "usage"}
+    return [Event.of(rest)] if rest.keys() - _FRAME else []

@@ -31,6 +31,8 @@ class UpstreamRequest:
     body: bytes | Iterable[bytes] | None = None
     length: int | None = None
     secret: bytes = field(default=b"", repr=False)
+    #: Whether a stream is asked for, where the call does not tell; None where it does.
+    is_streamed: bool | None = None
 
 
 class Reply(Protocol):

@@ -24,6 +24,8 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _TOO_MANY, _FAILURE, _NOT_IMPLEMENTED = 429, 500, 501
+#: What an error is given that was told under a status of success and says neither status nor type.
+_OF_NO_STATUS, _NAMELESS = 502, b'"type":"upstream_error"'
 
 
 def refuses_mode(error: ProxyError) -> bool:
@@ -31,6 +33,8 @@ def refuses_mode(error: ProxyError) -> bool:
     does a limit that was reached."""
     if not isinstance(error, UpstreamStatus) or error.status == _TOO_MANY:
         return False
-    if error.status >= _FAILURE and error.status != _NOT_IMPLEMENTED:
+    is_failure = error.status >= _FAILURE and error.status != _NOT_IMPLEMENTED
+    is_told_under_a_success = error.status == _OF_NO_STATUS and _NAMELESS in error.body
+    if is_failure and not is_told_under_a_success:
         return False
     return bool(_REFUSED.search(error.body.decode("utf-8", "replace")))

@@ -258,7 +258,10 @@ def ordinary(wire: Wire, seen: Json) -> None:
     asked: Any = {}
     if seen["method"] == "POST" and path.endswith(("completions", "embeddings")):
         asked = json.loads(seen["body"].encode("latin-1"))
-    if refusal := refuses(asked):
+    if asked.get("model") == "no-usage" and "stream_options" in asked:
+        told = {"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}
+        wire.json({"object": "error", "message": {"detail": [told]}}, "422 Unprocessable Entity")
+    elif refusal := refuses(asked):
         wire.json({"error": {"message": refusal, "type": "invalid_request_error"}}, "400 Bad Request")
     elif path.endswith("/models"):
         wire.json(

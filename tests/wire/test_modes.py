@@ -385,3 +385,50 @@ def test_the_seeds_flags_take_effect(upstream: Upstream, tmp_path: Path, program
         assert 0.5 < time.monotonic() - begun < 2
     finally:
         proxy.stop()
+
+
+def test_a_server_that_knows_no_stream_options_is_asked_without(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=f"{upstream.url}/usage/v1", MODE="stream")
+    for tries in (2, 1):
+        before = len(upstream.seen("no-usage"))
+        answer = chat(proxy.port, model="no-usage", headers={"X-Script": "no-usage"})
+        assert document_of(answer, False)["choices"][0]["message"]["content"] == "Hello there!"
+        assert len(upstream.seen("no-usage")) - before == tries
+    asked = {"stream": True, "stream_options": {"include_usage": True}}
+    refused = chat(proxy.port, model="no-usage", headers={"X-Script": "no-usage"}, **asked)  # type: ignore[arg-type]
+    assert refused.status == 422, "what the client itself asks for is its own business"
+
+
+def test_a_heartbeat_harms_no_client_of_events_with_ids(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, HEARTBEAT="0.2")
+    script = upstream.script(
+        ["send", CHUNKED + chunked("id: 1\n" + event("a"))],
+        ["sleep", 0.7],
+        ["send", bodies([event("b", "stop"), DONE])],
+    )
+    client = openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="k", default_headers={"X-Script": script})
+    told = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in told) == "ab"
+
+
+def test_the_log_tells_how_the_gateway_was_really_asked(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(ARGO_BASE_URL=f"{upstream.url}/argoapi", ARGO_USER="me")
+    for more, send_mode in (({}, "stream"), ({"tools": TOOLS}, "non_stream")):
+        line = proxy.line(chat(proxy.port, model="gpt4o", stream=True, **more).id)  # type: ignore[arg-type]
+        assert (line["send_mode"], line["return_mode"]) == (send_mode, "stream")
+
+
+def test_a_refusal_under_a_success_is_one(proxy: Proxy, upstream: Upstream) -> None:
+    body = json.dumps({"error": {"message": "This model only support stream mode"}}).encode()
+    script = upstream.script(reply(body=body))
+    assert chat(proxy.port, model="untyped", headers={"X-Script": script}).status == 502
+    assert len(upstream.seen(script)) == 2
+
+
+def test_what_stands_beside_withheld_tokens_goes_on(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, MODE="stream", ASK_USAGE="true")
+    beside = data({**USAGE_CHUNK, "citations": ["a"]})
+    script = upstream.script(*stream(event("Hi", "stop"), beside, DONE))
+    answer = chat(proxy.port, stream=True, headers={"X-Script": script})
+    assert answer.chunks[-1]["citations"] == ["a"]
+    assert "usage" not in answer.chunks[-1]

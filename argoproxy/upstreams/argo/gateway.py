@@ -161,7 +161,7 @@ class Argo:
     def _post(self, url: str, call: Call, body: Json, accept: str) -> UpstreamRequest:
         text = dumps(body)
         headers = (*_headers(call.headers, accept), ("Content-Type", "application/json"))
-        return UpstreamRequest("POST", url, headers, text, len(text))
+        return UpstreamRequest("POST", url, headers, text, len(text), is_streamed=url == self.urls.stream)
 
 
 def _headers(headers: Headers, accept: str) -> Headers:
