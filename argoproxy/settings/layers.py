@@ -23,8 +23,11 @@ DEFAULT_FILE = "config.yaml"
 STARS = "****"
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
+_IN_A_QUERY = re.compile(r"([?&][^=&\s]*(?:key|secret|token|password|sig)[^=&\s]*=)[^&#\s]+", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
-_SECRET = re.compile(r"key|secret|token|password|authorization", re.IGNORECASE)
+_SECRET = re.compile(r"key|secret|token|passw|pwd|x-auth|authorization|cookie|credential|signature", re.IGNORECASE)
+#: Says what becomes of keys, and is none.
+_HARMLESS = "client_keys"
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 BY_ENVIRONMENT = {setting.environment: setting for setting in SETTINGS if setting.environment}
@@ -120,8 +123,8 @@ class Given:
 
 
 def without_credentials(text: str) -> str:
-    """Star out what stands before the host of a URL."""
-    return _CREDENTIALS.sub(f"//{STARS}@", text)
+    """Star out what stands before the host of a URL, and keys in its query."""
+    return _IN_A_QUERY.sub(rf"\1{STARS}", _CREDENTIALS.sub(f"//{STARS}@", text))
 
 
 def config_file(named: str, folder: Path) -> Path:
@@ -208,11 +211,23 @@ def _shown(setting: Setting, value: Any) -> str:
 def _starred(value: Any) -> Any:
     """Star what is secret in a value, and in what it holds: but for what only names a variable."""
     if isinstance(value, dict):
-        return {key: STARS if _is_secret(str(key), part) else _starred(part) for key, part in value.items()}
+        return {key: _starred_under(str(key), part) for key, part in value.items()}
     if isinstance(value, list):
         return [_starred(part) for part in value]
     return without_credentials(value) if isinstance(value, str) else value
 
 
-def _is_secret(key: str, value: Any) -> bool:
-    return bool(_SECRET.search(key)) and isinstance(value, str) and not _VARIABLE.fullmatch(value.strip())
+def _starred_under(key: str, value: Any) -> Any:
+    if key == "options" and isinstance(value, dict):
+        return {name: _hidden(part) if _SECRET.search(str(name)) else _starred(part) for name, part in value.items()}
+    is_secret = _SECRET.search(key) and key != _HARMLESS and not isinstance(value, dict)
+    return _hidden(value) if is_secret else _starred(value)
+
+
+def _hidden(value: Any) -> Any:
+    """Star all texts in a value, but for those that only name a variable."""
+    if isinstance(value, dict):
+        return {key: _hidden(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_hidden(part) for part in value]
+    return STARS if isinstance(value, str) and not _VARIABLE.fullmatch(value.strip()) else value
