@@ -61,8 +61,12 @@ class Section:
         return found
 
     def value_of(self, key: str) -> Any:
-        """Give a member as it stands there, None where there is none."""
-        return self._value.get(key)
+        """Give a member, None where there is none; as it stands there where a variable in it is not set."""
+        value = self._value.get(key)
+        try:
+            return self._expanded(value)
+        except ValueError:
+            return value
 
     def names_beside(self, key: str) -> frozenset[str]:
         """Give the names in another section."""

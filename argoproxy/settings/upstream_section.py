@@ -54,12 +54,16 @@ NO_PROXY = "none"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS_TO_SET = frozenset(("host", "content-length", "transfer-encoding", "connection"))
+_SCHEME = re.compile(r"(?:bearer|basic|token)\s+", re.IGNORECASE)
 _SECRETIVE = re.compile(r"key|token|secret|authorization|cookie", re.IGNORECASE)
 
 
 def headers(value: Any) -> Headers:
     """Read headers to send along, by their names. Raises ValueError."""
-    pairs = tuple((name.strip(), str(text).strip()) for name, text in mapping(value).items())
+    given = mapping(value)
+    if odd := [name for name, said in given.items() if said is None or isinstance(said, dict | list)]:
+        raise ValueError(f"holds no text for {odd[0]!r}")
+    pairs = tuple((name.strip(), str(text).strip()) for name, text in given.items())
     for name, said in pairs:
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS_TO_SET:
             raise ValueError(f"holds {name!r}, which is no header to be set here")
@@ -149,8 +153,8 @@ def wished_timeouts(read: Mapping[str, Any]) -> TimeoutWishes:
 def _upstream(section: Section, place: int, given: Given, process: Process) -> UpstreamSettings:
     if not _NAME.fullmatch(section.name):
         section.mistake("is no name: letters, digits, dots, dashes and underscores make one")
-    kind = str(section.value_of("kind") or "openai")
-    of_kind = _OF_KIND.get(kind) or (_OF_ONES_OWN if is_class_path(kind) else _OF_ANY_KIND)
+    kind = str(section.value_of("kind") or "openai").strip()
+    of_kind = _OF_KIND.get(kind, _OF_ONES_OWN if is_class_path(kind) else _OF_ANY_KIND)
     read = section.read({**_OF_ALL, **of_kind})
     target = _target(section, kind, read, given)
     settings = UpstreamSettings(
@@ -221,7 +225,7 @@ def _access(section: Section, read: Mapping[str, Any], process: Process) -> Acce
         section.warning("is false: whoever answers is believed to be the upstream", "verify")
     return Access(
         headers=sent,
-        secrets=tuple(Secret(value) for value in (read.get("api_key"), *hidden) if value),
+        secrets=tuple(Secret(_SCHEME.sub("", value)) for value in (read.get("api_key"), *hidden) if value),
         ca_bundle=trusts,
         proxies=_proxies(read["proxy"]) if "proxy" in read else process.proxies,
         auth=read.get("auth"),

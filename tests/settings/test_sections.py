@@ -72,7 +72,7 @@ def test_upstreams_are_read(tmp_path: Path) -> None:
     assert isinstance(b.target, UntouchedTarget)
     assert b.target.server.secret == Secret("k-123456")
     assert dict(b.access.headers) == {"X-Team": "none", "X-Plain": "True", "Authorization": "Basic x"}
-    assert b.access.secrets == (Secret("k-123456"), Secret("none"), Secret("Basic x"))
+    assert b.access.secrets == (Secret("k-123456"), Secret("none"), Secret("x"))
     assert (b.access.ca_bundle, b.access.proxies, b.is_native, b.is_keyed) == ("", {}, True, True)
     urls = ArgoUrls.below("http://c/argoapi")
     assert c.target == ArgoTarget(ArgoUrls(urls.chat, "http://s", urls.embed), Identity("me"))
@@ -99,6 +99,42 @@ def test_secrets_are_starred_where_settings_are_shown(tmp_path: Path) -> None:
     told = "\n".join(shown({"B_KEY": "k-123456"}, tmp_path))
     assert not re.search("k-123456|k-plain|u:p", told)
     assert "${B_KEY}" in told
+
+
+HIDDEN = """
+upstreams:
+  a:
+    base_url: http://a/v1?api-key=hide1&v=2
+    headers: {Cookie: hide2, X-Auth-Request: hide3, X-Title: mine}
+    auth: {class: 'a:B', options: {tokens: [hide4], password: hide5, credentials: {one: [hide6]}, scope: read}}
+  monkey: {base_url: http://m, client_keys: forward}
+"""
+
+
+def test_secrets_are_starred_wherever_they_stand(tmp_path: Path) -> None:
+    made(tmp_path, HIDDEN)
+    told = "\n".join(shown({}, tmp_path))
+    assert "hide" not in told
+    for words in (
+        "?api-key=****&v=2",
+        '"X-Title": "mine"',
+        '"class": "a:B"',
+        '"scope": "read"',
+        '"http://m"',
+        '"forward"',
+    ):
+        assert words in told
+
+
+def test_a_key_behind_the_word_bearer_is_one(tmp_path: Path) -> None:
+    text = "upstreams: {a: {base_url: http://a, headers: {Authorization: 'Bearer ${K}'}}}"
+    (upstream,) = made(tmp_path, text, K="k-123456").upstreams
+    assert [secret.text for secret in upstream.access.secrets] == ["k-123456"]
+
+
+def test_a_kind_may_be_a_variable(tmp_path: Path) -> None:
+    (upstream,) = made(tmp_path, "upstreams: {a: {kind: '${KIND}', user: me}}", KIND="argo").upstreams
+    assert isinstance(upstream.target, ArgoTarget)
 
 
 RULES = """
@@ -174,6 +210,13 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         'upstreams: {a: {base_url: http://a, headers: {X: "a\\nb"}}}',
         ["upstreams.a.headers holds a character in X"],
     ),
+    "a header of nothing": (
+        "upstreams: {a: {base_url: http://a, headers: {X: null}}}",
+        ["upstreams.a.headers holds no text for 'X'"],
+    ),
+    "a header of many": ("upstreams: {a: {base_url: http://a, headers: {X: [a]}}}", ["holds no text for 'X'"]),
+    "a URL for the demo": ("upstreams: {a: {kind: demo, base_url: http://a}}", ["upstreams.a.base_url is no key here"]),
+    "a kind that is not set": ("upstreams: {a: {kind: '${NONE}', user: me}}", ["upstreams.a.kind", "names ${NONE}"]),
     "no bundle": ("upstreams: {a: {base_url: http://a, verify: /none}}", ["neither true nor false nor the path"]),
     "both keys": (
         "upstreams: {a: {base_url: http://a, api_key: k, client_keys: forward}}",
