@@ -52,9 +52,12 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
         else:
             load(environ, folder)
             _serve(environ)
+        sys.stdout.flush()
     except ConfigError as error:
         sys.stderr.write(refusal(error))
         sys.exit(USAGE_EXIT)
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
 
 

@@ -157,3 +157,12 @@ def test_edit_tells_what_is_missing(tmp_path: Path, file: str, environ: dict[str
     ended = run(*filter(None, [file]), "--edit", folder=tmp_path, **environ)
     assert ended.returncode == 2
     assert told in ended.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "cot_proxy.py"), "--show", "--demo"]
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, "")
