@@ -151,8 +151,8 @@ class OwnDoorkeeper:
             principal = self._object.authenticate(headers)
             if principal is None:
                 raise AuthenticationError("Nobody is known by what was sent.")
-            if not isinstance(principal, Principal):
-                raise TypeError("authenticate() gives no Principal")
+            if not isinstance(principal, Principal) or not isinstance(principal.name, str):
+                raise TypeError("authenticate() gives no Principal with a name")
             return principal
 
     def without_credentials(self, headers: Headers) -> Headers:
