@@ -15,6 +15,7 @@ from argoproxy.settings.upstream_section import TIMEOUTS, wished_timeouts
 
 #: What a rule has keys of its own for, or what makes a request what it is.
 _NO_PARAMETERS = {"model": "upstream_model_name", "timeout": "timeout"}
+_NEEDED = ("model", "messages")
 
 
 def parameters(value: Any) -> Mapping[str, Any]:
@@ -28,6 +29,14 @@ def parameters(value: Any) -> Mapping[str, Any]:
     except JsonError as error:
         raise ValueError(f"holds what JSON can't: {error}") from None
     return made
+
+
+def removable(value: Any) -> tuple[str, ...]:
+    """Read names of parameters that a request can do without. Raises ValueError."""
+    read = names(value)
+    if needed := [name for name in read if name in _NEEDED]:
+        raise ValueError(f"holds {needed[0]!r}, without which a request is none")
+    return read
 
 
 def spoken_text(value: Any) -> str:
@@ -47,7 +56,7 @@ _READERS: Mapping[str, Reader] = {
     "upstream_model_name": text,
     "params": parameters,
     "defaults": parameters,
-    "remove": names,
+    "remove": removable,
     "append_to_last_user_message": spoken_text,
     "enable_think_tag_filtering": boolean,
     "think_tag_start": text,

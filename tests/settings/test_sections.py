@@ -235,6 +235,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "an unknown key of a rule": ("models: {m: {parms: {}}}", ['models.m.parms is no key here; did you mean "params"?']),
     "what JSON can't hold": ("models: {m: {params: {x: .nan}}}", ["models.m.params holds what JSON can't"]),
     "what a rule has a key for": ("models: {m: {params: {model: x}}}", ["there is the key `upstream_model_name`"]),
+    "what no request can do without": ("models: {m: {remove: [model]}}", ["models.m.remove holds 'model'"]),
     "a rule to nowhere": (A + "models: {m: {upstream: [b]}}", ["models.m.upstream leads to 'b'"]),
     "an upstream twice": (A + "models: {m: {upstream: [a, a]}}", ["names an upstream twice"]),
     "native beside others": (
