@@ -149,7 +149,10 @@ def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
     link = proxy.links[route.upstream.name]
     call = link.images.inlined(route.call, trip.watch)
     reply = ask(route.upstream, route.upstream.request(call), route.timeouts, link, trip)
-    yield from route.upstream.batches(reply, call)
+    for batch in route.upstream.batches(reply, call):
+        if not batch:
+            trip.watch.look()
+        yield batch
 
 
 def handed(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Reply]:

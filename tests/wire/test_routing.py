@@ -49,6 +49,8 @@ class Upper:
         if told["body"] == "crash later":
             yield []
             raise KeyError("words of mine")
+        while told["body"] == "think forever":
+            yield []
         text = told["body"].upper() if self.shout else told["body"]
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         yield [Document.of({"id": call.id, "object": "chat.completion", "created": call.created,
@@ -244,6 +246,19 @@ def test_a_class_that_raises_costs_its_request_only(door: Proxy) -> None:
             assert door.line(answer.id)["code"] == "own_class_failed"
     assert door.log().count("upper:Upper failed") == 4
     assert said(chat(door.port, model="upper-1")) == "HI"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_may_leave_a_class_that_never_ends(door: Proxy, stream: bool) -> None:
+    asked = {"model": "upper-1", "stream": stream, "messages": [{"role": "user", "content": "think forever"}]}
+    body = json.dumps(asked).encode()
+    before = door.log().count("ending=client_gone")
+    with socket.create_connection(("127.0.0.1", door.port)) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        time.sleep(0.3)
+    eventually(lambda: door.log().count("ending=client_gone") > before, 2)
 
 
 def test_a_client_may_leave_while_lists_are_awaited(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
