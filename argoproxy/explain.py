@@ -12,6 +12,7 @@ from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
 from argoproxy.protocol.models import Route
 from argoproxy.protocol.surface import CHAT
+from argoproxy.settings.layers import without_credentials
 from argoproxy.upstreams import Upstream
 
 ASKED = {"messages": [{"role": "user", "content": "Hello!"}]}
@@ -50,7 +51,7 @@ def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
     except ProxyError as error:
         yield f"  refused: {_json(error.message)}"
         return
-    yield f"  sent to: {_json(asked.url)}"
+    yield f"  sent to: {_json(without_credentials(asked.url))}"
     yield f"  body: {asked.body.decode() if isinstance(asked.body, bytes) else ''}"
 
 

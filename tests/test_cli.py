@@ -159,6 +159,28 @@ def test_edit_tells_what_is_missing(tmp_path: Path, file: str, environ: dict[str
     assert told in ended.stderr
 
 
+KEYED = """
+from argoproxy.upstreams import UpstreamRequest
+
+
+class Keyed:
+    def __init__(self, api_key):
+        self.api_key = api_key
+
+    def request(self, call):
+        return UpstreamRequest("POST", f"https://keyed/v1/{call.model}:say?alt=sse&key={self.api_key}", (), b"{}", 2)
+
+    batches = error = request
+"""
+
+
+def test_a_key_in_the_url_of_a_class_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "keyed_of_a_test.py").write_text(KEYED)
+    (tmp_path / "config.yaml").write_text("upstreams: {a: {kind: 'keyed_of_a_test:Keyed', api_key: '${K}'}}")
+    told = run("--show", "--model", "m", folder=tmp_path, K="k-123456")
+    assert "https://keyed/v1/m:say?alt=sse&key=****" in told.stdout
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "cot_proxy.py"), "--show", "--demo"]
     read, write = os.pipe()
