@@ -6,12 +6,14 @@ Held back is only what could still become a tag: at most one character less than
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import is_
 from typing import Any, NamedTuple
 
 from argoproxy.protocol.chunks import Json
 
-_WHITE = " \t\r\n"
+#: What JSON calls white space.
+WHITE = " \t\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,12 @@ class Stripped(NamedTuple):
         return self.is_whole and self.size - self.held_from == self.held and self.held in (0, self.size)
 
 
-class Stripper:
-    """Removes `start … end` blocks from one text. Tags match exactly, the first end closes, an end alone is text,
-    a block that never ends is dropped. White space behind a block goes too while nothing visible came before."""
+class Cut:
+    """A text of which parts go on, piece by piece: what is held back of it, and what was seen in it."""
 
-    __slots__ = ("_held", "_inside", "_tags", "_trimming", "visible")
+    __slots__ = ("_held", "_inside", "_trimming", "visible")
 
-    def __init__(self, tags: TagPair) -> None:
-        self._tags = tags
+    def __init__(self) -> None:
         self._held = ""
         self._inside = self._trimming = self.visible = False
 
@@ -64,6 +64,36 @@ class Stripper:
         """Whether a piece without an end tag's first character would go without a trace."""
         return self._inside and not self._held
 
+    def _let_go(self, first: Stripped) -> Stripped:
+        """Give the last piece with what is held back after it: it is no tag."""
+        held, self._held = self._held, ""
+        shown_from = len(held) if self._inside else self._shown_from(held, 0, len(held))
+        if shown_from == len(held):
+            return first._replace(held_from=first.size)
+        span = (first.held_from + shown_from, first.size)
+        return first._replace(text=first.text + held[shown_from:], kept=(*first.kept, span), held_from=first.size)
+
+    def _shown_from(self, text: str, start: int, end: int) -> int:
+        """Give where text[start:end] begins to be shown, past the white space to be trimmed."""
+        if self._trimming or not self.visible:
+            visible_from = end - len(text[start:end].lstrip(WHITE))
+            self.visible = visible_from < end
+            if self._trimming:
+                self._trimming = not self.visible
+                return visible_from
+        return start
+
+
+class Stripper(Cut):
+    """Removes `start … end` blocks from one text. Tags match exactly, the first end closes, an end alone is text,
+    a block that never ends is dropped. White space behind a block goes too while nothing visible came before."""
+
+    __slots__ = ("_tags",)
+
+    def __init__(self, tags: TagPair) -> None:
+        super().__init__()
+        self._tags = tags
+
     def feed(self, piece: str) -> Stripped:
         """Take a piece of the text."""
         if self.is_lost and self._tags.end[0] not in piece:
@@ -73,7 +103,7 @@ class Stripper:
         while True:
             tag = self._tags.end if self._inside else self._tags.start
             found = text.find(tag, at)
-            end = found if found >= 0 else len(text) - _tail_of(text, at, tag)
+            end = found if found >= 0 else len(text) - tail_of(text, at, tag)
             if not self._inside and (start := self._shown_from(text, at, end)) < end:
                 kept.append((start, end))
             if found < 0:
@@ -86,23 +116,7 @@ class Stripper:
 
     def feed_last(self, piece: str) -> Stripped:
         """Take the last piece: what is held back after it is no tag."""
-        first = self.feed(piece)
-        held, self._held = self._held, ""
-        shown_from = len(held) if self._inside else self._shown_from(held, 0, len(held))
-        if shown_from == len(held):
-            return first._replace(held_from=first.size)
-        span = (first.held_from + shown_from, first.size)
-        return first._replace(text=first.text + held[shown_from:], kept=(*first.kept, span), held_from=first.size)
-
-    def _shown_from(self, text: str, start: int, end: int) -> int:
-        """Give where text[start:end] begins to be shown, past the white space to be trimmed."""
-        if self._trimming or not self.visible:
-            visible_from = end - len(text[start:end].lstrip(_WHITE))
-            self.visible = visible_from < end
-            if self._trimming:
-                self._trimming = not self.visible
-                return visible_from
-        return start
+        return self._let_go(self.feed(piece))
 
 
 #: An entry of logprobs, None once it went out, and how many characters its token covers.
@@ -136,7 +150,7 @@ class Tokens:
         came = _tiles(logprobs)
         tiles = (self._waiting or [(None, stripped.held)]) + came
         self._waiting = []
-        if sum(size for _, size in tiles) == stripped.size:
+        if stripped.held + sum(size for _, size in came) == stripped.size:
             stay = self._staying(tiles, stripped)
         elif stripped.is_whole:
             stay = [entry for entry, _ in tiles if entry is not None]
@@ -145,6 +159,9 @@ class Tokens:
         return logprobs if _are_the_same(stay, came) else _with_entries(self._shaped(logprobs), stay)
 
     def _staying(self, tiles: list[_Tile], stripped: Stripped) -> list[Any]:
+        if not stripped.held_from and all(size for _, size in tiles[:1]):
+            self._waiting = tiles
+            return []
         shown = bytearray(stripped.size)
         for start, end in stripped.kept:
             shown[start:end] = b"\1" * (end - start)
@@ -165,7 +182,7 @@ class Tokens:
         return {**self._shape, **told}
 
 
-def _tail_of(text: str, start: int, tag: str) -> int:
+def tail_of(text: str, start: int, tag: str) -> int:
     """Give how many of the last characters of text[start:] could begin the tag."""
     longest = min(len(tag) - 1, len(text) - start)
     return next((size for size in range(longest, 0, -1) if text.endswith(tag[:size])), 0)
@@ -179,6 +196,19 @@ def _tiles(logprobs: Any) -> list[_Tile]:
     columns = _columns(told)
     tokens = columns.get("tokens", ())
     return [({key: columns[key][row] for key in columns}, _length(token)) for row, token in enumerate(tokens)]
+
+
+def without_first(logprobs: Any, lost: int, left: int) -> Any:
+    """Give the logprobs of a text that lost its first characters, whose tokens may or may not be told: null where the
+    tokens fit neither what is left nor all of it."""
+    tiles = _tiles(logprobs)
+    size = sum(size for _, size in tiles)
+    if not tiles or size == left:
+        return logprobs
+    if size != lost + left:
+        return None
+    ends = accumulate(size for _, size in tiles)
+    return _with_entries(logprobs, [entry for (entry, _), end in zip(tiles, ends, strict=True) if end > lost])
 
 
 def _are_the_same(entries: list[Any], tiles: list[_Tile]) -> bool:

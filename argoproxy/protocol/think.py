@@ -8,15 +8,14 @@ trimmed. An event that lost its text is sent only if something else is left in i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from itertools import takewhile
 from operator import is_
-from typing import Any
 
 from argoproxy.protocol.chunks import Json, index_of, indexed
 from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.spoken import Choice
 from argoproxy.protocol.sse import PLAIN_EVENT, Batch, Document, Event, is_done
-from argoproxy.protocol.tagged_text import Stripped, Stripper, TagPair, Tokens
+from argoproxy.protocol.tagged_text import Stripper, TagPair
 
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
 _OTHER_INDEX = re.compile(rb'"index"\s*:\s*(?!0\s*[,}])')
@@ -32,9 +31,9 @@ class ThinkFilter:
     def __init__(self, tags: TagPair) -> None:
         """Text is looked at closely until its choice has shown some; after that only where a tag may be."""
         self._tags = tags
-        self._start_marks = _marks(tags.start[0])
-        self._end_marks = _marks(tags.end[0])
-        self._choices: dict[int, _Choice] = {}
+        self._start_marks = marks_of(tags.start[0])
+        self._end_marks = marks_of(tags.end[0])
+        self._choices: dict[int, Choice] = {}
         self._busy: set[int] = set()
         self._thinking: set[int] = set()
         self._visible: set[bytes] = set()
@@ -55,6 +54,9 @@ class ThinkFilter:
     def finish(self) -> Batch:
         parts = [choice.rest(index) for index, choice in self._choices.items()]
         return [Event.of({**self._frame, "choices": [part]}) for part in parts if part]
+
+    def _new_choice(self) -> Choice:
+        return Choice(Stripper(self._tags))
 
     def _is_worth_a_look(self, raw: bytes) -> bool:
         literal, escape = self._start_marks
@@ -104,13 +106,15 @@ class ThinkFilter:
         return [Event.of(new)] if self._tells(new) else []
 
     def _part(self, index: int, part: Json, event: Event) -> Json:
-        choice = self._choices.setdefault(index, _Choice(self._tags))
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = self._new_choice()
         is_last = isinstance(event, Document) or part.get("finish_reason")
         new = choice.strip_last(part) if is_last else choice.strip(part)
         self._take_stock(index, choice)
         return new
 
-    def _take_stock(self, index: int, choice: _Choice) -> None:
+    def _take_stock(self, index: int, choice: Choice) -> None:
         """Remember what is to be looked for in a choice's events from now on."""
         for members, belongs in ((self._busy, not choice.idle), (self._thinking, choice.thinks_aloud)):
             (members.add if belongs else members.discard)(index)
@@ -127,115 +131,16 @@ class ThinkFilter:
         return tells
 
 
-class _Choice:
-    """One choice on its way: its text, its logprobs, and what its events have told besides."""
-
-    def __init__(self, tags: TagPair) -> None:
-        self._stripper = Stripper(tags)
-        self._tokens = Tokens()
-        self._familiar = {"index", "delta", "text", "logprobs"}
-        self._is_chat = True
-
-    @property
-    def idle(self) -> bool:
-        return self._stripper.idle
-
-    @property
-    def visible(self) -> bool:
-        return self._stripper.visible
-
-    @property
-    def thinks_aloud(self) -> bool:
-        """Whether text is a thought to the next first character of an end tag."""
-        return self._stripper.is_lost and not self._tokens.waiting
-
-    @property
-    def awaits_tokens(self) -> bool:
-        """Whether logprobs of text that is held back wait for it."""
-        return self._tokens.waiting
-
-    def strip_text(self, text: str) -> str:
-        """Give the text without thoughts."""
-        return self._stripper.feed(text).text
-
-    def strip(self, part: Json) -> Json:
-        """Give the part without thoughts: the very same object when it holds none."""
-        return self._strip(part, self._stripper.feed)
-
-    def strip_last(self, part: Json) -> Json:
-        """Give the part that ends the choice without thoughts, and with what was held back."""
-        return self._strip(part, self._stripper.feed_last)
-
-    def rest(self, index: int) -> Json | None:
-        """Give what was held back and is no tag, as a part of its own; None when there is nothing."""
-        text = self._stripper.feed_last("").text
-        if not text:
-            return None
-        spoken: Json = {"delta": {"content": text}} if self._is_chat else {"text": text}
-        return {"index": index, **spoken, "finish_reason": None}
-
-    def tells(self, part: Json) -> bool:
-        """Whether a part that lost text still tells something; what it tells is remembered."""
-        delta = _object(part.get("delta")) or {"text": part.get("text")}
-        logprobs = part.get("logprobs")
-        tells = (
-            any(delta[key] for key in delta if key != "role" or "role" not in self._familiar)
-            or (isinstance(logprobs, dict) and any(logprobs.values()))
-            or any(part[key] for key in part if key not in self._familiar)
-        )
-        if tells:
-            self._familiar.update(part.keys() - {"finish_reason"}, delta.keys() & {"role"})
-        return tells
-
-    def _strip(self, part: Json, take: Callable[[str], Stripped]) -> Json:
-        place = _place_of_text(part)
-        self._is_chat = bool(place)
-        holder = _object(part.get(place)) if place else part
-        text = holder.get("content" if place else "text")
-        if isinstance(text, list):
-            parts = _stripped_parts(text, self._stripper.feed, take)
-            return part if parts == text else {**part, place: {**holder, "content": parts}}
-        spoken = text if isinstance(text, str) else ""
-        stripped = take(spoken)
-        logprobs = self._tokens.follow(part.get("logprobs"), stripped)
-        new: Json = {} if logprobs is part.get("logprobs") else {"logprobs": logprobs}
-        if stripped.text != spoken:
-            new |= _spoken_anew(part, place, stripped.text)
-        return {**part, **new} if new else part
-
-
-def _spoken_anew(part: Json, place: str, text: str) -> Json:
-    """Give the fields of a part that tell its text, with another one."""
-    if not place:
-        return {"text": text}
-    repeated = {"text": text} if isinstance(part.get("text"), str) else {}
-    return {place: {**_object(part.get(place)), "content": text}, **repeated}
-
-
-def _stripped_parts(
-    parts: list[Any], take: Callable[[str], Stripped], take_last: Callable[[str], Stripped]
-) -> list[Any]:
-    """Strip content that is a list of parts (Mistral); parts of another kind than text stay."""
-    new = [
-        {**part, "text": take(part["text"]).text}
-        if isinstance(part, dict) and isinstance(part.get("text"), str)
-        else part
-        for part in parts
-    ]
-    rest = take_last("").text
-    return [*new, {"type": "text", "text": rest}] if rest else new
-
-
-def _plain(event: Event, text: str, choice: _Choice) -> Batch:
+def _plain(event: Event, text: str, choice: Choice) -> Batch:
     """Strip an event that tells one choice's text and nothing else: most of them need no parsing."""
-    new_text = choice.strip_text(text)
-    if new_text == text:
+    said = choice.said_in(text)
+    if said == {"content": text}:
         return [event]
-    if not new_text:
+    if not said:
         return []
     chunk = event.chunk or {}
     part = chunk["choices"][0]
-    return [Event.of({**chunk, "choices": [{**part, "delta": {"content": new_text}}]})]
+    return [Event.of({**chunk, "choices": [{**part, "delta": said}]})]
 
 
 def _unescaped(text: bytes) -> str | None:
@@ -248,19 +153,7 @@ def _unescaped(text: bytes) -> str | None:
         return None
 
 
-def _place_of_text(part: Json) -> str:
-    """Give the key of the object that holds a chat choice's content; "" for a legacy choice, itself the holder."""
-    if isinstance(part.get("message"), dict):
-        return "message"
-    return "" if "text" in part and "delta" not in part else "delta"
-
-
-def _object(value: Any) -> Json:
-    """Give what holds a choice's text: nothing, where an upstream sent no object."""
-    return value if isinstance(value, dict) else {}
-
-
-def _marks(first: str) -> tuple[bytes, bytes]:
+def marks_of(first: str) -> tuple[bytes, bytes]:
     """Give the bytes without one of which JSON can't hold this character: itself, and what its escape begins with."""
     if first < " ":
         return (b"\\", b"\\")
