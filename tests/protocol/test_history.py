@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from argoproxy.protocol.history import cleaned_history
+from argoproxy.protocol.tagged_text import TagPair
+
+Json = dict[str, Any]
+
+PAIRS = (TagPair(), TagPair("[T]", "[/T]"))
+CALL = {"id": "c", "function": {"name": "f", "arguments": "<think>"}, "extra_content": {"thought_signature": "s"}}
+THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+
+def text(said: str, **more: Any) -> Json:
+    return {"type": "text", "text": said, **more}
+
+
+def assistant(content: Any, **fields: Any) -> Json:
+    return {"role": "assistant", "content": content, **fields}
+
+
+CLEANED = {
+    "a block": (assistant("<think>hm</think>\n\nHi"), assistant("Hi")),
+    "another spelling": (assistant("Hi [T]hm[/T]there"), assistant("Hi there")),
+    "several blocks": (assistant("<think>a</think>x[T]b[/T]y"), assistant("xy")),
+    "never closed": (assistant("Hi <think>hm"), assistant("Hi ")),
+    "nothing else": (assistant("<think>hm</think>"), assistant("")),
+    "fields": (
+        assistant("Hi", reasoning_content="hm", reasoning="hm", reasoning_details=[{"data": "x"}], name="n", new=1),
+        assistant("Hi", name="n", new=1),
+    ),
+    "fields that say nothing": (assistant(None, reasoning_content=""), assistant(None)),
+    "calls": (
+        assistant("<think>hm</think>", tool_calls=[CALL], reasoning_content="hm"),
+        assistant("", tool_calls=[CALL]),
+    ),
+    "parts": (
+        assistant([text("<think>a", cache_control={}), text("b"), text("c</think>\nHi", cache_control={}), "odd"]),
+        assistant([text("Hi", cache_control={}), "odd"]),
+    ),
+    "parts of another kind": (
+        assistant([THINKING, text("Hi <th"), {"type": "refusal", "refusal": "<think>"}]),
+        assistant([text("Hi <th"), {"type": "refusal", "refusal": "<think>"}]),
+    ),
+    "no part left": (assistant([THINKING, text("<think>x")]), assistant("")),
+}
+LEFT_ALONE: list[Any] = [
+    assistant("Hi <think"),
+    assistant("a</think>b"),
+    assistant(None, tool_calls=[CALL]),
+    assistant([]),
+    assistant([text(""), text("Hi <th"), text("ink>")]),
+    assistant(5),
+    {"role": "user", "content": "<think>x</think>", "reasoning_content": "x"},
+    {"role": "tool", "content": "<think>x</think>", "tool_call_id": "c"},
+    {"content": "<think>x</think>"},
+    "odd",
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), CLEANED.values(), ids=CLEANED.keys())
+def test_an_assistants_message_loses_what_was_thought(message: Json, expected: Json) -> None:
+    kept = copy.deepcopy(message)
+    cleaned = cleaned_history([*LEFT_ALONE, message], PAIRS)
+    assert cleaned == [*LEFT_ALONE, expected]
+    assert all(new is old for new, old in zip(cleaned, LEFT_ALONE, strict=False))
+    assert message == kept
+
+
+def test_messages_without_a_thought_are_the_very_same() -> None:
+    assert cleaned_history(LEFT_ALONE, PAIRS) is LEFT_ALONE
+
+
+def test_without_tags_only_fields_go() -> None:
+    messages = [assistant("<think>x</think>", reasoning="hm")]
+    assert cleaned_history(messages, ()) == [assistant("<think>x</think>")]
