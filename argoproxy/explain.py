@@ -11,6 +11,7 @@ from argoproxy.errors import ProxyError
 from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
 from argoproxy.protocol.models import Route
+from argoproxy.protocol.reasoning import Reasoning, ReasoningSettings
 from argoproxy.protocol.surface import CHAT
 from argoproxy.settings.layers import without_credentials
 from argoproxy.upstreams import Upstream
@@ -43,7 +44,7 @@ def _chat(model: str) -> Call:
 
 def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
     yield f"upstream: {_json(route.upstream.name)}  # {shown}"
-    yield f"  thoughts: {_json(f'{route.tags.start} … {route.tags.end} removed' if route.tags else 'kept')}"
+    yield f"  thoughts: {_json(_thoughts(route.reasoning))}"
     timeouts = {name: getattr(route.timeouts, name) for name in type(route.timeouts).__slots__}
     yield f"  timeouts: {_json({name: said for name, said in timeouts.items() if said != float('inf')})}"
     try:
@@ -57,3 +58,9 @@ def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _thoughts(settings: ReasoningSettings) -> str:
+    policy = settings.policy or "tags are removed"
+    tags = " ".join(f"{pair.start} … {pair.end}" for pair in settings.tags)
+    return str(policy) if policy is Reasoning.KEEP else f"{policy}; tags {tags}; a text starts {settings.opening}"

@@ -23,10 +23,10 @@ from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.forwarding import recipient
 from argoproxy.protocol.listing import entry_of, joined
 from argoproxy.protocol.models import Models, Route, following
+from argoproxy.protocol.reasoning import reasoning_filters
 from argoproxy.protocol.repairs import ToolCallFilter
 from argoproxy.protocol.sse import Batch, Document
 from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
-from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
@@ -166,11 +166,10 @@ def handed(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Reply]:
 def filters(call: Call, trip: Trip) -> Sequence[Filter]:
     """Give what the answer passes on its way to the client, by the route it came."""
     route = trip.route
-    strip = [ThinkFilter(route.tags)] if route.tags else []
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
     withheld = [UsageWithheld()] if is_unasked else []
     ears = trip.record.ears() if trip.record else ()
-    changes = [ToolCallFilter(), *strip, *route.upstream.filters(route.call), *withheld]
+    changes = [ToolCallFilter(), *reasoning_filters(route.reasoning), *route.upstream.filters(route.call), *withheld]
     return [*ears[:1], UsageMeter(trip.uses), *changes, *ears[1:]]
 
 

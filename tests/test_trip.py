@@ -106,11 +106,9 @@ def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None
     for stream, told in ((True, "stream"), (False, "non_stream")):
         trip, _, outcomes = begun()
         trip.admits("team")
-        trip.takes(
-            Models([Provider(demo)]).resolve(
-                Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", asked="m")
-            )[0]
-        )
+        call = Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", asked="m")
+        trip.calls(call)
+        trip.takes(Models([Provider(demo)]).resolve(call)[0])
         trip.close()
         assert (outcomes[0].key, outcomes[0].return_mode, outcomes[0].model) == ("team", told, "m")
 

@@ -12,6 +12,7 @@ from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, without
+from argoproxy.protocol.history import cleaned_history
 from argoproxy.protocol.modes import (
     Mode,
     Usage,
@@ -21,7 +22,8 @@ from argoproxy.protocol.modes import (
     wished_mode,
     without_usage,
 )
-from argoproxy.protocol.rules import Applied, Rule, RuleBook, Rules
+from argoproxy.protocol.reasoning import Opening, Reasoning, ReasoningSettings
+from argoproxy.protocol.rules import Applied, History, Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts
 
@@ -87,13 +89,13 @@ class Provider(Generic[UpstreamT]):
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[UpstreamT]):
-    """One way to serve a call: the upstream, the call as it goes there, how long it may take, the tags to strip;
+    """One way to serve a call: the upstream, the call as it goes there, how long it may take, what becomes of thoughts;
     `turns` tells how it is asked in the other mode, None where it may not be."""
 
     upstream: UpstreamT
     call: Call
     timeouts: Timeouts
-    tags: TagPair | None
+    reasoning: ReasoningSettings
     turns: Usage | None = None
 
     def turned(self) -> Self:
@@ -189,12 +191,12 @@ class Models(Generic[UpstreamT]):
         return [by_name[name] for name in rule.upstreams]
 
     def _route(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Route[UpstreamT]:
-        ruled, mode = rule.applied_to(provider.for_it(call)), self._mode(provider, rule, call)
+        ruled, mode = self._ruled(rule, provider.for_it(call)), self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
             call=asked_in(ruled, mode, provider.usage) if mode else ruled,
             timeouts=provider.timeouts.wished(rule.timeouts).asked(call.timeout_s),
-            tags=self._tags(rule),
+            reasoning=self._reasoning(rule),
             turns=provider.usage if mode else None,
         )
 
@@ -204,11 +206,23 @@ class Models(Generic[UpstreamT]):
             return None
         return wished_mode(call.headers) or rule.mode or provider.mode
 
-    def _tags(self, rule: Rule) -> TagPair | None:
-        is_filtered = rule.enable_think_tag_filtering
-        if not (self.think_filter if is_filtered is None else is_filtered):
-            return None
-        return TagPair(rule.think_tag_start or self.tags.start, rule.think_tag_end or self.tags.end)
+    def _ruled(self, rule: Rule, call: Call) -> Call:
+        ruled, messages = rule.applied_to(call), call.body.get("messages")
+        if rule.history is not History.STRIP or not isinstance(messages, list):
+            return ruled
+        cleaned = cleaned_history(ruled.body["messages"], rule.tags(self.tags))
+        return ruled.with_body({**ruled.body, "messages": cleaned})
+
+    def _reasoning(self, rule: Rule) -> ReasoningSettings:
+        policy, is_filtered = rule.reasoning, rule.enable_think_tag_filtering
+        if policy is None and not (self.think_filter if is_filtered is None else is_filtered):
+            policy = Reasoning.KEEP
+        return ReasoningSettings(
+            policy,
+            rule.reasoning_field or ReasoningSettings().field,
+            rule.tags(self.tags),
+            rule.think_starts_open or Opening.CLOSED,
+        )
 
     def _named(self, call: Call) -> Call:
         named = call.for_model(self.default_model) if self.default_model and not call.model else call

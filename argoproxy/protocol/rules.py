@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Any, Self
@@ -12,9 +13,18 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.content import with_text_for_the_user
 from argoproxy.protocol.modes import Mode
+from argoproxy.protocol.reasoning import Opening, Reasoning
+from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import TimeoutWishes
 
 DEFAULT = "default"
+
+
+class History(StrEnum):
+    """What becomes of the thoughts that a client sends back with what was said before."""
+
+    STRIP = "strip"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +37,17 @@ class Rule:
     upstream_model_name: str | None = None
     append_to_last_user_message: str | None = None
     enable_think_tag_filtering: bool | None = None
-    think_tag_start: str | None = None
-    think_tag_end: str | None = None
+    think_tag_start: str | tuple[str, ...] | None = None
+    think_tag_end: str | tuple[str, ...] | None = None
     upstreams: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     timeouts: TimeoutWishes = TimeoutWishes()
     mode: Mode | None = None
+    reasoning: Reasoning | None = None
+    reasoning_field: str | None = None
+    think_starts_open: Opening | None = None
+    history: History | None = None
 
     @property
     def is_pattern(self) -> bool:
@@ -53,6 +67,13 @@ class Rule:
         """Whether a call goes up as it came."""
         changes = (self.params, self.defaults, self.remove, self.append_to_last_user_message)
         return not any(changes) and self.upstream_model_name is None
+
+    def tags(self, otherwise: TagPair) -> tuple[TagPair, ...]:
+        """Give the pairs of tags; where a side is not said it is as otherwise."""
+        starts, ends = _listed(self.think_tag_start, otherwise.start), _listed(self.think_tag_end, otherwise.end)
+        if len(ends) == 1:
+            ends *= len(starts)
+        return tuple(TagPair(start, end) for start, end in zip(starts, ends, strict=False))
 
     def over(self, weaker: Rule) -> Self:
         """Give what both say together; where both say a thing, this one counts."""
@@ -127,6 +148,10 @@ class Rules:
         """Find the rules of models that no other one is for."""
         found = ((book.source, book.default) for book in self.books)
         return Applied(tuple((source, rule) for source, rule in found if rule))
+
+
+def _listed(said: str | tuple[str, ...] | None, otherwise: str) -> tuple[str, ...]:
+    return (said or otherwise,) if isinstance(said, str | None) else said
 
 
 def _joined(said: Any, before: Any) -> Any:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.modes import Mode
-from argoproxy.protocol.rules import Rule
+from argoproxy.protocol.reasoning import Opening, Reasoning
+from argoproxy.protocol.rules import History, Rule
 from argoproxy.settings.layers import Given
-from argoproxy.settings.readers import boolean, mapping, mode, names, suggestion, text
+from argoproxy.settings.readers import boolean, mapping, mode, names, one_of, suggestion, text
 from argoproxy.settings.sections import Reader, Section
 from argoproxy.settings.upstream_section import TIMEOUTS, wished_timeouts
 
+EnumT = TypeVar("EnumT", bound=StrEnum)
+
+#: Fields in which providers tell thoughts.
+FIELDS = ("reasoning_content", "reasoning")
 #: What a rule has keys of its own for, or what makes a request what it is.
 _NO_PARAMETERS = {"model": "upstream_model_name", "timeout": "timeout"}
 _NEEDED = ("model", "messages")
@@ -51,6 +57,28 @@ def mode_of_rule(value: Any) -> Mode:
     return Mode(mode(value))
 
 
+def a_kind_of(kinds: type[EnumT]) -> Reader:
+    """Make a reader of one of some kinds, by its name."""
+    names = [str(kind.value) for kind in kinds]
+    read = one_of(names)
+    return lambda value: kinds(read(value))
+
+
+def tags(value: Any) -> str | tuple[str, ...]:
+    """Read a tag, or a list of them. Raises ValueError."""
+    return tuple(map(text, value)) if isinstance(value, list) and value else text(value)
+
+
+def opening(value: Any) -> Opening:
+    """Read whether a text starts inside a thought: true, false or `auto`. Raises ValueError."""
+    if str(value).strip().lower() == Opening.AUTO:
+        return Opening.AUTO
+    try:
+        return Opening.OPEN if boolean(value) else Opening.CLOSED
+    except ValueError:
+        raise ValueError("is neither true nor false nor auto") from None
+
+
 _READERS: Mapping[str, Reader] = {
     "upstream": names,
     "upstream_model_name": text,
@@ -59,13 +87,27 @@ _READERS: Mapping[str, Reader] = {
     "remove": removable,
     "append_to_last_user_message": spoken_text,
     "enable_think_tag_filtering": boolean,
-    "think_tag_start": text,
-    "think_tag_end": text,
+    "think_tag_start": tags,
+    "think_tag_end": tags,
+    "reasoning": a_kind_of(Reasoning),
+    "reasoning_field": one_of(FIELDS),
+    "think_starts_open": opening,
+    "history": a_kind_of(History),
     "mode": mode_of_rule,
     **TIMEOUTS,
 }
-_OF_THE_RULE = ("upstream_model_name", "append_to_last_user_message", "enable_think_tag_filtering", "mode")
-_TAGS = ("think_tag_start", "think_tag_end")
+_OF_THE_RULE = (
+    "upstream_model_name",
+    "append_to_last_user_message",
+    "enable_think_tag_filtering",
+    "think_tag_start",
+    "think_tag_end",
+    "reasoning",
+    "reasoning_field",
+    "think_starts_open",
+    "history",
+    "mode",
+)
 
 
 def read_rules(given: Given, native: Mapping[str, bool]) -> tuple[Rule, ...]:
@@ -83,8 +125,11 @@ def _rule(section: Section, native: Mapping[str, bool]) -> Rule:
         defaults=read.get("defaults", {}),
         remove=read.get("remove", ()),
         timeouts=wished_timeouts(read),
-        **{key: read[key] for key in (*_OF_THE_RULE, *_TAGS) if key in read},
+        **{key: read[key] for key in _OF_THE_RULE if key in read},
     )
+    starts, ends = (said if isinstance(said, tuple) else (said,) for said in (rule.think_tag_start, rule.think_tag_end))
+    if (len(starts) != len(ends) and len(ends) > 1) or (len(starts) > 1 and ends == (None,)):
+        section.mistake("names tags that are no pairs: as many ends as starts are needed", "think_tag_end")
     if rule.sets_nothing:
         section.warning("sets nothing")
     return rule

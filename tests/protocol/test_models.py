@@ -21,7 +21,8 @@ from argoproxy.protocol.exchange import ClientRequest, ReadBody
 from argoproxy.protocol.llm_params import parse_llm_params
 from argoproxy.protocol.models import Credentials, Models, Provider, following
 from argoproxy.protocol.modes import Mode
-from argoproxy.protocol.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.reasoning import Opening, Reasoning, ReasoningSettings
+from argoproxy.protocol.rules import History, Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
 
@@ -131,20 +132,49 @@ def test_the_default_is_not_for_embeddings() -> None:
     assert ruled.resolve(embedding(model="emb-1"))[0].call.body == {"model": "emb-1", "dimensions": 5}
 
 
+PAIR = (TagPair("<t>", "</t>"),)
+
+
 @pytest.mark.parametrize(
-    ("params", "think_filter", "tags"),
+    ("params", "think_filter", "settings"),
     [
-        ("", True, TagPair("<t>", "</t>")),
-        ("", False, None),
-        ("enable_think_tag_filtering=false", True, None),
-        ("enable_think_tag_filtering=true", False, TagPair("<t>", "</t>")),
-        ("think_tag_start=[", True, TagPair("[", "</t>")),
-        ("think_tag_start=[,think_tag_end=]", True, TagPair("[", "]")),
+        ("", True, ReasoningSettings(tags=PAIR)),
+        ("", False, ReasoningSettings(Reasoning.KEEP, tags=PAIR)),
+        ("enable_think_tag_filtering=false", True, ReasoningSettings(Reasoning.KEEP, tags=PAIR)),
+        ("enable_think_tag_filtering=true", False, ReasoningSettings(tags=PAIR)),
+        ("think_tag_start=[", True, ReasoningSettings(tags=(TagPair("[", "</t>"),))),
+        ("think_tag_start=[,think_tag_end=]", True, ReasoningSettings(tags=(TagPair("[", "]"),))),
     ],
 )
-def test_which_tags_are_stripped(params: str, think_filter: bool, tags: TagPair | None) -> None:
+def test_what_becomes_of_thoughts(params: str, think_filter: bool, settings: ReasoningSettings) -> None:
     ruled = models(params, tags=TagPair("<t>", "</t>"), think_filter=think_filter)
-    assert ruled.resolve(call(model="a"))[0].tags == tags
+    assert ruled.resolve(call(model="a"))[0].reasoning == settings
+
+
+def test_a_rule_says_all_of_thoughts() -> None:
+    rule = Rule(
+        "a",
+        reasoning=Reasoning.FIELD,
+        reasoning_field="reasoning",
+        think_starts_open=Opening.AUTO,
+        think_tag_start=("[", "{"),
+        think_tag_end=("]", "}"),
+        enable_think_tag_filtering=False,
+    )
+    told = several(rule).resolve(call(model="a"))[0].reasoning
+    pairs = (TagPair("[", "]"), TagPair("{", "}"))
+    assert told == ReasoningSettings(Reasoning.FIELD, "reasoning", pairs, Opening.AUTO)
+
+
+@pytest.mark.parametrize(
+    ("history", "said"), [(History.STRIP, "so"), (History.KEEP, "<think>x</think>so"), (None, None)]
+)
+def test_earlier_thoughts_go_up_or_not(history: History | None, said: str | None) -> None:
+    messages = [{"role": "assistant", "content": "<think>x</think>so"}, {"role": "user", "content": "<think>y</think>"}]
+    asked = call(model="a", messages=messages)
+    (route,) = several(Rule("a", history=history)).resolve(asked)
+    assert route.call.body["messages"] == [{**messages[0], "content": said or messages[0]["content"]}, messages[1]]
+    assert several(Rule("a", history=history)).resolve(call(model="a"))[0].call.body == {"model": "a"}
 
 
 @pytest.mark.parametrize("model", ["", "  ", 5, None, ["a"]])
