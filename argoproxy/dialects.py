@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from argoproxy.config import Config
-from argoproxy.own_classes import look_in
+from argoproxy.own_classes import look_in, wanted
 from argoproxy.own_upstream import OwnUpstream
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.settings.targets import (
@@ -28,7 +28,8 @@ from argoproxy.upstreams.openai import OpenAI
 
 def models_of(config: Config) -> Models[Upstream]:
     """Make all upstreams and the rules that lead to them. Raises ConfigError."""
-    look_in(config.class_folders)
+    if any(wanted(config)):
+        look_in(config.class_folders)
     return Models(
         providers=tuple(map(provider, config.upstreams)),
         rules=config.rules,

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from argoproxy.assembly import application
+from argoproxy.errors import ConfigError
 
-app = application(os.environ, Path.cwd())
+try:
+    app = application(os.environ, Path.cwd())
+except ConfigError as error:
+    # What only a worker can find out, of a class of the operator's own: Gunicorn would show where, not what.
+    sys.stderr.write("".join(f"argoproxy can't serve: {mistake}\n" for mistake in error.mistakes))
+    sys.exit(2)

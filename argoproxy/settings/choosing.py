@@ -34,6 +34,7 @@ _ROWS = {
     "target": ("target_base_url",),
     "argo": ("argo_url", "argo_stream_url", "argo_embedding_url", "argo_base_url"),
 }
+_NOT_BESIDE_UPSTREAMS = ("target_api_key", "openai_api_key", "model_map")
 #: Rows that yield to all others, in whatever layer they are.
 _WEAK_ROWS = {"user": ("user",), "openai": ("openai_base_url",)}
 
@@ -65,6 +66,9 @@ def choose(given: Given) -> Target | None:
         given.warnings.append(f"{given.named(named[loser])} is not used: {given.named(named[rows[0]])} is stronger")
     row = rows[0] if rows else "openai"
     if row == "upstreams":
+        for key in _NOT_BESIDE_UPSTREAMS:
+            if given[key]:
+                given.warnings.append(f"{given.named(key)} does not count beside `upstreams`, which say their own")
         return None
     if row == "demo":
         return DemoTarget()

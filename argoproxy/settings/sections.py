@@ -76,13 +76,6 @@ class Section:
         """Give all members as they stand there, with variables in them."""
         return self.read(dict.fromkeys(self._value, _as_it_is))
 
-    def names_a_variable(self, *path: str) -> bool:
-        """Whether a member is written with a variable in it."""
-        value: Any = self._value
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return isinstance(value, str) and bool(_VARIABLE.search(value))
-
     def mistake(self, said: str, *below: str) -> None:
         """Add a mistake, about the section or what is below it."""
         self.is_faulty = True

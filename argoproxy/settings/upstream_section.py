@@ -219,7 +219,7 @@ def _argo(section: Section, read: Mapping[str, Any], given: Given) -> ArgoTarget
 
 def _access(section: Section, read: Mapping[str, Any], process: Process) -> Access:
     sent: Headers = read.get("headers", ())
-    hidden = [value for name, value in sent if _SECRETIVE.search(name) or section.names_a_variable("headers", name)]
+    hidden = [value for name, value in sent if _SECRETIVE.search(name)]
     trusts = read.get("verify", process.ca_bundle)
     if trusts == "":
         section.warning("is false: whoever answers is believed to be the upstream", "verify")

@@ -226,7 +226,7 @@ def test_a_killed_worker_spoils_no_line_of_another(tmp_path: Path) -> None:
     assert [worker.wait() for worker in workers] == [0] * 3
     for worker in workers:
         worker.communicate()
-    journal_in(tmp_path).write({"logging_id": "last"}, [])
+    journal_in(tmp_path, 4_000_000, 1000).write({"logging_id": "last"}, [])
     lines = texts(tmp_path / CLIENT_FILE)
     whole = [line["logging_id"] for line in map(parsed, lines) if line]
     assert len(lines) - len(whole) <= len(doomed)
