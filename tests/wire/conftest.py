@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,24 +42,37 @@ def tls_upstream(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> It
     running.stop()
 
 
+#: How many proxies may run at once, if those beyond were not used for so many seconds.
+MOST_RUNNING, IDLE_S = 12, 20.0
+
 Serve = Callable[..., Proxy]
 
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Give the proxy with these settings; one that runs with the same ones is shared."""
+    """Give the proxy with these settings; one that runs with the same ones is shared, and one that nobody has used for
+    long is stopped: many idle ones take time from those that serve."""
     running: dict[frozenset[tuple[str, str]], Proxy] = {}
+    leaving: list[Proxy] = []
+
+    def stop_idle() -> None:
+        by_use = sorted(running, key=lambda settings: running[settings].used)
+        for settings in by_use[:-MOST_RUNNING]:
+            if time.monotonic() - running[settings].used > IDLE_S:
+                leaving.append(running.pop(settings))
+                leaving[-1].process.terminate()
 
     def served(**environ: str) -> Proxy:
         settings = frozenset(environ.items())
         if settings not in running:
+            stop_idle()
             running[settings] = Proxy(tmp_path_factory.mktemp("proxy"), {"WORKERS": "1", **environ})
         return running[settings]
 
     yield served
     for proxy in running.values():
         proxy.process.terminate()
-    for proxy in running.values():
+    for proxy in (*leaving, *running.values()):
         proxy.stop()
 
 

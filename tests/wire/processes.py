@@ -117,7 +117,8 @@ class Proxy:
     def __init__(
         self, folder: Path, environ: dict[str, str], command: Sequence[str] = (), start_s: float = START_S
     ) -> None:
-        self.port = int(environ.get("PORT", 0)) or free_port()
+        self._port = int(environ.get("PORT", 0)) or free_port()
+        self.used = time.monotonic()
         self.environ = {**clean_environment(), "HOST": "127.0.0.1", **environ, "PORT": str(self.port)}
         self._log = folder / f"log-{self.port}.txt"
         self._folder = folder
@@ -128,6 +129,12 @@ class Proxy:
             )
         eventually(lambda: is_listening(self.port) or self.process.poll() is not None, start_s)
         assert self.process.poll() is None, self.log()
+
+    @property
+    def port(self) -> int:
+        """The port; whoever asks for it is about to use the proxy."""
+        self.used = time.monotonic()
+        return self._port
 
     @property
     def url(self) -> str:
