@@ -13,8 +13,14 @@ from argoproxy.observe.logs_command import main
 from tests.observe.journals import client_file, client_line, journal_of
 from tests.wire.processes import ROOT
 
-RUN = "import sys; from pathlib import Path; from argoproxy.observe.logs_command import main\n"
-RUN += "sys.exit(main(sys.argv[2:], Path(sys.argv[1])))"
+#: Ctrl+C is heard here even where whoever runs the tests ignores it.
+RUN = """
+import signal, sys
+from pathlib import Path
+from argoproxy.observe.logs_command import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
+"""
 
 Output = pytest.CaptureFixture[str]
 
@@ -43,7 +49,7 @@ def test_a_tail_follows_across_files_until_it_is_interrupted(tmp_path: Path) -> 
         journal.write(client_line(f"{number:08}"), [])
         assert f" {number:08} gpt-4o " in tail.stdout.readline()
     tail.send_signal(signal.SIGINT)
-    out, err = tail.communicate()
+    out, err = tail.communicate(timeout=20)
     assert (tail.returncode, out, err) == (0, "", "")
 
 
