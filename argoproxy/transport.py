@@ -122,15 +122,30 @@ class Transport:
         self._session.mount(SCHEME, _DemoAdapter())
 
     def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
-        """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone."""
+        """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone.
+
+        It is sent once more where a kept connection proved stale before anything came back, if its body can be: a
+        server that closes an idle connection has not seen what was sent then (RFC 9112 section 9.5).
+        """
         prepared = self._prepared(request)
-        url = prepared.url or request.url
-        exchange = Exchange(watch, timeouts, url)
+        exchange = Exchange(watch, timeouts, prepared.url or request.url)
+        try:
+            self._send(prepared, exchange, timeouts)
+        except UpstreamProtocolError:
+            if not exchange.was_stale or not isinstance(request.body, bytes | None):
+                raise
+            exchange = exchange.again()
+            self._send(prepared, exchange, timeouts)
+        stars = stars_for((request.secret, *self._secrets))
+        return Reply(exchange.status, _source(exchange), self._tick_s, stars)
+
+    def _send(self, prepared: requests.PreparedRequest, exchange: Exchange, timeouts: Timeouts) -> None:
         token = in_hand.set(exchange)
         try:
-            response = self._session.get_adapter(url).send(
-                prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(url)
+            response = self._session.get_adapter(exchange.url).send(
+                prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(exchange.url)
             )
+            exchange.status = response.status_code
         except (requests.RequestException, HTTPError) as error:
             exchange.ends()
             raise _translated(error) from None
@@ -139,7 +154,6 @@ class Transport:
             raise
         finally:
             in_hand.reset(token)
-        return Reply(response.status_code, _source(exchange), self._tick_s, stars_for((request.secret, *self._secrets)))
 
     def close(self) -> None:
         """Close the connections nobody uses; those in use are closed when they are given back."""

@@ -99,6 +99,7 @@ class Arrivals:
             while data and len(data) < PIECE and self._sock.pending():  # type: ignore[attr-defined]
                 data += receive_now(self._sock) or b""
         self._dry = not self._is_tls and 0 < len(data) < PIECE
+        self._exchange.has_received = self._exchange.has_received or bool(data)
         self._exchange.progressed()
         return data
 

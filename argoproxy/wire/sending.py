@@ -102,6 +102,13 @@ class _Watched(HTTPConnection):
             if exchange is not None:
                 exchange.connected(begun)
 
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request; on a connection that is made for it, where a kept one proved stale."""
+        exchange = in_hand.get()
+        if exchange is not None and exchange.must_be_fresh:
+            self.close()
+        super().request(*args, **options)
+
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
         """Begin a request with the target as it came: urllib3 would spell its escapes anew."""
         exchange = in_hand.get()

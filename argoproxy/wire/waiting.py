@@ -47,6 +47,10 @@ class Exchange:
         self.early = b""
         self.is_cut = False
         self.sends = 0
+        #: Whether a connection was made for it, as it must be where a kept one proved stale.
+        self.is_fresh = self.must_be_fresh = False
+        self.has_received = False
+        self.status = 0
         self.source: Source | None = None
         self.body_of: Callable[[BaseHTTPResponse], Source] | None = None
         self._watch = watch
@@ -56,6 +60,17 @@ class Exchange:
         self._reads = 0
         self.expects_progress()
         watch.forget()
+
+    @property
+    def was_stale(self) -> bool:
+        """Whether a kept connection was of no use: nothing came back on it."""
+        return not (self.is_fresh or self.has_received)
+
+    def again(self) -> Exchange:
+        """Give the same once more, on a connection of its own; the time there is in all goes on."""
+        other = Exchange(self._watch, self._timeouts, self.url)
+        other.must_be_fresh, other._total_until = True, self._total_until
+        return other
 
     def expects_head(self) -> None:
         """From now on the time to the first byte runs, however many bytes the head comes in."""
@@ -97,7 +112,8 @@ class Exchange:
         return self._watch.wait(sock, 0, READABLE | WRITABLE)
 
     def connected(self, begun: float) -> None:
-        """Take note that a connection took since `begun`, a moment of the monotonic clock."""
+        """Take note that a connection was made, which took since `begun`, a moment of the monotonic clock."""
+        self.is_fresh = True
         self._watch.waited_since(begun)
 
     def pause(self, seconds: float) -> None:

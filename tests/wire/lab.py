@@ -113,6 +113,7 @@ class Wire:
         self.sock = sock
         self.rest = b""
         self.is_open = True
+        self.served = 0
 
     def more(self) -> bytes:
         data, self.rest = self.rest, b""
@@ -128,6 +129,7 @@ class Wire:
                 self.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 return None
         head, _, self.rest = self.rest.partition(b"\r\n\r\n")
+        self.served += 1
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
         headers = [line.partition(": ")[::2] for line in lines]
@@ -230,6 +232,12 @@ class Wire:
         if isinstance(self.sock, ssl.SSLSocket):
             self.sock = self.sock.unwrap()
         self.step_cut()
+
+    def step_stale(self) -> None:
+        """Close a connection on which something was served before."""
+        if self.served > 1:
+            self.step_close()
+            raise Left
 
     def step_cut(self) -> None:
         """Close without TLS's goodbye."""
