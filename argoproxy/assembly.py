@@ -30,6 +30,7 @@ from argoproxy.observe.metrics import Metrics
 from argoproxy.observe.slots import FOLDER_VARIABLE
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
+from argoproxy.runtime import is_draining
 from argoproxy.settings.targets import UpstreamSettings
 from argoproxy.snapshot import VARIABLE
 from argoproxy.transport import Transport
@@ -50,15 +51,19 @@ def application(environ: Mapping[str, str], folder: Path) -> Flask:
     poller, published = Poller(), environ.get(VARIABLE)
     metrics = _metrics(environ.get(FOLDER_VARIABLE, ""))
     counting = (metrics,) if metrics else ()
-    current = Current(
-        lambda: assembled(load(environ, folder), poller, counting), Path(published) if published else None
-    )
+    shared = Path(published) if published else None
+    current = Current(lambda: assembled(load(environ, folder), poller, counting, draining_in(shared)), shared)
     return create_app(current, poller, metrics)
 
 
-def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> Proxy:
-    """Make the proxy of these settings; `listeners` outlive it. Raises ConfigError when it would ask for keys that
-    nobody has, or where a class of the operator's own can't be used."""
+def draining_in(published: Path | None) -> Callable[[], bool]:
+    """Give who knows whether the proxy will stop soon, by the folder in which its settings are published."""
+    return partial(is_draining, published.parent) if published else lambda: False
+
+
+def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], draining: Callable[[], bool]) -> Proxy:
+    """Make the proxy of these settings; `listeners` outlive it, `draining` tells whether it will stop soon. Raises
+    ConfigError when it would ask for keys that nobody has, or where a class of the operator's own can't be used."""
     if config.asks_for_keys and not config.keys:
         raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
     journal = _journal(config)
@@ -68,13 +73,14 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener]) -> 
     gateways = [models.bound_to(provider(settings)) for settings in beside]
     unwatched = partial(Watch, None, poller)
     links = {settings.name: _link(settings, config, unwatched) for settings in (*beside, *config.upstreams)}
+    asked = [(one.upstream, links[one.upstream.name].transport) for one in models.providers]
     return Proxy(
         models=models,
         gateway=gateways[0] if gateways else None,
         links=links,
         listeners=(*listeners, *_own_listeners(config), *_log_lines(config, journal)),
         heartbeat_s=config.heartbeat_s,
-        probe=Probe([(one.upstream, links[one.upstream.name].transport) for one in models.providers], unwatched),
+        probe=Probe(asked, unwatched, draining),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,

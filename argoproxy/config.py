@@ -40,7 +40,7 @@ RANDOM_KEY = "ARGOPROXY_RANDOM_KEY"
 #: Served without a key.
 OPEN_ROUTES = ("/", "/health", "/health/live", "/health/{rest}")
 #: Settings that count from the next start on only.
-OF_A_START = ("host", "port", "workers", "threads", "worker_class")
+OF_A_START = ("host", "port", "workers", "threads", "worker_class", "drain_delay_s", "graceful_timeout_s")
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PROXY_SCHEMES = ("http", "https", "all", "no")
@@ -69,6 +69,8 @@ class Config:
     debug: bool
     verbose: bool
     heartbeat_s: float
+    drain_delay_s: float
+    graceful_timeout_s: float
     upstreams: tuple[UpstreamSettings, ...]
     #: The Argo gateway where there is one: among the upstreams, or beside them.
     gateway: UpstreamSettings | None
@@ -153,6 +155,8 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         debug=given["debug"],
         verbose=given["verbose"],
         heartbeat_s=given["heartbeat"],
+        drain_delay_s=given["drain_delay"],
+        graceful_timeout_s=given["graceful_timeout"],
         upstreams=upstreams,
         gateway=gateway,
         rules=rules,

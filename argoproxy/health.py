@@ -39,14 +39,23 @@ class Probe:
     """Asks the upstreams, side by side; those who want to know at the same time share one answer. The first upstream,
     the default one, decides."""
 
-    def __init__(self, targets: Sequence[tuple[Upstream, Transport]], watch: Callable[[], Watch]) -> None:
-        """`watch` makes what the probe waits with; it must not watch the client of one of those who share."""
+    def __init__(
+        self,
+        targets: Sequence[tuple[Upstream, Transport]],
+        watch: Callable[[], Watch],
+        is_draining: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`watch` makes what the probe waits with; it must not watch the client of one of those who share. Nobody is
+        asked any more once the proxy is draining."""
+        self._is_draining = is_draining
         self._targets = targets
         self._watch = watch
         self._shared = Shared(self._ask)
 
     def health(self) -> Health:
         """Ask, or wait for who asks already; takes five seconds at most."""
+        if self._is_draining():
+            return Health(503, _document("draining"))
         return self._shared.result()
 
     def _ask(self) -> Health:

@@ -9,11 +9,22 @@ from pathlib import Path
 from argoproxy.observe.slots import PREFIX, places
 
 _FOUND_BY = "serves"
+_DRAINS = "drains"
 
 
 def tell(folder: Path, port: int) -> None:
     """Let this process be found by its port."""
     (folder / _FOUND_BY).write_text(f"{port} {os.getpid()}")
+
+
+def drain(folder: Path) -> None:
+    """Let the workers know that this process will stop soon."""
+    (folder / _DRAINS).touch()
+
+
+def is_draining(folder: Path) -> bool:
+    """Tell whether the process that shares this folder will stop soon."""
+    return (folder / _DRAINS).exists()
 
 
 def pid_at(port: int) -> int | None:

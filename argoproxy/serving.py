@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ backlog = 4096
 keepalive = 75
 # Finds workers that hang. A sync worker beats only between requests, so there it caps a stream.
 timeout = 3000
-graceful_timeout = 30
+graceful_timeout = max(1, round(loaded.graceful_timeout_s))
 limit_request_line = 8190
 limit_request_field_size = 65_536
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -94,10 +95,26 @@ def make_room(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Take new settings at a HUP, in place of Gunicorn's way, which stops the master when they are broken."""
+    """Take new settings at a HUP, in place of Gunicorn's way, which stops the master when they are broken; at a TERM
+    let who balances load look elsewhere before nobody is let in any more, which Gunicorn begins with."""
     if VARIABLE in os.environ:
         runtime.tell(Path(os.environ[VARIABLE]).parent, loaded.port)
+        signal.signal(signal.SIGTERM, lambda number, frame: drain(server, number))
     signal.signal(signal.SIGHUP, lambda *_: take_up(server))
+
+
+def drain(server: Any, number: int) -> None:
+    """Tell that the proxy will stop, and have it stop when the delay is over; a second time at once."""
+    folder = Path(os.environ[VARIABLE]).parent
+    delay_s = 0.0 if runtime.is_draining(folder) else loaded.drain_delay_s
+    runtime.drain(folder)
+    if not delay_s:
+        server.signal(number, None)
+        return
+    server.log.info("Stopping in %s seconds; /health says so", delay_s)
+    timer = threading.Timer(delay_s, server.signal, (number, None))
+    timer.daemon = True
+    timer.start()
 
 
 def take_up(server: Any) -> None:

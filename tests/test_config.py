@@ -52,6 +52,8 @@ def test_defaults() -> None:
         debug=False,
         verbose=True,
         heartbeat_s=15.0,
+        drain_delay_s=0.0,
+        graceful_timeout_s=30.0,
         upstreams=(
             UpstreamSettings(
                 name="openai",
@@ -117,6 +119,8 @@ def test_everything_from_the_environment() -> None:
         debug=True,
         verbose=False,
         heartbeat_s=0.0,
+        drain_delay_s=0.0,
+        graceful_timeout_s=30.0,
         upstreams=(
             UpstreamSettings(
                 name="openai",

@@ -112,6 +112,8 @@ SETTINGS = (
     Setting(
         "heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"
     ),
+    Setting("drain_delay", "DRAIN_DELAY", seconds_or_zero, 0.0, "Seconds in which /health says 503 before a stop"),
+    Setting("graceful_timeout", "GRACEFUL_TIMEOUT", seconds, 30.0, "Seconds that requests have to end at a stop"),
     Setting("compatible", "COMPATIBLE", boolean, False, "Tell errors under the status 200"),
     Setting("output_path", "OUTPUT_PATH", text, None, "Folder of the journal: every request, and what became of it"),
     Setting("journal_bodies", "JOURNAL_BODIES", one_of(("full", "meta")), "full", "What of bodies stands in it"),

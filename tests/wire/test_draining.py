@@ -1,0 +1,72 @@
+"""A stop that costs nobody anything: who balances load is told first, streams run to their end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.wire.client import Answer, ask, chat
+from tests.wire.processes import Proxy, Upstream, eventually, is_listening
+from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+    settings = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "2", "DRAIN_DELAY": "1"}
+    proxy = Proxy(tmp_path, settings)
+    paced = [step for word in range(30) for step in (["send", chunked(event(f"{word} "))], ["sleep", 0.1])]
+    script = upstream.script(["send", CHUNKED], *paced, ["send", bodies([event("", "stop"), DONE])])
+    answers: list[Answer] = []
+    work = [
+        threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
+        for _ in range(20)
+    ]
+    for thread in work:
+        thread.start()
+    eventually(lambda: len(upstream.seen(script)) == 20)
+    assert ask(proxy.port, "GET", "/health").status == 200
+    begun = time.monotonic()
+    proxy.process.send_signal(signal.SIGTERM)
+    drained = eventually(lambda: (found := ask(proxy.port, "GET", "/health")).status == 503 and found)
+    assert drained.json["status"] == "draining"
+    assert ask(proxy.port, "GET", "/health/live").status == 200
+    assert chat(proxy.port).status == 200, "until the delay is over everybody is served"
+    eventually(lambda: not is_listening(proxy.port), 5)
+    assert time.monotonic() - begun > 0.9
+    for thread in work:
+        thread.join()
+    assert [answer.text for answer in answers] == ["".join(f"{word} " for word in range(30))] * 20
+    assert all(answer.body.endswith(DONE.encode()) for answer in answers)
+    assert proxy.process.wait(10) == 0
+
+
+def test_a_second_signal_stops_at_once(upstream: Upstream, tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKERS": "1", "DRAIN_DELAY": "60"})
+    assert chat(proxy.port).status == 200
+    proxy.process.send_signal(signal.SIGTERM)
+    eventually(lambda: ask(proxy.port, "GET", "/health").status == 503)
+    begun = time.monotonic()
+    assert proxy.stop() == 0
+    assert time.monotonic() - begun < 8
+
+
+def test_what_does_not_end_in_time_is_cut(upstream: Upstream, tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKERS": "1", "GRACEFUL_TIMEOUT": "1"})
+    script = upstream.script(["send", CHUNKED + chunked(event("Hi"))], ["hold"])
+    answers: list[Answer] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script}))
+    )
+    thread.start()
+    eventually(lambda: upstream.seen(script))
+    begun = time.monotonic()
+    proxy.stop()
+    thread.join()
+    assert time.monotonic() - begun < 8
+    assert not answers[0].whole
+    assert json.loads(answers[0].body.split(b"data: ")[1])["choices"]
