@@ -107,7 +107,7 @@ class Trip:
         self._replies: list[OpenReply] = []
         self._usage: Json = {}
         self._status = 0
-        self._model = self._upstream = self._key = self._return_mode = self._send_mode = ""
+        self._model = self._upstream = self._key = self._return_mode = self._send_mode = self._sent_model = ""
         self._code: str | None = None
         self._ending: Ending | None = None
         self._is_closed = False
@@ -141,6 +141,7 @@ class Trip:
         self.route = route
         self.goes_to(route.upstream)
         self._model = self._model or route.call.asked
+        self._sent_model = route.call.model
         self._send_mode = "stream" if route.call.stream else "non_stream"
         logger.debug(
             "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream
@@ -155,8 +156,7 @@ class Trip:
         if asked.is_streamed is not None:
             self._send_mode = "stream" if asked.is_streamed else "non_stream"
         if self.record:
-            model = self.route.call.model if self._send_mode else ""
-            self.record.sends(Attempt(upstream.name, model, self._send_mode, asked))
+            self.record.sends(Attempt(upstream.name, self._sent_model, self._send_mode, asked))
 
     def tries_another_way(self, error: ProxyError) -> None:
         """Take note of a failure the client is not told about."""

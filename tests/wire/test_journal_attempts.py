@@ -1,0 +1,52 @@
+"""The journal on real Gunicorn: the lines of requests that are more, or less, than one call and its answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.wire.client import ask, chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import Upstream
+from tests.wire.scripts import reply
+from tests.wire.test_journal import Pages
+
+OWN = """
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.upstreams import UpstreamRequest
+
+class Files:
+    def __init__(self, base_url): self.base_url = base_url
+    def request(self, call): return UpstreamRequest("GET", self.base_url, ())
+    def batches(self, reply, call): return iter(())
+    def error(self, status, headers, body): return UpstreamProtocolError("no")
+    def forward(self, request): return UpstreamRequest("GET", f"{self.base_url}/files", (), is_streamed=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def pages(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    folder = tmp_path_factory.mktemp("journal")
+    return Pages(serve(TARGET_BASE_URL=upstream.url, OUTPUT_PATH=str(folder)), folder)
+
+
+@pytest.fixture(scope="module")
+def argo(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    folder = tmp_path_factory.mktemp("journal")
+    settings = {"ARGO_BASE_URL": f"{upstream.url}/argoapi", "ARGO_USER": "me", "OUTPUT_PATH": str(folder)}
+    return Pages(serve(**settings), folder)
+
+
+def test_a_class_may_say_how_it_asks_on_paths_that_are_passed_on(
+    serve: Serve, upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "own_files.py").write_text(OWN)
+    (tmp_path / "own.yaml").write_text(f'upstreams:\n  own: {{kind: "own_files:Files", base_url: "{upstream.url}"}}\n')
+    settings = {"CONFIG_PATH": str(tmp_path / "own.yaml"), "OUTPUT_PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    own = Pages(serve(**settings), tmp_path)
+    answer = ask(own.proxy.port, "GET", "/v1/files")
+    assert answer.status == 200
+    client, (server,) = own.of(answer)
+    assert client["send_mode"] == server["send_mode"] == "non_stream"
