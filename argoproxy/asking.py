@@ -59,13 +59,20 @@ def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Li
     return reply
 
 
+def read(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> bytes:
+    """Send one request to an upstream and take the whole reply of success. Raises ProxyError, ClientGone."""
+    body = ask(upstream, asked, timeouts, link, trip).read()
+    trip.reads(body)
+    return body
+
+
 def list_of(request: ClientRequest, provider: Provider[Upstream], link: Link, trip: Trip) -> bytes:
     """Ask an upstream for its models, as this client sees them. Raises ProxyError, ClientGone."""
     upstream = provider.upstream
     trip.goes_to(upstream)
     if upstream.common_list():
         return common_list_of(upstream, link, trip)
-    return ask(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, trip).read()
+    return read(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, trip)
 
 
 def common_list_of(upstream: Upstream, link: Link, trip: Trip) -> bytes:
@@ -74,7 +81,7 @@ def common_list_of(upstream: Upstream, link: Link, trip: Trip) -> bytes:
     common = upstream.common_list()
     if common is None:
         raise UpstreamProtocolError("This upstream has no common list of models.")
-    return link.listed.result(lambda: ask(upstream, common, LIST_TIMEOUTS, link, trip).read())
+    return link.listed.result(lambda: read(upstream, common, LIST_TIMEOUTS, link, trip))
 
 
 def lists_of(request: ClientRequest, models: Models[Upstream], links: Mapping[str, Link], trip: Trip) -> list[Listed]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from argoproxy.asking import Link, ask, common_list_of, list_of, lists_of, received
+from argoproxy.asking import Link, ask, common_list_of, list_of, lists_of, read, received
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.health import Probe
 from argoproxy.memory import RefusedModes
@@ -189,10 +189,9 @@ def embedded(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Docum
     """Ask for embeddings along one route. Raises ProxyError, ClientGone."""
     trip.takes(route)
     upstream, link = route.upstream, proxy.links[route.upstream.name]
-    replies = (ask(upstream, part, route.timeouts, link, trip) for part in upstream.embed_requests(route.call))
-    bodies = [reply.read() for reply in replies]
+    bodies = [read(upstream, part, route.timeouts, link, trip) for part in upstream.embed_requests(route.call)]
     document = upstream.embeddings(bodies, route.call)
-    trip.told(document, bodies)
+    trip.told(document)
     yield document
 
 
@@ -201,6 +200,7 @@ def list_models(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientRespo
     lists = lists_of(request, proxy.models, proxy.links, trip)
     document = joined(proxy.models, lists, request.created)
     if not isinstance(lists[0], Document):
+        trip.tries_another_way(lists[0])
         trip.stands_in()
     return answer_document(document, trip)
 
@@ -214,7 +214,8 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> C
     link = proxy.links[provider.upstream.name]
     try:
         document = provider.upstream.listing(list_of(request, provider, link, trip), name, created)
-    except ProxyError:
+    except ProxyError as error:
+        trip.tries_another_way(error)
         entry = entry_of(models, name, created)
         if entry is None:
             raise
@@ -244,7 +245,8 @@ def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) ->
     try:
         listed = common_list_of(upstream, proxy.links[upstream.name], trip)
         return models.knowing(upstream.acquainted(listed)).resolve(call)
-    except ProxyError:
+    except ProxyError as error:
+        trip.tries_another_way(error)
         return routes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,6 +31,12 @@ class Attempt:
     error: ProxyError | None = None
     ear: Ear | None = None
     document: Document | None = None
+
+    def ending(self, otherwise: Ending) -> Ending:
+        """Give how it ended: as the client's request did, where it did not fail and was not over before."""
+        if self.error:
+            return self.error.ending
+        return Ending.COMPLETE if self.document else otherwise
 
     @property
     def input(self) -> Json | None:
@@ -100,11 +106,14 @@ class Record:
             ear.hear(piece)
             yield piece
 
-    def answers(self, document: Document, bodies: Sequence[bytes]) -> None:
-        """Take note of an answer that was made of whole replies, one for each attempt."""
+    def reads(self, body: bytes) -> None:
+        """Take note of the last attempt's reply, which was read to its end."""
+        if self.attempts:
+            self.attempts[-1].document = Document(body)
+
+    def answers(self, document: Document) -> None:
+        """Take note of an answer that was made of whole replies."""
         self.document = document
-        for attempt, body in zip(self.attempts[-len(bodies) :], bodies, strict=False):
-            attempt.document = Document(body)
 
 
 class Chronicle(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -163,10 +163,15 @@ class Trip:
         if self.record:
             self.record.fails(error)
 
-    def told(self, document: Document, bodies: Sequence[bytes]) -> None:
+    def reads(self, body: bytes) -> None:
+        """Take note of a reply that was read to its end."""
+        if self.record:
+            self.record.reads(body)
+
+    def told(self, document: Document) -> None:
         """Take note of an answer that was made of whole replies."""
         if self.record:
-            self.record.answers(document, bodies)
+            self.record.answers(document)
 
     def opened(self, reply: OpenReply) -> None:
         """Take a reply into care until the trip is closed."""

@@ -46,8 +46,7 @@ class Chronicle:
             "upstream": attempt.upstream,
             "status": attempt.status,
         }
-        ending = attempt.error.ending if attempt.error else None
-        return {**line, **own, "ending": str(ending or outcome.ending), "method": attempt.asked.method}
+        return {**line, **own, "ending": str(attempt.ending(outcome.ending)), "method": attempt.asked.method}
 
     def _line(self, now: str, outcome: Outcome, asked: Json | None, told: Json | None) -> Json:
         return {

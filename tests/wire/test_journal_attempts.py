@@ -50,3 +50,31 @@ def test_a_class_may_say_how_it_asks_on_paths_that_are_passed_on(
     assert answer.status == 200
     client, (server,) = own.of(answer)
     assert client["send_mode"] == server["send_mode"] == "non_stream"
+
+
+def test_each_batch_has_its_own_end(argo: Pages, upstream: Upstream) -> None:
+    script = upstream.script(reply("500 No", b'{"detail": "no"}'))
+    body = json.dumps({"model": "v3small", "input": [*["x"] * 16, f"script:{script}"]}).encode()
+    client, (first, second) = argo.of(ask(argo.proxy.port, "POST", "/v1/embeddings", body))
+    assert (first["status"], first["ending"], len(first["output"]["embedding"])) == (200, "complete", 16)
+    assert (second["status"], second["ending"]) == (500, "upstream_error")
+    assert client["output"] == second["output"]
+
+
+def test_lists_of_models_stand_there(pages: Pages, argo: Pages, upstream: Upstream) -> None:
+    _, (server,) = pages.of(ask(pages.proxy.port, "GET", "/v1/models"))
+    assert [model["id"] for model in server["output"]["data"]] == ["m1", "m2"]
+    _, (listed, asked) = argo.of(chat(argo.proxy.port, model="gpt9ultra"))
+    assert (listed["method"], listed["ending"], len(listed["output"]["data"])) == ("GET", "complete", 4)
+    assert asked["input"]["model"] == "gpt9ultra"
+
+
+def test_a_list_that_fails_does_not_end_as_what_was_answered_without_it(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "target_base_url: http://127.0.0.1:9\nmodels: {mine: {upstream_model_name: m1}}\n"
+    )
+    pages = Pages(serve(CONFIG_PATH=str(tmp_path / "own.yaml"), OUTPUT_PATH=str(tmp_path)), tmp_path)
+    for path in ("/v1/models", "/v1/models/mine"):
+        client, (server,) = pages.of(ask(pages.proxy.port, "GET", path))
+        assert (client["status"], client["ending"]) == (200, "complete")
+        assert (server["ending"], server["output"]["error"]["code"]) == ("upstream_error", "upstream_unreachable")
