@@ -17,7 +17,7 @@ from argoproxy.memory import RefusedModes
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
-from argoproxy.protocol.ears import ByteEar
+from argoproxy.protocol.ears import ByteEar, SizeEar
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.forwarding import recipient
@@ -95,7 +95,8 @@ def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResp
     call = RAW.parse(request)
     trip.calls(call)
     route, *_ = routes_of(call, gateway_of(proxy), proxy, trip)
-    return heard(answer_raw(primed(turn(route, proxy, trip)), call, trip), trip)
+    told = answer_raw(primed(turn(route, proxy, trip)), call, trip)
+    return heard(told, ByteEar(told.headers), trip)
 
 
 def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -103,15 +104,15 @@ def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, trip: Trip) -> Cl
     reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip), proxy, trip))
     pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
     answer = ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
-    return heard(answer, trip)
+    return heard(answer, ByteEar(answer.headers), trip)
 
 
-def heard(answer: ClientResponse, trip: Trip) -> ClientResponse:
+def heard(answer: ClientResponse, ear: ByteEar | SizeEar, trip: Trip) -> ClientResponse:
     """Have the journal, where there is one, listen to an answer that nobody reads on its way."""
     if trip.record is None:
         return answer
     pieces = (answer.body,) if isinstance(answer.body, bytes) else answer.body
-    listening = trip.record.listening(pieces, ByteEar(answer.headers))
+    listening = trip.record.listening(pieces, ear)
     return replace(answer, body=b"".join(listening) if isinstance(answer.body, bytes) else listening)
 
 
@@ -230,7 +231,8 @@ def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     trip.goes_to(provider.upstream)
     asked = provider.upstream.forward(provider.seen(request))
     reply = received(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], trip)
-    return ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
+    answer = ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
+    return heard(answer, SizeEar(), trip)
 
 
 def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Sequence[Route[Upstream]]:

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.ears import ByteEar, EventEar
+from argoproxy.protocol.ears import ByteEar, EventEar, SizeEar
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 
-Ear = EventEar | ByteEar
+Ear = EventEar | ByteEar | SizeEar
 
 _FROM_UPSTREAM = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
 
@@ -44,7 +44,7 @@ class Attempt:
         body = self.asked.body
         if isinstance(body, bytes):
             return read_body(body)
-        return None if body is None else {"bytes": self.asked.length}
+        return None if body is None else _size(self.asked.length)
 
     @property
     def output(self) -> Json | None:
@@ -57,6 +57,8 @@ class Record:
     """What is remembered of one request; it is told by the trip, and read when the trip is closed."""
 
     call: Call | None = None
+    #: How long the client's body is; None where that is not told.
+    length: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
     ear: Ear | None = None
     document: Document | None = None
@@ -64,10 +66,10 @@ class Record:
 
     @property
     def input(self) -> Json | None:
-        """The body of the client's request, as it came."""
+        """The body of the client's request, as it came; its size where nobody read it."""
         call = self.call
         if call is None:
-            return None
+            return _size(self.length)
         return read_body(call.raw) if call.raw is not None else call.came or call.body
 
     @property
@@ -97,7 +99,7 @@ class Record:
         self.ear = ours
         return theirs, ours
 
-    def listening(self, pieces: Iterable[bytes], ear: ByteEar) -> Iterator[bytes]:
+    def listening(self, pieces: Iterable[bytes], ear: ByteEar | SizeEar) -> Iterator[bytes]:
         """Give the pieces of an answer that goes out as it comes in, listened to."""
         self.ear = ear
         if self.attempts:
@@ -141,6 +143,10 @@ def error_document(error: ProxyError) -> Json:
 def with_error(heard: Json | None, error: ProxyError | None) -> Json | None:
     """Give what was heard with the error it ended with."""
     return heard if error is None else {**(heard or {}), **error_document(error)}
+
+
+def _size(length: int | None) -> Json | None:
+    return {"bytes": length} if length else None
 
 
 def _heard(document: Document | None, ear: Ear | None) -> Json | None:

@@ -238,7 +238,9 @@ class Door:
 def _request() -> ClientRequest:
     trip: Trip = g.trip
     doorkeeper: Doorkeeper | None = g.proxy.doorkeeper
-    headers = tuple(request.headers)
+    headers, body = tuple(request.headers), _body(trip)
+    if trip.record:
+        trip.record.length = body.length
     return ClientRequest(
         id=trip.id,
         created=int(time.time()),
@@ -246,7 +248,7 @@ def _request() -> ClientRequest:
         path=checked_target(request.environ),
         query=request.environ.get("QUERY_STRING", ""),
         headers=doorkeeper.without_credentials(headers) if doorkeeper else headers,
-        body=_body(trip),
+        body=body,
         caller=g.caller,
     )
 

@@ -53,6 +53,21 @@ class EventEar:
             self._assembly.add(chunk)
 
 
+class SizeEar:
+    """Counts bytes, whatever they say."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def hear(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._size += len(piece)
+
+    def heard(self) -> Json | None:
+        """Give how many bytes came; None where there were none."""
+        return {"bytes": self._size} if self._size else None
+
+
 class ByteEar:
     """Listens to bytes that nobody reads on their way: events, a document, or text."""
 

@@ -78,3 +78,12 @@ def test_a_list_that_fails_does_not_end_as_what_was_answered_without_it(serve: S
         client, (server,) = pages.of(ask(pages.proxy.port, "GET", path))
         assert (client["status"], client["ending"]) == (200, "complete")
         assert (server["ending"], server["output"]["error"]["code"]) == ("upstream_error", "upstream_unreachable")
+
+
+def test_of_what_is_passed_on_the_sizes_stand_there(pages: Pages) -> None:
+    answer = ask(pages.proxy.port, "POST", "/v1/responses", b'{"model": "m1"}')
+    client, (server,) = pages.of(answer)
+    assert client["input"] == server["input"] == {"bytes": 15}
+    assert client["output"] == server["output"] == {"bytes": len(answer.body)}
+    unread, _ = pages.of(ask(pages.proxy.port, "POST", "/v1/chat/completions", b"{"))
+    assert unread["input"] == {"bytes": 1}
