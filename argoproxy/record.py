@@ -66,9 +66,9 @@ class Record:
 
     @property
     def input(self) -> Json | None:
-        """The body of the client's request, as it came; its size where nobody read it."""
+        """The body of the client's request, as it came; its size where nobody read it, None where there was none."""
         call = self.call
-        if call is None:
+        if call is None or self.length == 0:
             return _size(self.length)
         return read_body(call.raw) if call.raw is not None else call.came or call.body
 

@@ -70,9 +70,7 @@ def test_lists_of_models_stand_there(pages: Pages, argo: Pages, upstream: Upstre
 
 
 def test_a_list_that_fails_does_not_end_as_what_was_answered_without_it(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text(
-        "target_base_url: http://127.0.0.1:9\nmodels: {mine: {upstream_model_name: m1}}\n"
-    )
+    (tmp_path / "own.yaml").write_text("target_base_url: http://127.0.0.1:9\nmodels: {mine: {upstream_model_name: m1}}\n")
     pages = Pages(serve(CONFIG_PATH=str(tmp_path / "own.yaml"), OUTPUT_PATH=str(tmp_path)), tmp_path)
     for path in ("/v1/models", "/v1/models/mine"):
         client, (server,) = pages.of(ask(pages.proxy.port, "GET", path))
@@ -87,3 +85,9 @@ def test_of_what_is_passed_on_the_sizes_stand_there(pages: Pages) -> None:
     assert client["output"] == server["output"] == {"bytes": len(answer.body)}
     unread, _ = pages.of(ask(pages.proxy.port, "POST", "/v1/chat/completions", b"{"))
     assert unread["input"] == {"bytes": 1}
+
+
+def test_the_question_whether_argo_answers_has_no_body(argo: Pages) -> None:
+    client, (server,) = argo.of(ask(argo.proxy.port, "GET", "/v1/status"))
+    assert client["input"] is None
+    assert server["input"]["messages"]
