@@ -32,6 +32,10 @@ class AppendedFile:
         self._turn = threading.Lock()
         self._descriptor: int | None = None
 
+    def __del__(self) -> None:
+        """Let go of the file: settings that were read anew may name another one."""
+        self._close()
+
     def append(self, line: bytes) -> None:
         """Append a line, which ends in a newline, in one write. Raises OSError; then nothing of the line stays."""
         deadline = time.monotonic() + self._wait_s

@@ -418,3 +418,12 @@ def test_lines_are_strict_json() -> None:
     line = json.loads(line_of(document), parse_constant=refuse)
     assert line == {"a": ["nan", {"b": "-inf"}], "c": "NaN and Infinity"}
     assert line_of({"a": "Infinity", "b": 1.5}) == b'{"a":"Infinity","b":1.5}\n'
+
+
+def test_a_journal_that_nobody_has_any_more_keeps_no_file_open(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 1000, 1)
+    journal.write({"logging_id": "a"}, [{"logging_id": "a"}])
+    journal.log("a")
+    before = len(os.listdir("/proc/self/fd"))
+    del journal
+    assert len(os.listdir("/proc/self/fd")) == before - 3
