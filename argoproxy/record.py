@@ -57,6 +57,8 @@ class Record:
     """What is remembered of one request; it is told by the trip, and read when the trip is closed."""
 
     call: Call | None = None
+    #: Keys that the client sent.
+    keys: tuple[str, ...] = field(default=(), repr=False)
     #: How long the client's body is; None where that is not told.
     length: int | None = None
     attempts: list[Attempt] = field(default_factory=list)

@@ -27,7 +27,7 @@ from argoproxy.errors import (
 from argoproxy.health import Health, alive
 from argoproxy.journey import Proxy
 from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
-from argoproxy.protocol.auth import Doorkeeper
+from argoproxy.protocol.auth import Doorkeeper, keys_sent
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.compatible import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
 from argoproxy.protocol.exchange import Body, ClientRequest, ClientResponse, begun, header
@@ -154,10 +154,11 @@ class Door:
 
     def _take_note(self, proxy: Proxy, trip: Trip) -> None:
         """Learn how errors are to be told, and have the journal remember what comes."""
+        headers = tuple(request.headers)
         if proxy.chronicle:
-            trip.record = record = Record()
+            trip.record = record = Record(keys=keys_sent(headers))
             trip.listens(partial(proxy.chronicle.tell, record))
-        trip.is_compatible = is_compatible(tuple(request.headers), proxy.compatible)
+        trip.is_compatible = is_compatible(headers, proxy.compatible)
 
     def fail(self, error: Exception) -> Response:
         """Answer with a failure, in the one shape: the only errorhandler there is."""

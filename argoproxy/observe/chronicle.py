@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from argoproxy.config import Config
@@ -35,11 +35,13 @@ class Chronicle:
         """Write down what became of a request."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         output = record.output or {"bytes": outcome.bytes_sent}
-        client = self._line(now, outcome, record.input, output)
-        self._journal.write(client, [self._server_line(now, outcome, attempt) for attempt in record.attempts])
+        secrets = (*self._secrets, *record.keys)
+        client = self._line(now, outcome, self._bodies_of(record.input, output, secrets))
+        servers = [self._server_line(now, outcome, attempt, secrets) for attempt in record.attempts]
+        self._journal.write(client, servers)
 
-    def _server_line(self, now: str, outcome: Outcome, attempt: Attempt) -> Json:
-        line = self._line(now, outcome, attempt.input, attempt.output)
+    def _server_line(self, now: str, outcome: Outcome, attempt: Attempt, secrets: Sequence[str]) -> Json:
+        line = self._line(now, outcome, self._bodies_of(attempt.input, attempt.output, secrets))
         own: Json = {
             "send_mode": attempt.send_mode,
             "model": attempt.model or outcome.model,
@@ -48,12 +50,12 @@ class Chronicle:
         }
         return {**line, **own, "ending": str(attempt.ending(outcome.ending)), "method": attempt.asked.method}
 
-    def _line(self, now: str, outcome: Outcome, asked: Json | None, told: Json | None) -> Json:
+    def _line(self, now: str, outcome: Outcome, bodies: Json) -> Json:
         return {
             "timestamp": now,
             "logging_id": outcome.id,
-            "input": self._body(asked),
-            "output": self._body(told),
+            "input": bodies["input"],
+            "output": bodies["output"],
             "send_mode": outcome.send_mode,
             "return_mode": outcome.return_mode,
             "ending": str(outcome.ending),
@@ -66,18 +68,20 @@ class Chronicle:
             "key": outcome.key,
             "first_byte_ms": _ms(outcome.first_byte_s),
             "total_ms": _ms(outcome.total_s),
-            **self._usage(told),
+            **{name: value for name, value in bodies.items() if name == "usage"},
         }
 
-    def _body(self, body: Json | None) -> Json | None:
-        if body is None or self._bodies == META:
-            return None if body is None else {"bytes": body.get("bytes", len(written(body)))}
-        shown: Json = masked(body, self._secrets)
-        return shown
-
-    def _usage(self, told: Json | None) -> Json:
+    def _bodies_of(self, asked: Json | None, told: Json | None, secrets: Sequence[str]) -> Json:
+        """Give what a line says of bodies: themselves, or their sizes and what was used."""
+        if self._bodies != META:
+            return {"input": masked(asked, secrets), "output": masked(told, secrets)}
         usage = (told or {}).get("usage")
-        return {"usage": usage} if self._bodies == META and isinstance(usage, dict) else {}
+        used = {"usage": usage} if isinstance(usage, dict) else {}
+        return {"input": _sized(asked), "output": _sized(told), **used}
+
+
+def _sized(body: Json | None) -> Json | None:
+    return None if body is None else {"bytes": body.get("bytes", len(written(body)))}
 
 
 def _ms(seconds: float | None) -> float | None:

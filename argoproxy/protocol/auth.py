@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.exchange import Headers
+from argoproxy.protocol.exchange import CREDENTIALS, Headers
 from argoproxy.protocol.secrets import Secret
 
 _CARRIERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
+SHORTEST_SENT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,13 @@ def without_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     """Leave out every header that carries one of the keys."""
     secrets = [key.secret.text for key in keys]
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
+
+
+def keys_sent(headers: Headers) -> tuple[str, ...]:
+    """Give the keys a caller sent, whoever they are for; not short ones, which are names and stand-ins like `ollama`
+    and would be found in ordinary text."""
+    sent = (value.rpartition(" ")[2] for name, value in headers if name.lower() in CREDENTIALS)
+    return tuple(key for key in sent if len(key) >= SHORTEST_SENT)
 
 
 def _key_in(value: str) -> bytes:

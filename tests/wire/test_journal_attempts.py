@@ -70,7 +70,9 @@ def test_lists_of_models_stand_there(pages: Pages, argo: Pages, upstream: Upstre
 
 
 def test_a_list_that_fails_does_not_end_as_what_was_answered_without_it(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text("target_base_url: http://127.0.0.1:9\nmodels: {mine: {upstream_model_name: m1}}\n")
+    (tmp_path / "own.yaml").write_text(
+        "target_base_url: http://127.0.0.1:9\nmodels: {mine: {upstream_model_name: m1}}\n"
+    )
     pages = Pages(serve(CONFIG_PATH=str(tmp_path / "own.yaml"), OUTPUT_PATH=str(tmp_path)), tmp_path)
     for path in ("/v1/models", "/v1/models/mine"):
         client, (server,) = pages.of(ask(pages.proxy.port, "GET", path))
@@ -91,3 +93,13 @@ def test_the_question_whether_argo_answers_has_no_body(argo: Pages) -> None:
     client, (server,) = argo.of(ask(argo.proxy.port, "GET", "/v1/status"))
     assert client["input"] is None
     assert server["input"]["messages"]
+
+
+def test_a_clients_key_that_comes_back_is_starred(pages: Pages, upstream: Upstream) -> None:
+    key = "sk-of-a-client-0123456789"
+    told = json.dumps({"error": {"message": f"Incorrect API key provided: {key}."}}).encode()
+    for header in ({"Authorization": f"Bearer {key}"}, {"X-API-Key": key}):
+        answer = chat(pages.proxy.port, headers={**header, "X-Script": upstream.script(reply("401 No", told))})
+        client, (server,) = pages.of(answer)
+        for line in (client, server):
+            assert line["output"]["error"]["message"] == f"Incorrect API key provided: {'*' * len(key)}."
