@@ -31,7 +31,8 @@ from argoproxy.observe.slots import FOLDER_VARIABLE
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
 from argoproxy.runtime import is_draining
-from argoproxy.settings.targets import UpstreamSettings
+from argoproxy.settings.layers import secrets_in
+from argoproxy.settings.targets import OwnTarget, UpstreamSettings
 from argoproxy.snapshot import VARIABLE
 from argoproxy.transport import Transport
 from argoproxy.trip import Listener
@@ -130,7 +131,10 @@ def _journal(config: Config) -> Journal | None:
 def _secrets(config: Config) -> Iterator[str]:
     """Give everything that must never stand in the journal."""
     yield from (key.secret.text for key in config.keys)
-    yield from (secret.text for upstream in config.upstreams for secret in upstream.secrets)
+    for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
+        yield from (secret.text for secret in upstream.secrets)
+        classes = (upstream.target.own if isinstance(upstream.target, OwnTarget) else None, upstream.access.auth)
+        yield from (text for one in classes if one for text in secrets_in(one.options))
 
 
 def _log_lines(config: Config, journal: Journal | None) -> Iterator[Listener]:

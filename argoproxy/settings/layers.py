@@ -224,6 +224,21 @@ def _starred_under(key: str, value: Any) -> Any:
     return _hidden(value) if is_secret else _starred(value)
 
 
+def secrets_in(options: Mapping[str, Any]) -> Iterator[str]:
+    """Give the texts that stand under names of secrets among the options of a class."""
+    for name, value in options.items():
+        if _SECRET.search(str(name)):
+            yield from _texts(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
 def _hidden(value: Any) -> Any:
     """Star all texts in a value, but for those that only name a variable."""
     if isinstance(value, dict):

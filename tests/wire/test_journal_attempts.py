@@ -15,12 +15,16 @@ from tests.wire.test_journal import Pages
 
 OWN = """
 from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 
 class Files:
-    def __init__(self, base_url): self.base_url = base_url
-    def request(self, call): return UpstreamRequest("GET", self.base_url, ())
-    def batches(self, reply, call): return iter(())
+    def __init__(self, base_url, token): self.base_url, self.token = base_url, token
+    def request(self, call):
+        return UpstreamRequest("POST", f"{self.base_url}/said", (), b'{"pass": "%b"}' % self.token.encode())
+    def batches(self, reply, call):
+        choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
+        yield [Document.of({"id": "1", "object": "chat.completion", "choices": [choice]})]
     def error(self, status, headers, body): return UpstreamProtocolError("no")
     def forward(self, request): return UpstreamRequest("GET", f"{self.base_url}/files", (), is_streamed=False)
 """
@@ -39,13 +43,23 @@ def argo(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFact
     return Pages(serve(**settings), folder)
 
 
-def test_a_class_may_say_how_it_asks_on_paths_that_are_passed_on(
-    serve: Serve, upstream: Upstream, tmp_path: Path
-) -> None:
-    (tmp_path / "own_files.py").write_text(OWN)
-    (tmp_path / "own.yaml").write_text(f'upstreams:\n  own: {{kind: "own_files:Files", base_url: "{upstream.url}"}}\n')
-    settings = {"CONFIG_PATH": str(tmp_path / "own.yaml"), "OUTPUT_PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)}
-    own = Pages(serve(**settings), tmp_path)
+@pytest.fixture(scope="module")
+def own(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    folder = tmp_path_factory.mktemp("journal")
+    (folder / "own_files.py").write_text(OWN)
+    options = "options: {token: tok-of-a-class-1}"
+    named = f'upstreams:\n  own: {{kind: "own_files:Files", base_url: "{upstream.url}", {options}}}\n'
+    (folder / "own.yaml").write_text(named)
+    settings = {"CONFIG_PATH": str(folder / "own.yaml"), "OUTPUT_PATH": str(folder), "PYTHONPATH": str(folder)}
+    return Pages(serve(**settings), folder)
+
+
+def test_a_secret_among_the_options_of_a_class_is_starred(own: Pages) -> None:
+    _, (server,) = own.of(chat(own.proxy.port))
+    assert server["input"] == {"pass": "*" * len("tok-of-a-class-1")}
+
+
+def test_a_class_may_say_how_it_asks_on_paths_that_are_passed_on(own: Pages) -> None:
     answer = ask(own.proxy.port, "GET", "/v1/files")
     assert answer.status == 200
     client, (server,) = own.of(answer)
