@@ -81,7 +81,7 @@ class Chronicle:
 
 
 def _sized(body: Json | None) -> Json | None:
-    return None if body is None else {"bytes": body.get("bytes", len(written(body)))}
+    return body if body is None or set(body) == {"bytes"} else {"bytes": len(written(body))}
 
 
 def _ms(seconds: float | None) -> float | None:

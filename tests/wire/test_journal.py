@@ -165,9 +165,10 @@ def test_native_mode_and_the_gateways_own_chat(serve: Serve, upstream: Upstream,
 def test_bodies_may_be_left_out(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
     settings = {"TARGET_BASE_URL": upstream.url, "OUTPUT_PATH": str(tmp_path), "JOURNAL_BODIES": "meta"}
     pages = Pages(serve(**settings), tmp_path)
-    client, (server,) = pages.of(chat(pages.proxy.port))
+    client, (server,) = pages.of(chat(pages.proxy.port, bytes="what it says"))
     for line in (client, server):
         assert list(line["input"]) == list(line["output"]) == ["bytes"]
+        assert "what it says" not in json.dumps(line)
         assert line["usage"]["total_tokens"] == 10
 
 
