@@ -9,12 +9,13 @@ from typing import Any, Protocol
 from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.ears import ByteEar, EventEar, SizeEar
+from argoproxy.protocol.ears import BriefEar, ByteEar, EchoEar, EventEar, SizeEar
+from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 
-Ear = EventEar | ByteEar | SizeEar
+Ear = EventEar | EchoEar | BriefEar | ByteEar | SizeEar
 
 _FROM_UPSTREAM = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
 
@@ -57,6 +58,8 @@ class Record:
     """What is remembered of one request; it is told by the trip, and read when the trip is closed."""
 
     call: Call | None = None
+    #: Whether sizes are enough.
+    is_brief: bool = False
     #: Keys that the client sent.
     keys: tuple[str, ...] = field(default=(), repr=False)
     #: How long the client's body is; None where that is not told.
@@ -93,9 +96,10 @@ class Record:
         if self.attempts and self.attempts[-1].error is None and error.ending in _FROM_UPSTREAM:
             self.attempts[-1].error = error
 
-    def ears(self) -> tuple[EventEar, EventEar]:
+    def ears(self) -> tuple[Filter, Filter]:
         """Give the ears of what the last attempt says and of what the client is told."""
-        theirs, ours = EventEar(), EventEar()
+        first = EventEar()
+        theirs, ours = (BriefEar(), BriefEar()) if self.is_brief else (first, EchoEar(first))
         if self.attempts:
             self.attempts[-1].ear = theirs
         self.ear = ours
@@ -121,7 +125,9 @@ class Record:
 
 
 class Chronicle(Protocol):
-    """Who writes records down."""
+    """Who writes records down; `is_brief` tells whether sizes are enough for it."""
+
+    is_brief: bool
 
     def tell(self, record: Record, outcome: Any) -> None:
         """Write down what became of a request."""

@@ -156,7 +156,7 @@ class Door:
         """Learn how errors are to be told, and have the journal remember what comes."""
         headers = tuple(request.headers)
         if proxy.chronicle:
-            trip.record = record = Record(keys=keys_sent(headers))
+            trip.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys_sent(headers))
             trip.listens(partial(proxy.chronicle.tell, record))
         trip.is_compatible = is_compatible(headers, proxy.compatible)
 

@@ -29,6 +29,7 @@ class Chronicle:
         """`bodies` is `full`, or `meta` for sizes in place of bodies; `secrets` are starred."""
         self._journal = journal
         self._bodies = bodies
+        self.is_brief = bodies == META
         self._secrets = tuple(secrets)
 
     def tell(self, record: Record, outcome: Outcome) -> None:
@@ -81,7 +82,11 @@ class Chronicle:
 
 
 def _sized(body: Json | None) -> Json | None:
-    return body if body is None or set(body) == {"bytes"} else {"bytes": len(written(body))}
+    if body is None:
+        return None
+    size = body.get("bytes")
+    is_a_size = isinstance(size, int) and body.keys() <= {"bytes", "usage"}
+    return {"bytes": size if is_a_size else len(written(body))}
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from argoproxy.errors import ProxyError
@@ -9,25 +10,26 @@ from argoproxy.protocol.chunks import Assembly, Json
 from argoproxy.protocol.exchange import Headers, header
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import Batch, Decoder, Document
+from argoproxy.protocol.usage import UsageMeter
 
 #: What is longer is not remembered for the journal.
 LONGEST_HEARD = 32 * 1024 * 1024
 
 
 class EventEar:
-    """A Filter that only looks: it puts together what passes, a document or chunks."""
+    """A Filter that only looks: it puts together what passes, a document or chunks. The latest batch is put in when the
+    next one comes, so that who listens behind it can still tell what was there before."""
 
     def __init__(self) -> None:
+        self.latest: Batch = []
         self._assembly = Assembly()
         self._document: Json | None = None
         self._size = 0
         self._hears_chunks = False
 
     def feed(self, batch: Batch) -> Batch:
-        for event in batch:
-            self._size += len(event.raw)
-            if self._size <= LONGEST_HEARD:
-                self._hear(event)
+        self._put_in()
+        self.latest = batch
         return batch
 
     def finish(self) -> Batch:
@@ -35,11 +37,26 @@ class EventEar:
 
     def heard(self) -> Json | None:
         """Give what was heard so far as a document; None where there was nothing."""
+        self._put_in()
         if self._size > LONGEST_HEARD:
             return {"bytes": self._size}
         if self._document is not None:
             return self._document
         return self._assembly.document() if self._hears_chunks else None
+
+    def before(self) -> EventEar:
+        """Give an ear of its own that has heard what this one had before the latest batch."""
+        other = EventEar()
+        other._assembly, other._document = deepcopy(self._assembly), self._document
+        other._size, other._hears_chunks = self._size, self._hears_chunks
+        return other
+
+    def _put_in(self) -> None:
+        batch, self.latest = self.latest, []
+        for event in batch:
+            self._size += len(event.raw)
+            if self._size <= LONGEST_HEARD:
+                self._hear(event)
 
     def _hear(self, event: Any) -> None:
         try:
@@ -51,6 +68,61 @@ class EventEar:
         elif chunk is not None:
             self._hears_chunks = True
             self._assembly.add(chunk)
+
+
+class EchoEar:
+    """A Filter that only looks, behind the filters that another ear stands before: as long as they change nothing, what
+    comes here is what that one has heard, and is put together once for both."""
+
+    def __init__(self, first: EventEar) -> None:
+        self._first = first
+        self._passed: Batch | None = None
+        self._own: EventEar | None = None
+
+    def feed(self, batch: Batch) -> Batch:
+        if self._own is None and batch is self._first.latest:
+            self._passed = batch
+            return batch
+        return self._apart().feed(batch)
+
+    def finish(self) -> Batch:
+        return []
+
+    def heard(self) -> Json | None:
+        """Give what was heard so far as a document; None where there was nothing."""
+        has_all = self._own is None and (self._passed is self._first.latest or not self._first.latest)
+        return self._first.heard() if has_all else self._apart().heard()
+
+    def _apart(self) -> EventEar:
+        """Give an ear of its own, with what has passed here so far."""
+        if self._own is None:
+            self._own = self._first.before()
+            if self._passed is not None and self._passed is self._first.latest:
+                self._own.feed(self._passed)
+        return self._own
+
+
+class BriefEar:
+    """A Filter that only looks: how many bytes pass, and the tokens they tell of."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._usage: Json = {}
+        self._meter = UsageMeter(self._note)
+
+    def feed(self, batch: Batch) -> Batch:
+        self._size += sum([len(event.raw) for event in batch])
+        return self._meter.feed(batch)
+
+    def finish(self) -> Batch:
+        return []
+
+    def heard(self) -> Json | None:
+        """Give the number of bytes, and the tokens; None where there was nothing."""
+        return {"bytes": self._size, **({"usage": self._usage} if self._usage else {})} if self._size else None
+
+    def _note(self, usage: Json) -> None:
+        self._usage = usage
 
 
 class SizeEar:

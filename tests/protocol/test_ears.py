@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.protocol import ears
-from argoproxy.protocol.ears import ByteEar, EventEar
+from argoproxy.protocol.ears import BriefEar, ByteEar, EchoEar, EventEar
 from argoproxy.protocol.sse import DONE, Batch, Document, Event
 from tests.cuts import cuts
 
@@ -72,3 +72,73 @@ def test_bytes_that_are_no_events(headers: Any, text: bytes, told: Any) -> None:
     ear = ByteEar(headers)
     ear.hear(text)
     assert ear.heard() == told
+
+
+def told(batch: Batch) -> Any:
+    ear = EventEar()
+    ear.feed(batch)
+    return ear.heard()
+
+
+def spoken(*texts: str) -> Batch:
+    return [Event.of({"id": "i", "choices": [{"index": 0, "delta": {"content": text}}]}) for text in texts]
+
+
+def text_of(document: Any) -> Any:
+    return document and document["choices"][0]["message"]["content"]
+
+
+#: What comes, and what goes on of it: the very batch, or another one.
+PASSED: dict[str, list[tuple[Batch, Batch | None]]] = {
+    "nothing": [],
+    "all": [(spoken("a"), None), (spoken("b", "c"), None)],
+    "all but the first": [(spoken("a"), []), (spoken("b"), None), (spoken("c"), None)],
+    "all but the last": [(spoken("a"), None), (spoken("b"), None), (spoken("c"), [])],
+    "other words": [(spoken("a"), None), (spoken("b"), spoken("x", "y")), (spoken("c"), None)],
+}
+
+
+@pytest.mark.parametrize("way", PASSED.values(), ids=PASSED.keys())
+def test_what_is_heard_behind_filters_is_what_came_through(way: list[tuple[Batch, Batch | None]]) -> None:
+    first = EventEar()
+    echo = EchoEar(first)
+    came, went = list[Event](), list[Event]()
+    for batch, changed in way:
+        first.feed(batch)
+        passed = batch if changed is None else changed
+        assert echo.feed(passed) is passed
+        came, went = came + batch, went + passed
+    assert (first.finish(), echo.finish()) == ([], [])
+    assert echo.heard() == told(went)
+    assert (first.heard(), echo.heard()) == (told(came), told(went))
+
+
+def test_what_comes_at_the_end_is_heard_too() -> None:
+    first = EventEar()
+    echo = EchoEar(first)
+    batch = spoken("a")
+    first.feed(batch)
+    echo.feed(batch)
+    echo.feed(spoken("rest"))
+    assert (text_of(first.heard()), text_of(echo.heard())) == ("a", "arest")
+
+
+def test_what_never_came_through_is_not_heard() -> None:
+    first = EventEar()
+    echo = EchoEar(first)
+    for batch in (spoken("a"), spoken("b")):
+        first.feed(batch)
+        if not echo.heard():
+            echo.feed(batch)
+    assert (text_of(first.heard()), text_of(echo.heard())) == ("ab", "a")
+
+
+def test_sizes_are_enough_for_some() -> None:
+    ear = BriefEar()
+    assert ear.heard() is None
+    batch = [Event(b"12345"), Event.of({"usage": {"a": 1}})]
+    assert ear.feed(batch) is batch
+    assert ear.finish() == []
+    assert ear.heard() == {"bytes": 5 + len(batch[1].raw), "usage": {"a": 1}}
+    assert ear.feed([Event(b"1")])
+    assert ear.heard() == {"bytes": 6 + len(batch[1].raw), "usage": {"a": 1}}
