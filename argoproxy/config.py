@@ -40,7 +40,16 @@ RANDOM_KEY = "ARGOPROXY_RANDOM_KEY"
 #: Served without a key.
 OPEN_ROUTES = ("/", "/health", "/health/live", "/health/{rest}")
 #: Settings that count from the next start on only.
-OF_A_START = ("host", "port", "workers", "threads", "worker_class", "drain_delay_s", "graceful_timeout_s")
+OF_A_START = (
+    "host",
+    "port",
+    "workers",
+    "threads",
+    "worker_class",
+    "client_write_timeout_s",
+    "drain_delay_s",
+    "graceful_timeout_s",
+)
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PROXY_SCHEMES = ("http", "https", "all", "no")
@@ -69,6 +78,7 @@ class Config:
     debug: bool
     verbose: bool
     heartbeat_s: float
+    client_write_timeout_s: float
     drain_delay_s: float
     graceful_timeout_s: float
     upstreams: tuple[UpstreamSettings, ...]
@@ -141,8 +151,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
     bundle = next((environ[name] for name in _CA_VARIABLES if environ.get(name)), None)
     upstreams, gateway = described(given, _process(given, environ, bundle))
     rules, warnings = _rules(given, upstreams)
-    authenticate = _own_class(given, "authenticate", given["authenticate"]) if given["authenticate"] else None
-    listeners = tuple(_own_class(given, "listeners", own) for own in given["listeners"] or ())
+    authenticate, listeners = _own_classes(given)
     given.mistakes.extend(_missing(given, upstreams, bundle))
     if given.mistakes:
         raise ConfigError(given.mistakes)
@@ -155,6 +164,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         debug=given["debug"],
         verbose=given["verbose"],
         heartbeat_s=given["heartbeat"],
+        client_write_timeout_s=given["client_write_timeout"],
         drain_delay_s=given["drain_delay"],
         graceful_timeout_s=given["graceful_timeout"],
         upstreams=upstreams,
@@ -212,6 +222,12 @@ def _rules(given: Given, upstreams: Sequence[UpstreamSettings]) -> tuple[Rules, 
     of_the_file = read_rules(given, {upstream.name: upstream.is_native for upstream in upstreams})
     books = (RuleBook("LLM_PARAMS", rules), RuleBook("models", of_the_file))
     return Rules(tuple(book for book in books if book.rules)), warnings
+
+
+def _own_classes(given: Given) -> tuple[OwnClass | None, tuple[OwnClass, ...]]:
+    """Give the operator's class that tells callers apart, and those that hear what became of requests."""
+    authenticate = _own_class(given, "authenticate", given["authenticate"]) if given["authenticate"] else None
+    return authenticate, tuple(_own_class(given, "listeners", own) for own in given["listeners"] or ())
 
 
 def _own_class(given: Given, key: str, own: OwnClass) -> OwnClass:

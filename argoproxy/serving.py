@@ -5,6 +5,8 @@ Nothing imported here may load ssl: gevent patches it in the workers, and must c
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import resource
 import secrets
@@ -52,6 +54,7 @@ limit_request_field_size = 65_536
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 LINGER_S = 2.0
+LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
 STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
@@ -95,6 +98,30 @@ def make_room(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
+    """Bound how long a client may take nothing, and take over the signals that change or end what is served."""
+    give_up_stuck_clients(server, loaded.client_write_timeout_s)
+    take_signals(server)
+
+
+def give_up_stuck_clients(server: Any, seconds: float) -> None:
+    """Have the kernel end a connection whose client took nothing of what was sent for that long; 0: never.
+
+    Connections inherit this of the socket that they were accepted from (tcp(7), TCP_USER_TIMEOUT), so it costs a
+    request nothing, and needs no thread that watches a write.
+    """
+    milliseconds = min(round(seconds * 1000), LONGEST_MS)
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    server.log.error_log.addFilter(is_news)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether Gunicorn should log this: not a client that was given up, which the request's own line tells."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, TimeoutError) and error.errno == errno.ETIMEDOUT)
+
+
+def take_signals(server: Any) -> None:
     """Take new settings at a HUP, in place of Gunicorn's way, which stops the master when they are broken; at a TERM
     let who balances load look elsewhere before nobody is let in any more, which Gunicorn begins with."""
     if VARIABLE in os.environ:

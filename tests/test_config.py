@@ -52,6 +52,7 @@ def test_defaults() -> None:
         debug=False,
         verbose=True,
         heartbeat_s=15.0,
+        client_write_timeout_s=60.0,
         drain_delay_s=0.0,
         graceful_timeout_s=30.0,
         upstreams=(
@@ -119,6 +120,7 @@ def test_everything_from_the_environment() -> None:
         debug=True,
         verbose=False,
         heartbeat_s=0.0,
+        client_write_timeout_s=60.0,
         drain_delay_s=0.0,
         graceful_timeout_s=30.0,
         upstreams=(

@@ -112,6 +112,13 @@ SETTINGS = (
     Setting(
         "heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"
     ),
+    Setting(
+        "client_write_timeout",
+        "CLIENT_WRITE_TIMEOUT",
+        seconds_or_zero,
+        60.0,
+        "Seconds after which a client that takes nothing is given up; 0: never",
+    ),
     Setting("drain_delay", "DRAIN_DELAY", seconds_or_zero, 0.0, "Seconds in which /health says 503 before a stop"),
     Setting("graceful_timeout", "GRACEFUL_TIMEOUT", seconds, 30.0, "Seconds that requests have to end at a stop"),
     Setting("compatible", "COMPATIBLE", boolean, False, "Tell errors under the status 200"),

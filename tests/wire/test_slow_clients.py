@@ -1,0 +1,109 @@
+"""Clients that read or send slowly, or not at all: they cost the others nothing, and are given up in time."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from tests.wire.client import Client, chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream, eventually
+from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
+
+PLAIN = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % len(PLAIN)
+FLOOD: list[Any] = ["repeat", 600, [["send", chunked(event("x" * 65_536))]]]
+OF_EACH_KIND = 20
+PATIENCE_S = 0.05
+
+
+def endings(door: Proxy) -> list[str]:
+    return [line["ending"] for line in door.lines()]
+
+
+@contextmanager
+def dripping(clients: list[Client], data: bytes) -> Iterator[None]:
+    """Send a byte a second from each of the clients meanwhile."""
+    enough = threading.Event()
+
+    def drip() -> None:
+        for place in range(len(data)):
+            for client in clients:
+                with suppress(OSError):
+                    client.sock.send(data[place : place + 1])
+            if enough.wait(1):
+                return
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
+
+
+def median_s(door: Proxy) -> float:
+    """How long a chat takes."""
+    took = []
+    for _ in range(50):
+        begun = time.monotonic()
+        assert chat(door.port).status == 200
+        took.append(time.monotonic() - begun)
+    return statistics.median(took)
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
+def test_a_client_that_stops_reading_is_given_up(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, CLIENT_WRITE_TIMEOUT="1")
+    script = upstream.script(["send", CHUNKED], FLOOD, ["hold"])
+    with Client(door.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.until(b"content")
+        eventually(lambda: endings(door) == ["client_gone"], 10)
+        assert upstream.left(script)
+    assert "Traceback" not in door.log()
+    assert chat(door.port).status == 200
+
+
+def test_a_client_that_reads_slowly_gets_all(serve: Serve, upstream: Upstream) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, CLIENT_WRITE_TIMEOUT="1")
+    script = upstream.script(["send", CHUNKED], FLOOD, ["send", bodies([event("", "stop"), DONE])])
+    begun, received, tail = time.monotonic(), 0, b""
+    with Client(door.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        while not tail.endswith(b"\r\n0\r\n\r\n"):
+            piece = client.sock.recv(1 << 20)
+            assert piece, "the connection ended"
+            received, tail = received + len(piece), (tail + piece)[-64:]
+            time.sleep(0.05)
+    assert DONE.encode() in tail
+    assert received > 600 * 65_536
+    assert time.monotonic() - begun > 2
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_slow_clients_cost_the_others_nothing(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, CLIENT_WRITE_TIMEOUT="5")
+    script = upstream.script(["send", CHUNKED], FLOOD, ["hold"])
+    assert median_s(door) < PATIENCE_S
+    with ExitStack() as stack:
+        heads, uploads, deaf = ([stack.enter_context(Client(door.port)) for _ in range(OF_EACH_KIND)] for _ in range(3))
+        for client in uploads:
+            client.sock.send(HEAD)
+        for client in deaf:
+            client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        with dripping(heads, HEAD), dripping(uploads, PLAIN):
+            eventually(lambda: len(upstream.seen(script)) == OF_EACH_KIND)
+            assert median_s(door) < PATIENCE_S
+            eventually(lambda: endings(door).count("client_gone") == OF_EACH_KIND, 20)
+            assert median_s(door) < PATIENCE_S
+    assert median_s(door) < PATIENCE_S
