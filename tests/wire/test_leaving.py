@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -136,3 +138,42 @@ def test_300_aborted_streams_leave_no_descriptor(door: Proxy, both: Upstream) ->
     eventually(lambda: len([seen for seen in both.seen(script) if seen["left"]]) == 300, 10)
     eventually(lambda: door.descriptors() <= before, 5)
     assert chat(door.port).status == 200
+
+
+def leave_after(door: Proxy, script: str, number: int, seconds: float) -> float:
+    """Ask, for a stream unless three divides the number, and leave after that time: when."""
+    message = {"role": "user", "content": f"number {number}."}
+    body = json.dumps({"model": "m1", "messages": [message], "stream": number % 3 > 0}).encode()
+    with Client(door.port) as client:
+        client.send("POST", "/v1/chat/completions", body, X_Script=script)
+        time.sleep(seconds)
+        return time.monotonic()
+
+
+def test_500_clients_leave_at_random_moments(serve: Serve, upstream: Upstream) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKERS="2")
+    half = [["send", "HTTP/1.1 200 OK\r\nX:"], ["hold"]]
+    begun = [["send", CHUNKED + chunked(event("a"))], ["hold"]]
+    scripts = [upstream.script(*steps) for steps in ([["hold"]], half, begun, [["send", CHUNKED], SLOW])]
+    moments = random.Random(500)
+    left: dict[int, float] = {}
+
+    def leave(number: int, seconds: float) -> None:
+        left[number] = leave_after(door, scripts[number % len(scripts)], number, seconds)
+
+    threads = [threading.Thread(target=leave, args=(number, moments.uniform(0, 2))) for number in range(500)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    eventually(lambda: len(door.lines()) == 500, 10)
+    assert {line["ending"] for line in door.lines()} == {"client_gone"}
+    counted = ask(door.port, "GET", "/metrics", Accept="application/json").json
+    assert counted["requests"]["by_ending"] == {"client_gone": 500}
+    assert counted["in_flight"] == 0
+    asked = [seen for script in scripts for seen in upstream.seen(script)]
+    assert len(asked) > 450
+    for seen in asked:
+        number = int(seen["body"].split("number ")[1].partition(".")[0])
+        assert seen["left"] - left[number] < HEARD_WITHIN_S, number
+    assert [chat(door.port).status for _ in range(200)] == [200] * 200
