@@ -1,4 +1,4 @@
-"""Mixed traffic with faults and leaving clients, for a while: nothing grows, nothing ends otherwise than it was made to.
+"""Mixed traffic with faults and leaving clients, for a while: nothing grows, nothing ends otherwise than meant.
 
 SOAK_S is how long, in seconds: 600 by hand, with `-s` for what was measured.
 """
@@ -26,7 +26,7 @@ SOAK_S = float(os.environ.get("SOAK_S", "20"))
 WARM_UP = 0.3
 CLIENTS = 8
 PAUSE_S = 0.02
-#: What a sample may be off by, and what an hour of it may not be: coverage and the allocator are noisy in short runs.
+#: How far apart two samples may be; in long runs, how much memory may grow by the minute.
 NOISE_KIB = 3 * 1024
 SLOPE_MIB = 0.1
 LONG_S = 300.0
