@@ -22,7 +22,7 @@ from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually
 from tests.wire.scripts import CHUNKED, DONE, chunked, event, reply
 
-SOAK_S = float(os.environ.get("SOAK_S", "20"))
+SOAK_S = float(os.environ.get("SOAK_S", "30"))
 WARM_UP = 0.3
 CLIENTS = 8
 PAUSE_S = 0.02
