@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from typing import Any
 
@@ -120,24 +119,6 @@ def test_plain_http_where_tls_was_expected(serve: Serve, upstream: Upstream) -> 
     proxy = serve(TARGET_BASE_URL=upstream.url.replace("http:", "https:"))
     answer = chat(proxy.port)
     assert (answer.status, answer.error["code"]) == (502, "tls_failed")
-
-
-def test_a_connection_that_is_never_accepted(serve: Serve) -> None:
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
-        proxy = serve(TARGET_BASE_URL=f"http://127.0.0.1:{full.getsockname()[1]}", CONNECT_TIMEOUT="0.5")
-        begun = time.monotonic()
-        answer = chat(proxy.port)
-        assert (answer.status, answer.error["code"], answer.error["type"]) == (504, "connect_timeout", "timeout")
-        assert time.monotonic() - begun < 3
-        assert proxy.line(answer.id)["ending"] == "upstream_timeout"
-        for one in waiting:
-            one.close()
 
 
 SILENCES: dict[str, list[list[Any]]] = {

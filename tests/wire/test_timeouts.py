@@ -1,0 +1,82 @@
+"""The four time-outs: each ends a request by its own code, wherever it was set."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.wire.client import chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream
+from tests.wire.scripts import CHUNKED, chunked, event
+
+BOUND_S = 0.5
+SLOW: list[Any] = ["repeat", 200, [["send", chunked(event("a"))], ["sleep", 0.05]]]
+#: time-out: what the upstream does, and whether it has begun to answer by then
+CAUSES: dict[str, tuple[list[Any], bool]] = {
+    "connect_timeout": ([], False),
+    "first_byte_timeout": ([["hold"]], False),
+    "idle_timeout": ([["send", CHUNKED + chunked(event("a"))], ["hold"]], True),
+    "total_timeout": ([["send", CHUNKED], SLOW], True),
+}
+
+
+@pytest.fixture(scope="module")
+def deaf() -> Iterator[str]:
+    """The URL of a server that accepts no connection."""
+    with closing(socket.socket()) as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        yield f"http://127.0.0.1:{full.getsockname()[1]}"
+        for one in waiting:
+            one.close()
+
+
+@pytest.fixture(scope="module")
+def door(serve: Serve, upstream: Upstream, deaf: str, tmp_path_factory: pytest.TempPathFactory) -> Proxy:
+    upstreams: dict[str, Any] = {"patient": {"base_url": upstream.url}, "deaf": {"base_url": deaf}}
+    models: dict[str, Any] = {}
+    for name in CAUSES:
+        where = "deaf" if name == "connect_timeout" else "patient"
+        upstreams[f"with-{name}"] = {**upstreams[where], name: BOUND_S}
+        models[f"by-upstream-{name}"] = {"upstream": f"with-{name}"}
+        models[f"by-rule-{name}"] = {"upstream": where, name: BOUND_S}
+    config: Path = tmp_path_factory.mktemp("timeouts") / "config.yaml"
+    config.write_text(json.dumps({"upstreams": upstreams, "models": models}))
+    return serve(CONFIG_PATH=str(config), HEARTBEAT="0.1")
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("where", ["upstream", "rule"])
+@pytest.mark.parametrize("name", CAUSES)
+def test_each_has_its_own_code(door: Proxy, upstream: Upstream, name: str, where: str, asks: bool) -> None:
+    steps, has_begun = CAUSES[name]
+    begun = time.monotonic()
+    answer = chat(door.port, model=f"by-{where}-{name}", stream=asks, headers={"X-Script": upstream.script(*steps)})
+    assert 0.8 * BOUND_S < time.monotonic() - begun < 6 * BOUND_S
+    if asks and has_begun:
+        assert (answer.status, answer.chunks[-1]["error"]["code"]) == (200, name)
+        assert b"[DONE]" not in answer.body
+    else:
+        assert (answer.status, answer.error["code"], answer.error["type"]) == (504, name, "timeout")
+    line = door.line(answer.id)
+    assert (line["ending"], line["code"]) == ("upstream_timeout", name)
+
+
+@pytest.mark.parametrize("name", ["first_byte_timeout", "idle_timeout"])
+def test_a_requests_own_counts_for_two_of_them(door: Proxy, upstream: Upstream, name: str) -> None:
+    script = upstream.script(*CAUSES[name][0])
+    answer = chat(door.port, model="m1", timeout=BOUND_S, headers={"X-Script": script})
+    assert (answer.status, answer.error["code"]) == (504, name)
+    assert "timeout" not in json.loads(upstream.last(script)["body"])
