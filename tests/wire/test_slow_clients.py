@@ -87,7 +87,7 @@ def test_a_client_that_reads_slowly_gets_all(serve: Serve, upstream: Upstream) -
             time.sleep(0.05)
     assert DONE.encode() in tail
     assert received > 600 * 65_536
-    assert time.monotonic() - begun > 2
+    assert time.monotonic() - begun > 1
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
