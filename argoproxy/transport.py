@@ -229,9 +229,11 @@ def _inflated(pieces: Iterable[bytes], inflate: Inflate) -> Iterator[bytes]:
 
 
 def _source(exchange: Exchange) -> Source:
-    if exchange.source is None:
+    """Take the body from the exchange: what they hold of each other would outlive them until garbage is collected."""
+    source, exchange.source = exchange.source, None
+    if source is None:
         raise UpstreamProtocolError("The upstream's reply has no body to read.")
-    return exchange.source
+    return source
 
 
 def _goes_direct(host: str, no_proxy: str) -> bool:

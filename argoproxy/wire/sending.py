@@ -61,7 +61,7 @@ class WatchedAdapter(HTTPAdapter):
         exchange = in_hand.get()
         if exchange is None or exchange.body_of is None:
             return super().build_response(req, resp)
-        exchange.source = exchange.body_of(resp)
+        exchange.source, exchange.body_of = exchange.body_of(resp), None
         response = requests.Response()
         response.status_code = resp.status
         response.raw = resp
