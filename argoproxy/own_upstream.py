@@ -6,7 +6,7 @@ The table of what each method gets, gives and may raise is in docs/upstreams.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamProtocolError
 from argoproxy.own_classes import Wanted, guarded, made
@@ -17,6 +17,7 @@ from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.settings.readers import OwnClass
 from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.modes import refuses_mode
 from argoproxy.upstreams.openai import Ends
 from argoproxy.upstreams.served import SERVED, refuse
@@ -24,7 +25,7 @@ from argoproxy.upstreams.served import SERVED, refuse
 ResultT = TypeVar("ResultT")
 
 
-class OwnUpstream:
+class OwnUpstream(AnyName):
     """An Upstream that asks an object of the operator's class. Whatever that raises and is no ProxyError becomes
     OwnClassFailed, and a line in the log."""
 
@@ -37,13 +38,7 @@ class OwnUpstream:
         self.serves: Mapping[str, str] = {} if self._has("forward") else SERVED
 
     def spellings(self, model: str) -> Sequence[str]:
-        return self._call("spellings", list, model) if self._has("spellings") else (model,)
-
-    def knows(self, model: str) -> bool:
-        return True
-
-    def acquainted(self, listed: bytes) -> Self:
-        return self
+        return self._call("spellings", list, model) if self._has("spellings") else super().spellings(model)
 
     def request(self, call: Call) -> UpstreamRequest:
         return self._asked("request", call)
@@ -79,9 +74,6 @@ class OwnUpstream:
 
     def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
         return self._call("embeddings", Document, bodies, call, see=_see_object)
-
-    def common_list(self) -> UpstreamRequest | None:
-        return None
 
     def models_request(self, request: ClientRequest) -> UpstreamRequest:
         if not self._has("models_request"):

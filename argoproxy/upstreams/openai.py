@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Self
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
@@ -20,6 +19,7 @@ from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, hea
 from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import DONE, LONGEST_DONE, PLAIN_EVENT, Batch, Decoder, Document, Event, data_of, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.failures import refusal
 from argoproxy.upstreams.modes import refuses_mode
@@ -36,7 +36,7 @@ _OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAI:
+class OpenAI(AnyName):
     """An upstream at a base URL; `authorization` replaces the client's credentials where it is set."""
 
     base: BaseUrl
@@ -45,15 +45,6 @@ class OpenAI:
     name: str = "openai"
     serves: Mapping[str, str] = field(default_factory=dict)
     is_native: bool = False
-
-    def spellings(self, model: str) -> Sequence[str]:
-        return (model,)
-
-    def knows(self, model: str) -> bool:
-        return True
-
-    def acquainted(self, listed: bytes) -> Self:
-        return self
 
     def request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion."""
@@ -89,9 +80,6 @@ class OpenAI:
         if not isinstance(document.chunk.get("data"), list):
             raise UpstreamProtocolError("The upstream's reply holds no embeddings.")
         return document
-
-    def common_list(self) -> UpstreamRequest | None:
-        return None
 
     def models_request(self, request: ClientRequest) -> UpstreamRequest:
         """Ask for the list of models, or for one, as the client did."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Self
 
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.protocol.call import Call
@@ -22,6 +21,7 @@ from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.sse import Batch, Document
 from argoproxy.protocol.surface import COMPLETIONS
 from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.dashscope import embeddings, refusals, streams
 from argoproxy.upstreams.dashscope.messages import (
     has_media,
@@ -45,7 +45,7 @@ _OURS = frozenset("content-type content-encoding accept x-dashscope-sse x-dashsc
 
 
 @dataclass(frozen=True, slots=True)
-class DashScope:
+class DashScope(AnyName):
     """DashScope below a base URL; `authorization` replaces the client's credentials where it is set, `model_map`
     renames models on their way up (`gpt-4: qwen-max`)."""
 
@@ -56,15 +56,6 @@ class DashScope:
     name: str = "dashscope"
     serves: Mapping[str, str] = field(default_factory=lambda: SERVED)
     is_native: bool = False
-
-    def spellings(self, model: str) -> Sequence[str]:
-        return (model,)
-
-    def knows(self, model: str) -> bool:
-        return True
-
-    def acquainted(self, listed: bytes) -> Self:
-        return self
 
     def request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion. Raises BadRequest."""
@@ -106,9 +97,6 @@ class DashScope:
         """Join the vectors of all batches in the order of the texts. Raises ProxyError."""
         batches = embeddings.batches_of(call.body, self._model(call))
         return embeddings.joined(bodies, batches, call.body, call.asked)
-
-    def common_list(self) -> UpstreamRequest | None:
-        return None
 
     def models_request(self, request: ClientRequest) -> UpstreamRequest:
         """Say that there is no list to ask for. Raises NotFound."""
