@@ -151,6 +151,13 @@ class HttpHead(http.client.HTTPResponse):
         return UntilClose() if length is None else Counted(length)
 
 
+class TunnelHead(http.client.HTTPResponse):
+    """What a proxy answers when it is asked for a tunnel."""
+
+    def __init__(self, exchange: Exchange, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(Arrivals(sock, exchange), *args, **options)  # type: ignore[arg-type]
+
+
 def _check(headers: Message, arrivals: Arrivals) -> None:
     """See that a head is whole: http.client takes the end of the connection for its end, and drops what stands
     behind a line that is no field. Raises UpstreamProtocolError."""

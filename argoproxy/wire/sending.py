@@ -8,7 +8,6 @@ import os
 import socket
 import ssl
 import struct
-import time
 from typing import Any
 
 import requests
@@ -16,10 +15,12 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from argoproxy.watch import READABLE, WRITABLE
-from argoproxy.wire.receiving import HttpHead, receive_now
+from argoproxy.wire.connecting import WatchedTlsSocket, connected
+from argoproxy.wire.receiving import HttpHead, TunnelHead, receive_now
 from argoproxy.wire.waiting import Exchange, in_hand
 
 SENT_AT_ONCE = 256 * 1024
@@ -70,6 +71,7 @@ class WatchedAdapter(HTTPAdapter):
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
         context = create_urllib3_context()
+        context.sslsocket_class = WatchedTlsSocket
         if self._ca_bundle == TRUSTS_ALL:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             return context
@@ -87,20 +89,40 @@ class _Watched(HTTPConnection):
     @property
     def response_class(self) -> Any:  # type: ignore[override]
         exchange = in_hand.get()
-        if exchange is None or self._is_connecting:
+        if exchange is None:
             return http.client.HTTPResponse
-        return functools.partial(HttpHead, exchange)
+        return functools.partial(TunnelHead if self._is_connecting else HttpHead, exchange)
 
     def connect(self) -> None:
-        """Connect, through a proxy's tunnel too, bounded by the connect time-out alone."""
-        exchange, begun = in_hand.get(), time.monotonic()
+        """Connect, through a proxy's tunnel too. Raises HTTPError, OSError, UpstreamTimeout, ClientGone."""
+        exchange = in_hand.get()
+        if exchange is None:
+            super().connect()
+            return
+        exchange.expects_connection()
         self._is_connecting = True
         try:
             super().connect()
         finally:
             self._is_connecting = False
-            if exchange is not None:
-                exchange.connected(begun)
+        exchange.expects_progress()
+
+    def _new_conn(self) -> socket.socket:
+        exchange = in_hand.get()
+        if exchange is None:
+            return super()._new_conn()
+        try:
+            sock = connected(self._dns_host, self.port, self.socket_options or (), exchange)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except OSError as error:
+            raise NewConnectionError(self, "Failed to establish a new connection") from error
+        sock.settimeout(self.timeout)
+        return sock
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        self.sock.settimeout(self.timeout)
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request; on a connection that is made for it, where a kept one proved stale."""
@@ -119,7 +141,7 @@ class _Watched(HTTPConnection):
     def send(self, data: Any) -> None:
         """Send bytes; a reply that comes before all is sent, or a client that leaves, is seen."""
         exchange = in_hand.get()
-        if exchange is None or self._is_connecting:
+        if exchange is None:
             super().send(data)
             return
         if self.sock is None:

@@ -7,19 +7,39 @@ import socket
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from urllib3 import BaseHTTPResponse
 
-from argoproxy.errors import UpstreamTimeout
+from argoproxy.errors import ConnectTimeout, UpstreamTimeout
 from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.together import side_by_side
 from argoproxy.watch import READABLE, WRITABLE, Watch
 
 #: Bytes may come so fast that we never wait; the client is looked after all the same, once in so many reads.
 READS_BETWEEN_LOOKS = 16
 #: What the system's clock for waiting can hold, with room to spare.
 LONGEST_WAIT_S = 1_000_000.0
+
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What is waited for, and what it is to wait in vain; `begins_anew` tells whether each byte is waited for anew."""
+
+    kind: type[UpstreamTimeout]
+    code: str
+    message: str
+    begins_anew: bool = False
+
+
+CONNECTING = Phase(ConnectTimeout, "connect_timeout", "No connection to the upstream in time.")
+AWAITING = Phase(UpstreamTimeout, "first_byte_timeout", "The upstream did not begin to answer in time.")
+PROGRESSING = Phase(UpstreamTimeout, "idle_timeout", "The upstream was silent for too long.", begins_anew=True)
 
 
 class Source(Protocol):
@@ -72,15 +92,18 @@ class Exchange:
         other.must_be_fresh, other._total_until = True, self._total_until
         return other
 
+    def expects_connection(self) -> None:
+        """From now on the time to connect runs, for a connection of its own: its name, its address, TLS."""
+        self.is_fresh = True
+        self._expects(CONNECTING, self._timeouts.connect_s)
+
     def expects_head(self) -> None:
         """From now on the time to the first byte runs, however many bytes the head comes in."""
-        self._allowed_s, self._code, self._in_head = self._timeouts.first_byte_s, "first_byte_timeout", True
-        self._until = math.inf
+        self._expects(AWAITING, self._timeouts.first_byte_s)
 
     def expects_progress(self) -> None:
         """From now on each silence is measured for itself."""
-        self._allowed_s, self._code, self._in_head = self._timeouts.idle_s, "idle_timeout", False
-        self._until = math.inf
+        self._expects(PROGRESSING, self._timeouts.idle_s)
 
     def progressed(self) -> None:
         """Take note that bytes went or came, which is no reason to go on for ever.
@@ -89,32 +112,40 @@ class Exchange:
         """
         if time.monotonic() >= self._total_until:
             raise self._timed_out()
-        if not self._in_head:
+        if self._phase.begins_anew:
             self._until = math.inf
         self._reads += 1
         if self._reads >= READS_BETWEEN_LOOKS:
             self._reads = 0
             self._watch.look()
 
-    def wait(self, sock: socket.socket, interest: int = READABLE, tick_s: float = math.inf) -> int:
-        """Wait for the socket: its events, 0 after tick_s. Raises ClientGone, UpstreamTimeout."""
+    @property
+    def left_s(self) -> float:
+        """How long may be waited now."""
         now = time.monotonic()
         self._until = min(self._until, now + min(self._allowed_s, LONGEST_WAIT_S))
-        left_s = min(self._until, self._total_until) - now
+        return min(self._until, self._total_until) - now
+
+    def wait(self, sock: socket.socket, interest: int = READABLE, tick_s: float = math.inf) -> int:
+        """Wait for the socket: its events, 0 after tick_s. Raises ClientGone, UpstreamTimeout."""
+        left_s = self.left_s
         events = self._watch.wait(sock, max(0.0, min(left_s, tick_s)), interest) if left_s > 0 else 0
         self._reads = 0
         if not events and left_s <= tick_s:
             raise self._timed_out()
         return events
 
+    def result(self, work: Callable[[], ResultT]) -> ResultT:
+        """Have a thread do what can't be interrupted, and wait for what it comes to. Raises what that raises,
+        ClientGone, UpstreamTimeout."""
+        (future,) = side_by_side([work], max(0.0, self.left_s), self._watch)
+        if not future.done():
+            raise self._timed_out()
+        return future.result()
+
     def glance(self, sock: socket.socket) -> int:
         """Give the socket's events without waiting. Raises ClientGone."""
         return self._watch.wait(sock, 0, READABLE | WRITABLE)
-
-    def connected(self, begun: float) -> None:
-        """Take note that a connection was made, which took since `begun`, a moment of the monotonic clock."""
-        self.is_fresh = True
-        self._watch.waited_since(begun)
 
     def pause(self, seconds: float) -> None:
         """Let time pass. Raises ClientGone."""
@@ -124,12 +155,13 @@ class Exchange:
         """Stop watching the connection."""
         self._watch.forget()
 
+    def _expects(self, phase: Phase, allowed_s: float) -> None:
+        self._phase, self._allowed_s, self._until = phase, allowed_s, math.inf
+
     def _timed_out(self) -> UpstreamTimeout:
         if self._total_until <= self._until:
             return UpstreamTimeout("The upstream took too long in all.", code="total_timeout")
-        if self._in_head:
-            return UpstreamTimeout("The upstream did not begin to answer in time.", code=self._code)
-        return UpstreamTimeout("The upstream was silent for too long.", code=self._code)
+        return self._phase.kind(self._phase.message, code=self._phase.code)
 
 
 #: The exchange for which a connection is being asked; the way from our adapter through urllib3 to our connections.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 
 from tests.wire.client import chat
 from tests.wire.conftest import Serve
+from tests.wire.deaf import deaf
 from tests.wire.processes import Proxy, Upstream
 from tests.wire.scripts import CHUNKED, chunked, event
 
@@ -29,23 +28,15 @@ CAUSES: dict[str, tuple[list[Any], bool]] = {
 
 
 @pytest.fixture(scope="module")
-def deaf() -> Iterator[str]:
+def unheard() -> Iterator[str]:
     """The URL of a server that accepts no connection."""
-    with closing(socket.socket()) as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
-        yield f"http://127.0.0.1:{full.getsockname()[1]}"
-        for one in waiting:
-            one.close()
+    with deaf() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
-def door(serve: Serve, upstream: Upstream, deaf: str, tmp_path_factory: pytest.TempPathFactory) -> Proxy:
-    upstreams: dict[str, Any] = {"patient": {"base_url": upstream.url}, "deaf": {"base_url": deaf}}
+def door(serve: Serve, upstream: Upstream, unheard: str, tmp_path_factory: pytest.TempPathFactory) -> Proxy:
+    upstreams: dict[str, Any] = {"patient": {"base_url": upstream.url}, "deaf": {"base_url": unheard}}
     models: dict[str, Any] = {}
     for name in CAUSES:
         where = "deaf" if name == "connect_timeout" else "patient"

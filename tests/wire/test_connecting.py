@@ -1,0 +1,165 @@
+"""The way to an upstream: watched for the client while it is made, bounded by one time for all of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from argoproxy.errors import ClientGone, ConnectTimeout
+from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.watch import Poller, Watch
+from argoproxy.wire.connecting import connected
+from argoproxy.wire.waiting import Exchange
+from tests.wire.client import Client, chat
+from tests.wire.conftest import Serve
+from tests.wire.deaf import Mute, deaf, mute
+from tests.wire.processes import Upstream, eventually
+
+STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+
+
+def ended_with(received: socket.socket) -> None:
+    """See that a connection is closed by whoever made it."""
+    while received.recv(65536):
+        pass
+
+
+@pytest.fixture
+def silent() -> Iterator[Mute]:
+    with mute() as server:
+        yield server
+
+
+#: what does not come: the settings of the door, by the ports of a server that accepts nobody and of one that is mute
+WAYS: dict[str, Callable[[int, int], dict[str, str]]] = {
+    "a connection": lambda deaf, mute: {"TARGET_BASE_URL": f"http://127.0.0.1:{deaf}"},
+    "TLS": lambda deaf, mute: {"TARGET_BASE_URL": f"https://localhost:{mute}"},
+    "a tunnel": lambda deaf, mute: {
+        "TARGET_BASE_URL": "https://localhost:9",
+        "HTTPS_PROXY": f"http://127.0.0.1:{mute}",
+    },
+}
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+@pytest.mark.parametrize("what", WAYS)
+def test_a_client_that_leaves_is_seen(serve: Serve, silent: Mute, what: str, worker_class: str) -> None:
+    with deaf() as port:
+        door = serve(**WAYS[what](port, silent.port), WORKER_CLASS=worker_class, WORKERS="1")
+        with Client(door.port) as client:
+            client.send("POST", "/v1/chat/completions", STREAM, X_Request_Id="mine")
+            received = None if what == "a connection" else silent.accept()
+            time.sleep(0.3)
+        left_at = time.monotonic()
+        if received:
+            with received:
+                ended_with(received)
+        eventually(lambda: "mine" in door.log())
+        assert time.monotonic() - left_at < 2
+        assert door.lines()[-1]["ending"] == "client_gone"
+        assert "Traceback" not in door.log()
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+@pytest.mark.parametrize("what", WAYS)
+def test_one_time_bounds_all_of_it(serve: Serve, silent: Mute, what: str, worker_class: str) -> None:
+    with deaf() as port:
+        door = serve(**WAYS[what](port, silent.port), WORKER_CLASS=worker_class, WORKERS="1", CONNECT_TIMEOUT="0.5")
+        begun = time.monotonic()
+        answer = chat(door.port)
+        assert (answer.status, answer.error["code"]) == (504, "connect_timeout")
+        assert 0.4 < time.monotonic() - begun < 3
+        assert door.line(answer.id)["ending"] == "upstream_timeout"
+
+
+def test_a_handshake_in_drips_is_bounded_too(serve: Serve, silent: Mute) -> None:
+    door = serve(TARGET_BASE_URL=f"https://localhost:{silent.port}", CONNECT_TIMEOUT="0.7")
+
+    def drip() -> None:
+        with silent.accept() as sock, suppress(OSError):
+            sock.send(b"\x16\x03\x03\x10\x00")
+            for _ in range(40):
+                sock.send(b"\x16")
+                time.sleep(0.1)
+
+    dripping = threading.Thread(target=drip, daemon=True)
+    dripping.start()
+    begun = time.monotonic()
+    assert chat(door.port).error["code"] == "connect_timeout"
+    assert time.monotonic() - begun < 2
+
+
+@contextmanager
+def exchange(client: socket.socket | None = None, connect_s: float = 5.0) -> Iterator[Exchange]:
+    watch = Watch(client, Poller())
+    begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/")
+    begun.expects_connection()
+    yield begun
+    watch.close()
+
+
+def names(monkeypatch: pytest.MonkeyPatch, found: Callable[[], Sequence[Any]]) -> None:
+    """Have names resolved to what is given."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found())
+
+
+def at(port: int, address: str = "127.0.0.1") -> tuple[Any, ...]:
+    return (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+
+
+def test_a_client_that_leaves_while_a_name_is_asked_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    names(monkeypatch, lambda: [at(1)] if answered.wait(5) else [])
+    ours, theirs = socket.socketpair()
+    begun = time.monotonic()
+    with ours, exchange(ours) as asked:
+        threading.Timer(0.1, theirs.close).start()
+        with pytest.raises(ClientGone):
+            connected("slow.example", 80, (), asked)
+    assert time.monotonic() - begun < 2
+    answered.set()
+
+
+def test_a_name_that_takes_too_long_is_a_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    names(monkeypatch, lambda: [at(1)] if answered.wait(5) else [])
+    with exchange(connect_s=0.1) as asked, pytest.raises(ConnectTimeout):
+        connected("slow.example", 80, (), asked)
+    answered.set()
+
+
+def test_each_address_has_its_turn(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> None:
+    with deaf() as port, exchange(connect_s=2.0) as asked:
+        names(monkeypatch, lambda: [at(1), at(port), at(upstream.port)])
+        begun = time.monotonic()
+        with connected("many.example", 80, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], asked) as sock:
+            assert sock.getpeername()[1] == upstream.port
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert 0.7 < time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("host", "raised"),
+    [
+        ("127.0.0.1", ConnectionRefusedError),
+        ("[::1]", OSError),
+        ("a" * 70 + ".example", socket.gaierror),
+        ("nobody.invalid", socket.gaierror),
+    ],
+)
+def test_what_can_not_be_reached_is_an_error_of_the_system(host: str, raised: type[Exception]) -> None:
+    with exchange() as asked, pytest.raises(raised):
+        connected(host, 1, (), asked)
+
+
+def test_a_name_without_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    names(monkeypatch, list)
+    with exchange() as asked, pytest.raises(socket.gaierror):
+        connected("none.example", 80, (), asked)
