@@ -80,7 +80,7 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
         gateway=gateways[0] if gateways else None,
         links=links,
         listeners=(*listeners, *_own_listeners(config), *_log_lines(config, journal)),
-        heartbeat_s=config.heartbeat_s,
+        heartbeat=config.heartbeat,
         probe=Probe(asked, unwatched, draining),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         doorkeeper=_doorkeeper(config),
@@ -94,7 +94,7 @@ def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Wa
     access = settings.access
     transport = Transport(
         connections=config.threads,
-        tick_s=config.heartbeat_s or math.inf,
+        tick_s=config.heartbeat.every_s or math.inf,
         access=access,
         auth=OwnAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
     )

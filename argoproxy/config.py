@@ -24,7 +24,7 @@ from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.rules import RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.timeouts import Heartbeat, Timeouts
 from argoproxy.settings.choosing import described
 from argoproxy.settings.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
 from argoproxy.settings.model_section import read_rules
@@ -77,7 +77,7 @@ class Config:
     worker_class: str
     debug: bool
     verbose: bool
-    heartbeat_s: float
+    heartbeat: Heartbeat
     client_write_timeout_s: float
     drain_delay_s: float
     graceful_timeout_s: float
@@ -163,7 +163,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         worker_class=given["worker_class"],
         debug=given["debug"],
         verbose=given["verbose"],
-        heartbeat_s=given["heartbeat"],
+        heartbeat=Heartbeat(given["heartbeat"], is_early=given["early_heartbeat"] and given["heartbeat"] > 0),
         client_write_timeout_s=given["client_write_timeout"],
         drain_delay_s=given["drain_delay"],
         graceful_timeout_s=given["graceful_timeout"],

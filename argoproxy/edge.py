@@ -87,6 +87,13 @@ def head_first(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield from pieces
 
 
+class LeftAlone:
+    """Nothing, for a client that has gone."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise ClientGone
+
+
 def at_the_edge(pieces: Iterable[bytes], trip: Trip) -> Iterator[bytes]:
     """Count what goes out, and cut the connection when it breaks off.
 

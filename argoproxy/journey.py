@@ -27,6 +27,7 @@ from argoproxy.protocol.reasoning import reasoning_filters
 from argoproxy.protocol.repairs import ToolCallFilter
 from argoproxy.protocol.sse import Batch, Document
 from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
+from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
@@ -50,7 +51,7 @@ class Proxy:
     gateway: Models[Upstream] | None
     links: Mapping[str, Link]
     listeners: Sequence[Listener]
-    heartbeat_s: float
+    heartbeat: Heartbeat
     probe: Probe
     refused_modes: RefusedModes
     doorkeeper: Doorkeeper | None = None
@@ -84,6 +85,7 @@ def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Cli
     routes = routes_of(call, models, proxy, trip)
     if routes[0].upstream.is_native:
         return hand_over(routes, proxy, trip)
+    trip.may_begin_early(call)
     batches = first_that_opens(routes, lambda route: turn(route, proxy, trip), proxy, trip)
     batches = primed(batches)
     batches = through(batches, lambda: filters(call, trip))

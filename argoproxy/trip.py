@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from argoproxy.early import EarlyStart
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.models import Route
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.sse import HEARTBEAT, Document
 from argoproxy.record import Attempt, Record
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 from argoproxy.watch import Watch
@@ -92,6 +93,8 @@ class Trip:
         self.route: Route[Upstream]
         #: What is remembered for the journal, where there is one.
         self.record: Record | None = None
+        #: How the client can be sent something before there is an answer, where that may be.
+        self.early: EarlyStart | None = None
         #: Whether errors are told under a status of success, and whether in a stream.
         self.is_compatible = self.wants_stream = False
         self.reply_status = 200
@@ -192,7 +195,8 @@ class Trip:
         self._usage = usage
 
     def answers(self, status: int) -> None:
-        """Take note of the status the client is told."""
+        """Take note of the status the client is told, and that there is an answer."""
+        self.watch.pulse = None
         self._status = status
 
     def writes(self, size: int) -> None:
@@ -206,6 +210,16 @@ class Trip:
     def heartbeat_due(self) -> bool:
         """Whether the client was sent nothing for too long."""
         return 0 < self._heartbeat_s <= self._clock() - self._last_sent + 0.001
+
+    def may_begin_early(self, call: Call) -> None:
+        """Have a client that asked for a stream sent heartbeats while its upstream is awaited, until `answers`."""
+        if self.early and call.stream:
+            self.watch.pulse = self._beat
+
+    @property
+    def has_begun_early(self) -> bool:
+        """Whether the client was sent something before there was an answer."""
+        return self.early is not None and self.early.has_begun
 
     def ends(self, ending: Ending) -> None:
         """Take note of the ending; the first one stays."""
@@ -231,6 +245,7 @@ class Trip:
         if self._is_closed:
             return
         self._is_closed = True
+        self.watch.pulse = None
         outcome = self._outcome()
         self.watch.ignore_client()
         for reply in self._replies:
@@ -244,6 +259,13 @@ class Trip:
                 listener(outcome)
             except (Exception, SystemExit):  # one of the operator's own may raise anything
                 logger.exception("id=%s listener=%r failed", self.id, listener)
+
+    def _beat(self) -> float:
+        """Send a heartbeat if it is time for one: the seconds until the next. Raises ClientGone."""
+        if self.early and self.heartbeat_due():
+            self.early.send(HEARTBEAT)
+            self.writes(len(HEARTBEAT))
+        return max(0.0, self._heartbeat_s - (self._clock() - self._last_sent))
 
     def _outcome(self) -> Outcome:
         has_no_body = self._arrival.method == "HEAD" or self._status in BODILESS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -56,9 +57,22 @@ class Watch:
         self._upstream = -1
         self._interest = 0
         self.waited_s = 0.0
+        #: What is to be done now and then while somebody is waited for: gives the seconds until it wants to be asked
+        #: again. May raise ClientGone.
+        self.pulse: Callable[[], float] | None = None
 
     def wait(self, upstream: Socket | None, seconds: float, interest: int = READABLE) -> int:
         """Give the events of the upstream, 0 after that many seconds without one. Raises ClientGone."""
+        if self.pulse is None:
+            return self._wait(upstream, seconds, interest)
+        until = time.monotonic() + seconds
+        while True:
+            pause_s, left_s = self.pulse(), until - time.monotonic()
+            events = self._wait(upstream, max(0.0, min(left_s, pause_s)), interest)
+            if events or left_s <= pause_s:
+                return events
+
+    def _wait(self, upstream: Socket | None, seconds: float, interest: int) -> int:
         events, begun = 0, time.monotonic()
         ready = self._poller.wait(self._set_for(upstream, interest), seconds)
         self.waited_since(begun)

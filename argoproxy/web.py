@@ -14,7 +14,8 @@ from werkzeug.routing import PathConverter
 from werkzeug.routing import Rule as UrlRule
 
 from argoproxy import __version__, journey
-from argoproxy.edge import WsgiBody, at_the_edge, checked_target, head_first, raw_path
+from argoproxy.early import EarlyStart, WithStart
+from argoproxy.edge import WsgiBody, checked_target, raw_path
 from argoproxy.errors import (
     BadRequest,
     ClientGone,
@@ -30,14 +31,14 @@ from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
 from argoproxy.protocol.auth import Doorkeeper, keys_sent
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.compatible import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
-from argoproxy.protocol.exchange import Body, ClientRequest, ClientResponse, begun, header
+from argoproxy.protocol.exchange import Body, ClientRequest, ClientResponse, begun
 from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, answer_error
+from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.record import Record
+from argoproxy.responding import CLIENT_GONE_STATUS, ids, respond
 from argoproxy.trip import Arrival, Trip
 from argoproxy.watch import Poller, Watch
 
-CLIENT_GONE_STATUS = 499
 ANY_METHOD = "*"
 ELSEWHERE = "/{path}"
 #: Probes and scrapes are neither logged nor counted.
@@ -73,12 +74,6 @@ class AnyPath(PathConverter):
     regex = "[^/](?s:.)*?"
 
 
-class DoorResponse(Response):
-    """A response that makes up no content type."""
-
-    default_mimetype = None
-
-
 def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | None = None) -> Flask:
     """Make the WSGI application that serves, for each request, the proxy that is current when it comes; `metrics` is
     shown, and told of requests that begin."""
@@ -88,6 +83,7 @@ def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | 
     app.url_map.converters["path"] = AnyPath
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
+    app.wsgi_app = WithStart(app.wsgi_app)  # type: ignore[method-assign]
     app.register_blueprint(Door(current, poller, metrics).blueprint())
     return app
 
@@ -141,9 +137,11 @@ class Door:
             arrival=_arrival(label),
             watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
             clock=time.monotonic,
-            heartbeat_s=proxy.heartbeat_s,
+            heartbeat_s=proxy.heartbeat.every_s,
             listeners=() if is_quiet else proxy.listeners,
         )
+        if proxy.heartbeat.is_early:
+            g.trip.early = EarlyStart(request.environ, (*STREAM_HEAD, *ids(g.trip)))
         if self._metrics and not is_quiet:
             self._metrics.begins(label)
         if not is_quiet:
@@ -165,16 +163,18 @@ class Door:
         trip: Trip = g.trip
         if isinstance(error, ClientGone):
             trip.ends(Ending.CLIENT_GONE)
-            return _respond(ClientResponse(CLIENT_GONE_STATUS, (), b""), trip)
+            return respond(ClientResponse(CLIENT_GONE_STATUS, (), b""), trip)
         if isinstance(error, HTTPException):
             error = BadRequest(f"The request can't be served: {error.name}.")
         if not isinstance(error, ProxyError):
             error = trip.crashed(error)
         trip.failed(error)
+        if trip.has_begun_early:
+            return respond(ClientResponse(200, (), error_event(error)), trip)
         if not trip.is_compatible:
-            return _respond(answer_error(error), trip)
+            return respond(answer_error(error), trip)
         wants_stream = trip.wants_stream or wants_a_stream(g.get("body") or WsgiBody(request.environ, trip.watch))
-        return _respond(answer_error_as_success(error, wants_stream), trip)
+        return respond(answer_error_as_success(error, wants_stream), trip)
 
     def about(self) -> ClientResponse:
         return _json(200, ABOUT)
@@ -233,7 +233,7 @@ class Door:
         self._labels[f"{blueprint.name}.{name}"] = label
         rule = path.replace("{", "<path:").replace("}", ">")
         listed = [methods] if isinstance(methods, str) else list(methods)
-        blueprint.add_url_rule(rule, name, lambda **names: _respond(view(**names), g.trip), methods=listed)
+        blueprint.add_url_rule(rule, name, lambda **names: respond(view(**names), g.trip), methods=listed)
 
 
 def _request() -> ClientRequest:
@@ -270,22 +270,6 @@ def _arrival(label: str) -> Arrival:
         route=label,
         path=raw_path(request.environ),
     )
-
-
-def _respond(answer: ClientResponse, trip: Trip) -> Response:
-    trip.answers(answer.status)
-    headers = [*answer.headers, ("X-Logging-Id", trip.id)]
-    if not header(answer.headers, "x-request-id"):
-        headers.append(("X-Request-Id", trip.id))
-    if isinstance(answer.body, bytes):
-        pieces: Iterable[bytes] = (answer.body,)
-        if answer.status != CLIENT_GONE_STATUS:
-            headers.append(("Content-Length", str(len(answer.body))))
-    else:
-        pieces = head_first(answer.body)
-    response = DoorResponse(at_the_edge(pieces, trip), answer.status, headers)
-    response.call_on_close(trip.close)
-    return response
 
 
 def _health(health: Health) -> ClientResponse:

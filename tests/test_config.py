@@ -16,7 +16,7 @@ from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.rules import Rule, RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.timeouts import Heartbeat, Timeouts
 from argoproxy.settings.layers import Layer
 from argoproxy.settings.table import IGNORED
 from argoproxy.settings.targets import Access, ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
@@ -51,7 +51,7 @@ def test_defaults() -> None:
         worker_class="gthread",
         debug=False,
         verbose=True,
-        heartbeat_s=15.0,
+        heartbeat=Heartbeat(15.0),
         client_write_timeout_s=60.0,
         drain_delay_s=0.0,
         graceful_timeout_s=30.0,
@@ -119,7 +119,7 @@ def test_everything_from_the_environment() -> None:
         worker_class="gevent",
         debug=True,
         verbose=False,
-        heartbeat_s=0.0,
+        heartbeat=Heartbeat(0.0),
         client_write_timeout_s=60.0,
         drain_delay_s=0.0,
         graceful_timeout_s=30.0,
@@ -406,7 +406,7 @@ def test_the_file_in_the_folder_is_read(tmp_path: Path) -> None:
         True,
         False,
     )
-    assert made.heartbeat_s == 15
+    assert made.heartbeat == Heartbeat(15)
 
 
 def test_the_named_file_is_read(tmp_path: Path) -> None:

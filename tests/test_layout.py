@@ -17,11 +17,12 @@ STANDARD = sys.stdlib_module_names
 
 #: Whoever needs a library is named here; everybody else does without.
 ONLY_THERE = {
-    "flask": {"web.py", "assembly.py"},
+    "flask": {"web.py", "responding.py", "assembly.py"},
     "werkzeug": {"web.py"},
     "requests": {"transport.py", "wire/sending.py"},
     "urllib3": {"transport.py", "wire/sending.py", "wire/receiving.py", "wire/waiting.py"},
     "socket": {
+        "wire/connecting.py",
         "wire/sending.py",
         "wire/receiving.py",
         "wire/waiting.py",
@@ -30,7 +31,15 @@ ONLY_THERE = {
         "fetch.py",
         "together.py",
     },
-    "ssl": {"transport.py", "wire/sending.py", "wire/receiving.py", "first_run.py", "fetch.py", "images.py"},
+    "ssl": {
+        "transport.py",
+        "wire/connecting.py",
+        "wire/sending.py",
+        "wire/receiving.py",
+        "first_run.py",
+        "fetch.py",
+        "images.py",
+    },
     "select": {"watch.py"},
     "yaml": {"settings/layers.py"},
     "dotenv": {"settings/layers.py"},

@@ -15,6 +15,7 @@ from argoproxy.journey import Proxy
 from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.models import Models, Provider
+from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.trip import Outcome
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
@@ -62,7 +63,7 @@ def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]
         gateway=None,
         links={upstream.name: Link(transport, Images(ImageSettings(), ""), Remembered(0.0, 0.0), unwatched)},
         listeners=[outcomes.append],
-        heartbeat_s=15.0,
+        heartbeat=Heartbeat(15.0),
         refused_modes=RefusedModes(60.0),
         probe=Probe([(upstream, transport)], unwatched),
     )

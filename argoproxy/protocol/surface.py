@@ -38,6 +38,8 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 _CONTENT_TYPE = frozenset(("content-type",))
 _UNBUFFERED = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
+#: The head of a stream that nobody else has said anything of.
+STREAM_HEAD = (("Content-Type", STREAM_TYPE), *_UNBUFFERED)
 _STREAM_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
 
 

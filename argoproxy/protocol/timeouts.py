@@ -22,6 +22,14 @@ class TimeoutWishes:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """After how many seconds of silence a stream gets a comment, 0 for never, and whether before it began, too."""
+
+    every_s: float = 0.0
+    is_early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds to connect, until the first byte, between bytes, and in all; infinite means without end."""
 

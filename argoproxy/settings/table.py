@@ -112,6 +112,7 @@ SETTINGS = (
     Setting(
         "heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"
     ),
+    Setting("early_heartbeat", "EARLY_HEARTBEAT", boolean, False, "Such comments before an upstream answers, too"),
     Setting(
         "client_write_timeout",
         "CLIENT_WRITE_TIMEOUT",
