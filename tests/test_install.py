@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.client import chat
+from tests.lab.client import chat
 from tests.wire.processes import ROOT, Proxy, clean_environment
 
 

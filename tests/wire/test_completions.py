@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import Client, ask, chat
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
-from tests.wire.scripts import (
+from tests.lab.client import Client, ask, chat
+from tests.lab.scripts import (
     CHUNKED,
     DONE,
     END,
@@ -22,6 +20,8 @@ from tests.wire.scripts import (
     reply,
     stream,
 )
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream
 
 
 def scripted(name: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.watch import Poller, Watch
 from argoproxy.wire.connecting import connected
 from argoproxy.wire.waiting import Exchange
-from tests.wire.client import Client, chat
+from tests.lab.client import Client, chat
 from tests.wire.conftest import Serve
 from tests.wire.deaf import Mute, deaf, mute
 from tests.wire.processes import Upstream, eventually

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.wire.client import ask, chat
+from tests.lab.client import ask, chat
 from tests.wire.conftest import Serve
 from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, free_port
 

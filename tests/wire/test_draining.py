@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.client import Answer, ask, chat
+from tests.lab.client import Answer, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.processes import Proxy, Upstream, eventually, is_listening
-from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])

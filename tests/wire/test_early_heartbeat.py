@@ -13,11 +13,11 @@ from typing import Any
 import openai
 import pytest
 
-from tests.wire.client import Answer, Client, ask, chat
+from tests.lab.client import Answer, Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, completion, event, reply
 from tests.wire.conftest import Serve
 from tests.wire.deaf import deaf, mute
 from tests.wire.processes import Proxy, Upstream, eventually
-from tests.wire.scripts import CHUNKED, DONE, bodies, completion, event, reply
 
 BEAT = b": heartbeat\n\n"
 BEATING = {"EARLY_HEARTBEAT": "true", "HEARTBEAT": "0.1", "CONNECT_TIMEOUT": "1", "FIRST_BYTE_TIMEOUT": "1"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import Client, ask, chat
+from tests.lab.client import Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, EVENTS, bodies, chunked, completion, event, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually, free_port
-from tests.wire.scripts import CHUNKED, DONE, EVENTS, bodies, chunked, completion, event, reply
 
 CHAT = "/v1/chat/completions"
 OURS = (CHAT, "/v1/completions", "/v1/embeddings")

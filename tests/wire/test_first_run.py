@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import ask
+from tests.lab.client import ask
 from tests.wire.processes import ROOT, clean_environment, eventually, free_port, is_listening
 
 RUN = str(ROOT / "run_app.sh")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from argoproxy import __version__
-from tests.wire.client import Answer, ask
+from tests.lab.client import Answer, ask
+from tests.lab.scripts import reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, free_port
-from tests.wire.scripts import reply
 
 
 def behind(serve: Serve, upstream: Upstream, *steps: Any) -> tuple[Proxy, str]:

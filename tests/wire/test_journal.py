@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import Answer, Client, ask, chat
+from tests.lab.client import Answer, Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, chunked, completion, event, reply, stream
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually, shell
-from tests.wire.scripts import CHUNKED, DONE, chunked, completion, event, reply, stream
 
 Json = dict[str, Any]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.client import ask, chat
+from tests.lab.client import ask, chat
+from tests.lab.scripts import reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Upstream
-from tests.wire.scripts import reply
 from tests.wire.test_journal import Pages
 
 OWN = """

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import Client, ask, chat
+from tests.lab.client import Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually
-from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event, reply
 
 STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 PLAIN = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()

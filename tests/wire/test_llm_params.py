@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import ask, chat
+from tests.lab.client import ask, chat
+from tests.lab.scripts import completion, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Upstream
-from tests.wire.scripts import completion, reply
 
 PARAMS = (
     "model=gemma,temperature=0.5,top_k=40;"

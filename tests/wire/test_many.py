@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import Answer, Client, ask, chat
+from tests.lab.client import Answer, Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.conftest import Serve
 from tests.wire.processes import Upstream
-from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
 
 GIB = 1024 * 1024 * 1024
 EVENTS = 40

@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from argoproxy import __version__
 from argoproxy.observe.slots import FOLDER_VARIABLE, PREFIX
-from tests.wire.client import Client, ask, chat
+from tests.lab.client import Client, ask, chat
+from tests.lab.scripts import CHUNKED, chunked, event
 from tests.wire.conftest import Serve
 from tests.wire.processes import ROOT, Proxy, Upstream, eventually, free_port
-from tests.wire.scripts import CHUNKED, chunked, event
 
 WORKERS = 4
 STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()

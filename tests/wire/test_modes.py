@@ -13,10 +13,10 @@ import openai
 import pytest
 
 from argoproxy.protocol.chunks import assemble
-from tests.wire.client import Answer, Client, ask, chat
+from tests.lab.client import Answer, Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply, stream
 from tests.wire.conftest import Serve
 from tests.wire.processes import ROOT, Proxy, Upstream, free_port
-from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply, stream
 
 Json = dict[str, Any]
 

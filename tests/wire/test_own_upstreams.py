@@ -16,7 +16,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from tests.wire.client import ask, chat
+from tests.lab.client import ask, chat
 from tests.wire.processes import ROOT, START_S, Proxy, clean_environment, eventually, free_port, is_listening
 
 SECRET, TOKEN_SECRET = "the secret of the enterprise", "at least thirty-two bytes of secret"

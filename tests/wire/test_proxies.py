@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.client import Client, ask, chat
+from tests.lab.client import Client, ask, chat
+from tests.lab.scripts import CHUNKED, chunked, event
 from tests.wire.conftest import Serve
 from tests.wire.processes import Upstream, free_port
-from tests.wire.scripts import CHUNKED, chunked, event
 
 
 class HttpProxy:

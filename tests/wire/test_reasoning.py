@@ -10,10 +10,10 @@ import openai
 import pytest
 
 from argoproxy.protocol.chunks import assemble
-from tests.wire.client import Answer, chat
+from tests.lab.client import Answer, chat
+from tests.lab.scripts import CHUNKED, DONE, END, chunked, event, reply, stream
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, shell
-from tests.wire.scripts import CHUNKED, DONE, END, chunked, event, reply, stream
 
 Json = dict[str, Any]
 

@@ -7,10 +7,10 @@ import zlib
 
 import pytest
 
-from tests.wire.client import Client, ask
+from tests.lab.client import Client, ask
+from tests.lab.scripts import reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream
-from tests.wire.scripts import reply
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])

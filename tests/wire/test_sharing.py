@@ -19,10 +19,10 @@ import openai
 import pytest
 
 from argoproxy.config import OPEN_ROUTES
-from tests.wire.client import Answer, Client, ask, chat
+from tests.lab.client import Answer, Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.conftest import Serve
 from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, eventually
-from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
 
 KEYS = "ann=k-ann-canary,k-bob-canary"
 ANN = {"Authorization": "Bearer k-ann-canary"}

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import Client, chat
+from tests.lab.client import Client, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually
-from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, event
 
 PLAIN = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
 STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.client import Client, ask, chat
+from tests.lab.client import Client, ask, chat
+from tests.lab.scripts import CHUNKED, DONE, chunked, event, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually
-from tests.wire.scripts import CHUNKED, DONE, chunked, event, reply
 
 SOAK_S = float(os.environ.get("SOAK_S", "0"))
 WARM_UP = 0.3

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import ask, chat
+from tests.lab.client import ask, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream
-from tests.wire.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply
 
 
 @pytest.fixture

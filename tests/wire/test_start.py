@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.client import ask, chat
+from tests.lab.client import ask, chat
 from tests.wire.conftest import Serve
 from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, eventually, free_port
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.wire.client import chat
+from tests.lab.client import chat
+from tests.lab.scripts import CHUNKED, chunked, event
 from tests.wire.conftest import Serve
 from tests.wire.deaf import deaf
 from tests.wire.processes import Proxy, Upstream
-from tests.wire.scripts import CHUNKED, chunked, event
 
 BOUND_S = 0.5
 SLOW: list[Any] = ["repeat", 200, [["send", chunked(event("a"))], ["sleep", 0.05]]]

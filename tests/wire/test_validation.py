@@ -8,10 +8,10 @@ from typing import Any
 import openai
 import pytest
 
-from tests.wire.client import ask
+from tests.lab.client import ask
+from tests.lab.scripts import completion, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream
-from tests.wire.scripts import completion, reply
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 USER = {"role": "user", "content": "Hi"}

@@ -1,4 +1,4 @@
-"""A scripted upstream on raw sockets, as a process of its own: `python -m tests.wire.lab PORT [CERT KEY]`.
+"""A scripted upstream on raw sockets, as a process of its own: `python -m tests.lab.upstream PORT [CERT KEY]`.
 
 A request that names a script (header `X-Script`, or a path below `/s/NAME`) gets its steps played; any other one is
 served as a small OpenAI-compatible server would, below `/argoapi/` as the Argo gateway would (argo.py), below
