@@ -20,7 +20,7 @@ coverage erase
 if [ $# -gt 0 ]; then
     coverage run -m pytest "$@"
 else
-    # What needs no server runs beside what mostly waits for one.
+    # What needs no server, and the laboratory, run beside what mostly waits for one.
     coverage run -m pytest --ignore tests/wire >.venv-test.log 2>&1 &
     coverage run -m pytest tests/wire || failed=1
     wait $! || failed=1

@@ -14,8 +14,9 @@ from argoproxy.protocol.exchange import ClientRequest
 from argoproxy.protocol.listing import Listed, checked
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.reply import Reply
 from argoproxy.together import side_by_side
-from argoproxy.transport import Reply, Transport
+from argoproxy.transport import Transport
 from argoproxy.trip import Trip
 from argoproxy.upstreams import Upstream, UpstreamRequest
 from argoproxy.watch import Watch

@@ -32,7 +32,7 @@ from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
 from argoproxy.record import Chronicle
-from argoproxy.transport import Reply
+from argoproxy.reply import Reply
 from argoproxy.trip import Listener, Trip
 from argoproxy.upstreams import Upstream
 

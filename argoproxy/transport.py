@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,12 +16,10 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
-from argoproxy.errors import ClientGone, ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
-from argoproxy.protocol.exchange import OF_THE_BYTES, Headers, header, without
-from argoproxy.protocol.framing import Inflate
-from argoproxy.protocol.secrets import Stars, stars_for
-from argoproxy.protocol.sse import check_size
+from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
+from argoproxy.protocol.secrets import stars_for
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.reply import Reply
 from argoproxy.settings.targets import Access
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
@@ -30,76 +27,9 @@ from argoproxy.watch import Watch
 from argoproxy.wire.sending import WatchedAdapter
 from argoproxy.wire.waiting import Exchange, Source, in_hand
 
-IDENTITY = "identity"
-#: How long a stream that has told its end may take to end its body, so that its connection can be kept.
-SETTLE_S = 0.05
 PLAIN_ACCESS = Access()
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
-
-
-class Reply:
-    """What an upstream sent back: its head is here, its body arrives. A body that could hide a secret in its content
-    coding is given without it."""
-
-    def __init__(self, status: int, source: Source, tick_s: float, stars: Stars) -> None:
-        headers: Headers = tuple((name, stars.text(value)) for name, value in source.headers)
-        self._coding = header(headers, "content-encoding").strip().lower() or IDENTITY
-        self._hides = bool(stars) and self._coding != IDENTITY
-        self.status = status
-        self.headers = without(headers, OF_THE_BYTES) if self._hides else headers
-        self._source = source
-        self._tick_s = tick_s
-        self._stars = stars
-
-    def untouched(self) -> Iterator[bytes]:
-        """Give the body as it arrives, in its content coding; b"" is a moment of silence."""
-        return self.pieces() if self._hides else self._stars.over(self._arriving())
-
-    def pieces(self) -> Iterator[bytes]:
-        """Give the body as it arrives, content coding taken away; b"" is a moment of silence."""
-        arriving = self._arriving()
-        plain = arriving if self._coding == IDENTITY else _inflated(arriving, Inflate(self._coding))
-        return self._stars.over(plain)
-
-    def read(self) -> bytes:
-        """Take the whole body, content coding taken away. Raises ProxyError, ClientGone."""
-        parts, size = [], 0
-        for piece in self.pieces():
-            parts.append(piece)
-            size += len(piece)
-            check_size(size)
-        return b"".join(parts)
-
-    def read_what_there_is(self) -> bytes:
-        """Take the body of an error, whose status counts even when its body breaks. Raises ClientGone."""
-        try:
-            return self.read()
-        except ProxyError:
-            return b""
-
-    def settle(self) -> None:
-        """Let go of a reply that said all it had to: its connection is kept if the body ends at once."""
-        until = time.monotonic() + SETTLE_S
-        try:
-            while not self._source.done and (left_s := until - time.monotonic()) > 0:
-                self._source.take(left_s)
-        except (ProxyError, ClientGone):
-            pass
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._source.close()
-
-    def _arriving(self) -> Iterator[bytes]:
-        source, tick_s = self._source, self._tick_s
-        while not source.done:
-            piece = source.take(tick_s)
-            if piece is None:
-                yield b""
-            elif piece:
-                yield piece
 
 
 class Transport:
@@ -217,15 +147,6 @@ class _Played:
 
     def close(self) -> None:
         self._next = None
-
-
-def _inflated(pieces: Iterable[bytes], inflate: Inflate) -> Iterator[bytes]:
-    for piece in pieces:
-        if piece:
-            yield from inflate.feed(piece)
-        else:
-            yield piece
-    inflate.end()
 
 
 def _source(exchange: Exchange) -> Source:

@@ -109,7 +109,7 @@ class Chunked:
         self.done = self.surplus = False
         self._left = 0
         self._line = b""
-        self._next = self._size
+        self._next = Chunked._size
         self._trailers = 0
 
     def feed(self, data: bytes) -> bytes:
@@ -127,7 +127,7 @@ class Chunked:
             if line_end < 0:
                 self._keep(data[at:])
                 break
-            self._next(data[at:line_end].removesuffix(b"\r"))
+            self._next(self, data[at:line_end].removesuffix(b"\r"))
             at = line_end + 1
         self.surplus = self.done and at < end
         return found[0] if len(found) == 1 else b"".join(found)
@@ -141,12 +141,12 @@ class Chunked:
         if not size or len(size) > 16 or size.strip(_HEX):
             raise UpstreamProtocolError("The upstream sent a broken chunk.")
         self._left = int(size, 16)
-        self._next = self._data_end if self._left else self._trailer
+        self._next = Chunked._data_end if self._left else Chunked._trailer
 
     def _data_end(self, line: bytes) -> None:
         if line:
             raise UpstreamProtocolError("The upstream sent a broken chunk.")
-        self._next = self._size
+        self._next = Chunked._size
 
     def _trailer(self, line: bytes) -> None:
         self._trailers += len(line)
@@ -155,7 +155,7 @@ class Chunked:
         self.done = not line
 
     def _keep(self, line: bytes) -> None:
-        if len(line) > LINE_LIMIT:
+        if len(line) > LINE_LIMIT or (self._next is Chunked._data_end and line != b"\r"):
             raise UpstreamProtocolError("The upstream sent a broken chunk.")
         self._line = line
 

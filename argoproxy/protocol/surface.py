@@ -163,7 +163,8 @@ def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> It
 
 def error_event(error: ProxyError) -> bytes:
     """Write a failure as the last event of a stream."""
-    document = loads(error.body) if isinstance(error, UpstreamStatus) else to_openai(error)
+    is_openai = isinstance(error, UpstreamStatus) and error.status >= 400
+    document = loads(error.body) if is_openai else to_openai(error)  # type: ignore[attr-defined]
     return Event.of({"error": document["error"]}).raw
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from argoproxy.errors import UpstreamStatus, type_by_status
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import Headers, downward_with_new_body, header, without
+from argoproxy.protocol.exchange import Headers, downward_with_new_body, without
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import written
 
@@ -15,13 +15,13 @@ _CONTENT_TYPE = frozenset(("content-type",))
 
 def refusal(status: int, headers: Headers, body: bytes) -> UpstreamStatus:
     """Pass on an error in OpenAI's shape as it is, any other one in that shape, a redirect untouched."""
-    kept = without(downward_with_new_body(headers), _CONTENT_TYPE)
+    told = downward_with_new_body(headers)
     if status < 400:
-        return UpstreamStatus(status, (*kept, ("Content-Type", header(headers, "content-type"))), body)
+        return UpstreamStatus(status, told, body)
     document = loaded(body)
     if not _is_openai_error(document):
         body = written({"error": _as_openai_error(status, document)})
-    return UpstreamStatus(status, (*kept, ("Content-Type", "application/json")), body)
+    return UpstreamStatus(status, (*without(told, _CONTENT_TYPE), ("Content-Type", "application/json")), body)
 
 
 def told_inside(status: int, error: Json) -> UpstreamStatus:

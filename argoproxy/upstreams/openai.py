@@ -64,7 +64,7 @@ class OpenAI(AnyName):
         if form is Form.DOCUMENT:
             yield from _document(chain((start,), pieces))
         else:
-            yield from _stream(chain((start,), pieces), Ends(call))
+            yield from _stream(chain((start,) if start else (), pieces), Ends(call))
 
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Read an error answer."""
@@ -184,14 +184,18 @@ def _stream(pieces: Iterator[bytes], ends: Ends) -> Iterator[Batch]:
     last = decoder.finish()
     for event in last:
         if fault := _fault_of(event):
-            raise fault
+            raise _broke_off() if isinstance(fault, UpstreamProtocolError) else fault
     ends.pass_by(last)
     if last and is_done(last[-1]):
         yield last
     elif ends.whole():
         yield [*last, DONE]
     else:
-        raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
+        raise _broke_off()
+
+
+def _broke_off() -> UpstreamProtocolError:
+    return UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
 
 
 def _fault_of(event: Event) -> ProxyError | None:

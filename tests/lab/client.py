@@ -39,7 +39,8 @@ class Answer:
 
     @property
     def chunks(self) -> list[dict[str, Any]]:
-        events = [part for part in self.body.split(b"\n\n") if part.startswith(b"data: {")]
+        lines = self.body.replace(b"\r\n", b"\n")
+        events = [part for part in lines.split(b"\n\n") if part.startswith(b"data: {")]
         return [json.loads(event[6:]) for event in events]
 
     @property

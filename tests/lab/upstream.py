@@ -21,6 +21,7 @@ from typing import Any
 from tests.wire import argo, dashscope
 
 KEPT_OF_A_BODY = 4 * 1024 * 1024
+LONGEST_SCRIPT = 64 * 1024 * 1024
 PIECE = 1024 * 1024
 HOLD_S = 30.0
 PROVIDERS = (argo, dashscope)
@@ -93,7 +94,7 @@ class Lab:
 
     def control(self, wire: Wire, seen: Json) -> None:
         _, _, kind, *rest = seen["target"].split("/")
-        wire.body({name.lower(): value for name, value in seen["headers"]}, seen)
+        wire.body({name.lower(): value for name, value in seen["headers"]}, seen, LONGEST_SCRIPT)
         if kind == "script":
             self.scripts[rest[0]] = json.loads(seen["body"])
         told: Any = {"accepts": self.accepts, "open": self.open}
@@ -135,12 +136,12 @@ class Wire:
         headers = [line.partition(": ")[::2] for line in lines]
         return {"method": method, "target": target, "headers": headers}
 
-    def body(self, headers: dict[str, str], seen: Json) -> None:
+    def body(self, headers: dict[str, str], seen: Json, keep: int = KEPT_OF_A_BODY) -> None:
         digest, kept = hashlib.sha256(), b""
         for piece in self.chunks() if "transfer-encoding" in headers else self.counted(headers):
             digest.update(piece)
             seen["length"] += len(piece)
-            kept = (kept + piece)[:KEPT_OF_A_BODY] if len(kept) < KEPT_OF_A_BODY else kept
+            kept = (kept + piece)[:keep] if len(kept) < keep else kept
         seen |= {"body": kept.decode("latin-1"), "sha256": digest.hexdigest()}
 
     def counted(self, headers: dict[str, str]) -> Any:
@@ -232,6 +233,10 @@ class Wire:
         if isinstance(self.sock, ssl.SSLSocket):
             self.sock = self.sock.unwrap()
         self.step_cut()
+
+    def step_shut(self) -> None:
+        """Close the sending half only."""
+        self.sock.shutdown(socket.SHUT_WR)
 
     def step_stale(self) -> None:
         """Close a connection on which something was served before."""

@@ -65,6 +65,13 @@ def test_broken_chunks_are_told(wire: bytes) -> None:
             fed(Chunked(), pieces)
 
 
+@pytest.mark.parametrize("wire", [b"3\r\nonex", b"3\r\none\rx", b"1\r\nxxx"])
+def test_a_chunk_that_goes_on_is_told_at_once(wire: bytes) -> None:
+    for pieces in cuts(wire):
+        with pytest.raises(UpstreamProtocolError, match="broken chunk"):
+            fed(Chunked(), pieces)
+
+
 def test_lines_without_an_end_are_bounded() -> None:
     with pytest.raises(UpstreamProtocolError, match="broken chunk"):
         fed(Chunked(), [b"1" * LINE_LIMIT, b"1"])

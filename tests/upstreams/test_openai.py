@@ -150,7 +150,7 @@ def test_blanks_before_a_reply_are_bounded_and_take_linear_time() -> None:
         ([b'{"choices": {}}'], "", "no completion"),
         ([b"[1]"], "", "no object"),
         ([chunk("a")], "", "broke off"),
-        ([chunk("a"), b"data: {"], "", "broken JSON"),
+        ([chunk("a"), b"data: {"], "", "broke off"),
         ([b"plain words\n\n"], "text/event-stream", "broke off"),
         ([chunk("a"), b'data: {"error\n\n'], "", "broken JSON"),
     ],

@@ -56,8 +56,8 @@ def clean_environment() -> dict[str, str]:
 class Upstream:
     """The scripted upstream."""
 
-    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
-        self.port = free_port()
+    def __init__(self, certificate: tuple[Path, Path] | None = None, port: int = 0) -> None:
+        self.port = port or free_port()
         self.scheme = "https" if certificate else "http"
         files = [str(file) for file in certificate or ()]
         command = [sys.executable, "-m", "tests.lab.upstream", str(self.port), *files]

@@ -1,0 +1,101 @@
+"""What an upstream sent back: its head is here, its body arrives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from argoproxy.errors import ClientGone, ProxyError
+from argoproxy.protocol.exchange import OF_THE_BYTES, Headers, header, without
+from argoproxy.protocol.framing import Inflate
+from argoproxy.protocol.secrets import Stars
+from argoproxy.protocol.sse import check_size
+from argoproxy.wire.waiting import Source
+
+IDENTITY = "identity"
+#: How long a stream that has told its end may take to end its body, so that its connection can be kept.
+SETTLE_S = 0.05
+
+
+class Reply:
+    """What an upstream sent back: its head is here, its body arrives. A body that could hide a secret in its content
+    coding is given without it."""
+
+    def __init__(self, status: int, source: Source, tick_s: float, stars: Stars) -> None:
+        headers: Headers = tuple((name, stars.text(value)) for name, value in source.headers)
+        self._coding = header(headers, "content-encoding").strip().lower() or IDENTITY
+        self._hides = bool(stars) and self._coding != IDENTITY
+        self.status = status
+        self.headers = without(headers, OF_THE_BYTES) if self._hides else headers
+        self._source = source
+        self._tick_s = tick_s
+        self._stars = stars
+        self._arrived = 0
+
+    def untouched(self) -> Iterator[bytes]:
+        """Give the body as it arrives, in its content coding; b"" is a moment of silence."""
+        return self.pieces() if self._hides else self._stars.over(self._arriving())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give the body as it arrives, content coding taken away; b"" is a moment of silence."""
+        arriving = self._arriving()
+        return self._stars.over(arriving if self._coding == IDENTITY else self._inflated(arriving))
+
+    def read(self) -> bytes:
+        """Take the whole body, content coding taken away. Raises ProxyError, ClientGone."""
+        parts, size = [], 0
+        for piece in self.pieces():
+            parts.append(piece)
+            size += len(piece)
+            check_size(size)
+        return b"".join(parts)
+
+    def read_what_there_is(self) -> bytes:
+        """Take the body of an error, whose status counts even when its body breaks. Raises ClientGone."""
+        try:
+            return self.read()
+        except ProxyError:
+            return b""
+
+    def settle(self) -> None:
+        """Let go of a reply that said all it had to: its connection is kept if the body ends at once."""
+        until = time.monotonic() + SETTLE_S
+        try:
+            while not self._source.done and (left_s := until - time.monotonic()) > 0:
+                self._source.take(left_s)
+        except (ProxyError, ClientGone):
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._source.close()
+
+    def _arriving(self) -> Iterator[bytes]:
+        source, tick_s = self._source, self._tick_s
+        try:
+            while not source.done:
+                piece = source.take(tick_s)
+                if piece is None:
+                    yield b""
+                elif piece:
+                    self._arrived += len(piece)
+                    yield piece
+        except ProxyError as error:
+            raise self._telling_how_much_came(error) from None
+
+    def _inflated(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        inflate = Inflate(self._coding)
+        for piece in pieces:
+            if piece:
+                yield from inflate.feed(piece)
+            else:
+                yield piece
+        try:
+            inflate.end()
+        except ProxyError as error:
+            raise self._telling_how_much_came(error) from None
+
+    def _telling_how_much_came(self, error: ProxyError) -> ProxyError:
+        error.message = f"{error.message.removesuffix('.')}, after {self._arrived} bytes of its body."
+        return error

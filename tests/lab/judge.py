@@ -1,0 +1,171 @@
+"""Ask a door for what the laboratory's upstream spoils, and tell what its client saw that it should not have seen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+
+from tests.lab.client import Answer, Client
+from tests.lab.faults import CATALOGUE, COMPLETE, WORDS, Fault, Outcome, reply
+
+#: Registers a script with the upstream, by its steps and how the request's body is taken; gives its name.
+Register = Callable[[list[Any], str], str]
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Door:
+    """A gateway to be judged: where it listens, and whether it takes thoughts out."""
+
+    url: str
+    strips: bool
+    register: Register
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 80
+
+    def visible(self, text: str) -> str:
+        """Give what a client may see of a text that was said so far."""
+        if not self.strips:
+            return text
+        before, _, thought = text.partition("<think>")
+        return before + thought.partition("</think>")[2]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault in one mode."""
+
+    name: str
+    streams: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} ({'streamed' if self.streams else 'whole'})"
+
+    @property
+    def fault(self) -> Fault:
+        return CATALOGUE[self.name]
+
+    @property
+    def outcome(self) -> Outcome:
+        outcome = self.fault.streamed if self.streams else self.fault.whole
+        assert outcome is not None, "there is no such case"
+        return outcome
+
+    @property
+    def text(self) -> str:
+        """What is said before it breaks, thoughts and all."""
+        if self.outcome == COMPLETE:
+            return self.fault.text or "".join(WORDS)
+        return "".join(self.outcome.words)
+
+    def asked(self, script: str) -> dict[str, Any]:
+        words = f"script:{script} {'x' * self.fault.request}"
+        return {"model": "m1", "messages": [{"role": "user", "content": words}], "stream": self.streams}
+
+    def script(self, door: Door) -> str:
+        said = reply(streams=self.streams, text=self.fault.text)
+        return door.register(self.fault.steps(said), self.fault.body)
+
+
+def cases() -> Iterator[Case]:
+    """Give every fault in every mode it is to be seen in."""
+    for name, fault in CATALOGUE.items():
+        if fault.streamed:
+            yield Case(name, streams=True)
+        if fault.whole:
+            yield Case(name, streams=False)
+
+
+def ask(door: Door, case: Case) -> Answer:
+    """Have one request spoilt, and give what a client on a raw socket sees."""
+    script = case.script(door)
+    body = json.dumps(case.asked(script)).encode()
+    with Client(door.port, TIMEOUT_S) as client:
+        client.send("POST", "/v1/chat/completions", body, X_Script=script, Content_Type="application/json")
+        answer = client.answer()
+    time.sleep(case.fault.strikes_after_s)
+    return answer
+
+
+def complaints(door: Door, case: Case, answer: Answer) -> Iterator[str]:
+    """Tell what is wrong with an answer; nothing when it is as it should be."""
+    wanted = case.outcome
+    is_streamed = case.streams and wanted.status == 200
+    status = wanted.status if case.streams or wanted.code == "" or wanted.status != 200 else wanted.whole_status
+    if not answer.whole:
+        yield "the answer was cut"
+    if answer.status != status:
+        yield f"status {answer.status} instead of {status}"
+        return
+    text, code = told(answer, is_streamed=is_streamed)
+    expected = door.visible(case.text) if is_streamed or wanted == COMPLETE else ""
+    if text != expected:
+        yield f"the text {text[:80]!r} instead of {expected[:80]!r}"
+    if (code or "") != wanted.code:
+        yield f"the code {code!r} instead of {wanted.code!r}"
+    if is_streamed and answer.body.rstrip().endswith(b"data: [DONE]") != (wanted == COMPLETE):
+        yield "[DONE] tells an untruth"
+    if is_streamed and wanted != COMPLETE and finishes(answer):
+        yield "a finish reason was made up"
+
+
+def told(answer: Answer, *, is_streamed: bool) -> tuple[str, str | None]:
+    """Give the text of an answer and the code of its error."""
+    if is_streamed:
+        (error,) = [chunk["error"] for chunk in answer.chunks if "error" in chunk] or [{}]
+        return answer.text, error.get("code")
+    document = answer.json
+    if "error" in document:
+        return "", document["error"].get("code")
+    return document["choices"][0]["message"]["content"], None
+
+
+def finishes(answer: Answer) -> bool:
+    return any(choice.get("finish_reason") for chunk in answer.chunks for choice in chunk.get("choices", ()))
+
+
+def complaints_of_the_sdk(door: Door, case: Case) -> Iterator[str]:
+    """Have the same request made by OpenAI's own client, and tell whether it raises or finishes as it should."""
+    script = case.script(door)
+    wanted, text, raised = case.outcome, "", None
+    try:
+        for part in asked_by_the_sdk(door, case.asked(script), script):
+            text += part
+    except openai.APIStatusError as error:
+        raised = ("status", error.code or "")
+    except openai.APIError as error:
+        raised = ("event", error.code or "")
+    time.sleep(case.fault.strikes_after_s)
+    kind = "event" if case.streams and wanted.status == 200 else "status"
+    expected = None if wanted == COMPLETE else (kind, wanted.code)
+    if raised != expected:
+        yield f"OpenAI's client saw {raised} instead of {expected}"
+    if (expected is None or kind == "event") and text != door.visible(case.text):
+        yield f"OpenAI's client saw the text {text[:80]!r}"
+
+
+def asked_by_the_sdk(door: Door, asked: dict[str, Any], script: str) -> Iterator[str]:
+    """Ask by OpenAI's client, give the text as it comes. Raises openai.APIError."""
+    with openai.OpenAI(base_url=f"{door.url}/v1", api_key="x", max_retries=0, timeout=TIMEOUT_S) as client:
+        made: Any = client.chat.completions.create(**asked, extra_headers={"X-Script": script})
+        if not asked["stream"]:
+            yield made.choices[0].message.content or ""
+            return
+        for chunk in made:
+            yield "".join(choice.delta.content or "" for choice in chunk.choices)
+
+
+def is_served(door: Door) -> bool:
+    """Whether a request that nobody spoils is answered, as it must be after any fault."""
+    body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    with Client(door.port, TIMEOUT_S) as client:
+        client.send("POST", "/v1/chat/completions", body, Content_Type="application/json")
+        return client.answer().status == 200
