@@ -47,6 +47,10 @@ def is_listening(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
+#: In a process's environment, what keeps coverage away from it: under coverage its memory and its CPU say nothing.
+UNCOVERED = {name: "" for name in os.environ if name.startswith("COVERAGE")}
+
+
 def clean_environment() -> dict[str, str]:
     """Give what a process needs and nothing that would configure the proxy."""
     kept = {"PATH", "HOME", "LANG"}
@@ -119,7 +123,8 @@ class Proxy:
     ) -> None:
         self._port = int(environ.get("PORT", 0)) or free_port()
         self.used = time.monotonic()
-        self.environ = {**clean_environment(), "HOST": "127.0.0.1", **environ, "PORT": str(self.port)}
+        settings = {**clean_environment(), "HOST": "127.0.0.1", **environ, "PORT": str(self.port)}
+        self.environ = {name: value for name, value in settings.items() if value or name not in UNCOVERED}
         self._log = folder / f"log-{self.port}.txt"
         self._folder = folder
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]

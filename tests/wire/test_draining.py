@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.lab.client import Answer, ask, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.processes import Proxy, Upstream, eventually, is_listening
+
+STREAMS = 100
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
@@ -24,11 +28,11 @@ def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: 
     answers: list[Answer] = []
     work = [
         threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
-        for _ in range(20)
+        for _ in range(STREAMS)
     ]
     for thread in work:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == 20)
+    eventually(lambda: len(upstream.seen(script)) == STREAMS)
     assert ask(proxy.port, "GET", "/health").status == 200
     begun = time.monotonic()
     proxy.process.send_signal(signal.SIGTERM)
@@ -40,7 +44,7 @@ def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: 
     assert time.monotonic() - begun > 0.9
     for thread in work:
         thread.join()
-    assert [answer.text for answer in answers] == ["".join(f"{word} " for word in range(30))] * 20
+    assert [answer.text for answer in answers] == ["".join(f"{word} " for word in range(30))] * STREAMS
     assert all(answer.body.endswith(DONE.encode()) for answer in answers)
     assert proxy.process.wait(10) == 0
 
@@ -70,3 +74,41 @@ def test_what_does_not_end_in_time_is_cut(upstream: Upstream, tmp_path: Path) ->
     assert time.monotonic() - begun < 8
     assert not answers[0].whole
     assert json.loads(answers[0].body.split(b"data: ")[1])["choices"]
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "2"})
+    paced = [step for _ in range(20) for step in (["send", chunked(event("word "))], ["sleep", 0.1])]
+    script = upstream.script(["send", CHUNKED], *paced, ["send", bodies([event("", "stop"), DONE])])
+    answers: list[Answer] = []
+    work = [
+        threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
+        for _ in range(40)
+    ]
+    for thread in work:
+        thread.start()
+    eventually(lambda: len(upstream.seen(script)) == 40)
+    time.sleep(0.3)
+    os.kill(proxy.workers()[0], signal.SIGKILL)
+    for thread in work:
+        thread.join()
+    whole = [answer for answer in answers if answer.whole]
+    assert 0 < len(whole) < 40
+    assert all(answer.text == "word " * 20 and answer.body.endswith(DONE.encode()) for answer in whole)
+    assert all(DONE.encode() not in answer.body for answer in answers if not answer.whole)
+    eventually(lambda: len(proxy.workers()) == 2)
+    assert [chat(proxy.port).status for _ in range(10)] == [200] * 10
+    proxy.stop()
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_no_time_out_of_workers_ends_a_healthy_stream(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+    settings = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"}
+    proxy = Proxy(tmp_path, {**settings, "GUNICORN_CMD_ARGS": "--timeout 1"})
+    (pid,) = proxy.workers()
+    silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", 4]]
+    script = upstream.script(*silence, ["send", bodies([event("b", "stop"), DONE])])
+    assert chat(proxy.port, stream=True, headers={"X-Script": script}).text == "ab"
+    assert proxy.workers() == [pid]
+    proxy.stop()

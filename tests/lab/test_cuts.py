@@ -1,0 +1,61 @@
+"""A reply that is cut behind any of its bytes, gently or not: never half an answer as a whole one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.lab.client import Answer, chat
+from tests.lab.faults import GONE, MADE_NO_SENSE, MOMENT, SHORT, WORDS, reply
+from tests.lab.judge import Door
+from tests.lab.scripts import Step, chunked
+from tests.wire.conftest import Serve
+from tests.wire.processes import Upstream
+
+STEP = 7
+AT_ONCE = 8
+KNOWN = {GONE, SHORT, MADE_NO_SENSE, "upstream_stream_cut_short"}
+
+
+def complaints(answer: Answer, arrived: int, *, streams: bool) -> Iterator[str]:
+    """Tell what is wrong with the answer to a reply of which so many pieces arrived whole; -1 for a part of its head
+    at most."""
+    if not streams or arrived < 0:
+        if (answer.status, answer.error["code"] in KNOWN) != (502, True):
+            yield f"{answer.status} {answer.body!r}"
+        return
+    if arrived == 0 and answer.status == 502:
+        return
+    said = Door("", strips=True, register=lambda *_: "").visible("".join(WORDS[:arrived]))
+    last = answer.chunks[-1]
+    if (answer.status, answer.text, answer.whole) != (200, said, True):
+        yield f"{answer.status} {answer.text!r} instead of {said!r}"
+    if "error" not in last or last["error"]["code"] not in KNOWN or b"[DONE]" in answer.body:
+        yield f"it ends with {json.dumps(last)}"
+
+
+@pytest.mark.parametrize("how", [["close"], ["rst"]], ids=["FIN", "RST"])
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_no_cut_is_taken_for_an_end(
+    serve: Serve, upstream: Upstream, worker_class: str, streams: bool, how: Step
+) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, API_REQUEST_TIMEOUT="5")
+    said = reply(streams=streams)
+    wire = said.chunked + "".join(map(chunked, said.pieces)) + "0\r\n\r\n"
+    ends = [len(said.chunked) + len("".join(map(chunked, said.pieces[:count]))) for count in range(len(said.pieces))]
+    done = len(wire) - len("0\r\n\r\n") - (len(chunked(said.pieces[-1])) if streams else 0)
+
+    def spoilt(size: int) -> tuple[int, list[str]]:
+        script = upstream.script(["send", wire[:size]], MOMENT, how)
+        answer = chat(door.port, stream=streams, headers={"X-Script": script})
+        arrived = sum(end - len("\r\n") <= size for end in ends) - 1
+        return size, list(complaints(answer, arrived, streams=streams))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(pool.map(spoilt, range(0, done, STEP)))
+    assert {size: wrong for size, wrong in found.items() if wrong} == {}
+    assert len(found) > 50

@@ -1,0 +1,91 @@
+"""An upstream that is away for a while, or starts anew in the middle of everything."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.lab.client import Answer, chat
+from tests.lab.scripts import CHUNKED, chunked, event
+from tests.wire.processes import Proxy, Upstream, eventually
+
+CLIENTS = 6
+OUTAGE_S = 1.0
+#: What a request that met a broken upstream is told.
+TOLD = {"upstream_unreachable", "upstream_disconnected", "upstream_reply_cut_short"}
+
+
+def what_it_says(answer: Answer) -> str:
+    """Give "" for a whole answer, else the code of its failure."""
+    if answer.status != 200:
+        return str(answer.error["code"])
+    errors = [chunk["error"]["code"] for chunk in answer.chunks if "error" in chunk]
+    assert answer.whole
+    assert bool(errors) != answer.body.endswith(b"data: [DONE]\n\n")
+    return "".join(errors)
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_an_outage_is_told_and_passes(tmp_path: Path, worker_class: str) -> None:
+    upstream = Upstream()
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"})
+    told: list[tuple[float, str]] = []
+    enough = threading.Event()
+
+    def client() -> None:
+        while not enough.wait(0.01):
+            begun = time.monotonic()
+            told.append((begun, what_it_says(chat(proxy.port, stream=True))))
+
+    clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    eventually(lambda: len(told) > 50, 10)
+    upstream.stop()
+    down_at = time.monotonic()
+    time.sleep(OUTAGE_S)
+    again = Upstream(port=upstream.port)
+    up_at = time.monotonic()
+    time.sleep(OUTAGE_S)
+    enough.set()
+    for thread in clients:
+        thread.join()
+    during = Counter(code for at, code in told if down_at < at < down_at + OUTAGE_S)
+    assert set(during) <= TOLD
+    assert during["upstream_unreachable"] > 10, "nobody waits for who is not there"
+    assert {code for at, code in told if at < down_at - 0.5 or at > up_at} == {""}
+    assert {line["ending"] for line in proxy.lines()} <= {"complete", "upstream_error", "upstream_broken"}
+    proxy.stop()
+    again.stop()
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_a_restart_cuts_what_was_running_and_nothing_else(tmp_path: Path, worker_class: str) -> None:
+    upstream = Upstream()
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"})
+    script = upstream.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
+    answers: list[Answer] = []
+    work = [
+        threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
+        for _ in range(CLIENTS)
+    ]
+    for thread in work:
+        thread.start()
+    eventually(lambda: len(upstream.seen(script)) == CLIENTS)
+    before = proxy.descriptors()
+    upstream.stop()
+    begun = time.monotonic()
+    again = Upstream(port=upstream.port)
+    for thread in work:
+        thread.join()
+    assert time.monotonic() - begun < 3
+    assert {answer.text for answer in answers} == {"a"}
+    assert {what_it_says(answer) for answer in answers} <= TOLD
+    assert [chat(proxy.port).status for _ in range(20)] == [200] * 20
+    assert proxy.descriptors() < before
+    proxy.stop()
+    again.stop()

@@ -1,0 +1,60 @@
+"""A hundred streams that say nothing for long: alive, and next to free. SILENCE_S=120 for the two minutes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.client import Answer, Client, chat
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
+from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.wire.test_leaving import STREAM
+
+SILENCE_S = float(os.environ.get("SILENCE_S", "8"))
+STREAMS = 100
+#: Of a core, for each stream; it is measured once all of them are silent.
+MOST = 0.001
+SETTLED_S = 2.0
+
+
+def cpu_s(pid: int) -> float:
+    """Give the CPU a process has had, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_a_silent_stream_lives_and_costs_nothing(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+    settings = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1", "HEARTBEAT": "1"}
+    proxy = Proxy(tmp_path, {**settings, **UNCOVERED})
+    assert chat(proxy.port).status == 200
+    silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", SILENCE_S]]
+    script = upstream.script(*silence, ["send", bodies([event("b", "stop"), DONE])])
+    answers: list[Answer] = []
+
+    def listen() -> None:
+        with Client(proxy.port, SILENCE_S + 20) as client:
+            client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+            answers.append(client.answer())
+
+    listeners = [threading.Thread(target=listen) for _ in range(STREAMS)]
+    for thread in listeners:
+        thread.start()
+    eventually(lambda: len(upstream.seen(script)) == STREAMS, 10)
+    time.sleep(SETTLED_S)
+    (pid,) = proxy.workers()
+    begun, used = time.monotonic(), cpu_s(pid)
+    time.sleep(SILENCE_S - 2 * SETTLED_S)
+    share = (cpu_s(pid) - used) / (time.monotonic() - begun) / STREAMS
+    for thread in listeners:
+        thread.join()
+    print(f"{worker_class}: {share:.5%} of a core for each of {STREAMS} streams silent for {SILENCE_S:.0f} s")
+    assert {answer.text for answer in answers} == {"ab"}
+    assert min(answer.body.count(b": heartbeat") for answer in answers) >= SILENCE_S - 2
+    assert share < MOST
+    proxy.stop()
