@@ -31,6 +31,7 @@ class Continuation(Response):
 
 
 def respond(answer: ClientResponse, trip: Trip) -> Response:
+    """Make Flask's response of ours; the trip is closed when the server is through with it."""
     if trip.has_begun_early:
         return _continue(answer, trip)
     trip.answers(answer.status)
@@ -59,4 +60,5 @@ def _continue(answer: ClientResponse, trip: Trip) -> Response:
 
 
 def ids(trip: Trip) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Give the headers by which a request is found in the log, ours and the one that others set too."""
     return ("X-Logging-Id", trip.id), ("X-Request-Id", trip.id)
