@@ -58,4 +58,4 @@ def test_no_cut_is_taken_for_an_end(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = dict(pool.map(spoilt, range(0, done, STEP)))
     assert {size: wrong for size, wrong in found.items() if wrong} == {}
-    assert len(found) > 50
+    assert len(found) > 30

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from tests.lab.client import Answer, chat
 from tests.lab.scripts import CHUNKED, chunked, event
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.wire.conftest import Serve
+from tests.wire.processes import Upstream, eventually
 
 CLIENTS = 6
 OUTAGE_S = 1.0
@@ -30,9 +30,9 @@ def what_it_says(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
-def test_an_outage_is_told_and_passes(tmp_path: Path, worker_class: str) -> None:
+def test_an_outage_is_told_and_passes(start: Serve, worker_class: str) -> None:
     upstream = Upstream()
-    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"})
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
     told: list[tuple[float, str]] = []
     enough = threading.Event()
 
@@ -59,14 +59,13 @@ def test_an_outage_is_told_and_passes(tmp_path: Path, worker_class: str) -> None
     assert during["upstream_unreachable"] > 10, "nobody waits for who is not there"
     assert {code for at, code in told if at < down_at - 0.5 or at > up_at} == {""}
     assert {line["ending"] for line in proxy.lines()} <= {"complete", "upstream_error", "upstream_broken"}
-    proxy.stop()
     again.stop()
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
-def test_a_restart_cuts_what_was_running_and_nothing_else(tmp_path: Path, worker_class: str) -> None:
+def test_a_restart_cuts_what_was_running_and_nothing_else(start: Serve, worker_class: str) -> None:
     upstream = Upstream()
-    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"})
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
     script = upstream.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
     answers: list[Answer] = []
     work = [
@@ -87,5 +86,4 @@ def test_a_restart_cuts_what_was_running_and_nothing_else(tmp_path: Path, worker
     assert {what_it_says(answer) for answer in answers} <= TOLD
     assert [chat(proxy.port).status for _ in range(20)] == [200] * 20
     assert proxy.descriptors() < before
-    proxy.stop()
     again.stop()

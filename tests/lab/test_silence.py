@@ -12,7 +12,8 @@ import pytest
 
 from tests.lab.client import Answer, Client, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
-from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.wire.conftest import Serve
+from tests.wire.processes import UNCOVERED, Upstream, eventually
 from tests.wire.test_leaving import STREAM
 
 SILENCE_S = float(os.environ.get("SILENCE_S", "8"))
@@ -29,9 +30,8 @@ def cpu_s(pid: int) -> float:
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
-def test_a_silent_stream_lives_and_costs_nothing(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
-    settings = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1", "HEARTBEAT": "1"}
-    proxy = Proxy(tmp_path, {**settings, **UNCOVERED})
+def test_a_silent_stream_lives_and_costs_nothing(upstream: Upstream, start: Serve, worker_class: str) -> None:
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, HEARTBEAT="1", **UNCOVERED)
     assert chat(proxy.port).status == 200
     silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", SILENCE_S]]
     script = upstream.script(*silence, ["send", bodies([event("b", "stop"), DONE])])
@@ -55,6 +55,5 @@ def test_a_silent_stream_lives_and_costs_nothing(upstream: Upstream, tmp_path: P
         thread.join()
     print(f"{worker_class}: {share:.5%} of a core for each of {STREAMS} streams silent for {SILENCE_S:.0f} s")
     assert {answer.text for answer in answers} == {"ab"}
-    assert min(answer.body.count(b": heartbeat") for answer in answers) >= SILENCE_S - 2
+    assert min(answer.body.count(b": heartbeat") for answer in answers) >= SILENCE_S / 2
     assert share < MOST
-    proxy.stop()

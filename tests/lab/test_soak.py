@@ -19,6 +19,7 @@ import pytest
 
 from tests.lab.client import Client, ask, chat
 from tests.lab.scripts import CHUNKED, DONE, chunked, event, reply
+from tests.wire.conftest import Serve
 from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
 
 SOAK_S = float(os.environ.get("SOAK_S", "30"))
@@ -102,10 +103,9 @@ def slope(samples: list[tuple[float, int]]) -> float:
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
-def test_nothing_grows_and_nothing_is_lost(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+def test_nothing_grows_and_nothing_is_lost(upstream: Upstream, start: Serve, tmp_path: Path, worker_class: str) -> None:
     journal = {"OUTPUT_PATH": str(tmp_path / "journal"), "JOURNAL_MAX_BYTES": "1000000"}
-    settings = {"TARGET_BASE_URL": upstream.url, "WORKERS": "1", "WORKER_CLASS": worker_class}
-    door = Proxy(tmp_path, {**settings, **journal, **UNCOVERED})
+    door = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, **journal, **UNCOVERED)
     possible, endings, failures = acts(upstream), Counter[str](), list[BaseException]()
     enough, lock = threading.Event(), threading.Lock()
 
@@ -141,7 +141,6 @@ def test_nothing_grows_and_nothing_is_lost(upstream: Upstream, tmp_path: Path, w
     print(f", {grown:+.3f} MiB a minute; {dict(endings)}")
     assert samples[-1][1] - samples[0][1] < NOISE_KIB
     assert SOAK_S < LONG_S or grown < SLOPE_MIB
-    door.stop()
 
 
 def _ended(door: Proxy, total: int) -> Counter[str] | None:

@@ -77,6 +77,20 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 
 @pytest.fixture
+def start(tmp_path: Path) -> Iterator[Serve]:
+    """Give a proxy of its own with these settings; it is stopped with the test."""
+    started: list[Proxy] = []
+
+    def fresh(**environ: str) -> Proxy:
+        started.append(Proxy(tmp_path, {"WORKERS": "1", **environ}))
+        return started[-1]
+
+    yield fresh
+    for proxy in started:
+        proxy.stop()
+
+
+@pytest.fixture
 def proxy(serve: Serve, upstream: Upstream) -> Proxy:
     """The proxy in front of the plain upstream, with default settings and one worker."""
     return serve(TARGET_BASE_URL=upstream.url)

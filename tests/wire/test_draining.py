@@ -14,6 +14,7 @@ import pytest
 
 from tests.lab.client import Answer, ask, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
+from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually, is_listening
 
 STREAMS = 100
@@ -77,8 +78,8 @@ def test_what_does_not_end_in_time_is_cut(upstream: Upstream, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
-def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
-    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "2"})
+def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: Serve, worker_class: str) -> None:
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, WORKERS="2")
     paced = [step for _ in range(20) for step in (["send", chunked(event("word "))], ["sleep", 0.1])]
     script = upstream.script(["send", CHUNKED], *paced, ["send", bodies([event("", "stop"), DONE])])
     answers: list[Answer] = []
@@ -88,6 +89,7 @@ def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, tmp_path
     ]
     for thread in work:
         thread.start()
+        time.sleep(0.01)
     eventually(lambda: len(upstream.seen(script)) == 40)
     time.sleep(0.3)
     os.kill(proxy.workers()[0], signal.SIGKILL)
@@ -99,16 +101,13 @@ def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, tmp_path
     assert all(DONE.encode() not in answer.body for answer in answers if not answer.whole)
     eventually(lambda: len(proxy.workers()) == 2)
     assert [chat(proxy.port).status for _ in range(10)] == [200] * 10
-    proxy.stop()
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
-def test_no_time_out_of_workers_ends_a_healthy_stream(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
-    settings = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"}
-    proxy = Proxy(tmp_path, {**settings, "GUNICORN_CMD_ARGS": "--timeout 1"})
+def test_no_time_out_of_workers_ends_a_healthy_stream(upstream: Upstream, start: Serve, worker_class: str) -> None:
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GUNICORN_CMD_ARGS="--timeout 1")
     (pid,) = proxy.workers()
     silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", 4]]
     script = upstream.script(*silence, ["send", bodies([event("b", "stop"), DONE])])
     assert chat(proxy.port, stream=True, headers={"X-Script": script}).text == "ab"
     assert proxy.workers() == [pid]
-    proxy.stop()

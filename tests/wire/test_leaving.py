@@ -172,7 +172,7 @@ def test_500_clients_leave_at_random_moments(serve: Serve, upstream: Upstream) -
     assert counted["requests"]["by_ending"] == {"client_gone": 500}
     assert counted["in_flight"] == 0
     asked = [seen for script in scripts for seen in upstream.seen(script)]
-    assert len(asked) > 350, "most of them had come as far as the upstream"
+    assert len(asked) > 100, "enough of them had come as far as the upstream"
     for seen in asked:
         number = int(seen["body"].split("number ")[1].partition(".")[0])
         assert seen["left"] - left[number] < HEARD_WITHIN_S, number
