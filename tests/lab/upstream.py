@@ -1,8 +1,9 @@
 """A scripted upstream on raw sockets, as a process of its own: `python -m tests.lab.upstream PORT [CERT KEY]`.
 
-A request that names a script (header `X-Script`, or a path below `/s/NAME`) gets its steps played; any other one is
-served as a small OpenAI-compatible server would, below `/argoapi/` as the Argo gateway would (argo.py), below
-`/api/v1/services/` as DashScope would (dashscope.py). Everything that came is remembered and can be asked for.
+A request that names a script (header `X-Script`, a path below `/s/NAME`, or `script:NAME` in its body) gets its steps
+played; any other one is served as a small OpenAI-compatible server would, below `/argoapi/` as the Argo gateway would
+(argo.py), below `/api/v1/services/` as DashScope would (dashscope.py). Everything that came is remembered and can be
+asked for.
 """
 
 from __future__ import annotations
@@ -71,14 +72,16 @@ class Lab:
             return
         headers = {name.lower(): value for name, value in seen["headers"]}
         provider = next((one for one in PROVIDERS if target.startswith(one.ROOT)), None)
-        if provider:
+        name = headers.get("x-script") or (target.split("/")[2] if target.startswith("/s/") else "")
+        is_read = bool(provider) or not name
+        if is_read:
             wire.body(headers, seen)
-        name = headers.get("x-script") or (target.split("/")[2] if target.startswith("/s/") else argo.script_of(seen))
+        name = name or argo.script_of(seen)
         script = self.scripts.get(name, {"steps": [], "body": "read"})
         with self.lock:
             self.log.setdefault(name, []).append(seen)
         try:
-            if script["body"] == "read" and not provider:
+            if script["body"] == "read" and not is_read:
                 wire.body(headers, seen)
             if script["body"] == "hang":
                 wire.hold()
