@@ -82,10 +82,10 @@ def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
 
 def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
+    trip.may_begin_early(call)
     routes = routes_of(call, models, proxy, trip)
     if routes[0].upstream.is_native:
         return hand_over(routes, proxy, trip)
-    trip.may_begin_early(call)
     batches = first_that_opens(routes, lambda route: turn(route, proxy, trip), proxy, trip)
     batches = primed(batches)
     batches = through(batches, lambda: filters(call, trip))
@@ -103,6 +103,7 @@ def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResp
 
 def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, trip: Trip) -> ClientResponse:
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
+    trip.begins_with_its_reply()
     reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip), proxy, trip))
     pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
     answer = ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
@@ -136,7 +137,10 @@ def first_that_opens(
                 if step:
                     break
         except ProxyError as error:
-            failed, route = route, following(route, others, error)
+            another = following(route, others, error)
+            if another is None:
+                raise
+            failed, route = route, another
             trip.tries_another_way(error)
             refused = None if others and route is others[0] else failed
             if refused is None:

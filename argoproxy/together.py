@@ -30,6 +30,7 @@ def wait_for(futures: Collection[Future[Any]], seconds: float, watch: Watch) -> 
     """Wait until all are done, no longer than that. Raises ClientGone."""
     until = time.monotonic() + seconds
     ours, theirs = socket.socketpair()
+    watch.forget()
 
     def wake(_: Future[Any]) -> None:
         with suppress(OSError):

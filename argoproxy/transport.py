@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from argoproxy.settings.targets import Access
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
 from argoproxy.watch import Watch
+from argoproxy.wire.names import Names
 from argoproxy.wire.sending import WatchedAdapter
 from argoproxy.wire.waiting import Exchange, Source, in_hand
 
@@ -45,6 +47,7 @@ class Transport:
         self._auth = auth
         self._proxies = dict(access.proxies)
         self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in access.secrets)
+        self._names = Names()
         self._session = requests.Session()
         self._session.trust_env = False
         for scheme in ("http://", "https://"):
@@ -58,7 +61,7 @@ class Transport:
         server that closes an idle connection has not seen what was sent then (RFC 9112 section 9.5).
         """
         prepared = self._prepared(request)
-        exchange = Exchange(watch, timeouts, prepared.url or request.url)
+        exchange = Exchange(watch, timeouts, prepared.url or request.url, self._names)
         try:
             self._send(prepared, exchange, timeouts)
         except UpstreamProtocolError:
@@ -76,14 +79,20 @@ class Transport:
                 prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(exchange.url)
             )
             exchange.status = response.status_code
+            return
         except (requests.RequestException, HTTPError) as error:
-            exchange.ends()
-            raise _translated(error) from None
+            failure = _translated(error, exchange)
+            _let_go(error)
         except BaseException:
             exchange.ends()
             raise
         finally:
             in_hand.reset(token)
+        exchange.ends()
+        try:
+            raise failure
+        finally:
+            del failure
 
     def close(self) -> None:
         """Close the connections nobody uses; those in use are closed when they are given back."""
@@ -173,24 +182,31 @@ def _is_in_network(host: str, network: str) -> bool:
         return False
 
 
-def _translated(error: Exception) -> ProxyError:
+def _translated(error: Exception, exchange: Exchange) -> ProxyError:
     """Turn a failure to get a reply's head into ours; the table of all of them."""
     causes = tuple(_causes(error))
-    for kind, made in _TABLE:
+    for kind, made in _AFTERWARDS if exchange.was_begun else _TABLE:
         if any(isinstance(cause, kind) for cause in causes):
             return made()
     return UpstreamProtocolError("The upstream's reply can't be understood.")
+
+
+def _let_go(error: BaseException) -> None:
+    """Let go of what a foreign failure holds by its frames, which hold it: until garbage is collected, else."""
+    for cause in _causes(error):
+        traceback.clear_frames(cause.__traceback__)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Give an error and what it wraps, in the ways requests and urllib3 wrap."""
     while error is not None:
         yield error
-        wrapped = (getattr(error, "reason", None), *error.args, error.__cause__)
+        wrapped = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
         error = next((cause for cause in wrapped if isinstance(cause, BaseException)), None)
 
 
-_TABLE: tuple[tuple[type[BaseException], Callable[[], ProxyError]], ...] = (
+_Row = tuple[type[BaseException], Callable[[], ProxyError]]
+_TABLE: tuple[_Row, ...] = (
     (
         requests.ConnectTimeout,
         lambda: ConnectTimeout("No connection to the upstream in time."),
@@ -217,3 +233,5 @@ _TABLE: tuple[tuple[type[BaseException], Callable[[], ProxyError]], ...] = (
         lambda: UpstreamProtocolError("The upstream broke off before it answered.", code="upstream_disconnected"),
     ),
 )
+#: Once a request was begun its connection was made, whatever urllib3 says of proxies then.
+_AFTERWARDS = tuple(row for row in _TABLE if row[0] is not requests.exceptions.ProxyError)

@@ -162,7 +162,9 @@ class Trip:
             self.record.sends(Attempt(upstream.name, self._sent_model, self._send_mode, asked))
 
     def tries_another_way(self, error: ProxyError) -> None:
-        """Take note of a failure the client is not told about."""
+        """Take note of a failure the client is not told about, and let go of what failed."""
+        for reply in self._replies:
+            reply.close()
         if self.record:
             self.record.fails(error)
 
@@ -215,6 +217,10 @@ class Trip:
         """Have a client that asked for a stream sent heartbeats while its upstream is awaited, until `answers`."""
         if self.early and call.stream:
             self.watch.pulse = self._beat
+
+    def begins_with_its_reply(self) -> None:
+        """Have the client sent nothing before the upstream's own head."""
+        self.watch.pulse = None
 
     @property
     def has_begun_early(self) -> bool:

@@ -23,6 +23,7 @@ ONLY_THERE = {
     "urllib3": {"transport.py", "wire/sending.py", "wire/receiving.py", "wire/waiting.py"},
     "socket": {
         "wire/connecting.py",
+        "wire/names.py",
         "wire/sending.py",
         "wire/receiving.py",
         "wire/waiting.py",

@@ -52,8 +52,11 @@ def through(batches: Iterable[Batch], filters: Callable[[], Sequence[Filter]]) -
         broken = error
     if held := _finished(chain or ()):
         yield held
-    if broken:
-        raise broken
+    try:
+        if broken:
+            raise broken
+    finally:
+        del broken
 
 
 def _finished(chain: Sequence[Filter]) -> Batch:

@@ -114,16 +114,18 @@ class Route(Generic[UpstreamT]):
         return self.call.include_usage and came is not None and "stream_options" not in came
 
 
-def following(failed: Route[UpstreamT], others: Sequence[Route[UpstreamT]], error: ProxyError) -> Route[UpstreamT]:
+def following(
+    failed: Route[UpstreamT], others: Sequence[Route[UpstreamT]], error: ProxyError
+) -> Route[UpstreamT] | None:
     """Give the route to try after one that failed: the same in the other mode where the mode was refused, without what
-    we added to it where that was; another one where nothing was sent. Raises the error where there is none."""
+    we added to it where that was; another one where nothing was sent; None where there is none."""
     if failed.turns and failed.upstream.refuses_mode(error):
         return failed.turned()
     if failed.adds_usage and refuses_usage(error):
         return failed.without_usage()
     if others and not error.reached:
         return others[0]
-    raise error
+    return None
 
 
 @dataclass(frozen=True, slots=True)

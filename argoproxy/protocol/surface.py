@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from argoproxy.errors import (
     BadRequest,
@@ -29,7 +29,7 @@ from argoproxy.protocol.exchange import (
     header,
     without,
 )
-from argoproxy.protocol.json_text import dumps, loads
+from argoproxy.protocol.json_text import JsonError, dumps, loads
 from argoproxy.protocol.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_size
 
 BODY_LIMIT = 128 * 1024 * 1024
@@ -163,9 +163,17 @@ def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> It
 
 def error_event(error: ProxyError) -> bytes:
     """Write a failure as the last event of a stream."""
-    is_openai = isinstance(error, UpstreamStatus) and error.status >= 400
-    document = loads(error.body) if is_openai else to_openai(error)  # type: ignore[attr-defined]
-    return Event.of({"error": document["error"]}).raw
+    told = _told(error.body) if isinstance(error, UpstreamStatus) else None
+    return Event.of({"error": told or to_openai(error)["error"]}).raw
+
+
+def _told(body: bytes) -> Any:
+    """Find the error in a body that should be in OpenAI's shape; None where it isn't."""
+    try:
+        document = loads(body)
+    except JsonError:
+        return None
+    return document.get("error") if isinstance(document, dict) else None
 
 
 def _as_events(batch: Batch, call: Call) -> Batch:

@@ -8,14 +8,16 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from argoproxy.watch import READABLE, WRITABLE
+from argoproxy.wire.names import Found, resolved
 from argoproxy.wire.waiting import Exchange, in_hand
 
 Option = tuple[int, int, int | bytes]
-#: Family, kind, protocol, canonical name, address: what getaddrinfo gives.
-Found = tuple[int, int, int, str, Any]
+#: How much may wait unsent in the kernel: beyond that, what an upstream takes of an upload is seen as it takes it.
+UNSENT_LIMIT = 128 * 1024
 
 
 def connected(host: str, port: int, options: Sequence[Option], exchange: Exchange) -> socket.socket:
@@ -23,14 +25,11 @@ def connected(host: str, port: int, options: Sequence[Option], exchange: Exchang
 
     Raises OSError (socket.gaierror where it has no address), UpstreamTimeout, ClientGone.
     """
-    found = _addresses(host, port, exchange)
-    failure: OSError = socket.gaierror("no address")
-    for tried, one in enumerate(found):
-        try:
-            return _connection(one, options, exchange, len(found) - tried)
-        except OSError as error:
-            failure = error
-    raise failure
+    *others, last = _addresses(host, port, exchange)
+    for tried, one in enumerate(others):
+        with suppress(OSError):
+            return _connection(one, options, exchange, len(others) - tried + 1)
+    return _connection(last, options, exchange, 1)
 
 
 def _connection(one: Found, options: Sequence[Option], exchange: Exchange, addresses: int) -> socket.socket:
@@ -38,7 +37,7 @@ def _connection(one: Found, options: Sequence[Option], exchange: Exchange, addre
     family, kind, protocol, _, address = one
     sock = socket.socket(family, kind, protocol)
     try:
-        for option in options:
+        for option in (*options, (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)):
             sock.setsockopt(*option)
         sock.settimeout(0)
         _connect(sock, address, exchange, math.inf if addresses == 1 else exchange.left_s / addresses)
@@ -60,18 +59,9 @@ def _connect(sock: socket.socket, address: Any, exchange: Exchange, seconds: flo
 
 
 def _addresses(host: str, port: int, exchange: Exchange) -> Sequence[Found]:
-    """Find the addresses of a host; its name is asked for in a thread, which a client that leaves does not wait for."""
+    """Find the addresses of a host; a client that leaves does not wait for them."""
     host = host.strip("[]")
-    if _is_address(host):
-        return _resolved(host, port)
-    return exchange.result(lambda: _resolved(host, port))
-
-
-def _resolved(host: str, port: int) -> Sequence[Found]:
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        raise socket.gaierror("no name that can be asked for") from None
+    return resolved(host, port) if _is_address(host) else exchange.addresses(host, port)
 
 
 def _is_address(host: str) -> bool:

@@ -105,7 +105,21 @@ class _Watched(HTTPConnection):
             super().connect()
         finally:
             self._is_connecting = False
+            exchange.sends = 0
         exchange.expects_progress()
+
+    def close(self) -> None:
+        """Close the connection, which is watched no more."""
+        exchange = in_hand.get()
+        if exchange is not None:
+            exchange.ends()
+        super().close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again; none can where a kept one proved stale."""
+        exchange = in_hand.get()
+        return not (exchange is not None and exchange.must_be_fresh) and super().is_connected
 
     def _new_conn(self) -> socket.socket:
         exchange = in_hand.get()
@@ -123,13 +137,6 @@ class _Watched(HTTPConnection):
     def _tunnel(self) -> None:
         super()._tunnel()
         self.sock.settimeout(self.timeout)
-
-    def request(self, *args: Any, **options: Any) -> None:
-        """Send a request; on a connection that is made for it, where a kept one proved stale."""
-        exchange = in_hand.get()
-        if exchange is not None and exchange.must_be_fresh:
-            self.close()
-        super().request(*args, **options)
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
         """Begin a request with the target as it came: urllib3 would spell its escapes anew."""

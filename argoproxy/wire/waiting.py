@@ -5,26 +5,24 @@ from __future__ import annotations
 import math
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from urllib3 import BaseHTTPResponse
 
 from argoproxy.errors import ConnectTimeout, UpstreamTimeout
 from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.together import side_by_side
+from argoproxy.together import wait_for
 from argoproxy.watch import READABLE, WRITABLE, Watch
+from argoproxy.wire.names import Found, Names
 
 #: Bytes may come so fast that we never wait; the client is looked after all the same, once in so many reads.
 READS_BETWEEN_LOOKS = 16
 #: What the system's clock for waiting can hold, with room to spare.
 LONGEST_WAIT_S = 1_000_000.0
-
-
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Source(Protocol):
 class Exchange:
     """One request to an upstream and its reply: whom to watch, how long to wait, what came too early."""
 
-    def __init__(self, watch: Watch, timeouts: Timeouts, url: str) -> None:
+    def __init__(self, watch: Watch, timeouts: Timeouts, url: str, names: Names) -> None:
         self.url = url
         self.target = "/" + url.partition("://")[2].partition("/")[2]
         self.early = b""
@@ -75,6 +73,7 @@ class Exchange:
         self.body_of: Callable[[BaseHTTPResponse], Source] | None = None
         self._watch = watch
         self._timeouts = timeouts
+        self._names = names
         self._total_until = time.monotonic() + timeouts.total_s
         self._until = math.inf
         self._reads = 0
@@ -86,9 +85,14 @@ class Exchange:
         """Whether a kept connection was of no use: nothing came back on it."""
         return not (self.is_fresh or self.has_received)
 
+    @property
+    def was_begun(self) -> bool:
+        """Whether anything of the request may have come to the upstream."""
+        return self.sends > 0
+
     def again(self) -> Exchange:
         """Give the same once more, on a connection of its own; the time there is in all goes on."""
-        other = Exchange(self._watch, self._timeouts, self.url)
+        other = Exchange(self._watch, self._timeouts, self.url, self._names)
         other.must_be_fresh, other._total_until = True, self._total_until
         return other
 
@@ -135,13 +139,16 @@ class Exchange:
             raise self._timed_out()
         return events
 
-    def result(self, work: Callable[[], ResultT]) -> ResultT:
-        """Have a thread do what can't be interrupted, and wait for what it comes to. Raises what that raises,
-        ClientGone, UpstreamTimeout."""
-        (future,) = side_by_side([work], max(0.0, self.left_s), self._watch)
-        if not future.done():
+    def addresses(self, host: str, port: int) -> Sequence[Found]:
+        """Wait for the addresses of a host. Raises OSError, ClientGone, UpstreamTimeout."""
+        asked = self._names.ask(host, port)
+        wait_for([asked], max(0.0, self.left_s), self._watch)
+        if not asked.done():
             raise self._timed_out()
-        return future.result()
+        try:
+            return asked.result()
+        finally:
+            del asked
 
     def glance(self, sock: socket.socket) -> int:
         """Give the socket's events without waiting. Raises ClientGone."""

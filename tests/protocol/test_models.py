@@ -291,19 +291,17 @@ def test_a_second_upstream_is_tried_when_nothing_came_to_the_first() -> None:
     assert following(first, [second], UpstreamUnreachable("x")) is second
     assert following(first, [second], ConnectTimeout("x")) is second
     for error in (UpstreamTimeout("x"), UpstreamStatus(503, (), b"{}")):
-        with pytest.raises(type(error)):
-            following(first, [second], error)
-    with pytest.raises(ConnectTimeout):
-        following(second, [], ConnectTimeout("x"))
+        assert following(first, [second], error) is None
+    assert following(second, [], ConnectTimeout("x")) is None
 
 
 def test_a_refused_mode_is_left_for_the_other_one_once() -> None:
     (route,) = several().resolve(call(stream=True))
     refusal = UpstreamStatus(422, (), b"{}")
     turned = following(route, [], refusal)
+    assert turned
     assert (turned.upstream, turned.call.stream, turned.call.answers_whole) == (route.upstream, False, False)
-    with pytest.raises(UpstreamStatus):
-        following(turned, [], refusal)
+    assert following(turned, [], refusal) is None
     for asked in (embedding(), replace(call(), path="/v1/chat")):
         assert several().resolve(asked)[0].turns is None
 

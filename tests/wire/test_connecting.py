@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,13 +17,15 @@ import pytest
 
 from argoproxy.errors import ClientGone, ConnectTimeout
 from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.together import wait_for
 from argoproxy.watch import Poller, Watch
 from argoproxy.wire.connecting import connected
+from argoproxy.wire.names import Names
 from argoproxy.wire.waiting import Exchange
 from tests.lab.client import Client, chat
 from tests.wire.conftest import Serve
 from tests.wire.deaf import Mute, deaf, mute
-from tests.wire.processes import Upstream, eventually
+from tests.wire.processes import ROOT, Upstream, eventually
 
 STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 
@@ -97,9 +102,11 @@ def test_a_handshake_in_drips_is_bounded_too(serve: Serve, silent: Mute) -> None
 
 
 @contextmanager
-def exchange(client: socket.socket | None = None, connect_s: float = 5.0) -> Iterator[Exchange]:
+def exchange(
+    client: socket.socket | None = None, connect_s: float = 5.0, known: Names | None = None
+) -> Iterator[Exchange]:
     watch = Watch(client, Poller())
-    begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/")
+    begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/", known or Names())
     begun.expects_connection()
     yield begun
     watch.close()
@@ -135,6 +142,50 @@ def test_a_name_that_takes_too_long_is_a_connect_timeout(monkeypatch: pytest.Mon
     answered.set()
 
 
+def test_a_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> None:
+    answered, lookups = threading.Event(), list[int]()
+
+    def found() -> Sequence[Any]:
+        lookups.append(1)
+        return [at(upstream.port)] if answered.wait(5) else []
+
+    names(monkeypatch, found)
+    known = Names()
+    for _ in range(3):
+        with exchange(connect_s=0.05, known=known) as asked, pytest.raises(ConnectTimeout):
+            connected("slow.example", 80, (), asked)
+    threading.Timer(0.1, answered.set).start()
+    with exchange(known=known) as asked:
+        connected("slow.example", 80, (), asked).close()
+        assert len(lookups) == 1
+        connected("slow.example", 80, (), asked).close()
+    assert len(lookups) == 2
+
+
+def test_nobody_waits_for_a_lookup_at_the_end_of_a_process() -> None:
+    code = (
+        "import socket, time; from argoproxy.wire.names import Names;"
+        "socket.getaddrinfo = lambda *_, **__: time.sleep(20); Names().ask('slow.example', 80)"
+    )
+    begun = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=15).returncode == 0
+    assert time.monotonic() - begun < 10
+
+
+def test_waiting_for_work_forgets_what_was_watched_before() -> None:
+    gone, other = socket.socketpair()
+    watch, work = Watch(None, Poller()), Future[int]()
+    with gone:
+        watch.wait(gone, 0)
+        other.close()
+        threading.Timer(0.1, lambda: work.set_result(1)).start()
+        begun = time.monotonic()
+        wait_for([work], 5, watch)
+    assert work.done()
+    assert time.monotonic() - begun < 2
+    watch.close()
+
+
 def test_each_address_has_its_turn(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> None:
     with deaf() as port, exchange(connect_s=2.0) as asked:
         names(monkeypatch, lambda: [at(1), at(port), at(upstream.port)])
@@ -142,6 +193,7 @@ def test_each_address_has_its_turn(monkeypatch: pytest.MonkeyPatch, upstream: Up
         with connected("many.example", 80, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], asked) as sock:
             assert sock.getpeername()[1] == upstream.port
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) < 1 << 20
         assert 0.7 < time.monotonic() - begun < 2
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 
 import pytest
 
+from argoproxy.errors import ProxyError
 from argoproxy.protocol.framing import Chunked
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.transport import Transport
@@ -15,11 +17,36 @@ from argoproxy.wire.waiting import Exchange
 from tests.lab.scripts import CHUNKED, END, Step, chunked, reply
 from tests.wire.processes import Upstream
 
+FAILURES = {
+    "refused": "http://127.0.0.1:1",
+    "no such name": "http://nobody.invalid",
+    "a refusing name": "http://localhost:1",
+    "no TLS": "https://localhost:{port}",
+    "cut": "http://localhost:{port}/s/{cut}",
+}
+
+
+@pytest.mark.parametrize("url", FAILURES.values(), ids=FAILURES)
+def test_a_failure_leaves_no_garbage_either(upstream: Upstream, url: str) -> None:
+    asked = url.format(port=upstream.port, cut=upstream.script(["close"]))
+    transport, watch = Transport(1, 15.0), Watch(None, Poller())
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(ProxyError):
+            transport.open(UpstreamRequest("GET", asked, ()), Timeouts(), watch)
+        transport.close()
+        assert not [one for one in gc.get_objects() if isinstance(one, Exchange | Watch) and one is not watch]
+    finally:
+        gc.enable()
+        watch.close()
+
 
 @pytest.mark.parametrize("steps", [reply(body=b"whole"), ["send", CHUNKED + chunked("whole") + END]])
 def test_an_exchange_leaves_no_garbage(upstream: Upstream, steps: Step) -> None:
     url = f"{upstream.url}/s/{upstream.script(steps)}"
     transport, watch = Transport(1, 15.0), Watch(None, Poller())
+    gc.collect()
     gc.disable()
     try:
         came = transport.open(UpstreamRequest("GET", url, ()), Timeouts(), watch)

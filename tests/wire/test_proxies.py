@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.client import Client, ask, chat
-from tests.lab.scripts import CHUNKED, chunked, event
+from tests.lab.scripts import CHUNKED, chunked, completion, event, reply
 from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream, free_port
+from tests.wire.processes import Proxy, Upstream, free_port
 
 
 class HttpProxy:
@@ -130,3 +130,28 @@ def test_a_proxy_that_refuses(serve: Serve, tls_upstream: Upstream, between: Htt
     answer = chat(serve(TARGET_BASE_URL=tls_upstream.url, HTTPS_PROXY=between.url).port)
     assert (answer.status, answer.error["code"]) == (502, "proxy_error")
     assert "pass" not in answer.body.decode()
+
+
+def tunnelled(serve: Serve, tls_upstream: Upstream, between: HttpProxy, ca_file: Path) -> Proxy:
+    return serve(TARGET_BASE_URL=tls_upstream.url, https_proxy=between.url, SSL_CERT_FILE=str(ca_file))
+
+
+def test_a_stale_connection_through_a_tunnel_is_tried_once_more(
+    serve: Serve, tls_upstream: Upstream, between: HttpProxy, ca_file: Path
+) -> None:
+    door = tunnelled(serve, tls_upstream, between, ca_file)
+    assert chat(door.port).status == 200
+    script = tls_upstream.script(["stale"], reply(body=completion("Hi")))
+    assert chat(door.port, headers={"X-Script": script}).status == 200
+    assert len(tls_upstream.seen(script)) == 2
+    assert [head.partition(" ")[0] for head in between.heads] == ["CONNECT", "CONNECT"]
+
+
+def test_a_proxy_is_not_blamed_for_what_an_upstream_did(
+    serve: Serve, tls_upstream: Upstream, between: HttpProxy, ca_file: Path
+) -> None:
+    door = tunnelled(serve, tls_upstream, between, ca_file)
+    script = tls_upstream.script(["close"])
+    answer = chat(door.port, headers={"X-Script": script})
+    assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
+    assert len(tls_upstream.seen(script)) == 1, "it has seen the request: nobody else may be asked"

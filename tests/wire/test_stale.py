@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +72,18 @@ def test_an_upload_that_cannot_be_sent_again_is_not(warm: Proxy, upstream: Upstr
     body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     again = upstream.script(reply(body=completion("Hi")))
     assert ask(warm.port, "POST", "/v1/chat/completions", body, X_Script=again).status == 200
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_over_tls_one_fresh_connection_is_made(
+    serve: Serve, tls_upstream: Upstream, ca_file: Path, worker_class: str
+) -> None:
+    door = serve(TARGET_BASE_URL=tls_upstream.url, REQUESTS_CA_BUNDLE=str(ca_file), WORKER_CLASS=worker_class)
+    for _ in range(5):
+        assert chat(door.port).status == 200
+        before = tls_upstream.stats()["accepts"]
+        script = tls_upstream.script(["stale"], reply(body=completion("Hi")))
+        answer = chat(door.port, headers={"X-Script": script})
+        assert (answer.status, len(tls_upstream.seen(script))) == (200, 2)
+        asked_about = 2
+        assert tls_upstream.stats()["accepts"] - before - asked_about <= 2

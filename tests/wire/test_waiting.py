@@ -8,12 +8,13 @@ import pytest
 from argoproxy.errors import UpstreamTimeout
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.watch import Poller, Watch
+from argoproxy.wire.names import Names
 from argoproxy.wire.waiting import Exchange
 
 
 @pytest.mark.parametrize("phase", ["head", "body"])
 def test_the_total_time_runs_out_while_bytes_are_always_there(phase: str) -> None:
-    exchange = Exchange(Watch(None, Poller()), Timeouts(total_s=0.05), "http://up/")
+    exchange = Exchange(Watch(None, Poller()), Timeouts(total_s=0.05), "http://up/", Names())
     if phase == "head":
         exchange.expects_head()
     exchange.progressed()
@@ -25,7 +26,7 @@ def test_the_total_time_runs_out_while_bytes_are_always_there(phase: str) -> Non
 
 def test_silence_is_timed_from_the_last_byte_on() -> None:
     watch = Watch(None, Poller())
-    exchange = Exchange(watch, Timeouts(idle_s=0.05), "http://up/")
+    exchange = Exchange(watch, Timeouts(idle_s=0.05), "http://up/", Names())
     quiet, other = socket.socketpair()
     with quiet, other:
         assert exchange.wait(quiet, tick_s=0.04) == 0
