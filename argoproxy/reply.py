@@ -37,7 +37,8 @@ class Reply:
         return self.pieces() if self._hides else self._stars.over(self._arriving())
 
     def pieces(self) -> Iterator[bytes]:
-        """Give the body as it arrives, content coding taken away; b"" is a moment of silence."""
+        """Give the body as it arrives, content coding taken away; b"" comes in silence, and now and then where bytes
+        may come that say nothing to the client."""
         arriving = self._arriving()
         return self._stars.over(arriving if self._coding == IDENTITY else self._inflated(arriving))
 
@@ -72,15 +73,16 @@ class Reply:
         self._source.close()
 
     def _arriving(self) -> Iterator[bytes]:
-        source, tick_s = self._source, self._tick_s
+        source, tick_s, ticked = self._source, self._tick_s, time.monotonic()
         try:
             while not source.done:
                 piece = source.take(tick_s)
-                if piece is None:
-                    yield b""
-                elif piece:
+                if piece:
                     self._arrived += len(piece)
                     yield piece
+                if piece is None or time.monotonic() - ticked >= tick_s:
+                    ticked = time.monotonic()
+                    yield b""
         except ProxyError as error:
             raise self._telling_how_much_came(error) from None
 

@@ -83,6 +83,13 @@ PLAIN_EVENT = re.compile(
     rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
     rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
 )
+#: The same, where it is sure to be good JSON.
+_GOOD_PLAIN_EVENT = re.compile(
+    rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":'
+    rb'(?:"[^"\\\x00-\x1f]*"|[1-9]\d*|0|null),)*"choices":\[\{"index":(0|[1-9]\d{0,8}),"delta":\{"content":'
+    rb'"([^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*)"\},'
+    rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
+)
 Batch = list[Event]
 DONE = Event(b"data: [DONE]\n\n")
 
@@ -91,6 +98,20 @@ def is_done(event: Event) -> bool:
     """Tell whether this is the `[DONE]` that ends a stream."""
     raw = event.raw
     return len(raw) < LONGEST_DONE and b"[DONE]" in raw and (data_of(raw) or b"").strip() == b"[DONE]"
+
+
+def is_plain(event: Event) -> bool:
+    """Tell whether this is known to be a good chunk of one choice's text, without reading it as JSON."""
+    return _GOOD_PLAIN_EVENT.fullmatch(event.raw) is not None and (event.raw.isascii() or is_utf8(event.raw))
+
+
+def is_utf8(text: bytes) -> bool:
+    """Tell whether bytes are text."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def data_of(raw: bytes) -> bytes | None:

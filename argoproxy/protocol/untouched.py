@@ -8,7 +8,7 @@ from contextlib import suppress
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers, header
-from argoproxy.protocol.sse import Decoder, Document
+from argoproxy.protocol.sse import LONGEST_DONE, Decoder, Document
 from argoproxy.protocol.surface import Progress, error_event
 from argoproxy.protocol.usage import UsageMeter
 
@@ -28,14 +28,16 @@ def overheard(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator
 
 
 def with_last_word(pieces: Iterable[bytes], headers: Headers, progress: Progress) -> Iterator[bytes]:
-    """Give the pieces; to an event stream that breaks off an error is added as its last event. Raises ProxyError
-    where nothing can be added, ClientGone."""
+    """Give the pieces; to an event stream that breaks off an error is added as its last event, unless it was `[DONE]`.
+    Raises ProxyError where nothing can be added, ClientGone."""
     last = b""
     try:
         for piece in pieces:
-            last = piece or last
+            last = (last + piece)[-LONGEST_DONE:]
             yield piece
     except ProxyError as error:
+        if last.rstrip().endswith(b"data: [DONE]"):
+            return
         if not _is_stream(headers) or header(headers, "content-length") or header(headers, "content-encoding"):
             raise
         progress.failed(error)

@@ -17,7 +17,7 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, indexed, is_completion
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import DONE, LONGEST_DONE, PLAIN_EVENT, Batch, Decoder, Document, Event, data_of, is_done
+from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, data_of, is_done, is_plain
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
@@ -130,6 +130,10 @@ class OpenAI(AnyName):
         return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
 
 
+#: An event that has an empty line of data and nothing else is not longer; official clients can't read it.
+EMPTY = len(b"data: \r\n\r\n")
+
+
 class Ends:
     """Tells whether a stream that stops without `[DONE]` is whole: every choice it began has a finish reason."""
 
@@ -169,43 +173,72 @@ def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
 
 
 def _stream(pieces: Iterator[bytes], ends: Ends) -> Iterator[Batch]:
-    decoder = Decoder()
-    for piece in pieces:
-        batch = decoder.feed(piece)
+    decoder, size = Decoder(), 0
+    for piece in _as_far_as_needed(pieces, ends):
+        size += len(piece)
+        batch = [event for event in decoder.feed(piece) if len(event.raw) > EMPTY or data_of(event.raw) != b""]
         for place, event in enumerate(batch):
             if len(event.raw) < LONGEST_DONE and is_done(event):
-                yield batch[: place + 1]
+                yield [*batch[:place], DONE if data_of(event.raw) != b"[DONE]" else event]
                 return
             if fault := _fault_of(event):
                 yield from _spoken(batch[:place])
                 raise fault
         ends.pass_by(batch)
         yield batch
-    last = decoder.finish()
+    yield _last(decoder.finish(), ends, size)
+
+
+def _as_far_as_needed(pieces: Iterator[bytes], ends: Ends) -> Iterator[bytes]:
+    """Give the pieces; a connection that breaks when every choice has its finish reason is one that ends. Raises
+    ProxyError."""
+    try:
+        yield from pieces
+    except ProxyError:
+        if not ends.whole():
+            raise
+
+
+def _last(rest: Batch, ends: Ends, size: int) -> Batch:
+    """Give the end of a stream of so many bytes: what stands behind the last blank line, if it is whole, and `[DONE]`.
+    Raises ProxyError."""
+    torn = any(_is_torn(event) for event in rest)
+    last = [] if torn else rest
     for event in last:
-        if fault := _fault_of(event):
-            raise _broke_off() if isinstance(fault, UpstreamProtocolError) else fault
+        if fault := error_in_event(event):
+            raise fault
     ends.pass_by(last)
     if last and is_done(last[-1]):
-        yield last
-    elif ends.whole():
-        yield [*last, DONE]
-    else:
-        raise _broke_off()
+        return last
+    if not ends.whole():
+        raise UpstreamProtocolError(
+            f"The upstream's stream broke off, after {size} bytes of its body.", code="upstream_stream_cut_short"
+        )
+    return [*last, DONE]
 
 
-def _broke_off() -> UpstreamProtocolError:
-    return UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
+def _is_torn(event: Event) -> bool:
+    """Tell whether an event is a part of one."""
+    return isinstance(_fault_of(event), UpstreamProtocolError)
 
 
 def _fault_of(event: Event) -> ProxyError | None:
-    """Give what an event tells of a failure, or that it can't be read; None where it is well."""
-    if PLAIN_EVENT.fullmatch(event.raw):
+    """Give what an event tells of a failure, or that official clients can't read it; None where it is well."""
+    if is_plain(event):
         return None
     try:
-        return error_in_event(event) if event.chunk is None or b"error" in event.raw else None
+        if event.chunk is not None and b"error" not in event.raw:
+            return None
+        return error_in_event(event) or _nonsense_in(event)
     except UpstreamProtocolError as broken:
         return broken
+
+
+def _nonsense_in(event: Event) -> ProxyError | None:
+    data = data_of(event.raw)
+    if event.chunk is not None or data is None or data.strip() == b"[DONE]":
+        return None
+    return UpstreamProtocolError("The upstream sent an event that is no JSON object.")
 
 
 def _spoken(batch: Batch) -> Iterator[Batch]:

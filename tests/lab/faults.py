@@ -190,6 +190,22 @@ FLOOD = "".join(f"X-{number}: x\r\n" for number in range(300))
 ERROR = 'data: {"error": {"message": "overloaded", "type": "t", "param": null, "code": "overloaded"}}\n\n'
 BAD_CHUNKS = {"no number": "zz", "negative": "-5", "endless": "f" * 40, "empty": ""}
 
+TORN: Step = ["send", chunked("data: [DO")]
+USAGE = 'data: {"id":"up-1","object":"chat.completion.chunk","created":1,"model":"m1","choices":[],"usage":{"a":1}}\n\n'
+COMPACT = (
+    'data: {"id":"up-1","object":"chat.completion.chunk","created":1,"model":"m1",'
+    '"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}\n\n'
+)
+NO_CHUNKS = {
+    "text": "data: Internal Server Error\n\n",
+    "null": "data: null\n\n",
+    "an array": "data: []\n\n",
+    "a chunk with a tab in it": COMPACT % "a\tb",
+    "a chunk with an odd escape": COMPACT % "\\q",
+    "a chunk that is no UTF-8": COMPACT % "\xff\xfe",
+    "a chunk with half a character": COMPACT % "caf\xc3",
+}
+
 HEAD_FAULTS = {
     "nothing, then FIN": both(always(CLOSE), refused(GONE)),
     "nothing, then RST": both(always(RST), refused(GONE)),
@@ -341,6 +357,47 @@ CONTENT_FAULTS = {
     ),
     "words after [DONE]": Fault(
         lambda reply: [*reply.sent()[:-1], ["repeat", 50, [["send", chunked(event("more"))], ["sleep", 0.05]]]],
+        streamed=COMPLETE,
+        whole=None,
+    ),
+    **{
+        f"after the finish reason, {name}": Fault(
+            lambda reply, then=then: [*reply.sent()[:-2], MOMENT, *then],  # type: ignore[misc]
+            streamed=COMPLETE,
+            whole=None,
+        )
+        for name, then in {"FIN": [CLOSE], "RST": [RST], "silence": [HOLD], "half of [DONE]": [TORN, CLOSE]}.items()
+    },
+    "half of [DONE], no length": Fault(
+        lambda reply: [["send", reply.head("Connection: close") + reply.body[:-6]], CLOSE],
+        streamed=COMPLETE,
+        whole=None,
+    ),
+    "[DONE] in two pieces, with blanks": Fault(
+        lambda reply: [
+            *reply.sent()[:-2],
+            ["send", chunked("data:   [DO")],
+            MOMENT,
+            ["send", chunked("NE]  \n\n") + "0\r\n\r\n"],
+        ],
+        streamed=COMPLETE,
+        whole=None,
+    ),
+    "usage, before [DONE] and behind it": Fault(
+        lambda reply: Reply(reply.content_type, [*reply.pieces[:-1], USAGE, DONE, USAGE]).sent(),
+        streamed=COMPLETE,
+        whole=None,
+    ),
+    **{
+        f"an event that is {name}": Fault(
+            lambda reply, said=said: [*reply.begun(), ["send", chunked(said)], *reply.sent()[3:]],  # type: ignore[misc]
+            streamed=broken(MADE_NO_SENSE, 2),
+            whole=None,
+        )
+        for name, said in NO_CHUNKS.items()
+    },
+    "an empty event": Fault(
+        lambda reply: Reply(reply.content_type, [*reply.pieces[:2], "data: \n\n", *reply.pieces[2:]]).sent(),
         streamed=COMPLETE,
         whole=None,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,13 +46,18 @@ class Door:
 
 @dataclass(frozen=True)
 class Case:
-    """One fault in one mode."""
+    """One fault in one mode; in a crossed one the upstream is asked in the other mode than the client asks."""
 
     name: str
     streams: bool
+    crossed: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name} ({'streamed' if self.streams else 'whole'})"
+        return f"{self.name} ({'streamed' if self.streams else 'whole'}{', crossed' if self.crossed else ''})"
+
+    @property
+    def is_said_in_a_stream(self) -> bool:
+        return self.streams != self.crossed
 
     @property
     def fault(self) -> Fault:
@@ -60,9 +65,10 @@ class Case:
 
     @property
     def outcome(self) -> Outcome:
-        outcome = self.fault.streamed if self.streams else self.fault.whole
+        outcome = self.fault.streamed if self.is_said_in_a_stream else self.fault.whole
         assert outcome is not None, "there is no such case"
-        return outcome
+        is_held_back = self.crossed and outcome.status == 200 and outcome != COMPLETE
+        return replace(outcome, status=outcome.whole_status, words=()) if is_held_back else outcome
 
     @property
     def text(self) -> str:
@@ -76,7 +82,7 @@ class Case:
         return {"model": "m1", "messages": [{"role": "user", "content": words}], "stream": self.streams}
 
     def script(self, door: Door) -> str:
-        said = reply(streams=self.streams, text=self.fault.text)
+        said = reply(streams=self.is_said_in_a_stream, text=self.fault.text)
         return door.register(self.fault.steps(said), self.fault.body)
 
 
@@ -89,12 +95,20 @@ def cases() -> Iterator[Case]:
             yield Case(name, streams=False)
 
 
+def crossed_cases() -> Iterator[Case]:
+    """Give every fault in the modes in which a door has to put an answer together, or to split it."""
+    for case in cases():
+        if not case.fault.is_heavy:
+            yield replace(case, streams=not case.streams, crossed=True)
+
+
 def ask(door: Door, case: Case) -> Answer:
     """Have one request spoilt, and give what a client on a raw socket sees."""
     script = case.script(door)
+    headers = {"X_Upstream_Mode": "stream" if case.is_said_in_a_stream else "non_stream"} if case.crossed else {}
     body = json.dumps(case.asked(script)).encode()
     with Client(door.port, TIMEOUT_S) as client:
-        client.send("POST", "/v1/chat/completions", body, X_Script=script, Content_Type="application/json")
+        client.send("POST", "/v1/chat/completions", body, X_Script=script, Content_Type="application/json", **headers)
         answer = client.answer()
     time.sleep(case.fault.strikes_after_s)
     return answer
@@ -103,11 +117,11 @@ def ask(door: Door, case: Case) -> Answer:
 def complaints(door: Door, case: Case, answer: Answer) -> Iterator[str]:
     """Tell what is wrong with an answer; nothing when it is as it should be."""
     wanted = case.outcome
-    is_streamed = case.streams and wanted.status == 200
+    is_streamed = case.streams and (wanted.status == 200 or (case.crossed and answer.status == 200))
     status = wanted.status if case.streams or wanted.code == "" or wanted.status != 200 else wanted.whole_status
     if not answer.whole:
         yield "the answer was cut"
-    if answer.status != status:
+    if answer.status != status and not (case.crossed and is_streamed):
         yield f"status {answer.status} instead of {status}"
         return
     text, code = told(answer, is_streamed=is_streamed)
@@ -118,8 +132,11 @@ def complaints(door: Door, case: Case, answer: Answer) -> Iterator[str]:
         yield f"the code {code!r} instead of {wanted.code!r}"
     if is_streamed and answer.body.rstrip().endswith(b"data: [DONE]") != (wanted == COMPLETE):
         yield "[DONE] tells an untruth"
-    if is_streamed and wanted != COMPLETE and finishes(answer):
-        yield "a finish reason was made up"
+    has_one = "no finish reason" not in case.name
+    if is_streamed and finishes(answer) != (wanted == COMPLETE and has_one):
+        yield "the finish reason tells an untruth"
+    if answer.status == 200 and not is_streamed and has_one and answer.json["choices"][0]["finish_reason"] != "stop":
+        yield "the finish reason is lost"
 
 
 def told(answer: Answer, *, is_streamed: bool) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ import pytest
 from tests.lab.client import Answer, chat
 from tests.lab.faults import GONE, MADE_NO_SENSE, MOMENT, SHORT, WORDS, reply
 from tests.lab.judge import Door
-from tests.lab.scripts import Step, chunked
+from tests.lab.scripts import DONE, Step, chunked
 from tests.wire.conftest import Serve
 from tests.wire.processes import Upstream
 
@@ -33,29 +33,35 @@ def complaints(answer: Answer, arrived: int, *, streams: bool) -> Iterator[str]:
     last = answer.chunks[-1]
     if (answer.status, answer.text, answer.whole) != (200, said, True):
         yield f"{answer.status} {answer.text!r} instead of {said!r}"
-    if "error" not in last or last["error"]["code"] not in KNOWN or b"[DONE]" in answer.body:
+    if arrived > len(WORDS):
+        if not answer.body.endswith(DONE.encode()) or "error" in last:
+            yield f"all was said, and it ends with {json.dumps(last)}"
+    elif "error" not in last or last["error"]["code"] not in KNOWN or b"[DONE]" in answer.body:
         yield f"it ends with {json.dumps(last)}"
 
 
 @pytest.mark.parametrize("how", [["close"], ["rst"]], ids=["FIN", "RST"])
+@pytest.mark.parametrize("framed", [True, False], ids=["in chunks", "without a length"])
 @pytest.mark.parametrize("streams", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_no_cut_is_taken_for_an_end(
-    serve: Serve, upstream: Upstream, worker_class: str, streams: bool, how: Step
+    serve: Serve, upstream: Upstream, worker_class: str, streams: bool, framed: bool, how: Step
 ) -> None:
     door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, API_REQUEST_TIMEOUT="5")
     said = reply(streams=streams)
-    wire = said.chunked + "".join(map(chunked, said.pieces)) + "0\r\n\r\n"
-    ends = [len(said.chunked) + len("".join(map(chunked, said.pieces[:count]))) for count in range(len(said.pieces))]
-    done = len(wire) - len("0\r\n\r\n") - (len(chunked(said.pieces[-1])) if streams else 0)
+    head = said.chunked if framed else said.head("Connection: close")
+    sent = [chunked(piece) if framed else piece for piece in said.pieces]
+    wire = head + "".join(sent)
+    margin = len("\r\n") if framed else 0
+    ends = [len(head) + len("".join(sent[:count])) - margin * (count > 0) for count in range(len(sent))]
 
     def spoilt(size: int) -> tuple[int, list[str]]:
         script = upstream.script(["send", wire[:size]], MOMENT, how)
         answer = chat(door.port, stream=streams, headers={"X-Script": script})
-        arrived = sum(end - len("\r\n") <= size for end in ends) - 1
+        arrived = sum(end <= size for end in ends) - 1
         return size, list(complaints(answer, arrived, streams=streams))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = dict(pool.map(spoilt, range(0, done, STEP)))
+        found = dict(pool.map(spoilt, range(0, len(wire) - margin, STEP)))
     assert {size: wrong for size, wrong in found.items() if wrong} == {}
     assert len(found) > 30

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, ask
+from tests.lab.client import Answer, ask, chat
 from tests.lab.faults import COMPLETE, GONE, SHORT
-from tests.lab.judge import Case, Door, cases, complaints, complaints_of_the_sdk, is_served
+from tests.lab.judge import Case, Door, cases, complaints, complaints_of_the_sdk, crossed_cases, is_served
 from tests.lab.judge import ask as ask_for
+from tests.lab.scripts import Step, completion, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually
 
 CASES = list(cases())
+THREADS = 4
+SETTLED_S = 0.3
 OVER_TLS = [case for case in CASES if case.fault.is_of_tls or case.name.startswith(("half", "silence", "FIN", "RST"))]
 
 
@@ -76,7 +81,8 @@ def judged(serve: Serve, upstream: Upstream, folder: Path, **settings: str) -> J
     proxy = serve(
         TARGET_BASE_URL=upstream.url,
         API_REQUEST_TIMEOUT="0.5",
-        THREADS="8",
+        THREADS=str(THREADS),
+        HEARTBEAT="0.1",
         OUTPUT_PATH=str(folder),
         JOURNAL_BODIES="meta",
         **settings,
@@ -84,10 +90,22 @@ def judged(serve: Serve, upstream: Upstream, folder: Path, **settings: str) -> J
     strips = settings["THINK_FILTER"] == "true"
     door = Door(proxy.url, strips, lambda steps, body: upstream.script(*steps, body=body))
     made = Judged(door, proxy, folder / "client_interaction.jsonl")
-    for _ in range(20):
-        assert is_served(door)
-    made.used = made.in_use()
+    warm_up(made, upstream)
     return made
+
+
+def warm_up(judged: Judged, upstream: Upstream) -> None:
+    """Have every thread serve once, so that nothing is new later."""
+    script = upstream.script(["sleep", 0.25], completion_of("Hi"))
+    with ThreadPoolExecutor(THREADS) as pool:
+        asked = [pool.submit(chat, judged.proxy.port, headers={"X-Script": script}) for _ in range(THREADS)]
+    assert {one.result().status for one in asked} == {200}
+    time.sleep(SETTLED_S)
+    judged.used = judged.in_use()
+
+
+def completion_of(text: str) -> Step:
+    return reply(body=completion(text))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +133,7 @@ def see(judged: Judged, case: Case) -> None:
     if case.outcome != COMPLETE and answer.status >= 502 and case.outcome.status == 200:
         tells_how_much_had_come(answer)
     asked = 1
-    if not case.fault.is_heavy:
+    if not (case.fault.is_heavy or case.crossed):
         assert list(complaints_of_the_sdk(judged.door, case)) == []
         asked = 2
     assert judged.endings() - before == Counter({case.outcome.ending: asked})
@@ -140,6 +158,12 @@ def tells_how_much_had_come(answer: Answer) -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.fault.is_of_tls], ids=str)
 def test_a_fault(plain: Judged, case: Case) -> None:
+    see(plain, case)
+
+
+@pytest.mark.parametrize("think_filter", ["true"], indirect=True)
+@pytest.mark.parametrize("case", [case for case in crossed_cases() if not case.fault.is_of_tls], ids=str)
+def test_a_fault_in_crossed_modes(plain: Judged, case: Case) -> None:
     see(plain, case)
 
 
