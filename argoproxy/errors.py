@@ -129,6 +129,13 @@ class PayloadTooLarge(BadRequest):
     code = "payload_too_large"
 
 
+class Stopping(ProxyError):
+    """The proxy stops, and the time that requests have to end is over."""
+
+    status = 503
+    code = "proxy_stopping"
+
+
 class MetricsUnavailable(ProxyError):
     """Nothing is counted."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from argoproxy.errors import ClientGone, ProxyError
+from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.protocol.exchange import OF_THE_BYTES, Headers, header, without
 from argoproxy.protocol.framing import Inflate
 from argoproxy.protocol.secrets import Stars
@@ -83,7 +83,7 @@ class Reply:
                 if piece is None or time.monotonic() - ticked >= tick_s:
                     ticked = time.monotonic()
                     yield b""
-        except ProxyError as error:
+        except (UpstreamProtocolError, UpstreamTimeout) as error:
             raise self._telling_how_much_came(error) from None
 
     def _inflated(self, pieces: Iterable[bytes]) -> Iterator[bytes]:

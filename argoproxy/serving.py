@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ limit_request_field_size = 65_536
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 LINGER_S = 2.0
+LAST_MOMENT_S = 1.0
+AT_ONCE_S = 0.01
 LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
 STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
@@ -163,6 +166,29 @@ def take_up(server: Any) -> None:
     changed = [name for name in OF_A_START if getattr(config, name) != getattr(loaded, name)]
     if changed:
         server.log.warning("Only a restart changes %s", ", ".join(changed))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have those who are still served when the time to stop is over told so and written down, before this process is
+    killed: a moment before that after a TERM, at once after a QUIT."""
+    poller = getattr(worker.wsgi, "extensions", {}).get("argoproxy.poller")
+    if poller is None:
+        return
+    patience_s = graceful_timeout - min(LAST_MOMENT_S, 0.3 * graceful_timeout)
+    signal.signal(signal.SIGALRM, lambda *_: poller.stop())
+    ends = signal.getsignal(signal.SIGTERM)
+    for number, seconds in ((signal.SIGTERM, patience_s), (signal.SIGQUIT, AT_ONCE_S)):
+        signal.signal(number, ringing(seconds, ends))
+
+
+def ringing(seconds: float, handler: Any) -> Callable[[int, Any], None]:
+    """Give a handler of a signal that sets an alarm, and then does what the other one does."""
+
+    def handle(number: int, frame: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        handler(number, frame)
+
+    return handle
 
 
 def stop_at_once() -> None:

@@ -6,6 +6,7 @@ POLLRDHUP). A client that closed only its sending half looks gone, and is treate
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from argoproxy.errors import ClientGone
+from argoproxy.errors import ClientGone, Stopping
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -32,7 +33,13 @@ class Poller:
     def __init__(self) -> None:
         monkey = sys.modules.get("gevent.monkey")
         self._is_patched = monkey is not None and monkey.is_module_patched("select")
+        #: Readable once everybody who waits is to be told that the process stops.
+        self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll = monkey.get_original("select", "epoll") if monkey and self._is_patched else select.epoll
+
+    def stop(self) -> None:
+        """Have all waits end, those to come too."""
+        os.eventfd_write(self.alarm, 1)
 
     def wait(self, epoll: select.epoll, seconds: float) -> list[tuple[int, int]]:
         """Give (descriptor, events) of what is ready, nothing after that many seconds."""
@@ -79,6 +86,8 @@ class Watch:
         for descriptor, seen in ready:
             if descriptor == self._client:
                 raise ClientGone
+            if descriptor == self._poller.alarm:
+                raise Stopping("The proxy is stopping.")
             events = seen
         return events
 
@@ -114,6 +123,7 @@ class Watch:
         epoll = self._epoll
         if epoll is None:
             epoll = self._epoll = self._poller.epoll()
+            epoll.register(self._poller.alarm, select.EPOLLIN)
             if self._client >= 0:
                 epoll.register(self._client, select.EPOLLRDHUP)
         if upstream is None:

@@ -41,6 +41,8 @@ from argoproxy.watch import Poller, Watch
 
 ANY_METHOD = "*"
 ELSEWHERE = "/{path}"
+#: Where an application tells who can end its waits.
+POLLER = "argoproxy.poller"
 #: Probes and scrapes are neither logged nor counted.
 QUIET = ("/health", "/metrics")
 READING = ("GET", "HEAD")
@@ -83,6 +85,7 @@ def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | 
     app.url_map.converters["path"] = AnyPath
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
+    app.extensions[POLLER] = poller
     app.wsgi_app = WithStart(app.wsgi_app)  # type: ignore[method-assign]
     app.register_blueprint(Door(current, poller, metrics).blueprint())
     return app

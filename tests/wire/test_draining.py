@@ -60,21 +60,40 @@ def test_a_second_signal_stops_at_once(upstream: Upstream, tmp_path: Path) -> No
     assert time.monotonic() - begun < 8
 
 
-def test_what_does_not_end_in_time_is_cut(upstream: Upstream, tmp_path: Path) -> None:
-    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKERS": "1", "GRACEFUL_TIMEOUT": "1"})
-    script = upstream.script(["send", CHUNKED + chunked(event("Hi"))], ["hold"])
-    answers: list[Answer] = []
-    thread = threading.Thread(
-        target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script}))
-    )
-    thread.start()
-    eventually(lambda: upstream.seen(script))
-    begun = time.monotonic()
-    proxy.stop()
-    thread.join()
-    assert time.monotonic() - begun < 8
-    assert not answers[0].whole
-    assert json.loads(answers[0].body.split(b"data: ")[1])["choices"]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
+def test_what_does_not_end_in_time_is_told_so(
+    upstream: Upstream, start: Serve, tmp_path: Path, worker_class: str, number: int
+) -> None:
+    graceful_s = "2" if number == signal.SIGTERM else "20"
+    settings = {"WORKER_CLASS": worker_class, "WORKERS": "2", "OUTPUT_PATH": str(tmp_path / "journal")}
+    proxy = start(TARGET_BASE_URL=upstream.url, GRACEFUL_TIMEOUT=graceful_s, **settings)
+    begun = upstream.script(["send", CHUNKED + chunked(event("Hi"))], ["hold"])
+    silent = upstream.script(["hold"])
+    answers: dict[str, Answer] = {}
+
+    def listen(script: str) -> None:
+        answers[script] = chat(proxy.port, stream=True, headers={"X-Script": script})
+
+    threads = [threading.Thread(target=listen, args=(script,)) for script in (begun, silent)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: upstream.seen(begun) and upstream.seen(silent))
+    time.sleep(0.2)
+    asked_at = time.monotonic()
+    proxy.process.send_signal(number)
+    for thread in threads:
+        thread.join()
+    assert proxy.process.wait(15) == 0
+    assert time.monotonic() - asked_at < 8
+    assert (answers[begun].text, answers[begun].chunks[-1]["error"]["code"]) == ("Hi", "proxy_stopping")
+    assert answers[begun].whole
+    assert (answers[silent].status, answers[silent].error["code"]) == (503, "proxy_stopping")
+    for answer in answers.values():
+        line = proxy.line(answer.id)
+        assert (line["ending"], line["code"]) == ("internal", "proxy_stopping")
+    entries = (tmp_path / "journal" / "client_interaction.jsonl").read_text().splitlines()
+    assert [json.loads(entry)["ending"] for entry in entries] == ["internal"] * 2
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
