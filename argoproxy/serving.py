@@ -203,12 +203,13 @@ def post_request(worker: Any, req: Any, environ: dict[str, Any], resp: Any) -> N
     """Say goodbye to a client here, in the thread that served it.
 
     Gunicorn's gthread worker waits on its main thread for a client to close, up to two seconds in which it serves
-    nobody. What is left for it to do after this takes no time.
+    nobody. What is left for it to do after this takes no time. A client is waited for only where it may still be
+    sending: what it sends to a closed connection would cost it what it has not read yet of its answer.
     """
     client = environ.get("gunicorn.socket")
     if client is None or not (resp is None or resp.should_close() or sys.exc_info()[0]):
         return
-    until = time.monotonic() + LINGER_S
+    until = time.monotonic() + (LINGER_S if may_still_send(req) else 0.0)
     with suppress(OSError):
         client.shutdown(socket.SHUT_WR)
         while (left_s := until - time.monotonic()) > 0:
@@ -217,3 +218,10 @@ def post_request(worker: Any, req: Any, environ: dict[str, Any], resp: Any) -> N
                 break
     with suppress(OSError):
         client.shutdown(socket.SHUT_RD)
+
+
+def may_still_send(req: Any) -> bool:
+    """Whether a request was not read to its end: what its counted body still lacks, or the parser of its chunks, is
+    there."""
+    reader = getattr(getattr(req, "body", None), "reader", None)
+    return reader is None or bool(getattr(reader, "length", 0) or getattr(reader, "parser", None))

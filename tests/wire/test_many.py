@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -104,3 +105,19 @@ def test_a_client_that_lingers_stalls_nobody(serve: Serve, upstream: Upstream, h
             begun = time.monotonic()
             assert ask(proxy.port, "GET", "/v1/x").status == 200
             assert time.monotonic() - begun < 0.5
+
+
+@pytest.mark.parametrize("settings", [{"THREADS": "4"}, {"WORKER_CLASS": "sync"}], ids=["gthread", "sync"])
+def test_many_that_linger_stall_nobody_either(serve: Serve, upstream: Upstream, settings: dict[str, str]) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, **settings)
+    body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    lingering = [Client(proxy.port) for _ in range(8)]
+    begun = time.monotonic()
+    for client in lingering:
+        client.send("POST", "/v1/chat/completions", body, Connection="close")
+        assert client.answer().status == 200
+    assert time.monotonic() - begun < 1.5
+    assert ask(proxy.port, "GET", "/health/live").status == 200
+    assert time.monotonic() - begun < 1.5
+    for client in lingering:
+        client.leave()
