@@ -33,6 +33,8 @@ class UpstreamRequest:
     secret: bytes = field(default=b"", repr=False)
     #: Whether a stream is asked for, where the call does not tell; None where it does.
     is_streamed: bool | None = None
+    #: Whether the body is the client's own, which nobody has read.
+    is_passed_on: bool = False
 
 
 class Reply(Protocol):

@@ -15,7 +15,7 @@ from itertools import chain
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, indexed, is_completion
-from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
+from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, ReadBody, begun, header, upward, without
 from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, data_of, is_done, is_plain
 from argoproxy.upstreams import Reply, UpstreamRequest
@@ -113,14 +113,15 @@ class OpenAI(AnyName):
         wished = header(request.headers, "accept-encoding", "identity")
         coding = "identity" if self.secret else wished
         headers = (*self._headers(request.headers), ("Accept-Encoding", coding))
-        has_body = request.body.length != 0
+        body = request.body if request.body.length is None else begun(request.body, HELD_BODY)
         return UpstreamRequest(
             method=request.method,
             url=self.base.url(checked_path(request.path), request.query),
             headers=headers,
-            body=request.body.pieces() if has_body else None,
+            body=(body.text or None) if isinstance(body, ReadBody) else body.pieces(),
             length=request.body.length,
             secret=self.secret,
+            is_passed_on=True,
         )
 
     def _headers(self, headers: Headers) -> Headers:
@@ -132,6 +133,10 @@ class OpenAI(AnyName):
 
 #: An event that has an empty line of data and nothing else is not longer; official clients can't read it.
 EMPTY = len(b"data: \r\n\r\n")
+
+
+#: A body that is passed on and is no longer is held, so that it can be sent again on a fresh connection.
+HELD_BODY = 1024 * 1024
 
 
 class Ends:

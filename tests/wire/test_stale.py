@@ -40,6 +40,14 @@ def test_other_paths_and_lists_too(warm: Proxy, upstream: Upstream) -> None:
     assert len(upstream.seen(script)) == 2
 
 
+@pytest.mark.parametrize("size", [27, 900_000])
+def test_a_small_body_that_is_passed_on_too(warm: Proxy, upstream: Upstream, size: int) -> None:
+    script = upstream.script(["stale"], reply(body=b"{}"))
+    assert ask(warm.port, "POST", "/v1/responses", b"x" * size, X_Script=script).body == b"{}"
+    first, second = upstream.seen(script)
+    assert (first["length"], first["sha256"]) == (size, second["sha256"])
+
+
 def test_a_fresh_connection_is_tried_once(serve: Serve, upstream: Upstream, warm: Proxy) -> None:
     script = upstream.script(["close"])
     answer = chat(warm.port, headers={"X-Script": script})
