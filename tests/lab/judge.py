@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import openai
 
 from tests.lab.client import Answer, Client
-from tests.lab.faults import CATALOGUE, COMPLETE, WORDS, Fault, Outcome, reply
+from tests.lab.faults import CATALOGUE, COMPLETE, WORDS, Fault, Outcome, Reply, reply
 
 #: Registers a script with the upstream, by its steps and how the request's body is taken; gives its name.
 Register = Callable[[list[Any], str], str]
@@ -81,9 +81,13 @@ class Case:
         words = f"script:{script} {'x' * self.fault.request}"
         return {"model": "m1", "messages": [{"role": "user", "content": words}], "stream": self.streams}
 
+    @property
+    def said(self) -> Reply:
+        """What the upstream says, before it is spoilt."""
+        return reply(streams=self.is_said_in_a_stream, text=self.fault.text)
+
     def script(self, door: Door) -> str:
-        said = reply(streams=self.is_said_in_a_stream, text=self.fault.text)
-        return door.register(self.fault.steps(said), self.fault.body)
+        return door.register(self.fault.steps(self.said), self.fault.body)
 
 
 def cases() -> Iterator[Case]:

@@ -131,7 +131,7 @@ def see(judged: Judged, case: Case) -> None:
     assert list(complaints(judged.door, case, answer)) == []
     tell_the_same(judged, case, answer)
     if case.outcome != COMPLETE and answer.status >= 502 and case.outcome.status == 200:
-        tells_how_much_had_come(answer)
+        tells_how_much_had_come(answer, case)
     asked = 1
     if not (case.fault.is_heavy or case.crossed):
         assert list(complaints_of_the_sdk(judged.door, case)) == []
@@ -149,11 +149,14 @@ def tell_the_same(judged: Judged, case: Case, answer: Answer) -> None:
     assert (entry["ending"], entry["status"]) == (case.outcome.ending, answer.status)
 
 
-def tells_how_much_had_come(answer: Answer) -> None:
+def tells_how_much_had_come(answer: Answer, case: Case) -> None:
+    """See that a message counts the bytes that had come; exactly, where just the first two words had."""
     if answer.error["code"] in (GONE, SHORT, "idle_timeout"):
         found = re.search(r"after (\d+) bytes of its body", answer.error["message"])
         assert found, answer.error
         assert int(found.group(1)) > 0
+        if case.name.endswith(" in the body"):
+            assert int(found.group(1)) == len("".join(case.said.pieces[:2]))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.fault.is_of_tls], ids=str)
