@@ -26,8 +26,8 @@ SOAK_S = float(os.environ.get("SOAK_S", "30"))
 WARM_UP = 0.3
 CLIENTS = 8
 PAUSE_S = 0.02
-#: How far apart two samples may be; in long runs, how much memory may grow by the minute.
-NOISE_KIB = 3 * 1024
+#: How far apart two samples may be in a run that is hardly warm; in long ones, what memory may grow by the minute.
+NOISE_KIB = 8 * 1024
 SLOPE_MIB = 0.1
 LONG_S = 300.0
 
