@@ -163,8 +163,8 @@ class Trip:
 
     def tries_another_way(self, error: ProxyError) -> None:
         """Take note of a failure the client is not told about, and let go of what failed."""
-        for reply in self._replies:
-            reply.close()
+        while self._replies:
+            self._replies.pop().close()
         if self.record:
             self.record.fails(error)
 

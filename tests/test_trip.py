@@ -138,6 +138,18 @@ def test_a_trip_closed_with_no_ending(method: str, status: int, ending: str) -> 
     assert reply.let_go == ["settled" if ending == "complete" else "closed"]
 
 
+def test_what_failed_on_another_way_is_let_go_at_once() -> None:
+    trip, _, _ = begun()
+    failed, good = Reply(), Reply()
+    trip.opened(failed)
+    trip.tries_another_way(UpstreamTimeout("slow"))
+    assert failed.let_go == ["closed"]
+    trip.opened(good)
+    trip.ends(Ending.COMPLETE)
+    trip.close()
+    assert (failed.let_go, good.let_go) == (["closed"], ["settled"])
+
+
 def test_a_failure_tells_its_ending_and_code() -> None:
     trip, _, outcomes = begun()
     trip.failed(UpstreamTimeout("slow", code="idle_timeout"))
