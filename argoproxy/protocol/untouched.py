@@ -36,10 +36,10 @@ def with_last_word(pieces: Iterable[bytes], headers: Headers, progress: Progress
             last = (last + piece)[-LONGEST_DONE:]
             yield piece
     except ProxyError as error:
-        if last.rstrip().endswith(b"data: [DONE]"):
-            return
         if not _is_stream(headers) or header(headers, "content-length") or header(headers, "content-encoding"):
             raise
+        if last.rstrip().endswith(b"data: [DONE]"):
+            return
         progress.failed(error)
         yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + error_event(error)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.sse import DONE, Decoder, Document, Event, data_of, decode, is_done
+from argoproxy.protocol.sse import DONE, Decoder, Document, Event, data_of, decode, is_done, is_plain
 from tests.cuts import cut_at, cuts, places
 
 STREAMS = {
@@ -178,3 +178,21 @@ def test_an_event_has_no_other_fields() -> None:
 )
 def test_the_end_of_a_stream(raw: bytes, done: bool) -> None:
     assert is_done(Event(raw)) is done
+
+
+PLAIN = (
+    b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":'
+    b'[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
+)
+
+
+@pytest.mark.parametrize("text", [b"", b"Hi", "caf\u00e9".encode(), b'a\\nb\\u0041\\"', b"{}[]"])
+def test_a_plain_event_is_known_without_being_parsed(text: bytes) -> None:
+    event = Event(PLAIN % text)
+    assert is_plain(event)
+    assert event.chunk
+
+
+@pytest.mark.parametrize("text", [b"a\tb", b"a\nb", b"\\q", b"\\u12g4", b"\\", b"\xff\xfe", b"caf\xc3", b'"', b"\x00"])
+def test_what_only_looks_plain_is_not(text: bytes) -> None:
+    assert not is_plain(Event(PLAIN % text))

@@ -19,7 +19,7 @@ from argoproxy.errors import (
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientResponse, Headers
 from argoproxy.protocol.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
-from argoproxy.protocol.surface import answer, answer_document, answer_error, whole
+from argoproxy.protocol.surface import answer, answer_document, answer_error, error_event, whole
 
 DOCUMENT = (
     b'{"id":"x","object":"chat.completion", "choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'
@@ -207,3 +207,13 @@ def test_a_stream_that_is_to_become_a_document_is_bounded() -> None:
     piece = b'data: {"choices": [], "x": "%b"}\n\n' % (b"x" * (DOCUMENT_LIMIT // 32))
     with pytest.raises(UpstreamProtocolError, match="longer than"):
         whole([Event(piece)] for _ in range(32))
+
+
+@pytest.mark.parametrize("body", [b"plain words", b"", b"[1]", b"{}", b'{"error": null}'])
+def test_an_error_without_openais_shape_is_an_event_of_ours(body: bytes) -> None:
+    told = json.loads(error_event(UpstreamStatus(302, (), body))[6:])
+    assert told["error"]["message"] == "The upstream answered with status 302."
+
+
+def test_an_upstreams_own_error_is_the_event() -> None:
+    assert error_event(UpstreamStatus(429, (), b'{"error":{"message":"m"}}')) == b'data: {"error":{"message":"m"}}\n\n'

@@ -59,6 +59,15 @@ def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> No
     assert str(progress.error) == "broke"
 
 
+@pytest.mark.parametrize("pieces", [[b"data: 1\n\ndata: [DONE]\n\n"], [b"data: [DO", b"NE]\n\n"], [b"data: [DONE]"]])
+def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
+    progress = Told()
+    assert list(with_last_word(broken(*pieces), STREAM, progress)) == pieces
+    assert progress.error is None
+    with pytest.raises(UpstreamProtocolError):
+        list(with_last_word(broken(*pieces), (*STREAM, ("Content-Length", "99")), progress))
+
+
 @pytest.mark.parametrize(
     "headers", [JSON, (*STREAM, ("Content-Length", "9")), (*STREAM, ("Content-Encoding", "gzip")), ()]
 )
