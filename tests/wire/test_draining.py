@@ -125,9 +125,10 @@ def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: S
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_no_time_out_of_workers_ends_a_healthy_stream(upstream: Upstream, start: Serve, worker_class: str) -> None:
-    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GUNICORN_CMD_ARGS="--timeout 1")
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GUNICORN_CMD_ARGS="--timeout 3")
+    assert chat(proxy.port).status == 200
     (pid,) = proxy.workers()
-    silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", 4]]
+    silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", 7]]
     script = upstream.script(*silence, ["send", bodies([event("b", "stop"), DONE])])
     assert chat(proxy.port, stream=True, headers={"X-Script": script}).text == "ab"
     assert proxy.workers() == [pid]
