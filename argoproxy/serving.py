@@ -15,7 +15,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,6 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 LINGER_S = 2.0
 LAST_MOMENT_S = 1.0
-AT_ONCE_S = 0.01
 LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
 STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
@@ -175,20 +173,24 @@ def post_worker_init(worker: Any) -> None:
     if poller is None:
         return
     patience_s = graceful_timeout - min(LAST_MOMENT_S, 0.3 * graceful_timeout)
+    ends: Any = signal.getsignal(signal.SIGTERM)
+
+    def stop_in_time(number: int, frame: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, patience_s)
+        ends(number, frame)
+
+    def stop_now(number: int, frame: Any) -> None:
+        poller.stop()
+        ends(number, frame)
+
     signal.signal(signal.SIGALRM, lambda *_: poller.stop())
-    ends = signal.getsignal(signal.SIGTERM)
-    for number, seconds in ((signal.SIGTERM, patience_s), (signal.SIGQUIT, AT_ONCE_S)):
-        signal.signal(number, ringing(seconds, ends))
+    signal.signal(signal.SIGTERM, stop_in_time)
+    signal.signal(signal.SIGQUIT, stop_now)
 
 
-def ringing(seconds: float, handler: Any) -> Callable[[int, Any], None]:
-    """Give a handler of a signal that sets an alarm, and then does what the other one does."""
-
-    def handle(number: int, frame: Any) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        handler(number, frame)
-
-    return handle
+def worker_exit(server: Any, worker: Any) -> None:
+    """Let no alarm ring in a process that ends by itself."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def stop_at_once() -> None:

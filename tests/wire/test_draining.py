@@ -86,6 +86,7 @@ def test_what_does_not_end_in_time_is_told_so(
         thread.join()
     assert proxy.process.wait(15) == 0
     assert time.monotonic() - asked_at < 8
+    assert "was sent" not in proxy.log(), "no worker is ended by a signal"
     assert (answers[begun].text, answers[begun].chunks[-1]["error"]["code"]) == ("Hi", "proxy_stopping")
     assert answers[begun].whole
     assert (answers[silent].status, answers[silent].error["code"]) == (503, "proxy_stopping")
@@ -132,3 +133,14 @@ def test_no_time_out_of_workers_ends_a_healthy_stream(upstream: Upstream, start:
     script = upstream.script(*silence, ["send", bodies([event("b", "stop"), DONE])])
     assert chat(proxy.port, stream=True, headers={"X-Script": script}).text == "ab"
     assert proxy.workers() == [pid]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=["TERM", "INT", "QUIT"])
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
+def test_who_has_nothing_to_do_stops_quietly(upstream: Upstream, start: Serve, worker_class: str, number: int) -> None:
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GRACEFUL_TIMEOUT="5")
+    assert chat(proxy.port).status == 200
+    proxy.process.send_signal(number)
+    assert proxy.process.wait(8) == 0
+    assert "was sent" not in proxy.log()
+    assert "Traceback" not in proxy.log()
