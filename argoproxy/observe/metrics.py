@@ -90,14 +90,11 @@ class Metrics:
         self._open[(route,)].inc()
 
     def __call__(self, outcome: Outcome) -> None:
-        """Count an outcome."""
-        self._open[(outcome.route,)].dec()
-        labels = self._labeller.labels(outcome)
-        self._requests[labels].inc()
-        for kind, count in tokens(outcome):
-            self._tokens[labels.model, labels.upstream, labels.key, kind].inc(count)
-        self._time(outcome, labels)
-        self._gen_ai.count(outcome, labels.model)
+        """Count an outcome; a request is in flight until it is counted."""
+        try:
+            self._count(outcome)
+        finally:
+            self._open[(outcome.route,)].dec()
 
     def text(self) -> bytes:
         """Tell what all workers counted, in Prometheus' text format 0.0.4."""
@@ -117,6 +114,14 @@ class Metrics:
             },
             "tokens": {"input": 0, "output": 0, **_sums(tokens, "type")},
         }
+
+    def _count(self, outcome: Outcome) -> None:
+        labels = self._labeller.labels(outcome)
+        self._requests[labels].inc()
+        for kind, count in tokens(outcome):
+            self._tokens[labels.model, labels.upstream, labels.key, kind].inc(count)
+        self._time(outcome, labels)
+        self._gen_ai.count(outcome, labels.model)
 
     def _time(self, outcome: Outcome, labels: Labels) -> None:
         way = (labels.route, labels.upstream)

@@ -39,11 +39,11 @@ class Judged:
     def endings(self) -> Counter[str]:
         """Wait until nobody is served; give what was counted by then, by ending."""
 
-        def counted() -> Any:
-            told = ask(self.proxy.port, "GET", "/metrics", Accept="application/json").json
-            return told if told["in_flight"] == 0 else None
+        def told() -> Any:
+            return ask(self.proxy.port, "GET", "/metrics", Accept="application/json").json
 
-        return Counter(eventually(counted)["requests"]["by_ending"])
+        eventually(lambda: told()["in_flight"] == 0)
+        return Counter(told()["requests"]["by_ending"])
 
     def entry(self, logging_id: str) -> dict[str, Any]:
         """Wait for what the journal says of a request."""
