@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from argoproxy.errors import ConfigError
 from argoproxy.flags import FLAGS_VARIABLE
@@ -21,6 +22,7 @@ from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.llm_params import parse_llm_params
 from argoproxy.protocol.modes import Mode
+from argoproxy.protocol.reasoning import Opening
 from argoproxy.protocol.rules import RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
@@ -28,7 +30,7 @@ from argoproxy.protocol.timeouts import Heartbeat, Timeouts
 from argoproxy.settings.choosing import described
 from argoproxy.settings.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
 from argoproxy.settings.model_section import read_rules
-from argoproxy.settings.readers import OwnClass
+from argoproxy.settings.readers import OwnClass, opening
 from argoproxy.settings.sections import Section
 from argoproxy.settings.targets import Process, Target, UpstreamSettings
 from argoproxy.settings.upstream_section import usage_of
@@ -103,6 +105,8 @@ class Config:
     warnings: tuple[str, ...]
     #: Those of the warnings that are mistakes to who asks for a check.
     malformed: tuple[str, ...] = ()
+    #: Whether answers start inside a thought where no rule says it.
+    opening: Opening = Opening.CLOSED
 
     @property
     def target(self) -> Target:
@@ -156,22 +160,16 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
     if given.mistakes:
         raise ConfigError(given.mistakes)
     return Config(
-        host=given["host"],
-        port=given["port"],
-        workers=given["num_workers"],
-        threads=given["threads"],
-        worker_class=given["worker_class"],
+        **_server(given),
         debug=given["debug"],
         verbose=given["verbose"],
         heartbeat=Heartbeat(given["heartbeat"], is_early=given["early_heartbeat"] and given["heartbeat"] > 0),
-        client_write_timeout_s=given["client_write_timeout"],
-        drain_delay_s=given["drain_delay"],
-        graceful_timeout_s=given["graceful_timeout"],
         upstreams=upstreams,
         gateway=gateway,
         rules=rules,
         tags=TagPair(given["think_tag"], given["think_end_tag"]),
         think_filter=given["think_filter"],
+        opening=opening(given["think_starts_open"]),
         default_model=given["default_model"] or "",
         images=_images(given),
         keys=_keys(given, environ),
@@ -187,6 +185,20 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         warnings=(*given.warnings, *warnings),
         malformed=warnings,
     )
+
+
+def _server(given: Given) -> dict[str, Any]:
+    """Return what Gunicorn is started with."""
+    return {
+        "host": given["host"],
+        "port": given["port"],
+        "workers": given["num_workers"],
+        "threads": given["threads"],
+        "worker_class": given["worker_class"],
+        "client_write_timeout_s": given["client_write_timeout"],
+        "drain_delay_s": given["drain_delay"],
+        "graceful_timeout_s": given["graceful_timeout"],
+    }
 
 
 def _missing(given: Given, upstreams: Sequence[UpstreamSettings], bundle: str | None) -> Iterator[str]:

@@ -35,6 +35,7 @@ def models_of(config: Config) -> Models[Upstream]:
         rules=config.rules,
         tags=config.tags,
         think_filter=config.think_filter,
+        opening=config.opening,
         default_model=config.default_model,
         allowed=config.allowed,
     )

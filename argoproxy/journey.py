@@ -7,13 +7,14 @@ there is nothing for the client just now.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from argoproxy.asking import Link, ask, common_list_of, list_of, lists_of, read, received
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.health import Probe
-from argoproxy.memory import RefusedModes
+from argoproxy.memory import LoneEnds, RefusedModes
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
@@ -59,6 +60,7 @@ class Proxy:
     chronicle: Chronicle | None = None
     #: Whether errors are told under a status of success where a request does not say.
     compatible: bool = False
+    lone_ends: LoneEnds = field(default_factory=LoneEnds)
 
     def close(self) -> None:
         """Close the connections nobody uses."""
@@ -88,7 +90,7 @@ def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Cli
         return hand_over(routes, proxy, trip)
     batches = first_that_opens(routes, lambda route: turn(route, proxy, trip), proxy, trip)
     batches = primed(batches)
-    batches = through(batches, lambda: filters(call, trip))
+    batches = through(batches, lambda: filters(call, proxy, trip))
     return answer(batches, call, trip)
 
 
@@ -170,13 +172,14 @@ def handed(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Reply]:
     yield received(route.upstream, route.upstream.request(call), route.timeouts, link, trip)
 
 
-def filters(call: Call, trip: Trip) -> Sequence[Filter]:
+def filters(call: Call, proxy: Proxy, trip: Trip) -> Sequence[Filter]:
     """Give what the answer passes on its way to the client, by the route it came."""
     route = trip.route
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
     withheld = [UsageWithheld()] if is_unasked else []
     ears = trip.record.ears() if trip.record else ()
-    changes = [ToolCallFilter(), *reasoning_filters(route.reasoning), *route.upstream.filters(route.call), *withheld]
+    thoughts = reasoning_filters(route.reasoning, partial(proxy.lone_ends.warn, call.asked))
+    changes = [ToolCallFilter(), *thoughts, *route.upstream.filters(route.call), *withheld]
     return [*ears[:1], UsageMeter(trip.uses), *changes, *ears[1:]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,11 +14,17 @@ from argoproxy.errors import ProxyError
 from argoproxy.protocol.models import Route
 from argoproxy.upstreams import Upstream
 
+logger = logging.getLogger("argoproxy")
+
 ResultT = TypeVar("ResultT")
 
 #: A model at an upstream, asked as a stream or whole; and that a stream can't be asked for its tokens.
 _Way = tuple[str, str, bool] | tuple[str, str, bool, str]
 USAGE = "usage"
+
+#: Models that are warned of; after that many nothing is told.
+MOST_WARNED = 100
+LONGEST_NAME = 200
 
 #: Models that are remembered to have been refused in a mode; nobody has as many.
 MOST_REFUSED = 1000
@@ -73,6 +80,25 @@ class Remembered(Generic[ResultT]):
         if isinstance(result, ProxyError):
             raise result.with_traceback(None)
         return result
+
+
+class LoneEnds:
+    """Models whose answers showed a closing tag without an opening one; each is warned of once per process."""
+
+    def __init__(self) -> None:
+        self._warned: set[str] = set()
+
+    def warn(self, model: str) -> None:
+        """Log, the first time, which setting removes the thoughts of such a model."""
+        if model in self._warned or len(self._warned) >= MOST_WARNED:
+            return
+        self._warned.add(model)
+        logger.warning(
+            "code=lone_closing_tag setting=THINK_STARTS_OPEN model=%s: an answer showed a closing tag without an "
+            "opening one, so what stands before it may be a thought; THINK_STARTS_OPEN=auto, or think_starts_open for "
+            "this model, removes it (docs/thoughts.md)",
+            ascii(model[:LONGEST_NAME]),
+        )
 
 
 class RefusedModes:

@@ -1,6 +1,6 @@
 """The LLM_PARAMS language: `model=gemma,temperature=0.5,top_k=40;model=llama2,max_tokens=200`.
 
-Groups are parted by `;`, pieces of a group by `,`, blanks around either do not count. A value in quotes may hold
+Groups are separated by `;`, pieces of a group by `,`; blanks around either do not count. A value in quotes may hold
 both; one that starts with `[` or `{` is JSON. A malformed piece is left out, with a warning that names its group.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from argoproxy.protocol.json_text import parse_at
+from argoproxy.protocol.reasoning import Opening
 from argoproxy.protocol.rules import DEFAULT, Rule
 
 #: Parameters that are strings in OpenAI's API (and may look like numbers), and the rule's own.
@@ -23,6 +24,11 @@ STRINGS = frozenset(
 BOOLEANS: Mapping[str, bool] = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+#: Values of `think_starts_open`.
+OPENINGS: Mapping[str, Opening] = {
+    "auto": Opening.AUTO,
+    **{word: Opening.OPEN if is_true else Opening.CLOSED for word, is_true in BOOLEANS.items()},
 }
 _OF_THE_RULE = frozenset(("upstream_model_name", "append_to_last_user_message", "think_tag_start", "think_tag_end"))
 _ALWAYS_TEXT = _OF_THE_RULE | {"model"}
@@ -69,6 +75,8 @@ def _rule(pieces: list[_Piece]) -> tuple[Rule, list[str]]:
             rule, named = replace(rule, name=piece.value), True
         elif piece.key == "enable_think_tag_filtering" and str(piece.value).lower() not in BOOLEANS:
             warnings.append(f"ignored {piece.text!r}, which is neither true nor false")
+        elif piece.key == "think_starts_open" and str(piece.value).lower() not in OPENINGS:
+            warnings.append(f"ignored {piece.text!r}, which is neither true nor false nor auto")
         else:
             rule = _with(rule, piece)
     if not warnings and rule.sets_nothing:
@@ -81,6 +89,8 @@ def _with(rule: Rule, piece: _Piece) -> Rule:
         return replace(rule, append_to_last_user_message=piece.value.replace("\\n", "\n"))
     if piece.key == "enable_think_tag_filtering":
         return replace(rule, enable_think_tag_filtering=BOOLEANS[str(piece.value).lower()])
+    if piece.key == "think_starts_open":
+        return replace(rule, think_starts_open=OPENINGS[str(piece.value).lower()])
     if piece.key in _OF_THE_RULE:
         return replace(rule, **{piece.key: piece.value})
     return replace(rule, params={**rule.params, piece.key: piece.value})

@@ -136,6 +136,7 @@ class Models(Generic[UpstreamT]):
     rules: Rules = Rules()
     tags: TagPair = TagPair()
     think_filter: bool = True
+    opening: Opening = Opening.CLOSED
     default_model: str = ""
     allowed: AllowList = AllowList()
 
@@ -223,7 +224,7 @@ class Models(Generic[UpstreamT]):
             policy,
             rule.reasoning_field or ReasoningSettings().field,
             rule.tags(self.tags),
-            rule.think_starts_open or Opening.CLOSED,
+            rule.think_starts_open or self.opening,
         )
 
     def _named(self, call: Call) -> Call:

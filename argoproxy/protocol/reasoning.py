@@ -49,21 +49,22 @@ class ReasoningSettings:
     opening: Opening = Opening.CLOSED
 
 
-def reasoning_filters(settings: ReasoningSettings) -> Sequence[Filter]:
-    """Give the filters that carry out the settings."""
+def reasoning_filters(settings: ReasoningSettings, on_lone_end: Callable[[], None] | None = None) -> Sequence[Filter]:
+    """Return the filters that carry out the settings. `on_lone_end` is called where a text, taken to start outside of
+    a thought, shows a closing tag before any opening one."""
     if settings.policy is Reasoning.KEEP or not (settings.policy or settings.tags):
         return ()
     if settings.policy is None and settings.opening is Opening.CLOSED and len(settings.tags) == 1:
-        return (ThinkFilter(settings.tags[0]),)
-    return (ReasoningFilter(settings),)
+        return (ThinkFilter(settings.tags[0], on_lone_end),)
+    return (ReasoningFilter(settings, on_lone_end),)
 
 
 class ReasoningFilter(ThinkFilter):
     """A Filter that does with thoughts what the settings say. As in the plain ThinkFilter, an event that can't change
     is passed on unparsed."""
 
-    def __init__(self, settings: ReasoningSettings) -> None:
-        super().__init__(_first(settings.tags))
+    def __init__(self, settings: ReasoningSettings, on_lone_end: Callable[[], None] | None = None) -> None:
+        super().__init__(_first(settings.tags), on_lone_end)
         is_tagging, is_closed = settings.policy is Reasoning.TAGS, settings.opening is Opening.CLOSED
         self._all_start_marks = {marks_of(pair.start[0]) for pair in settings.tags if not is_tagging}
         self._all_end_marks = {marks_of(pair.end[0]) for pair in settings.tags}

@@ -24,6 +24,10 @@ class Cutter(Protocol):
     def visible(self) -> bool:
         """Whether the first texts have been looked at closely."""
 
+    @property
+    def has_lone_end(self) -> bool:
+        """Whether a closing tag was shown before any opening one."""
+
     def feed(self, piece: str) -> Stripped:
         """Take a piece of the text."""
 
@@ -47,6 +51,10 @@ class Choice:
     @property
     def visible(self) -> bool:
         return self._cutter.visible
+
+    @property
+    def has_lone_end(self) -> bool:
+        return self._cutter.has_lone_end
 
     @property
     def thinks_aloud(self) -> bool:

@@ -5,6 +5,7 @@ Held back is only what could still become a tag: at most one character less than
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import is_
@@ -46,23 +47,41 @@ class Stripped(NamedTuple):
 
 
 class Cut:
-    """A text of which parts go on, piece by piece: what is held back of it, and what was seen in it."""
+    """A text of which parts go on, piece by piece: what is held back of it, and what was seen in it.
 
-    __slots__ = ("_held", "_inside", "_trimming", "visible")
+    `has_lone_end` is set when a closing tag is shown before any opening one: the mark of a text that starts inside a
+    thought. The tag may be split over pieces.
+    """
 
-    def __init__(self) -> None:
-        self._held = ""
-        self._inside = self._trimming = self.visible = False
+    __slots__ = ("_end_begun", "_ends", "_held", "_inside", "_trimming", "has_lone_end", "visible")
+
+    def __init__(self, ends: Sequence[str] = ()) -> None:
+        """`ends` are the closing tags to watch for in what is shown; without them `has_lone_end` stays false."""
+        self._held = self._end_begun = ""
+        self._ends = ends
+        self._inside = self._trimming = self.visible = self.has_lone_end = False
 
     @property
     def idle(self) -> bool:
         """Whether a piece without a start tag's first character would pass unchanged."""
-        return not (self._inside or self._held or self._trimming)
+        return not (self._inside or self._held or self._trimming or self._end_begun)
 
     @property
     def is_lost(self) -> bool:
         """Whether a piece without an end tag's first character would go without a trace."""
         return self._inside and not self._held
+
+    def _watch_for_end(self, shown: str) -> None:
+        """Look for a closing tag in a piece that is shown; the search ends with the first tag of either kind."""
+        text = self._end_begun + shown
+        self.has_lone_end = any(end in text for end in self._ends)
+        begun = max(tail_of(text, 0, end) for end in self._ends)
+        self._end_begun = text[len(text) - begun :]
+        if self.has_lone_end:
+            self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        self._ends, self._end_begun = (), ""
 
     def _let_go(self, first: Stripped) -> Stripped:
         """Give the last piece with what is held back after it: it is no tag."""
@@ -91,7 +110,7 @@ class Stripper(Cut):
     __slots__ = ("_tags",)
 
     def __init__(self, tags: TagPair) -> None:
-        super().__init__()
+        super().__init__((tags.end,))
         self._tags = tags
 
     def feed(self, piece: str) -> Stripped:
@@ -108,11 +127,15 @@ class Stripper(Cut):
                 kept.append((start, end))
             if found < 0:
                 break
+            self._stop_watching()
             self._inside = not self._inside
             self._trimming = self._trimming or not (self._inside or self.visible)
             at = found + len(tag)
         self._held = text[end:]
-        return Stripped("".join([text[a:b] for a, b in kept]), tuple(kept), end, len(text), held)
+        shown = "".join([text[a:b] for a, b in kept])
+        if self._ends and shown:
+            self._watch_for_end(shown)
+        return Stripped(shown, tuple(kept), end, len(text), held)
 
     def feed_last(self, piece: str) -> Stripped:
         """Take the last piece: what is held back after it is no tag."""

@@ -19,6 +19,7 @@ class Tagger:
     __slots__ = ("_beginning", "_has_gap", "_held", "_is_open", "_queued", "_tags")
 
     is_lost = False
+    has_lone_end = False
 
     def __init__(self, tags: TagPair, beginning: Beginning | None = None) -> None:
         self._tags = tags

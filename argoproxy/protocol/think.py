@@ -8,6 +8,7 @@ trimmed. An event that lost its text is sent only if something else is left in i
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import takewhile
 from operator import is_
 
@@ -28,9 +29,13 @@ _FRAME = ("id", "object", "created", "model", "system_fingerprint")
 class ThinkFilter:
     """A Filter that removes what stands between the tags of a pair."""
 
-    def __init__(self, tags: TagPair) -> None:
-        """Text is looked at closely until its choice has shown some; after that only where a tag may be."""
+    def __init__(self, tags: TagPair, on_lone_end: Callable[[], None] | None = None) -> None:
+        """Text is looked at closely until its choice has shown some; after that only where a tag may be.
+
+        `on_lone_end` is called once when a closing tag is shown before any opening one.
+        """
         self._tags = tags
+        self._on_lone_end = on_lone_end
         self._start_marks = marks_of(tags.start[0])
         self._end_marks = marks_of(tags.end[0])
         self._choices: dict[int, Choice] = {}
@@ -120,6 +125,9 @@ class ThinkFilter:
             (members.add if belongs else members.discard)(index)
         if choice.visible:
             self._visible.add(b"%d" % index)
+        if choice.has_lone_end and self._on_lone_end:
+            self._on_lone_end()
+            self._on_lone_end = None
 
     def _tells(self, chunk: Json) -> bool:
         """Whether something is left: text, a finish reason, usage, a role or field not told before."""

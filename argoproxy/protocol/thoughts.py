@@ -21,13 +21,13 @@ LONGEST_DOUBT = 4096
 class Sought:
     """Tags that are looked for at once."""
 
-    __slots__ = ("_firsts", "_pattern", "_tags", "longest")
+    __slots__ = ("_firsts", "_pattern", "longest", "tags")
 
     def __init__(self, tags: Iterable[str]) -> None:
-        self._tags = sorted(set(tags), key=len)
-        self._firsts = {tag[0] for tag in self._tags}
-        self._pattern = re.compile("|".join(map(re.escape, self._tags)) or "(?!)")
-        self.longest = max(map(len, self._tags), default=0)
+        self.tags = sorted(set(tags), key=len)
+        self._firsts = {tag[0] for tag in self.tags}
+        self._pattern = re.compile("|".join(map(re.escape, self.tags)) or "(?!)")
+        self.longest = max(map(len, self.tags), default=0)
 
     def may_be_in(self, piece: str) -> bool:
         """Tell whether the first character of a tag is in a piece."""
@@ -37,16 +37,16 @@ class Sought:
         """Give where in text[start:] the next tag begins, and which; where one could begin that is not whole yet, or
         the end of the text, and ""."""
         found = self._pattern.search(text, start)
-        if found and len(self._tags) == 1:
+        if found and len(self.tags) == 1:
             return found.start(), found.group()
-        begun = len(text) - max((tail_of(text, start, tag) for tag in self._tags), default=0)
+        begun = len(text) - max((tail_of(text, start, tag) for tag in self.tags), default=0)
         return (found.start(), found.group()) if found and found.start() <= begun else (begun, "")
 
     def begins(self, text: str) -> str | None:
         """Give the tag that a text begins with, "" for none; None while it could be one."""
         if found := self._pattern.match(text):
             return found.group()
-        return None if any(tag.startswith(text) for tag in self._tags) else ""
+        return None if any(tag.startswith(text) for tag in self.tags) else ""
 
 
 class Tags:
@@ -160,7 +160,7 @@ class Scanner(Cut):
     __slots__ = ("_beginning", "_notes", "_sought", "_tags")
 
     def __init__(self, tags: Tags, beginning: Beginning | None = None, notes: Notes | None = None) -> None:
-        super().__init__()
+        super().__init__(() if beginning else tags.ends.tags)
         self._tags = tags
         self._beginning = beginning
         self._notes = notes
@@ -195,7 +195,10 @@ class Scanner(Cut):
             self._turn(tag)
             at = end + len(tag)
         self._held = text[end:]
-        return Stripped("".join([text[a:b] for a, b in kept]), tuple(kept), end, len(text), held)
+        shown = "".join([text[a:b] for a, b in kept])
+        if self._ends and shown:
+            self._watch_for_end(shown)
+        return Stripped(shown, tuple(kept), end, len(text), held)
 
     def feed_last(self, piece: str) -> Stripped:
         """Take the last piece: what is held back after it is no tag."""
@@ -207,6 +210,7 @@ class Scanner(Cut):
 
     def answers(self) -> None:
         """Know that a thought was told elsewhere, so that the text does not start inside one."""
+        self._stop_watching()
         if self._beginning:
             self._begin(Verdict(Start.TEXT))
 
@@ -224,6 +228,7 @@ class Scanner(Cut):
             self._sought = self._tags.starts
 
     def _turn(self, tag: str) -> None:
+        self._stop_watching()
         self._inside = not self._inside
         self._trimming = self._trimming or not (self._inside or self.visible)
         self._sought = self._tags.ends_of[tag] if self._inside else self._tags.starts

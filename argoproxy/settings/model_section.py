@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.modes import Mode
-from argoproxy.protocol.reasoning import Opening, Reasoning
+from argoproxy.protocol.reasoning import Reasoning
 from argoproxy.protocol.rules import History, Rule
 from argoproxy.settings.layers import Given
-from argoproxy.settings.readers import boolean, mapping, mode, names, one_of, suggestion, text
+from argoproxy.settings.readers import boolean, mapping, mode, names, one_of, opening, suggestion, text
 from argoproxy.settings.sections import Reader, Section
 from argoproxy.settings.upstream_section import TIMEOUTS, wished_timeouts
 
@@ -67,16 +67,6 @@ def a_kind_of(kinds: type[EnumT]) -> Reader:
 def tags(value: Any) -> str | tuple[str, ...]:
     """Read a tag, or a list of them. Raises ValueError."""
     return tuple(map(text, value)) if isinstance(value, list) and value else text(value)
-
-
-def opening(value: Any) -> Opening:
-    """Read whether a text starts inside a thought: true, false or `auto`. Raises ValueError."""
-    if str(value).strip().lower() == Opening.AUTO:
-        return Opening.AUTO
-    try:
-        return Opening.OPEN if boolean(value) else Opening.CLOSED
-    except ValueError:
-        raise ValueError("is neither true nor false nor auto") from None
 
 
 _READERS: Mapping[str, Reader] = {

@@ -13,8 +13,9 @@ from typing import Any
 
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.auth import Key
-from argoproxy.protocol.llm_params import BOOLEANS
+from argoproxy.protocol.llm_params import BOOLEANS, OPENINGS
 from argoproxy.protocol.modes import Mode
+from argoproxy.protocol.reasoning import Opening
 from argoproxy.protocol.secrets import Secret
 from argoproxy.upstreams.base_url import BaseUrl
 
@@ -61,6 +62,20 @@ def boolean(value: Any) -> bool:
     if str(value).strip().lower() not in BOOLEANS:
         raise ValueError("is neither true nor false")
     return BOOLEANS[str(value).strip().lower()]
+
+
+def opening(value: Any) -> Opening:
+    """Parse whether a text starts inside a thought: true, false or `auto`. Raises ValueError."""
+    word = str(value).strip().lower()
+    if word not in OPENINGS:
+        raise ValueError("is neither true nor false nor auto")
+    return OPENINGS[word]
+
+
+def opening_setting(value: Any) -> bool | str:
+    """Parse the same, and keep the word: True, False or "auto". Raises ValueError."""
+    read = opening(value)
+    return str(read) if read is Opening.AUTO else read is Opening.OPEN
 
 
 def seconds(value: Any) -> float:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from argoproxy.protocol.llm_params import parse_llm_params
+from argoproxy.protocol.reasoning import Opening
 from argoproxy.protocol.rules import Rule
 
 
@@ -49,6 +50,14 @@ from argoproxy.protocol.rules import Rule
             ],
         ),
         ("model=a,x=b=c", [Rule("a", {"x": "b=c"})]),
+        (
+            "model=a,think_starts_open=auto;model=b,think_starts_open=True;model=c,think_starts_open=0",
+            [
+                Rule("a", think_starts_open=Opening.AUTO),
+                Rule("b", think_starts_open=Opening.OPEN),
+                Rule("c", think_starts_open=Opening.CLOSED),
+            ],
+        ),
         (
             "model=Qwen3-Normal,upstream_model_name=Qwen3-32B,append_to_last_user_message=\\n\\n/no_think",
             [Rule("Qwen3-Normal", {}, "Qwen3-32B", "\n\n/no_think")],
@@ -135,6 +144,14 @@ def test_what_llm_params_mean(text: str, rules: list[Rule]) -> None:
             ],
         ),
         ("model=a", [Rule("a")], ["LLM_PARAMS, group 1 (model=a): sets nothing"]),
+        (
+            "model=a,think_starts_open=maybe",
+            [Rule("a")],
+            [
+                "LLM_PARAMS, group 1 (model=a): ignored 'think_starts_open=maybe', "
+                "which is neither true nor false nor auto",
+            ],
+        ),
         (
             "model=a,n=1,x=1;model=a,n=2,upstream_model_name=b",
             [Rule("a", {"n": 2, "x": 1}, "b")],

@@ -151,6 +151,11 @@ def test_what_becomes_of_thoughts(params: str, think_filter: bool, settings: Rea
     assert ruled.resolve(call(model="a"))[0].reasoning == settings
 
 
+def test_a_text_starts_as_the_rule_says_else_the_process() -> None:
+    ruled = models("model=a,think_starts_open=true;model=b,n=1", opening=Opening.AUTO)
+    assert [ruled.resolve(call(model=name))[0].reasoning.opening for name in "abc"] == ["open", "auto", "auto"]
+
+
 def test_a_rule_says_all_of_thoughts() -> None:
     rule = Rule(
         "a",

@@ -205,6 +205,31 @@ def passed(events: Iterable[Event], settings: ReasoningSettings) -> list[Event]:
     return told + step.finish()
 
 
+@pytest.mark.parametrize(
+    ("policy", "opening", "text", "times"),
+    [
+        (Reasoning.STRIP, Opening.CLOSED, "thought[/T]answer", 1),
+        (Reasoning.FIELD, Opening.CLOSED, "thought</think>answer</think>", 1),
+        (None, Opening.CLOSED, "[T]thought[/T]answer</think>", 0),
+        (None, Opening.AUTO, "thought</think>answer</think>", 0),
+        (Reasoning.STRIP, Opening.OPEN, "thought</think>answer</think>", 0),
+        (Reasoning.TAGS, Opening.CLOSED, "thought</think>answer", 0),
+    ],
+)
+def test_a_lone_closing_tag_is_told_where_a_text_is_taken_to_start_outside_of_a_thought(
+    policy: Reasoning | None, opening: Opening, text: str, times: int
+) -> None:
+    settings = ReasoningSettings(policy, tags=(TagPair(), TagPair("[T]", "[/T]")), opening=opening)
+    for size in range(1, len(text) + 1):
+        seen: list[None] = []
+        (step,) = reasoning_filters(settings, lambda seen=seen: seen.append(None))  # type: ignore[misc]
+        for at in range(0, len(text), size):
+            part = {"index": 0, "delta": {"content": text[at : at + size]}, "finish_reason": None}
+            step.feed([written({"id": "x", "choices": [part]})])
+        step.finish()
+        assert len(seen) == times
+
+
 def whole(document: Json, settings: ReasoningSettings) -> Json:
     (event,) = passed([Document(json.dumps(document).encode())], settings)
     return event.chunk  # type: ignore[return-value]

@@ -122,6 +122,36 @@ def whole(document: Json, tags: TagPair = TAGS) -> Json:
     return event.chunk  # type: ignore[return-value]
 
 
+def count_lone_ends(events: Iterable[Event], tags: TagPair = TAGS) -> int:
+    seen: list[None] = []
+    think = ThinkFilter(tags, lambda: seen.append(None))
+    for event in events:
+        think.feed([event])
+    think.finish()
+    return len(seen)
+
+
+LONE_ENDS = {
+    "thought</think>answer": 1,
+    "</think>": 1,
+    "a</thi a</think> b</think>": 1,
+    "<think>a</think>b</think>": 0,
+    "a<think>b": 0,
+    "a < b </ c </thin": 0,
+}
+
+
+@pytest.mark.parametrize(("text", "times"), LONE_ENDS.items())
+def test_a_lone_closing_tag_is_told_once_however_the_text_is_cut(text: str, times: int) -> None:
+    for pieces in cuts(text):
+        for make in (said, compact, legacy):
+            events = [make(piece) for piece in pieces]
+            assert count_lone_ends(events) == times
+            assert texts(strip(events)).get(0, "") == reference(text)
+    document = {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
+    assert count_lone_ends([Document(json.dumps(document).encode())]) == times
+
+
 parts = st.sampled_from(["<think>", "</think>", "<", "</", "think>", " ", "\n", "a", "é", "<thin", "🤔", "<<"])
 
 

@@ -167,3 +167,28 @@ def test_an_unknown_policy_is_refused_at_the_start(tmp_path: Path, rule: str, sa
     ended = shell(f"python {ROOT / 'cot_proxy.py'} config.yaml", tmp_path, {})
     assert (ended.returncode, said in ended.stderr.decode()) == (2, True), ended.stderr
     assert b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("setting", ["THINK_STARTS_OPEN=auto", "LLM_PARAMS=model=m1,think_starts_open=auto"])
+@pytest.mark.parametrize("mode", ["stream", "non_stream"])
+def test_a_missing_opening_tag_is_a_matter_of_the_environment(
+    serve: Serve, upstream: Upstream, setting: str, mode: str
+) -> None:
+    name, _, value = setting.partition("=")
+    door = serve(TARGET_BASE_URL=upstream.url, **{name: value})
+    script = upstream.script(*steps_of({"content": "reasoning</think>Hello"}, mode))
+    answer = chat(door.port, stream=mode == "stream", headers={"X-Script": script})
+    assert message_of(answer, mode == "stream") == HELLO
+
+
+@pytest.mark.parametrize("mode", ["stream", "non_stream"])
+def test_a_lone_closing_tag_is_warned_of_once_for_each_model(start: Serve, upstream: Upstream, mode: str) -> None:
+    door = start(TARGET_BASE_URL=upstream.url)
+    script = upstream.script(*steps_of({"content": "reasoning</think>Hello"}, mode))
+    for model in ("m1", "m2\x1b[2J\n", "m1", "m2\x1b[2J\n"):
+        answer = chat(door.port, model=model, stream=mode == "stream", headers={"X-Script": script})
+        assert message_of(answer, mode == "stream") == {"content": "reasoning</think>Hello"}
+        door.line(answer.id)
+    warned = [line for line in door.log().splitlines() if "code=lone_closing_tag setting=THINK_STARTS_OPEN" in line]
+    assert len(warned) == 2
+    assert "\x1b" not in door.log()
