@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
-from argoproxy.protocol.exchange import OF_THE_BYTES, Headers, header, without
+from argoproxy.protocol.exchange import OF_THE_BYTES, header, sendable, without
 from argoproxy.protocol.framing import Inflate
 from argoproxy.protocol.secrets import Stars
 from argoproxy.protocol.sse import check_size
@@ -22,7 +22,7 @@ class Reply:
     coding is given without it."""
 
     def __init__(self, status: int, source: Source, tick_s: float, stars: Stars) -> None:
-        headers: Headers = tuple((name, stars.text(value)) for name, value in source.headers)
+        headers = sendable((name, stars.text(value)) for name, value in source.headers)
         self._coding = header(headers, "content-encoding").strip().lower() or IDENTITY
         self._hides = bool(stars) and self._coding != IDENTITY
         self.status = status

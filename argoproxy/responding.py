@@ -6,19 +6,41 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import Response
+from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from argoproxy.early import StartResponse
 from argoproxy.edge import LeftAlone, at_the_edge, head_first
-from argoproxy.protocol.exchange import ClientResponse, header
+from argoproxy.protocol.exchange import ClientResponse, header, sendable
 from argoproxy.trip import Trip
 
 CLIENT_GONE_STATUS = 499
+#: RFC 9110 section 15; a class of the operator's own could name any other one.
+STATUSES = range(100, 600)
+#: Statuses whose answers get no length: one that goes nowhere, and two that have no body (of a 304 a length would say
+#: how long the answer to the request without its condition is, RFC 9110 section 8.6).
+NO_LENGTH = frozenset((204, 304, CLIENT_GONE_STATUS))
 
 
 class DoorResponse(Response):
-    """A response that makes up no content type."""
+    """A response whose head goes to the server as it stands: nothing is added, rewritten or left out."""
 
     default_mimetype = None
+    trip: Trip
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Start the response. Flask has no errorhandler around this: where the server refuses the head, the trip is
+        ended here. Raises what the server raises, which answers by itself then."""
+        try:
+            return super().__call__(environ, start_response)  # type: ignore[arg-type]
+        except Exception as error:
+            self.trip.crashed(error)
+            self.close()
+            raise
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> WerkzeugHeaders:
+        """Return the headers as they are. Werkzeug would read `Location` and `Content-Location` as IRIs, which fails
+        or changes them for what some upstreams send, and would drop headers of a 304."""
+        return self.headers
 
 
 class Continuation(Response):
@@ -26,26 +48,29 @@ class Continuation(Response):
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Give the pieces alone."""
-        pieces, _, _ = self.get_wsgi_response(environ)
-        return pieces
+        return self.get_app_iter(environ)
 
 
 def respond(answer: ClientResponse, trip: Trip) -> Response:
     """Make Flask's response of ours; the trip is closed when the server is through with it."""
     if trip.has_begun_early:
         return _continue(answer, trip)
+    if answer.status not in STATUSES:
+        raise ValueError(f"{answer.status!r} is no status of HTTP")
     trip.answers(answer.status)
     logging_id, request_id = ids(trip)
-    headers = [*answer.headers, logging_id]
-    if not header(answer.headers, "x-request-id"):
+    kept = sendable(answer.headers)
+    headers = [*kept, logging_id]
+    if not header(kept, "x-request-id"):
         headers.append(request_id)
     if isinstance(answer.body, bytes):
         pieces: Iterable[bytes] = (answer.body,)
-        if answer.status != CLIENT_GONE_STATUS:
+        if answer.status not in NO_LENGTH:
             headers.append(("Content-Length", str(len(answer.body))))
     else:
         pieces = head_first(answer.body)
     response = DoorResponse(at_the_edge(pieces, trip), answer.status, headers)
+    response.trip = trip
     response.call_on_close(trip.close)
     return response
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from flask import Blueprint, Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import PathConverter
 from werkzeug.routing import Rule as UrlRule
 
@@ -167,7 +167,9 @@ class Door:
         if isinstance(error, ClientGone):
             trip.ends(Ending.CLIENT_GONE)
             return respond(ClientResponse(CLIENT_GONE_STATUS, (), b""), trip)
-        if isinstance(error, HTTPException):
+        if isinstance(error, InternalServerError) and isinstance(error.original_exception, Exception):
+            error = error.original_exception
+        elif isinstance(error, HTTPException):
             error = BadRequest(f"The request can't be served: {error.name}.")
         if not isinstance(error, ProxyError):
             error = trip.crashed(error)

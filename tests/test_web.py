@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder
 
 from argoproxy.asking import Link
+from argoproxy.errors import Ending, UpstreamStatus
 from argoproxy.health import Probe
 from argoproxy.images import Images
 from argoproxy.journey import Proxy
@@ -21,6 +23,8 @@ from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
 from argoproxy.watch import Poller, Watch
 from argoproxy.web import create_app
+
+ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
 
 
 class Crashing:
@@ -106,3 +110,52 @@ def test_the_root_tells_what_this_is() -> None:
     response = client.get("/")
     assert response.json
     assert (response.json["name"], response.json["health"]) == ("argoproxy", "/health")
+
+
+def refusing(status: Any, *headers: tuple[str, str]) -> Upstream:
+    """Return an upstream of an operator's own, whose refusals have this head."""
+
+    class Refusing(Demo):
+        def batches(self, reply: Any, call: Any) -> Any:
+            raise UpstreamStatus(status, headers, b'{"error": {"message": "odd"}}')
+
+    return Refusing()
+
+
+def test_headers_that_nobody_can_send_are_left_out_of_a_refusal() -> None:
+    headers = (
+        ("X-Good", "yes"),
+        ("X-Bad", "a\r\nX-Other: b"),
+        ("X Bad", "a"),
+        ("X-Wide", "\u2028"),
+        ("Location", "//["),
+    )
+    client, outcomes = door(refusing(418, *headers), Opening())
+    response = client.post("/v1/chat/completions", data=ASKED)
+    assert response.status_code == 418
+    kept = {name for name, _ in response.headers}
+    assert kept == {"X-Good", "Location", "X-Logging-Id", "X-Request-Id", "Content-Length"}
+    response.close()
+    assert [outcome.status for outcome in outcomes] == [418]
+
+
+@pytest.mark.parametrize("status", [0, 99, 600, 1000, -1])
+def test_a_status_that_nobody_can_send_is_a_fault_told_once(status: Any) -> None:
+    client, outcomes = door(refusing(status), Opening())
+    response = client.post("/v1/chat/completions", data=ASKED)
+    assert response.status_code == 500
+    assert response.json
+    assert response.json["error"]["code"] == "internal_error"
+    response.close()
+    assert [outcome.status for outcome in outcomes] == [500]
+
+
+def test_a_head_that_the_server_refuses_ends_the_trip() -> None:
+    client, outcomes = door(Demo(), Opening())
+
+    def start_response(*_: Any) -> Any:
+        raise ValueError("not by this server")
+
+    with pytest.raises(ValueError, match="not by this server"):
+        client.application.wsgi_app(EnvironBuilder("/").get_environ(), start_response)
+    assert [outcome.ending for outcome in outcomes] == [Ending.INTERNAL]

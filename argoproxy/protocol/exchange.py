@@ -158,6 +158,14 @@ def check_head(method: object, url: object, headers: Iterable[tuple[str, object]
             raise ValueError(f"the header {name!r} can't be sent")
 
 
+def sendable(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Return the fields that a head can hold (RFC 9110 section 5.5), unchanged. The others are dropped: a proxy that
+    rewrites a value says something that nobody said."""
+    return tuple(
+        (name, value) for name, value in headers if _TOKEN.fullmatch(name) and not _UNSAFE_HEADER.search(value)
+    )
+
+
 def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Headers:
     """Leave out the fields of these names; names in lower case."""
     return tuple((name, value) for name, value in headers if name.lower() not in names)
@@ -176,11 +184,7 @@ def upward(headers: Headers) -> Headers:
 def downward(headers: Headers) -> Headers:
     """Give the upstream's headers that go to the client with the upstream's own bytes."""
     dropped = NOT_SENT_DOWN | _named_by_connection(headers)
-    return tuple(
-        (name, value)
-        for name, value in headers
-        if name.lower() not in dropped and _TOKEN.fullmatch(name) and not _UNSAFE_HEADER.search(value)
-    )
+    return without(headers, dropped)
 
 
 def downward_with_new_body(headers: Headers) -> Headers:

@@ -36,6 +36,8 @@ from argoproxy.watch import READABLE
 from argoproxy.wire.waiting import Exchange
 
 PIECE = 64 * 1024
+#: RFC 9110 section 15: what is outside of 100 to 599 is invalid.
+LAST_STATUS = 599
 #: How the parser of http.client tells of a line that is no header field.
 NO_FIELD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect, InvalidHeaderDefect)
 
@@ -76,6 +78,8 @@ class Arrivals:
             line += more
         end = min(end or limit, limit)
         line, self._buffer = line[:end], line[end:]
+        if line.find(b"\r", 0, -2) >= 0:
+            raise UpstreamProtocolError("The upstream sent a carriage return within a header.")
         return line
 
     def receive(self, tick_s: float) -> bytes | None:
@@ -134,6 +138,8 @@ class HttpHead(http.client.HTTPResponse):
                 raise UpstreamProtocolError("The upstream switched protocols without being asked to.")
             self.headers = None  # type: ignore[assignment]
             super().begin()
+        if self.status > LAST_STATUS:
+            raise UpstreamProtocolError("The upstream sent a status that HTTP does not have.")
         _check(self.headers, self.arrivals)
         self.told = with_one_length(tuple(self.headers.items()))
         self.framing = self._framing()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.exchange import downward, downward_with_new_body, header, upward, without
+from argoproxy.protocol.exchange import downward, downward_with_new_body, header, sendable, upward, without
 
 
 def names(headers: tuple[tuple[str, str], ...]) -> set[str]:
@@ -74,7 +74,7 @@ REPLY = (
 
 
 def test_what_comes_down_with_the_upstreams_own_bytes() -> None:
-    passed = downward(REPLY)
+    passed = downward(sendable(REPLY))
     assert passed == (
         ("Content-Type", "application/json"),
         ("Content-Length", "3"),
@@ -89,7 +89,7 @@ def test_what_comes_down_with_the_upstreams_own_bytes() -> None:
 
 
 def test_what_comes_down_with_a_body_of_ours() -> None:
-    assert names(downward_with_new_body(REPLY)) == {
+    assert names(downward_with_new_body(sendable(REPLY))) == {
         "Content-Type",
         "Retry-After",
         "X-RateLimit-Remaining-Requests",
