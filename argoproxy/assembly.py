@@ -20,7 +20,7 @@ from argoproxy.current import Current
 from argoproxy.dialects import models_of, provider
 from argoproxy.errors import ConfigError
 from argoproxy.health import Probe
-from argoproxy.images import Images
+from argoproxy.images import Images, ImageWorkers
 from argoproxy.journey import Proxy
 from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.observe.chronicle import Chronicle
@@ -73,7 +73,8 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
     beside = [config.gateway] if config.gateway else []
     gateways = [models.bound_to(provider(settings)) for settings in beside]
     unwatched = partial(Watch, None, poller)
-    links = {settings.name: _link(settings, config, unwatched) for settings in (*beside, *config.upstreams)}
+    link_to = partial(_link, config=config, unwatched=unwatched, workers=ImageWorkers())
+    links = {settings.name: link_to(settings) for settings in (*beside, *config.upstreams)}
     asked = [(one.upstream, links[one.upstream.name].transport) for one in models.providers]
     return Proxy(
         models=models,
@@ -90,7 +91,7 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
     )
 
 
-def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch]) -> Link:
+def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch], workers: ImageWorkers) -> Link:
     access = settings.access
     transport = Transport(
         connections=config.threads,
@@ -98,7 +99,7 @@ def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Wa
         access=access,
         auth=OwnAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
     )
-    images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where())
+    images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where(), workers)
     return Link(transport, images, Remembered(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
 
 

@@ -14,16 +14,20 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from argoproxy.protocol.addresses import Address, AddressRule
+from argoproxy.wire.names import Found, Names
 
 REDIRECTS = 5
 PIECE = 64 * 1024
 USER_AGENT = "argoproxy"
+#: Longer than any signed URL; reading one takes its length several times.
+LONGEST_URL = 16 * 1024
 
 _MOVED = frozenset((301, 302, 303, 307, 308))
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
@@ -38,13 +42,14 @@ class FetchError(Exception):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a fetch may take: seconds in all, bytes, whom it may ask; `spend` is told of bytes as they come, and may
-    raise FetchError."""
+    raise FetchError; `names` looks up hosts."""
 
     seconds: float
     size: int
     addresses: AddressRule
     tls: Callable[[], ssl.SSLContext]
     spend: Callable[[int], None]
+    names: Names = field(default_factory=Names)
 
 
 class Fetch:
@@ -55,7 +60,7 @@ class Fetch:
         self._limits = limits
         self._until = 0.0
         self._sock: socket.socket | None = None
-        self._is_abandoned = False
+        self._abandoned: Future[None] = Future()
 
     def run(self) -> bytes:
         """Give the body of what the URL leads to. Raises FetchError."""
@@ -78,11 +83,12 @@ class Fetch:
         raise FetchError(f"there are more than {REDIRECTS} redirects")
 
     def abandon(self) -> None:
-        """Have it fail soon, from another thread."""
-        self._is_abandoned = True
-        if self._sock is not None:
+        """Make it fail at once, from another thread; to be called once."""
+        self._abandoned.set_result(None)
+        sock = self._sock
+        if sock is not None:
             with suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _ask(self, url: SplitResult) -> bytes | str:
         """Give the body, or where to ask next."""
@@ -110,7 +116,7 @@ class Fetch:
             self._limits.spend(len(piece))
             if len(body) > limit:
                 raise FetchError(f"it is longer than {limit} bytes")
-        if self._is_abandoned:
+        if self._abandoned.done():
             raise TimeoutError
         if response.length:
             raise FetchError("it broke off")
@@ -141,15 +147,25 @@ class Fetch:
 
     def _addresses(self, host: str, port: int) -> Sequence[Address]:
         """Resolve a name, once. Raises FetchError unless every address it has may be asked."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = self._look_up(host, port)
         addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
         if not all(self._limits.addresses.allows(address, port) for address in addresses):
             raise FetchError("its address is not public")
         return addresses
 
+    def _look_up(self, host: str, port: int) -> Sequence[Found]:
+        asked = self._limits.names.ask(host, port)
+        try:
+            wait(list[Future[Any]]((asked, self._abandoned)), self._left_s(), FIRST_COMPLETED)
+            if not asked.done():
+                raise TimeoutError
+            return asked.result()
+        finally:
+            del asked  # a failure holds this frame, and the future the failure
+
     def _left_s(self) -> float:
         left_s = self._until - time.monotonic()
-        if left_s <= 0 or self._is_abandoned:
+        if left_s <= 0 or self._abandoned.done():
             raise TimeoutError
         return left_s
 
@@ -186,7 +202,9 @@ class _Raw(io.RawIOBase):
 
 
 def _checked(text: str) -> SplitResult:
-    """Read a URL. Raises FetchError for one that nobody should be asked by."""
+    """Parse a URL. Raises FetchError if it is malformed or unsafe."""
+    if len(text) > LONGEST_URL:
+        raise FetchError(f"its URL is longer than {LONGEST_URL} characters")
     if _UNFIT.search(text):
         raise FetchError("its URL holds a character that no URL can hold")
     try:

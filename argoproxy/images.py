@@ -9,8 +9,9 @@ import re
 import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,14 +20,19 @@ from argoproxy.fetch import Fetch, FetchError, Limits
 from argoproxy.pictures import Picture, PictureError, read, within
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
-from argoproxy.together import wait_for
+from argoproxy.together import Threads, submit_all, wait_for
 from argoproxy.watch import Watch
+from argoproxy.wire.names import Names
 
 logger = logging.getLogger("argoproxy")
 
 LARGEST = 50 * 1024 * 1024
 LARGEST_OF_ALL = 64 * 1024 * 1024
 LONGEST_S = 60.0
+#: Image URLs that a request may hold; as many as OpenAI takes.
+MOST_URLS = 500
+#: Images that a process fetches at once, for all requests together.
+MOST_FETCHES = 256
 #: How much longer than a fetch may take is waited for it to say so itself.
 GRACE_S = 0.5
 
@@ -34,10 +40,19 @@ _REMOTE = re.compile(r"https?://", re.IGNORECASE)
 _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageWorkers:
+    """What all requests of a process share: the threads that fetch, and lookups of names."""
+
+    fetches: Threads = field(default_factory=lambda: Threads(MOST_FETCHES))
+    names: Names = field(default_factory=Names)
+
+
 class Images:
     """Puts images into calls."""
 
-    def __init__(self, settings: ImageSettings, ca_bundle: str) -> None:
+    def __init__(self, settings: ImageSettings, ca_bundle: str, workers: ImageWorkers) -> None:
+        self._workers = workers
         self._settings = settings
         self._ca_bundle = ca_bundle
 
@@ -52,8 +67,7 @@ class Images:
         if not images:
             return call
         until = time.monotonic() + LONGEST_S
-        remote = [image.url for image in images if image.url and _REMOTE.match(image.url)]
-        bodies = self._fetched(dict.fromkeys(remote), watch)
+        bodies = self._fetched(_remote(images), watch)
         pictures = dict(self._pictures(images, bodies))
         if self._settings.payload_limit is not None:
             pictures = self._fitting(call, images, pictures, _Pause(watch, until))
@@ -65,32 +79,34 @@ class Images:
     def _fetched(self, urls: Iterable[str], watch: Watch) -> Mapping[str, bytes | FetchError]:
         """Fetch side by side: what came, or why it did not, for each URL. Raises ClientGone."""
         settings, budget = self._settings, _Budget(LARGEST_OF_ALL)
-        limits = Limits(settings.timeout_s, LARGEST, settings.addresses, lambda: self._tls, budget.spend)
+        workers = self._workers
+        limits = Limits(settings.timeout_s, LARGEST, settings.addresses, lambda: self._tls, budget.spend, workers.names)
         fetches = {url: Fetch(url, limits) for url in urls}
         if not fetches:
             return {}
-        pool = ThreadPoolExecutor(min(settings.concurrency, len(fetches)))
-        futures = {url: pool.submit(fetch.run) for url, fetch in fetches.items()}
+        futures = submit_all([fetch.run for fetch in fetches.values()], workers.fetches, settings.concurrency)
         rounds = -(-len(fetches) // settings.concurrency)
         try:
-            wait_for(futures.values(), min(LONGEST_S, rounds * settings.timeout_s + GRACE_S), watch)
+            wait_for(futures, min(LONGEST_S, rounds * settings.timeout_s + GRACE_S), watch)
         finally:
-            for fetch in fetches.values():
+            for future, fetch in zip(futures, fetches.values(), strict=True):
+                future.cancel()
                 fetch.abandon()
-            pool.shutdown(wait=False, cancel_futures=True)
-        return {url: _result(future) for url, future in futures.items()}
+        return {url: _result(future) for url, future in zip(fetches, futures, strict=True)}
 
     def _pictures(
         self, images: Iterable[Image], bodies: Mapping[str, bytes | FetchError]
     ) -> Iterable[tuple[Place, Picture]]:
         """Give the pictures of what was fetched. Raises BadRequest for one that is none, unless those are kept."""
-        known: dict[str, Picture] = {}
+        known: dict[str, Picture | PictureError] = {}
         for image in images:
             try:
                 url = _url_of(image)
                 if url in bodies:
-                    known[url] = known.get(url) or read(_body(bodies[url]))
-                    yield image.place, known[url]
+                    found = known[url] = known.get(url) or _read(_body(bodies[url]))
+                    if isinstance(found, PictureError):
+                        raise found.with_traceback(None)
+                    yield image.place, found
             except (FetchError, PictureError) as error:
                 if not self._settings.keeps_failed:
                     raise BadRequest(f"The image can't be used: {error}.", param=image.path) from None
@@ -163,6 +179,15 @@ class _Budget:
             raise FetchError("the images of this request are too large together")
 
 
+def _remote(images: Sequence[Image]) -> list[str]:
+    """Return the URLs to be fetched, each once. Raises BadRequest when there are too many."""
+    urls = [image.url for image in images if image.url and _REMOTE.match(image.url)]
+    if len(urls) > MOST_URLS:
+        message = f"The request holds {len(urls)} image URLs; at most {MOST_URLS} are fetched."
+        raise BadRequest(message, param="messages")
+    return list(dict.fromkeys(urls))
+
+
 def _result(future: Future[bytes]) -> bytes | FetchError:
     if not future.done() or future.cancelled():
         return FetchError("it took too long")
@@ -178,6 +203,14 @@ def _url_of(image: Image) -> str:
     if not image.url.lower().startswith(("http://", "https://", "data:")):
         raise FetchError("its URL begins neither with http:// nor with https:// nor with data:")
     return image.url
+
+
+def _read(data: bytes) -> Picture | PictureError:
+    """Return a picture, or why it is none: a URL that stands in many places is read once."""
+    try:
+        return read(data)
+    except PictureError as error:
+        return error
 
 
 def _body(found: bytes | FetchError) -> bytes:

@@ -1,11 +1,17 @@
-"""Work done side by side, while one client is watched and a clock runs."""
+"""Run functions in threads and wait for their results while one client is watched.
+
+All threads are daemons: a function that can't be interrupted (a lookup of a name) must not keep a worker from ending,
+which the threads of a ThreadPoolExecutor do.
+"""
 
 from __future__ import annotations
 
-import socket
+import os
+import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -14,35 +20,124 @@ from argoproxy.watch import Watch
 ResultT = TypeVar("ResultT")
 
 
+class Threads:
+    """Daemon threads, at most `limit` at a time. Work beyond that waits for its turn; a thread ends as soon as no work
+    is left."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Run a function that raises nothing. Raises RuntimeError when the system can start no thread."""
+        with self._lock:
+            if self._running >= self._limit:
+                self._waiting.append(work)
+                return
+            self._running += 1
+        try:
+            threading.Thread(target=self._work, args=(work,), daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._running -= 1
+            raise
+
+    def _work(self, work: Callable[[], None] | None) -> None:
+        while work is not None:
+            work()
+            with self._lock:
+                work = self._waiting.popleft() if self._waiting else None
+                if work is None:
+                    self._running -= 1
+
+
+class Bell:
+    """A descriptor that becomes readable when it is rung. Any thread may ring it, also after it was closed: its number
+    may belong to another connection by then, so closing and ringing exclude each other."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def ring(self) -> None:
+        """Make the descriptor readable. Never blocks."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.eventfd_write(self._descriptor, 1)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        with self._lock:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class _Countdown:
+    """Rings a bell when so many futures are done."""
+
+    def __init__(self, count: int, bell: Bell) -> None:
+        self._bell = bell
+        self._lock = threading.Lock()
+        self.left = count
+
+    def count(self, _: Future[Any]) -> None:
+        with self._lock:
+            self.left -= 1
+        if not self.left:
+            self._bell.ring()
+
+
+def submit_all(works: Iterable[Callable[[], ResultT]], threads: Threads, most: int) -> list[Future[ResultT]]:
+    """Start functions in threads, at most `most` of them side by side, and return their futures in the same order."""
+    waiting = deque((Future[ResultT](), work) for work in works)
+    futures = [future for future, _ in waiting]
+
+    def drain() -> None:
+        with suppress(IndexError):
+            while True:
+                fulfil(*waiting.popleft())
+
+    for _ in range(min(most, len(futures))):
+        threads.run(drain)
+    return futures
+
+
 def side_by_side(works: Sequence[Callable[[], ResultT]], seconds: float, watch: Watch) -> list[Future[ResultT]]:
-    """Do all works at once, each in a thread of its own, and wait until all are done, no longer than that: what they
-    came to, in their order. One that is not done goes on by itself. Raises ClientGone."""
-    pool = ThreadPoolExecutor(max(1, len(works)))
-    futures = [pool.submit(work) for work in works]
-    try:
-        wait_for(futures, seconds, watch)
-    finally:
-        pool.shutdown(wait=False)
+    """Run functions side by side and wait until all are done or the time is over. Return their futures in the same
+    order; what is not done goes on by itself. Raises ClientGone."""
+    futures = submit_all(works, Threads(len(works)), len(works))
+    wait_for(futures, seconds, watch)
     return futures
 
 
 def wait_for(futures: Collection[Future[Any]], seconds: float, watch: Watch) -> None:
-    """Wait until all are done, no longer than that. Raises ClientGone."""
+    """Wait until all futures are done or the time is over. Raises ClientGone."""
     until = time.monotonic() + seconds
-    ours, theirs = socket.socketpair()
+    bell = Bell()
+    countdown = _Countdown(len(futures), bell)
     watch.forget()
-
-    def wake(_: Future[Any]) -> None:
-        with suppress(OSError):
-            theirs.send(b".")
-
     try:
         for future in futures:
-            future.add_done_callback(wake)
-        while not all(future.done() for future in futures) and (left_s := until - time.monotonic()) > 0:
-            if watch.wait(ours, left_s):
-                ours.recv(4096)
+            future.add_done_callback(countdown.count)
+        while countdown.left and (left_s := until - time.monotonic()) > 0:
+            watch.wait(bell, left_s)
     finally:
         watch.forget()
-        ours.close()
-        theirs.close()
+        bell.close()
+
+
+def fulfil(future: Future[ResultT], work: Callable[[], ResultT]) -> None:
+    """Run a function and store what came of it in a future, unless that was cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 whoever reads the future gets it
+        future.set_exception(error)
+        del future, work  # the error's traceback holds this frame: a cycle that only the collector would end

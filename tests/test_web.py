@@ -12,7 +12,7 @@ from werkzeug.test import EnvironBuilder
 from argoproxy.asking import Link
 from argoproxy.errors import Ending, UpstreamStatus
 from argoproxy.health import Probe
-from argoproxy.images import Images
+from argoproxy.images import Images, ImageWorkers
 from argoproxy.journey import Proxy
 from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.protocol.content import ImageSettings
@@ -65,7 +65,9 @@ def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]
     proxy = Proxy(
         models=Models([Provider(upstream)]),
         gateway=None,
-        links={upstream.name: Link(transport, Images(ImageSettings(), ""), Remembered(0.0, 0.0), unwatched)},
+        links={
+            upstream.name: Link(transport, Images(ImageSettings(), "", ImageWorkers()), Remembered(0.0, 0.0), unwatched)
+        },
         listeners=[outcomes.append],
         heartbeat=Heartbeat(15.0),
         refused_modes=RefusedModes(60.0),

@@ -65,12 +65,14 @@ def with_images(body: Json, urls: Mapping[Place, str]) -> Json:
     """Give a body with other URLs for some of its images; the very same one when there are none."""
     if not urls:
         return body
-    messages = list(body["messages"])
+    messages, copied = list(body["messages"]), set[int]()
     for (row, column), url in urls.items():
-        parts = list(messages[row]["content"])
+        if row not in copied:
+            messages[row] = {**messages[row], "content": list(messages[row]["content"])}
+            copied.add(row)
+        parts = messages[row]["content"]
         image = parts[column]["image_url"]
         parts[column] = {**parts[column], "image_url": {**image, "url": url} if isinstance(image, dict) else url}
-        messages[row] = {**messages[row], "content": parts}
     return {**body, "messages": messages}
 
 

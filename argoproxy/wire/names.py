@@ -1,4 +1,8 @@
-"""The addresses of names: each asked for once at a time, by a thread that nobody waits for when the process ends."""
+"""The addresses of names: each asked for once at a time, by a thread that nobody waits for when the process ends.
+
+A lookup can't be interrupted, and takes as long as the system's resolver allows (resolv.conf(5): some 30 seconds). So
+the number of lookups under way is limited: those beyond wait for their turn.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,24 @@ import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
+
+from argoproxy.together import Threads, fulfil
 
 #: Family, kind, protocol, canonical name, address: what getaddrinfo gives.
 Found = tuple[int, int, int, str, Any]
+
+
+#: Lookups under way at once.
+MOST_LOOKUPS = 64
 
 
 class Names:
     """What is being asked for. A lookup can't be interrupted, so whoever asks for the same name shares one."""
 
     def __init__(self) -> None:
+        self._threads = Threads(MOST_LOOKUPS)
         self._asked: dict[tuple[str, int], Future[Sequence[Found]]] = {}
         self._lock = threading.Lock()
 
@@ -23,24 +35,23 @@ class Names:
         """Ask for the addresses of a host: they come, or OSError does (socket.gaierror where it has none)."""
         with self._lock:
             asked = self._asked.get((host, port))
-            if asked is None:
-                asked = self._asked[host, port] = Future()
-                threading.Thread(target=self._look_up, args=(host, port), daemon=True).start()
+            if asked is not None:
+                return asked
+            asked = self._asked[host, port] = Future()
+        try:
+            self._threads.run(partial(self._look_up, host, port, asked))
+        except RuntimeError as error:
+            self._forget(host, port)
+            asked.set_exception(OSError(str(error)))
         return asked
 
-    def _look_up(self, host: str, port: int) -> None:
-        found: Sequence[Found] = ()
-        failure: OSError | None = None
-        try:
-            found = resolved(host, port)
-        except OSError as error:
-            failure = error
+    def _look_up(self, host: str, port: int, asked: Future[Sequence[Found]]) -> None:
+        fulfil(asked, partial(resolved, host, port))
+        self._forget(host, port)
+
+    def _forget(self, host: str, port: int) -> None:
         with self._lock:
-            asked = self._asked.pop((host, port))
-        if failure is None:
-            asked.set_result(found)
-        else:
-            asked.set_exception(failure.with_traceback(None))
+            del self._asked[host, port]
 
 
 def resolved(host: str, port: int) -> Sequence[Found]:

@@ -368,3 +368,37 @@ def test_a_client_that_leaves_lets_the_images_go(serve: Serve, upstream: Upstrea
         left = time.monotonic()
     assert upstream.left(url.split("/")[4]) - left < 2
     eventually(lambda: any(line["ending"] == "client_gone" for line in patient.lines()))
+
+
+def refused_urls(count: int) -> bytes:
+    return message(*({"url": f"http://10.{number // 250}.{number % 250}.1/"} for number in range(count)))
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_any_number_of_urls_is_answered(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serving(serve, upstream, "argo", THREADS="8", WORKER_CLASS=worker_class)
+    (worker,) = eventually(door.workers)
+    kept: list[tuple[int, int]] = []
+    for counts in ((300,) * 4, (300, 500) * 5):
+        for count in counts:
+            answer = ask(door.port, "POST", PATH, refused_urls(count))
+            assert (answer.status, answer.error["param"]) == (400, "messages[0].content[1]")
+        assert ask(door.port, "GET", "/health/live").status == 200
+        eventually(lambda: not kept or (threads_of(worker) <= kept[0][0] + 8 and door.descriptors() <= kept[0][1] + 8))
+        kept.append((threads_of(worker), door.descriptors()))
+
+
+def test_more_urls_than_a_request_may_hold_are_refused(proxy: Proxy) -> None:
+    answer = ask(proxy.port, "POST", PATH, refused_urls(1500))
+    assert (answer.status, answer.error["param"]) == (400, "messages")
+    assert "1500" in answer.error["message"]
+    assert "500" in answer.error["message"]
+
+
+def test_a_worker_ends_while_images_are_awaited(start: Serve, upstream: Upstream) -> None:
+    door = serving(start, upstream, "argo", GRACEFUL_TIMEOUT="1")
+    held = at(upstream, ["hold"])
+    with Client(door.port) as client:
+        client.send("POST", PATH, message(*({"url": f"{held}?{number}"} for number in range(10))))
+        eventually(lambda: upstream.seen(held.split("/")[4]))
+        assert door.stop() == 0
