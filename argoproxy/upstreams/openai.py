@@ -31,6 +31,8 @@ USER_AGENT = "argoproxy"
 #: Of a single choice, only the last few events tell how it ended.
 LAST_ONES = 8
 
+NO_COMPLETION = "The upstream's reply holds no completion."
+
 _CHOICES = b'"choices"'
 _OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
 
@@ -145,6 +147,7 @@ class Ends:
     def __init__(self, call: Call) -> None:
         self._begun: set[int] = set()
         self._finished: set[int] = set()
+        self._has_read = False
         self._reads_all = call.choices > 1
         self._unread: deque[Event] = deque(maxlen=None if self._reads_all else LAST_ONES)
 
@@ -158,8 +161,15 @@ class Ends:
         self._read()
         return bool(self._finished) and self._begun <= self._finished
 
+    def check_done(self) -> None:
+        """Check at `[DONE]` that there was a completion before it. Raises UpstreamProtocolError: no document could be
+        made of such a stream, and a client of a stream is told the same."""
+        if not (self._unread or self._has_read):
+            raise UpstreamProtocolError(NO_COMPLETION)
+
     def _read(self) -> None:
         while self._unread:
+            self._has_read = True
             chunk = self._unread.popleft().chunk or {}
             for index, choice in indexed(chunk.get("choices")):
                 self._begun.add(index)
@@ -173,7 +183,7 @@ def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
     if not (is_one and document.chunk["choices"]) and (told := error_in_document(document.chunk)):
         raise told
     if not is_one:
-        raise UpstreamProtocolError("The upstream's reply holds no completion.")
+        raise UpstreamProtocolError(NO_COMPLETION)
     yield [document]
 
 
@@ -184,6 +194,8 @@ def _stream(pieces: Iterator[bytes], ends: Ends) -> Iterator[Batch]:
         batch = [event for event in decoder.feed(piece) if len(event.raw) > EMPTY or data_of(event.raw) != b""]
         for place, event in enumerate(batch):
             if len(event.raw) < LONGEST_DONE and is_done(event):
+                ends.pass_by(batch[:place])
+                ends.check_done()
                 yield [*batch[:place], DONE if data_of(event.raw) != b"[DONE]" else event]
                 return
             if fault := _fault_of(event):
@@ -214,6 +226,7 @@ def _last(rest: Batch, ends: Ends, size: int) -> Batch:
             raise fault
     ends.pass_by(last)
     if last and is_done(last[-1]):
+        ends.check_done()
         return last
     if not ends.whole():
         raise UpstreamProtocolError(

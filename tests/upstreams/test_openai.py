@@ -361,3 +361,17 @@ def test_a_document_is_bounded() -> None:
 def test_every_error_can_be_told() -> None:
     error: ProxyError = UPSTREAM.error(500, (), b"")
     assert set(to_openai(error)["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("before", [b"", b": hello\n\n", b'data: {"usage": null}\n\n'])
+@pytest.mark.parametrize("end", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE]"])
+def test_a_stream_that_ends_before_it_began_is_no_completion(before: bytes, end: bytes, n: int) -> None:
+    for pieces in cuts(before + end):
+        with pytest.raises(UpstreamProtocolError, match="no completion"):
+            flat(batches(*pieces, kind="text/event-stream", n=n))
+    assert (
+        flat(batches(before, b'data: {"choices": []}\n\n', end, kind="text/event-stream", n=n))
+        .rstrip()
+        .endswith(b"[DONE]")
+    )
