@@ -39,6 +39,7 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
         sys.exit(_logs(arguments[1:], folder))
     asked = parse(arguments, program)
     environ = asked.environment(os.environ, folder)
+    sys.stderr.writelines(f"warning: {warning}\n" for warning in asked.warnings)
     if asked.task is Task.EDIT:
         _edit(environ, folder)
     try:

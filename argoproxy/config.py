@@ -7,7 +7,6 @@ variables whose names FLAGS_VARIABLE lists, because Gunicorn's workers need one 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -26,8 +25,9 @@ from argoproxy.protocol.reasoning import Opening
 from argoproxy.protocol.rules import RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.timeouts import Heartbeat, Timeouts
+from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.settings.choosing import described
+from argoproxy.settings.effective import derived, process_timeouts
 from argoproxy.settings.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
 from argoproxy.settings.model_section import read_rules
 from argoproxy.settings.readers import OwnClass, opening
@@ -146,7 +146,8 @@ def shown(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
     config = load(environ, folder)
     yield f"# upstream: {config.shown}"
     yield from (f"# warning: {warning}" for warning in config.warnings)
-    yield from Given(layers(environ, folder)).shown()
+    given = Given(layers(environ, folder))
+    yield from given.shown(derived(given))
 
 
 def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Path()) -> Config:
@@ -214,12 +215,7 @@ def _missing(given: Given, upstreams: Sequence[UpstreamSettings], bundle: str | 
 
 def _process(given: Given, environ: Mapping[str, str], bundle: str | None) -> Process:
     return Process(
-        timeouts=Timeouts(
-            connect_s=given["connect_timeout"],
-            first_byte_s=given[given.stronger("first_byte_timeout", "timeout")],
-            idle_s=given[given.stronger("idle_timeout", "timeout")],
-            total_s=given["total_timeout"] or math.inf,
-        ),
+        timeouts=process_timeouts(given),
         inline_images=given["inline_images"],
         mode=Mode(given["mode"]),
         usage=usage_of(given["ask_usage"]),

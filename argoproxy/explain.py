@@ -45,7 +45,7 @@ def _chat(model: str) -> Call:
 def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
     yield f"upstream: {_json(route.upstream.name)}  # {shown}"
     yield f"  thoughts: {_json(_thoughts(route.reasoning))}"
-    timeouts = {name: getattr(route.timeouts, name) for name in type(route.timeouts).__slots__}
+    timeouts = {name: getattr(route.timeouts, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
     yield f"  timeouts: {_json({name: said for name, said in timeouts.items() if said != float('inf')})}"
     try:
         asked = route.upstream.request(route.call)

@@ -14,6 +14,9 @@ from argoproxy import __version__
 #: Flags travel as environment variables; this one lists which of them came as flags.
 FLAGS_VARIABLE = "ARGOPROXY_FLAGS"
 
+#: Milliseconds below which a plain number was probably meant as seconds.
+SMALL_MS = 1000
+
 _PLAIN_NUMBER = re.compile(r"[\d.]+", re.ASCII)
 EPILOG = """
 examples:
@@ -63,6 +66,7 @@ class Arguments:
     variables: Mapping[str, str]
     yes: bool
     model: str = ""
+    warnings: Sequence[str] = ()
 
     def environment(self, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
         """Give an environment with the flags in it."""
@@ -118,13 +122,26 @@ def parse(arguments: Sequence[str], program: str) -> Arguments:
     for task, about in TASKS.items():
         tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
     given = vars(parser.parse_args(_as_flags(arguments)))
+    warnings = _warning_of_milliseconds(given["API_REQUEST_TIMEOUT"] or "")
     for flag in FLAGS:
         if flag.unit and _PLAIN_NUMBER.fullmatch((given[flag.variable] or "").strip()):
             given[flag.variable] = given[flag.variable].strip() + flag.unit
     task, file, yes, model = (given.pop(name) for name in ("task", "file", "yes", "model"))
     if model and task is not Task.SHOW:
         parser.error("--model goes with --show")
-    return Arguments(task, file, {name: value for name, value in given.items() if value is not None}, yes, model)
+    variables = {name: value for name, value in given.items() if value is not None}
+    return Arguments(task, file, variables, yes, model, warnings)
+
+
+def _warning_of_milliseconds(timeout: str) -> Sequence[str]:
+    """Return a warning where a plain number is so small that seconds were probably meant."""
+    number = timeout.strip()
+    if not re.fullmatch(r"\d+(\.\d+)?", number, re.ASCII) or not 0 < float(number) < SMALL_MS:
+        return ()
+    return (
+        f"--timeout {number} counts milliseconds: it is {float(number) / 1000:g} seconds; "
+        f"write --timeout {number}s for {number} seconds",
+    )
 
 
 def _as_flags(arguments: Sequence[str]) -> list[str]:

@@ -96,6 +96,56 @@ def test_show_tells_every_setting_and_where_it_comes_from(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("arguments", "environ", "shown"),
+    [
+        (
+            ["--timeout", "600"],
+            {},
+            [
+                "timeout: 0.6  # flag",
+                "first_byte_timeout: 0.6  # timeout (flag)",
+                "idle_timeout: 0.6  # timeout (flag)",
+                "connect_timeout: 0.6  # timeout (flag)",
+            ],
+        ),
+        (
+            ["--timeout", "20s"],
+            {"IDLE_TIMEOUT": "5", "CONNECT_TIMEOUT": "30"},
+            [
+                "first_byte_timeout: 20.0  # timeout (flag)",
+                "idle_timeout: 20.0  # timeout (flag)",
+                "connect_timeout: 30.0  # environment",
+            ],
+        ),
+        (
+            [],
+            {"ARGO_BASE_URL": "http://a/argoapi", "ARGO_USER": "me", "ARGO_STREAM_URL": "http://s/"},
+            [
+                'argo_url: "http://a/argoapi/api/v1/resource/chat/"  # argo_base_url (environment)',
+                'argo_stream_url: "http://s/"  # environment',
+                'argo_embedding_url: "http://a/argoapi/api/v1/resource/embed/"  # argo_base_url (environment)',
+            ],
+        ),
+    ],
+)
+def test_show_tells_the_values_that_count(
+    tmp_path: Path, arguments: list[str], environ: dict[str, str], shown: list[str]
+) -> None:
+    ended = run(*arguments, "--show", folder=tmp_path, **environ)
+    assert ended.returncode == 0, ended.stderr
+    assert not set(shown) - set(ended.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("timeout", "times"), [("600", 1), ("999.5", 1), ("1000", 0), ("60000", 0), ("600ms", 0), ("90s", 0), ("0", 0)]
+)
+def test_a_time_out_that_was_probably_meant_as_seconds_is_warned_of(timeout: str, times: int) -> None:
+    warnings = parse(["--timeout", timeout], "x").warnings
+    assert len(warnings) == times
+    assert all(f"{float(timeout) / 1000:g} seconds" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
     ("words", "task"),
     [
         (["config", "show"], Task.SHOW),

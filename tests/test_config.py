@@ -129,7 +129,7 @@ def test_everything_from_the_environment() -> None:
                 target=OpenAITarget(
                     BaseUrl("http://up:8000", "", False), Secret("Bearer sk-target"), Secret("sk-target")
                 ),
-                timeouts=Timeouts(1, 2.5, 180, 3600),
+                timeouts=Timeouts(1, 2.5, 180, 3600, is_connect_set=True),
                 access=Access(
                     ca_bundle="/ca.pem",
                     proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
@@ -184,6 +184,21 @@ def test_a_stronger_layer_wins(layers: list[dict[str, Any]], port: int) -> None:
 def test_timeout_sets_two_unless_one_is_named(layers: list[dict[str, Any]], first_byte_s: float, idle_s: float) -> None:
     timeouts = layered(*layers).upstreams[0].timeouts
     assert (timeouts.first_byte_s, timeouts.idle_s) == (first_byte_s, idle_s)
+
+
+@pytest.mark.parametrize(
+    ("layers", "connect_s"),
+    [
+        ([{"timeout": 2}], 2),
+        ([{"timeout": 20}], 10),
+        ([{"first_byte_timeout": 2}], 10),
+        ([{"timeout": 2}, {"connect_timeout": 30}], 30),
+    ],
+)
+def test_connecting_takes_no_longer_than_the_time_out_unless_it_says_so(
+    layers: list[dict[str, Any]], connect_s: float
+) -> None:
+    assert layered(*layers).upstreams[0].timeouts.connect_s == connect_s
 
 
 @pytest.mark.parametrize(

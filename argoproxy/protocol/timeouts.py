@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class TimeoutWishes:
-    """What an upstream or a rule says of time-outs, in seconds; None leaves one as it is."""
+    """What an upstream or a rule says of time-outs, in seconds; None leaves one as it is. `connect_cap_s` bounds a
+    time to connect that nobody has set."""
 
     connect_s: float | None = None
     first_byte_s: float | None = None
     idle_s: float | None = None
     total_s: float | None = None
+    connect_cap_s: float | None = None
 
     def over(self, weaker: TimeoutWishes) -> TimeoutWishes:
         """Give what both say together; where both say a thing, this one counts."""
@@ -31,23 +33,36 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to connect, until the first byte, between bytes, and in all; infinite means without end."""
+    """Seconds to connect, until the first byte, between bytes, and in all; infinite means without end. A time to
+    connect that nobody has set is never longer than a time-out for all waits."""
 
     connect_s: float = 10.0
     first_byte_s: float = 600.0
     idle_s: float = 600.0
     total_s: float = math.inf
+    is_connect_set: bool = False
 
     def wished(self, wishes: TimeoutWishes) -> Timeouts:
-        """Give the time-outs as an upstream or a rule wants them."""
+        """Return the time-outs as an upstream or a rule wants them."""
         if wishes == NO_WISHES:
             return self
-        said = {name: getattr(wishes, name) for name in TimeoutWishes.__slots__}
-        return replace(self, **{name: value for name, value in said.items() if value is not None})
+        said = {name: getattr(wishes, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
+        new = replace(self, **{name: value for name, value in said.items() if value is not None})
+        if wishes.connect_s is not None:
+            return replace(new, is_connect_set=True)
+        return _capped(new, wishes.connect_cap_s)
 
     def asked(self, timeout_s: float | None) -> Timeouts:
-        """Give the time-outs of a request that asked for one itself: it stands for first byte and idle."""
-        return self if timeout_s is None else replace(self, first_byte_s=timeout_s, idle_s=timeout_s)
+        """Return the time-outs of a request that asked for one itself: it stands for first byte and idle."""
+        if timeout_s is None:
+            return self
+        return _capped(replace(self, first_byte_s=timeout_s, idle_s=timeout_s), timeout_s)
+
+
+def _capped(timeouts: Timeouts, seconds: float | None) -> Timeouts:
+    if timeouts.is_connect_set or seconds is None or timeouts.connect_s <= seconds:
+        return timeouts
+    return replace(timeouts, connect_s=seconds)
 
 
 NO_WISHES = TimeoutWishes()

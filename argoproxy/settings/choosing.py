@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.secrets import Secret
+from argoproxy.settings.effective import argo_urls
 from argoproxy.settings.layers import BY_KEY, Given
 from argoproxy.settings.servers import refuse_itself, server_at
 from argoproxy.settings.table import DEFAULT_TARGET
@@ -20,7 +21,6 @@ from argoproxy.settings.targets import (
     UpstreamSettings,
 )
 from argoproxy.settings.upstream_section import read_upstreams
-from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 
@@ -110,13 +110,7 @@ def _openai(given: Given, row: str) -> Target:
 
 
 def _argo(given: Given) -> ArgoTarget:
-    root = given["argo_base_url"]
-    below = ArgoUrls.below(root) if root else ArgoUrls()
-    urls = ArgoUrls(
-        chat=_url("argo_url", below.chat, given),
-        stream=_url("argo_stream_url", below.stream, given),
-        embed=_url("argo_embedding_url", below.embed, given),
-    )
+    urls = argo_urls(given)
     for url in dict.fromkeys((urls.chat, urls.stream, urls.embed)):
         refuse_itself(url, given)
     if not given["user"] and not given["username_passthrough"]:
@@ -146,8 +140,3 @@ def _leave_keys_out(given: Given) -> None:
     for key in ("target_api_key", "openai_api_key"):
         if given[key]:
             given.warnings.append(f"{given.named(key)} is not sent to this upstream: Argo takes no key")
-
-
-def _url(key: str, otherwise: str, given: Given) -> str:
-    url: str = given[key] if given.stronger(key, "argo_base_url") == key else otherwise
-    return url

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,14 @@ class Given:
     def __getitem__(self, key: str) -> Any:
         return self._values[key][0] if key in self._values else BY_KEY[key].default
 
+    def is_set(self, key: str) -> bool:
+        """Whether a layer sets a key, whatever its value."""
+        return key in self._values
+
+    def origin(self, key: str) -> str:
+        """Return a key and the place that sets it, as `timeout (config.yaml, line 3)`."""
+        return f"{key} ({self._places.get(key, 'default')})"
+
     def says(self, key: str) -> bool:
         """Whether a layer says a key, and something by it."""
         return bool(key in self._values and self._values[key][0])
@@ -96,10 +104,14 @@ class Given:
         """Give the layer that says a key; an empty one when none does."""
         return self._layers[self.strength(key)] if key in self._values else Layer("default", {})
 
-    def shown(self) -> Iterator[str]:
-        """Give a line for each setting: its value, secrets starred, and where it comes from."""
+    def shown(self, derived: Iterable[tuple[str, object, str]] = ()) -> Iterator[str]:
+        """Yield a line for each setting: its value, secrets starred, and where it comes from. `derived` holds values
+        that follow from other settings, each with its origin."""
+        others = {key: (value, origin) for key, value, origin in derived}
         for setting in SETTINGS:
-            yield f"{setting.key}: {_shown(setting, self[setting.key])}  # {self._places.get(setting.key, 'default')}"
+            plain = self[setting.key], self._places.get(setting.key, "default")
+            value, origin = others.get(setting.key, plain)
+            yield f"{setting.key}: {_shown(setting, value)}  # {origin}"
 
     def _read(self, strength: int, layer: Layer, name: str, value: Any) -> None:
         place = layer.place_of(name)

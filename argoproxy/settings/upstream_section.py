@@ -147,6 +147,7 @@ def wished_timeouts(read: Mapping[str, Any]) -> TimeoutWishes:
         first_byte_s=read.get("first_byte_timeout", both),
         idle_s=read.get("idle_timeout", both),
         total_s=read.get("total_timeout"),
+        connect_cap_s=both,
     )
 
 

@@ -101,3 +101,13 @@ def test_time_outs_are_wished_one_by_one() -> None:
     assert Timeouts(1, 2, 3, 4).wished(TimeoutWishes(first_byte_s=9, total_s=8)) == Timeouts(1, 9, 3, 8)
     timeouts = Timeouts()
     assert timeouts.wished(NO_WISHES) is timeouts
+
+
+def test_the_time_to_connect_is_no_longer_than_a_time_out_for_all_unless_it_is_set() -> None:
+    for_all = TimeoutWishes(first_byte_s=2, idle_s=2, connect_cap_s=2)
+    assert Timeouts().wished(for_all) == Timeouts(2, 2, 2)
+    assert Timeouts().asked(2) == Timeouts(2, 2, 2)
+    assert Timeouts().asked(20) == Timeouts(10, 20, 20)
+    set_itself = Timeouts().wished(TimeoutWishes(connect_s=30))
+    assert (set_itself.wished(for_all).connect_s, set_itself.asked(2).connect_s) == (30, 30)
+    assert Timeouts().wished(for_all.over(TimeoutWishes(connect_s=30))).connect_s == 30

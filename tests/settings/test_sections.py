@@ -67,7 +67,7 @@ def test_upstreams_are_read(tmp_path: Path) -> None:
     config = made(tmp_path, SEVERAL, B_KEY="k-123456")
     a, b, c, d, e = config.upstreams
     assert [one.name for one in config.upstreams] == ["a", "b", "c", "d", "e"]
-    assert a.timeouts == Timeouts(0.5, 90, 90)
+    assert a.timeouts == Timeouts(0.5, 90, 90, is_connect_set=True)
     assert b.timeouts == Timeouts(10, 300, 300)
     assert isinstance(b.target, UntouchedTarget)
     assert b.target.server.secret == Secret("k-123456")
@@ -167,7 +167,7 @@ def test_rules_are_read(tmp_path: Path) -> None:
         upstreams=("b",),
         defaults={"max_tokens": 5},
         remove=("top_k", "seed"),
-        timeouts=TimeoutWishes(first_byte_s=3, idle_s=3, total_s=300),
+        timeouts=TimeoutWishes(first_byte_s=3, idle_s=3, total_s=300, connect_cap_s=3),
     )
     assert read["r"].upstreams == ("b", "a")
     assert read["5"].is_pseudo_model
