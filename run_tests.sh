@@ -1,33 +1,77 @@
 #!/usr/bin/env bash
-# Every check and every test, from a clean clone on: ./run_tests.sh [pytest arguments]
+# Every check and every test, from a clean clone on.
+#
+#   ./run_tests.sh            everything
+#   ./run_tests.sh --quick    what a change breaks most often, in under a minute: pure tests and one running proxy
+#   ./run_tests.sh ARGUMENTS  everything about the tests that pytest finds by these arguments
 set -euo pipefail
-
 cd "$(dirname "${BASH_SOURCE[0]}")"
+
+die() { printf 'run_tests.sh: %s\n' "$*" >&2; exit 1; }
+step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
+
 venv=${ARGOPROXY_TEST_VENV:-.venv-test}
 mark=$venv/installed.txt
+case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 
-if ! cat requirements*.txt | cmp --silent - "$mark"; then
-    "${PYTHON:-python3}" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
-    cat requirements*.txt >"$mark"
+# The first of these that is there and new enough.
+find_python() {
+    local name
+    for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 python; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    die "Python 3.11 or newer is needed; none was found. PYTHON=/path/to/python names one"
+}
+
+[ "$(uname -s)" = Linux ] || die "the tests run on Linux"
+python=$venv/bin/python
+[ -x "$python" ] || python=$(find_python)
+
+# Everything below runs under a supervisor, which kills what is left when this ends, however it ends.
+if [ -z "${ARGOPROXY_SUPERVISED:-}" ]; then
+    export ARGOPROXY_SUPERVISED=1
+    exec "$python" -m tests.support.supervise bash "$PWD/run_tests.sh" "$@"
 fi
 
-PATH=$PWD/$venv/bin:$PATH
+if ! cat requirements*.txt | cmp --silent - "$mark"; then
+    python=$(find_python)
+    step "Installing into $venv (once)"
+    "$python" -m venv "$venv" || die "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt ||
+        die "the installation failed; its reason stands above"
+    cat requirements*.txt >"$mark"
+fi
+PATH=$venv/bin:$PATH
+
+# Most of the time is spent waiting, so there are more processes than cores.
+spread=(-n "${WORKERS:-4}" --dist loadfile)
+case ${1:-} in
+--quick)
+    shift
+    step "Pure tests, and those of one running proxy"
+    exec pytest "${spread[@]}" -m "not wire and not lab or quick" "$@"
+    ;;
+esac
+
+step "Format, lint and types"
 ruff format --check --quiet .
 ruff check --quiet .
 mypy
+
+step "Tests"
 coverage erase
 if [ $# -gt 0 ]; then
     coverage run -m pytest "$@"
 else
-    # What needs no server, and the laboratory, run beside what mostly waits for one.
-    coverage run -m pytest --ignore tests/wire >.venv-test.log 2>&1 &
-    coverage run -m pytest tests/wire || failed=1
-    wait $! || failed=1
-    cat .venv-test.log
-    [ -z "${failed:-}" ]
+    coverage run -m pytest "${spread[@]}"
 fi
+
+step "Coverage"
 coverage combine --quiet
 coverage report
 coverage report --include 'argoproxy/protocol/*' --fail-under 100 >/dev/null ||
-    { echo 'The core is not covered whole:' >&2; coverage report --include 'argoproxy/protocol/*' --skip-covered >&2; exit 1; }
+    { coverage report --include 'argoproxy/protocol/*' --skip-covered >&2; die "argoproxy/protocol is not covered whole"; }
+step "All is well"

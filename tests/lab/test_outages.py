@@ -44,7 +44,7 @@ def test_an_outage_is_told_and_passes(start: Serve, worker_class: str) -> None:
     clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
     for thread in clients:
         thread.start()
-    eventually(lambda: len(told) > 50, 10)
+    eventually(lambda: len(told) > 50)
     upstream.stop()
     down_at = time.monotonic()
     time.sleep(OUTAGE_S)

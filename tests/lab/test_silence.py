@@ -45,7 +45,7 @@ def test_a_silent_stream_lives_and_costs_nothing(upstream: Upstream, start: Serv
     listeners = [threading.Thread(target=listen) for _ in range(STREAMS)]
     for thread in listeners:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == STREAMS, 10)
+    eventually(lambda: len(upstream.seen(script)) == STREAMS)
     time.sleep(SETTLED_S)
     (pid,) = proxy.workers()
     begun, used = time.monotonic(), cpu_s(pid)

@@ -131,7 +131,7 @@ def test_nothing_grows_and_nothing_is_lost(upstream: Upstream, start: Serve, tmp
     for thread in threads:
         thread.join()
     assert not failures
-    counted = eventually(lambda: _ended(door, endings.total()), 10)
+    counted = eventually(lambda: _ended(door, endings.total()))
     assert counted == endings
     assert "Traceback" not in door.log()
     grown = slope(samples)

@@ -22,7 +22,7 @@ import pytest
 from argoproxy.errors import ConfigError
 from argoproxy.observe.appending import AppendedFile, older
 from argoproxy.observe.journal import BETWEEN_WARNINGS_S, CLIENT_FILE, LOG_FILE, SERVER_FILE, Journal, line_of
-from tests.wire.processes import ROOT
+from tests.wire.processes import ROOT, spawn
 
 FILES = (CLIENT_FILE, SERVER_FILE, LOG_FILE)
 START = """
@@ -74,7 +74,7 @@ def journal_in(folder: Path, max_bytes: int = 1_000_000, files: int = 5) -> Jour
 
 def process(code: str, *arguments: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    return spawn(command, cwd=ROOT, stdout=subprocess.PIPE)
 
 
 def texts(file: Path) -> list[bytes]:

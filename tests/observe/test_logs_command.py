@@ -11,7 +11,7 @@ import pytest
 from argoproxy.observe.journal import CLIENT_FILE, Journal
 from argoproxy.observe.logs_command import main
 from tests.observe.journals import client_file, client_line, journal_of
-from tests.wire.processes import ROOT
+from tests.wire.processes import PATIENCE_S, ROOT, spawn
 
 #: Ctrl+C is heard here even where whoever runs the tests ignores it.
 RUN = """
@@ -27,7 +27,7 @@ Output = pytest.CaptureFixture[str]
 
 def logs(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUN, str(folder), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return spawn(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_the_last_exchanges_are_a_table(tmp_path: Path, capsys: Output) -> None:
@@ -49,7 +49,7 @@ def test_a_tail_follows_across_files_until_it_is_interrupted(tmp_path: Path) -> 
         journal.write(client_line(f"{number:08}"), [])
         assert f" {number:08} gpt-4o " in tail.stdout.readline()
     tail.send_signal(signal.SIGINT)
-    out, err = tail.communicate(timeout=20)
+    out, err = tail.communicate(timeout=PATIENCE_S)
     assert (tail.returncode, out, err) == (0, "", "")
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from argoproxy.observe.slots import PREFIX, Slots, make_folder, places, uptime_s
-from tests.wire.processes import ROOT
+from tests.wire.processes import ROOT, spawn
 
 HOLD = "import sys; from pathlib import Path; from argoproxy.observe.slots import Slots; s = Slots(Path(sys.argv[1]))"
 TAKE = f"{HOLD}\nwith s.alone(): print(s.take(), flush=True)\nsys.stdin.read()"
@@ -17,7 +17,7 @@ MAKE = "import sys; from pathlib import Path; from argoproxy.observe.slots impor
 def worker(folder: Path) -> tuple[subprocess.Popen[str], int]:
     """Start a process that takes a slot and keeps it: it, and the slot."""
     command = [sys.executable, "-c", TAKE, str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = spawn(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     return process, int(process.stdout.readline())
 

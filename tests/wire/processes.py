@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.support.prctl import child_of_this_process
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_S = 20.0
+#: How long anything may take that is sure to happen; only a test that fails waits so long.
+PATIENCE_S = 60.0
 
 Steps = Sequence[Sequence[Any]]
 
@@ -32,14 +35,19 @@ def free_port() -> int:
         return port
 
 
-def eventually(what: Callable[[], Any], within_s: float = 3.0) -> Any:
-    """Ask again until the answer is true: it. Fails when that takes too long."""
-    until = time.monotonic() + within_s
+def eventually(what: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """Ask until the answer is true, and return it. Fails if it stays false for very long."""
+    until = time.monotonic() + patience_s
     while True:
         if found := what():
             return found
-        assert time.monotonic() < until, f"not within {within_s} s"
+        assert time.monotonic() < until, f"still not so after {patience_s} s"
         time.sleep(0.01)
+
+
+def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a process that ends with this one, even if this one is killed. Call it from a thread that lives on."""
+    return subprocess.Popen(command, preexec_fn=child_of_this_process(), **options)  # noqa: PLW1509 does nothing unsafe
 
 
 def is_listening(port: int) -> bool:
@@ -65,9 +73,9 @@ class Upstream:
         self.scheme = "https" if certificate else "http"
         files = [str(file) for file in certificate or ()]
         command = [sys.executable, "-m", "tests.lab.upstream", str(self.port), *files]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=clean_environment())
+        self._process = spawn(command, cwd=ROOT, env=clean_environment())
         self._context = None
-        eventually(lambda: is_listening(self.port), START_S)
+        eventually(lambda: is_listening(self.port))
 
     @property
     def url(self) -> str:
@@ -119,7 +127,7 @@ class Proxy:
     """The proxy under real Gunicorn."""
 
     def __init__(
-        self, folder: Path, environ: dict[str, str], command: Sequence[str] = (), start_s: float = START_S
+        self, folder: Path, environ: dict[str, str], command: Sequence[str] = (), start_s: float = PATIENCE_S
     ) -> None:
         self._port = int(environ.get("PORT", 0)) or free_port()
         self.used = time.monotonic()
@@ -129,7 +137,7 @@ class Proxy:
         self._folder = folder
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = spawn(
                 list(command) or [*gunicorn, "cot_proxy:app"], cwd=folder, env=self.environ, stdout=log, stderr=log
             )
         eventually(lambda: is_listening(self.port) or self.process.poll() is not None, start_s)
@@ -178,7 +186,7 @@ class Proxy:
         """Ask it to stop, and wait: its exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(15)
+            return self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -191,6 +199,6 @@ def shell(line: str, folder: Path, environ: dict[str, str]) -> subprocess.Comple
         cwd=folder,
         env={**clean_environment(), **environ},
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )

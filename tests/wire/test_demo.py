@@ -17,6 +17,9 @@ from tests.lab.client import ask, chat
 from tests.wire.conftest import Serve
 from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, free_port
 
+#: How long pip may take, on a slow and busy machine.
+INSTALL_S = 900.0
+pytestmark = pytest.mark.timeout(INSTALL_S + 300)
 README = (ROOT / "README.md").read_text()
 
 
@@ -36,13 +39,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         "PYTHON": sys.executable,
     }
     command = [str(ROOT / "run_app.sh"), "--demo"]
-    first = Proxy(folder, environ, command, start_s=240)
+    first = Proxy(folder, environ, command, INSTALL_S)
     assert "Installing into" in first.log()
     first.stop()
-    begun = time.monotonic()
     again = Proxy(folder, environ, command)
     assert ask(port, "GET", "/health").status == 200
-    assert time.monotonic() - begun < 2, "a second start installs nothing"
+    assert "Installing into" not in again.log()
     yield again
     again.stop()
 

@@ -41,7 +41,7 @@ def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: 
     assert drained.json["status"] == "draining"
     assert ask(proxy.port, "GET", "/health/live").status == 200
     assert chat(proxy.port).status == 200, "until the delay is over everybody is served"
-    eventually(lambda: not is_listening(proxy.port), 5)
+    eventually(lambda: not is_listening(proxy.port))
     assert time.monotonic() - begun > 0.9
     for thread in work:
         thread.join()

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 
 from tests.lab.client import ask
-from tests.wire.processes import ROOT, clean_environment, eventually, free_port, is_listening
+from tests.wire.processes import PATIENCE_S, ROOT, clean_environment, eventually, free_port, is_listening, spawn
 
 RUN = str(ROOT / "run_app.sh")
-PATIENCE_S = 20.0
 #: The example session of argo-openai-proxy's README; only the port differs.
 SESSION = """\
 config.yaml file not found.
@@ -59,7 +58,7 @@ class Terminal:
 
     def __init__(self, command: list[str], folder: Path, environ: dict[str, str]) -> None:
         self._end, theirs = pty.openpty()
-        self.process = subprocess.Popen(
+        self.process = spawn(
             command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         )
         os.close(theirs)
@@ -75,7 +74,7 @@ class Terminal:
 
     def close(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(20)
+        status = self.process.wait(PATIENCE_S)
         os.close(self._end)
         return status
 
@@ -86,14 +85,14 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
     yield processes
     for process in processes:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
 
 
 def start(folder: Path, environ: dict[str, str], *arguments: str, typed: str | None = None) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+    process = spawn(
         [RUN, *arguments],
         cwd=folder,
         env=environ,
@@ -113,7 +112,7 @@ def ended(folder: Path, environ: dict[str, str], *arguments: str, typed: str | N
     shown = process.stdout.read() if process.stdout else ""
     if process.stdout:
         process.stdout.close()
-    return process.wait(20), shown
+    return process.wait(PATIENCE_S), shown
 
 
 def port_in(file: Path) -> int:
@@ -123,7 +122,7 @@ def port_in(file: Path) -> int:
 
 
 def is_served(port: int, process: subprocess.Popen[Any]) -> None:
-    eventually(lambda: is_listening(port) or process.poll() is not None, 20)
+    eventually(lambda: is_listening(port) or process.poll() is not None)
     names = [model["id"] for model in ask(port, "GET", "/v1/models").json["data"]]
     assert "argo:gpt-4o" in names
 
@@ -164,7 +163,7 @@ def test_from_a_pipe(tmp_path: Path, environ: dict[str, str], started: list[subp
     process = start(tmp_path, environ, "deep folder.yaml", typed=typed)
     started.append(process)
     file = tmp_path / "deep folder.yaml"
-    eventually(lambda: file.exists() and "num_workers" in file.read_text(), 10)
+    eventually(lambda: file.exists() and "num_workers" in file.read_text())
     is_served(port_in(tmp_path / "deep folder.yaml"), process)
     assert not (tmp_path / "config.yaml").exists()
     assert 'user: "me"' in (tmp_path / "deep folder.yaml").read_text()
@@ -191,7 +190,7 @@ def test_a_port_that_is_taken(tmp_path: Path, environ: dict[str, str], started: 
         wished = taken.getsockname()[1]
         process = start(tmp_path, {**environ, "ARGO_USER": "me"}, "--yes", f"--port={wished}")
         started.append(process)
-        eventually((tmp_path / "config.yaml").exists, 10)
+        eventually((tmp_path / "config.yaml").exists)
         port = port_in(tmp_path / "config.yaml")
         assert port != wished
         is_served(port, process)
@@ -250,7 +249,7 @@ def test_ctrl_c_at_the_review_keeps_the_file(tmp_path: Path, environ: dict[str, 
     terminal.sees("to abort.")
     os.killpg(terminal.process.pid, signal.SIGINT)
     terminal.sees("config.yaml is kept")
-    assert terminal.process.wait(20) in (130, -signal.SIGINT)
+    assert terminal.process.wait(PATIENCE_S) in (130, -signal.SIGINT)
     terminal.close()
     assert (tmp_path / "config.yaml").exists()
 
@@ -265,6 +264,6 @@ def test_where_something_else_is_named_nothing_is_asked(
     port = free_port()
     process = start(tmp_path, {**environ, **environment, "PORT": str(port)})
     started.append(process)
-    eventually(lambda: is_listening(port), 20)
+    eventually(lambda: is_listening(port))
     assert ask(port, "GET", "/health/live").status == 200
     assert list(tmp_path.iterdir()) == []

@@ -350,7 +350,7 @@ def test_a_client_that_leaves_lets_a_handshake_go(serve: Serve, upstream: Upstre
         with Client(patient.port) as client:
             client.send("POST", PATH, message(*({"url": f"{url}{number}"} for number in range(10))))
             eventually(lambda: threads_of(worker) >= chatting + 10)
-        eventually(lambda: threads_of(worker) <= chatting + 3, 2)
+        eventually(lambda: threads_of(worker) <= chatting + 3)
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])

@@ -135,8 +135,8 @@ def test_300_aborted_streams_leave_no_descriptor(door: Proxy, both: Upstream) ->
         with Client(door.port) as client:
             client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
             client.until(b"content")
-    eventually(lambda: len([seen for seen in both.seen(script) if seen["left"]]) == 300, 10)
-    eventually(lambda: door.descriptors() <= before, 5)
+    eventually(lambda: len([seen for seen in both.seen(script) if seen["left"]]) == 300)
+    eventually(lambda: door.descriptors() <= before)
     assert chat(door.port).status == 200
 
 
@@ -166,7 +166,7 @@ def test_500_clients_leave_at_random_moments(serve: Serve, upstream: Upstream) -
         thread.start()
     for thread in threads:
         thread.join()
-    eventually(lambda: len(door.lines()) == 500, 10)
+    eventually(lambda: len(door.lines()) == 500)
     assert {line["ending"] for line in door.lines()} == {"client_gone"}
     counted = ask(door.port, "GET", "/metrics", Accept="application/json").json
     assert counted["requests"]["by_ending"] == {"client_gone": 500}

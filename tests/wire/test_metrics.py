@@ -78,7 +78,7 @@ def abort(proxy: Proxy, script: str) -> None:
 def kill(proxy: Proxy, pid: int) -> None:
     """Kill a worker, and wait until another one serves in its place."""
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: pid not in proxy.workers() and len(proxy.workers()) == WORKERS, 10)
+    eventually(lambda: pid not in proxy.workers() and len(proxy.workers()) == WORKERS)
 
 
 def ready(proxy: Proxy) -> None:
@@ -107,11 +107,11 @@ def test_sums_are_exact_though_clients_leave_and_a_worker_is_killed(door: Proxy,
     held = upstream.script(*HELD)
     side_by_side(200, lambda: chat(door.port))
     side_by_side(20, lambda: abort(door, held))
-    eventually(lambda: summary(door)["requests"]["total"] == 220, 10)
+    eventually(lambda: summary(door)["requests"]["total"] == 220)
     kill(door, door.workers()[0])
     side_by_side(200, lambda: chat(door.port, model="m2", stream=True, stream_options={"include_usage": True}))
     side_by_side(20, lambda: abort(door, held))
-    eventually(lambda: summary(door)["requests"]["total"] == 440, 10)
+    eventually(lambda: summary(door)["requests"]["total"] == 440)
     told, counts = summary(door), scrape(door)
     assert told["requests"]["by_ending"] == {"client_gone": 40, "complete": 400}
     assert told["requests"]["by_model"] == {"m1": 240, "m2": 200}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.lab.client import ask, chat
-from tests.wire.processes import ROOT, START_S, Proxy, clean_environment, eventually, free_port, is_listening
+from tests.wire.processes import ROOT, Proxy, clean_environment, eventually, free_port, is_listening, spawn
 
 SECRET, TOKEN_SECRET = "the secret of the enterprise", "at least thirty-two bytes of secret"
 TOOLS: Any = [
@@ -33,9 +32,9 @@ def stand_in(name: str, **environ: str) -> Iterator[int]:
     """Run a stand-in for a provider: its port."""
     port = free_port()
     command = [sys.executable, "-m", f"tests.wire.{name}", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env={**clean_environment(), **environ})
+    process = spawn(command, cwd=ROOT, env={**clean_environment(), **environ})
     try:
-        eventually(lambda: is_listening(port), START_S)
+        eventually(lambda: is_listening(port))
         yield port
     finally:
         process.kill()

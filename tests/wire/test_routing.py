@@ -258,7 +258,7 @@ def test_a_client_may_leave_a_class_that_never_ends(door: Proxy, stream: bool) -
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )
         time.sleep(0.3)
-    eventually(lambda: door.log().count("ending=client_gone") > before, 2)
+    eventually(lambda: door.log().count("ending=client_gone") > before)
 
 
 def test_a_client_may_leave_while_lists_are_awaited(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_client_may_leave_while_lists_are_awaited(serve: Serve, upstream: Upst
         asked, _ = silent.accept()
         with asked:
             client.close()
-            eventually(lambda: "ending=client_gone" in proxy.log(), 2)
+            eventually(lambda: "ending=client_gone" in proxy.log())
 
 
 REFUSED: dict[str, tuple[str, str]] = {
