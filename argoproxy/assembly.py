@@ -24,6 +24,7 @@ from argoproxy.images import Images, ImageWorkers
 from argoproxy.journey import Proxy
 from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.observe.chronicle import Chronicle
+from argoproxy.observe.formatting import PrintableFormatter
 from argoproxy.observe.journal import Journal
 from argoproxy.observe.log_line import JournalHandler, LogLine
 from argoproxy.observe.metrics import Metrics
@@ -149,7 +150,7 @@ def _log_lines(config: Config, journal: Journal | None) -> Iterator[Listener]:
 def _set_up_log(config: Config, journal: Journal | None) -> None:
     handlers = [logging.StreamHandler(sys.stderr), *((JournalHandler(journal),) if journal else ())]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+        handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S"))
     logger.handlers = list[logging.Handler](handlers)
     logger.propagate = False
     logger.setLevel(logging.DEBUG if config.debug else logging.INFO if config.verbose else logging.WARNING)

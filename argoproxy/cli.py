@@ -19,6 +19,7 @@ from argoproxy.flags import Task, parse
 from argoproxy.observe import logs_command
 from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
+from argoproxy.protocol.printable import printable, printable_lines
 from argoproxy.runtime import pid_at
 from argoproxy.settings.layers import config_file
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
     try:
         if asked.task is Task.SHOW:
             lines = explained(load(environ, folder), asked.model) if asked.model else shown(environ, folder)
-            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.writelines(f"{printable_lines(line)}\n" for line in lines)
         elif asked.task is Task.VALIDATE:
             _validate(environ, folder)
         elif asked.task is Task.RELOAD:
@@ -80,7 +81,7 @@ def _logs(arguments: Sequence[str], folder: Path) -> int:
 
 def refusal(error: ConfigError) -> str:
     """Say why a start is refused, a line for each mistake."""
-    return "argoproxy can't start:\n" + "".join(f"  - {mistake}\n" for mistake in error.mistakes)
+    return "argoproxy can't start:\n" + "".join(f"  - {printable_lines(mistake)}\n" for mistake in error.mistakes)
 
 
 def _serve(environ: Mapping[str, str]) -> NoReturn:
@@ -96,7 +97,7 @@ def _validate(environ: Mapping[str, str], folder: Path) -> None:
         raise ConfigError(config.malformed)
     check(config)
     check_journal(config)
-    sys.stdout.writelines(f"warning: {warning}\n" for warning in config.warnings)
+    sys.stdout.writelines(f"warning: {printable(warning)}\n" for warning in config.warnings)
     sys.stdout.write(f"The settings can be used; the upstream is {config.shown}.\n")
 
 

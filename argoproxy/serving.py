@@ -24,6 +24,7 @@ from argoproxy.cli import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.errors import ConfigError
 from argoproxy.observe.chronicle import check_journal
+from argoproxy.observe.formatting import PrintableLogger
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.own_classes import check
 from argoproxy.snapshot import VARIABLE, publish
@@ -59,6 +60,7 @@ LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
 STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
+logger_class = PrintableLogger
 loglevel = "debug" if loaded.debug else "info" if loaded.verbose else "warning"
 
 

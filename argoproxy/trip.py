@@ -13,6 +13,7 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.models import Route
+from argoproxy.protocol.printable import log_value
 from argoproxy.protocol.sse import HEARTBEAT, Document
 from argoproxy.record import Attempt, Record
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
@@ -146,9 +147,9 @@ class Trip:
         self._model = self._model or route.call.asked
         self._sent_model = route.call.model
         self._send_mode = "stream" if route.call.stream else "non_stream"
-        logger.debug(
-            "id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, route.call.model, route.call.stream
-        )
+        if logger.isEnabledFor(logging.DEBUG):
+            model = log_value(route.call.model)
+            logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, model, route.call.stream)
 
     def goes_to(self, upstream: Upstream) -> None:
         """Take note of the upstream that is asked."""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from argoproxy.assembly import application
 from argoproxy.errors import ConfigError
+from argoproxy.protocol.printable import printable_lines
 
 try:
     app = application(os.environ, Path.cwd())
 except ConfigError as error:
     # What only a worker can find out, of a class of the operator's own: Gunicorn would show where, not what.
-    sys.stderr.write("".join(f"argoproxy can't serve: {mistake}\n" for mistake in error.mistakes))
+    sys.stderr.write("".join(f"argoproxy can't serve: {printable_lines(mistake)}\n" for mistake in error.mistakes))
     sys.exit(2)

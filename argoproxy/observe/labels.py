@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from argoproxy.errors import Ending
+from argoproxy.protocol.printable import printable
 from argoproxy.trip import Outcome
 
 OTHER = "other"
@@ -43,7 +44,7 @@ class Names:
         """Give the label of a name, which is told apart from now on if there is room."""
         if name not in self._labels and self._left > 0:
             self._left -= 1
-            self._labels[name] = name.encode("utf-8", "replace").decode()[:LONGEST_NAME]
+            self._labels[name] = printable(name.encode("utf-8", "replace").decode())[:LONGEST_NAME]
         return self.known(name)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from argoproxy.observe.journal import Journal
+from argoproxy.protocol.printable import log_value
 from argoproxy.trip import Outcome
-
-LONGEST_VALUE = 200
-_PLAIN = re.compile(r"[\w./:@+*{}-]+", re.ASCII)
 
 
 class LogLine:
@@ -23,7 +19,7 @@ class LogLine:
 
     def __call__(self, outcome: Outcome) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        fields = " ".join(f"{name}={_shown(value)}" for name, value in _fields(outcome))
+        fields = " ".join(f"{name}={log_value(value)}" for name, value in _fields(outcome))
         self._write(f"{now}Z request {fields}\n".encode())
 
 
@@ -46,8 +42,3 @@ def _fields(outcome: Outcome) -> Iterator[tuple[str, object]]:
         if name.endswith("_s"):
             name, value = f"{name[:-2]}_ms", f"{1000 * value:.1f}"
         yield name, value
-
-
-def _shown(value: object) -> str:
-    text = str(value)[:LONGEST_VALUE]
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)

@@ -19,6 +19,7 @@ from argoproxy.observe.statistics import Statistics
 from argoproxy.observe.tables import EXCHANGES, exchange_cells, heading, row, statistics_table
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.masking import is_masked
+from argoproxy.protocol.printable import printable
 
 NOT_THERE_EXIT = 2
 BETWEEN_LOOKS_S = 0.5
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str], folder: Path | None, port: int = 5000) -> int
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (NotThere, NoReplay, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{printable(str(error))}\n")
         return NOT_THERE_EXIT
     return 0
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from argoproxy.observe.exchanges import text_of
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.printable import printable, printable_lines
 
 #: What the kernel takes as one argument of a command is 128 KiB.
 LONGEST_ARGUMENT_BYTES = 100_000
 
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _BODIES = ("input", "output")
-#: What JSON may hold as it is, and a terminal takes for an order or can't be told.
-_UNSHOWN = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class NoReplay(Exception):
@@ -48,16 +48,22 @@ def curl(client: Json, port: int) -> str:
             "the journal has only the size of this request's body (journal_bodies: meta, or a forwarded path)"
         )
     words = ["curl", *(["-N"] if client.get("return_mode") == "stream" else [])]
-    words.append(shlex.quote(f"http://localhost:{port}{text_of(client, 'path')}"))
+    words.append(shlex.quote(f"http://localhost:{port}{_escaped_path(text_of(client, 'path'))}"))
     lines = [" ".join(words)]
     if method != ("GET" if body is None else "POST"):
-        lines.append(f"-X {shlex.quote(method)}")
+        lines.append(f"-X {shlex.quote(printable(method))}")
     if client.get("key"):
         lines.append('-H "Authorization: Bearer $API_KEY"')
     if body is not None:
         lines.append("-H 'Content-Type: application/json'")
-        lines.append(_data(dumps(body).decode()))
+        lines.append(_data(printable_lines(dumps(body).decode())))
     return " \\\n  ".join(lines)
+
+
+def _escaped_path(path: str) -> str:
+    """Return a path with every character that is no printable ASCII as the escape of its byte: a path came as bytes."""
+    encoding = "latin-1" if max(path, default="") <= "\xff" else "utf-8"
+    return quote(path.encode(encoding, "replace"), safe=_ASCII)
 
 
 def _data(text: str) -> str:
@@ -90,13 +96,9 @@ def _told(error: Any) -> str:
 
 
 def _json(value: Any, indent: int | None) -> str:
-    return _UNSHOWN.sub(_escaped, json.dumps(value, ensure_ascii=False, indent=indent))
+    return printable_lines(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def _safe(text: str) -> str:
     """Give a text in one line."""
     return _json(text, None)[1:-1].replace('\\"', '"')
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from argoproxy.observe.exchanges import Exchange
 from argoproxy.observe.statistics import PERCENTILES, Group, Latencies, Statistics
+from argoproxy.protocol.printable import printable
 
 #: As much of an id as a person needs to name it.
 SHORT_ID = 8
@@ -107,6 +108,6 @@ def _number(value: float | None) -> str:
 
 
 def _fitted(cell: str, column: Column) -> str:
-    plain = "".join(character if character.isprintable() else "?" for character in cell)
+    plain = printable(cell)
     cut = plain if len(plain) <= column.width else f"{plain[: column.width - 1]}…"
     return f"{cut:{column.side}{column.width}}"

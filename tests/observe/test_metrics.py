@@ -157,7 +157,7 @@ def test_the_summary(metrics: Metrics) -> None:
 
 def test_no_name_can_break_a_scrape(metrics: Metrics) -> None:
     tell(metrics, model='a"b\\c\n\ud800{}')
-    labels = {**CHAT, "model": 'a"b\\c\n?{}', "status": "200", "key": "", "ending": "complete"}
+    labels = {**CHAT, "model": 'a"b\\c\\n?{}', "status": "200", "key": "", "ending": "complete"}
     assert value(metrics, "argoproxy_requests_total", **labels) == 1
 
 

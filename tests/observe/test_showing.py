@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_a_request_is_sent_again_as_it_was(tmp_path: Path, body: Any) -> None:
     ("fields", "command"),
     [
         ({"input": None, "method": "GET", "path": "/v1/models"}, "curl http://localhost:5000/v1/models"),
-        ({"input": None, "method": "DELETE", "path": "/a b"}, "curl 'http://localhost:5000/a b' \\\n  -X DELETE"),
+        ({"input": None, "method": "DELETE", "path": "/a b"}, "curl http://localhost:5000/a%20b \\\n  -X DELETE"),
         (
             {"input": {"a": 1}, "method": "PUT", "path": "/x"},
             "curl http://localhost:5000/x \\\n  -X PUT \\\n  -H 'Content-Type: application/json' \\\n"
@@ -107,3 +108,14 @@ def test_other_methods_and_no_body(fields: dict[str, Any], command: str) -> None
 def test_a_body_that_is_not_in_the_journal_can_not_be_sent_again() -> None:
     with pytest.raises(NoReplay):
         curl(client_line("a", input={"bytes": 12}), 5000)
+
+
+def test_a_command_shows_no_character_that_moves_the_cursor_and_sends_the_same() -> None:
+    body = {"model": "\x9b2J", "messages": [{"role": "user", "content": "\u202e\x1b it's\n\ud800 \U000e0041"}]}
+    path = "/v1/chat/\x9b%e9\x1b"
+    command = curl(client_line("a", input=body, path=path, method="P\x9bT"), 5000)
+    assert all(character.isprintable() or character == "\n" for character in command)
+    words = shlex.split(command.replace("\\\n", ""))
+    assert json.loads(words[words.index("--data-raw") + 1]) == body
+    assert words[2] == "http://localhost:5000/v1/chat/%9B%e9%1B"
+    assert "/%E2%80%AE" in curl(client_line("a", path="/\u202e"), 5000)

@@ -62,6 +62,6 @@ def test_what_a_row_says_of_an_exchange(fields: dict[str, Any], cells: str) -> N
 
 
 def test_nothing_in_a_cell_moves_the_cursor() -> None:
-    columns = (Column("a", 5), Column("b", 5, ">"))
-    assert row(columns, ["\x1b[2J", "1\n2"]) == "?[2J    1?2"
-    assert row(columns, ["1234567", "\u202e"]) == "1234…     ?"
+    columns = (Column("a", 9), Column("b", 6, ">"))
+    assert row(columns, ["\x1b[2J", "1\n2"]) == "\\u001b[2J   1\\n2"
+    assert row(columns, ["1234567890", "\u202e"]) == "12345678… \\u202e"
