@@ -100,6 +100,10 @@ class ModelNotAllowed(BadRequest):
     code = "model_not_allowed"
 
 
+class ModelNotTold(ModelNotAllowed):
+    """The operator allows some models only, and it is not sure which one this request is for."""
+
+
 class NotFound(BadRequest):
     """No such path here."""
 

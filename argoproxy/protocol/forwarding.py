@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from argoproxy.protocol.allowance import JSON_LIMIT, checked, limit_of, must_tell_its_model
+from argoproxy.protocol.allowance import JSON_LIMIT, checked
 from argoproxy.protocol.exchange import ClientRequest, ReadBody, begun, header
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.models import Models, Provider, UpstreamT
@@ -16,11 +16,10 @@ _MAY_BE_JSON = ("", "application/x-www-form-urlencoded")
 
 def recipient(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
     """Find who gets a request, by the model that its JSON names: (the request to send, who gets it). Raises
-    ModelNotAllowed."""
-    if models.allowed.patterns and must_tell_its_model(request):
-        text = checked(request.body.read(limit_of(request.headers)), request.headers, models.allowed)
-        request = replace(request, body=ReadBody(text))
-    elif models.leads_elsewhere and _may_be_json(request):
+    ModelNotAllowed, PayloadTooLarge."""
+    if models.allowed.patterns:
+        request = checked(request, models.allowed)
+    if models.leads_elsewhere and _may_be_json(request):
         request = replace(request, body=begun(request.body, JSON_LIMIT))
     body = request.body
     if not models.leads_elsewhere or not isinstance(body, ReadBody):

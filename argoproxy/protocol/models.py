@@ -232,4 +232,5 @@ class Models(Generic[UpstreamT]):
         if not named.model.strip():
             raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
         self.allowed.check(named.model)
+        self.allowed.check_others(call.body, call.query)
         return named

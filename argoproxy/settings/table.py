@@ -80,6 +80,9 @@ SETTINGS = (
     Setting("enable_auth", "ENABLE_AUTH", boolean, False, "Serve only who sends one of the keys"),
     Setting("api_key_secret", "API_KEY_SECRET", keys, None, "Those keys, by commas, each alone or as name=key"),
     Setting("allowed_models", "ALLOWED_MODELS", names, None, "Models that may be asked for: names and patterns"),
+    Setting(
+        "allow_unknown_routes", "ALLOW_UNKNOWN_ROUTES", boolean, False, "Forward what names no model, all the same"
+    ),
     Setting("authenticate", "", own_class, None, "A class that names the caller, in place of keys"),
     Setting("listeners", "", own_classes, None, "Classes that are told the outcome of every request"),
     Setting("metrics_open", "METRICS_OPEN", boolean, False, "Serve /metrics without a key"),

@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from argoproxy.errors import ModelNotAllowed
-from argoproxy.protocol.allowance import FORM_LIMIT, JSON_LIMIT, AllowList, checked, limit_of, must_tell_its_model
-from argoproxy.protocol.exchange import ClientRequest, ReadBody
+from argoproxy.errors import ModelNotAllowed, ModelNotTold, PayloadTooLarge
+from argoproxy.protocol.allowance import FORM_LIMIT, JSON_LIMIT, AllowList, checked
+from argoproxy.protocol.exchange import BegunBody, ClientRequest, Headers, ReadBody, header
+from tests import ways_around
+from tests.protocol.test_forwarding import Arriving
 
-ALLOWED = AllowList(("gpt-4o", "qwen*"))
+ALLOWED = AllowList(("gpt-4o", "qwen*", ways_around.ALLOWED))
+LENIENT = AllowList(ALLOWED.patterns, allow_unknown_routes=True)
 JSON = (("Content-Type", "application/json"),)
 FORM = (("Content-Type", 'multipart/form-data; boundary="XX"'),)
+
+
+def request(body: bytes, headers: Headers = JSON, target: str = "/v1/responses", method: str = "POST") -> ClientRequest:
+    path, _, query = target.partition("?")
+    return ClientRequest("id", 1, method, path, query, headers, Arriving(body, length=len(body)))
+
+
+def sent(body: bytes, headers: Headers = JSON, allowed: AllowList = ALLOWED) -> bytes:
+    return b"".join(checked(request(body, headers), allowed).body.pieces())
 
 
 @pytest.mark.parametrize(
@@ -40,14 +54,14 @@ FILE = (
     ("body", "headers"),
     [
         (b'{"model": "gpt-4o", "input": 1.50}', JSON),
-        (b'{"model": "qwen-x"}', ()),
+        (b'{"model": "qwen-x", "model_name": "x"}', ()),
         (form(FILE, MODEL), FORM),
         (form(MODEL.replace('"model"', "model"), FILE), FORM),
-        (form(MODEL.replace("\r\n", "\n")), FORM),
     ],
 )
-def test_a_body_with_an_allowed_model_goes_on_as_it_is(body: bytes, headers: tuple[tuple[str, str], ...]) -> None:
-    assert checked(body, headers, ALLOWED) == body
+@pytest.mark.parametrize("allowed", [ALLOWED, LENIENT])
+def test_a_body_with_an_allowed_model_goes_on_as_it_is(body: bytes, headers: Headers, allowed: AllowList) -> None:
+    assert sent(body, headers, allowed) == body
 
 
 @pytest.mark.parametrize(
@@ -55,47 +69,146 @@ def test_a_body_with_an_allowed_model_goes_on_as_it_is(body: bytes, headers: tup
     [
         (b'{"model": "gpt-4"}', JSON),
         (b'{"model": "gpt-4o", "model": "gpt-4"}', JSON),
-        (b'{"model": 5}', JSON),
-        (b"{}", JSON),
-        (b"[]", JSON),
-        (b"", ()),
-        (b"model=gpt-4o", (("Content-Type", "application/x-www-form-urlencoded"),)),
-        (b'{"model": "gpt-4o"}', (*JSON, ("Content-Encoding", "gzip"))),
-        (form(FILE), FORM),
+        (b'{"model": "gpt-4", "Model": "gpt-4o"}', JSON),
         (form(MODEL.replace("gpt-4o", "gpt-4")), FORM),
         (form(MODEL, MODEL.replace("gpt-4o", "gpt-4")), FORM),
         (form(MODEL, MODEL.replace('name="model"', "NAME=model").replace("gpt-4o", "gpt-4")), FORM),
     ],
 )
-def test_any_other_body_is_refused(body: bytes, headers: tuple[tuple[str, str], ...]) -> None:
+@pytest.mark.parametrize("allowed", [ALLOWED, LENIENT])
+def test_a_body_with_another_model_is_refused(body: bytes, headers: Headers, allowed: AllowList) -> None:
     with pytest.raises(ModelNotAllowed):
-        checked(body, headers, ALLOWED)
-
-
-def test_what_was_checked_is_what_is_sent() -> None:
-    assert checked(b'{"model": "gpt-4", "model": "gpt-4o"}', JSON, ALLOWED) == b'{"model":"gpt-4o"}'
+        sent(body, headers, allowed)
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "must"),
+    ("body", "headers"),
     [
-        ("POST", "/v1/responses", True),
-        ("POST", "/anything", True),
-        ("GET", "/v1/responses", False),
-        ("DELETE", "/v1/responses/1", False),
-        ("POST", "/v1/files", False),
-        ("POST", "/files/", False),
-        ("POST", "/v1/uploads/1/parts", False),
-        ("POST", "/v1/batches", False),
-        ("POST", "/v1/filesystem", True),
-        ("POST", "/v2/files", True),
+        (b'{"model": 5}', JSON),
+        (b"{}", JSON),
+        (b"[]", JSON),
+        (b"", ()),
+        (b"\xff", JSON),
+        (b"model=gpt-4o", (("Content-Type", "application/x-www-form-urlencoded"),)),
+        (b'{"model": "gpt-4o"}', (*JSON, ("Content-Encoding", "gzip"))),
+        (b'{"model": "gpt-4o"}', FORM),
+        (form(FILE), FORM),
+        (form(MODEL.replace("\r\n", "\n")), FORM),
+        (form(MODEL).replace(b"gpt-4o", b"gpt\xff"), FORM),
+        (form(MODEL), JSON),
     ],
 )
-def test_which_requests_must_tell_their_model(method: str, path: str, must: bool) -> None:
-    assert must_tell_its_model(ClientRequest("id", 1, method, path, "", (), ReadBody(b""))) is must
+def test_a_body_that_does_not_tell_its_model_is_refused_unless_it_may_be_unknown(body: bytes, headers: Headers) -> None:
+    with pytest.raises(ModelNotTold):
+        sent(body, headers)
+    assert sent(body, headers, LENIENT) == body
 
 
-def test_how_much_is_read() -> None:
-    assert (limit_of(JSON), limit_of(FORM), limit_of(())) == (JSON_LIMIT, FORM_LIMIT, JSON_LIMIT)
-    body = ReadBody(b"abc")
-    assert (body.length, body.read(1), list(body.pieces())) == (3, b"abc", [b"abc"])
+def test_what_was_checked_is_what_is_sent() -> None:
+    twice = request(b'{"model": "gpt-4", "model": "gpt-4o"}', (*JSON, ("Content-MD5", "x"), ("X-Other", "y")))
+    going = checked(twice, ALLOWED)
+    assert (going.body.read(99), going.headers) == (b'{"model":"gpt-4o"}', (*JSON, ("X-Other", "y")))
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("application/json", "application/json"),
+        ("Application/JSON; charset=UTF-8", "Application/JSON; charset=UTF-8"),
+        ("application/x-www-form-urlencoded", "application/json"),
+        ("application/json; charset=utf-7", "application/json"),
+        ("text/plain", "application/json"),
+        ("x; multipart/form-data; boundary=y", "application/json"),
+        (None, "application/json"),
+    ],
+)
+def test_what_was_read_as_json_is_sent_as_json(said: str | None, sent: str) -> None:
+    """A server that reads `{"model":"gpt-4o","x":"&model=other"}` as a form finds another model."""
+    headers = (("Content-Type", said),) if said else ()
+    going = checked(request(b'{"model": "gpt-4o", "x": "&model=other"}', headers), ALLOWED)
+    assert [value for name, value in going.headers if name == "Content-Type"] == [sent]
+    assert header(going.headers, "content-type") == sent
+
+
+@pytest.mark.parametrize(("content_type", "text"), ways_around.FORMS.values(), ids=ways_around.FORMS)
+def test_no_form_is_forwarded_in_which_another_parser_finds_another_model(content_type: str, text: str) -> None:
+    body = text.encode("latin-1")
+    try:
+        going = checked(request(body, (("Content-Type", content_type),)), ALLOWED)
+    except ModelNotAllowed:
+        return
+    for parser in (ways_around.models_by_werkzeug, ways_around.models_by_email):
+        found = list(parser(header(going.headers, "content-type"), going.body.read(FORM_LIMIT)))
+        assert found == [ways_around.ALLOWED], parser.__name__
+
+
+@pytest.mark.parametrize("text", ways_around.JSON.values(), ids=ways_around.JSON)
+def test_no_json_is_forwarded_in_which_another_parser_finds_another_model(text: str) -> None:
+    try:
+        going = checked(request(text.encode("utf-8", "surrogatepass")), ALLOWED)
+    except ModelNotAllowed:
+        return
+    pairs = json.loads(going.body.read(JSON_LIMIT), object_pairs_hook=list)
+    assert [value for key, value in pairs if key.lower() == "model"] == [ways_around.ALLOWED]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
+def test_every_method_must_tell_its_model(method: str) -> None:
+    with pytest.raises(ModelNotTold):
+        checked(request(b"", (), "/v1/responses", method), ALLOWED)
+    with pytest.raises(ModelNotAllowed, match="'gpt-4'"):
+        checked(request(b'{"model": "gpt-4"}', JSON, "/v1/chat/completions", method), ALLOWED)
+    assert checked(request(b'{"model": "gpt-4o"}', JSON, "/v1/chat/completions", method), ALLOWED)
+
+
+@pytest.mark.parametrize("target", ways_around.TARGETS)
+def test_a_path_or_query_that_may_name_a_model_is_refused(target: str) -> None:
+    with pytest.raises(ModelNotTold):
+        checked(request(b'{"model": "allowed"}', JSON, target), ALLOWED)
+    assert checked(request(b'{"model": "allowed"}', JSON, target), LENIENT)
+
+
+@pytest.mark.parametrize(
+    "target",
+    """/v1/responses /v1/messages/count_tokens /api/chat /v2/rerank /v1beta/x /tokenize /v1/audio/speech/ /x/y
+    /openai/v1/responses?api-version=2025-04-01-preview /v1/images/generations?a=b&c""".split(),
+)
+def test_ordinary_paths_and_queries_pass(target: str) -> None:
+    assert checked(request(b'{"model": "allowed"}', JSON, target), ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "target",
+    """/v1/files /files/ /v1/files/file-a1_B/content /v1/uploads/upload_1/parts /v1/batches?limit=2 /batches/b1/cancel
+    """.split(),
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_files_uploads_and_batches_need_no_model_and_are_not_read(method: str, target: str) -> None:
+    asked = request(b"any", (), target, method)
+    assert checked(asked, ALLOWED) is asked
+
+
+@pytest.mark.parametrize("path", ["/v1/filesystem", "/v1/Files", "/v2/files", "/v1/files;x", "/v1/files/../x"])
+def test_what_only_looks_like_them_needs_a_model(path: str) -> None:
+    with pytest.raises(ModelNotTold):
+        checked(request(b"any", (), path), ALLOWED)
+
+
+@pytest.mark.parametrize(("headers", "limit"), [(JSON, JSON_LIMIT), (FORM, FORM_LIMIT), ((), JSON_LIMIT)])
+def test_what_is_too_long_to_look_at_is_413_unless_it_may_be_unknown(headers: Headers, limit: int) -> None:
+    long = BegunBody([b"x" * limit], iter([b"x"]), None)
+    asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
+    with pytest.raises(PayloadTooLarge):
+        checked(asked, ALLOWED)
+    long = BegunBody([b"x" * limit], iter([b"x"]), None)
+    asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
+    going = checked(asked, LENIENT)
+    assert not isinstance(going.body, ReadBody)
+    assert sum(map(len, going.body.pieces())) == limit + 1
+
+
+@pytest.mark.parametrize("key", ["Model", "models", "MODELS", "model_", "fallbacks", "mod\ud800el", "\uff4dodel"])
+def test_a_key_that_may_name_another_model_is_refused_while_there_is_a_list(key: str) -> None:
+    with pytest.raises(ModelNotTold):
+        ALLOWED.check_others({"model": "allowed", key: "x"}, "")
+    AllowList().check_others({"model": "allowed", key: "x"}, "model=x")

@@ -19,8 +19,10 @@ import openai
 import pytest
 
 from argoproxy.config import OPEN_ROUTES
+from argoproxy.protocol.allowance import JSON_LIMIT
+from tests import ways_around
 from tests.lab.client import Answer, Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
+from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event, reply
 from tests.wire.conftest import Serve
 from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, eventually
 
@@ -222,7 +224,65 @@ def test_forms_and_bodies_that_tell_no_model(choosy: Proxy, upstream: Upstream) 
     ):
         assert ask(choosy.port, "POST", transcribe, body, Content_Type=kind).status == 403
     assert ask(choosy.port, "POST", "/v1/files", b"any", Content_Type="text/plain").status == 200
-    assert ask(choosy.port, "GET", "/v1/anything").status == 200
+    assert ask(choosy.port, "GET", "/v1/files/f1/content").status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_a_request_of_any_method_must_tell_its_model(choosy: Proxy, method: str) -> None:
+    assert ask(choosy.port, method, "/v1/anything").status == 403
+    assert ask(choosy.port, method, "/v1/chat/completions", b'{"model": "m2"}').status == 403
+    answer = ask(choosy.port, method, "/v1/chat/completions", b'{"model": "m1"}')
+    assert (answer.status, answer.json["method"]) == (200, method)
+
+
+@pytest.fixture
+def careful(serve: Serve, upstream: Upstream) -> Proxy:
+    return serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS=ways_around.ALLOWED)
+
+
+@pytest.mark.parametrize(("content_type", "text"), ways_around.FORMS.values(), ids=ways_around.FORMS)
+def test_no_form_goes_around_the_list(careful: Proxy, upstream: Upstream, content_type: str, text: str) -> None:
+    seen = len(upstream.seen(""))
+    answer = ask(careful.port, "POST", "/v1/audio/transcriptions", text.encode("latin-1"), Content_Type=content_type)
+    assert answer.status in (400, 403)
+    assert len(upstream.seen("")) == seen
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"])
+@pytest.mark.parametrize("text", ways_around.JSON.values(), ids=ways_around.JSON)
+def test_no_json_goes_around_the_list(careful: Proxy, upstream: Upstream, path: str, text: str) -> None:
+    script = upstream.script(reply(body=b'{"choices": [], "data": []}'))
+    body = text.replace("{", '{"messages": [], "input": "x", ', 1).encode("utf-8", "surrogatepass")
+    assert ask(careful.port, "POST", path, body, X_Script=script).status in (200, 400, 403)
+    for seen in upstream.seen(script):
+        pairs = json.loads(seen["body"].encode("latin-1"), object_pairs_hook=list)
+        assert [value for key, value in pairs if key.lower() == "model"] == [ways_around.ALLOWED]
+
+
+@pytest.mark.parametrize("target", ways_around.TARGETS)
+def test_no_target_goes_around_the_list(careful: Proxy, upstream: Upstream, target: str) -> None:
+    seen = len(upstream.seen(""))
+    answer = ask(careful.port, "POST", target, b'{"model": "allowed"}', Content_Type="application/json")
+    assert answer.status in (403, 404)
+    assert len(upstream.seen("")) == seen
+
+
+def test_a_query_that_names_a_model_is_refused_on_our_routes_too(careful: Proxy) -> None:
+    body = {"model": "allowed", "messages": [{"role": "user", "content": "x"}]}
+    assert post(careful, "/v1/chat/completions?model=forbidden", body).status == 403
+    assert post(careful, "/v1/chat/completions?api-version=1", body).status == 200
+
+
+def test_unknown_routes_can_be_allowed(serve: Serve, upstream: Upstream) -> None:
+    lenient = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1", ALLOW_UNKNOWN_ROUTES="true")
+    assert ask(lenient.port, "GET", "/v1/anything").status == 200
+    assert post(lenient, "/openai/deployments/m2/chat", {"model": "m1"}).status == 200
+    assert post(lenient, "/v1/responses", {"model": "m2"}).status == 403
+    assert post(lenient, "/v1/chat/completions", {"model": "m1", "Model": "m2", "messages": []}).status == 403
+    long = b'{"x": "' + b"x" * JSON_LIMIT + b'"}'
+    assert ask(lenient.port, "POST", "/v1/responses", long, Content_Type="application/json").status == 200
+    strict = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1")
+    assert ask(strict.port, "POST", "/v1/responses", long, Content_Type="application/json").status == 413
 
 
 def test_only_allowed_models_are_listed(choosy: Proxy) -> None:
