@@ -160,7 +160,10 @@ class Wire:
     def chunks(self) -> Any:
         while True:
             while b"\r\n" not in self.rest:
-                self.rest += self.sock.recv(65536)
+                data = self.sock.recv(65536)
+                if not data:
+                    raise Left
+                self.rest += data
             line, _, self.rest = self.rest.partition(b"\r\n")
             size = int(line, 16)
             left = size + 2

@@ -1,0 +1,65 @@
+"""Fuzz the proxy for a while: `python -m tests.fuzz --seconds 3600 --seed N --worker gthread`.
+
+Ends with 1 if an invariant did not hold; `--seed N --case K` shows a case and runs it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tests.fuzz.case import Case
+from tests.fuzz.harness import Harness
+from tests.fuzz.run import case_of, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--case", help="run only this case, or these (8-15), and show them", metavar="K")
+    parser.add_argument("--worker", choices=("gthread", "gevent"), default="gthread")
+    asked = parser.parse_args()
+    numbers: Iterable[int] = numbers_for(asked.seconds)
+    if asked.case:
+        first, _, last = asked.case.partition("-")
+        numbers = range(int(first), int(last or first) + 1)
+        for number in numbers:
+            show(case_of(asked.seed, number))
+    with tempfile.TemporaryDirectory() as folder:
+        harness = Harness(Path(folder), asked.worker)
+        try:
+            summary = run(harness, asked.seed, numbers)
+            if asked.case:
+                sys.stdout.write(harness.proxy.log())
+        finally:
+            harness.stop()
+    sys.stdout.write(f"{asked.worker}, {summary}\n")
+    return int(bool(summary.violations))
+
+
+def numbers_for(seconds: float) -> Iterator[int]:
+    """Count for so long, and tell how it goes."""
+    until = time.monotonic() + seconds
+    for number in itertools.count():
+        if time.monotonic() >= until:
+            return
+        yield number
+
+
+def show(case: Case) -> None:
+    sys.stdout.write(f"{case.name}\n")
+    for sent in case.sent:
+        sys.stdout.write(f"  sent {sent}\n")
+    for name, steps in (("whole", case.whole), ("streamed", case.streamed)):
+        for step in steps:
+            sys.stdout.write(f"  {name} {step}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
