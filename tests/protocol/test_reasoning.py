@@ -4,7 +4,6 @@ import json
 import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from time import process_time
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.thoughts import LONGEST_DOUBT
 from tests.cuts import cut_at, cuts, places
+from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
 
@@ -779,27 +779,32 @@ def test_a_huge_thought_is_not_kept(policy: Reasoning | None, opening: Opening) 
 
 
 def test_a_huge_whole_thought_is_taken_at_once() -> None:
-    begun = process_time()
-    text = "<think>" + "hm, </thin " * (HUGE // 11) + "</think>Hi"
-    for policy in (NONE, STRIP, FIELD):
-        answer = whole(document(told(text)), ReasoningSettings(policy, tags=SPELLINGS))
-        assert answer["choices"][0]["message"]["content"] == "Hi"
-    assert process_time() - begun < 10
+    def work(size: int) -> None:
+        text = "<think>" + "hm, </thin " * (size // 11) + "</think>Hi"
+        for policy in (NONE, STRIP, FIELD):
+            answer = whole(document(told(text)), ReasoningSettings(policy, tags=SPELLINGS))
+            assert answer["choices"][0]["message"]["content"] == "Hi"
+
+    assert_linear(work, HUGE // 16)
 
 
 @pytest.mark.parametrize("opening", Opening)
 @pytest.mark.parametrize("policy", [STRIP, FIELD, TAGS])
 def test_many_choices_take_no_longer_than_one(policy: Reasoning, opening: Opening) -> None:
-    begun, settings = process_time(), ReasoningSettings(policy, tags=SPELLINGS, opening=opening)
-    events = [said({"content": "<think>a</think>b <"}, index=index) for index in range(5_000)]
-    ends = [said({}, index=index, finish_reason="stop") for index in range(5_000)]
-    assert len(passed([*events, *ends], settings)) == 10_000
-    assert process_time() - begun < 5
+    def work(size: int) -> None:
+        settings = ReasoningSettings(policy, tags=SPELLINGS, opening=opening)
+        events = [said({"content": "<think>a</think>b <"}, index=index) for index in range(size)]
+        ends = [said({}, index=index, finish_reason="stop") for index in range(size)]
+        assert len(passed([*events, *ends], settings)) == 2 * size
+
+    assert_linear(work, 250)
 
 
 def test_doubt_about_many_tokens_takes_no_longer_than_about_few() -> None:
-    begun, settings = process_time(), ReasoningSettings(STRIP, opening=AUTO)
-    events = [said({"content": "x"}, logprobs=tokens("x")) for _ in range(2 * LONGEST_DOUBT)]
-    told = joined(passed([*events, ENDED], settings))["choices"][0]
-    assert len(told["message"]["content"]) == len(told["logprobs"]["content"]) == 2 * LONGEST_DOUBT
-    assert process_time() - begun < 3
+    def work(size: int) -> None:
+        settings = ReasoningSettings(STRIP, opening=AUTO)
+        events = [said({"content": "x"}, logprobs=tokens("x")) for _ in range(size)]
+        told = joined(passed([*events, ENDED], settings))["choices"][0]
+        assert len(told["message"]["content"]) == len(told["logprobs"]["content"]) == size
+
+    assert_linear(work, LONGEST_DOUBT // 4)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from time import process_time
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.think import ThinkFilter
 from tests.cuts import cut_at, cuts, places
+from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
 TAGS = TagPair()
@@ -430,20 +430,24 @@ def test_choices_without_an_index_are_told_apart_by_their_place() -> None:
 
 
 def test_many_choices_take_no_longer_than_one() -> None:
-    think, begun = ThinkFilter(TAGS), process_time()
-    passed = [event for index in range(10_000) for event in think.feed([said("<think>a</think>b <", index)])]
-    passed += [event for index in range(10_000) for event in think.feed([ended(index)])]
-    assert (len(passed), len(think.finish())) == (20_000, 0)
-    assert process_time() - begun < 3
+    def work(size: int) -> None:
+        think = ThinkFilter(TAGS)
+        passed = [event for index in range(size) for event in think.feed([said("<think>a</think>b <", index)])]
+        passed += [event for index in range(size) for event in think.feed([ended(index)])]
+        assert (len(passed), len(think.finish())) == (2 * size, 0)
+
+    assert_linear(work, 500)
 
 
 def test_many_thoughts_with_logprobs_take_no_longer_than_one() -> None:
     thought = ["<think>", "a", "</think>", "b"]
-    part = {"message": {"content": "".join(thought * 10_000)}, "logprobs": tokens_of(*thought * 10_000)}
-    begun = process_time()
-    told = whole({"choices": [part]})["choices"][0]
-    assert told["message"]["content"] == "b" * len(told["logprobs"]["content"]) == "b" * 10_000
-    assert process_time() - begun < 3
+
+    def work(size: int) -> None:
+        part = {"message": {"content": "".join(thought * size)}, "logprobs": tokens_of(*thought * size)}
+        told = whole({"choices": [part]})["choices"][0]
+        assert told["message"]["content"] == "b" * len(told["logprobs"]["content"]) == "b" * size
+
+    assert_linear(work, 1_000)
 
 
 def test_an_odd_index_is_taken_for_the_first() -> None:
