@@ -36,6 +36,7 @@ from argoproxy.record import Chronicle
 from argoproxy.reply import Reply
 from argoproxy.trip import Listener, Trip
 from argoproxy.upstreams import Upstream
+from argoproxy.upstreams.base_url import checked_path
 
 HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."}]}
 
@@ -236,7 +237,7 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> C
 
 def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
-    request, provider = recipient(request, proxy.models)
+    request, provider = recipient(replace(request, path=checked_path(request.path)), proxy.models)
     trip.goes_to(provider.upstream)
     asked = provider.upstream.forward(provider.seen(request))
     reply = received(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], trip)

@@ -104,7 +104,7 @@ def _openai(given: Given, row: str) -> Target:
         )
     url = given["target_base_url" if row == "target" else "openai_base_url"] or DEFAULT_TARGET
     refuse_itself(url, given)
-    if row == "target" and DASHSCOPE_PATH in urlsplit(url).path:
+    if row == "target" and DASHSCOPE_PATH in urlsplit(url).path + "/":
         return DashScopeTarget(DashScopeUrls.parse(url), Secret(given[own_key] or ""), given["model_map"] or {})
     return server_at(url, given[own_key] or "")
 

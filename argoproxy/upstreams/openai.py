@@ -118,7 +118,7 @@ class OpenAI(AnyName):
         body = request.body if request.body.length is None else begun(request.body, HELD_BODY)
         return UpstreamRequest(
             method=request.method,
-            url=self.base.url(checked_path(request.path), request.query),
+            url=self.base.url(request.path, request.query),
             headers=headers,
             body=(body.text or None) if isinstance(body, ReadBody) else body.pieces(),
             length=request.body.length,

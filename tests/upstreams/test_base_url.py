@@ -28,7 +28,17 @@ from argoproxy.upstreams.base_url import BaseUrl, checked_path
         ("http://up/v1", "/v1", "http://up/v1"),
         ("http://up/v1", "/v1/", "http://up/v1/"),
         ("http://up", "/v1", "http://up/v1"),
-        ("http://up/v1", "/v10/x", "http://up/v1/v10/x"),
+        ("http://up/v1", "/v10/x", "http://up/v10/x"),
+        ("http://up/v1", "/v2/rerank", "http://up/v2/rerank"),
+        ("http://up/v1", "/api/chat", "http://up/api/chat"),
+        ("http://up/v1/", "/v1beta/models/x:y", "http://up/v1beta/models/x:y"),
+        ("http://up/pre/v1", "/api/tags", "http://up/pre/api/tags"),
+        ("http://up/pre", "/api/tags", "http://up/pre/api/tags"),
+        ("http://up/v4", "/api/tags", "http://up/v4/api/tags"),
+        ("http://up/v1/openai", "/api/tags", "http://up/v1/openai/api/tags"),
+        ("http://v1", "/api/tags", "http://v1/api/tags"),
+        ("http://up/v1", "/apis/x", "http://up/v1/apis/x"),
+        ("http://up/v1", "/v1/api/x", "http://up/v1/api/x"),
         ("http://up/view", "/v1/x", "http://up/view/v1/x"),
         ("http://user:pass@up/v1", "/v1/x", "http://up/v1/x"),
         ("http://up", "//evil/x", "http://up//evil/x"),
@@ -82,6 +92,9 @@ def test_what_is_no_base_url(text: str) -> None:
         "//evil/x",
         "/v1/chat/completions/extra",
         "/v1/responses%3Fa",
+        "/v1/models/name;x=y",
+        "/v1/models/name%3Fx",
+        "/v1/files;x",
     ],
 )
 def test_paths_that_may_be_forwarded(path: str) -> None:
@@ -101,7 +114,8 @@ def test_paths_that_may_be_forwarded(path: str) -> None:
         "/v1/%252e%252e/x",
         "/v1\\..\\x",
         "/v1/%5c..%5cx",
-        "//v1/chat/completions",
+        "///v1/chat/completions",
+        "//v1//chat/completions",
         "/v1//chat/completions",
         "/v1/chat//completions",
         "/V1/chat/completions",
@@ -111,7 +125,29 @@ def test_paths_that_may_be_forwarded(path: str) -> None:
         "/v1/chat/%63ompletions",
         "/v1/chat\\completions",
         "/v1/%20/chat/completions",
-        "//chat/completions",
+        "//Chat/completions",
+        "/v1/chat/completions;x=y",
+        "/v1/chat;x/completions",
+        "/v1;x/chat/completions",
+        "/;x/v1/embeddings",
+        "/v1/chat/completions%3Fx",
+        "/v1/chat/completions%23x",
+        "/v1/chat/completions%00",
+        "/v1/chat/completions%00.txt",
+        "/v1/chat/completions%20",
+        "/v1/chat/completions.",
+        "/v1/chat/completions%2e",
+        "/v1/chat./completions",
+        "/v1/.../embeddings",
+        "/v1/embedding%C5%BF",
+        "/v1/%EF%BD%83hat/completions",
+        "/v1/files/..;/chat/completions",
+        "/v1/files/..%3b/chat/completions",
+        "/v1/files/.%20./../x",
+        "/v1/files/..%09/x",
+        "/v1/chat%252Fcompletions",
+        "/v1/chat%25252525252Fcompletions",
+        "/x" + "%25" + "25" * 4000 + "2f",
         "/Embeddings",
         "/v1//models",
         "/V1/models/x",
@@ -128,3 +164,8 @@ def test_paths_that_may_be_forwarded(path: str) -> None:
 def test_paths_that_hide_where_they_lead(path: str) -> None:
     with pytest.raises(NotFound):
         checked_path(path)
+
+
+@pytest.mark.parametrize("path", ["//v1/chat/completions", "//chat/completions/", "//v1/models/x", "//embeddings"])
+def test_a_doubled_slash_in_front_of_a_path_of_ours_is_one(path: str) -> None:
+    assert checked_path(path) == path[1:]

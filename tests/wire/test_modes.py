@@ -301,6 +301,17 @@ def test_the_seeds_curl_commands_run(dashscope: Proxy, asks: bool, mode: str) ->
     assert made["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize(
+    "base", ["/api/v1/services/aigc/", "/api/v1/services/aigc", "/api/v1/services/aigc/text-generation/"]
+)
+def test_a_base_inside_dashscopes_path_leads_to_its_endpoints(serve: Serve, upstream: Upstream, base: str) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url + base)
+    body = {"model": "qwen-plus", "messages": [{"role": "user", "content": "Hello"}]}
+    answer = ask(proxy.port, "POST", "/v1/chat/completions", json.dumps(body).encode(), **FORM)
+    assert answer.json["choices"][0]["message"]["content"]
+    assert upstream.last()["target"] == "/api/v1/services/aigc/text-generation/generation"
+
+
 def test_the_seeds_conversion_is_exact(dashscope: Proxy, upstream: Upstream) -> None:
     asked = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0.7}
     ask(dashscope.port, "POST", "/v1/chat/completions", json.dumps(asked).encode(), **FORM)

@@ -203,7 +203,8 @@ TARGETS = [
     ("/v1/..%2f..%2fx", None),
     ("/v1/..%5c..%5cx", None),
     ("/v1/%252e%252e/x", None),
-    ("//v1/chat/completions", None),
+    ("//v1/chat/completions", "/v1/chat/completions"),
+    ("///v1/chat/completions", None),
     ("/V1/Chat/Completions", None),
     ("/v1/chat%5Ccompletions", None),
     ("/v1/chat/completions//", None),
@@ -228,6 +229,57 @@ def test_a_target_never_leaves_the_base(
     else:
         assert answer.json["target"] == prefix + forwarded
         assert dict(answer.json["headers"])["Host"] == f"localhost:{upstream.port}"
+
+
+#: Spellings that some server in between, or the upstream, could read as one of the proxy's own paths.
+SPELLINGS = """
+/v1/chat//completions /v1//chat/completions //v1//embeddings /V1/chat/completions /v1/CHAT/completions /Chat/Completions
+/v1/chat/completions;x /v1;a=b/embeddings
+/v1/x;/..;/chat/completions /v1/files/..;/chat/completions /v1/./chat/completions /v1/files/../chat/completions
+/v1/files/%2e%2e/embeddings /v1/files/.%2e%2fembeddings /v1/files%5c..%5cembeddings /v1/chat%5ccompletions
+/v1/chat/completions%20 /v1/chat/completions. /v1/chat/completions%3fx /v1/chat/completions%00 /v1/completions%23
+/v1/chat/completions// /completions;/ /v1/embeddings/. /v1/%2564/../x /v1/chat%252fcompletions /V1/Models /v1//models/m
+/api/../v1/chat/completions /v1beta/..;/v1/embeddings /v1/embedding%C5%BF
+""".split()
+
+
+@pytest.mark.parametrize("allowed", ["", "m1"])
+@pytest.mark.parametrize("target", SPELLINGS)
+def test_no_other_spelling_of_our_paths_is_forwarded(
+    serve: Serve, upstream: Upstream, target: str, allowed: str
+) -> None:
+    proxy = serve(TARGET_BASE_URL=f"{upstream.url}/v1", **({"ALLOWED_MODELS": allowed} if allowed else {}))
+    seen = len(upstream.seen(""))
+    for method in ("POST", "GET", "PUT"):
+        answer = ask(proxy.port, method, target, b'{"model": "m1", "prompt": "x"}')
+        assert (answer.status, answer.error["code"]) == (404, "not_found"), method
+    assert len(upstream.seen("")) == seen
+
+
+@pytest.mark.parametrize("target", ["/v1/chat%2fcompletions", "/v1%2Fchat%2Fcompletions", "/v1/%63hat/completions%2f"])
+def test_a_path_of_ours_with_escapes_is_served_as_ours_or_not_at_all(
+    proxy: Proxy, upstream: Upstream, target: str
+) -> None:
+    seen = len(upstream.seen(""))
+    answer = ask(proxy.port, "POST", target, b'{"model": "m1"}')
+    assert proxy.line(answer.id)["route"] == "/v1/chat/completions"
+    assert ask(proxy.port, "PUT", target, b'{"model": "m1"}').status == 404
+    assert [one["target"] for one in upstream.seen("")[seen:]] in ([], ["/v1/chat/completions"])
+
+
+def test_a_doubled_slash_in_front_is_the_same_route(proxy: Proxy, upstream: Upstream) -> None:
+    for method, path in (("POST", "/v1/chat/completions"), ("POST", "/embeddings"), ("GET", "/v1/models")):
+        answer = ask(proxy.port, method, "/" + path, b'{"model": "m1", "prompt": "x", "input": "x", "messages": []}')
+        assert proxy.line(answer.id)["route"] in (path, "/v1" + path)
+    assert upstream.last("")["target"] == "/v1/models"
+    assert ask(proxy.port, "PUT", "//v1/embeddings").json["target"] == "/v1/embeddings"
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1beta/models/x:y", "/v2/rerank"])
+def test_paths_that_never_live_below_v1_leave_it_away(serve: Serve, upstream: Upstream, path: str) -> None:
+    for base, root in (("", ""), ("/v1", ""), ("/pre/v1/", "/pre"), ("/v4", "/v4")):
+        proxy = serve(TARGET_BASE_URL=upstream.url + base)
+        assert ask(proxy.port, "GET", path).json["target"] == root + path
 
 
 ODD_TARGETS = [

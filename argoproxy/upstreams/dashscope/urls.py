@@ -16,6 +16,10 @@ _TEXT = "/services/aigc/text-generation/generation"
 _MULTIMODAL = "/services/aigc/multimodal-generation/generation"
 _EMBEDDINGS = "/services/embeddings/text-embedding/text-embedding"
 _ENDPOINTS = (_TEXT, _MULTIMODAL, _EMBEDDINGS)
+#: The endpoints and the paths that lead to them, longest first: a URL may end anywhere on the way.
+_PATHS = sorted(
+    {"/".join(path.split("/")[:length]) for path in _ENDPOINTS for length in range(2, 6)}, key=len, reverse=True
+)
 _VERSION = "/api/v1"
 
 #: Models that are served on the multimodal path only, plain text too: "Multimodal models (such as qwen3.7-plus or
@@ -43,12 +47,14 @@ class DashScopeUrls:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a base (`https://dashscope.aliyuncs.com/api/v1`) or a full endpoint. Raises ValueError."""
+        """Read a base (`https://dashscope.aliyuncs.com/api/v1`), a full endpoint, or a path between the two. Raises
+        ValueError."""
         base = BaseUrl.parse(text)
         if "/compatible-mode/" in base.root + "/":
             raise ValueError("DashScope's compatible mode speaks OpenAI's dialect, its native one is below /api/v1")
-        endpoint = next((path for path in _ENDPOINTS if base.root.endswith(path)), "")
-        root = base.root.removesuffix(endpoint)
+        below = next((path for path in _PATHS if base.root.endswith(path)), "")
+        endpoint = below if below in _ENDPOINTS else ""
+        root = base.root.removesuffix(below)
         root = root if "/" in root.partition("://")[2] else root + _VERSION
         query = "?" + base.query if base.query else ""
         named = root + endpoint + query if endpoint in (_TEXT, _MULTIMODAL) else ""

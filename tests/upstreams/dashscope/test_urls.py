@@ -21,6 +21,11 @@ EMBEDDINGS = f"{BASE}/services/embeddings/text-embedding/text-embedding"
         (TEXT + "/", TEXT),
         (MULTIMODAL, MULTIMODAL),
         (EMBEDDINGS, ""),
+        (f"{BASE}/services/aigc/", ""),
+        (f"{BASE}/services/aigc", ""),
+        (f"{BASE}/services/", ""),
+        (f"{BASE}/services/aigc/text-generation", ""),
+        (f"{BASE}/services/embeddings/text-embedding/", ""),
     ],
 )
 def test_a_base_or_an_endpoint(text: str, named: str) -> None:
