@@ -18,7 +18,7 @@ from tests.fuzz.records import KEYS, Records, Tail, Written, counted, disagreeme
 from tests.fuzz.requests import ORDINARY_BODIES
 from tests.fuzz.upstream import NO_CASE, PlayedUpstream
 from tests.lab.client import Answer, ask
-from tests.wire.processes import ROOT, UNCOVERED, Proxy
+from tests.wire.processes import ROOT, UNCOVERED, Proxy, eventually
 
 THREADS = 4
 #: How long anything may take. It bounds waiting; nothing is measured by it.
@@ -72,13 +72,14 @@ class Harness:
 
     def set_baseline(self) -> None:
         """Have every thread serve at once, then remember which workers there are and what they have open."""
+        eventually(lambda: not list(self._is_served([])))
         for model in ("m1", "gpt-4o", "qwen-max", "native-1"):
             self.upstream.case = Case("warm-up", (), SLOW_REPLY, SLOW_REPLY)
             body = encode({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
             with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(self._chat, [body] * THREADS))
+                for _ in range(THREADS):
+                    pool.submit(self._chat, body)
         self.upstream.case = NO_CASE
-        list(self._is_served([]))
         self.count()
         time.sleep(SETTLED_S)
         self.workers = self.proxy.workers()
@@ -218,7 +219,7 @@ def _environment(worker_class: str, folder: Path) -> dict[str, str]:
         "API_KEY_SECRET": f"team={CLIENT_KEY}",
         "METRICS_OPEN": "true",
         "ALLOWED_MODELS": ALLOWED,
-        "API_REQUEST_TIMEOUT": "2",
+        "API_REQUEST_TIMEOUT": "10",
         "HEARTBEAT": "0.3",
         "IMAGE_TIMEOUT": "1",
         "OUTPUT_PATH": str(folder / "journal"),

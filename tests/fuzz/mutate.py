@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 #: Bytes that parsers treat in some way of their own.
@@ -115,15 +116,20 @@ def change_bytes(rng: random.Random, data: bytes, most: int = 3) -> bytes:
     return data
 
 
+def odd_value(rng: random.Random) -> Any:
+    """Choose a value, a fresh copy of it."""
+    return deepcopy(rng.choice(ODD_VALUES))
+
+
 def change_json(rng: random.Random, value: Any, most: int = 2) -> Any:
     """Give a copy in which a few values are others, or missing."""
-    copy = json.loads(json.dumps(value))
+    changed = deepcopy(value)
     for _ in range(rng.randint(1, most)):
-        places = list(places_in(copy))
+        places = list(places_in(changed))
         if not places:
-            return rng.choice(ODD_VALUES)
+            return odd_value(rng)
         _change_at(rng, *rng.choice(places))
-    return copy
+    return changed
 
 
 def _change_at(rng: random.Random, container: Any, key: Any) -> None:
@@ -133,11 +139,11 @@ def _change_at(rng: random.Random, container: Any, key: Any) -> None:
     elif kind == 1 and isinstance(container, list):
         container.insert(key, container[key])
     elif kind == 1:
-        container[rng.choice(("", "Model", "x", "error", "stream", "n"))] = rng.choice(ODD_VALUES)
+        container[rng.choice(("", "Model", "x", "error", "stream", "n"))] = odd_value(rng)
     elif kind == 2:
         container[key] = [container[key]]
     else:
-        container[key] = rng.choice(ODD_VALUES)
+        container[key] = odd_value(rng)
 
 
 def places_in(value: Any) -> Iterator[Place]:
