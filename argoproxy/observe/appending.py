@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from pathlib import Path
 #: How long a line waits for its turn, once. While somebody keeps the lock that long, later lines wait the shorter time.
 LONGEST_WAIT_S = 5.0
 _SHORT_WAIT_S = 0.01
+#: What lines hold is their owner's business alone.
+PRIVATE = 0o600
+_HOW = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.001
 
 
@@ -83,7 +87,8 @@ class AppendedFile:
     def _opened(self) -> int:
         if self._descriptor is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = _open(self._path)
+            _make_private(self._descriptor)
         return self._descriptor
 
     def _close(self) -> None:
@@ -94,7 +99,7 @@ class AppendedFile:
     def _is_current(self, found: os.stat_result) -> bool:
         """Whether the name still leads to this file."""
         try:
-            return os.path.samestat(os.stat(self._path), found)
+            return os.path.samestat(os.lstat(self._path), found)
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -113,6 +118,29 @@ class AppendedFile:
 
     def _named(self, number: int) -> Path:
         return numbered(self._path, number)
+
+
+def _open(path: Path) -> int:
+    """Open a file, making it if missing. Raises OSError, also for a symbolic link: in a folder that others can write,
+    it would have them choose what is written to."""
+    try:
+        return os.open(path, _HOW, PRIVATE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a symbolic link is in a file's place") from None
+        raise
+
+
+def _make_private(descriptor: int) -> None:
+    """Take from others what they may do with a file that was there already. Raises OSError for one that is not ours,
+    whose owner could read what is written, and for what is no file."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "what is in a file's place is no plain file")
+    if found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "a file in it belongs to another user")
+    if stat.S_IMODE(found.st_mode) != PRIVATE:
+        os.fchmod(descriptor, PRIVATE)
 
 
 def numbered(path: Path, number: int) -> Path:

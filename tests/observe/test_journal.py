@@ -266,8 +266,6 @@ def test_a_disk_that_gets_full_in_a_line_costs_that_line_alone(tmp_path: Path) -
 def test_a_full_disk_is_counted_and_warned_of_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     journal = Journal(tmp_path, 1000, 5, clock)
-    for name in FILES:
-        (tmp_path / name).symlink_to("/dev/full")
 
     def warned_of(*, steps: float) -> list[Any]:
         caplog.clear()
@@ -276,11 +274,10 @@ def test_a_full_disk_is_counted_and_warned_of_once_a_minute(tmp_path: Path, capl
         journal.log("x")
         return [record.args[0] for record in caplog.records if isinstance(record.args, tuple)]
 
-    assert warned_of(steps=0) == [1]
-    assert warned_of(steps=BETWEEN_WARNINGS_S - 1) == []
-    assert warned_of(steps=1) == [6]
-    for name in FILES:
-        (tmp_path / name).unlink()
+    with largest_file(0):
+        assert warned_of(steps=0) == [1]
+        assert warned_of(steps=BETWEEN_WARNINGS_S - 1) == []
+        assert warned_of(steps=1) == [6]
     assert warned_of(steps=1) == []
     assert warned_of(steps=BETWEEN_WARNINGS_S) == [2]
     assert warned_of(steps=BETWEEN_WARNINGS_S) == []
@@ -289,7 +286,6 @@ def test_a_full_disk_is_counted_and_warned_of_once_a_minute(tmp_path: Path, capl
 
 def test_a_warning_may_go_into_the_log_that_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = journal_in(tmp_path)
-    (tmp_path / LOG_FILE).symlink_to("/dev/full")
 
     class IntoTheJournal(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -298,7 +294,8 @@ def test_a_warning_may_go_into_the_log_that_fails(tmp_path: Path, caplog: pytest
     handler, logger = IntoTheJournal(), logging.getLogger("argoproxy")
     logger.addHandler(handler)
     try:
-        journal.log("x")
+        with largest_file(0):
+            journal.log("x")
     finally:
         logger.removeHandler(handler)
     assert journal.lost == 2
@@ -346,30 +343,26 @@ def test_who_keeps_the_lock_holds_nobody_up_for_long(tmp_path: Path) -> None:
     assert path.read_bytes() == b"2\n"
 
 
-def test_a_write_that_hangs_holds_no_other_thread_up_for_long(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    file = AppendedFile(path, 1 << 30, 5, longest_wait_s=0.02)
-    size = 1 << 20
-    hanging = threading.Thread(target=file.append, args=(b"x" * size,))
+def test_a_write_that_hangs_holds_no_other_thread_up_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = AppendedFile(tmp_path / "x", 1 << 30, 5, longest_wait_s=0.02)
+    write, begun, goes_on = os.write, threading.Event(), threading.Event()
+
+    def hang(descriptor: int, data: bytes) -> int:
+        begun.set()
+        goes_on.wait()
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", hang)
+    hanging = threading.Thread(target=file.append, args=(b"1\n",))
     hanging.start()
-    left = size - len(_first_bytes(reader))
-    with pytest.raises(TimeoutError):
-        file.append(b"x")
-    os.set_blocking(reader, True)
-    while left > 0:
-        left -= len(os.read(reader, left))
-    hanging.join()
-    os.close(reader)
-
-
-def _first_bytes(reader: int) -> bytes:
-    while True:
-        try:
-            return os.read(reader, 1)
-        except BlockingIOError:
-            continue
+    begun.wait()
+    try:
+        with pytest.raises(TimeoutError):
+            file.append(b"2\n")
+    finally:
+        goes_on.set()
+        hanging.join()
+    assert (tmp_path / "x").read_bytes() == b"1\n"
 
 
 def test_a_folder_that_will_do_is_made_at_the_start(tmp_path: Path) -> None:
@@ -391,6 +384,60 @@ def test_a_folder_that_can_not_be_written_is_told_at_the_start(tmp_path: Path) -
         assert refused.value.mistakes == (f"the log folder {tmp_path / folder} can't be written: {reason}",)
     with pytest.raises(ConfigError):
         journal_in(Path("/proc/self/logs")).check()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_link_is_not_written_through(tmp_path: Path, name: str) -> None:
+    victim, folder = tmp_path / "victim", tmp_path / "logs"
+    victim.write_text("precious\n")
+    folder.mkdir()
+    (folder / name).symlink_to(victim)
+    journal = journal_in(folder)
+    with pytest.raises(ConfigError, match="symbolic link"):
+        journal.check()
+    journal.write({"logging_id": "1"}, [{"logging_id": "1"}])
+    journal.log("x")
+    assert journal.lost == 1
+    assert victim.read_text() == "precious\n"
+    assert victim.stat().st_mode & 0o777 != 0o600
+
+
+def test_a_link_that_comes_later_is_not_written_through(tmp_path: Path) -> None:
+    victim, folder = tmp_path / "victim", tmp_path / "logs"
+    victim.write_text("precious\n")
+    journal = journal_in(folder)
+    journal.write({"logging_id": "1"}, [])
+    (folder / CLIENT_FILE).rename(folder / "moved")
+    for target in (victim, folder / "moved", tmp_path / "nowhere"):
+        (folder / CLIENT_FILE).symlink_to(target)
+        journal.write({"logging_id": "2"}, [])
+        (folder / CLIENT_FILE).unlink()
+    assert (journal.lost, victim.read_text()) == (3, "precious\n")
+    assert ids(folder / "moved") == ["1"]
+    assert not (tmp_path / "nowhere").exists()
+    journal.write({"logging_id": "3"}, [])
+    assert ids(folder / CLIENT_FILE) == ["3"]
+
+
+def test_files_that_were_there_become_their_owners_alone(tmp_path: Path) -> None:
+    for name in FILES:
+        (tmp_path / name).touch(0o644)
+    journal_in(tmp_path).check()
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in FILES} == {0o600}
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOG_FILE)
+    with pytest.raises(ConfigError, match="no plain file"):
+        journal_in(tmp_path).check()
+
+
+def test_a_file_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / SERVER_FILE).touch(0o666)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ConfigError, match="another user"):
+        journal_in(tmp_path).check()
+    assert (tmp_path / SERVER_FILE).stat().st_mode & 0o777 != 0o600
 
 
 def nested(depth: int) -> Any:
