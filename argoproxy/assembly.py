@@ -29,14 +29,15 @@ from argoproxy.observe.journal import Journal
 from argoproxy.observe.log_line import JournalHandler, LogLine
 from argoproxy.observe.metrics import Metrics
 from argoproxy.observe.slots import FOLDER_VARIABLE
+from argoproxy.outcome import Listener
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
 from argoproxy.runtime import is_draining
 from argoproxy.settings.layers import secrets_in
-from argoproxy.settings.targets import OwnTarget, UpstreamSettings
+from argoproxy.settings.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
 from argoproxy.snapshot import VARIABLE
+from argoproxy.start_check import Endpoint, distinct, look_at
 from argoproxy.transport import Transport
-from argoproxy.trip import Listener
 from argoproxy.watch import Poller, Watch
 from argoproxy.web import create_app
 
@@ -45,6 +46,8 @@ logger = logging.getLogger("argoproxy")
 KEEP_LIST_S = 60.0
 KEEP_FAILURE_S = 10.0
 KEEP_REFUSAL_S = 600.0
+#: Where an application tells what looks at its endpoints at the start.
+START_CHECK = "argoproxy.start_check"
 LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 
@@ -55,7 +58,32 @@ def application(environ: Mapping[str, str], folder: Path) -> Flask:
     counting = (metrics,) if metrics else ()
     shared = Path(published) if published else None
     current = Current(lambda: assembled(load(environ, folder), poller, counting, draining_in(shared)), shared)
-    return create_app(current, poller, metrics)
+    app = create_app(current, poller, metrics)
+    app.extensions[START_CHECK] = start_check(load(environ, folder), current())
+    return app
+
+
+def start_check(config: Config, proxy: Proxy) -> Callable[[], None]:
+    """Return what looks once whether the endpoints answer, and warns where one does not."""
+    if config.skips_url_validation:
+        return lambda: None
+    endpoints = (
+        Endpoint(one.name, proxy.links[one.name].transport.next_hop(url), _bundle(one))
+        for one in config.upstreams
+        for url in _urls(one.target)
+    )
+    return look_at(distinct(endpoints))
+
+
+def _urls(target: Target) -> Sequence[str]:
+    if isinstance(target, ArgoTarget):
+        return target.urls.chat, target.urls.stream, target.urls.embed
+    return (target.url,)
+
+
+def _bundle(settings: UpstreamSettings) -> str:
+    bundle = settings.access.ca_bundle
+    return certifi.where() if bundle is None else bundle
 
 
 def draining_in(published: Path | None) -> Callable[[], bool]:

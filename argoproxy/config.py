@@ -107,6 +107,7 @@ class Config:
     malformed: tuple[str, ...] = ()
     #: Whether answers start inside a thought where no rule says it.
     opening: Opening = Opening.CLOSED
+    skips_url_validation: bool = False
 
     @property
     def target(self) -> Target:
@@ -170,6 +171,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         rules=rules,
         tags=TagPair(given["think_tag"], given["think_end_tag"]),
         think_filter=given["think_filter"],
+        skips_url_validation=given["skip_url_validation"],
         opening=opening(given["think_starts_open"]),
         default_model=given["default_model"] or "",
         images=_images(given),

@@ -53,6 +53,10 @@ class ProxyError(Exception):
     #: Whether anything of the request may have come to the upstream.
     reached: ClassVar[bool] = True
 
+    #: For the log alone: why no connection could be made, and to which host:port.
+    reason: str = ""
+    address: str = ""
+
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
@@ -178,6 +182,7 @@ class ConnectTimeout(UpstreamTimeout):
     """No connection in time."""
 
     code = "connect_timeout"
+    reason = "timed out"
     reached = False
 
 

@@ -15,6 +15,7 @@ from argoproxy.asking import Link, ask, common_list_of, list_of, lists_of, read,
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.health import Probe
 from argoproxy.memory import LoneEnds, RefusedModes
+from argoproxy.outcome import Listener
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
@@ -34,7 +35,7 @@ from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
 from argoproxy.record import Chronicle
 from argoproxy.reply import Reply
-from argoproxy.trip import Listener, Trip
+from argoproxy.trip import Trip
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import checked_path
 

@@ -169,11 +169,17 @@ def take_up(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    """Prepare a worker that is about to serve; the first one there is looks whether the endpoints answer."""
+    extensions = getattr(worker.wsgi, "extensions", {})
+    if poller := extensions.get("argoproxy.poller"):
+        end_in_time(poller)
+    if worker.age == 1 and (look := extensions.get("argoproxy.start_check")):
+        look()
+
+
+def end_in_time(poller: Any) -> None:
     """Have those who are still served when the time to stop is over told so and written down, before this process is
     killed: a moment before that after a TERM, at once after a QUIT."""
-    poller = getattr(worker.wsgi, "extensions", {}).get("argoproxy.poller")
-    if poller is None:
-        return
     patience_s = graceful_timeout - min(LAST_MOMENT_S, 0.3 * graceful_timeout)
     ends: Any = signal.getsignal(signal.SIGTERM)
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
@@ -26,10 +27,12 @@ from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
 from argoproxy.watch import Watch
 from argoproxy.wire.names import Names
+from argoproxy.wire.reasons import address_of, reason_of
 from argoproxy.wire.sending import WatchedAdapter
 from argoproxy.wire.waiting import Exchange, Source, in_hand
 
 PLAIN_ACCESS = Access()
+PROXY_ERROR = "proxy_error"
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
@@ -60,6 +63,21 @@ class Transport:
         It is sent once more where a kept connection proved stale before anything came back, if its body can be: a
         server that closes an idle connection has not seen what was sent then (RFC 9112 section 9.5).
         """
+        try:
+            return self._opened(request, timeouts, watch)
+        except ProxyError as error:
+            if not error.reached:
+                error.address = address_of(self._next_hop(request.url, error))
+            raise
+
+    def next_hop(self, url: str) -> str:
+        """Return the URL of the proxy that a request for a URL goes to first; the URL itself where there is none."""
+        return select_proxy(url, self._proxies_for(url)) or url
+
+    def _next_hop(self, url: str, error: ProxyError) -> str:
+        return self.next_hop(url) if error.code == PROXY_ERROR else url
+
+    def _opened(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
         prepared = self._prepared(request)
         exchange = Exchange(watch, timeouts, prepared.url or request.url, self._names)
         try:
@@ -187,7 +205,9 @@ def _translated(error: Exception, exchange: Exchange) -> ProxyError:
     causes = tuple(_causes(error))
     for kind, made in _AFTERWARDS if exchange.was_begun else _TABLE:
         if any(isinstance(cause, kind) for cause in causes):
-            return made()
+            failure = made()
+            failure.reason = failure.reason or reason_of(causes)
+            return failure
     return UpstreamProtocolError("The upstream's reply can't be understood.")
 
 
@@ -214,7 +234,7 @@ _TABLE: tuple[_Row, ...] = (
     (requests.ReadTimeout, lambda: ConnectTimeout("No TLS with the upstream in time.")),
     (
         requests.exceptions.ProxyError,
-        lambda: UpstreamUnreachable("The proxy to the upstream failed.", code="proxy_error"),
+        lambda: UpstreamUnreachable("The proxy to the upstream failed.", code=PROXY_ERROR),
     ),
     (
         ssl.SSLCertVerificationError,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from argoproxy.early import EarlyStart
 from argoproxy.errors import Ending, InternalError, ProxyError
+from argoproxy.outcome import Arrival, Listener, Outcome
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers
@@ -24,39 +24,6 @@ logger = logging.getLogger("argoproxy")
 BODILESS = frozenset((204, 304))
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a request came to. Seconds count from its arrival; None where a thing never came or was not told.
-
-    `key` is the name of the caller's key, `return_mode` how a model's answer was asked for (`stream`, `non_stream`),
-    `send_mode` how the upstream was; "" where there is none. `overhead_s` is the time to the first byte in which nobody
-    was waited for.
-    """
-
-    id: str
-    client_request_id: str
-    method: str
-    route: str
-    path: str
-    model: str
-    upstream: str
-    key: str
-    send_mode: str
-    return_mode: str
-    status: int
-    ending: Ending
-    code: str | None
-    first_byte_s: float | None
-    overhead_s: float | None
-    total_s: float
-    bytes_sent: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
-
-
-Listener = Callable[[Outcome], None]
-
-
 class OpenReply(Reply, Protocol):
     """A reply whose connection is ours to let go."""
 
@@ -65,17 +32,6 @@ class OpenReply(Reply, Protocol):
 
     def close(self) -> None:
         """Let go of a reply that is of no more use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What is known of a request when it comes in. `route` is its template, `path` what was asked for."""
-
-    id: str
-    client_request_id: str
-    method: str
-    route: str
-    path: str
 
 
 class Trip:
@@ -113,6 +69,7 @@ class Trip:
         self._status = 0
         self._model = self._upstream = self._key = self._return_mode = self._send_mode = self._sent_model = ""
         self._code: str | None = None
+        self._reason = self._address = ""
         self._ending: Ending | None = None
         self._is_closed = False
 
@@ -236,6 +193,7 @@ class Trip:
         """Take note of a failure the client is told about."""
         self.ends(error.ending)
         self._code = self._code or error.code
+        self._reason, self._address = error.reason, error.address
         if self.record:
             self.record.fails(error)
             self.record.error = self.record.error or error
@@ -287,6 +245,8 @@ class Trip:
             status=self._status,
             ending=ending,
             code=self._code,
+            reason=self._reason,
+            address=self._address,
             first_byte_s=self._first_byte_s,
             overhead_s=self._overhead_s,
             total_s=self._clock() - self._started,

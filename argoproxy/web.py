@@ -28,6 +28,7 @@ from argoproxy.errors import (
 from argoproxy.health import Health, alive
 from argoproxy.journey import Proxy
 from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
+from argoproxy.outcome import Arrival
 from argoproxy.protocol.auth import Doorkeeper, keys_sent
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.compatible import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
@@ -36,7 +37,7 @@ from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.record import Record
 from argoproxy.responding import CLIENT_GONE_STATUS, ids, respond
-from argoproxy.trip import Arrival, Trip
+from argoproxy.trip import Trip
 from argoproxy.watch import Poller, Watch
 
 ANY_METHOD = "*"

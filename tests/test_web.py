@@ -15,10 +15,10 @@ from argoproxy.health import Probe
 from argoproxy.images import Images, ImageWorkers
 from argoproxy.journey import Proxy
 from argoproxy.memory import RefusedModes, Remembered
+from argoproxy.outcome import Outcome
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.protocol.timeouts import Heartbeat
-from argoproxy.trip import Outcome
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
 from argoproxy.watch import Poller, Watch

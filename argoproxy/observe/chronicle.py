@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from argoproxy.config import Config
 from argoproxy.observe.journal import Journal
+from argoproxy.outcome import Outcome
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.masking import masked
 from argoproxy.protocol.sse import written
 from argoproxy.record import Attempt, Record
-from argoproxy.trip import Outcome
 
 META = "meta"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from argoproxy.observe.journal import Journal
+from argoproxy.outcome import Outcome
 from argoproxy.protocol.printable import log_value
-from argoproxy.trip import Outcome
 
 
 class LogLine:

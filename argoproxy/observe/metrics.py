@@ -23,8 +23,8 @@ from argoproxy import __version__
 from argoproxy.errors import Ending
 from argoproxy.observe.labels import Labeller, Labels, is_error, tokens
 from argoproxy.observe.slots import Slots, uptime_s
+from argoproxy.outcome import Outcome
 from argoproxy.protocol.chunks import Json
-from argoproxy.trip import Outcome
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields

@@ -131,7 +131,8 @@ class Proxy:
     ) -> None:
         self._port = int(environ.get("PORT", 0)) or free_port()
         self.used = time.monotonic()
-        settings = {**clean_environment(), "HOST": "127.0.0.1", **environ, "PORT": str(self.port)}
+        ours = {"HOST": "127.0.0.1", "SKIP_URL_VALIDATION": "true"}
+        settings = {**clean_environment(), **ours, **environ, "PORT": str(self.port)}
         self.environ = {name: value for name, value in settings.items() if value or name not in UNCOVERED}
         self._log = folder / f"log-{self.port}.txt"
         self._folder = folder

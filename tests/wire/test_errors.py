@@ -85,7 +85,8 @@ def test_a_broken_chunked_body_is_refused(proxy: Proxy) -> None:
 
 
 def test_nobody_listens(serve: Serve) -> None:
-    proxy = serve(TARGET_BASE_URL=f"http://127.0.0.1:{free_port()}")
+    port = free_port()
+    proxy = serve(TARGET_BASE_URL=f"http://127.0.0.1:{port}")
     for answer in (
         chat(proxy.port),
         chat(proxy.port, stream=True),
@@ -98,7 +99,9 @@ def test_nobody_listens(serve: Serve) -> None:
             "upstream_error",
         )
         assert "127.0.0.1" not in answer.error["message"]
-        assert proxy.line(answer.id)["ending"] == "upstream_error"
+        line = proxy.line(answer.id)
+        assert (line["ending"], line["reason"]) == ("upstream_error", '"connection refused"')
+        assert line["address"] == f"127.0.0.1:{port}"
 
 
 def test_an_unknown_name(serve: Serve) -> None:
@@ -106,6 +109,24 @@ def test_an_unknown_name(serve: Serve) -> None:
     answer = chat(proxy.port)
     assert (answer.status, answer.error["code"]) == (502, "name_resolution_failed")
     assert "no-such-host" not in answer.body.decode()
+    line = proxy.line(answer.id)
+    assert (line["address"], line["reason"][:15]) == ("no-such-host.invalid:80", '"name not found')
+
+
+def test_the_log_shows_no_credentials_of_an_unreachable_upstream(serve: Serve) -> None:
+    port = free_port()
+    proxy = serve(TARGET_BASE_URL=f"http://me:very-secret@127.0.0.1:{port}/v1?key=very-secret")
+    assert proxy.line(chat(proxy.port).id)["address"] == f"127.0.0.1:{port}"
+    assert "very-secret" not in proxy.log()
+
+
+def test_an_unreachable_proxy_on_the_way_is_named(serve: Serve, upstream: Upstream) -> None:
+    port = free_port()
+    proxy = serve(TARGET_BASE_URL=upstream.url, HTTP_PROXY=f"http://127.0.0.1:{port}")
+    answer = chat(proxy.port)
+    line = proxy.line(answer.id)
+    assert answer.error["code"] == line["code"] == "proxy_error"
+    assert (line["address"], line["reason"]) == (f"127.0.0.1:{port}", '"connection refused"')
 
 
 def test_a_certificate_nobody_vouches_for(serve: Serve, tls_upstream: Upstream) -> None:
@@ -113,12 +134,18 @@ def test_a_certificate_nobody_vouches_for(serve: Serve, tls_upstream: Upstream) 
     answer = chat(proxy.port)
     assert (answer.status, answer.error["code"]) == (502, "tls_verification_failed")
     assert "verification" in answer.error["message"]
+    assert "REQUESTS_CA_BUNDLE" not in answer.body.decode()
+    line = proxy.line(answer.id)
+    assert line["address"] == f"localhost:{tls_upstream.port}"
+    assert line["reason"].startswith('"certificate verify failed: ')
+    assert "REQUESTS_CA_BUNDLE" in line["reason"]
 
 
 def test_plain_http_where_tls_was_expected(serve: Serve, upstream: Upstream) -> None:
     proxy = serve(TARGET_BASE_URL=upstream.url.replace("http:", "https:"))
     answer = chat(proxy.port)
     assert (answer.status, answer.error["code"]) == (502, "tls_failed")
+    assert proxy.line(answer.id)["reason"].startswith('"TLS failed: ')
 
 
 SILENCES: dict[str, list[list[Any]]] = {

@@ -1,0 +1,108 @@
+"""One look at the start whether the endpoints answer: a connection, with TLS where they speak it, and no request.
+
+What is found is only logged. Requests to an endpoint that does not answer are tried all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from argoproxy.wire.reasons import address_of, reason_of
+
+logger = logging.getLogger("argoproxy")
+
+LOOK_S = 5.0
+#: Says that a process runs in a container of Docker, or of Podman.
+CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+CONTAINER_HINT = "; in a container localhost is the container itself (docs/deploy.md#containers)"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server to look at: the upstream that is behind it, where the way to it begins (a proxy's URL, or its own), and
+    the authorities that TLS trusts: a file or folder, or "" where certificates are not verified."""
+
+    upstream: str
+    url: str
+    ca_bundle: str
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (443 if self.speaks_tls else 80)
+
+    @property
+    def speaks_tls(self) -> bool:
+        return self.url.startswith("https:")
+
+    @property
+    def address(self) -> str:
+        """The host and port, as logs write them."""
+        return address_of(self.url)
+
+
+def look_at(endpoints: Sequence[Endpoint]) -> Callable[[], None]:
+    """Return what looks at all endpoints, in threads that nobody waits for."""
+
+    def start() -> None:
+        for endpoint in endpoints:
+            threading.Thread(target=warn_if_silent, args=(endpoint,), daemon=True).start()
+
+    return start
+
+
+def distinct(endpoints: Iterable[Endpoint]) -> Sequence[Endpoint]:
+    """Return one endpoint for each address; what has no URL, or a broken one, is left out."""
+    return tuple({endpoint.address: endpoint for endpoint in endpoints if _is_url(endpoint.url)}.values())
+
+
+def warn_if_silent(endpoint: Endpoint) -> None:
+    """Log a warning that names address and reason where no connection can be made."""
+    try:
+        _connect(endpoint)
+    except (OSError, ValueError) as error:
+        reason = reason_of([error]) or "no connection"
+        is_refused = isinstance(error, ConnectionRefusedError) and endpoint.host in _LOOPBACK
+        is_own = is_refused and any(map(os.path.exists, CONTAINER_MARKS))
+        logger.warning(
+            'code=upstream_unreachable upstream=%s address=%s reason="%s": the endpoint does not answer now%s',
+            endpoint.upstream,
+            endpoint.address,
+            reason,
+            CONTAINER_HINT if is_own else "",
+        )
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _connect(endpoint: Endpoint) -> None:
+    with socket.create_connection((endpoint.host, endpoint.port), LOOK_S) as sock:
+        if endpoint.speaks_tls:
+            _context(endpoint.ca_bundle).wrap_socket(sock, server_hostname=endpoint.host).close()
+
+
+def _context(bundle: str) -> ssl.SSLContext:
+    if not bundle:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    is_folder = os.path.isdir(bundle)
+    return ssl.create_default_context(capath=bundle if is_folder else None, cafile=None if is_folder else bundle)
