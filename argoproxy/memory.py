@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.models import Route
+from argoproxy.protocol.printable import log_value
 from argoproxy.upstreams import Upstream
 
 logger = logging.getLogger("argoproxy")
@@ -24,7 +25,6 @@ USAGE = "usage"
 
 #: Models that are warned of; after that many nothing is told.
 MOST_WARNED = 100
-LONGEST_NAME = 200
 
 #: Models that are remembered to have been refused in a mode; nobody has as many.
 MOST_REFUSED = 1000
@@ -97,7 +97,7 @@ class LoneEnds:
             "code=lone_closing_tag setting=THINK_STARTS_OPEN model=%s: an answer showed a closing tag without an "
             "opening one, so what stands before it may be a thought; THINK_STARTS_OPEN=auto, or think_starts_open for "
             "this model, removes it (docs/thoughts.md)",
-            ascii(model[:LONGEST_NAME]),
+            log_value(model),
         )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from argoproxy.protocol.printable import log_value
 from argoproxy.wire.reasons import address_of, reason_of
 
 logger = logging.getLogger("argoproxy")
@@ -77,10 +78,10 @@ def warn_if_silent(endpoint: Endpoint) -> None:
         is_refused = isinstance(error, ConnectionRefusedError) and endpoint.host in _LOOPBACK
         is_own = is_refused and any(map(os.path.exists, CONTAINER_MARKS))
         logger.warning(
-            'code=upstream_unreachable upstream=%s address=%s reason="%s": the endpoint does not answer now%s',
+            "code=upstream_unreachable upstream=%s address=%s reason=%s: the endpoint does not answer now%s",
             endpoint.upstream,
             endpoint.address,
-            reason,
+            log_value(reason),
             CONTAINER_HINT if is_own else "",
         )
 
