@@ -19,6 +19,8 @@ from argoproxy.upstreams import Upstream
 from argoproxy.watch import Watch
 
 PROBE_S = 4.5
+#: How long an answer is kept. After a recovery `/health` is right again within this time.
+KEEP_S = 1.0
 PROBE_TIMEOUTS = Timeouts(connect_s=PROBE_S, first_byte_s=PROBE_S, idle_s=PROBE_S, total_s=PROBE_S)
 
 
@@ -36,8 +38,8 @@ def alive() -> Health:
 
 
 class Probe:
-    """Asks the upstreams, side by side; those who want to know at the same time share one answer. The first upstream,
-    the default one, decides."""
+    """Asks the upstreams, side by side. Probes at the same time share one answer, which is kept for a second: nobody
+    can have the upstreams asked, with our keys, more often. The first upstream, the default one, decides."""
 
     def __init__(
         self,
@@ -50,10 +52,10 @@ class Probe:
         self._is_draining = is_draining
         self._targets = targets
         self._watch = watch
-        self._shared = Shared(self._ask)
+        self._shared = Shared(self._ask, KEEP_S)
 
     def health(self) -> Health:
-        """Ask, or wait for who asks already; takes five seconds at most."""
+        """Return the answer that is kept; else ask, or wait for who asks already. Takes five seconds at most."""
         if self._is_draining():
             return Health(503, _document("draining"))
         return self._shared.result()

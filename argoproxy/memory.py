@@ -31,18 +31,27 @@ MOST_REFUSED = 1000
 
 
 class Shared(Generic[ResultT]):
-    """Work that callers at the same time do only once; nothing is kept when it is done."""
+    """Work that callers at the same time do only once; its result is kept for `keep_s` seconds, a failure is not."""
 
-    def __init__(self, work: Callable[[], ResultT]) -> None:
+    def __init__(
+        self, work: Callable[[], ResultT], keep_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._work = work
+        self._keep_s = keep_s
+        self._clock = clock
         self._lock = threading.Lock()
         self._under_way: Future[ResultT] | None = None
+        self._kept: Future[ResultT] | None = None
+        self._kept_until = 0.0
 
     def result(self) -> ResultT:
-        """Do the work, or wait for the one who does. Raises what the work raises."""
+        """Return the result that is kept; else do the work, or wait for the one who does. Raises what it raises."""
         with self._lock:
-            is_first = self._under_way is None
-            future = self._under_way = self._under_way or Future()
+            kept = self._kept if self._clock() < self._kept_until else None
+            is_first = kept is None and self._under_way is None
+            future = kept or self._under_way or Future()
+            if is_first:
+                self._under_way = future
         if is_first:
             self._do(future)
         return future.result()
@@ -54,6 +63,8 @@ class Shared(Generic[ResultT]):
             future.set_exception(error)
         else:
             future.set_result(result)
+            with self._lock:
+                self._kept, self._kept_until = future, self._clock() + self._keep_s
         finally:
             with self._lock:
                 self._under_way = None

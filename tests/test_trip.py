@@ -267,3 +267,33 @@ def test_shared_work_that_fails_fails_for_all_and_is_tried_again() -> None:
     with pytest.raises(ValueError, match="first"):
         shared.result()
     assert shared.result() == 7
+
+
+def test_shared_work_is_done_anew_when_its_result_was_kept_for_long_enough() -> None:
+    now, done = [100.0], list[int]()
+
+    def work() -> int:
+        done.append(len(done))
+        return done[-1]
+
+    shared = Shared(work, 1.0, lambda: now[0])
+    assert [shared.result(), shared.result()] == [0, 0]
+    now[0] += 0.999
+    assert shared.result() == 0
+    now[0] += 0.001
+    assert [shared.result(), shared.result()] == [1, 1]
+
+
+def test_a_failure_of_shared_work_is_not_kept() -> None:
+    asked = list[int]()
+
+    def work() -> int:
+        asked.append(1)
+        if len(asked) == 1:
+            raise ValueError("first")
+        return len(asked)
+
+    shared = Shared(work, 1.0, lambda: 0.0)
+    with pytest.raises(ValueError, match="first"):
+        shared.result()
+    assert shared.result() == 2

@@ -12,7 +12,7 @@ from argoproxy import __version__
 from tests.lab.client import Answer, ask
 from tests.lab.scripts import reply
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, free_port
+from tests.wire.processes import Proxy, Upstream, eventually, free_port
 
 
 def behind(serve: Serve, upstream: Upstream, *steps: Any) -> tuple[Proxy, str]:
@@ -75,8 +75,28 @@ def test_probes_at_the_same_time_share_one(serve: Serve, upstream: Upstream) -> 
         thread.join()
     assert [answer.status for answer in answers] == [200] * 10
     assert len(upstream.seen(script)) == 1
-    ask(proxy.port, "GET", "/health")
-    assert len(upstream.seen(script)) == 2, "the answer is not kept"
+
+
+def test_probes_ask_the_upstream_once_a_second_at_most(serve: Serve, upstream: Upstream) -> None:
+    proxy, script = behind(serve, upstream, reply(body=b"{}"))
+    begun = time.monotonic()
+    documents = [ask(proxy.port, "GET", "/health").json for _ in range(50)]
+    assert len(upstream.seen(script)) <= 1 + (time.monotonic() - begun)
+    assert {document["status"] for document in documents} == {"healthy"}
+    assert len({document["timestamp"] for document in documents}) == len(upstream.seen(script)), "its own time is told"
+    eventually(lambda: ask(proxy.port, "GET", "/health").json["timestamp"] != documents[-1]["timestamp"])
+
+
+def test_a_kept_answer_is_not_told_for_long(serve: Serve) -> None:
+    port = free_port()
+    proxy = serve(TARGET_BASE_URL=f"http://127.0.0.1:{port}")
+    assert ask(proxy.port, "GET", "/health").status == 503
+    upstream = Upstream(port=port)
+    try:
+        eventually(lambda: ask(proxy.port, "GET", "/health").status == 200)
+    finally:
+        upstream.stop()
+    eventually(lambda: ask(proxy.port, "GET", "/health").status == 503)
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/"])
