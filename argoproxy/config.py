@@ -48,6 +48,8 @@ OF_A_START = (
     "workers",
     "threads",
     "worker_class",
+    "client_header_timeout_s",
+    "client_body_timeout_s",
     "client_write_timeout_s",
     "drain_delay_s",
     "graceful_timeout_s",
@@ -80,6 +82,8 @@ class Config:
     debug: bool
     verbose: bool
     heartbeat: Heartbeat
+    client_header_timeout_s: float
+    client_body_timeout_s: float
     client_write_timeout_s: float
     drain_delay_s: float
     graceful_timeout_s: float
@@ -198,6 +202,8 @@ def _server(given: Given) -> dict[str, Any]:
         "workers": given["num_workers"],
         "threads": given["threads"],
         "worker_class": given["worker_class"],
+        "client_header_timeout_s": given["client_header_timeout"],
+        "client_body_timeout_s": given["client_body_timeout"],
         "client_write_timeout_s": given["client_write_timeout"],
         "drain_delay_s": given["drain_delay"],
         "graceful_timeout_s": given["graceful_timeout"],

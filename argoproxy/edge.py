@@ -11,7 +11,15 @@ from urllib.parse import quote, unquote_to_bytes
 
 from gunicorn.http.errors import ParseException
 
-from argoproxy.errors import BadRequest, ClientGone, Ending, PayloadTooLarge, ProxyError
+from argoproxy.errors import (
+    BadRequest,
+    ClientGone,
+    ClientTooSlow,
+    Ending,
+    PayloadTooLarge,
+    ProxyError,
+    RequestTimeout,
+)
 from argoproxy.trip import Trip
 from argoproxy.watch import Watch
 
@@ -49,6 +57,8 @@ class WsgiBody:
             begun = time.monotonic()
             try:
                 piece = self._input.read(PIECE if left is None else min(PIECE, left))
+            except ClientTooSlow:
+                raise RequestTimeout("The body of the request did not arrive in time.") from None
             except (OSError, ParseException):
                 raise self._broken() from None
             self._watch.waited_since(begun)

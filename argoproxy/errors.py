@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from errno import ECONNRESET
 from typing import Any, ClassVar
 
 type_by_status = {
@@ -33,6 +34,13 @@ class Ending(StrEnum):
 
 class ClientGone(Exception):
     """The client left. No OSError on purpose: HTTP clients swallow, wrap or retry those."""
+
+
+class ClientTooSlow(ConnectionResetError):
+    """The client did not go on sending in time. To Gunicorn, a client that has gone: an OSError it does not log."""
+
+    def __init__(self) -> None:
+        super().__init__(ECONNRESET, "the client was too slow")
 
 
 class ConfigError(Exception):
@@ -128,6 +136,13 @@ class MethodNotAllowed(BadRequest):
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         return (("Allow", ", ".join(self.allowed)),)
+
+
+class RequestTimeout(BadRequest):
+    """The client did not send its request in time; `code` says which part."""
+
+    status = 408
+    code = "client_body_timeout"
 
 
 class PayloadTooLarge(BadRequest):

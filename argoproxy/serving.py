@@ -14,8 +14,6 @@ import signal
 import socket
 import sys
 import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,13 @@ from argoproxy.observe.chronicle import check_journal
 from argoproxy.observe.formatting import PrintableLogger
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.own_classes import check
+from argoproxy.server.client_timeouts import ClientTimeouts
+from argoproxy.server.goodbye import linger
+from argoproxy.server.terminal import Terminal
 from argoproxy.snapshot import VARIABLE, publish
 
 folder = Path.cwd()
+terminal = Terminal()
 os.environ.setdefault(RANDOM_KEY, f"sk-{secrets.token_urlsafe(24)}")
 try:
     loaded = load(os.environ, folder)
@@ -39,22 +41,33 @@ except ConfigError as error:
     sys.stderr.write(refusal(error))
     sys.exit(USAGE_EXIT)
 
-bind = f"[{loaded.host}]:{loaded.port}" if ":" in loaded.host else f"{loaded.host}:{loaded.port}"
+# By name: a class that is imported here would load ssl before gevent patches it.
+WORKER_CLASSES = {
+    "gthread": "argoproxy.server.thread_worker.PollingThreadWorker",
+    "gevent": "argoproxy.server.gevent_worker.TimedGeventWorker",
+    "sync": "argoproxy.server.sync_worker.TimedSyncWorker",
+}
+
+if loaded.host.startswith("unix:"):
+    bind = loaded.host
+else:
+    bind = f"[{loaded.host}]:{loaded.port}" if ":" in loaded.host else f"{loaded.host}:{loaded.port}"
 workers = loaded.workers
-worker_class = loaded.worker_class
-threads = loaded.threads if worker_class == "gthread" else 1
-# A gthread worker takes no more connections than it can serve, besides those that idle between requests.
-worker_connections = 2 * threads if worker_class == "gthread" else 10_000
+polls_clients = loaded.worker_class == "gthread"
+worker_class = WORKER_CLASSES[loaded.worker_class]
+threads = loaded.threads if polls_clients else 1
+# Idle ones included; at the limit, a gthread worker closes the one that has idled longest.
+worker_connections = 10_000
 backlog = 4096
 keepalive = 75
 # Finds workers that hang. A sync worker beats only between requests, so there it caps a stream.
 timeout = 3000
 graceful_timeout = max(1, round(loaded.graceful_timeout_s))
 limit_request_line = 8190
-limit_request_field_size = 65_536
+# A head may have 64 KiB (HEAD_LIMIT): Gunicorn's parser takes time that grows with the square of its length.
+limit_request_field_size = 16_384
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
-LINGER_S = 2.0
 LAST_MOMENT_S = 1.0
 LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
@@ -114,7 +127,8 @@ def give_up_stuck_clients(server: Any, seconds: float) -> None:
     """
     milliseconds = min(round(seconds * 1000), LONGEST_MS)
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        if listener.sock.family != socket.AF_UNIX:
+            listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     server.log.error_log.addFilter(is_news)
 
 
@@ -130,7 +144,15 @@ def take_signals(server: Any) -> None:
     if VARIABLE in os.environ:
         runtime.tell(Path(os.environ[VARIABLE]).parent, loaded.port)
         signal.signal(signal.SIGTERM, lambda number, frame: drain(server, number))
-    signal.signal(signal.SIGHUP, lambda *_: take_up(server))
+    signal.signal(signal.SIGHUP, lambda *_: hang_up(server))
+
+
+def hang_up(server: Any) -> None:
+    """Stop when the terminal is gone that the proxy was started from; otherwise read the settings anew."""
+    if terminal.is_gone():
+        server.signal(signal.SIGTERM, None)
+    else:
+        take_up(server)
 
 
 def drain(server: Any, number: int) -> None:
@@ -170,6 +192,9 @@ def take_up(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Prepare a worker that is about to serve; the first one there is looks whether the endpoints answer."""
+    worker.timeouts = ClientTimeouts(loaded.client_header_timeout_s, loaded.client_body_timeout_s, keepalive)
+    # The master decides what a hang-up means; it also comes here when the terminal goes away.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     extensions = getattr(worker.wsgi, "extensions", {})
     if poller := extensions.get("argoproxy.poller"):
         end_in_time(poller)
@@ -178,8 +203,8 @@ def post_worker_init(worker: Any) -> None:
 
 
 def end_in_time(poller: Any) -> None:
-    """Have those who are still served when the time to stop is over told so and written down, before this process is
-    killed: a moment before that after a TERM, at once after a QUIT."""
+    """Have requests that are still served when the time to stop is over end with an error and a log line, before this
+    process is killed: a moment before that after a TERM, at once after a QUIT."""
     patience_s = graceful_timeout - min(LAST_MOMENT_S, 0.3 * graceful_timeout)
     ends: Any = signal.getsignal(signal.SIGTERM)
 
@@ -209,29 +234,14 @@ def stop_at_once() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
+def pre_request(worker: Any, req: Any) -> None:
+    """Let the socket know that the head is complete, in workers that read from clients without polling them."""
+    if not polls_clients:
+        req.unreader.sock.expect_body()
+
+
 def post_request(worker: Any, req: Any, environ: dict[str, Any], resp: Any) -> None:
-    """Say goodbye to a client here, in the thread that served it.
-
-    Gunicorn's gthread worker waits on its main thread for a client to close, up to two seconds in which it serves
-    nobody. What is left for it to do after this takes no time. A client is waited for only where it may still be
-    sending: what it sends to a closed connection would cost it what it has not read yet of its answer.
-    """
-    client = environ.get("gunicorn.socket")
-    if client is None or not (resp is None or resp.should_close() or sys.exc_info()[0]):
-        return
-    until = time.monotonic() + (LINGER_S if may_still_send(req) else 0.0)
-    with suppress(OSError):
-        client.shutdown(socket.SHUT_WR)
-        while (left_s := until - time.monotonic()) > 0:
-            client.settimeout(left_s)
-            if not client.recv(65_536):
-                break
-    with suppress(OSError):
-        client.shutdown(socket.SHUT_RD)
-
-
-def may_still_send(req: Any) -> bool:
-    """Whether a request was not read to its end: what its counted body still lacks, or the parser of its chunks, is
-    there."""
-    reader = getattr(getattr(req, "body", None), "reader", None)
-    return reader is None or bool(getattr(reader, "length", 0) or getattr(reader, "parser", None))
+    """Close the connection, or let its socket wait for the next head, in workers that don't poll their clients."""
+    if not polls_clients:
+        linger(req, environ, resp)
+        req.unreader.sock.expect_head()

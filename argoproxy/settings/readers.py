@@ -224,10 +224,14 @@ def plain_url(value: Any) -> str:
 
 
 def host_name(value: Any) -> str:
-    """Read an address or a name to listen on. Raises ValueError."""
+    """Parse an address or a name to listen on, or `unix:` and the path of a socket. Raises ValueError."""
     name = text(value)
+    if name.startswith("unix:"):
+        if not re.fullmatch(r"unix:/?[^\s:]+", name) or len(name) > 100:
+            raise ValueError("is no path of a unix socket: at most 95 characters, without blanks or colons")
+        return name
     if not re.fullmatch(r"[\w.:-]+", name):
-        raise ValueError("is no address")
+        raise ValueError("is no address to listen on")
     return name
 
 

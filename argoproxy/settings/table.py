@@ -56,7 +56,7 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("host", "HOST", host_name, "0.0.0.0", "Address to listen on"),
+    Setting("host", "HOST", host_name, "0.0.0.0", "Address to listen on, or unix:/path/of/a/socket"),
     Setting("port", "PORT", whole_number(1, 65535), 5000, "Port to listen on"),
     Setting("num_workers", "WORKERS", whole_number(1, 1000), 4, "Worker processes"),
     Setting("threads", "THREADS", whole_number(1, 10000), 256, "Requests a gthread worker serves side by side"),
@@ -124,6 +124,12 @@ SETTINGS = (
         "heartbeat", "HEARTBEAT", seconds_or_zero, 15.0, "Seconds of silence before a stream gets a comment; 0: off"
     ),
     Setting("early_heartbeat", "EARLY_HEARTBEAT", boolean, False, "Such comments before an upstream answers, too"),
+    Setting(
+        "client_header_timeout", "CLIENT_HEADER_TIMEOUT", seconds, 30.0, "Seconds a client may take to send a head"
+    ),
+    Setting(
+        "client_body_timeout", "CLIENT_BODY_TIMEOUT", seconds, 30.0, "Seconds a client may pause while it sends a body"
+    ),
     Setting(
         "client_write_timeout",
         "CLIENT_WRITE_TIMEOUT",

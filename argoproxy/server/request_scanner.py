@@ -1,0 +1,127 @@
+"""Find where a client's HTTP/1.1 request ends, in the bytes that have arrived so far.
+
+Only the question "is it all here?" is answered. Gunicorn's parser judges the request afterwards: what looks odd is not
+waited for, so that it is refused at once. A mistake here can't make two parsers disagree about where a request ends,
+because what is forwarded is always what Gunicorn's parser found.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.framing import Chunked, Counted
+
+#: Bytes that a head may have; bytes of a request line, as in Gunicorn's `limit_request_line`.
+HEAD_LIMIT = 64 * 1024
+LINE_LIMIT = 8190
+#: Bytes of a body that are collected before a thread is asked to read the rest.
+BODY_LIMIT = 1024 * 1024
+
+_FIELD = re.compile(rb"\r\n(content-length|transfer-encoding|expect):[ \t]*([^\r\n]*)", re.IGNORECASE)
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_PROBE = re.compile(rb"(?:GET|HEAD) /(health/live|health|metrics)[/? ]")
+
+
+class Progress(Enum):
+    """How much of a request is there."""
+
+    NOTHING = "not a byte"
+    HEAD = "a part of the head"
+    BODY = "the head and a part of the body"
+    LONG_HEAD = "a head over the limit"
+    LONG_BODY = "the head and a part of a body that is not collected"
+    READY = "the whole request"
+    ODD = "what Gunicorn's parser is going to refuse"
+
+
+class RequestScanner:
+    """Collects the bytes of one request, and of what follows it on the connection."""
+
+    __slots__ = ("_body", "_body_size", "_buffer", "_searched", "probe", "progress", "received")
+
+    def __init__(self) -> None:
+        self.progress = Progress.NOTHING
+        #: What a probe asks for (`health/live`, `health`, `metrics`), "" in any other request.
+        self.probe = ""
+        #: Bytes that came, whether or not they are kept.
+        self.received = 0
+        self._buffer = bytearray()
+        self._searched = 0
+        self._body: Chunked | Counted | None = None
+        self._body_size = 0
+
+    def __len__(self) -> int:
+        """Return the number of bytes that are kept."""
+        return len(self._buffer)
+
+    def feed(self, piece: bytes) -> Progress:
+        """Add bytes of the connection, and return how much of the request is there."""
+        self._buffer += piece
+        return self.count(piece)
+
+    def count(self, piece: bytes) -> Progress:
+        """Take note of bytes that somebody else keeps, and return how much of the request is there."""
+        self.received += len(piece)
+        if self._body is None:
+            self.progress = self._look_for_head()
+        else:
+            self.progress = self._follow_body(self._body, piece)
+        return self.progress
+
+    def take(self) -> bytes:
+        """Return the bytes that were kept, and keep them no longer."""
+        kept = bytes(self._buffer)
+        self._buffer = bytearray()
+        return kept
+
+    def _look_for_head(self) -> Progress:
+        buffer = self._buffer
+        searched, self._searched = self._searched, len(buffer)
+        end = buffer.find(b"\r\n\r\n", max(0, searched - 3))
+        if end < 0:
+            return self._judge_part_of_head(searched)
+        if end > HEAD_LIMIT:
+            return Progress.LONG_HEAD
+        if probe := _PROBE.match(buffer):
+            self.probe = probe[1].decode()
+        fields = [(name.lower(), value) for name, value in _FIELD.findall(buffer, 0, end + 2)]
+        return self._begin_body(fields, bytes(buffer[end + 4 :])) if fields else Progress.READY
+
+    def _judge_part_of_head(self, searched: int) -> Progress:
+        """Gunicorn refuses a long request line, and a line feed without its carriage return, before the head is whole:
+        nothing that came later could mend them."""
+        buffer = self._buffer
+        if _BARE_LINE_FEED.search(buffer, searched):
+            return Progress.ODD
+        if len(buffer) > LINE_LIMIT and buffer.find(b"\r\n", 0, LINE_LIMIT + 2) < 0:
+            return Progress.ODD
+        return Progress.LONG_HEAD if len(buffer) > HEAD_LIMIT else Progress.HEAD
+
+    def _begin_body(self, fields: list[tuple[bytes, bytes]], arrived: bytes) -> Progress:
+        lengths = [value.rstrip(b" \t") for name, value in fields if name == b"content-length"]
+        codings = [value.rstrip(b" \t").lower() for name, value in fields if name == b"transfer-encoding"]
+        if codings and not lengths and codings[-1].endswith(b"chunked"):
+            self._body = Chunked()
+        elif len(lengths) == 1 and not codings and _LENGTH.fullmatch(lengths[0]):
+            self._body_size = int(lengths[0])
+            self._body = Counted(self._body_size)
+        else:
+            return Progress.ODD
+        progress = self._follow_body(self._body, arrived)
+        # The client waits for "100 Continue", which the thread that serves it sends.
+        is_waiting = len(fields) > len(lengths) + len(codings) and progress is Progress.BODY
+        return Progress.LONG_BODY if is_waiting else progress
+
+    def _follow_body(self, body: Chunked | Counted, piece: bytes) -> Progress:
+        try:
+            if piece:
+                body.feed(piece)
+        except UpstreamProtocolError:
+            return Progress.ODD
+        if body.done:
+            return Progress.READY
+        is_long = self.progress is Progress.LONG_BODY or max(self._body_size, len(self._buffer)) > BODY_LIMIT
+        return Progress.LONG_BODY if is_long else Progress.BODY

@@ -1,0 +1,23 @@
+"""Gunicorn's sync worker, in which a client that is slow to send is given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.workers.sync import SyncWorker
+
+from argoproxy.server.client_socket import TimedSocket
+from argoproxy.server.client_timeouts import ClientTimeouts
+
+
+class TimedSyncWorker(SyncWorker):  # type: ignore[misc]
+    """Reads from clients by sockets that keep the time."""
+
+    timeouts: ClientTimeouts
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection."""
+        sock = TimedSocket(client.family, client.type, client.proto, fileno=client.detach())
+        sock.timeouts = self.timeouts
+        sock.restart_clock()
+        super().handle(listener, sock, addr)

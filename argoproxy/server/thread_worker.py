@@ -1,0 +1,243 @@
+"""Gunicorn's threaded worker, in which a thread only gets what is ready to be served.
+
+Gunicorn gives each new connection a thread, which then reads for as long as the client takes to send: a thousand
+clients that send half a request hold all threads. Here the worker's main thread, which waits for all idle connections
+anyway, collects heads and bodies of up to 1 MiB. Larger bodies are read by threads, at most half of them at a time.
+Probes have threads of their own. A connection that we close stays with the main thread until its client has closed
+too, so that no thread lingers.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from argoproxy.server import refusals
+from argoproxy.server.client_timeouts import ClientTimeouts
+from argoproxy.server.connection import Connection, Wait
+from argoproxy.server.request_scanner import Progress
+
+PIECE = 64 * 1024
+#: Bytes of requests that are not complete, over all connections of a worker.
+COLLECTED_LIMIT = 64 * 1024 * 1024
+LINGER_S = 2.0
+SWEEP_S = 1.0
+PROBE_THREADS = 4
+
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NOBODY_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
+
+
+class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
+    """Collects requests where it polls, and serves them in threads."""
+
+    timeouts: ClientTimeouts
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: Connections that no thread has, in the order in which their wait began.
+        self._waiting: dict[Connection, None] = {}
+        self._collected = 0
+        self._uploads: set[Connection] = set()
+        self._queue: deque[Connection] = deque()
+        self._next_sweep = 0.0
+        self._late = 0
+        self._live_pool = ThreadPoolExecutor(1)
+        self._probe_pool = ThreadPoolExecutor(PROBE_THREADS)
+
+    # What Gunicorn's worker calls.
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection, and what of its request has come already."""
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._make_room()
+            elif error.errno not in _NOBODY_THERE:
+                raise
+            return
+        self.nr_conns += 1
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+        if self.cfg.is_ssl:
+            self.enqueue_req(TConn(self.cfg, client, address, listener.getsockname()))
+            return
+        self.receive(Connection(self, client, address, listener.getsockname()))
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Have a connection's request served in a thread."""
+        probe = conn.request.probe if isinstance(conn, Connection) else ""
+        pool = self.tpool if not probe else self._live_pool if probe == "health/live" else self._probe_pool
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def handle(self, conn: Any) -> Any:
+        """Serve one request; in a thread."""
+        if isinstance(conn, Connection):
+            conn.init()
+            conn.parser.unreader.unread(conn.request.take())
+        return super().handle(conn)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Wait for a connection's next request, or close it."""
+        if not isinstance(conn, Connection):
+            super().finish_request(conn, fs)
+            return
+        self.release(conn)
+        if fs.cancelled() or fs.exception() or not fs.result():
+            self._say_goodbye(conn)
+            return
+        read_ahead = conn.parser.unreader.take_buffered()
+        conn.expect_request(self.timeouts.keepalive_s if self.alive else LINGER_S)
+        if read_ahead:
+            self._take_in(conn, read_ahead)
+        else:
+            self._watch(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 Gunicorn's signature
+        """Close all connections that no thread has, where the worker ends."""
+        super().murder_keepalived(force)
+        if force:
+            for conn in tuple(self._waiting):
+                self._drop(conn)
+            self._live_pool.shutdown(wait=False)
+            self._probe_pool.shutdown(wait=False)
+
+    def murder_pending(self) -> None:
+        """Give up, once a second, the clients that are too slow."""
+        super().murder_pending()
+        now = time.monotonic()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + SWEEP_S
+        self._late = 0
+        for conn in [conn for conn in self._waiting if conn.deadline <= now]:
+            self._expire(conn)
+        while self._queue and self._queue[0].deadline <= now:
+            self._refuse(self._queue.popleft(), refusals.OVERLOADED)
+        if self._late:
+            self.log.info("Closed %s connections whose client did not send its request in time", self._late)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Have idle connections close soon: the worker stops."""
+        super()._cap_keepalive(deadline)
+        for conn in self._waiting:
+            if conn.wait is Wait.REQUEST and not conn.collected:
+                conn.deadline = min(conn.deadline, deadline)
+
+    # Collecting.
+
+    def receive(self, conn: Connection, _sock: object = None) -> None:
+        """Take what a client has sent."""
+        try:
+            piece = conn.sock.recv(PIECE)
+        except (BlockingIOError, InterruptedError):
+            self._watch(conn)
+            return
+        except OSError:
+            piece = b""
+        if not piece:
+            self._drop(conn)
+        elif conn.wait is Wait.REQUEST:
+            self._take_in(conn, piece)
+
+    def _take_in(self, conn: Connection, piece: bytes) -> None:
+        progress = conn.feed(piece)
+        if progress in (Progress.HEAD, Progress.BODY):
+            conn.collected += len(piece)
+            self._collected += len(piece)
+            self._watch(conn)
+            if self._collected > COLLECTED_LIMIT:
+                self._make_room()
+            return
+        self._forget(conn)
+        if progress is Progress.LONG_HEAD:
+            self._refuse(conn, refusals.LONG_HEAD)
+        elif progress is Progress.LONG_BODY:
+            self._queue_upload(conn)
+        else:
+            self.enqueue_req(conn)
+
+    def _watch(self, conn: Connection) -> None:
+        if conn not in self._waiting:
+            self._waiting[conn] = None
+            self.poller.register(conn.sock, EVENT_READ, conn.on_readable)
+
+    def _forget(self, conn: Connection) -> None:
+        """Stop waiting for a connection."""
+        self._collected -= conn.collected
+        conn.collected = 0
+        if conn in self._waiting:
+            del self._waiting[conn]
+            self.poller.unregister(conn.sock)
+
+    # Large bodies.
+
+    def _queue_upload(self, conn: Connection) -> None:
+        """Have a large body read by a thread, as soon as one may."""
+        if len(self._uploads) < max(1, self.cfg.threads // 2):
+            self._uploads.add(conn)
+            conn.sock.restart_clock()
+            conn.reads_body = True
+            self.enqueue_req(conn)
+            return
+        conn.wait = Wait.THREAD
+        conn.deadline = time.monotonic() + self.timeouts.body_s
+        self._queue.append(conn)
+
+    def release(self, conn: Connection) -> None:
+        """Let the next large body be read, where this one has been."""
+        if conn in self._uploads:
+            self._uploads.remove(conn)
+            if self._queue:
+                self._queue_upload(self._queue.popleft())
+
+    # Closing.
+
+    def _expire(self, conn: Connection) -> None:
+        if conn.wait is Wait.GOODBYE or conn.request.progress is Progress.NOTHING:
+            self._drop(conn)
+            return
+        self._late += 1
+        self._forget(conn)
+        self._refuse(conn, refusals.LATE_HEAD if conn.request.progress is Progress.HEAD else refusals.LATE_BODY)
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest; the longest of those that hold bytes, where these are many."""
+        is_full = self._collected > COLLECTED_LIMIT
+        longest = next((conn for conn in self._waiting if conn.collected or not is_full), None)
+        if longest is not None:
+            self._drop(longest)
+
+    def _refuse(self, conn: Connection, response: bytes) -> None:
+        with suppress(OSError):
+            conn.sock.send(response)
+        self._say_goodbye(conn)
+
+    def _say_goodbye(self, conn: Connection) -> None:
+        """Close our half, and the connection when its client has closed too: closed at once, what the client still
+        sends would cost it what it has not read yet of its answer."""
+        has_all = conn.request.progress is Progress.READY
+        with suppress(OSError):
+            conn.sock.settimeout(0)
+            conn.sock.shutdown(socket.SHUT_WR)
+            if not has_all:
+                conn.wait = Wait.GOODBYE
+                conn.deadline = time.monotonic() + LINGER_S
+                self._watch(conn)
+                return
+        self._drop(conn)
+
+    def _drop(self, conn: Connection) -> None:
+        self._forget(conn)
+        self.nr_conns -= 1
+        conn.close()
