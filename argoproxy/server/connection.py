@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from enum import Enum
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from gunicorn.workers.gthread import TConn
 
@@ -17,59 +17,48 @@ from argoproxy.server.request_scanner import Progress, RequestScanner
 
 
 class Wait(Enum):
-    """What the main thread waits for on a connection."""
+    """What the worker's main thread waits for on a connection."""
 
     REQUEST = "a request"
     THREAD = "a thread that may read a large body"
     GOODBYE = "the client's closing"
 
 
-class Worker(Protocol):
-    """What a connection needs of its worker."""
-
-    cfg: Any
-    timeouts: ClientTimeouts
-    method_queue: Any
-
-    def receive(self, conn: Connection, sock: object) -> None:
-        """Take what a client has sent."""
-
-    def release(self, conn: Connection) -> None:
-        """Let the next large body be read, where this one has been."""
-
-
 class PooledSocket(TimedSocket):
-    """A socket from which a thread may read only the body that its connection was given leave to read."""
+    """A socket from which a thread may read a body only after it was given leave to do so."""
 
-    connection: Connection
+    _body: RequestScanner | None = None
+    _on_end: Callable[[], None] = staticmethod(lambda: None)
+
+    def let_thread_read(self, body: RequestScanner, on_end: Callable[[], None]) -> None:
+        """Let a thread read a body; `on_end` is called in that thread when it is complete, or its connection ends."""
+        self._body, self._on_end = body, on_end
+        self.restart_clock()
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """Read some bytes. Raises ClientTooSlow, also for a body nobody knew of."""
-        if self.gettimeout() is None and not self.connection.reads_body:
+        """Read some bytes. Raises ClientTooSlow, in a thread also for a body that it was not given leave to read."""
+        if self.gettimeout() is None and self._body is None:
             raise ClientTooSlow
         piece = super().recv(bufsize, flags)
-        if self.connection.reads_body:
-            self.connection.count(piece)
+        if self._body and (not piece or self._body.count(piece) is not Progress.LONG_BODY):
+            self._on_end()
+            del self._body, self._on_end
         return piece
 
 
 class Connection(TConn):  # type: ignore[misc]
-    """A client's connection, with the request that is being collected."""
+    """A client's connection, with the request that is being collected. Refers to nothing that refers to it: what it
+    holds is given back with the last reference, not when garbage is collected."""
 
-    def __init__(self, worker: Worker, client: socket.socket, address: Any, server: Any) -> None:
+    def __init__(self, cfg: Any, client: socket.socket, address: Any, server: Any, timeouts: ClientTimeouts) -> None:
         sock = PooledSocket(client.family, client.type, client.proto, fileno=client.detach())
-        super().__init__(worker.cfg, sock, address, server)
-        sock.connection = self
-        sock.timeouts = worker.timeouts
+        sock.timeouts = timeouts
         sock.expect_body()
+        super().__init__(cfg, sock, address, server)
         self.data_ready = True
         self.request = RequestScanner()
         self.wait = Wait.REQUEST
-        self.deadline = time.monotonic() + worker.timeouts.head_s
-        #: Whether a thread may read from it, until the body is complete.
-        self.reads_body = False
-        self.on_readable = partial(worker.receive, self)
-        self._on_body_read = partial(worker.method_queue.defer, worker.release, self)
+        self.deadline = time.monotonic() + timeouts.head_s
         #: Bytes of the request that its worker has counted.
         self.collected = 0
         self._begun = 0.0
@@ -82,7 +71,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.deadline = time.monotonic() + keepalive_s
 
     def feed(self, piece: bytes) -> Progress:
-        """Add what came to the request; its deadline follows."""
+        """Add what came to the request; the deadline follows."""
         before = self.request.progress
         progress = self.request.feed(piece)
         if progress in (Progress.HEAD, Progress.BODY):
@@ -94,9 +83,3 @@ class Connection(TConn):  # type: ignore[misc]
             elif progress is not before:
                 self.deadline = now + timeouts.head_s
         return progress
-
-    def count(self, piece: bytes) -> None:
-        """Take note of a part of the body that a thread has read."""
-        if not piece or self.request.count(piece) is not Progress.LONG_BODY:
-            self.reads_body = False
-            self._on_body_read()

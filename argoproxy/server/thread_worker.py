@@ -15,6 +15,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
@@ -30,7 +31,10 @@ PIECE = 64 * 1024
 COLLECTED_LIMIT = 64 * 1024 * 1024
 LINGER_S = 2.0
 SWEEP_S = 1.0
-PROBE_THREADS = 4
+#: How long to accept nobody where the process has no descriptor left.
+ACCEPT_PAUSE_S = 0.01
+#: Threads of a worker that only serve probes, so that these are answered while all others are busy.
+PROBE_THREADS = {"health/live": 1, "health": 4, "metrics": 2}
 
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NOBODY_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
@@ -50,8 +54,7 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         self._queue: deque[Connection] = deque()
         self._next_sweep = 0.0
         self._late = 0
-        self._live_pool = ThreadPoolExecutor(1)
-        self._probe_pool = ThreadPoolExecutor(PROBE_THREADS)
+        self._probe_pools = {probe: ThreadPoolExecutor(threads) for probe, threads in PROBE_THREADS.items()}
 
     # What Gunicorn's worker calls.
 
@@ -62,6 +65,7 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         except OSError as error:
             if error.errno in _NO_ROOM:
                 self._make_room()
+                time.sleep(ACCEPT_PAUSE_S)
             elif error.errno not in _NOBODY_THERE:
                 raise
             return
@@ -71,12 +75,12 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         if self.cfg.is_ssl:
             self.enqueue_req(TConn(self.cfg, client, address, listener.getsockname()))
             return
-        self.receive(Connection(self, client, address, listener.getsockname()))
+        self._receive(Connection(self.cfg, client, address, listener.getsockname(), self.timeouts))
 
     def enqueue_req(self, conn: Any) -> None:
         """Have a connection's request served in a thread."""
         probe = conn.request.probe if isinstance(conn, Connection) else ""
-        pool = self.tpool if not probe else self._live_pool if probe == "health/live" else self._probe_pool
+        pool: Any = self._probe_pools.get(probe, self.tpool)
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
@@ -92,7 +96,8 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         if not isinstance(conn, Connection):
             super().finish_request(conn, fs)
             return
-        self.release(conn)
+        if conn in self._uploads:
+            self.release(conn)
         if fs.cancelled() or fs.exception() or not fs.result():
             self._say_goodbye(conn)
             return
@@ -109,8 +114,8 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         if force:
             for conn in tuple(self._waiting):
                 self._drop(conn)
-            self._live_pool.shutdown(wait=False)
-            self._probe_pool.shutdown(wait=False)
+            for pool in self._probe_pools.values():
+                pool.shutdown(wait=False)
 
     def murder_pending(self) -> None:
         """Give up, once a second, the clients that are too slow."""
@@ -122,8 +127,6 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         self._late = 0
         for conn in [conn for conn in self._waiting if conn.deadline <= now]:
             self._expire(conn)
-        while self._queue and self._queue[0].deadline <= now:
-            self._refuse(self._queue.popleft(), refusals.OVERLOADED)
         if self._late:
             self.log.info("Closed %s connections whose client did not send its request in time", self._late)
 
@@ -136,8 +139,11 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
 
     # Collecting.
 
-    def receive(self, conn: Connection, _sock: object = None) -> None:
-        """Take what a client has sent."""
+    def _on_readable(self, conn: Connection, _sock: object) -> None:
+        if conn in self._waiting:  # not closed by what came before it in the same round
+            self._receive(conn)
+
+    def _receive(self, conn: Connection) -> None:
         try:
             piece = conn.sock.recv(PIECE)
         except (BlockingIOError, InterruptedError):
@@ -152,64 +158,72 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
 
     def _take_in(self, conn: Connection, piece: bytes) -> None:
         progress = conn.feed(piece)
+        conn.collected += len(piece)
+        self._collected += len(piece)
         if progress in (Progress.HEAD, Progress.BODY):
-            conn.collected += len(piece)
-            self._collected += len(piece)
             self._watch(conn)
-            if self._collected > COLLECTED_LIMIT:
-                self._make_room()
-            return
-        self._forget(conn)
-        if progress is Progress.LONG_HEAD:
+        elif progress is Progress.LONG_HEAD:
             self._refuse(conn, refusals.LONG_HEAD)
         elif progress is Progress.LONG_BODY:
             self._queue_upload(conn)
         else:
+            self._forget(conn)
             self.enqueue_req(conn)
+        if self._collected > COLLECTED_LIMIT:
+            self._make_room()
 
     def _watch(self, conn: Connection) -> None:
         if conn not in self._waiting:
             self._waiting[conn] = None
-            self.poller.register(conn.sock, EVENT_READ, conn.on_readable)
+            self.poller.register(conn.sock, EVENT_READ, partial(self._on_readable, conn))
+
+    def _unwatch(self, conn: Connection) -> None:
+        if conn in self._waiting and conn.wait is not Wait.THREAD:
+            self.poller.unregister(conn.sock)
 
     def _forget(self, conn: Connection) -> None:
-        """Stop waiting for a connection."""
+        """Stop waiting for a connection, which somebody else has now."""
+        self._unwatch(conn)
+        self._waiting.pop(conn, None)
         self._collected -= conn.collected
         conn.collected = 0
-        if conn in self._waiting:
-            del self._waiting[conn]
-            self.poller.unregister(conn.sock)
 
     # Large bodies.
 
     def _queue_upload(self, conn: Connection) -> None:
         """Have a large body read by a thread, as soon as one may."""
-        if len(self._uploads) < max(1, self.cfg.threads // 2):
-            self._uploads.add(conn)
-            conn.sock.restart_clock()
-            conn.reads_body = True
-            self.enqueue_req(conn)
-            return
+        self._unwatch(conn)
+        self._waiting[conn] = None
         conn.wait = Wait.THREAD
         conn.deadline = time.monotonic() + self.timeouts.body_s
         self._queue.append(conn)
+        self._begin_uploads()
+
+    def _begin_uploads(self) -> None:
+        while self._queue and len(self._uploads) < max(1, self.cfg.threads // 2):
+            conn = self._queue.popleft()
+            if conn in self._waiting:
+                self._forget(conn)
+                self._uploads.add(conn)
+                conn.sock.let_thread_read(conn.request, partial(self.method_queue.defer, self.release, conn))
+                self.enqueue_req(conn)
 
     def release(self, conn: Connection) -> None:
         """Let the next large body be read, where this one has been."""
-        if conn in self._uploads:
-            self._uploads.remove(conn)
-            if self._queue:
-                self._queue_upload(self._queue.popleft())
+        self._uploads.discard(conn)
+        self._begin_uploads()
 
     # Closing.
 
     def _expire(self, conn: Connection) -> None:
         if conn.wait is Wait.GOODBYE or conn.request.progress is Progress.NOTHING:
             self._drop(conn)
-            return
-        self._late += 1
-        self._forget(conn)
-        self._refuse(conn, refusals.LATE_HEAD if conn.request.progress is Progress.HEAD else refusals.LATE_BODY)
+        elif conn.wait is Wait.THREAD:
+            self._refuse(conn, refusals.OVERLOADED)
+        else:
+            self._late += 1
+            is_head = conn.request.progress is Progress.HEAD
+            self._refuse(conn, refusals.LATE_HEAD if is_head else refusals.LATE_BODY)
 
     def _make_room(self) -> None:
         """Close the connection that has waited longest; the longest of those that hold bytes, where these are many."""
@@ -219,6 +233,7 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
             self._drop(longest)
 
     def _refuse(self, conn: Connection, response: bytes) -> None:
+        self._forget(conn)
         with suppress(OSError):
             conn.sock.send(response)
         self._say_goodbye(conn)
@@ -226,11 +241,10 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
     def _say_goodbye(self, conn: Connection) -> None:
         """Close our half, and the connection when its client has closed too: closed at once, what the client still
         sends would cost it what it has not read yet of its answer."""
-        has_all = conn.request.progress is Progress.READY
-        with suppress(OSError):
-            conn.sock.settimeout(0)
-            conn.sock.shutdown(socket.SHUT_WR)
-            if not has_all:
+        if conn.request.progress is not Progress.READY:
+            with suppress(OSError):
+                conn.sock.settimeout(0)
+                conn.sock.shutdown(socket.SHUT_WR)
                 conn.wait = Wait.GOODBYE
                 conn.deadline = time.monotonic() + LINGER_S
                 self._watch(conn)

@@ -1,0 +1,217 @@
+"""Clients that are slow to send: they are given up in time, and hold nothing that others need."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from tests.lab.client import Client, ask, chat
+from tests.wire.conftest import Serve
+from tests.wire.processes import Proxy, Upstream, eventually
+
+WORKER_CLASSES = ("gthread", "gevent", "sync")
+BODY = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+HALF_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nX-A: "
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\n%s\r\n\r\n"
+LENGTH = HEAD % (b"Content-Length: %d" % len(BODY))
+MIB = 1024 * 1024
+#: What a slow client has sent, and what it is told.
+SLOW = {
+    "head": (HALF_HEAD, "client_header_timeout"),
+    "body": (LENGTH + BODY[:9], "client_body_timeout"),
+    "no body": (LENGTH, "client_body_timeout"),
+    "large body": (HEAD % (b"Content-Length: %d" % (2 * MIB)) + BODY, "client_body_timeout"),
+    "chunk": (HEAD % b"Transfer-Encoding: chunked" + b"9\r\n" + BODY[:5], "client_body_timeout"),
+    "chunks": (HEAD % b"Transfer-Encoding: chunked" + b"9\r\n" + BODY[:9] + b"\r\n", "client_body_timeout"),
+}
+
+
+def closes(sock: socket.socket) -> bytes:
+    """Read to the end of a connection: what came."""
+    parts = []
+    with suppress(ConnectionResetError):
+        while data := sock.recv(65_536):
+            parts.append(data)
+    return b"".join(parts)
+
+
+@contextmanager
+def many(door: Proxy, count: int, data: bytes) -> Iterator[list[Client]]:
+    """Hold connections on each of which something was sent."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(door.port, 120)) for _ in range(count)]
+        for client in clients:
+            client.sock.sendall(data)
+        yield clients
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("what", SLOW)
+def test_a_slow_sender_is_told_and_let_go(serve: Serve, upstream: Upstream, worker_class: str, what: str) -> None:
+    settings = {"CLIENT_HEADER_TIMEOUT": "0.5", "CLIENT_BODY_TIMEOUT": "0.5"}
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, **settings)
+    sent, code = SLOW[what]
+    with Client(door.port, 120) as client:
+        client.sock.sendall(sent)
+        answer = client.answer()
+        assert (answer.status, answer.error["code"]) == (408, code)
+        assert closes(client.sock) == b""
+    assert chat(door.port).status == 200
+    assert "Traceback" not in door.log()
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_a_silent_connection_is_closed_without_a_word(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    settings = {"CLIENT_HEADER_TIMEOUT": "0.5", "CLIENT_BODY_TIMEOUT": "0.5"}
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, **settings)
+    with Client(door.port, 120) as client:
+        assert closes(client.sock) == b""
+
+
+def test_a_slow_body_is_given_up_before_a_key_is_asked_for(serve: Serve, upstream: Upstream) -> None:
+    keys = {"ENABLE_AUTH": "true", "API_KEY_SECRET": "k-1"}
+    door = serve(TARGET_BASE_URL=upstream.url, CLIENT_BODY_TIMEOUT="0.5", **keys)
+    with Client(door.port, 120) as client:
+        client.sock.sendall(LENGTH + BODY[:9])
+        assert client.answer().status == 408
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+@pytest.mark.parametrize("what", SLOW)
+def test_slow_senders_hold_nothing_that_others_need(
+    serve: Serve, upstream: Upstream, worker_class: str, what: str
+) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, THREADS="4", CLIENT_HEADER_TIMEOUT="600")
+    with many(door, 40, SLOW[what][0]):
+        for _ in range(3):
+            assert chat(door.port).status == 200
+            assert ask(door.port, "GET", "/health/live").status == 200
+    assert chat(door.port).status == 200
+
+
+def test_a_large_body_waits_for_one_of_the_threads_that_may_read_it(serve: Serve, upstream: Upstream) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, THREADS="4")
+    large = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "x" * 2 * MIB}]}).encode()
+    head = HEAD % (b"Content-Length: %d" % len(large))
+    with many(door, 6, head + large[:100_000]) as clients:
+        for client in reversed(clients):
+            client.sock.sendall(large[100_000:])
+        assert [client.answer().status for client in clients] == [200] * 6
+
+
+def test_a_large_body_that_finds_no_thread_is_refused(serve: Serve, upstream: Upstream) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, THREADS="2", CLIENT_BODY_TIMEOUT="2", PORT_NAME="busy")
+    head = HEAD % (b"Content-Length: %d" % (2 * MIB))
+    statuses = []
+    with many(door, 2, head + BODY) as clients:
+        for client in clients:
+            answer = client.answer()
+            statuses.append((answer.status, answer.error["code"]))
+    assert (408, "client_body_timeout") in statuses
+    assert set(statuses) <= {(408, "client_body_timeout"), (503, "too_many_uploads")}
+
+
+def test_probes_are_answered_while_all_threads_are_busy(serve: Serve, upstream: Upstream) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, THREADS="2", PORT_NAME="probes")
+    script = upstream.script(["hold"])
+    with ExitStack() as stack:
+        for _ in range(4):
+            client = stack.enter_context(Client(door.port))
+            client.send("POST", "/v1/chat/completions", BODY, X_Script=script)
+        eventually(lambda: len(upstream.seen(script)) == 2)
+        for path in ("/health/live", "/health", "/metrics"):
+            assert ask(door.port, "GET", path).status == 200
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_an_endless_head_is_refused(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
+    with Client(door.port, 120) as client:
+        with suppress(OSError):
+            client.sock.sendall(b"GET /v1/x HTTP/1.1\r\nHost: x\r\n" + b"X-A: %s\r\n" % (b"y" * 8000) * 20)
+        assert client.head().status == 431
+    assert chat(door.port).status == 200
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_a_request_in_pieces_is_served(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
+    request = LENGTH + BODY
+    for cut in range(1, len(request), 16):
+        with Client(door.port) as client:
+            client.sock.sendall(request[:cut])
+            client.sock.sendall(request[cut:])
+            assert client.answer().status == 200
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_pipelined_requests_are_served_in_turn(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
+    request = LENGTH + BODY
+    with Client(door.port) as client:
+        client.sock.sendall(request + request + request[:40])
+        assert [client.answer().status for _ in range(2)] == [200, 200]
+        client.sock.sendall(request[40:])
+        assert client.answer().status == 200
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_a_client_that_waits_for_continue_gets_it(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
+    with Client(door.port) as client:
+        client.sock.sendall(HEAD % (b"Expect: 100-continue\r\nContent-Length: %d" % len(BODY)))
+        assert client.head().status == 100
+        client.sock.sendall(BODY)
+        assert client.answer().status == 200
+
+
+def test_a_head_that_can_not_be_parsed_is_refused_at_once(serve: Serve, upstream: Upstream) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, THREADS="4", CLIENT_HEADER_TIMEOUT="600")
+    odd: list[tuple[bytes, int]] = [
+        (b"GET / HTTP/1.1\nHost: x\n\n", 400),
+        (b"GET /" + b"x" * 9000, 414),
+        (HEAD % b"Content-Length: +5", 400),
+        (HEAD % b"Transfer-Encoding: gzip", 400),
+    ]
+    for sent, status in odd:
+        with many(door, 5, sent) as clients:
+            assert [client.head().status for client in clients] == [status] * 5
+        assert chat(door.port).status == 200
+
+
+def test_a_full_worker_closes_who_has_idled_longest(start: Serve, upstream: Upstream) -> None:
+    door = start(TARGET_BASE_URL=upstream.url, GUNICORN_CMD_ARGS="--worker-connections 20")
+    with many(door, 60, HALF_HEAD):
+        for _ in range(3):
+            assert chat(door.port).status == 200
+        (pid,) = door.workers()
+    assert chat(door.port).status == 200
+    assert door.workers() == [pid]
+
+
+def test_bodies_that_are_never_completed_hold_a_bounded_amount_of_memory(start: Serve, upstream: Upstream) -> None:
+    door = start(TARGET_BASE_URL=upstream.url)
+    assert chat(door.port).status == 200
+    before = door.peak_kib()
+    head = HEAD % (b"Content-Length: %d" % MIB)
+    with many(door, 200, head + b"x" * (MIB - 1)):
+        assert chat(door.port).status == 200
+    grown = door.peak_kib() - before
+    print(f"{grown // 1024} MiB more for 200 bodies of 1 MiB without their last byte")
+    assert grown < 130 * 1024
+
+
+def test_an_answer_that_comes_before_the_body_is_read_in_full(serve: Serve, upstream: Upstream) -> None:
+    """A connection closed while its client still sends would be reset, and the answer lost."""
+    keys: dict[str, Any] = {"ENABLE_AUTH": "true", "API_KEY_SECRET": "k-1"}
+    door = serve(TARGET_BASE_URL=upstream.url, **keys)
+    with Client(door.port) as client:
+        client.sock.sendall(HEAD % (b"Content-Length: %d" % (8 * MIB)))
+        client.sock.sendall(b"x" * 2 * MIB)
+        answer = client.answer()
+        assert (answer.status, answer.whole) == (401, True)
