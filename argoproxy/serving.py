@@ -150,6 +150,7 @@ def take_signals(server: Any) -> None:
 def hang_up(server: Any) -> None:
     """Stop when the terminal is gone that the proxy was started from; otherwise read the settings anew."""
     if terminal.is_gone():
+        terminal.silence()
         server.signal(signal.SIGTERM, None)
     else:
         take_up(server)

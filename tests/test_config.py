@@ -511,7 +511,7 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("debug: !!bool abc", [UNREADABLE]),
         ("port: !!timestamp abc", [UNREADABLE]),
         ("port: " + "[" * 3000, [UNREADABLE]),
-        ("host: no such", ["config.yaml, line 1: host 'no such' is no address"]),
+        ("host: no such", ["config.yaml, line 1: host 'no such' is no address to listen on"]),
         (
             "user: me\nargo_url: http://me:word@a/chat",
             [f"config.yaml, line 2: argo_url 'http://****@a/chat' {NO_MORE}"],

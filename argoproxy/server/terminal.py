@@ -14,10 +14,18 @@ class Terminal:
         go on without the terminal."""
         is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._was_there = not is_nohup and _is_there()
+        self._outputs = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def is_gone(self) -> bool:
         """Return whether there was one and there is none any more."""
         return self._was_there and not _is_there()
+
+    def silence(self) -> None:
+        """Drop what is written to it: each write would fail."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in self._outputs:
+            os.dup2(nowhere, descriptor)
+        os.close(nowhere)
 
 
 def _is_there() -> bool:
