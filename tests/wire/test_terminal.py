@@ -17,7 +17,7 @@ import pytest
 from tests.lab.client import Answer, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, START_S, Upstream, clean_environment, eventually, free_port, is_listening
+from tests.wire.processes import ROOT, Upstream, clean_environment, eventually, free_port, is_listening
 
 #: Runs a command in a session of its own, at the terminal that is its standard input.
 IN_TERMINAL = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -37,7 +37,7 @@ class AtTerminal:
         os.close(inner)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        eventually(lambda: is_listening(self.port), START_S)
+        eventually(lambda: is_listening(self.port))
 
     def hang_up(self) -> None:
         """Close the terminal: its window, or the connection it came by."""
@@ -108,7 +108,7 @@ def test_a_unix_socket_serves_as_a_port_does(upstream: Upstream, tmp_path: Path,
     command = [sys.executable, str(ROOT / "cot_proxy.py")]
     process = subprocess.Popen(command, cwd=tmp_path, env={**clean_environment(), **settings})
     try:
-        eventually(path.is_socket, START_S)
+        eventually(path.is_socket)
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(60)
             client.connect(str(path))
