@@ -10,15 +10,27 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from tests.lab.judge import Case, Door, ask, cases, complaints, complaints_of_the_sdk, is_served
+import openai
+
+from tests.lab.judge import (
+    Case,
+    Door,
+    ask,
+    ask_by_the_sdk,
+    cases,
+    complaints,
+    complaints_of_the_sdk,
+    is_served,
+    official_client,
+)
 from tests.wire.processes import Upstream
 
 
-def verdict(door: Door, case: Case) -> Iterator[str]:
+def verdict(door: Door, client: openai.OpenAI, case: Case) -> Iterator[str]:
     """Tell everything that is wrong with a door in one case."""
     try:
         yield from complaints(door, case, ask(door, case))
-        yield from complaints_of_the_sdk(door, case)
+        yield from complaints_of_the_sdk(door, case, ask_by_the_sdk(door, client, case))
         if not is_served(door):
             yield "nobody is served afterwards"
     except Exception as error:  # noqa: BLE001 a door may do anything
@@ -34,15 +46,15 @@ def main() -> int:
     asked = parser.parse_args()
     upstream = Upstream(port=asked.listen)
     url = asked.url.rstrip("/")
-    door = Door(url, asked.strips, lambda steps, body: upstream.script(*steps, body=body), not asked.any_code)
+    door = Door(
+        url, asked.strips, lambda steps, body: upstream.script(*steps, body=body), upstream.strike, not asked.any_code
+    )
     failed = 0
-    try:
+    with upstream, official_client(door) as client:
         for case in (case for case in cases() if not case.fault.is_of_tls):
-            found = list(verdict(door, case))
+            found = list(verdict(door, client, case))
             failed += bool(found)
             print(f"{'BAD ' if found else 'ok  '} {case}", *found, sep="\n       ", flush=True)
-    finally:
-        upstream.stop()
     print(f"{failed} bad")
     return int(failed > 0)
 

@@ -16,11 +16,11 @@ from tests.lab.scripts import DONE, Step, chunked, event
 
 #: The text, in the pieces it comes in.
 WORDS = ("<think>", "why</think>Hello", " there", "!")
-#: How long a fault waits before it strikes, for what was sent before it to be on its way.
-MOMENT: Step = ["sleep", 0.05]
-CLOSE, RST, CUT, HOLD, STALL = ["close"], ["rst"], ["cut"], ["hold"], ["hold"]
+#: Before a fault strikes: what was sent before it has been read.
+MOMENT: Step = ["read"]
+CLOSE, RST, CUT, HOLD = ["close"], ["rst"], ["cut"], ["hold"]
 LARGE = 5 * 1024 * 1024
-TINY_EVENTS = 100_000
+TINY_EVENTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,10 @@ class Fault:
     is_of_tls: bool = False
     #: Whether it is worth one look only.
     is_heavy: bool = False
-    #: How long after the reply it strikes.
-    strikes_after_s: float = 0.0
+    #: Whether it strikes when the answer is through: its steps wait for a gate to be opened.
+    strikes_later: bool = False
+    #: Whether the client's answer comes when a time-out ends the silence between two bytes.
+    is_silence: bool = False
     #: What is said, if it isn't WORDS.
     text: str = ""
 
@@ -252,16 +254,16 @@ HEAD_FAULTS = {
         body="ignore",
     ),
     "413, then a reset, while the body goes up": both(
-        always(refusal("413 Too Large"), ["stall", 0.3], RST),
+        always(refusal("413 Too Large"), MOMENT, RST),
         refused("said_no", "upstream_error", 413),
         request=8 * 1024 * 1024,
         body="ignore",
     ),
 }
 BODY_FAULTS = {
-    "silence in the body": both(after_two_words(HOLD), SILENT),
-    "silence in a chunk's size": both(after_two_words(["send", "1"], HOLD), SILENT),
-    "silence in an event": both(after_two_words(["send", "40\r\ndata: {"], HOLD), SILENT),
+    "silence in the body": both(after_two_words(HOLD), SILENT, is_silence=True),
+    "silence in a chunk's size": both(after_two_words(["send", "1"], HOLD), SILENT, is_silence=True),
+    "silence in an event": both(after_two_words(["send", "40\r\ndata: {"], HOLD), SILENT, is_silence=True),
     "FIN in the body": both(after_two_words(CLOSE), broken(SHORT, 2)),
     "RST in the body": both(after_two_words(RST), broken(GONE, 2)),
     "FIN in a chunk": both(after_two_words(["send", "40\r\ndata: {"], CLOSE), broken(SHORT, 2)),
@@ -276,7 +278,7 @@ BODY_FAULTS = {
     "a chunk without its end": both(after_two_words(["send", "1\r\nxxx"]), broken(MADE_NO_SENSE, 2)),
     "bytes behind the reply": both(lambda reply: [*reply.sent(), ["send", "HTTP/1.1 500 No\r\n\r\n"]], COMPLETE),
     "bytes on an idle connection": both(
-        lambda reply: [*reply.sent(), ["sleep", 0.05], ["send", "junk"]], COMPLETE, strikes_after_s=0.15
+        lambda reply: [*reply.sent(), ["await"], ["send", "junk"]], COMPLETE, strikes_later=True
     ),
     "a length too large": Fault(
         lambda reply: [*reply.counted(len(reply.body) + 9), CLOSE], streamed=COMPLETE, whole=broken(SHORT)
@@ -304,7 +306,7 @@ BODY_FAULTS = {
     "an event over 8 MiB": Fault(
         in_one_line, streamed=broken("upstream_event_too_large"), whole=None, text="x" * (9 * 1024 * 1024)
     ),
-    "100,000 tiny events": Fault(
+    "20,000 tiny events": Fault(
         lambda reply: [
             ["send", reply.chunked],
             ["repeat", TINY_EVENTS // 100, [["send", chunked(event("x")) * 100]]],
@@ -365,6 +367,7 @@ CONTENT_FAULTS = {
             lambda reply, then=then: [*reply.sent()[:-2], MOMENT, *then],  # type: ignore[misc]
             streamed=COMPLETE,
             whole=None,
+            is_silence=then == [HOLD],
         )
         for name, then in {"FIN": [CLOSE], "RST": [RST], "silence": [HOLD], "half of [DONE]": [TORN, CLOSE]}.items()
     },

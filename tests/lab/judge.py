@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,17 +16,27 @@ from tests.lab.faults import CATALOGUE, COMPLETE, WORDS, Fault, Outcome, Reply, 
 
 #: Registers a script with the upstream, by its steps and how the request's body is taken; gives its name.
 Register = Callable[[list[Any], str], str]
-TIMEOUT_S = 30.0
+#: Opens the gate of a script, and waits until the rest of it is played.
+Strike = Callable[[str], None]
+TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
 class Door:
-    """A gateway to be judged: where it listens, whether it takes thoughts out, and whether it has the codes of ours."""
+    """A gateway to be judged: where it listens, whether it takes thoughts out, and whether it has the codes of ours.
+
+    A model's name may choose a short time-out: only what is to be late may be ended by one, so that a slow machine
+    changes no verdict.
+    """
 
     url: str
     strips: bool
     register: Register
+    strike: Strike
     has_our_codes: bool = True
+    model: str = "m1"
+    model_that_begins_soon: str = "m1"
+    model_that_goes_on_soon: str = "m1"
 
     @property
     def port(self) -> int:
@@ -77,9 +87,14 @@ class Case:
             return self.fault.text or "".join(WORDS)
         return "".join(self.outcome.words)
 
-    def asked(self, script: str) -> dict[str, Any]:
+    def model(self, door: Door) -> str:
+        if self.fault.is_silence:
+            return door.model_that_goes_on_soon
+        return door.model_that_begins_soon if self.outcome.ending == "upstream_timeout" else door.model
+
+    def asked(self, door: Door, script: str) -> dict[str, Any]:
         words = f"script:{script} {'x' * self.fault.request}"
-        return {"model": "m1", "messages": [{"role": "user", "content": words}], "stream": self.streams}
+        return {"model": self.model(door), "messages": [{"role": "user", "content": words}], "stream": self.streams}
 
     @property
     def said(self) -> Reply:
@@ -110,11 +125,12 @@ def ask(door: Door, case: Case) -> Answer:
     """Have one request spoilt, and give what a client on a raw socket sees."""
     script = case.script(door)
     headers = {"X_Upstream_Mode": "stream" if case.is_said_in_a_stream else "non_stream"} if case.crossed else {}
-    body = json.dumps(case.asked(script)).encode()
+    body = json.dumps(case.asked(door, script)).encode()
     with Client(door.port, TIMEOUT_S) as client:
         client.send("POST", "/v1/chat/completions", body, X_Script=script, Content_Type="application/json", **headers)
         answer = client.answer()
-    time.sleep(case.fault.strikes_after_s)
+    if case.fault.strikes_later:
+        door.strike(script)
     return answer
 
 
@@ -158,35 +174,59 @@ def finishes(answer: Answer) -> bool:
     return any(choice.get("finish_reason") for chunk in answer.chunks for choice in chunk.get("choices", ()))
 
 
-def complaints_of_the_sdk(door: Door, case: Case) -> Iterator[str]:
-    """Have the same request made by OpenAI's own client, and tell whether it raises or finishes as it should."""
-    script = case.script(door)
-    wanted, text, raised = case.outcome, "", None
+@contextmanager
+def official_client(door: Door) -> Iterator[openai.OpenAI]:
+    """Give OpenAI's own client: one for many requests, for it is slow to be made."""
+    with openai.OpenAI(base_url=f"{door.url}/v1", api_key="x", max_retries=0, timeout=TIMEOUT_S) as client:
+        yield client
+
+
+@dataclass
+class Seen:
+    """What OpenAI's client saw: the request's id, the text that came, and what was raised."""
+
+    id: str = ""
+    text: str = ""
+    raised: tuple[str, str] | None = None
+
+
+def ask_by_the_sdk(door: Door, client: openai.OpenAI, case: Case) -> Seen:
+    """Have one request spoilt, and return what OpenAI's client sees."""
+    script, seen = case.script(door), Seen()
     try:
-        for part in asked_by_the_sdk(door, case.asked(script), script):
-            text += part
+        for part in _parts(client, case.asked(door, script), script, seen):
+            seen.text += part
     except openai.APIStatusError as error:
-        raised = ("status", door.code(error.code))
+        seen.id = error.response.headers["X-Logging-Id"]
+        seen.raised = ("status", door.code(error.code))
     except openai.APIError as error:
-        raised = ("event", door.code(error.code))
-    time.sleep(case.fault.strikes_after_s)
+        seen.raised = ("event", door.code(error.code))
+    if case.fault.strikes_later:
+        door.strike(script)
+    return seen
+
+
+def _parts(client: openai.OpenAI, asked: dict[str, Any], script: str, seen: Seen) -> Iterator[str]:
+    """Ask, note the id, and give the text as it comes. Raises openai.APIError."""
+    raw = client.chat.completions.with_raw_response.create(**asked, extra_headers={"X-Script": script})
+    seen.id = raw.headers.get("X-Logging-Id", "")
+    made: Any = raw.parse()
+    if not asked["stream"]:
+        yield made.choices[0].message.content or ""
+        return
+    for chunk in made:
+        yield "".join(choice.delta.content or "" for choice in chunk.choices)
+
+
+def complaints_of_the_sdk(door: Door, case: Case, seen: Seen) -> Iterator[str]:
+    """Tell whether OpenAI's client raised or finished as it should."""
+    wanted = case.outcome
     kind = "event" if case.streams and wanted.status == 200 else "status"
     expected = None if wanted == COMPLETE else (kind, door.code(wanted.code))
-    if raised != expected:
-        yield f"OpenAI's client saw {raised} instead of {expected}"
-    if (expected is None or kind == "event") and text != door.visible(case.text):
-        yield f"OpenAI's client saw the text {text[:80]!r}"
-
-
-def asked_by_the_sdk(door: Door, asked: dict[str, Any], script: str) -> Iterator[str]:
-    """Ask by OpenAI's client, give the text as it comes. Raises openai.APIError."""
-    with openai.OpenAI(base_url=f"{door.url}/v1", api_key="x", max_retries=0, timeout=TIMEOUT_S) as client:
-        made: Any = client.chat.completions.create(**asked, extra_headers={"X-Script": script})
-        if not asked["stream"]:
-            yield made.choices[0].message.content or ""
-            return
-        for chunk in made:
-            yield "".join(choice.delta.content or "" for choice in chunk.choices)
+    if seen.raised != expected:
+        yield f"OpenAI's client saw {seen.raised} instead of {expected}"
+    if (expected is None or kind == "event") and seen.text != door.visible(case.text):
+        yield f"OpenAI's client saw the text {seen.text[:80]!r}"
 
 
 def is_served(door: Door) -> bool:

@@ -19,12 +19,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.lab.peer import wait_until_read
 from tests.wire import argo, dashscope
 
 KEPT_OF_A_BODY = 4 * 1024 * 1024
 LONGEST_SCRIPT = 64 * 1024 * 1024
 PIECE = 1024 * 1024
-HOLD_S = 30.0
+HOLD_S = 120.0
+GATE_S = 0.005
+LONGEST_READ_S = 10.0
 PROVIDERS = (argo, dashscope)
 TLS_HANDSHAKE = b"\x16\x03"
 
@@ -38,6 +41,7 @@ class Lab:
         self.lock = threading.Lock()
         self.scripts: dict[str, Json] = {}
         self.log: dict[str, list[Json]] = {}
+        self.gates: dict[str, threading.Event] = {}
         self.accepts = self.open = 0
 
     def serve(self, port: int, context: ssl.SSLContext | None) -> None:
@@ -65,7 +69,7 @@ class Lab:
             sock.close()
 
     def exchange(self, wire: Wire, seen: Json) -> None:
-        seen |= {"at": time.monotonic(), "left": None, "body": "", "length": 0, "sha256": ""}
+        seen |= {"at": time.monotonic(), "left": None, "played": None, "body": "", "length": 0, "sha256": ""}
         target: str = seen["target"]
         if target.startswith("/_lab/"):
             self.control(wire, seen)
@@ -80,6 +84,7 @@ class Lab:
         script = self.scripts.get(name, {"steps": [], "body": "read"})
         with self.lock:
             self.log.setdefault(name, []).append(seen)
+            wire.gate = self.gates.setdefault(name, threading.Event())
         try:
             if script["body"] == "read" and not is_read:
                 wire.body(headers, seen)
@@ -91,6 +96,7 @@ class Lab:
                 provider.answer(wire, seen)
             else:
                 ordinary(wire, seen)
+            seen["played"] = time.monotonic()
         except Left:
             seen["left"] = time.monotonic()
             wire.is_open = False
@@ -103,6 +109,9 @@ class Lab:
         told: Any = {"accepts": self.accepts, "open": self.open}
         if kind == "log":
             told = self.log.get(rest[0], [])
+        if kind == "open":
+            with self.lock:
+                self.gates.setdefault(rest[0], threading.Event()).set()
         wire.json(told)
 
 
@@ -118,6 +127,7 @@ class Wire:
         self.rest = b""
         self.is_open = True
         self.served = 0
+        self.gate = threading.Event()
 
     def more(self) -> bytes:
         data, self.rest = self.rest, b""
@@ -223,6 +233,16 @@ class Wire:
     def step_stall(self, seconds: float) -> None:
         """Take no notice of anything."""
         time.sleep(seconds)
+
+    def step_read(self) -> None:
+        """Wait until the other side has read all that was sent."""
+        wait_until_read(self.sock, LONGEST_READ_S)
+
+    def step_await(self) -> None:
+        """Wait until the test opens the gate of this script."""
+        until = time.monotonic() + HOLD_S
+        while not self.gate.is_set() and time.monotonic() < until:
+            self.pause(GATE_S)
 
     def step_repeat(self, times: int, steps: list[Any]) -> None:
         for _ in range(times):

@@ -100,6 +100,21 @@ class Upstream:
         at: float = eventually(lambda: (self.seen(script) or [{"left": None}])[-1]["left"])
         return at
 
+    def open(self, script: str) -> None:
+        """Let those who wait at the gate of a script go on, and those who come to it."""
+        self._ask("PUT", f"/_lab/open/{script}")
+
+    def strike(self, script: str) -> None:
+        """Open the gate of a script, and wait until the last exchange of it is over."""
+        self.open(script)
+        eventually(lambda: self.seen(script)[-1]["played"] or self.seen(script)[-1]["left"])
+
+    def __enter__(self) -> Upstream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stats(self) -> dict[str, int]:
         told: dict[str, int] = self._ask("GET", "/_lab/stats")
         return told
@@ -131,6 +146,7 @@ class Proxy:
     ) -> None:
         self._port = int(environ.get("PORT", 0)) or free_port()
         self.used = time.monotonic()
+        self._read, self._requests = 0, list[dict[str, str]]()
         ours = {"HOST": "127.0.0.1", "SKIP_URL_VALIDATION": "true"}
         settings = {**clean_environment(), **ours, **environ, "PORT": str(self.port)}
         self.environ = {name: value for name, value in settings.items() if value or name not in UNCOVERED}
@@ -158,15 +174,19 @@ class Proxy:
         return self._log.read_text("utf-8")
 
     def lines(self) -> list[dict[str, str]]:
-        """Give the log lines of requests, as their fields."""
-        found = [line for line in self.log().splitlines() if re.match(r"\S+Z request ", line)]
-        return [dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line)) for line in found]
+        """Return the log lines of requests, as their fields."""
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            whole, newline, _ = log.read().rpartition(b"\n")
+        self._read += len(whole + newline)
+        found = [line for line in whole.decode().splitlines() if re.match(r"\S+Z request ", line)]
+        self._requests += [dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line)) for line in found]
+        return list(self._requests)
 
     def line(self, logging_id: str) -> dict[str, str]:
-        """Wait for the one log line of a request."""
-        eventually(lambda: logging_id in self.log())
-        time.sleep(0.05)
-        (line,) = [line for line in self.lines() if line["id"] == logging_id]
+        """Wait for the log line of a request, which there is once."""
+        found: list[dict[str, str]] = eventually(lambda: [one for one in self.lines() if one["id"] == logging_id])
+        (line,) = found
         return line
 
     def workers(self) -> list[int]:
