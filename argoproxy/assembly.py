@@ -32,6 +32,7 @@ from argoproxy.observe.slots import FOLDER_VARIABLE
 from argoproxy.outcome import Listener
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
+from argoproxy.protocol.exchange import COOKIES_DOWN
 from argoproxy.runtime import is_draining
 from argoproxy.settings.layers import secrets_in
 from argoproxy.settings.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
@@ -127,6 +128,7 @@ def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Wa
         tick_s=config.heartbeat.every_s or math.inf,
         access=access,
         auth=OwnAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
+        not_passed=frozenset() if settings.passes_cookies and not config.authenticate else COOKIES_DOWN,
     )
     images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where(), workers)
     return Link(transport, images, Remembered(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)

@@ -22,6 +22,7 @@ from argoproxy.config import Config
 from argoproxy.errors import AuthenticationError, ClientGone, ConfigError, OwnClassFailed, ProxyError
 from argoproxy.protocol.auth import Principal
 from argoproxy.protocol.exchange import CREDENTIALS, Headers, check_head, without
+from argoproxy.protocol.queries import without_credentials
 from argoproxy.settings.readers import OwnClass
 from argoproxy.settings.targets import OwnTarget
 
@@ -157,6 +158,9 @@ class OwnDoorkeeper:
 
     def without_credentials(self, headers: Headers) -> Headers:
         return without(headers, CREDENTIALS)
+
+    def query_without_credentials(self, query: str) -> str:
+        return without_credentials(query)
 
 
 class OwnAuth:

@@ -19,6 +19,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
+from argoproxy.protocol.exchange import without
 from argoproxy.protocol.secrets import stars_for
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.reply import Reply
@@ -41,13 +42,20 @@ class Transport:
     """One requests.Session for a whole process. Its environment is never looked at, cookies are never kept."""
 
     def __init__(
-        self, connections: int, tick_s: float, access: Access = PLAIN_ACCESS, auth: Auth | None = None
+        self,
+        connections: int,
+        tick_s: float,
+        access: Access = PLAIN_ACCESS,
+        auth: Auth | None = None,
+        not_passed: frozenset[str] = frozenset(),
     ) -> None:
         """`tick_s` is the silence after which a reply gives an empty piece; the `proxies` of `access` map a scheme to
-        its proxy's URL, `all` to that of both, `no` to a list of hosts without one. `auth` signs requests."""
+        its proxy's URL, `all` to that of both, `no` to a list of hosts without one. `auth` signs requests,
+        `not_passed` names headers of replies that stop here, in lower case."""
         self._tick_s = tick_s
         self._access = access
         self._auth = auth
+        self._not_passed = not_passed
         self._proxies = dict(access.proxies)
         self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in access.secrets)
         self._names = Names()
@@ -88,7 +96,9 @@ class Transport:
             exchange = exchange.again()
             self._send(prepared, exchange, timeouts)
         stars = stars_for((request.secret, *self._secrets))
-        return Reply(exchange.status, _source(exchange), self._tick_s, stars)
+        reply = Reply(exchange.status, _source(exchange), self._tick_s, stars)
+        reply.headers = without(reply.headers, self._not_passed) if self._not_passed else reply.headers
+        return reply
 
     def _send(self, prepared: requests.PreparedRequest, exchange: Exchange, timeouts: Timeouts) -> None:
         token = in_hand.set(exchange)

@@ -150,6 +150,8 @@ class Door:
             self._metrics.begins(label)
         if not is_quiet:
             self._take_note(proxy, g.trip)
+        if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            raise BadRequest("A request of HTTP/1.1 must have a Host header (RFC 9112 section 3.2).")
         if proxy.doorkeeper and label not in proxy.open_routes:
             g.caller = proxy.doorkeeper.admit(tuple(request.headers)).name
             g.trip.admits(g.caller)
@@ -158,7 +160,7 @@ class Door:
         """Learn how errors are to be told, and have the journal remember what comes."""
         headers = tuple(request.headers)
         if proxy.chronicle:
-            trip.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys_sent(headers))
+            trip.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys_sent(headers, _query()))
             trip.listens(partial(proxy.chronicle.tell, record))
         trip.is_compatible = is_compatible(headers, proxy.compatible)
 
@@ -253,11 +255,16 @@ def _request() -> ClientRequest:
         created=int(time.time()),
         method=request.method,
         path=checked_target(request.environ),
-        query=request.environ.get("QUERY_STRING", ""),
+        query=doorkeeper.query_without_credentials(_query()) if doorkeeper else _query(),
         headers=doorkeeper.without_credentials(headers) if doorkeeper else headers,
         body=body,
         caller=g.caller,
     )
+
+
+def _query() -> str:
+    query: str = request.environ.get("QUERY_STRING", "")
+    return query
 
 
 def _body(trip: Trip) -> Body:

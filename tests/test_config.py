@@ -139,6 +139,7 @@ def test_everything_from_the_environment() -> None:
                     proxies={"http": "http://proxy:1", "https": "http://proxy:2", "no": "local"},
                 ),
                 inline_images=False,
+                credentials=Credentials.DROPPED,
             ),
         ),
         gateway=None,

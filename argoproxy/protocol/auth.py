@@ -9,6 +9,7 @@ from typing import Protocol
 
 from argoproxy.errors import AuthenticationError
 from argoproxy.protocol.exchange import CREDENTIALS, Headers
+from argoproxy.protocol.queries import credentials_in, without_secrets
 from argoproxy.protocol.secrets import Secret
 
 _CARRIERS = frozenset(("authorization", "x-api-key"))
@@ -40,6 +41,9 @@ class Doorkeeper(Protocol):
     def without_credentials(self, headers: Headers) -> Headers:
         """Leave out the headers by which a caller was let in: they are nobody else's business."""
 
+    def query_without_credentials(self, query: str) -> str:
+        """Return a query without such credentials."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
@@ -52,6 +56,9 @@ class KeyRing:
 
     def without_credentials(self, headers: Headers) -> Headers:
         return without_keys(headers, self.keys)
+
+    def query_without_credentials(self, query: str) -> str:
+        return without_secrets(query, [key.secret.text for key in self.keys])
 
 
 def admit(headers: Headers, keys: Sequence[Key]) -> Principal:
@@ -73,11 +80,18 @@ def without_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 
 
-def keys_sent(headers: Headers) -> tuple[str, ...]:
+def keys_sent(headers: Headers, query: str = "") -> tuple[str, ...]:
     """Give the keys a caller sent, whoever they are for; not short ones, which are names and stand-ins like `ollama`
     and would be found in ordinary text."""
-    sent = (value.rpartition(" ")[2] for name, value in headers if name.lower() in CREDENTIALS)
-    return tuple(key for key in sent if len(key) >= SHORTEST_SENT)
+    sent = (key for name, value in headers for key in _secrets_in(name.lower(), value))
+    return tuple(key for key in (*sent, *credentials_in(query)) if len(key) >= SHORTEST_SENT)
+
+
+def _secrets_in(name: str, value: str) -> Sequence[str]:
+    """Return what a header holds of credentials: the values of its cookies, or its last word."""
+    if name == "cookie":
+        return [pair.partition("=")[2].strip(' "') for pair in value.split(";")]
+    return [value.rpartition(" ")[2]] if name in CREDENTIALS else ()
 
 
 def _key_in(value: str) -> bytes:

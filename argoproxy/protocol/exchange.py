@@ -18,20 +18,31 @@ HOP_BY_HOP = frozenset(
     "connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade proxy-authenticate"
     " proxy-authorization proxy-authentication-info".split()
 )
+#: Cookies travel as credentials do: sites and balancers in front of models tell callers apart by them.
+CREDENTIALS = frozenset("authorization x-api-key api-key x-goog-api-key cookie".split())
+COOKIES_DOWN = frozenset(("set-cookie",))
 #: Fields that `Connection` may not take away from us (naming them there is a known way around a proxy's checks).
-END_TO_END = frozenset("authorization x-api-key api-key content-type content-length host".split())
+END_TO_END = CREDENTIALS | frozenset("content-type content-length host".split())
 
+#: Fields by which some servers and frameworks serve another URL or method than the one that was checked here, and
+#: `Proxy`, which CGI scripts take for HTTP_PROXY (httpoxy, CVE-2016-5385).
+OVERRIDES = frozenset(
+    "x-original-url x-original-uri x-rewrite-url x-http-method-override x-http-method x-method-override proxy".split()
+)
 #: Set anew for the upstream's own connection, answered here, or nobody's business there.
-NOT_SENT_UP = HOP_BY_HOP | frozenset(
-    "host content-length expect accept-encoding cookie referer forwarded via x-real-ip x-upstream-mode"
-    " x-compatible".split()
+NOT_SENT_UP = (
+    HOP_BY_HOP
+    | OVERRIDES
+    | frozenset(
+        "host content-length expect accept-encoding referer forwarded via x-real-ip x-upstream-mode"
+        " x-compatible".split()
+    )
 )
 NOT_SENT_UP_PREFIXES = ("x-forwarded-", "cf-")
-CREDENTIALS = frozenset(("authorization", "x-api-key", "api-key"))
 
 #: About the upstream's own connection and site, not about the answer.
 NOT_SENT_DOWN = HOP_BY_HOP | frozenset(
-    "date server set-cookie set-cookie2 alt-svc strict-transport-security nel report-to x-logging-id".split()
+    "date server set-cookie2 alt-svc strict-transport-security nel report-to x-logging-id".split()
 )
 #: True only of the very bytes the upstream sent.
 OF_THE_BYTES = frozenset(

@@ -22,6 +22,7 @@ from argoproxy.protocol.modes import (
     wished_mode,
     without_usage,
 )
+from argoproxy.protocol.queries import without_credentials
 from argoproxy.protocol.reasoning import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.rules import Applied, History, Rule, RuleBook, Rules
 from argoproxy.protocol.tagged_text import TagPair
@@ -78,13 +79,13 @@ class Provider(Generic[UpstreamT]):
         """Give a call as this upstream may see it."""
         if self.credentials is Credentials.FORWARDED:
             return call
-        return replace(call, headers=without(call.headers, CREDENTIALS))
+        return replace(call, headers=without(call.headers, CREDENTIALS), query=without_credentials(call.query))
 
     def seen(self, request: ClientRequest) -> ClientRequest:
         """Give a request as this upstream may see it."""
         if self.credentials is Credentials.FORWARDED:
             return request
-        return replace(request, headers=without(request.headers, CREDENTIALS))
+        return replace(request, headers=without(request.headers, CREDENTIALS), query=without_credentials(request.query))
 
 
 @dataclass(frozen=True, slots=True)

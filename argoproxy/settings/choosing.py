@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.models import Credentials
 from argoproxy.protocol.secrets import Secret
 from argoproxy.settings.effective import argo_urls
 from argoproxy.settings.layers import BY_KEY, Given
@@ -78,7 +80,7 @@ def choose(given: Given) -> Target | None:
 
 
 def _alone(target: Target, process: Process) -> UpstreamSettings:
-    return UpstreamSettings(
+    settings = UpstreamSettings(
         name=target.kind,
         target=target,
         timeouts=process.timeouts,
@@ -87,6 +89,7 @@ def _alone(target: Target, process: Process) -> UpstreamSettings:
         mode=process.mode,
         usage=process.usage,
     )
+    return replace(settings, credentials=Credentials.DROPPED) if settings.is_keyed else settings
 
 
 def _named_by(keys: tuple[str, ...], given: Given) -> str:

@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
+from argoproxy.protocol.queries import credentials_in
 from argoproxy.protocol.secrets import Secret
 from argoproxy.settings.layers import Given
 from argoproxy.settings.targets import OpenAITarget
@@ -15,12 +16,13 @@ _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|0\.0\.0\.0|::")
 
 
 def server_at(url: str, key: str) -> OpenAITarget:
-    """Describe an OpenAI-compatible server, asked with a key, or with the credentials that its URL holds."""
+    """Describe an OpenAI-compatible server, asked with a key, or with the credentials that its URL holds, before
+    its host or in its query."""
     base, parts = BaseUrl.parse(url), urlsplit(url)
     if key:
         return OpenAITarget(base, Secret(f"Bearer {key}"), Secret(key))
     if parts.username is None:
-        return OpenAITarget(base)
+        return OpenAITarget(base, secret=Secret(next(credentials_in(base.query), "")))
     credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     encoded = b64encode(credentials.encode()).decode()
     return OpenAITarget(base, Secret(f"Basic {encoded}"), Secret(encoded))

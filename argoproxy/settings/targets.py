@@ -199,6 +199,11 @@ class UpstreamSettings:
         return bool(self.secrets) or self.access.holds_credentials
 
     @property
+    def passes_cookies(self) -> bool:
+        """Whether cookies travel between clients and its server, as the clients' credentials do."""
+        return self.credentials is Credentials.FORWARDED and not isinstance(self.target, ArgoTarget)
+
+    @property
     def speaks_tls(self) -> bool:
         """Whether its server is reached over TLS, as far as can be told."""
         return self.target.url.startswith("https:")

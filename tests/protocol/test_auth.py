@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.auth import Key, Principal, admit, without_keys
+from argoproxy.protocol.auth import Key, Principal, admit, keys_sent, without_keys
 from argoproxy.protocol.secrets import Secret
 
 KEYS = (Key("ann", Secret("k-ann")), Key("bob", Secret("k-bob")))
@@ -53,3 +53,15 @@ def test_no_header_with_a_key_in_it_goes_on() -> None:
     ours = (("X-API-Key", "k-ann"), ("Api-Key", "k-bob"), ("X-Copy", "it is k-bob, you know"))
     assert without_keys((*ours, *theirs), KEYS) == theirs
     assert without_keys((*ours, *theirs), ()) == (*ours, *theirs)
+
+
+def test_the_keys_a_caller_sent_are_told_wherever_they_stand() -> None:
+    headers = (
+        ("Authorization", "Bearer a-long-enough-key-1"),
+        ("X-Goog-Api-Key", "a-long-enough-key-2"),
+        ("Cookie", 'a="a-long-enough-key-3"; b=short; c=a-long-enough-key-4'),
+        ("X-Other", "a-long-enough-text"),
+    )
+    assert keys_sent(headers, "key=a-long-enough-key-5&q=a-long-enough-text") == tuple(
+        f"a-long-enough-key-{number}" for number in range(1, 6)
+    )

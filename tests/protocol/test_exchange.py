@@ -38,11 +38,17 @@ def test_what_goes_up() -> None:
             ("OpenAI-Organization", "o"),
             ("traceparent", "t"),
             ("Origin", "http://page"),
+            ("X-Original-URL", "/admin"),
+            ("X-Rewrite-URL", "/admin"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("X-Method-Override", "DELETE"),
+            ("Proxy", "http://evil"),
         )
     )
     assert names(sent) == {
         "Authorization",
         "Content-Type",
+        "Cookie",
         "X-Request-Id",
         "OpenAI-Organization",
         "traceparent",
@@ -80,6 +86,7 @@ def test_what_comes_down_with_the_upstreams_own_bytes() -> None:
         ("Content-Length", "3"),
         ("Content-Encoding", "gzip"),
         ("ETag", '"x"'),
+        ("Set-Cookie", "a=b"),
         ("Retry-After", "5"),
         ("X-RateLimit-Remaining-Requests", "7"),
         ("Vary", "a"),
@@ -91,6 +98,7 @@ def test_what_comes_down_with_the_upstreams_own_bytes() -> None:
 def test_what_comes_down_with_a_body_of_ours() -> None:
     assert names(downward_with_new_body(sendable(REPLY))) == {
         "Content-Type",
+        "Set-Cookie",
         "Retry-After",
         "X-RateLimit-Remaining-Requests",
         "Vary",

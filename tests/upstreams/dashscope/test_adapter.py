@@ -61,6 +61,7 @@ def test_what_goes_along() -> None:
     kept = {
         "Authorization": "Bearer theirs",
         "X-API-Key": "k",
+        "Cookie": "c",
         "X-DashScope-WorkSpace": "w",
         "X-Request-Id": "r",
         "User-Agent": "argoproxy",
