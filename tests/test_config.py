@@ -13,6 +13,7 @@ from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.models import Credentials
 from argoproxy.protocol.rules import Rule, RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
