@@ -1,6 +1,7 @@
 """Fuzz the proxy for a while: `python -m tests.fuzz --seconds 3600 --seed N --worker gthread`.
 
-Ends with 1 if an invariant did not hold; `--seed N --case K` shows a case and runs it again.
+Ends with 1 if an invariant did not hold; `--seed N --case K` shows a case and runs it again. `--selfcheck` plants a
+fault for each invariant in place of that, and tells which were noticed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from tests.fuzz.case import Case
 from tests.fuzz.harness import Harness
 from tests.fuzz.run import case_of, run
+from tests.fuzz.selfcheck import FAULTS, cases_until_noticed
 
 
 def main() -> int:
@@ -24,7 +26,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--case", help="run only this case, or these (8-15), and show them", metavar="K")
     parser.add_argument("--worker", choices=("gthread", "gevent"), default="gthread")
+    parser.add_argument("--selfcheck", action="store_true")
     asked = parser.parse_args()
+    if asked.selfcheck:
+        return selfcheck(asked.worker, asked.seed)
     numbers: Iterable[int] = numbers_for(asked.seconds)
     if asked.case:
         first, _, last = asked.case.partition("-")
@@ -41,6 +46,17 @@ def main() -> int:
             harness.stop()
     sys.stdout.write(f"{asked.worker}, {summary}\n")
     return int(bool(summary.violations))
+
+
+def selfcheck(worker_class: str, seed: int) -> int:
+    """Plant faults, and tell which were noticed: 0 if all were."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for fault, number in cases_until_noticed(Path(folder), worker_class, seed):
+            missed += number is None
+            told = "MISSED" if number is None else f"noticed at case {number}"
+            sys.stdout.write(f"{FAULTS[fault]:18} {fault}: {told}\n")
+    return int(missed > 0)
 
 
 def numbers_for(seconds: float) -> Iterator[int]:

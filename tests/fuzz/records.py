@@ -42,6 +42,10 @@ class Tail:
             text += self._rest()
         return text
 
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
     def _rest(self) -> str:
         if self._file is None:
             return ""
@@ -77,6 +81,10 @@ class Records:
     journal: Tail
     servers: Tail
     journal_log: Tail
+
+    def close(self) -> None:
+        for tail in (self.log, self.journal, self.servers, self.journal_log):
+            tail.close()
 
     def read(self, written: Written) -> None:
         """Take up what is new."""

@@ -13,6 +13,7 @@ APP = "tests.fuzz.planted:app"
 PATIENCE_S = 1.0
 MOST_CASES = 200
 METRICS = ("metrics", "in flight", "key leaked")
+UNSPOILT = range(5)
 
 #: Each fault, with the invariant that it breaks.
 FAULTS = {
@@ -43,8 +44,11 @@ FAULTS = {
 
 def cases_until_noticed(folder: Path, worker_class: str, seed: int) -> Iterator[tuple[str, int | None]]:
     """Plant each fault and run the cases of a seed: (fault, how many it took); None if it was not noticed."""
-    harness = Harness(folder, worker_class, APP, PATIENCE_S)
+    harness = Harness(folder, worker_class, APP)
     try:
+        found = [one for number in UNSPOILT for one in harness.run(case_of(seed, number))] + harness.count()
+        assert found == [], "without a fault"
+        harness.patience_s = PATIENCE_S
         for fault, invariant in FAULTS.items():
             (folder / "planted").write_text(fault)
             yield (
