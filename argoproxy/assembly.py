@@ -33,6 +33,7 @@ from argoproxy.outcome import Listener
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
 from argoproxy.protocol.exchange import COOKIES_DOWN
+from argoproxy.protocol.masking import Redactor
 from argoproxy.runtime import is_draining
 from argoproxy.settings.layers import secrets_in
 from argoproxy.settings.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
@@ -98,7 +99,8 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
     if config.asks_for_keys and not config.keys:
         raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
     journal = _journal(config)
-    _set_up_log(config, journal)
+    redactor = Redactor(_secrets(config))
+    _set_up_log(config, journal, redactor)
     models = models_of(config)
     beside = [config.gateway] if config.gateway else []
     gateways = [models.bound_to(provider(settings)) for settings in beside]
@@ -116,7 +118,8 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,
-        chronicle=Chronicle(journal, config.journal.bodies, _secrets(config)) if journal and config.journal else None,
+        redactor=redactor,
+        chronicle=Chronicle(journal, config.journal.bodies, redactor) if journal and config.journal else None,
         compatible=config.compatible,
     )
 
@@ -161,7 +164,7 @@ def _journal(config: Config) -> Journal | None:
 
 
 def _secrets(config: Config) -> Iterator[str]:
-    """Give everything that must never stand in the journal."""
+    """Give everything that must never stand in the log or the journal."""
     yield from (key.secret.text for key in config.keys)
     for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
         yield from (secret.text for secret in upstream.secrets)
@@ -177,10 +180,10 @@ def _log_lines(config: Config, journal: Journal | None) -> Iterator[Listener]:
             yield LogLine(lambda line: journal.log(line.decode()))
 
 
-def _set_up_log(config: Config, journal: Journal | None) -> None:
+def _set_up_log(config: Config, journal: Journal | None, redactor: Redactor) -> None:
     handlers = [logging.StreamHandler(sys.stderr), *((JournalHandler(journal),) if journal else ())]
     for handler in handlers:
-        handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+        handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S", redactor))
     logger.handlers = list[logging.Handler](handlers)
     logger.propagate = False
     logger.setLevel(logging.DEBUG if config.debug else logging.INFO if config.verbose else logging.WARNING)

@@ -24,6 +24,7 @@ from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.forwarding import recipient
 from argoproxy.protocol.listing import entry_of, joined
+from argoproxy.protocol.masking import Redactor
 from argoproxy.protocol.models import Models, Route, following
 from argoproxy.protocol.reasoning import reasoning_filters
 from argoproxy.protocol.repairs import ToolCallFilter
@@ -62,6 +63,7 @@ class Proxy:
     chronicle: Chronicle | None = None
     #: Whether errors are told under a status of success where a request does not say.
     compatible: bool = False
+    redactor: Redactor = Redactor()
     lone_ends: LoneEnds = field(default_factory=LoneEnds)
 
     def close(self) -> None:

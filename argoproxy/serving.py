@@ -76,7 +76,8 @@ INVALID_REQUEST = "Invalid request from ip="
 STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
 logger_class = PrintableLogger
-loglevel = "debug" if loaded.debug else "info" if loaded.verbose else "warning"
+# Gunicorn's debug level would log the target of each request, with its query.
+loglevel = "info" if loaded.verbose or loaded.debug else "warning"
 
 
 def on_starting(server: Any) -> None:

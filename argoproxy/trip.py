@@ -48,6 +48,8 @@ class Trip:
         self.watch = watch
         #: The way the request went last; there is none before it took one.
         self.route: Route[Upstream]
+        #: Stars the keys of ours and of the request in a text that is written down.
+        self.conceal: Callable[[str], str] = str
         #: What is remembered for the journal, where there is one.
         self.record: Record | None = None
         #: How the client can be sent something before there is an answer, where that may be.
@@ -87,7 +89,7 @@ class Trip:
 
     def asks(self, model: str) -> None:
         """Take note of the model the client asked for."""
-        self._model = model
+        self._model = self.conceal(model)
 
     def calls(self, call: Call) -> None:
         """Take note of what the client asks for."""
@@ -101,11 +103,11 @@ class Trip:
         """Take note of the way the request goes."""
         self.route = route
         self.goes_to(route.upstream)
-        self._model = self._model or route.call.asked
-        self._sent_model = route.call.model
+        self._model = self._model or self.conceal(route.call.asked)
+        self._sent_model = self.conceal(route.call.model)
         self._send_mode = "stream" if route.call.stream else "non_stream"
         if logger.isEnabledFor(logging.DEBUG):
-            model = log_value(route.call.model)
+            model = log_value(self._sent_model)
             logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, model, route.call.stream)
 
     def goes_to(self, upstream: Upstream) -> None:

@@ -137,30 +137,33 @@ class Door:
         label = self._labels.get(request.endpoint or "", "")
         is_quiet = label.startswith(QUIET)
         g.caller = ""
+        keys = keys_sent(request.environ)
+        conceal = partial(proxy.redactor.name, keys)
         g.trip = Trip(
-            arrival=_arrival(label),
+            arrival=_arrival(label, conceal),
             watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
             clock=time.monotonic,
             heartbeat_s=proxy.heartbeat.every_s,
             listeners=() if is_quiet else proxy.listeners,
         )
+        g.trip.conceal = conceal
         if proxy.heartbeat.is_early:
             g.trip.early = EarlyStart(request.environ, (*STREAM_HEAD, *ids(g.trip)))
         if self._metrics and not is_quiet:
             self._metrics.begins(label)
         if not is_quiet:
-            self._take_note(proxy, g.trip)
+            self._take_note(proxy, g.trip, keys)
         if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             raise BadRequest("A request of HTTP/1.1 must have a Host header (RFC 9112 section 3.2).")
         if proxy.doorkeeper and label not in proxy.open_routes:
             g.caller = proxy.doorkeeper.admit(tuple(request.headers)).name
             g.trip.admits(g.caller)
 
-    def _take_note(self, proxy: Proxy, trip: Trip) -> None:
+    def _take_note(self, proxy: Proxy, trip: Trip, keys: tuple[str, ...]) -> None:
         """Learn how errors are to be told, and have the journal remember what comes."""
         headers = tuple(request.headers)
         if proxy.chronicle:
-            trip.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys_sent(headers, _query()))
+            trip.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys)
             trip.listens(partial(proxy.chronicle.tell, record))
         trip.is_compatible = is_compatible(headers, proxy.compatible)
 
@@ -275,13 +278,14 @@ def _body(trip: Trip) -> Body:
     return body
 
 
-def _arrival(label: str) -> Arrival:
+def _arrival(label: str, conceal: Callable[[str], str]) -> Arrival:
+    """Describe the request; `conceal` stars keys in what its client could choose."""
     return Arrival(
         id=uuid4().hex,
-        client_request_id=request.headers.get("X-Request-Id", ""),
+        client_request_id=conceal(request.headers.get("X-Request-Id", "")),
         method=request.method,
         route=label,
-        path=raw_path(request.environ),
+        path=conceal(raw_path(request.environ)),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from argoproxy.config import Config
 from argoproxy.observe.journal import Journal
 from argoproxy.outcome import Outcome
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.masking import masked
+from argoproxy.protocol.masking import Redactor
 from argoproxy.protocol.sse import written
 from argoproxy.record import Attempt, Record
 
@@ -25,24 +25,23 @@ def check_journal(config: Config) -> None:
 class Chronicle:
     """Writes a line of what a client asked and was told, and one for each request that was sent upstream for it."""
 
-    def __init__(self, journal: Journal, bodies: str, secrets: Iterable[str]) -> None:
-        """`bodies` is `full`, or `meta` for sizes in place of bodies; `secrets` are starred."""
+    def __init__(self, journal: Journal, bodies: str, redactor: Redactor) -> None:
+        """`bodies` is `full`, or `meta` for sizes in place of bodies; `redactor` stars secrets."""
         self._journal = journal
         self._bodies = bodies
         self.is_brief = bodies == META
-        self._secrets = tuple(secrets)
+        self._redactor = redactor
 
     def tell(self, record: Record, outcome: Outcome) -> None:
         """Write down what became of a request."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         output = record.output or {"bytes": outcome.bytes_sent}
-        secrets = (*self._secrets, *record.keys)
-        client = self._line(now, outcome, self._bodies_of(record.input, output, secrets))
-        servers = [self._server_line(now, outcome, attempt, secrets) for attempt in record.attempts]
+        client = self._line(now, outcome, self._bodies_of(record.input, output, record.keys))
+        servers = [self._server_line(now, outcome, attempt, record.keys) for attempt in record.attempts]
         self._journal.write(client, servers)
 
-    def _server_line(self, now: str, outcome: Outcome, attempt: Attempt, secrets: Sequence[str]) -> Json:
-        line = self._line(now, outcome, self._bodies_of(attempt.input, attempt.output, secrets))
+    def _server_line(self, now: str, outcome: Outcome, attempt: Attempt, keys: Sequence[str]) -> Json:
+        line = self._line(now, outcome, self._bodies_of(attempt.input, attempt.output, keys))
         own: Json = {
             "send_mode": attempt.send_mode,
             "model": attempt.model or outcome.model,
@@ -72,10 +71,10 @@ class Chronicle:
             **{name: value for name, value in bodies.items() if name == "usage"},
         }
 
-    def _bodies_of(self, asked: Json | None, told: Json | None, secrets: Sequence[str]) -> Json:
+    def _bodies_of(self, asked: Json | None, told: Json | None, keys: Sequence[str]) -> Json:
         """Give what a line says of bodies: themselves, or their sizes and what was used."""
         if self._bodies != META:
-            return {"input": masked(asked, secrets), "output": masked(told, secrets)}
+            return {"input": self._redactor.body(asked, keys), "output": self._redactor.body(told, keys)}
         usage = (told or {}).get("usage")
         used = {"usage": usage} if isinstance(usage, dict) else {}
         return {"input": _sized(asked), "output": _sized(told), **used}

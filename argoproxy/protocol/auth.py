@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from argoproxy.errors import AuthenticationError
 from argoproxy.protocol.exchange import CREDENTIALS, Headers
@@ -15,6 +15,8 @@ from argoproxy.protocol.secrets import Secret
 _CARRIERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
 SHORTEST_SENT = 16
+#: Headers that carry keys, as WSGI (PEP 3333) names them.
+_IN_ENVIRON = tuple(f"HTTP_{name.upper().replace('-', '_')}" for name in sorted(CREDENTIALS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +82,20 @@ def without_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 
 
-def keys_sent(headers: Headers, query: str = "") -> tuple[str, ...]:
-    """Give the keys a caller sent, whoever they are for; not short ones, which are names and stand-ins like `ollama`
-    and would be found in ordinary text."""
-    sent = (key for name, value in headers for key in _secrets_in(name.lower(), value))
-    return tuple(key for key in (*sent, *credentials_in(query)) if len(key) >= SHORTEST_SENT)
+def keys_sent(environ: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys in the headers and the query of a WSGI environ, whoever they are for; not short ones, which are
+    names and stand-ins like `ollama` and would be found in ordinary text."""
+    sent = [key for name in _IN_ENVIRON if name in environ for key in _secrets_in(name, environ[name])]
+    if query := environ.get("QUERY_STRING"):
+        sent.extend(credentials_in(query))
+    return tuple(key for key in sent if len(key) >= SHORTEST_SENT)
 
 
 def _secrets_in(name: str, value: str) -> Sequence[str]:
     """Return what a header holds of credentials: the values of its cookies, or its last word."""
-    if name == "cookie":
+    if name == "HTTP_COOKIE":
         return [pair.partition("=")[2].strip(' "') for pair in value.split(";")]
-    return [value.rpartition(" ")[2]] if name in CREDENTIALS else ()
+    return [value.rpartition(" ")[2]]
 
 
 def _key_in(value: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Bodies for a journal: what is secret is starred, what only machines read is shortened.
+"""Bodies and names for logs and the journal: what is secret is starred, what only machines read is shortened.
 
 Prose is never shortened. Base64 is known by where it stands: behind `;base64,` in any text, as data URLs have it, or
 as the whole of a value under one of the names that providers have for such things.
@@ -7,9 +7,10 @@ as the whole of a value under one of the names that providers have for such thin
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from argoproxy.protocol.secrets import SHORTEST_STARRED, spellings
 
@@ -43,6 +44,32 @@ def masked(value: Any, secrets: Sequence[str]) -> Any:
     a vector of more than 8 numbers its first ones and a count. What is nested deeper than 100 levels becomes "…".
     """
     return _Mask(_needles(tuple(secrets))).value(value, "", 0)
+
+
+class Redactor:
+    """Stars the secrets of a process, and those that a request carries, in whatever is written down of the request."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= SHORTEST_STARRED))
+        self._known = frozenset(self._secrets)
+        self._needles = _needles(self._secrets)
+        spelled = {text: None for secret in self._secrets for text in _in_names(secret)}
+        self._in_names = tuple(sorted(spelled, key=len, reverse=True))
+        self._shortest = min(map(len, self._in_names), default=0)
+
+    def body(self, value: Any, sent: Sequence[str] = ()) -> Any:
+        """Return a JSON value as a journal may hold it (see `masked`); `sent` are keys that the request carries."""
+        others = tuple(key for key in sent if key not in self._known)
+        needles = _needles((*self._secrets, *others)) if others else self._needles
+        return _Mask(needles).value(value, "", 0)
+
+    def name(self, sent: Sequence[str], text: str) -> str:
+        """Return a path, an id or a model's name with secrets starred, as they are spelled there: plainly or with the
+        escapes of a URL. Most names are shorter than any key, and are not looked into."""
+        for key in sent:
+            if len(key) <= len(text):
+                text = _star(text, _in_names(key))
+        return _star(text, self._in_names) if self._shortest and len(text) >= self._shortest else text
 
 
 def is_masked(text: str) -> bool:
@@ -109,6 +136,17 @@ def _needles(secrets: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Give what is looked for and what it becomes, longer ones first: a secret may begin another."""
     found = {text for secret in secrets if len(secret) >= SHORTEST_STARRED for text in spellings(secret)}
     return tuple((text, "*" * len(text)) for text in sorted(found, key=lambda text: (-len(text), text)))
+
+
+def _in_names(secret: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((quote(secret, safe="", errors="replace"), secret)))
+
+
+def _star(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, "*" * len(secret))
+    return text
 
 
 def _is_vector(values: list[Any]) -> bool:

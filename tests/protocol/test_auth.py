@@ -62,6 +62,7 @@ def test_the_keys_a_caller_sent_are_told_wherever_they_stand() -> None:
         ("Cookie", 'a="a-long-enough-key-3"; b=short; c=a-long-enough-key-4'),
         ("X-Other", "a-long-enough-text"),
     )
-    assert keys_sent(headers, "key=a-long-enough-key-5&q=a-long-enough-text") == tuple(
-        f"a-long-enough-key-{number}" for number in range(1, 6)
-    )
+    environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+    environ["QUERY_STRING"] = "key=a-long-enough-key-5&q=a-long-enough-text"
+    assert sorted(keys_sent(environ)) == [f"a-long-enough-key-{number}" for number in range(1, 6)]
+    assert keys_sent({"QUERY_STRING": ""}) == ()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.masking import DEEPEST, is_masked, masked
+from argoproxy.protocol.masking import DEEPEST, Redactor, is_masked, masked
 
 SECRET = "sk-proj-abc/def"
 PICTURE = Random(1).randbytes(57 * 53)
@@ -177,3 +177,22 @@ def test_ordinary_values_are_the_same(value: Any) -> None:
 def test_no_secret_is_left(value: Any, secret: str) -> None:
     text = json.dumps(masked(nested(3, [value, secret, {secret: f"{secret}{secret}"}]), (secret,)))
     assert json.dumps(secret)[1:-1] not in text
+
+
+def test_secrets_in_names_are_starred_plainly_or_escaped() -> None:
+    redactor = Redactor([SECRET, "short", "sk-proj-abc/def-and-more", "sk-\ud800-lone"])
+    stars = "*" * len(SECRET)
+    assert redactor.name((), f"/v1/{SECRET}/x") == f"/v1/{stars}/x"
+    assert redactor.name((), "sk-proj-abc%2Fdef") == "*" * len("sk-proj-abc%2Fdef")
+    assert redactor.name((), f"{SECRET}-and-more") == "*" * len(f"{SECRET}-and-more")
+    assert redactor.name((), "a short name") == "a short name"
+    assert redactor.name(["client-key"], "a client-key b") == "a ********** b"
+    assert Redactor().name((), SECRET) == SECRET
+    assert Redactor().name((), "") == ""
+
+
+def test_keys_of_the_request_are_starred_in_bodies_too() -> None:
+    redactor = Redactor([SECRET])
+    body = {"a": [SECRET, "their-key"]}
+    assert redactor.body(body, ["their-key"]) == {"a": ["*" * len(SECRET), "*" * 9]}
+    assert redactor.body(body, [SECRET]) == redactor.body(body) == {"a": ["*" * len(SECRET), "their-key"]}
