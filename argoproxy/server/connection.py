@@ -27,6 +27,9 @@ class Wait(Enum):
 class PooledSocket(TimedSocket):
     """A socket from which a thread may read a body only after it was given leave to do so."""
 
+    #: Reads what is there, for whoever keeps the time.
+    recv_now = socket.socket.recv
+
     _body: RequestScanner | None = None
     _on_end: Callable[[], None] = staticmethod(lambda: None)
 
@@ -55,6 +58,7 @@ class Connection(TConn):  # type: ignore[misc]
         sock.timeouts = timeouts
         sock.expect_body()
         super().__init__(cfg, sock, address, server)
+        self.descriptor = sock.fileno()
         self.data_ready = True
         self.request = RequestScanner()
         self.wait = Wait.REQUEST

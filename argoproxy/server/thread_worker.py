@@ -10,6 +10,7 @@ too, so that no thread lingers.
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import time
 from collections import deque
@@ -27,6 +28,9 @@ from argoproxy.server.connection import Connection, Wait
 from argoproxy.server.request_scanner import Progress
 
 PIECE = 64 * 1024
+#: Clients that are looked at before others get their turn.
+EVENTS = 256
+ONCE = select.EPOLLIN | select.EPOLLONESHOT
 #: Bytes of requests that are not complete, over all connections of a worker.
 COLLECTED_LIMIT = 64 * 1024 * 1024
 LINGER_S = 2.0
@@ -49,6 +53,10 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **options)
         #: Connections that no thread has, in the order in which their wait began.
         self._waiting: dict[Connection, None] = {}
+        #: Tells once, and no more, that a client has sent something: its descriptor stays registered while a thread
+        #: serves it, which is cheaper than to register it again for each request.
+        self._clients = select.epoll()
+        self._by_descriptor: dict[int, Connection] = {}
         self._collected = 0
         self._uploads: set[Connection] = set()
         self._queue: deque[Connection] = deque()
@@ -57,6 +65,11 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         self._probe_pools = {probe: ThreadPoolExecutor(threads) for probe, threads in PROBE_THREADS.items()}
 
     # What Gunicorn's worker calls.
+
+    def run(self) -> None:
+        """Serve until the worker is told to stop."""
+        self.poller.register(self._clients, EVENT_READ, self._on_clients)
+        super().run()
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, and what of its request has come already."""
@@ -101,12 +114,15 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         if fs.cancelled() or fs.exception() or not fs.result():
             self._say_goodbye(conn)
             return
-        read_ahead = conn.parser.unreader.take_buffered()
-        conn.expect_request(self.timeouts.keepalive_s if self.alive else LINGER_S)
-        if read_ahead:
-            self._take_in(conn, read_ahead)
-        else:
-            self._watch(conn)
+        try:
+            read_ahead = conn.parser.unreader.take_buffered()
+            conn.expect_request(self.timeouts.keepalive_s if self.alive else LINGER_S)
+            if read_ahead:
+                self._take_in(conn, read_ahead)
+            else:
+                self._watch(conn)
+        except OSError:
+            self._drop(conn)
 
     def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 Gunicorn's signature
         """Close all connections that no thread has, where the worker ends."""
@@ -139,13 +155,15 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
 
     # Collecting.
 
-    def _on_readable(self, conn: Connection, _sock: object) -> None:
-        if conn in self._waiting:  # not closed by what came before it in the same round
-            self._receive(conn)
+    def _on_clients(self, _epoll: object) -> None:
+        for descriptor, _ in self._clients.poll(0, EVENTS):
+            conn = self._by_descriptor.get(descriptor)
+            if conn in self._waiting:  # not closed by what came before it in the same round
+                self._receive(conn)
 
     def _receive(self, conn: Connection) -> None:
         try:
-            piece = conn.sock.recv(PIECE)
+            piece = conn.sock.recv_now(PIECE)
         except (BlockingIOError, InterruptedError):
             self._watch(conn)
             return
@@ -173,17 +191,16 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
             self._make_room()
 
     def _watch(self, conn: Connection) -> None:
-        if conn not in self._waiting:
-            self._waiting[conn] = None
-            self.poller.register(conn.sock, EVENT_READ, partial(self._on_readable, conn))
-
-    def _unwatch(self, conn: Connection) -> None:
-        if conn in self._waiting and conn.wait is not Wait.THREAD:
-            self.poller.unregister(conn.sock)
+        self._waiting[conn] = None
+        descriptor = conn.sock.fileno()
+        if self._by_descriptor.get(descriptor) is conn:
+            self._clients.modify(descriptor, ONCE)
+        else:
+            self._by_descriptor[descriptor] = conn
+            self._clients.register(descriptor, ONCE)
 
     def _forget(self, conn: Connection) -> None:
         """Stop waiting for a connection, which somebody else has now."""
-        self._unwatch(conn)
         self._waiting.pop(conn, None)
         self._collected -= conn.collected
         conn.collected = 0
@@ -192,7 +209,6 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
 
     def _queue_upload(self, conn: Connection) -> None:
         """Have a large body read by a thread, as soon as one may."""
-        self._unwatch(conn)
         self._waiting[conn] = None
         conn.wait = Wait.THREAD
         conn.deadline = time.monotonic() + self.timeouts.body_s
@@ -253,5 +269,7 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: Connection) -> None:
         self._forget(conn)
+        if self._by_descriptor.get(conn.descriptor) is conn:  # else the number is another connection's already
+            del self._by_descriptor[conn.descriptor]
         self.nr_conns -= 1
         conn.close()
