@@ -32,6 +32,7 @@ from argoproxy.observe.slots import FOLDER_VARIABLE
 from argoproxy.outcome import Listener
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
+from argoproxy.protocol.cors import Cors
 from argoproxy.protocol.exchange import COOKIES_DOWN
 from argoproxy.protocol.masking import Redactor
 from argoproxy.runtime import is_draining
@@ -121,6 +122,7 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
         redactor=redactor,
         chronicle=Chronicle(journal, config.journal.bodies, redactor) if journal and config.journal else None,
         compatible=config.compatible,
+        cors=Cors(config.cors_origins) if config.cors_origins else None,
     )
 
 

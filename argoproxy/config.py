@@ -103,6 +103,7 @@ class Config:
     #: Where the operator's own classes are looked for.
     class_folders: tuple[str, ...]
     allowed: AllowList
+    cors_origins: frozenset[str]
     compatible: bool
     journal: JournalSettings | None
     ca_bundle: str | None
@@ -186,6 +187,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         listeners=listeners,
         class_folders=(str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)),
         allowed=AllowList(given["allowed_models"] or (), given["allow_unknown_routes"]),
+        cors_origins=frozenset(given["cors_origins"] or ()),
         compatible=given["compatible"],
         journal=_journal(given, folder),
         ca_bundle=bundle,

@@ -116,6 +116,14 @@ class ModelNotTold(ModelNotAllowed):
     """The operator allows some models only, and it is not sure which one this request is for."""
 
 
+class OriginNotAllowed(BadRequest):
+    """The operator does not let pages of this origin use the proxy."""
+
+    status = 403
+    type = "permission_error"
+    code = "origin_not_allowed"
+
+
 class NotFound(BadRequest):
     """No such path here."""
 

@@ -19,6 +19,7 @@ from argoproxy.outcome import Listener
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
+from argoproxy.protocol.cors import Cors
 from argoproxy.protocol.ears import ByteEar, SizeEar
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
@@ -64,6 +65,8 @@ class Proxy:
     #: Whether errors are told under a status of success where a request does not say.
     compatible: bool = False
     redactor: Redactor = Redactor()
+    #: Which web pages may use the proxy; None where no page is answered to.
+    cors: Cors | None = None
     lone_ends: LoneEnds = field(default_factory=LoneEnds)
 
     def close(self) -> None:

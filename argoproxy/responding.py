@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from argoproxy.early import StartResponse
 from argoproxy.edge import LeftAlone, at_the_edge, head_first
+from argoproxy.protocol.cors import without_cors
 from argoproxy.protocol.exchange import ClientResponse, header, sendable
 from argoproxy.trip import Trip
 
@@ -60,6 +61,8 @@ def respond(answer: ClientResponse, trip: Trip) -> Response:
     trip.answers(answer.status)
     logging_id, request_id = ids(trip)
     kept = sendable(answer.headers)
+    if added := g.get("cors_headers"):
+        kept = (*without_cors(kept), *added)
     headers = [*kept, logging_id]
     if not header(kept, "x-request-id"):
         headers.append(request_id)

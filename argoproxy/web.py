@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -15,7 +14,7 @@ from werkzeug.routing import Rule as UrlRule
 
 from argoproxy import __version__, journey
 from argoproxy.early import EarlyStart, WithStart
-from argoproxy.edge import WsgiBody, checked_target, raw_path
+from argoproxy.edge import WsgiBody
 from argoproxy.errors import (
     BadRequest,
     ClientGone,
@@ -26,13 +25,14 @@ from argoproxy.errors import (
     ProxyError,
 )
 from argoproxy.health import Health, alive
+from argoproxy.incoming import arrival, client_request
 from argoproxy.journey import Proxy
 from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
-from argoproxy.outcome import Arrival
-from argoproxy.protocol.auth import Doorkeeper, keys_sent
+from argoproxy.protocol.auth import keys_sent
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.compatible import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
-from argoproxy.protocol.exchange import Body, ClientRequest, ClientResponse, begun
+from argoproxy.protocol.compatible import answer_error_as_success, is_compatible, wants_a_stream
+from argoproxy.protocol.cors import is_preflight
+from argoproxy.protocol.exchange import ClientResponse
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.record import Record
@@ -131,16 +131,18 @@ class Door:
                 self._serve(blueprint, path, methods, view, label)
         return blueprint
 
-    def begin(self) -> None:
-        """Begin the trip of a request, and let nobody in without a key where keys are asked for."""
+    def begin(self) -> Response | None:
+        """Begin the trip of a request, and let nobody in without a key where keys are asked for. Answers preflights,
+        which carry none."""
         g.proxy = proxy = self._current()
         label = self._labels.get(request.endpoint or "", "")
         is_quiet = label.startswith(QUIET)
         g.caller = ""
+        g.cors_headers = proxy.cors.headers_for(tuple(request.headers)) if proxy.cors else ()
         keys = keys_sent(request.environ)
         conceal = partial(proxy.redactor.name, keys)
         g.trip = Trip(
-            arrival=_arrival(label, conceal),
+            arrival=arrival(label, conceal),
             watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
             clock=time.monotonic,
             heartbeat_s=proxy.heartbeat.every_s,
@@ -148,16 +150,20 @@ class Door:
         )
         g.trip.conceal = conceal
         if proxy.heartbeat.is_early:
-            g.trip.early = EarlyStart(request.environ, (*STREAM_HEAD, *ids(g.trip)))
+            g.trip.early = EarlyStart(request.environ, (*STREAM_HEAD, *ids(g.trip), *g.cors_headers))
         if self._metrics and not is_quiet:
             self._metrics.begins(label)
         if not is_quiet:
             self._take_note(proxy, g.trip, keys)
+        if proxy.cors and is_preflight(request.method, tuple(request.headers)):
+            g.cors_headers += proxy.cors.preflight_headers(tuple(request.headers))
+            return respond(ClientResponse(204, (), ()), g.trip)
         if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             raise BadRequest("A request of HTTP/1.1 must have a Host header (RFC 9112 section 3.2).")
         if proxy.doorkeeper and label not in proxy.open_routes:
             g.caller = proxy.doorkeeper.admit(tuple(request.headers)).name
             g.trip.admits(g.caller)
+        return None
 
     def _take_note(self, proxy: Proxy, trip: Trip, keys: tuple[str, ...]) -> None:
         """Learn how errors are to be told, and have the journal remember what comes."""
@@ -210,34 +216,34 @@ class Door:
         raise MethodNotAllowed(f"{request.method} is not served here; GET is.", READING)
 
     def chat(self) -> ClientResponse:
-        return journey.converse(_request(), CHAT, g.proxy, g.trip)
+        return journey.converse(client_request(), CHAT, g.proxy, g.trip)
 
     def completions(self) -> ClientResponse:
-        return journey.converse(_request(), COMPLETIONS, g.proxy, g.trip)
+        return journey.converse(client_request(), COMPLETIONS, g.proxy, g.trip)
 
     def embeddings(self) -> ClientResponse:
-        return journey.embed(_request(), g.proxy, g.trip)
+        return journey.embed(client_request(), g.proxy, g.trip)
 
     def models(self) -> ClientResponse:
-        return journey.list_models(_request(), g.proxy, g.trip)
+        return journey.list_models(client_request(), g.proxy, g.trip)
 
     def model(self, name: str) -> ClientResponse:
-        return journey.show_model(_request(), name.rstrip("/"), g.proxy, g.trip)
+        return journey.show_model(client_request(), name.rstrip("/"), g.proxy, g.trip)
 
     def raw_chat(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return journey.converse_raw(_request(), g.proxy, g.trip)
+        return journey.converse_raw(client_request(), g.proxy, g.trip)
 
     def status(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return journey.greet(_request(), g.proxy, g.trip)
+        return journey.greet(client_request(), g.proxy, g.trip)
 
     def relay(self, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":
             raise MethodNotAllowed("This door is no tunnel.", FORWARDED)
-        return journey.relay(_request(), g.proxy, g.trip)
+        return journey.relay(client_request(), g.proxy, g.trip)
 
     def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self._labels)}"
@@ -245,48 +251,6 @@ class Door:
         rule = path.replace("{", "<path:").replace("}", ">")
         listed = [methods] if isinstance(methods, str) else list(methods)
         blueprint.add_url_rule(rule, name, lambda **names: respond(view(**names), g.trip), methods=listed)
-
-
-def _request() -> ClientRequest:
-    trip: Trip = g.trip
-    doorkeeper: Doorkeeper | None = g.proxy.doorkeeper
-    headers, body = tuple(request.headers), _body(trip)
-    if trip.record:
-        trip.record.length = body.length
-    return ClientRequest(
-        id=trip.id,
-        created=int(time.time()),
-        method=request.method,
-        path=checked_target(request.environ),
-        query=doorkeeper.query_without_credentials(_query()) if doorkeeper else _query(),
-        headers=doorkeeper.without_credentials(headers) if doorkeeper else headers,
-        body=body,
-        caller=g.caller,
-    )
-
-
-def _query() -> str:
-    query: str = request.environ.get("QUERY_STRING", "")
-    return query
-
-
-def _body(trip: Trip) -> Body:
-    """Give the body; what must be known of it to tell an error is read already."""
-    body: Body = WsgiBody(request.environ, trip.watch)
-    if trip.is_compatible:
-        body = g.body = begun(body, LONGEST_LOOK)
-    return body
-
-
-def _arrival(label: str, conceal: Callable[[str], str]) -> Arrival:
-    """Describe the request; `conceal` stars keys in what its client could choose."""
-    return Arrival(
-        id=uuid4().hex,
-        client_request_id=conceal(request.headers.get("X-Request-Id", "")),
-        method=request.method,
-        route=label,
-        path=conceal(raw_path(request.environ)),
-    )
 
 
 def _health(health: Health) -> ClientResponse:

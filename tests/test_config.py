@@ -80,6 +80,7 @@ def test_defaults() -> None:
         listeners=(),
         class_folders=(str(NOWHERE), str(NOWHERE)),
         allowed=AllowList(),
+        cors_origins=frozenset(),
         compatible=False,
         journal=None,
         ca_bundle=None,
@@ -156,6 +157,7 @@ def test_everything_from_the_environment() -> None:
         listeners=(),
         class_folders=(str(NOWHERE), str(NOWHERE)),
         allowed=AllowList(),
+        cors_origins=frozenset(),
         compatible=False,
         journal=None,
         ca_bundle="/ca.pem",
@@ -623,3 +625,15 @@ def test_a_worker_takes_what_was_published(tmp_path: Path) -> None:
     made = load({VARIABLE: str(tmp_path / "s"), "PORT": "84"}, tmp_path)
     assert (made.port, made.workers) == (83, 2)
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+
+
+def test_origins_of_web_pages() -> None:
+    made = config(CORS_ORIGINS="https://App.example/, http://localhost:3000,app://obsidian.md,null")
+    assert made.cors_origins == {"https://app.example", "http://localhost:3000", "app://obsidian.md", "null"}
+    assert config(CORS_ORIGINS="*").cors_origins == {"*"}
+
+
+@pytest.mark.parametrize("text", ["app.example", "https://app.example/page", "https://*.example", "https://", ","])
+def test_what_is_no_origin(text: str) -> None:
+    with pytest.raises(ConfigError):
+        config(CORS_ORIGINS=text)

@@ -17,7 +17,7 @@ STANDARD = sys.stdlib_module_names
 
 #: Whoever needs a library is named here; everybody else does without.
 ONLY_THERE = {
-    "flask": {"web.py", "responding.py", "assembly.py"},
+    "flask": {"web.py", "incoming.py", "responding.py", "assembly.py"},
     "werkzeug": {"web.py", "responding.py"},
     "requests": {"transport.py", "wire/sending.py"},
     "urllib3": {"transport.py", "wire/sending.py", "wire/receiving.py", "wire/waiting.py"},

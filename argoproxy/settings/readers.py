@@ -23,6 +23,7 @@ LONGEST_S = 1_000_000.0
 
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[A-Za-z0-9._@-]+")
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@*,\"]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNIT_S = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -149,6 +150,14 @@ def names(value: Any) -> tuple[str, ...]:
     if not any(pieces):
         raise ValueError("holds no name")
     return tuple(filter(None, pieces))
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    """Read origins of web pages (`https://app.example`), or `*`. Raises ValueError."""
+    read = tuple(name.lower().removesuffix("/") for name in names(value))
+    if odd := [name for name in read if not _ORIGIN.fullmatch(name)]:
+        raise ValueError(f"holds {odd[0]!r}, which is no origin: https://host, with a port where it has one, or *")
+    return read
 
 
 def _named(piece: str, number: int) -> tuple[str, str]:

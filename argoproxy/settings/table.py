@@ -19,6 +19,7 @@ from argoproxy.settings.readers import (
     names,
     one_of,
     opening_setting,
+    origins,
     own_class,
     own_classes,
     plain_url,
@@ -83,6 +84,7 @@ SETTINGS = (
     Setting(
         "allow_unknown_routes", "ALLOW_UNKNOWN_ROUTES", boolean, False, "Forward what names no model, all the same"
     ),
+    Setting("cors_origins", "CORS_ORIGINS", origins, None, "Web pages that may use the proxy: origins, or *"),
     Setting("authenticate", "", own_class, None, "A class that names the caller, in place of keys"),
     Setting("listeners", "", own_classes, None, "Classes that are told the outcome of every request"),
     Setting("metrics_open", "METRICS_OPEN", boolean, False, "Serve /metrics without a key"),

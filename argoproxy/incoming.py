@@ -1,0 +1,55 @@
+"""Requests of Flask's as ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+from flask import g, request
+
+from argoproxy.edge import WsgiBody, checked_target, raw_path
+from argoproxy.outcome import Arrival
+from argoproxy.protocol.auth import Doorkeeper
+from argoproxy.protocol.compatible import LONGEST_LOOK
+from argoproxy.protocol.exchange import Body, ClientRequest, begun
+from argoproxy.trip import Trip
+
+
+def client_request() -> ClientRequest:
+    """Return the current request, without the credentials by which it was let in. Raises BadRequest."""
+    trip: Trip = g.trip
+    doorkeeper: Doorkeeper | None = g.proxy.doorkeeper
+    headers, body = tuple(request.headers), _body(trip)
+    query = request.environ.get("QUERY_STRING", "")
+    if trip.record:
+        trip.record.length = body.length
+    return ClientRequest(
+        id=trip.id,
+        created=int(time.time()),
+        method=request.method,
+        path=checked_target(request.environ),
+        query=doorkeeper.query_without_credentials(query) if doorkeeper else query,
+        headers=doorkeeper.without_credentials(headers) if doorkeeper else headers,
+        body=body,
+        caller=g.caller,
+    )
+
+
+def _body(trip: Trip) -> Body:
+    """Give the body; what must be known of it to tell an error is read already."""
+    body: Body = WsgiBody(request.environ, trip.watch)
+    if trip.is_compatible:
+        body = g.body = begun(body, LONGEST_LOOK)
+    return body
+
+
+def arrival(label: str, conceal: Callable[[str], str]) -> Arrival:
+    """Describe the request; `conceal` stars keys in what its client could choose."""
+    return Arrival(
+        id=uuid4().hex,
+        client_request_id=conceal(request.headers.get("X-Request-Id", "")),
+        method=request.method,
+        route=label,
+        path=conceal(raw_path(request.environ)),
+    )

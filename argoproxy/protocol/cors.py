@@ -1,0 +1,66 @@
+"""Cross-origin requests of browsers (WHATWG Fetch, section 3.3, "CORS protocol")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from argoproxy.errors import OriginNotAllowed
+from argoproxy.protocol.exchange import Headers, header
+
+ANY_ORIGIN = "*"
+#: For how long a browser may remember the answer to a preflight; Chromium caps it at two hours.
+PREFLIGHT_S = 600
+
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+#: What a page may read besides the headers that every page may: ids, and what clients wait by after an error.
+_EXPOSED = (
+    "X-Logging-Id, X-Request-Id, Retry-After, Retry-After-Ms, X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens,"
+    " X-RateLimit-Remaining-Requests, X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests,"
+    " X-RateLimit-Reset-Tokens"
+)
+_PREFIX = "access-control-"
+_VARY = ("Vary", "Origin")
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """The origins whose pages may read answers: `*` for all of them."""
+
+    origins: frozenset[str]
+
+    def headers_for(self, request_headers: Headers) -> Headers:
+        """Return what every answer to a request carries."""
+        allowed = self._allowed(request_headers)
+        if not allowed:
+            return (_VARY,)
+        return (_VARY, ("Access-Control-Allow-Origin", allowed), ("Access-Control-Expose-Headers", _EXPOSED))
+
+    def preflight_headers(self, request_headers: Headers) -> Headers:
+        """Return what the answer to a preflight, a browser's question whether it may send a request, carries besides.
+        Raises OriginNotAllowed."""
+        if not self._allowed(request_headers):
+            raise OriginNotAllowed("Pages of this origin may not use the proxy; CORS_ORIGINS lists those that may.")
+        wished = header(request_headers, "access-control-request-headers")
+        return (
+            ("Access-Control-Allow-Methods", _METHODS),
+            *((("Access-Control-Allow-Headers", wished),) if wished else ()),
+            ("Access-Control-Max-Age", str(PREFLIGHT_S)),
+            ("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers"),
+        )
+
+    def _allowed(self, request_headers: Headers) -> str:
+        """Return the origin to allow; "" for none."""
+        if ANY_ORIGIN in self.origins:
+            return ANY_ORIGIN
+        origin = header(request_headers, "origin")
+        return origin if origin.lower() in self.origins else ""
+
+
+def is_preflight(method: str, headers: Headers) -> bool:
+    """Whether a request is a browser's question and no request of a client's own."""
+    return method == "OPTIONS" and bool(header(headers, "origin") and header(headers, "access-control-request-method"))
+
+
+def without_cors(headers: Headers) -> Headers:
+    """Leave out what an upstream says of origins: the proxy speaks for itself."""
+    return tuple((name, value) for name, value in headers if not name.lower().startswith(_PREFIX))
