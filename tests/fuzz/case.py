@@ -26,13 +26,15 @@ class Sent:
     """What one client sends on one connection, in pieces, and when it leaves.
 
     `methods` are those of the requests whose answers it reads. If `is_plain`, all of them are well framed, and each
-    must be answered. A client that leaves closes after so many bytes of the answer (`leaves_after`), or resets.
+    must be answered. A client that leaves closes after so many bytes of the answer (`leaves_after`), or once nothing
+    comes any more (`leaves_when_quiet`); or it resets.
     """
 
     pieces: Sequence[bytes]
     methods: Sequence[str] = ("POST",)
     is_plain: bool = True
     leaves_after: int | None = None
+    leaves_when_quiet: bool = False
     resets: bool = False
 
 

@@ -13,6 +13,7 @@ from tests.lab.client import Answer, Client
 
 #: Who sends what may be half a request reads until nothing came for so long.
 QUIET_S = 0.08
+MOST_READ = 1 << 20
 RESET = b"\1\0\0\0\0\0\0\0"
 
 
@@ -61,7 +62,7 @@ def act(port: int, sent: Sent, patience_s: float) -> Seen:
                 if number:
                     time.sleep(0.001)
                 client.sock.sendall(piece)
-        if sent.leaves_after is not None:
+        if sent.leaves_after is not None or sent.leaves_when_quiet:
             _leave(client, sent)
         elif sent.is_plain:
             seen.violations += _read_answers(client, sent, seen)
@@ -75,7 +76,9 @@ def act(port: int, sent: Sent, patience_s: float) -> Seen:
 
 
 def _leave(client: BoundedClient, sent: Sent) -> None:
-    left = sent.leaves_after or 0
+    left = MOST_READ if sent.leaves_when_quiet else sent.leaves_after or 0
+    if sent.leaves_when_quiet:
+        client.bounded.until = time.monotonic() + QUIET_S
     with suppress(OSError):
         while left > 0 and (data := client.sock.recv(left)):
             left -= len(data)

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz.answers import answer_violations, comparison_violations, secrets_of
-from tests.fuzz.case import CLIENT_KEY, ORDINARY, SERVER_KEYS, Case, Step, Violation
+from tests.fuzz.case import CLIENT_KEY, ORDINARY, SERVER_KEYS, Case, Sent, Violation, request
 from tests.fuzz.client import BoundedClient, Seen, act
 from tests.fuzz.mutate import encode
 from tests.fuzz.records import KEYS, Records, Tail, Written, counted, disagreements, leaked_keys
-from tests.fuzz.requests import ORDINARY_BODIES
+from tests.fuzz.requests import CHAT, ORDINARY_BODIES
 from tests.fuzz.upstream import NO_CASE, PlayedUpstream
 from tests.lab.client import Answer, ask
 from tests.wire.processes import ROOT, UNCOVERED, Proxy, eventually
@@ -25,7 +25,9 @@ THREADS = 4
 PATIENCE_S = 20.0
 SETTLED_S = 0.3
 QUIET_WORDS = (b"health", b"metrics")
-SLOW_REPLY: list[Step] = [["sleep", 0.2], ["send", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]]
+UPSTREAMS = ("m1", "gpt-4o", "qwen-max", "native-1")
+#: A worker may have threads that serve nothing else.
+PROBES = ("/health", "/health/live", "/metrics")
 
 CONFIG = """
 upstreams:
@@ -76,13 +78,12 @@ class Harness:
     def set_baseline(self) -> None:
         """Have every thread serve at once, then remember which workers there are and what they have open."""
         eventually(lambda: not list(self._is_served([])))
-        for model in ("m1", "gpt-4o", "qwen-max", "native-1"):
-            self.upstream.case = Case("warm-up", (), SLOW_REPLY, SLOW_REPLY)
-            body = encode({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
-            with ThreadPoolExecutor(THREADS) as pool:
-                for _ in range(THREADS):
-                    pool.submit(self._chat, body)
-        self.upstream.case = NO_CASE
+        self.upstream.case, self.upstream.delay_s = NO_CASE, 0.1
+        bodies = [encode({"model": model, "messages": [{"role": "user", "content": "Hi"}]}) for model in UPSTREAMS]
+        for asked in (*(request("POST", CHAT, body) for body in bodies), *(request("GET", path) for path in PROBES)):
+            with ThreadPoolExecutor(2 * THREADS) as pool:
+                list(pool.map(lambda sent: act(self.proxy.port, sent, self.patience_s), [Sent([asked])] * 2 * THREADS))
+        self.upstream.delay_s = 0.0
         self.count()
         time.sleep(SETTLED_S)
         self.workers = self.proxy.workers()

@@ -18,6 +18,9 @@ from tests.fuzz.speech import Json, Speech
 
 JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain; charset=utf-8"
 PLAIN_MODELS = ("m1", "keep", "strip", "field", "tags", "auto", "open")
+#: How many of all cases: replies that are well formed, clients that leave, replies that stall, errors told under 200.
+GOOD, LEFT, STALLED, COMPATIBLE = 0.4, 0.06, 0.03, 0.15
+STALL_S = 0.1
 TOOL = {"type": "function", "function": {"name": "tool_0", "parameters": {"type": "object"}}}
 
 
@@ -180,19 +183,19 @@ DIALECTS = (
 )
 
 
-def sent(exchange: Exchange) -> tuple[Sent, ...]:
+def sent(exchange: Exchange, *headers: Header) -> tuple[Sent, ...]:
     """Ask whole and streamed and, where that can be, each of the two in the other mode."""
     if not exchange.body:
-        return (Sent([request("GET", exchange.target)], ("GET",)),)
-    whole, streamed = encode({**exchange.body, "stream": False}), encode({**exchange.body, "stream": True})
-    crossed = (("X-Upstream-Mode", "stream"), ("X-Upstream-Mode", "non_stream"))
-    listed = [request("POST", exchange.target, whole if exchange.asks_both else encode(exchange.body), JSON_TYPE)]
+        return (Sent([request("GET", exchange.target, None, *headers)], ("GET",)),)
+    bodies = [exchange.body]
     if exchange.asks_both:
-        listed.append(request("POST", exchange.target, streamed, JSON_TYPE))
+        bodies = [{**exchange.body, "stream": False}, {**exchange.body, "stream": True}]
+    asked = [request("POST", exchange.target, encode(body), JSON_TYPE, *headers) for body in bodies]
     if exchange.crosses:
-        listed.append(request("POST", exchange.target, whole, JSON_TYPE, crossed[0]))
-        listed.append(request("POST", exchange.target, streamed, JSON_TYPE, crossed[1]))
-    return tuple(Sent([data]) for data in listed)
+        for body, mode in zip(bodies, ("stream", "non_stream"), strict=True):
+            crossed = ("X-Upstream-Mode", mode)
+            asked.append(request("POST", exchange.target, encode(body), JSON_TYPE, crossed, *headers))
+    return tuple(Sent([data]) for data in asked)
 
 
 def good(rng: random.Random, exchange: Exchange) -> Case:
@@ -442,13 +445,42 @@ CHANGES: Sequence[tuple[int, Change]] = (
 )
 
 
+def left(rng: random.Random, exchange: Exchange) -> Case:
+    """Have clients leave in the midst of a reply that never ends."""
+    steps = []
+    for reply in (exchange.whole, exchange.streamed):
+        data = reply.wire
+        steps.append(sending(split(rng, data[: rng.randrange(len(data))], 3), [["hold"]]))
+    resets = rng.random() < 0.5
+    clients = [replace(one, leaves_when_quiet=True, resets=resets) for one in sent(exchange)]
+    return Case(f"left {exchange.name}", clients, steps[0], steps[1])
+
+
+def stalled(rng: random.Random, exchange: Exchange) -> Case:
+    """Have a reply stall anywhere, for longer than its request may take."""
+    steps = []
+    for reply in (exchange.whole, exchange.streamed):
+        data = reply.wire
+        steps.append(sending([data[: rng.randrange(len(data))]], [["hold"]]))
+    hasty = replace(exchange, body={**exchange.body, "timeout": STALL_S}, crosses=False)
+    return Case(f"stalled {exchange.name}", sent(hasty), steps[0], steps[1], is_ours=not exchange.passes)
+
+
 def reply_case(rng: random.Random) -> Case:
     """Make a case of clients that ask for the same in all forms, before an upstream that replies well or oddly."""
     exchange: Exchange = weighted(rng, DIALECTS)(rng)
-    if rng.random() < 0.4:
+    kind = rng.random()
+    if kind < GOOD:
         return good(rng, exchange)
+    if kind < GOOD + LEFT:
+        return left(rng, exchange)
+    if kind < GOOD + LEFT + STALLED and exchange.target in (CHAT, LEGACY, EMBEDDINGS):
+        return stalled(rng, exchange)
     change: Change = weighted(rng, CHANGES)
     model = exchange.body.get("model", "m1")
     whole = with_key(change(rng, exchange, exchange.whole), model)
     streamed = with_key(change(rng, exchange, exchange.streamed), model)
-    return Case(f"{change.__name__} {exchange.name}", sent(exchange), whole, streamed, is_ours=not exchange.passes)
+    headers = [("X-Compatible", "true")] if rng.random() < COMPATIBLE else []
+    return Case(
+        f"{change.__name__} {exchange.name}", sent(exchange, *headers), whole, streamed, is_ours=not exchange.passes
+    )

@@ -108,6 +108,19 @@ BAD_CHUNKS = (
     b"0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
 )
 BOUNDARIES = ("x", '"x"', '"x;y"', 'a"; boundary="x', "", "x, boundary=y", "x*=utf-8''y")
+IMAGES = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+    "data:image/png;base64,%%%",
+    "data:,",
+    "http://127.0.0.1:1/x.png",
+    "http://[::1]:1/",
+    "http://169.254.169.254/latest",
+    "file:///etc/passwd",
+    "gopher://x",
+    "http://",
+    "//x",
+    "\0",
+)
 ORDINARY_BODIES = tuple(
     encode({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": streams})
     for streams in (False, True)
@@ -130,7 +143,8 @@ class Asked:
 
 def chat_body(rng: random.Random, model: str) -> dict[str, Any]:
     """Give a chat as clients write them, with some of the optional fields."""
-    content: Any = rng.choice(("Hi", "<think>a</think>b", [{"type": "text", "text": "Hi"}], "é\u202e" * 20))
+    image = {"type": "image_url", "image_url": {"url": rng.choice(IMAGES)}}
+    content: Any = rng.choice(("Hi", "<think>a</think>b", [{"type": "text", "text": "Hi"}, image], "é\u202e" * 20))
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
     extras = {
         "temperature": 0.5,

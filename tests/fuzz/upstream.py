@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +24,8 @@ class PlayedUpstream(Lab):
         super().__init__()
         self.case = NO_CASE
         self.heads: list[str] = []
+        #: How long an ordinary answer takes.
+        self.delay_s = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -50,6 +53,7 @@ class PlayedUpstream(Lab):
             if steps:
                 wire.play(list(steps))
             else:
+                time.sleep(self.delay_s)
                 self._answer_ordinarily(wire, seen)
         except (Left, ValueError, KeyError, TypeError, AttributeError):
             wire.is_open = False
