@@ -57,7 +57,7 @@ class Transport:
         self._auth = auth
         self._not_passed = not_passed
         self._proxies = dict(access.proxies)
-        self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in access.secrets)
+        self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in (*access.keys, *access.hidden))
         self._names = Names()
         self._session = requests.Session()
         self._session.trust_env = False

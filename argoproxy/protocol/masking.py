@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from argoproxy.protocol.secrets import SHORTEST_STARRED, spellings
+from argoproxy.protocol.secrets import CREDENTIAL_FIELDS, SHORTEST_STARRED, spellings
 
 LONGEST_BASE64 = 200
 LONGEST_VECTOR = 8
@@ -32,7 +32,7 @@ _BASE64_NAMES = frozenset(
 )
 _VECTOR_NAMES = frozenset(("embedding", "embeddings"))
 #: Credentials that some providers take in a body.
-_CREDENTIALS = frozenset("authorization api_key api-key apikey x-api-key access_token".split())
+_CREDENTIALS = CREDENTIAL_FIELDS | {"authorization", "x-api-key"}
 _SHORTENED = re.compile(r"… \(\d+ (?:characters|numbers)\)")
 
 

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import unquote_plus
 
-CREDENTIAL_NAMES = frozenset("key api_key api-key apikey access_token".split())
+from argoproxy.protocol.secrets import CREDENTIAL_FIELDS
+
+CREDENTIAL_NAMES = CREDENTIAL_FIELDS | {"key"}
 
 #: Between parameters; `;` separates them for some servers.
 _SEPARATOR = re.compile("[&;]")

@@ -1,12 +1,26 @@
-"""Secrets: shown to nobody by accident, and starred out of what an upstream sends back."""
+"""Secrets: which names they have, shown to nobody by accident, starred out of what an upstream sends back.
+
+Whatever decides by a name that a value is secret asks here: `--show`, messages about settings, headers of an upstream,
+options of classes, URLs, bodies for the journal.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 SHORTEST_STARRED = 6
+
+_KEY_NAME = re.compile(r"key|token|secret|authorization|cookie", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    rf"{_KEY_NAME.pattern}|passw|pwd|x-auth|credential|signature|(?<![a-z])sig(?![a-z])", re.IGNORECASE
+)
+#: Says what becomes of keys, and is none.
+_HARMLESS = frozenset(("client_keys",))
+#: Under which keys stand in bodies and queries. Whole names only: `max_tokens` is a field like any other there.
+CREDENTIAL_FIELDS = frozenset("api_key api-key apikey access_token".split())
 
 _QUOTED = {ord('"'): '\\"', ord("\\"): "\\\\"}
 #: How a text stands in headers, and in JSON as most write it, PHP, Go and Rails, and .NET.
@@ -17,6 +31,16 @@ _SPELLINGS: tuple[dict[int, str], ...] = (
     {**_QUOTED, **{ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}},
     {**_QUOTED, **{ord(letter): f"\\u{ord(letter):04X}" for letter in "\"&'+<>`"}},
 )
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a setting, a header, an option or a parameter of this name holds what nobody may see."""
+    return bool(_SECRET_NAME.search(name)) and name not in _HARMLESS
+
+
+def is_key_name(name: str) -> bool:
+    """Tell whether a header of this name is one by which a server knows who asks: then it takes a client's place."""
+    return bool(_KEY_NAME.search(name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import yaml
 from dotenv import dotenv_values
 
 from argoproxy.errors import ConfigError
+from argoproxy.protocol.secrets import is_secret_name
 from argoproxy.settings.readers import suggestion
 from argoproxy.settings.table import IGNORED, SETTINGS, Setting
 
@@ -23,11 +24,8 @@ DEFAULT_FILE = "config.yaml"
 STARS = "****"
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
-_IN_A_QUERY = re.compile(r"([?&][^=&\s]*(?:key|secret|token|password|sig)[^=&\s]*=)[^&#\s]+", re.IGNORECASE)
+_IN_A_QUERY = re.compile(r"([?&]([^=&\s]+)=)[^&#\s]+")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
-_SECRET = re.compile(r"key|secret|token|passw|pwd|x-auth|authorization|cookie|credential|signature", re.IGNORECASE)
-#: Says what becomes of keys, and is none.
-_HARMLESS = "client_keys"
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 BY_ENVIRONMENT = {setting.environment: setting for setting in SETTINGS if setting.environment}
@@ -136,7 +134,11 @@ class Given:
 
 def without_credentials(text: str) -> str:
     """Star out what stands before the host of a URL, and keys in its query."""
-    return _IN_A_QUERY.sub(rf"\1{STARS}", _CREDENTIALS.sub(f"//{STARS}@", text))
+    return _IN_A_QUERY.sub(_without_value, _CREDENTIALS.sub(f"//{STARS}@", text))
+
+
+def _without_value(found: re.Match[str]) -> str:
+    return f"{found[1]}{STARS}" if is_secret_name(found[2]) else found[0]
 
 
 def config_file(named: str, folder: Path) -> Path:
@@ -231,15 +233,15 @@ def _starred(value: Any) -> Any:
 
 def _starred_under(key: str, value: Any) -> Any:
     if key == "options" and isinstance(value, dict):
-        return {name: _hidden(part) if _SECRET.search(str(name)) else _starred(part) for name, part in value.items()}
-    is_secret = _SECRET.search(key) and key != _HARMLESS and not isinstance(value, dict)
+        return {name: _hidden(part) if is_secret_name(str(name)) else _starred(part) for name, part in value.items()}
+    is_secret = is_secret_name(key) and not isinstance(value, dict)
     return _hidden(value) if is_secret else _starred(value)
 
 
 def secrets_in(options: Mapping[str, Any]) -> Iterator[str]:
     """Give the texts that stand under names of secrets among the options of a class."""
     for name, value in options.items():
-        if _SECRET.search(str(name)):
+        if is_secret_name(str(name)):
             yield from _texts(value)
 
 

@@ -10,13 +10,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from argoproxy.protocol.secrets import is_secret_name
 from argoproxy.settings.layers import Given, without_credentials
 from argoproxy.settings.readers import suggestion
 
 Reader = Callable[[Any], Any]
 
 _VARIABLE = re.compile(r"(\$?)\$\{(\w+)(?::-([^}]*))?\}")
-_SECRETIVE = re.compile(r"key|secret|token|password|headers|options", re.IGNORECASE)
+#: Keys whose values hold secrets under names of their own.
+_WITH_SECRETS = ("headers", "options")
 
 
 class Section:
@@ -113,6 +115,6 @@ def _as_it_is(value: Any) -> Any:
 
 def _shown(key: str, value: Any) -> str:
     """Show a short value that is no secret, with a blank behind it."""
-    if _SECRETIVE.search(key) or not isinstance(value, str | int | float):
+    if is_secret_name(key) or key in _WITH_SECRETS or not isinstance(value, str | int | float):
         return ""
     return f"{without_credentials(str(value))[:80]!r} "

@@ -158,11 +158,12 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How an upstream's server is reached: headers to send along, secrets never to be shown, whom TLS trusts (a bundle,
-    "" for nobody at all), the proxies on the way, who signs requests."""
+    """How an upstream's server is reached: headers to send along, among them keys and what else must not be shown, whom
+    TLS trusts (a bundle, "" for nobody at all), the proxies on the way, who signs requests."""
 
     headers: Headers = field(default=(), repr=False)
-    secrets: tuple[Secret, ...] = ()
+    keys: tuple[Secret, ...] = ()
+    hidden: tuple[Secret, ...] = ()
     ca_bundle: str | None = None
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     auth: OwnClass | None = None
@@ -189,14 +190,18 @@ class UpstreamSettings:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """What must be shown to nobody."""
+        return (*self._keys, *self.access.hidden)
+
+    @property
+    def _keys(self) -> tuple[Secret, ...]:
         server = self.target.server if isinstance(self.target, UntouchedTarget) else self.target
         own = (server.secret,) if isinstance(server, OpenAITarget | DashScopeTarget) and server.secret.text else ()
-        return (*own, *self.access.secrets)
+        return (*own, *self.access.keys)
 
     @property
     def is_keyed(self) -> bool:
         """Whether it is asked with a key of ours."""
-        return bool(self.secrets) or self.access.holds_credentials
+        return bool(self._keys) or self.access.holds_credentials
 
     @property
     def passes_cookies(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Credentials
 from argoproxy.protocol.modes import Mode, Usage
-from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.secrets import Secret, is_key_name, is_secret_name
 from argoproxy.protocol.timeouts import TimeoutWishes
 from argoproxy.settings.layers import Given
 from argoproxy.settings.readers import (
@@ -55,7 +55,6 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS_TO_SET = frozenset(("host", "content-length", "transfer-encoding", "connection"))
 _SCHEME = re.compile(r"(?:bearer|basic|token)\s+", re.IGNORECASE)
-_SECRETIVE = re.compile(r"key|token|secret|authorization|cookie", re.IGNORECASE)
 
 
 def headers(value: Any) -> Headers:
@@ -220,17 +219,23 @@ def _argo(section: Section, read: Mapping[str, Any], given: Given) -> ArgoTarget
 
 def _access(section: Section, read: Mapping[str, Any], process: Process) -> Access:
     sent: Headers = read.get("headers", ())
-    hidden = [value for name, value in sent if _SECRETIVE.search(name)]
+    keys = [read.get("api_key"), *(value for name, value in sent if is_key_name(name))]
+    others = [value for name, value in sent if is_secret_name(name) and not is_key_name(name)]
     trusts = read.get("verify", process.ca_bundle)
     if trusts == "":
         section.warning("is false: whoever answers is believed to be the upstream", "verify")
     return Access(
         headers=sent,
-        secrets=tuple(Secret(_SCHEME.sub("", value)) for value in (read.get("api_key"), *hidden) if value),
+        keys=_secrets(keys),
+        hidden=_secrets(others),
         ca_bundle=trusts,
         proxies=_proxies(read["proxy"]) if "proxy" in read else process.proxies,
         auth=read.get("auth"),
     )
+
+
+def _secrets(values: Iterable[str | None]) -> tuple[Secret, ...]:
+    return tuple(Secret(_SCHEME.sub("", value)) for value in values if value)
 
 
 def _proxies(url: str) -> Mapping[str, str]:

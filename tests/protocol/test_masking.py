@@ -30,7 +30,7 @@ def nested(depth: int, inner: Any) -> Any:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text().filter(lambda name: "KEY" not in name.upper()), inner),
 )
 
 

@@ -72,7 +72,7 @@ def test_upstreams_are_read(tmp_path: Path) -> None:
     assert isinstance(b.target, UntouchedTarget)
     assert b.target.server.secret == Secret("k-123456")
     assert dict(b.access.headers) == {"X-Team": "none", "X-Plain": "True", "Authorization": "Basic x"}
-    assert b.access.secrets == (Secret("k-123456"), Secret("x"))
+    assert b.secrets == (Secret("k-123456"), Secret("x"))
     assert (b.access.ca_bundle, b.access.proxies, b.is_native, b.is_keyed) == ("", {}, True, True)
     urls = ArgoUrls.below("http://c/argoapi")
     assert c.target == ArgoTarget(ArgoUrls(urls.chat, "http://s", urls.embed), Identity("me"))
@@ -129,7 +129,41 @@ def test_secrets_are_starred_wherever_they_stand(tmp_path: Path) -> None:
 def test_a_key_behind_the_word_bearer_is_one(tmp_path: Path) -> None:
     text = "upstreams: {a: {base_url: http://a, headers: {Authorization: 'Bearer ${K}'}}}"
     (upstream,) = made(tmp_path, text, K="k-123456").upstreams
-    assert [secret.text for secret in upstream.access.secrets] == ["k-123456"]
+    assert [secret.text for secret in upstream.secrets] == ["k-123456"]
+
+
+#: Names of headers that carry secrets, and whether they take the place of a client's own key.
+SECRET_HEADERS = {
+    "X-Passwd": False,
+    "X-Signature": False,
+    "X-Auth-Id": False,
+    "X-Credential": False,
+    "Db-Pwd": False,
+    "X-Sig": False,
+    "X-My-Token": True,
+    "App-Key": True,
+    "Client-Secret": True,
+    "Cookie": True,
+    "Proxy-Authorization": True,
+}
+
+
+@pytest.mark.parametrize(("name", "is_key"), SECRET_HEADERS.items())
+def test_a_header_that_is_starred_where_settings_are_shown_is_starred_everywhere(
+    tmp_path: Path, name: str, is_key: bool
+) -> None:
+    config = made(tmp_path, f"upstreams: {{a: {{base_url: http://a, headers: {{{name}: Token hide-me}}}}}}")
+    (upstream,) = config.upstreams
+    assert [secret.text for secret in upstream.secrets] == ["hide-me"]
+    assert upstream.is_keyed is is_key
+    assert "hide-me" not in "\n".join(shown({}, tmp_path)) + repr(config)
+
+
+@pytest.mark.parametrize("name", ["X-Team", "X-Design", "User-Agent", "X-Region", "Accept"])
+def test_other_headers_are_no_secrets(tmp_path: Path, name: str) -> None:
+    (upstream,) = made(tmp_path, f"upstreams: {{a: {{base_url: http://a, headers: {{{name}: see-me}}}}}}").upstreams
+    assert upstream.secrets == ()
+    assert "see-me" in "\n".join(shown({}, tmp_path))
 
 
 def test_a_kind_may_be_a_variable(tmp_path: Path) -> None:
