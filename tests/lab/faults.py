@@ -75,7 +75,7 @@ class Fault:
     is_of_tls: bool = False
     #: Whether it is worth one look only.
     is_heavy: bool = False
-    #: Whether it strikes when the answer is through: its steps wait for a gate to be opened.
+    #: Whether it strikes when the answer is through: its steps await that.
     strikes_later: bool = False
     #: Whether the client's answer comes when a time-out ends the silence between two bytes.
     is_silence: bool = False

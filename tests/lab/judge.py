@@ -16,7 +16,7 @@ from tests.lab.faults import CATALOGUE, COMPLETE, WORDS, Fault, Outcome, Reply, 
 
 #: Registers a script with the upstream, by its steps and how the request's body is taken; gives its name.
 Register = Callable[[list[Any], str], str]
-#: Opens the gate of a script, and waits until the rest of it is played.
+#: Lets a script go on, and waits until the rest of it is played.
 Strike = Callable[[str], None]
 TIMEOUT_S = 120.0
 

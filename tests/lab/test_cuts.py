@@ -13,7 +13,7 @@ from tests.lab.faults import GONE, MADE_NO_SENSE, MOMENT, SHORT, WORDS, reply
 from tests.lab.judge import Door
 from tests.lab.scripts import DONE, Step, chunked
 from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream
+from tests.wire.processes import UNCOVERED, Upstream
 
 STEP = 7
 AT_ONCE = 8
@@ -47,7 +47,7 @@ def complaints(answer: Answer, arrived: int, *, streams: bool) -> Iterator[str]:
 def test_no_cut_is_taken_for_an_end(
     serve: Serve, upstream: Upstream, worker_class: str, streams: bool, framed: bool, how: Step
 ) -> None:
-    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, API_REQUEST_TIMEOUT="5")
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, **UNCOVERED)
     said = reply(streams=streams)
     head = said.chunked if framed else said.head("Connection: close")
     sent = [chunked(piece) if framed else piece for piece in said.pieces]

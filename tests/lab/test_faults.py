@@ -36,7 +36,7 @@ from tests.lab.judge import (
 from tests.lab.judge import ask as ask_for
 from tests.lab.scripts import completion, reply
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
 
 CASES = list(cases())
 OVER_TLS = [case for case in CASES if case.fault.is_of_tls or case.name.startswith(("half", "silence", "FIN", "RST"))]
@@ -91,6 +91,7 @@ def judged(serve: Serve, upstream: Upstream, folder: Path, **settings: str) -> J
         HEARTBEAT="0.1",
         OUTPUT_PATH=str(folder),
         JOURNAL_BODIES="meta",
+        **UNCOVERED,
         **settings,
     )
     door = Door(
@@ -112,7 +113,7 @@ def warm_up(judged: Judged, upstream: Upstream) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         asked = [pool.submit(chat, judged.proxy.port, headers={"X-Script": script}) for _ in range(THREADS)]
         eventually(lambda: len(upstream.seen(script)) == THREADS)
-        upstream.open(script)
+        upstream.open(script, THREADS)
     assert {one.result().status for one in asked} == {200}
     assert judged.endings()["complete"] >= THREADS
     judged.used = judged.in_use()

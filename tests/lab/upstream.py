@@ -41,7 +41,7 @@ class Lab:
         self.lock = threading.Lock()
         self.scripts: dict[str, Json] = {}
         self.log: dict[str, list[Json]] = {}
-        self.gates: dict[str, threading.Event] = {}
+        self.gates: dict[str, threading.Semaphore] = {}
         self.accepts = self.open = 0
 
     def serve(self, port: int, context: ssl.SSLContext | None) -> None:
@@ -84,7 +84,7 @@ class Lab:
         script = self.scripts.get(name, {"steps": [], "body": "read"})
         with self.lock:
             self.log.setdefault(name, []).append(seen)
-            wire.gate = self.gates.setdefault(name, threading.Event())
+            wire.gate = self.gates.setdefault(name, threading.Semaphore(0))
         try:
             if script["body"] == "read" and not is_read:
                 wire.body(headers, seen)
@@ -111,7 +111,7 @@ class Lab:
             told = self.log.get(rest[0], [])
         if kind == "open":
             with self.lock:
-                self.gates.setdefault(rest[0], threading.Event()).set()
+                self.gates.setdefault(rest[0], threading.Semaphore(0)).release(int(rest[1]))
         wire.json(told)
 
 
@@ -127,7 +127,7 @@ class Wire:
         self.rest = b""
         self.is_open = True
         self.served = 0
-        self.gate = threading.Event()
+        self.gate = threading.Semaphore(0)
 
     def more(self) -> bytes:
         data, self.rest = self.rest, b""
@@ -239,9 +239,9 @@ class Wire:
         wait_until_read(self.sock, LONGEST_READ_S)
 
     def step_await(self) -> None:
-        """Wait until the test opens the gate of this script."""
+        """Wait until the test lets one more go on with this script."""
         until = time.monotonic() + HOLD_S
-        while not self.gate.is_set() and time.monotonic() < until:
+        while not self.gate.acquire(blocking=False) and time.monotonic() < until:
             self.pause(GATE_S)
 
     def step_repeat(self, times: int, steps: list[Any]) -> None:

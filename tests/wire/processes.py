@@ -56,7 +56,11 @@ def is_listening(port: int) -> bool:
 
 
 #: In a process's environment, what keeps coverage away from it: under coverage its memory and its CPU say nothing.
-UNCOVERED = {name: "" for name in os.environ if name.startswith("COVERAGE")}
+UNCOVERED: dict[str, str] = {name: "" for name in os.environ if name.startswith("COVERAGE")}
+
+
+#: Coverage is measured with one kind of worker: it doubles what a process costs, and the others run the same lines.
+MEASURED = "gthread"
 
 
 def clean_environment() -> dict[str, str]:
@@ -100,12 +104,12 @@ class Upstream:
         at: float = eventually(lambda: (self.seen(script) or [{"left": None}])[-1]["left"])
         return at
 
-    def open(self, script: str) -> None:
-        """Let those who wait at the gate of a script go on, and those who come to it."""
-        self._ask("PUT", f"/_lab/open/{script}")
+    def open(self, script: str, times: int = 1) -> None:
+        """Let so many that await it go on with a script, or that will."""
+        self._ask("PUT", f"/_lab/open/{script}/{times}")
 
     def strike(self, script: str) -> None:
-        """Open the gate of a script, and wait until the last exchange of it is over."""
+        """Let a script go on, and wait until the last exchange of it is over."""
         self.open(script)
         eventually(lambda: self.seen(script)[-1]["played"] or self.seen(script)[-1]["left"])
 
@@ -149,6 +153,8 @@ class Proxy:
         self._read, self._requests = 0, list[dict[str, str]]()
         ours = {"HOST": "127.0.0.1", "SKIP_URL_VALIDATION": "true"}
         settings = {**clean_environment(), **ours, **environ, "PORT": str(self.port)}
+        if settings.get("WORKER_CLASS", MEASURED) != MEASURED:
+            settings |= UNCOVERED
         self.environ = {name: value for name, value in settings.items() if value or name not in UNCOVERED}
         self._log = folder / f"log-{self.port}.txt"
         self._folder = folder
