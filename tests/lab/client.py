@@ -52,7 +52,7 @@ class Answer:
 class Client:
     """One connection to the proxy."""
 
-    def __init__(self, port: int, timeout_s: float = 20.0) -> None:
+    def __init__(self, port: int, timeout_s: float = 120.0) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
@@ -91,9 +91,9 @@ class Client:
         data, self._rest = self._rest, b""
         return data
 
-    def until(self, mark: bytes) -> bytes:
-        """Read on until a mark came."""
-        while mark not in self._rest:
+    def until(self, mark: bytes, times: int = 1) -> bytes:
+        """Read on until a mark came, so many times."""
+        while self._rest.count(mark) < times:
             data = self.sock.recv(65536)
             assert data, "the connection ended"
             self._rest += data

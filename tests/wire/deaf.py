@@ -6,6 +6,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.wire.processes import PATIENCE_S
+
 
 @contextmanager
 def deaf() -> Iterator[int]:
@@ -31,9 +33,9 @@ class Mute:
 
     def accept(self) -> socket.socket:
         """Take the next one that comes."""
-        self._listener.settimeout(5)
+        self._listener.settimeout(PATIENCE_S)
         sock, _ = self._listener.accept()
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_S)
         return sock
 
     def close(self) -> None:

@@ -200,6 +200,12 @@ class Proxy:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
+    def replace_worker(self) -> None:
+        """Kill a worker, and wait until there is another one in its place."""
+        count, killed = len(self.workers()), self.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: killed not in self.workers() and len(self.workers()) == count)
+
     def descriptors(self) -> int:
         """Count the open descriptors of all workers."""
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.workers())

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -21,7 +20,9 @@ from tests.lab.scripts import (
     stream,
 )
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.wire.processes import Proxy, Upstream, eventually
+
+STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 
 
 def scripted(name: str) -> dict[str, str]:
@@ -83,13 +84,15 @@ def test_ids_are_in_answer_and_log(proxy: Proxy) -> None:
 def test_events_arrive_as_they_are_sent(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(
         ["send", CHUNKED],
-        *(step for word in "abcd" for step in (["send", chunked(event(word))], ["sleep", 0.2])),
+        *(step for word in "abcd" for step in (["send", chunked(event(word))], ["await"])),
         ["send", bodies([DONE])],
     )
-    answer = chat(proxy.port, stream=True, headers=scripted(script))
-    times = [at for at, _ in answer.pieces]
-    assert len(times) >= 5
-    assert times[-1] - times[0] > 0.6
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        for word in "abcd":
+            client.until(json.dumps(word).encode())
+            upstream.open(script)
+        assert client.answer().text == "abcd"
 
 
 @pytest.mark.parametrize(
@@ -102,11 +105,13 @@ def test_events_arrive_as_they_are_sent(proxy: Proxy, upstream: Upstream) -> Non
 )
 def test_a_reply_without_chunks_is_relayed_event_by_event(proxy: Proxy, upstream: Upstream, head: str) -> None:
     script = upstream.script(
-        ["send", head], ["send", event("a")], ["sleep", 0.4], ["send", event("b", "stop")], ["send", DONE], ["close"]
+        ["send", head], ["send", event("a")], ["await"], ["send", event("b", "stop")], ["send", DONE], ["close"]
     )
-    answer = chat(proxy.port, stream=True, headers=scripted(script))
-    assert answer.text == "ab"
-    assert answer.pieces[-1][0] - answer.pieces[0][0] > 0.3
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.until(b'"a"')
+        upstream.open(script)
+        assert client.answer().text == "ab"
 
 
 def test_a_line_of_5_mb_passes(proxy: Proxy, upstream: Upstream) -> None:
@@ -279,33 +284,36 @@ def test_silence_is_filled_with_heartbeats(serve: Serve, upstream: Upstream) -> 
 
 def test_the_head_is_not_kept_back_while_thoughts_are_stripped(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(["send", CHUNKED + chunked(event("<think>"))], ["hold"])
-    with Client(proxy.port, 3) as client:
-        body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
-        client.send("POST", "/v1/chat/completions", body, X_Script=script)
-        begun = time.monotonic()
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
         assert client.head().status == 200
-        assert time.monotonic() - begun < 1
+        assert not upstream.last(script)["played"]
     assert upstream.left(script)
 
 
 def test_a_connection_is_kept_for_the_next_request(proxy: Proxy, upstream: Upstream) -> None:
-    late_end: list[Any] = [["send", CHUNKED + chunked(event("a", "stop") + DONE)], ["sleep", 0.01], ["send", END]]
+    late_end: list[Any] = [["send", CHUNKED + chunked(event("a", "stop") + DONE)], ["read"], ["send", END]]
     script = upstream.script(*late_end)
-    for _ in range(10):
-        assert chat(proxy.port, stream=True, headers=scripted(script)).text == "a"
-        time.sleep(0.03)
-        assert chat(proxy.port, headers=scripted(script)).status == 200
-        time.sleep(0.03)
-    assert len({seen["connection"] for seen in upstream.seen(script)}) == 1
+
+    def kept() -> bool:
+        """Ask twice: whether the second request came on the connection of the first."""
+        for asks in (True, False):
+            answer = chat(proxy.port, stream=asks, headers=scripted(script))
+            assert answer.status == 200
+            assert proxy.line(answer.id), "by now the connection is let go"
+        first, second = upstream.seen(script)[-2:]
+        return bool(first["connection"] == second["connection"])
+
+    # An end that is late by more than a moment is not waited for, so one round may fail on a machine that is busy.
+    eventually(kept)
 
 
 def test_an_upstream_that_goes_on_after_the_end_is_cut(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(["send", CHUNKED + chunked(event("a", "stop") + DONE + event("never"))], ["hold"])
-    begun = time.monotonic()
     answer = chat(proxy.port, stream=True, headers=scripted(script))
     assert answer.text == "a"
     assert proxy.line(answer.id)["ending"] == "complete"
-    assert upstream.left(script) - begun < 2
+    assert upstream.left(script)
 
 
 def test_surplus_bytes_never_reach_the_next_answer(proxy: Proxy, upstream: Upstream) -> None:

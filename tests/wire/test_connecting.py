@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from argoproxy.wire.waiting import Exchange
 from tests.lab.client import Client, chat
 from tests.wire.conftest import Serve
 from tests.wire.deaf import Mute, deaf, mute
-from tests.wire.processes import ROOT, Upstream, eventually
+from tests.wire.processes import PATIENCE_S, ROOT, Upstream, eventually
 
 STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 
@@ -34,6 +35,12 @@ def ended_with(received: socket.socket) -> None:
     """See that a connection is closed by whoever made it."""
     while received.recv(65536):
         pass
+
+
+def connections_begun(port: int) -> int:
+    """Count the connections to a port that nobody has accepted yet (SYN_SENT, proc(5))."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(fields[2].endswith(f":{port:04X}") and fields[3] == "02" for fields in lines)
 
 
 @pytest.fixture
@@ -57,17 +64,16 @@ WAYS: dict[str, Callable[[int, int], dict[str, str]]] = {
 @pytest.mark.parametrize("what", WAYS)
 def test_a_client_that_leaves_is_seen(serve: Serve, silent: Mute, what: str, worker_class: str) -> None:
     with deaf() as port:
-        door = serve(**WAYS[what](port, silent.port), WORKER_CLASS=worker_class, WORKERS="1")
+        door = serve(**WAYS[what](port, silent.port), WORKER_CLASS=worker_class, WORKERS="1", CONNECT_TIMEOUT="600")
+        before = connections_begun(port)
         with Client(door.port) as client:
             client.send("POST", "/v1/chat/completions", STREAM, X_Request_Id="mine")
             received = None if what == "a connection" else silent.accept()
-            time.sleep(0.3)
-        left_at = time.monotonic()
+            eventually(lambda: received or connections_begun(port) > before)
         if received:
             with received:
                 ended_with(received)
         eventually(lambda: "mine" in door.log())
-        assert time.monotonic() - left_at < 2
         assert door.lines()[-1]["ending"] == "client_gone"
         assert "Traceback" not in door.log()
 
@@ -80,7 +86,7 @@ def test_one_time_bounds_all_of_it(serve: Serve, silent: Mute, what: str, worker
         begun = time.monotonic()
         answer = chat(door.port)
         assert (answer.status, answer.error["code"]) == (504, "connect_timeout")
-        assert 0.4 < time.monotonic() - begun < 3
+        assert time.monotonic() - begun > 0.4
         assert door.line(answer.id)["ending"] == "upstream_timeout"
 
 
@@ -88,22 +94,22 @@ def test_a_handshake_in_drips_is_bounded_too(serve: Serve, silent: Mute) -> None
     door = serve(TARGET_BASE_URL=f"https://localhost:{silent.port}", CONNECT_TIMEOUT="0.7")
 
     def drip() -> None:
+        """Go on until the other side has had enough."""
         with silent.accept() as sock, suppress(OSError):
             sock.send(b"\x16\x03\x03\x10\x00")
-            for _ in range(40):
+            while True:
                 sock.send(b"\x16")
                 time.sleep(0.1)
 
     dripping = threading.Thread(target=drip, daemon=True)
     dripping.start()
-    begun = time.monotonic()
     assert chat(door.port).error["code"] == "connect_timeout"
-    assert time.monotonic() - begun < 2
+    dripping.join()
 
 
 @contextmanager
 def exchange(
-    client: socket.socket | None = None, connect_s: float = 5.0, known: Names | None = None
+    client: socket.socket | None = None, connect_s: float = 60.0, known: Names | None = None
 ) -> Iterator[Exchange]:
     watch = Watch(client, Poller())
     begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/", known or Names())
@@ -123,20 +129,18 @@ def at(port: int, address: str = "127.0.0.1") -> tuple[Any, ...]:
 
 def test_a_client_that_leaves_while_a_name_is_asked_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
-    names(monkeypatch, lambda: [at(1)] if answered.wait(5) else [])
+    names(monkeypatch, lambda: [at(1)] if answered.wait(PATIENCE_S) else [])
     ours, theirs = socket.socketpair()
-    begun = time.monotonic()
     with ours, exchange(ours) as asked:
         threading.Timer(0.1, theirs.close).start()
         with pytest.raises(ClientGone):
             connected("slow.example", 80, (), asked)
-    assert time.monotonic() - begun < 2
     answered.set()
 
 
 def test_a_name_that_takes_too_long_is_a_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
-    names(monkeypatch, lambda: [at(1)] if answered.wait(5) else [])
+    names(monkeypatch, lambda: [at(1)] if answered.wait(PATIENCE_S) else [])
     with exchange(connect_s=0.1) as asked, pytest.raises(ConnectTimeout):
         connected("slow.example", 80, (), asked)
     answered.set()
@@ -147,7 +151,7 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPatch, ups
 
     def found() -> Sequence[Any]:
         lookups.append(1)
-        return [at(upstream.port)] if answered.wait(5) else []
+        return [at(upstream.port)] if answered.wait(PATIENCE_S) else []
 
     names(monkeypatch, found)
     known = Names()
@@ -165,11 +169,9 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPatch, ups
 def test_nobody_waits_for_a_lookup_at_the_end_of_a_process() -> None:
     code = (
         "import socket, time; from argoproxy.wire.names import Names;"
-        "socket.getaddrinfo = lambda *_, **__: time.sleep(20); Names().ask('slow.example', 80)"
+        "socket.getaddrinfo = lambda *_, **__: time.sleep(1000); Names().ask('slow.example', 80)"
     )
-    begun = time.monotonic()
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=15).returncode == 0
-    assert time.monotonic() - begun < 10
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=PATIENCE_S).returncode == 0
 
 
 def test_waiting_for_work_forgets_what_was_watched_before() -> None:
@@ -180,9 +182,9 @@ def test_waiting_for_work_forgets_what_was_watched_before() -> None:
         other.close()
         threading.Timer(0.1, lambda: work.set_result(1)).start()
         begun = time.monotonic()
-        wait_for([work], 5, watch)
+        wait_for([work], PATIENCE_S, watch)
     assert work.done()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < PATIENCE_S
     watch.close()
 
 
@@ -194,7 +196,7 @@ def test_each_address_has_its_turn(monkeypatch: pytest.MonkeyPatch, upstream: Up
             assert sock.getpeername()[1] == upstream.port
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) < 1 << 20
-        assert 0.7 < time.monotonic() - begun < 2
+        assert time.monotonic() - begun > 0.7, "the second one had its share"
 
 
 @pytest.mark.parametrize(

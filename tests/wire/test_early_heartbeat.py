@@ -6,21 +6,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from tests.lab.client import Answer, Client, ask, chat
+from tests.lab.client import Answer, Client, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, completion, event, reply
 from tests.wire.conftest import Serve
 from tests.wire.deaf import deaf, mute
 from tests.wire.processes import Proxy, Upstream, eventually
 
 BEAT = b": heartbeat\n\n"
-BEATING = {"EARLY_HEARTBEAT": "true", "HEARTBEAT": "0.1", "CONNECT_TIMEOUT": "1", "FIRST_BYTE_TIMEOUT": "1"}
+BEATING = {"EARLY_HEARTBEAT": "true", "HEARTBEAT": "0.1"}
+BEATS = 3
+ASKED = {"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 STREAM = [["send", CHUNKED + bodies([event("Hi"), event("", "stop"), DONE])]]
 
 
@@ -35,6 +36,17 @@ def door(serve: Serve, upstream: Upstream, worker_class: str) -> Proxy:
     return serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, **BEATING)
 
 
+def after_beats(
+    door: Proxy, upstream: Upstream, script: str, path: str = "/v1/chat/completions", **asked: Any
+) -> Answer:
+    """Ask, hear some heartbeats, and only then let the upstream go on."""
+    with Client(door.port) as client:
+        client.send("POST", path, json.dumps(asked or ASKED).encode(), X_Script=script)
+        client.until(BEAT, BEATS)
+        upstream.open(script)
+        return client.answer()
+
+
 def error_of(answer: Answer) -> dict[str, Any]:
     """Give the error a stream ended with: nothing but heartbeats and one event."""
     error: dict[str, Any] = answer.chunks[-1]["error"]
@@ -46,26 +58,25 @@ def error_of(answer: Answer) -> dict[str, Any]:
 
 
 def test_it_beats_while_the_head_is_awaited(door: Proxy, upstream: Upstream) -> None:
-    script = upstream.script(["sleep", 0.55], *STREAM)
-    answer = chat(door.port, stream=True, headers={"X-Script": script})
+    script, begun = upstream.script(["await"], *STREAM), time.monotonic()
+    answer = after_beats(door, upstream, script)
     assert (answer.status, answer.header("Content-Type")) == (200, "text/event-stream; charset=utf-8")
     assert answer.header("X-Accel-Buffering") == "no"
-    assert 3 <= answer.body.count(BEAT) <= 6
+    assert BEATS <= answer.body.count(BEAT) <= (time.monotonic() - begun) / 0.1
     assert answer.body.startswith(BEAT)
     assert (answer.text, answer.body.endswith(DONE.encode()), answer.whole) == ("Hi", True, True)
-    beats = [at for at, piece in answer.pieces if piece == BEAT]
-    assert all(0.05 < later - sooner < 0.3 for sooner, later in pairwise(beats))
     line = door.line(answer.id)
     assert (line["ending"], line["status"], line["bytes_sent"]) == ("complete", "200", str(len(answer.body)))
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"], indirect=True)
 def test_the_connection_goes_on_afterwards(door: Proxy, upstream: Upstream) -> None:
-    script = upstream.script(["sleep", 0.3], *STREAM)
-    asked = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+    script = upstream.script(["await"], *STREAM)
     with Client(door.port) as client:
         for _ in range(2):
-            client.send("POST", "/v1/chat/completions", asked, X_Script=script)
+            client.send("POST", "/v1/chat/completions", json.dumps(ASKED).encode(), X_Script=script)
+            client.until(BEAT)
+            upstream.open(script)
             assert client.answer().text == "Hi"
 
 
@@ -77,8 +88,7 @@ def test_nothing_is_early_where_the_upstream_is_fast(door: Proxy, upstream: Upst
 
 def test_a_refusal_that_follows_is_an_event(door: Proxy, upstream: Upstream) -> None:
     refusal = json.dumps({"error": {"message": "Who are you?", "type": "x", "param": None, "code": "invalid_api_key"}})
-    script = upstream.script(["sleep", 0.4], reply("401 Unauthorized", refusal.encode()))
-    answer = chat(door.port, stream=True, headers={"X-Script": script})
+    answer = after_beats(door, upstream, upstream.script(["await"], reply("401 Unauthorized", refusal.encode())))
     assert error_of(answer)["code"] == "invalid_api_key"
     line = door.line(answer.id)
     assert (line["ending"], line["status"]) == ("upstream_error", "200")
@@ -87,9 +97,9 @@ def test_a_refusal_that_follows_is_an_event(door: Proxy, upstream: Upstream) -> 
 @pytest.mark.parametrize("compatible", ["true", "false"])
 def test_a_time_out_that_follows_is_an_event(door: Proxy, upstream: Upstream, compatible: str) -> None:
     script = upstream.script(["hold"])
-    answer = chat(door.port, stream=True, headers={"X-Script": script, "X-Compatible": compatible})
+    answer = chat(door.port, stream=True, timeout=1, headers={"X-Script": script, "X-Compatible": compatible})
     assert error_of(answer)["code"] == "first_byte_timeout"
-    assert answer.body.count(BEAT) >= 7
+    assert BEAT in answer.body
     line = door.line(answer.id)
     assert (line["ending"], line["code"], line["status"]) == ("upstream_timeout", "first_byte_timeout", "200")
     assert upstream.left(script)
@@ -103,9 +113,8 @@ def test_a_plain_answer_is_waited_for_in_silence(door: Proxy, upstream: Upstream
 
 
 def test_legacy_completions_too(door: Proxy, upstream: Upstream) -> None:
-    script = upstream.script(["sleep", 0.3], reply("503 Busy", b'{"error": {"message": "busy"}}'))
-    asked = json.dumps({"model": "m1", "prompt": "Hi", "stream": True}).encode()
-    answer = ask(door.port, "POST", "/v1/completions", asked, X_Script=script)
+    script = upstream.script(["await"], reply("503 Busy", b'{"error": {"message": "busy"}}'))
+    answer = after_beats(door, upstream, script, "/v1/completions", model="m1", prompt="Hi", stream=True)
     assert error_of(answer)["message"] == "busy"
 
 
@@ -115,8 +124,7 @@ def test_a_client_that_leaves_meanwhile_is_seen(door: Proxy, upstream: Upstream)
         body = json.dumps({"model": "m1", "messages": [], "stream": True}).replace("[]", '[{"role":"user"}]').encode()
         client.send("POST", "/v1/chat/completions", body, X_Script=script, X_Request_Id="early-leaver")
         client.until(BEAT)
-        left_at = time.monotonic()
-    assert upstream.left(script) - left_at < 2
+    assert upstream.left(script)
     eventually(lambda: "early-leaver" in door.log())
     (line,) = [line for line in door.lines() if line.get("client_request_id") == "early-leaver"]
     assert (line["ending"], line["status"]) == ("client_gone", "200")
@@ -136,30 +144,33 @@ def test_it_beats_while_images_are_fetched(serve: Serve, upstream: Upstream, wor
         WORKER_CLASS=worker_class,
         INLINE_IMAGES="true",
         IMAGE_ALLOW_PRIVATE="true",
-        IMAGE_TIMEOUT="0.6",
+        IMAGE_TIMEOUT="1",
         **BEATING,
     )
     content = [{"type": "image_url", "image_url": {"url": images}}]
     answer = chat(door.port, stream=True, messages=[{"role": "user", "content": content}])
     assert error_of(answer)["type"] == "invalid_request_error"
-    assert answer.body.count(BEAT) >= 3
+    assert BEAT in answer.body
     assert door.line(answer.id)["ending"] == "refused"
 
 
 def test_it_beats_while_a_connection_is_made(serve: Serve, worker_class: str) -> None:
     with deaf() as port:
-        door = serve(TARGET_BASE_URL=f"http://127.0.0.1:{port}", WORKER_CLASS=worker_class, **BEATING)
+        door = serve(
+            TARGET_BASE_URL=f"http://127.0.0.1:{port}", WORKER_CLASS=worker_class, CONNECT_TIMEOUT="1", **BEATING
+        )
         answer = chat(door.port, stream=True)
     assert error_of(answer)["code"] == "connect_timeout"
-    assert answer.body.count(BEAT) >= 7
+    assert BEAT in answer.body
 
 
 def test_it_beats_while_tls_is_awaited(serve: Serve, worker_class: str) -> None:
     with mute() as server:
-        door = serve(TARGET_BASE_URL=f"https://127.0.0.1:{server.port}", WORKER_CLASS=worker_class, **BEATING)
+        url = f"https://127.0.0.1:{server.port}"
+        door = serve(TARGET_BASE_URL=url, WORKER_CLASS=worker_class, CONNECT_TIMEOUT="1", **BEATING)
         answer = chat(door.port, stream=True)
     assert error_of(answer)["code"] == "connect_timeout"
-    assert answer.body.count(BEAT) >= 7
+    assert BEAT in answer.body
 
 
 def test_the_official_client_waits_and_raises(door: Proxy, upstream: Upstream) -> None:
@@ -186,7 +197,7 @@ def test_an_upstream_that_is_asked_whole_is_waited_for_too(
     door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, MODE="non_stream", **BEATING)
     script = upstream.script(["sleep", 0.4], reply(body=completion("Hi")))
     answer = chat(door.port, stream=True, headers={"X-Script": script})
-    assert (answer.text, answer.body.count(BEAT) >= 2) == ("Hi", True)
+    assert (answer.text, BEAT in answer.body) == ("Hi", True)
     assert json.loads(upstream.last(script)["body"]).get("stream") is not True
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from argoproxy.protocol.chunks import assemble
 from tests.lab.client import Answer, Client, ask, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply, stream
 from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, free_port
+from tests.wire.processes import ROOT, Proxy, Upstream, eventually, free_port
 
 Json = dict[str, Any]
 
@@ -237,12 +236,16 @@ def test_events_go_out_as_they_come_in_whatever_the_mode(serve: Serve, upstream:
     proxy = serve(TARGET_BASE_URL=upstream.url, MODE="stream", ASK_USAGE="true")
     script = upstream.script(
         ["send", CHUNKED],
-        *(step for word in "abcd" for step in (["send", chunked(event(word))], ["sleep", 0.2])),
+        *(step for word in "abcd" for step in (["send", chunked(event(word))], ["await"])),
         ["send", bodies([event("", "stop"), data(USAGE_CHUNK), DONE])],
     )
-    answer = chat(proxy.port, stream=True, headers={"X-Script": script})
-    times = [at for at, _ in answer.pieces]
-    assert times[-1] - times[0] > 0.6
+    body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/chat/completions", body, X_Script=script)
+        for word in "abcd":
+            client.until(json.dumps(word).encode())
+            upstream.open(script)
+        answer = client.answer()
     assert answer.text == "abcd"
     assert not any("usage" in chunk for chunk in answer.chunks), "the client did not ask for it"
     assert proxy.line(answer.id)["completion_tokens"] == "4"
@@ -254,10 +257,8 @@ def test_a_hundred_thousand_events_become_a_document(proxy: Proxy, upstream: Ups
     script = upstream.script(
         ["send", CHUNKED], ["repeat", 100, [["send", one * 1000]]], ["send", bodies([event("", "stop"), DONE])]
     )
-    begun = time.monotonic()
     answer = chat(proxy.port, headers={"X-Script": script, "X-Upstream-Mode": "stream"})
     assert answer.json["choices"][0]["message"]["content"] == "word " * 100_000
-    assert time.monotonic() - begun < 30
 
 
 BROKEN: dict[str, tuple[list[list[Any]], str]] = {
@@ -370,17 +371,15 @@ def test_a_leaving_client_ends_the_stream_behind_its_document(proxy: Proxy, upst
     with Client(proxy.port) as client:
         body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
         client.send("POST", "/v1/chat/completions", body, X_Script=script, X_Upstream_Mode="stream")
-        while not upstream.seen(script):
-            time.sleep(0.01)
-        left = time.monotonic()
-    assert upstream.left(script) - left < 2
+        eventually(lambda: upstream.seen(script))
+    assert upstream.left(script)
 
 
 @pytest.mark.parametrize("program", ["cot_proxy.py", "app.py"])
 def test_the_seeds_flags_take_effect(upstream: Upstream, tmp_path: Path, program: str) -> None:
     port = free_port()
-    slow = upstream.script(["sleep", 3.0], reply(body=completion("late")))
-    flags = ["--expose_host", "127.0.0.1", "--expose_port", str(port), "--timeout", "600", "--mode", "stream"]
+    slow = upstream.script(["hold"])
+    flags = ["--expose_host", "127.0.0.1", "--expose_port", str(port), "--timeout", "4000", "--mode", "stream"]
     url = f"{upstream.url}/compatible-mode/v1/chat/completions"
     command = [sys.executable, str(ROOT / program), *flags, "--url", url]
     proxy = Proxy(tmp_path, {"PORT": str(port), "WORKERS": "1"}, command)
@@ -390,10 +389,8 @@ def test_the_seeds_flags_take_effect(upstream: Upstream, tmp_path: Path, program
         sent = upstream.last()
         assert sent["target"] == "/compatible-mode/v1/chat/completions"
         assert json.loads(sent["body"])["stream"] is True
-        begun = time.monotonic()
         late = chat(port, headers={"X-Script": slow})
         assert (late.status, late.error["code"]) == (504, "first_byte_timeout")
-        assert 0.5 < time.monotonic() - begun < 2
     finally:
         proxy.stop()
 

@@ -215,13 +215,12 @@ def test_a_hanging_upstream_slows_nobody_and_the_list_only_so_far(
         proxy = serve(**written(tmp_path, text))
         begun = time.monotonic()
         assert listed(proxy) == ["m1", "m2", "mine"]
-        assert 4 < time.monotonic() - begun < 7
+        waited_s = time.monotonic() - begun
+        assert waited_s > 4
         begun = time.monotonic()
         assert listed(proxy) == ["m1", "m2", "mine"], "for a while it is not asked again"
-        assert time.monotonic() - begun < 1
-        begun = time.monotonic()
         assert said(chat(proxy.port, model="m1")) == "Hello there!"
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < waited_s
         health = ask(proxy.port, "GET", "/health")
         assert health.status == 200
         assert [told["reachable"] for told in health.json["upstreams"]] == [True, False]
@@ -257,7 +256,6 @@ def test_a_client_may_leave_a_class_that_never_ends(door: Proxy, stream: bool) -
         client.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )
-        time.sleep(0.3)
     eventually(lambda: door.log().count("ending=client_gone") > before)
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,9 +155,7 @@ def test_a_key_is_made_where_none_is_set(upstream: Upstream, tmp_path: Path) -> 
     try:
         (key,) = re.findall(r"the key until the next start is (\S+)", proxy.log())
         eventually(lambda: len(proxy.workers()) == 3)
-        os.kill(proxy.workers()[0], signal.SIGKILL)
-        time.sleep(0.5)
-        eventually(lambda: len(proxy.workers()) == 3)
+        proxy.replace_worker()
         for _ in range(20):
             assert ask(proxy.port, "GET", "/v1/models", Authorization=f"Bearer {key}").status == 200
         assert ask(proxy.port, "GET", "/v1/models").status == 401
@@ -316,6 +313,7 @@ def taken_up(proxy: Proxy, file: Path, text: str, said: str = "were read anew") 
 
 
 SLOW: list[list[Any]] = [
+    ["await"],
     ["send", CHUNKED],
     ["repeat", 30, [["send", chunked(event("a"))], ["sleep", 0.05]]],
     ["send", bodies([event("", "stop"), DONE])],
@@ -338,6 +336,7 @@ def test_new_settings_touch_no_request_that_runs(changing: tuple[Proxy, Path], u
     taken_up(proxy, file, f"target_base_url: {upstream.url}\nnum_workers: 2\nallowed_models: other\n")
     for _ in range(10):
         assert chat(proxy.port).status == 403
+    upstream.open(script, 50)
     for thread in threads:
         thread.join()
     assert [answer.text for answer in answers] == ["a" * 30] * 50
@@ -349,9 +348,7 @@ def test_broken_settings_change_nothing(changing: tuple[Proxy, Path], upstream: 
     taken_up(proxy, file, "port: broken\nallowed_models: other\n", "The settings stay as they were")
     assert "is no whole number" in proxy.log()
     assert chat(proxy.port).status == 200
-    os.kill(proxy.workers()[0], signal.SIGKILL)
-    time.sleep(0.5)
-    eventually(lambda: len(proxy.workers()) == 2)
+    proxy.replace_worker()
     for _ in range(10):
         assert chat(proxy.port).status == 200, "a replaced worker takes what was published"
     taken_up(proxy, file, f"target_base_url: {upstream.url}\nport: 1\nnum_workers: 9\n")
