@@ -72,7 +72,7 @@ def test_upstreams_are_read(tmp_path: Path) -> None:
     assert isinstance(b.target, UntouchedTarget)
     assert b.target.server.secret == Secret("k-123456")
     assert dict(b.access.headers) == {"X-Team": "none", "X-Plain": "True", "Authorization": "Basic x"}
-    assert b.secrets == (Secret("k-123456"), Secret("x"))
+    assert b.access.keys == (Secret("k-123456"), Secret("x"))
     assert (b.access.ca_bundle, b.access.proxies, b.is_native, b.is_keyed) == ("", {}, True, True)
     urls = ArgoUrls.below("http://c/argoapi")
     assert c.target == ArgoTarget(ArgoUrls(urls.chat, "http://s", urls.embed), Identity("me"))
