@@ -12,6 +12,9 @@ from argoproxy.protocol.exchange import ClientRequest, Headers
 from argoproxy.protocol.json_edit import edited, same
 from argoproxy.protocol.json_text import JsonError, dumps, kind_of, parse
 
+#: No model has as long a name; patterns, logs and labels would all have to read it.
+LONGEST_MODEL = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -89,6 +92,8 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
     if not isinstance(body, dict):
         raise BadRequest(f"The request body must be a JSON object, not {kind_of(body)}.")
     call = call_of(request, body, path)
+    if len(call.model) > LONGEST_MODEL:
+        raise BadRequest(f"`model` is longer than {LONGEST_MODEL} characters.", param="model")
     call = replace(call, raw=text if exact else None)
     return _with_timeout(call) if "timeout" in body else call
 

@@ -17,7 +17,8 @@ from argoproxy.protocol.tool_calls import TOOLS, ToolCalls
 Json = dict[str, Any]
 
 _CHAT, _CHAT_CHUNK = "chat.completion", "chat.completion.chunk"
-#: Every chunk of a stream says these again.
+#: Every chunk of a stream says these again, but for values that are longer.
+_LONGEST_REPEATED = 1000
 _REPEATED = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 
 
@@ -42,10 +43,10 @@ def indexed(choices: Any) -> Iterator[tuple[int, Json]]:
 
 def split(document: Json) -> Iterator[Json]:
     """Turn a completion into the chunks a stream would have sent, usage last in a chunk without choices."""
-    again = {key: document[key] for key in _REPEATED if key in document}
+    again = {key: document[key] for key in _REPEATED if key in document and _is_short(document[key])}
     if again.get("object") == _CHAT:
         again["object"] = _CHAT_CHUNK
-    once = {key: value for key, value in document.items() if key not in (*_REPEATED, "choices", "usage")}
+    once = {key: value for key, value in document.items() if key not in (*again, "choices", "usage")}
     if document.get("usage", ...) is None:
         once["usage"] = None
     for index, choice in indexed(document["choices"]):
@@ -56,6 +57,11 @@ def split(document: Json) -> Iterator[Json]:
         yield {**again, **once, "choices": []}
     if document.get("usage") is not None:
         yield {**again, "choices": [], "usage": document["usage"]}
+
+
+def _is_short(value: Any) -> bool:
+    """Tell whether a value may be repeated in every chunk without making much more of a document than it is."""
+    return len(value) <= _LONGEST_REPEATED if isinstance(value, str) else not isinstance(value, dict | list)
 
 
 def assemble(chunks: Iterable[Json]) -> Json:

@@ -12,7 +12,8 @@ from argoproxy.protocol.chunks import Json
 
 _FIRST_IDEOGRAPH = "\u2e80"
 _LETTERS_A_TOKEN = 8
-_PIECE = re.compile(r"(?P<word>[^\W\d_]+)|(?P<number>\d{1,3})|(?P<line>\s*\n)|(?P<sign>[^\w\s]+|_)")
+# Without the look behind, each blank of a long run would be tried as the beginning of a line end: quadratic.
+_PIECE = re.compile(r"(?P<word>[^\W\d_]+)|(?P<number>\d{1,3})|(?P<line>(?<!\s)\s*\n)|(?P<sign>[^\w\s]+|_)")
 
 
 def estimated_tokens(text: str) -> int:

@@ -31,7 +31,7 @@ CREATED = 1_790_000_000
 DIMENSIONS = 64
 PAUSE_S = 0.04
 
-_WORD = re.compile(r"\s*\S+")
+_WORD = re.compile(r"(?<!\s)\s*\S+")
 _QUOTED_CHARACTERS = 300
 _MOST_CHOICES = 8
 _MOST_DIMENSIONS = 4096

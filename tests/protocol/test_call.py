@@ -125,3 +125,10 @@ def test_a_compressed_body_is_refused() -> None:
         CHAT.parse(request(b"{}", Content_Encoding="gzip"))
     assert caught.value.code == "unsupported_content_encoding"
     assert CHAT.parse(request(b"{}", Content_Encoding="identity")).body == {}
+
+
+def test_a_model_name_has_a_length() -> None:
+    assert parsed(b'{"model":"%b"}' % (b"x" * 1000)).model == "x" * 1000
+    with pytest.raises(BadRequest, match="longer than 1000") as refused:
+        parsed(b'{"model":"%b"}' % (b"x" * 1001))
+    assert refused.value.param == "model"

@@ -347,3 +347,11 @@ def test_a_choice_without_an_index_counts_from_its_place() -> None:
 )
 def test_what_a_completion_is(document: Json, is_one: bool) -> None:
     assert is_completion(document) is is_one
+
+
+@pytest.mark.parametrize("value", ["x" * 1001, ["x"], {"a": 1}])
+def test_what_is_long_is_said_once(value: Any) -> None:
+    document = {"id": "c", "model": value, "choices": [{"index": n, "message": {"content": "a"}} for n in range(3)]}
+    chunks = list(split(document))
+    assert [chunk["model"] for chunk in chunks if "model" in chunk] == [value]
+    assert {chunk["id"] for chunk in chunks} == {"c"}

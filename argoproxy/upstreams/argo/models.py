@@ -127,7 +127,8 @@ class Names:
 
 def family_of(model_id: str) -> str:
     """Tell whose model an id names: `claude`, `gemini`, else `gpt`."""
-    return next((family for family in ("claude", "gemini") if model_id.lower().startswith(family)), "gpt")
+    begins = model_id[: len("claude")].lower()
+    return begins if begins in ("claude", "gemini") else "gpt"
 
 
 def _plain(name: str) -> str:

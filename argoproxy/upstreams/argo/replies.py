@@ -23,7 +23,7 @@ from argoproxy.upstreams.failures import loaded, told_inside
 LONGEST_REFUSAL = 16 * 1024
 
 _ORNAMENT = re.compile(r"[\W_]*")
-_URL = re.compile(r"\S*://\S*")
+_URL = re.compile(r"(?<!\S)\S*://\S*")
 _TOLD_CHARACTERS = 600
 
 
@@ -109,7 +109,7 @@ def refuse_soft_error(text: str) -> None:
     start = text[_ornament(text) :]
     for soft in SOFT_ERRORS:
         if start.startswith(soft.opening) and soft.holds in start[:LONGEST_REFUSAL]:
-            words = " ".join(_URL.sub("", start).replace("*", " ").split())
+            words = " ".join(_URL.sub("", start[:LONGEST_REFUSAL]).replace("*", " ").split())
             raise told_inside(
                 soft.status,
                 {
@@ -125,6 +125,7 @@ class _Opening:
 
     def __init__(self) -> None:
         self._held = ""
+        self._ornament = 0
         self._is_settled = False
 
     def feed(self, text: str) -> str:
@@ -132,7 +133,8 @@ class _Opening:
         if self._is_settled:
             return text
         self._held += text
-        if len(self._held) < LONGEST_REFUSAL and _may_be_refusal(self._held):
+        self._ornament = _ornament(self._held, self._ornament)
+        if len(self._held) < LONGEST_REFUSAL and _may_be_refusal(self._held, self._ornament):
             return ""
         return self.finish()
 
@@ -144,15 +146,14 @@ class _Opening:
         return held
 
 
-def _may_be_refusal(text: str) -> bool:
-    start = text[_ornament(text) :]
-    return any(start.startswith(soft.opening) or soft.opening.startswith(start) for soft in SOFT_ERRORS)
+def _may_be_refusal(text: str, at: int) -> bool:
+    return any(text.startswith(soft.opening[: len(text) - at], at) for soft in SOFT_ERRORS)
 
 
-def _ornament(text: str) -> int:
-    """Give the length of the blanks, stars and signs a text begins with."""
-    found = _ORNAMENT.match(text)
-    return found.end() if found else 0
+def _ornament(text: str, known: int = 0) -> int:
+    """Return the length of the blanks, stars and signs a text begins with, of which so many are known."""
+    found = _ORNAMENT.match(text, known)
+    return found.end() if found else known
 
 
 def _no_answer(said: Any) -> UpstreamProtocolError:

@@ -7,7 +7,10 @@ calls in one turn each followed by its own result: the gateway rejects unequal c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
@@ -118,12 +121,29 @@ def _turn(message: Any, results: list[Json]) -> Iterator[Any]:
     calls = _calls(message)
     if message is not None and not calls:
         yield message
+    unclaimed = _by_call(results if calls else ())
     for place, call in enumerate(calls):
-        yield {**message, "content": "" if place else message.get("content") or "", "tool_calls": [call]}
-        for result in [result for result in results if result.get("tool_call_id") == call.get("id")][:1]:
-            results.remove(result)
-            yield {**result, "name": _function(call).get("name")}
-    yield from results
+        head = (
+            {"role": message["role"], "content": ""} if place else {**message, "content": message.get("content") or ""}
+        )
+        yield {**head, "tool_calls": [call]}
+        if claimed := unclaimed.get(_key(call.get("id"))):
+            yield {**claimed.popleft()[1], "name": _function(call).get("name")}
+    left = sorted(chain.from_iterable(unclaimed.values()), key=itemgetter(0))
+    yield from [result for _, result in left] if calls else results
+
+
+def _by_call(results: Iterable[Json]) -> dict[Any, deque[tuple[int, Json]]]:
+    """Group results, each with its place, by the id of the call that they are of."""
+    grouped: dict[Any, deque[tuple[int, Json]]] = {}
+    for place, result in enumerate(results):
+        grouped.setdefault(_key(result.get("tool_call_id")), deque()).append((place, result))
+    return grouped
+
+
+def _key(identity: Any) -> Any:
+    """Return an id as a key; one that is no string has the text it is written in."""
+    return identity if isinstance(identity, str) or identity is None else (dumps(identity),)
 
 
 def _call(item: Any, own_id: str) -> Json:

@@ -24,6 +24,8 @@ UNKNOWN = 502
 _STATUS = re.compile(rb"(?m)^:[ \t]*HTTP_STATUS/(\d{3})")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _ERROR_EVENT = re.compile(rb"(?m)^event:[ \t]*error[ \t\r]*$")
+#: No code of DashScope's is as long; of a longer one each beginning would be looked up.
+_LONGEST_CODE = 200
 #: DashScope answers with these where others would tell more.
 _CATCH_ALL = (400, 500)
 
@@ -137,7 +139,7 @@ def _error(told: Json, status: int) -> Json:
 
 def _known(code: Any) -> _Known | None:
     """Find a code: itself, what stands behind its last dot (`InternalError.Algo.InvalidParameter`), its beginnings."""
-    if not isinstance(code, str):
+    if not isinstance(code, str) or len(code) > _LONGEST_CODE:
         return None
     return next((_CODES[name] for name in _names(code.replace("_", "").lower()) if name in _CODES), None)
 

@@ -8,6 +8,7 @@ and the tokens of that one. Source: "DashScope API reference", Alibaba Cloud Mod
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.call import Call
@@ -78,6 +79,11 @@ class Stream:
 
     def _chunk(self, parts: list[Json], more: Json | None = None) -> Event:
         """Make a chunk; what an output holds besides its choices goes with the next one when it changed."""
-        new = {key: value for key, value in self._extras.items() if self._told_extras.get(key) != value}
+        new = {key: value for key, value in self._extras.items() if self._is_news(key, value)}
         self._told_extras |= new
         return Event.of({**new, **self._top, "choices": parts, **(more or {})})
+
+    def _is_news(self, key: str, value: Any) -> bool:
+        """Tell whether an extra says something else than before; the very same value is not compared."""
+        told = self._told_extras.get(key)
+        return told is not value and told != value

@@ -47,10 +47,20 @@ class _Growing:
     known: Any
     told: int
     held: list[int] = field(default_factory=list)
+    #: Whether `known` is a list of ours, which may be lengthened in place.
+    is_ours: bool = False
 
     def begins(self, value: Any) -> bool:
         """Tell whether a value goes on from all that is known."""
         return bool(value[: len(self.known)] == self.known)
+
+    def lengthened(self, value: list[Any]) -> list[Any]:
+        """Return what is known, a list, with a value behind it; copied once, not for each value."""
+        if not self.is_ours:
+            self.known, self.is_ours = list(self.known), True
+        self.known.extend(value)
+        known: list[Any] = self.known
+        return known
 
     def held_back(self) -> Any:
         """Give what was held back, each beginning being a piece of its own."""
@@ -99,7 +109,8 @@ class Texts:
     def _goes_on(self, text: _Growing, value: Any) -> Any:
         if not text.begins(value):
             value = self._anew(text, value)
-        text.known = value
+        if value is not text.known:
+            text.known, text.is_ours = value, False
         if self._reading is Reading.UNDECIDED:
             text.held.append(len(value))
         if self._reading is not Reading.CUMULATIVE:
@@ -110,7 +121,7 @@ class Texts:
     def _anew(self, text: _Growing, value: Any) -> Any:
         """Give all of a text that does not begin with what was said: of lists only what is new may be told."""
         if isinstance(value, list):
-            return text.known + value
+            return text.lengthened(value)
         if self._reading is Reading.LAST:
             return value
         raise UpstreamProtocolError("The upstream rewrote what it had said.", code="upstream_text_rewritten")

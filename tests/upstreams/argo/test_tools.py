@@ -195,3 +195,17 @@ def test_calls_that_are_none(items: Any) -> None:
     with pytest.raises(UpstreamProtocolError):
         calls_from(items, "own")
     assert calls_from(None, "own") == []
+
+
+def test_results_of_no_call_keep_their_order_behind_the_turn() -> None:
+    calls = [{"id": name, "function": {"name": name}} for name in "ab"]
+    results = [{"role": "tool", "tool_call_id": name} for name in ("x", "b", "a", "a", ["y"])]
+    history = [{"role": "assistant", "tool_calls": calls, "note": 1}, *results]
+    shaped = with_tools_for("gemini", {"messages": history})["messages"]
+    assert shaped == [
+        {"role": "assistant", "content": "", "tool_calls": calls[:1], "note": 1},
+        {"role": "tool", "tool_call_id": "a", "name": "a"},
+        {"role": "assistant", "content": "", "tool_calls": calls[1:]},
+        {"role": "tool", "tool_call_id": "b", "name": "b"},
+        *(results[place] for place in (0, 3, 4)),
+    ]
