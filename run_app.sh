@@ -34,6 +34,8 @@ exec 4>&-
 wanted=("$root/requirements.txt")
 case "${WORKER_CLASS:-} $*" in *gevent*) wanted+=("$root/requirements-gevent.txt") ;; esac
 mark=$venv/installed.txt
+# What pip says where no package index answers.
+unreachable='NewConnectionError|Failed to establish a new connection|[Nn]ame ?[Rr]esolution|ConnectTimeout|SSLError|ProxyError'
 
 if [ ! -x "$venv/bin/python" ] || ! cat "${wanted[@]}" | cmp --silent - "$mark"; then
     python=$(find_python)
@@ -41,8 +43,12 @@ if [ ! -x "$venv/bin/python" ] || ! cat "${wanted[@]}" | cmp --silent - "$mark";
     "$python" -m venv "$venv" || die "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
     requirements=()
     for file in "${wanted[@]}"; do requirements+=(--requirement "$file"); done
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${requirements[@]}" ||
-        die "the installation failed; its reason stands above"
+    log=$venv/install.log
+    "$venv/bin/python" -m pip install --disable-pip-version-check "${requirements[@]}" 2>&1 | tee "$log" >&2 || {
+        ! grep -qE "$unreachable" "$log" || die "the package index can't be reached, so nothing could be installed: \
+check the network (HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are heeded); pip's own last line may mislead"
+        die "the installation failed; its reason stands above (\"No matching distribution\" may also mean that no package index was reached)"
+    }
     cat "${wanted[@]}" >"$mark"
 fi
 

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from argoproxy.config import load, shown
+from argoproxy.config import Config, load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.explain import explained
 from argoproxy.flags import Task, parse
 from argoproxy.observe import logs_command
 from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
+from argoproxy.ports import port_problem
 from argoproxy.protocol.printable import printable, printable_lines
 from argoproxy.runtime import pid_at
 from argoproxy.settings.layers import config_file
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
         elif asked.task is Task.RELOAD:
             _reload(load(environ, folder).port)
         else:
-            load(environ, folder)
+            _refuse_taken_port(load(environ, folder), environ)
             _serve(environ)
         sys.stdout.flush()
     except ConfigError as error:
@@ -82,6 +83,12 @@ def _logs(arguments: Sequence[str], folder: Path) -> int:
 def refusal(error: ConfigError) -> str:
     """Say why a start is refused, a line for each mistake."""
     return "argoproxy can't start:\n" + "".join(f"  - {printable_lines(mistake)}\n" for mistake in error.mistakes)
+
+
+def _refuse_taken_port(config: Config, environ: Mapping[str, str]) -> None:
+    """Raise ConfigError where nobody can listen at the port, unless systemd hands a socket over."""
+    if "LISTEN_FDS" not in environ and (problem := port_problem(config.host, config.port)):
+        raise ConfigError([problem])
 
 
 def _serve(environ: Mapping[str, str]) -> NoReturn:

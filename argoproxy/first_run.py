@@ -10,7 +10,6 @@ import io
 import os
 import random
 import re
-import socket
 import ssl
 import sys
 import urllib.error
@@ -22,10 +21,10 @@ from pathlib import Path
 from typing import TextIO
 
 from argoproxy.flags import Task, parse
+from argoproxy.ports import LAST_PORT, is_free, port_problem
 
 SAMPLE = Path(__file__).resolve().parent.parent / "config.sample.yaml"
 PORTS = range(49152, 65535)
-LAST_PORT = 65535
 CHECK_S = 5.0
 USAGE_EXIT = 2
 DONE_EXIT = 3
@@ -41,12 +40,17 @@ _NAMES_AN_UPSTREAM = (
     "ARGO_EMBEDDING_URL",
     "ARGO_BASE_URL",
 )
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 _YES = ("true", "1", "yes", "on")
+_ABOUT = """\
+This sets the proxy up for the Argo gateway of Argonne National Laboratory (you need an Argonne user name).
+For another endpoint: ./run_app.sh --url http://HOST:PORT/v1    To try it without any: ./run_app.sh --demo
+"""
 _ASK_USER = "Enter your username: "
 _RULE = "-" * 38
 _LIVE = re.compile(r"(?m)^(?P<key>\w+): *(?P<value>\"[^\"\n]*\"|[^#\n]*?)(?P<rest> *(?:#.*)?)$")
 _DOTENV = re.compile(r"(?m)^\s*(?:export\s+)?(?P<name>\w+)\s*=[ \t]*(?P<value>[^\s#]*)")
-_USER = re.compile(r"[A-Za-z0-9._@+-]+")
+_USER = re.compile(r"[A-Za-z0-9._+-]+")
 _NOT_FOUND = 404
 
 
@@ -74,8 +78,13 @@ class Session:
         return line.strip()
 
     def agrees(self, question: str, default: str) -> bool:
-        """Ask a question that yes or no answers; who agreed to everything is not asked."""
-        return self.is_agreed or (self.line(question) or default).lower() in ("y", "yes")
+        """Ask a question until yes or no answers it, or an empty line, which is the default; whoever agreed to
+        everything is not asked. Raises Refused at the end of the input."""
+        if self.is_agreed:
+            return True
+        while (answer := (self.line(question) or default).lower()) not in _ANSWERS:
+            self.show("Please answer y or n.\n")
+        return _ANSWERS[answer]
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -86,9 +95,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return USAGE_EXIT if ended.code else DONE_EXIT
     path = Path(asked.file or environ.get("CONFIG_PATH", "") or "config.yaml")
     variables = {**_dotenv(), **environ, **asked.variables}
-    if asked.task is not Task.SERVE or path.is_file() or _is_served_without_a_file(variables):
+    if asked.task is not Task.SERVE:
         return 0
     try:
+        if path.is_file() or _is_served_without_a_file(variables):
+            _refuse_taken_port(path, variables)
+            return 0
         return _set_up(path, Session(sys.stdin or io.StringIO(), _show, asked.yes), variables)
     except Refused as refused:
         _show(f"Nothing was started: {refused}\n")
@@ -120,8 +132,10 @@ def user_problem(name: str) -> str:
         return "A user name is needed."
     if any(map(str.isspace, name)):
         return "A user name has no spaces."
+    if "@" in name:
+        return f"The user name is wanted, not the e-mail address: {name.partition('@')[0]}"
     if not _USER.fullmatch(name):
-        return "A user name has letters, digits and . _ - @ + only."
+        return "A user name has letters, digits and . _ - + only."
     return "cels is no user of its own; take your own user name." if name.lower() == "cels" else ""
 
 
@@ -139,7 +153,21 @@ def _is_served_without_a_file(variables: Mapping[str, str]) -> bool:
     return is_demo or any(variables.get(name, "").strip() for name in _NAMES_AN_UPSTREAM)
 
 
+def _refuse_taken_port(path: Path, variables: Mapping[str, str]) -> None:
+    """Raise Refused where nobody can listen at the port that will be served, before anything is installed."""
+    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    live = {found["key"]: found["value"].strip("\"' ") for found in _LIVE.finditer(text)}
+    port = variables.get("PORT", "").strip() or live.get("port", "") or "5000"
+    host = variables.get("HOST", "").strip() or live.get("host", "") or "0.0.0.0"
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) <= LAST_PORT:
+        return  # the settings are checked, and mistakes in them told, once everything is installed
+    if problem := port_problem(host, int(port)):
+        raise Refused(problem)
+
+
 def _set_up(path: Path, session: Session, variables: Mapping[str, str]) -> int:
+    if not session.is_agreed:
+        session.show(_ABOUT)
     session.show(f"{path} file not found.\n")
     if not session.agrees(f"Would you like to create it from {SAMPLE.name}? [y/N] ", "n"):
         session.show(
@@ -181,7 +209,7 @@ def _port(session: Session, wished: str) -> int:
         return _free_port()
     if not re.fullmatch(r"[0-9]{1,5}", wished) or not 0 < int(wished) <= LAST_PORT:
         raise Refused(f"{wished!r} is no port")
-    if _is_free(int(wished)):
+    if is_free(int(wished)):
         return int(wished)
     other = _free_port()
     if not session.agrees(f"Port {wished} is taken. Use {other} instead? [Y/n] ", "y"):
@@ -191,19 +219,9 @@ def _port(session: Session, wished: str) -> int:
 
 def _free_port() -> int:
     for port in random.sample(PORTS, k=1000):
-        if _is_free(port):
+        if is_free(port):
             return port
     raise Refused("no free port was found")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-    return True
 
 
 def _may_go_on(text: str, session: Session) -> bool:

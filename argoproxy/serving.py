@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy import __version__, runtime
+from argoproxy.banner import banner, open_door
 from argoproxy.cli import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.errors import ConfigError
@@ -25,6 +26,7 @@ from argoproxy.observe.chronicle import check_journal
 from argoproxy.observe.formatting import PrintableLogger
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.own_classes import check
+from argoproxy.ports import port_problem
 from argoproxy.server.client_timeouts import ClientTimeouts
 from argoproxy.server.goodbye import linger
 from argoproxy.server.terminal import Terminal
@@ -81,8 +83,9 @@ loglevel = "info" if loaded.verbose or loaded.debug else "warning"
 
 
 def on_starting(server: Any) -> None:
-    """Tell what is about to be served, publish the settings to the workers, and raise the limit on open files: a
-    stream takes three."""
+    """Refuse a start at a port that is taken, tell what is about to be served, publish the settings to the workers, and
+    raise the limit on open files: a stream takes three."""
+    refuse_taken_port(server)
     os.register_at_fork(
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
         after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING),
@@ -90,14 +93,27 @@ def on_starting(server: Any) -> None:
     )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server.log.info("argoproxy %s in front of %s, open files %s", __version__, loaded.shown, hard)
+    server.log.info("argoproxy %s in front of %s", __version__, loaded.shown)
+    server.log.debug("Up to %s files may be open", hard)
     tell(loaded, server)
     make_room(server)
 
 
+def refuse_taken_port(server: Any) -> None:
+    """Exit at once, with a line for each address that can't be listened at: Gunicorn would try for seconds. Sockets
+    that were handed over (by systemd, or by a master that is replaced) are taken as they are."""
+    if server.master_pid or "LISTEN_FDS" in os.environ:
+        return
+    addresses = [address for address in server.cfg.address if isinstance(address, tuple)]
+    problems = [problem for host, port, *_ in addresses if (problem := port_problem(host, port))]
+    if problems:
+        sys.stderr.write(refusal(ConfigError(problems)))
+        sys.exit(USAGE_EXIT)
+
+
 def tell(config: Config, server: Any) -> None:
     """Tell what is odd about the settings, and the key where it is one that was made here."""
-    for warning in config.warnings:
+    for warning in filter(None, (*config.warnings, open_door(config))):
         server.log.warning("%s", warning)
     made = os.environ[RANDOM_KEY]
     if any(key.secret.text == made for key in config.keys):
@@ -120,6 +136,8 @@ def when_ready(server: Any) -> None:
     """Bound how long a client may take nothing, and take over the signals that change or end what is served."""
     give_up_stuck_clients(server, loaded.client_write_timeout_s)
     take_signals(server)
+    for line in banner(loaded):
+        server.log.info("%s", line)
 
 
 def give_up_stuck_clients(server: Any, seconds: float) -> None:

@@ -140,7 +140,10 @@ def test_the_example_session_on_a_terminal(tmp_path: Path, environ: dict[str, st
         terminal.types(line)
     port = port_in(tmp_path / "config.yaml")
     assert 49152 <= port <= 65534
-    assert terminal.shown.startswith(SESSION.replace("PORT", str(port)))
+    about, _, session = terminal.shown.partition("config.yaml file not found.\n")
+    assert session.startswith(SESSION.replace("PORT", str(port)).partition("\n")[2])
+    assert "Argonne" in about
+    assert "--url" in about
     is_served(port, terminal.process)
     assert terminal.close() == 0
     again = Terminal([RUN], tmp_path, environ)
@@ -209,6 +212,11 @@ def test_a_port_that_is_taken(tmp_path: Path, environ: dict[str, str], started: 
         ([], {}, "y\n", 2, "--yes"),
         ([], {}, "y\nme\ny\n", 2, "--yes"),
         ([], {}, "y\ncels\n", 2, "cels is no user"),
+        ([], {}, "maybe\n", 2, "answer y or n"),
+        ([], {}, "maybe\nno\n", 2, "--demo"),
+        ([], {}, "Yes\nme\nme\nYES\n\nperhaps\nN\n", 2, "Nothing was started; config.yaml is kept"),
+        ([], {}, "y\njdoe@anl.gov\n", 2, "not the e-mail address: jdoe"),
+        (["--yes"], {"ARGO_USER": "jdoe@anl.gov"}, None, 2, "not the e-mail address: jdoe"),
         ([], {}, "n\n", 2, "--demo"),
         ([], {}, "\n", 2, "--demo"),
         ([], {}, "y\nme\ny\n\nn\n", 2, "Nothing was started"),
@@ -239,6 +247,45 @@ def test_how_it_ends(
     found, shown = ended(tmp_path, {**environ, **environment}, *arguments, typed=typed)
     assert (found, told in shown) == (status, True), shown
     assert "Traceback" not in shown
+
+
+def test_an_unclear_answer_is_asked_for_again(tmp_path: Path, environ: dict[str, str]) -> None:
+    _, shown = ended(tmp_path, environ, typed="what\ny\nme\nme\nno\n\nn\n")
+    assert shown.count("[y/N] ") == 3
+    assert shown.count("[Y/n] ") == 2
+    assert "verbose: false" in (tmp_path / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("named", ["--port", "PORT", "config.yaml"])
+def test_a_taken_port_is_told_before_anything_is_installed(tmp_path: Path, environ: dict[str, str], named: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        if named == "config.yaml":
+            (tmp_path / named).write_text(f"demo: true\nport: {port}\n")
+        arguments = ["--demo", *(["--port", port] if named == "--port" else [])]
+        nothing = {**environ, "ARGOPROXY_VENV": str(tmp_path / "none"), "PYTHON": sys.executable}
+        status, shown = ended(tmp_path, {**nothing, **({"PORT": port} if named == "PORT" else {})}, *arguments)
+    assert status == 2
+    assert f"port {port} is taken by " in shown
+    assert f"(process {os.getpid()})" in shown
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_installation_without_a_package_index_says_so(tmp_path: Path, environ: dict[str, str]) -> None:
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    pip = "WARNING: Retrying after connection broken by 'NewConnectionError(...)'"
+    (venv / "bin" / "python").write_text(
+        f'#!/bin/sh\ncase "$*" in *"pip install"*) echo "{pip}"; exit 1;; esac\nexec {sys.executable} "$@"\n'
+    )
+    (venv / "bin" / "python").chmod(0o755)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *"-m venv"*) exit 0;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    status, shown = ended(tmp_path, {**environ, "ARGOPROXY_VENV": str(venv), "PYTHON": str(python)}, "--demo")
+    assert status == 1
+    assert pip in shown
+    assert "package index can't be reached" in shown
 
 
 def test_ctrl_c_at_the_review_keeps_the_file(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -116,9 +120,10 @@ def test_it_stops_at_once_while_workers_boot(tmp_path: Path, worker_class: str) 
         assert time.monotonic() - begun < 8, proxy.log()
 
 
-def test_the_port_is_taken(upstream: Upstream, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [[*GUNICORN, "cot_proxy:app"], [sys.executable, "cot_proxy.py"]])
+def test_the_port_is_taken(upstream: Upstream, tmp_path: Path, command: list[str]) -> None:
     ended = subprocess.run(
-        [*GUNICORN, "cot_proxy:app"],
+        command,
         cwd=ROOT,
         env={**clean_environment(), "DEMO": "1", "HOST": "127.0.0.1", "PORT": str(upstream.port)},
         capture_output=True,
@@ -126,8 +131,76 @@ def test_the_port_is_taken(upstream: Upstream, tmp_path: Path) -> None:
         timeout=30,
         check=False,
     )
-    assert ended.returncode != 0
-    assert "Address already in use" in ended.stderr or "Connection in use" in ended.stderr
+    assert ended.returncode == 2
+    (mistake,) = [line for line in ended.stderr.splitlines() if line.startswith("  - ")]
+    assert f"port {upstream.port} is taken by " in mistake
+    assert "(process " in mistake
+    assert " --port " in mistake
+    assert "Address already in use" in mistake
+
+
+def test_a_socket_that_is_handed_over_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    """A master that is replaced by a USR2 hands its socket to the new one."""
+    proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "1"})
+    try:
+        proxy.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: proxy.log().count("Listening at") == 2)
+        assert "can't start" not in proxy.log()
+    finally:
+        newer = [int(pid) for pid in re.findall(r"Listening at: \S+ \((\d+)\)", proxy.log())[1:]]
+        for pid in newer:
+            os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in newer), 20)
+        assert proxy.stop() == 0
+
+
+def lines_of(proxy: Proxy, word: str) -> list[str]:
+    return [line.partition(word)[2] for line in proxy.log().splitlines() if word in line]
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({"DEMO": "true"}, "demo"),
+        ({"DEMO": "true", "DEFAULT_MODEL": "it's mine"}, "it's mine"),
+        ({"DEMO": "true", "ENABLE_AUTH": "true", "API_KEY_SECRET": "YOUR_KEY", "HOST": "0.0.0.0"}, "demo"),
+    ],
+)
+def test_the_start_gives_a_command_that_works(start: Serve, settings: dict[str, str], model: str) -> None:
+    proxy = start(**settings)
+    (command,) = eventually(lambda: lines_of(proxy, "Try it: "))
+    (base,) = lines_of(proxy, "Base URL for clients on this machine: ")
+    assert base.startswith(f"http://{'localhost' if 'HOST' in settings else '127.0.0.1'}:{proxy.port}/v1 ")
+    words = shlex.split(command)
+    assert json.loads(words[-1])["model"] == model
+    shown = subprocess.run([*words, "-sS"], capture_output=True, text=True, check=True, timeout=30).stdout
+    assert json.loads(shown)["choices"][0]["message"]["content"]
+
+
+def test_the_command_asks_for_the_models_where_none_is_known(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url)
+    (command,) = eventually(lambda: lines_of(proxy, "Try it: "))
+    shown = subprocess.run([*shlex.split(command), "-sS"], capture_output=True, text=True, check=True, timeout=30)
+    assert json.loads(shown.stdout)["object"] == "list"
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        ({"TARGET_API_KEY": "sk-mine", "HOST": "0.0.0.0"}, 1),
+        ({"TARGET_API_KEY": "sk-mine", "HOST": "0.0.0.0", "ENABLE_AUTH": "true"}, 0),
+        ({"TARGET_API_KEY": "sk-mine"}, 0),
+        ({"HOST": "0.0.0.0"}, 0),
+    ],
+)
+def test_a_key_that_anyone_could_spend_is_warned_of(
+    start: Serve, upstream: Upstream, settings: dict[str, str], times: int
+) -> None:
+    proxy = start(TARGET_BASE_URL=upstream.url, **settings)
+    eventually(lambda: lines_of(proxy, "Try it: "))
+    warnings = [line for line in proxy.log().splitlines() if "[WARNING]" in line]
+    assert sum("ENABLE_AUTH" in warning for warning in warnings) == times
+    assert "sk-mine" not in proxy.log()
 
 
 def test_the_scripts_are_sound() -> None:

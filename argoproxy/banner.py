@@ -1,0 +1,59 @@
+"""What the start tells a person: the URL to use, a command to try, and who may come in."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+
+from argoproxy.config import Config
+from argoproxy.settings.targets import ArgoTarget, DemoTarget, NativeTarget
+
+ANY_ADDRESS = ("0.0.0.0", "::", "")
+#: Where a person's own key goes in the command.
+KEY = "YOUR_KEY"
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|unix:.*")
+
+
+def banner(config: Config) -> Iterator[str]:
+    """Yield the lines that tell how to use the proxy and how to stop it."""
+    yield f"Base URL for clients on this machine: {_base_url(config)} (Ctrl-C stops the proxy)"
+    yield f"Try it: {' '.join(_command(config))}"
+
+
+def open_door(config: Config) -> str:
+    """Return a warning where anyone on the network may use a key of the server's; "" elsewhere."""
+    is_open = not (config.asks_for_keys or config.authenticate or _LOOPBACK.fullmatch(config.host))
+    keyed = [upstream.name for upstream in config.upstreams if upstream.is_keyed]
+    if not is_open or not keyed:
+        return ""
+    return (
+        f"anyone who reaches {config.host}:{config.port} can use the key of {', '.join(keyed)}: "
+        "ENABLE_AUTH=true asks for keys, HOST=127.0.0.1 serves this machine only"
+    )
+
+
+def _base_url(config: Config) -> str:
+    host = "localhost" if config.host in ANY_ADDRESS else config.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}/v1"
+
+
+def _command(config: Config) -> Iterator[str]:
+    """Yield the words of a command that tries the proxy: a chat where a model is known, else the list of models."""
+    model = _known_model(config)
+    yield "curl"
+    yield f"{_base_url(config)}{'/chat/completions' if model else '/models'}"
+    if config.asks_for_keys or config.authenticate:
+        yield f'-H "Authorization: Bearer {KEY}"'
+    if model:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
+        yield f"-d {shlex.quote(json.dumps(body))}"
+
+
+def _known_model(config: Config) -> str:
+    if config.default_model:
+        return config.default_model
+    if isinstance(config.target, DemoTarget):
+        return "demo"
+    return "argo:gpt-4o" if isinstance(config.target, ArgoTarget | NativeTarget) else ""

@@ -1,0 +1,94 @@
+"""Whether a port can be opened, and who has it. Standard library only: asked before anything is installed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+LAST_PORT = 65535
+#: What the address of a Unix socket begins with.
+UNIX = "unix:"
+#: How many ports behind a taken one are tried.
+TRIED_NEXT = 100
+
+_LISTENING = "0A"
+_OURS = re.compile(rb"argoproxy|cot_proxy")
+
+
+def port_problem(host: str, port: int) -> str:
+    """Return why nobody can listen at an address, and what to do; "" when somebody can. A Unix socket has no port."""
+    if host.startswith(UNIX):
+        return ""
+    try:
+        _bind(host, port)
+    except socket.gaierror:
+        return f"HOST {host!r} is no address of this machine"
+    except OSError as error:
+        return _told(host, port, error)
+    return ""
+
+
+def is_free(port: int, host: str = "0.0.0.0") -> bool:
+    """Whether somebody can listen at a port."""
+    return not port_problem(host, port)
+
+
+def _told(host: str, port: int, error: OSError) -> str:
+    reason = os.strerror(error.errno) if error.errno else "no reason is known"
+    if error.errno != errno.EADDRINUSE:
+        return f"port {port} of {host} can't be opened: {reason}"
+    behind = range(port + 1, min(port + TRIED_NEXT, LAST_PORT) + 1)
+    other = next((one for one in behind if _is_open(host, one)), 0)
+    way_out = f"; --port {other} takes a free one" if other else ""
+    return f"port {port} is taken{_holder(port)} ({reason}){way_out}"
+
+
+def _is_open(host: str, port: int) -> bool:
+    with suppress(OSError):
+        _bind(host, port)
+        return True
+    return False
+
+
+def _bind(host: str, port: int) -> None:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+
+
+def _holder(port: int) -> str:
+    """Return who listens at a port, as far as this user may know."""
+    inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    pids = sorted(int(folder.name) for folder in Path("/proc").glob("[0-9]*") if inodes & set(_sockets(folder)))
+    if not pids:
+        return ""
+    with suppress(OSError):
+        folder = Path("/proc", str(pids[0]))
+        is_ours = _OURS.search((folder / "cmdline").read_bytes())
+        name = "another argoproxy" if is_ours else ascii((folder / "comm").read_text().strip())
+        return f" by {name} (process {pids[0]})"
+    return ""
+
+
+def _listening_inodes(port: int) -> Iterator[str]:
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield fields[9]
+
+
+def _sockets(folder: Path) -> Iterator[str]:
+    with suppress(OSError):
+        for descriptor in os.scandir(folder / "fd"):
+            with suppress(OSError):
+                yield os.readlink(descriptor.path)
