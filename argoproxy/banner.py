@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 
 from argoproxy.config import Config
+from argoproxy.ports import UNIX
 from argoproxy.settings.targets import ArgoTarget, DemoTarget, NativeTarget
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -18,7 +19,7 @@ _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|unix:.*")
 
 def banner(config: Config) -> Iterator[str]:
     """Yield the lines that tell how to use the proxy and how to stop it."""
-    yield f"Base URL for clients on this machine: {_base_url(config)} (Ctrl-C stops the proxy)"
+    yield f"Base URL for clients on this machine: {_base_url(config)}{_socket_note(config)} (Ctrl-C stops the proxy)"
     yield f"Try it: {' '.join(_command(config))}"
 
 
@@ -34,7 +35,13 @@ def open_door(config: Config) -> str:
     )
 
 
+def _socket_note(config: Config) -> str:
+    return f" at the socket {config.host.removeprefix(UNIX)}" if config.host.startswith(UNIX) else ""
+
+
 def _base_url(config: Config) -> str:
+    if config.host.startswith(UNIX):
+        return "http://localhost/v1"
     host = "localhost" if config.host in ANY_ADDRESS else config.host
     return f"http://{f'[{host}]' if ':' in host else host}:{config.port}/v1"
 
@@ -43,6 +50,8 @@ def _command(config: Config) -> Iterator[str]:
     """Yield the words of a command that tries the proxy: a chat where a model is known, else the list of models."""
     model = _known_model(config)
     yield "curl"
+    if config.host.startswith(UNIX):
+        yield f"--unix-socket {shlex.quote(config.host.removeprefix(UNIX))}"
     yield f"{_base_url(config)}{'/chat/completions' if model else '/models'}"
     if config.asks_for_keys or config.authenticate:
         yield f'-H "Authorization: Bearer {KEY}"'

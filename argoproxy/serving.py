@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import gunicorn
+
 from argoproxy import __version__, runtime
 from argoproxy.banner import banner, open_door
 from argoproxy.cli import USAGE_EXIT, refusal
@@ -31,6 +33,9 @@ from argoproxy.server.client_timeouts import ClientTimeouts
 from argoproxy.server.goodbye import linger
 from argoproxy.server.terminal import Terminal
 from argoproxy.snapshot import VARIABLE, publish
+
+# A master that is replaced (USR2) runs Gunicorn as a script, whose folder comes first and would hide `http`.
+sys.path[:] = [entry for entry in sys.path if Path(entry) != Path(gunicorn.__file__).parent]
 
 folder = Path.cwd()
 terminal = Terminal()
