@@ -51,6 +51,7 @@ FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 View = Callable[..., ClientResponse]
 ABOUT = {
     "name": "argoproxy",
+    "message": "argoproxy is running. Its OpenAI-compatible API is at /v1.",
     "version": __version__,
     "about": "One OpenAI-compatible door in front of any LLM endpoint.",
     "api": "/v1",

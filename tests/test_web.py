@@ -112,6 +112,7 @@ def test_the_root_tells_what_this_is() -> None:
     response = client.get("/")
     assert response.json
     assert (response.json["name"], response.json["health"]) == ("argoproxy", "/health")
+    assert response.json["message"]
 
 
 def refusing(status: Any, *headers: tuple[str, str]) -> Upstream:

@@ -9,6 +9,7 @@ from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers, downward_with_new_body, without
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import written
+from argoproxy.upstreams.plain_words import plain_words
 
 _CONTENT_TYPE = frozenset(("content-type",))
 
@@ -20,7 +21,8 @@ def refusal(status: int, headers: Headers, body: bytes) -> UpstreamStatus:
         return UpstreamStatus(status, told, body)
     document = loaded(body)
     if not _is_openai_error(document):
-        body = written({"error": _as_openai_error(status, document)})
+        said = document if document is not None else plain_words(body)
+        body = written({"error": _as_openai_error(status, said)})
     return UpstreamStatus(status, (*without(told, _CONTENT_TYPE), ("Content-Type", "application/json")), body)
 
 
@@ -44,11 +46,14 @@ def _is_openai_error(document: Any) -> bool:
 
 
 def _as_openai_error(status: int, document: Any) -> Json:
-    """Find the words in what servers send instead: FastAPI's detail, flat errors, a bare string, Gemini's array."""
+    """Find the words in what servers send instead: FastAPI's detail, flat errors, Gemini's array, plain
+    words."""
     kind = type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error")
     usual = f"The upstream answered with status {status}."
     if isinstance(document, list) and document and _is_openai_error(document[0]):
         return _completed(document[0]["error"], usual, kind)
+    if isinstance(document, str):
+        return _completed({"message": document}, usual, kind)
     return _completed(flat_error(document if isinstance(document, dict) else {}), usual, kind)
 
 

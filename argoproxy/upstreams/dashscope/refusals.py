@@ -22,7 +22,8 @@ from argoproxy.upstreams.failures import loaded, refusal, told_inside
 UNKNOWN = 502
 
 _STATUS = re.compile(rb"(?m)^:[ \t]*HTTP_STATUS/(\d{3})")
-_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+#: Ids of requests, and codes.
+_WORD = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _ERROR_EVENT = re.compile(rb"(?m)^event:[ \t]*error[ \t\r]*$")
 #: No code of DashScope's is as long; of a longer one each beginning would be looked up.
 _LONGEST_CODE = 200
@@ -124,16 +125,20 @@ def _error_status(status: int, known: _Known | None) -> int:
 
 
 def _error(told: Json, status: int) -> Json:
-    """Give OpenAI's error; a code that OpenAI has no word for stays, and so does the id of the request."""
+    """Give OpenAI's error; a code that OpenAI has no word for stays. The message also says the id of the request, and
+    the code where it was mapped: several become one."""
     code, said, request_id = told.get("code"), told.get("message"), _request_id(told)
     known = _known(code) or _Known(status)
     message = said if isinstance(said, str) and said else f"DashScope answered with status {status}."
     usual = type_by_status.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    mapped = "context_length_exceeded" if _TOO_LONG in message else known.code or code
+    own = code if mapped != code and isinstance(code, str) and _WORD.fullmatch(code) else ""
+    named = [f"{name}: {value}" for name, value in (("code", own), ("request id", request_id)) if value]
     return {
-        "message": f"{message} (request id: {request_id})" if request_id else message,
+        "message": f"{message} ({', '.join(named)})" if named else message,
         "type": known.type or usual,
         "param": None,
-        "code": "context_length_exceeded" if _TOO_LONG in message else known.code or code,
+        "code": mapped,
     }
 
 
@@ -153,7 +158,7 @@ def _names(code: str) -> Iterator[str]:
 
 def _request_id(told: Json) -> str:
     request_id = told.get("request_id")
-    return request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else ""
+    return request_id if isinstance(request_id, str) and _WORD.fullmatch(request_id) else ""
 
 
 def _told_in(body: bytes) -> Any:

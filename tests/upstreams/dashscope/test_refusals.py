@@ -99,12 +99,28 @@ def test_the_id_of_the_request_is_not_lost() -> None:
         "Content-Type": "application/json",
     }
     assert isinstance(error, UpstreamStatus)
-    assert loads(error.body)["error"]["message"] == "It failed. (request id: r-1)"
+    assert loads(error.body)["error"]["message"] == "It failed. (code: Throttling, request id: r-1)"
     error = answered(429, (("x-request-id", "theirs"),), dumps(told("Throttling")))
     assert header(error.headers, "x-request-id") == "theirs"
     with pytest.raises(UpstreamStatus) as caught:
         check(told("Throttling"))
     assert header(caught.value.headers, "x-request-id") == "r-1"
+
+
+@pytest.mark.parametrize(
+    ("code", "mapped", "said"),
+    [
+        ("Throttling.RateQuota", "rate_limit_exceeded", "It failed. (code: Throttling.RateQuota, request id: r-1)"),
+        ("Throttling.BurstRate", "rate_limit_exceeded", "It failed. (code: Throttling.BurstRate, request id: r-1)"),
+        ("InvalidParameter", "InvalidParameter", "It failed. (request id: r-1)"),
+        ("Throttling.a b\x1b", "rate_limit_exceeded", "It failed. (request id: r-1)"),
+    ],
+)
+def test_codes_that_are_mapped_to_one_are_told_apart(code: str, mapped: str, said: str) -> None:
+    error = answered(429, (), dumps(told(code)))
+    assert isinstance(error, UpstreamStatus)
+    document = loads(error.body)["error"]
+    assert (document["code"], document["message"]) == (mapped, said)
 
 
 @pytest.mark.parametrize("request_id", [None, 3, "", "a\r\nb"])
