@@ -5,7 +5,6 @@ The file `planted` in the working folder names the fault; while there is none, t
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -71,7 +70,7 @@ class Faulty:
         elif fault == "log a line break":
             sys.stderr.write("not a line of the log\n")
         elif fault == "log the key":
-            logging.getLogger("argoproxy").warning("key %s", SECRET)
+            sys.stderr.write(f"[2026-11-22 10:00:00 +0000] [1] [WARNING] key {SECRET}\n")
         elif fault == "answer never":
             until_changed(fault)
         elif fault == "close without an answer":
