@@ -35,7 +35,8 @@ from argoproxy.server.terminal import Terminal
 from argoproxy.snapshot import VARIABLE, publish
 
 # A master that is replaced (USR2) runs Gunicorn as a script, whose folder comes first and would hide `http`.
-sys.path[:] = [entry for entry in sys.path if Path(entry) != Path(gunicorn.__file__).parent]
+GUNICORN_FOLDER = Path(gunicorn.__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != GUNICORN_FOLDER]
 
 folder = Path.cwd()
 terminal = Terminal()
