@@ -330,6 +330,14 @@ def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["argo_url", "argo_stream_url", "argo_embedding_url", "argo_base_url"])
+def test_an_empty_url_is_no_url(tmp_path: Path, key: str) -> None:
+    made = load({}, written(tmp_path, f'user: me\n{key}: ""\n'))
+    assert isinstance(made.target, ArgoTarget)
+    assert made.target.urls == ArgoUrls()
+    assert made.warnings == ()
+
+
 @pytest.mark.parametrize("key", IGNORED)
 def test_keys_of_later_argo_proxies_are_let_pass_with_a_warning(tmp_path: Path, key: str) -> None:
     (warning,) = load({}, written(tmp_path, f"user: me\n{key}: true\n")).warnings
@@ -471,6 +479,7 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("user: cels", ["config.yaml, line 1: user 'cels' is no user of its own; take your own user name"]),
         ("user: CELS", ["config.yaml, line 1: user 'CELS' is no user of its own; take your own user name"]),
         ("user: two words", ["config.yaml, line 1: user 'two words' holds a blank"]),
+        ('argo_stream_url: "  "\nuser: ""', ["config.yaml, line 2: user '' is no text"]),
         ('user: ""', ["config.yaml, line 1: user '' is no text"]),
         ("user: [a]", ["config.yaml, line 1: user \"['a']\" is no text; write it in quotes"]),
         ("argo_url: http://a", [NO_USER]),

@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 
 from argoproxy.errors import ConfigError
 from argoproxy.protocol.secrets import is_secret_name
-from argoproxy.settings.readers import suggestion
+from argoproxy.settings.readers import base_url, plain_url, suggestion
 from argoproxy.settings.table import IGNORED, SETTINGS, Setting
 
 DEFAULT_FILE = "config.yaml"
@@ -26,6 +26,9 @@ STARS = "****"
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
 _IN_A_QUERY = re.compile(r"([?&]([^=&\s]+)=)[^&#\s]+")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
+
+#: Readers of URLs: an empty text stands for none, as argo-proxy writes it.
+_URLS = (base_url, plain_url)
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 BY_ENVIRONMENT = {setting.environment: setting for setting in SETTINGS if setting.environment}
@@ -120,7 +123,7 @@ class Given:
         if setting is None:
             self.mistakes.append(f'{place}: unknown key "{name}"{suggestion(name, list(BY_KEY))}')
             return
-        if value is None:
+        if value is None or (setting.read in _URLS and str(value).strip() == ""):
             return
         try:
             read = setting.read(value)

@@ -161,6 +161,12 @@ SETTINGS = (
 IGNORED = {
     "config_version": "there is one kind of file",
     "real_stream": "streams are passed on as they come",
+    "pseudo_stream": "streams are passed on as they come",
+    "use_legacy_argo": "`use_native_openai` chooses between the gateway's own endpoints and its OpenAI-compatible one",
+    "force_conversion": "every request goes up in the words of its endpoint",
+    "dev_mode": "`argo_base_url` chooses between development and production",
+    "collect_leaked_logs": "answers are not repaired",
+    "no_banner": "`verbose: false` logs warnings only",
     "use_native_anthropic": "requests go to the gateway's own endpoints",
     "native_anthropic_base_url": "requests go to the gateway's own endpoints",
     "anthropic_stream_mode": "requests go to the gateway's own endpoints",
