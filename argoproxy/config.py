@@ -30,7 +30,7 @@ from argoproxy.settings.choosing import described
 from argoproxy.settings.effective import derived, process_timeouts
 from argoproxy.settings.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
 from argoproxy.settings.model_section import read_rules
-from argoproxy.settings.readers import OwnClass, opening
+from argoproxy.settings.readers import OwnClass, is_placeholder, opening
 from argoproxy.settings.sections import Section
 from argoproxy.settings.targets import Process, Target, UpstreamSettings
 from argoproxy.settings.upstream_section import usage_of
@@ -219,6 +219,8 @@ def _missing(given: Given, upstreams: Sequence[UpstreamSettings], bundle: str | 
         yield f"environment: the CA bundle {bundle!r} does not exist"
     if given["worker_class"] == "gevent" and find_spec("gevent") is None:
         yield "the worker class gevent is not installed: pip install -r requirements-gevent.txt"
+    if given["enable_auth"] and any(is_placeholder(key.secret.text) for key in given["api_key_secret"] or ()):
+        yield f"{given.named('api_key_secret')} holds a placeholder: anybody could guess it; set a key of your own"
     if given["enable_auth"] and given["authenticate"]:
         yield "enable_auth and authenticate exclude each other: keys are asked for, or a class of yours decides"
 

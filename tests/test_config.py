@@ -338,6 +338,33 @@ def test_an_empty_url_is_no_url(tmp_path: Path, key: str) -> None:
     assert made.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"OPENAI_API_KEY": "your_openai_api_key_here"}, "OPENAI_API_KEY"),
+        ({"OPENAI_BASE_URL": "http://o/v1", "OPENAI_API_KEY": "Your-API-Key"}, "OPENAI_API_KEY"),
+        ({"TARGET_BASE_URL": "http://t", "TARGET_API_KEY": "sk-your-key-here"}, "TARGET_API_KEY"),
+        ({"ENABLE_AUTH": "true", "API_KEY_SECRET": "sk-fine,your_secret_key_here"}, "API_KEY_SECRET"),
+    ],
+)
+def test_a_placeholder_that_would_be_used_as_a_key_is_refused(environ: dict[str, str], named: str) -> None:
+    (mistake,) = mistakes(**environ)
+    assert mistake.startswith(f"{named} (environment) ")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DEMO": "true", "OPENAI_API_KEY": "your_openai_api_key_here"},
+        {"TARGET_BASE_URL": "http://t", "OPENAI_API_KEY": "your_openai_api_key_here"},
+        {"API_KEY_SECRET": "your_secret_key_here"},
+        {"OPENAI_API_KEY": "sk-yourself-key"},
+    ],
+)
+def test_a_placeholder_that_nobody_uses_is_none_of_our_business(environ: dict[str, str]) -> None:
+    config(**environ)
+
+
 @pytest.mark.parametrize("key", IGNORED)
 def test_keys_of_later_argo_proxies_are_let_pass_with_a_warning(tmp_path: Path, key: str) -> None:
     (warning,) = load({}, written(tmp_path, f"user: me\n{key}: true\n")).warnings

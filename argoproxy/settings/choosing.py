@@ -10,6 +10,7 @@ from argoproxy.protocol.models import Credentials
 from argoproxy.protocol.secrets import Secret
 from argoproxy.settings.effective import argo_urls
 from argoproxy.settings.layers import BY_KEY, Given
+from argoproxy.settings.readers import is_placeholder
 from argoproxy.settings.servers import refuse_itself, server_at
 from argoproxy.settings.table import DEFAULT_TARGET
 from argoproxy.settings.targets import (
@@ -104,6 +105,11 @@ def _openai(given: Given, row: str) -> Target:
     if given[other_key] and not given[own_key]:
         given.warnings.append(
             f"{given.named(other_key)} is not sent to this upstream; its key is {BY_KEY[own_key].environment}"
+        )
+    if given[own_key] and is_placeholder(given[own_key]):
+        given.mistakes.append(
+            f"{given.named(own_key)} is still the placeholder of .env.example: set your key, or take the line away to "
+            "have the clients' keys forwarded"
         )
     url = given["target_base_url" if row == "target" else "openai_base_url"] or DEFAULT_TARGET
     refuse_itself(url, given)

@@ -24,6 +24,7 @@ LONGEST_S = 1_000_000.0
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[A-Za-z0-9._@-]+")
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@*,\"]+")
+_PLACEHOLDER = re.compile(r"(?:sk-)?your[_-](?:[a-z]+[_-]){0,4}(?:key|secret|token)(?:[_-]here)?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNIT_S = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -129,6 +130,11 @@ def base_url(value: Any) -> str:
         hint = f'; did you mean "http://{url}"?' if "://" not in url else ""
         raise ValueError(f"is no base URL: {error}{hint}") from None
     return url
+
+
+def is_placeholder(key: str) -> bool:
+    """Whether a key is one that examples hold in place of a real one, as `your_openai_api_key_here`."""
+    return bool(_PLACEHOLDER.fullmatch(key))
 
 
 def keys(value: Any) -> tuple[Key, ...]:

@@ -163,7 +163,7 @@ def lines_of(proxy: Proxy, word: str) -> list[str]:
     [
         ({"DEMO": "true"}, "demo"),
         ({"DEMO": "true", "DEFAULT_MODEL": "it's mine"}, "it's mine"),
-        ({"DEMO": "true", "ENABLE_AUTH": "true", "API_KEY_SECRET": "YOUR_KEY", "HOST": "0.0.0.0"}, "demo"),
+        ({"DEMO": "true", "ENABLE_AUTH": "true", "API_KEY_SECRET": "sk-mine", "HOST": "0.0.0.0"}, "demo"),
     ],
 )
 def test_the_start_gives_a_command_that_works(start: Serve, settings: dict[str, str], model: str) -> None:
@@ -171,7 +171,7 @@ def test_the_start_gives_a_command_that_works(start: Serve, settings: dict[str, 
     (command,) = eventually(lambda: lines_of(proxy, "Try it: "))
     (base,) = lines_of(proxy, "Base URL for clients on this machine: ")
     assert base.startswith(f"http://{'localhost' if 'HOST' in settings else '127.0.0.1'}:{proxy.port}/v1 ")
-    words = shlex.split(command)
+    words = shlex.split(command.replace("YOUR_KEY", "sk-mine"))
     assert json.loads(words[-1])["model"] == model
     shown = subprocess.run([*words, "-sS"], capture_output=True, text=True, check=True, timeout=30).stdout
     assert json.loads(shown)["choices"][0]["message"]["content"]
