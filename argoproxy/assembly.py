@@ -122,6 +122,7 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
         redactor=redactor,
         chronicle=Chronicle(journal, config.journal.bodies, redactor) if journal and config.journal else None,
         compatible=config.compatible,
+        body_limit=config.body_limit,
         cors=Cors(config.cors_origins) if config.cors_origins else None,
     )
 

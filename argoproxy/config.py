@@ -24,6 +24,7 @@ from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.reasoning import Opening
 from argoproxy.protocol.rules import RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.surface import BODY_LIMIT
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.settings.choosing import described
@@ -113,6 +114,8 @@ class Config:
     #: Whether answers start inside a thought where no rule says it.
     opening: Opening = Opening.CLOSED
     skips_url_validation: bool = False
+    #: Bytes that a JSON body may have where it is read.
+    body_limit: int = BODY_LIMIT
 
     @property
     def target(self) -> Target:
@@ -168,6 +171,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         raise ConfigError(given.mistakes)
     return Config(
         **_server(given),
+        body_limit=int(given["max_body_size"] * MIB),
         debug=given["debug"],
         verbose=given["verbose"],
         heartbeat=Heartbeat(given["heartbeat"], is_early=given["early_heartbeat"] and given["heartbeat"] > 0),

@@ -30,7 +30,7 @@ from argoproxy.protocol.models import Models, Route, following
 from argoproxy.protocol.reasoning import reasoning_filters
 from argoproxy.protocol.repairs import ToolCallFilter
 from argoproxy.protocol.sse import Batch, Document
-from argoproxy.protocol.surface import CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
+from argoproxy.protocol.surface import BODY_LIMIT, CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
 from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
@@ -67,6 +67,8 @@ class Proxy:
     redactor: Redactor = Redactor()
     #: Which web pages may use the proxy; None where no page is answered to.
     cors: Cors | None = None
+    #: Bytes that a JSON body may have where it is read.
+    body_limit: int = BODY_LIMIT
     lone_ends: LoneEnds = field(default_factory=LoneEnds)
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class Proxy:
 
 def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
-    call = surface.parse(request)
+    call = surface.parse(request, proxy.body_limit)
     trip.calls(call)
     return carry(call, proxy.models, proxy, trip)
 
@@ -103,7 +105,7 @@ def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Cli
 
 def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one chat in the upstream's own words: nothing is filtered. Raises ProxyError, ClientGone."""
-    call = RAW.parse(request)
+    call = RAW.parse(request, proxy.body_limit)
     trip.calls(call)
     route, *_ = routes_of(call, gateway_of(proxy), proxy, trip)
     told = answer_raw(primed(turn(route, proxy, trip)), call, trip)
@@ -192,7 +194,7 @@ def filters(call: Call, proxy: Proxy, trip: Trip) -> Sequence[Filter]:
 
 def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
-    call = EMBEDDINGS.parse(request)
+    call = EMBEDDINGS.parse(request, proxy.body_limit)
     trip.calls(call)
     routes = routes_of(call, proxy.models, proxy, trip)
     if routes[0].upstream.is_native:

@@ -10,7 +10,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import ClientRequest, Headers
 from argoproxy.protocol.json_edit import edited, same
-from argoproxy.protocol.json_text import JsonError, dumps, kind_of, parse
+from argoproxy.protocol.json_text import JsonError, TooManyValues, dumps, kind_of, parse
 
 #: No model has as long a name; patterns, logs and labels would all have to read it.
 LONGEST_MODEL = 1000
@@ -87,6 +87,8 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
     """Parse a body that must be a JSON object; its `timeout`, meant for us, is taken out. Raises BadRequest."""
     try:
         body, exact = parse(text)
+    except TooManyValues as error:
+        raise BadRequest(f"The request body can't be read: {error}.") from None
     except JsonError as error:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):

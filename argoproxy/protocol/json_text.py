@@ -4,11 +4,52 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 
 class JsonError(ValueError):
     """The text is not JSON, or the value has no JSON text; the message says where, never what."""
+
+
+class TooManyValues(JsonError):
+    """The text holds more values than it may: they take many times the memory of their text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many containers (arrays and objects) a text may hold, and how many values: in any case, and how many bytes it
+    must have for each one more.
+
+    An empty array takes 64 bytes and an object 230, of two bytes of text; other values take up to 80 bytes, of three.
+    """
+
+    containers: int = 250_000
+    values: int = 1_000_000
+    bytes_a_container: float = math.inf
+    bytes_a_value: float = math.inf
+
+    def check(self, text: bytes) -> None:
+        """Raise TooManyValues for a text that holds more. A text of ordinary size is not looked at."""
+        size = len(text)
+        if size < self.containers:
+            return
+        containers = self.containers + size / self.bytes_a_container
+        values = self.values + size / self.bytes_a_value
+        if _containers(text) <= containers and text.count(b",") <= values:
+            return
+        bare = _STRING.sub(b"", text)
+        if _containers(bare) > containers:
+            raise TooManyValues(f"it holds more than {containers:.0f} arrays and objects")
+        if bare.count(b",") > values:
+            raise TooManyValues(f"it holds more than {values:.0f} values")
+
+
+#: Of a request: a hundred thousand messages, or a million tokens.
+OF_A_REQUEST = Counts()
+#: Of a reply: vectors, and log probabilities, of which each has its object and its list of bytes.
+OF_A_REPLY = Counts(bytes_a_container=16, bytes_a_value=4)
 
 
 class Exactness:
@@ -33,6 +74,7 @@ def parse(text: bytes) -> tuple[Any, bool]:
     Raises JsonError, also for NaN, Infinity and numbers beyond a float, for thousands of digits, and for text
     nested deeper than the interpreter can follow.
     """
+    OF_A_REQUEST.check(text)
     exactness = Exactness()
     value = _guarded(text, object_pairs_hook=exactness.pairs, parse_constant=_no_constant, parse_float=_finite_float)
     return value, exactness.exact and json.detect_encoding(text) == "utf-8"
@@ -40,6 +82,7 @@ def parse(text: bytes) -> tuple[Any, bool]:
 
 def loads(text: bytes) -> Any:
     """Parse JSON of an upstream; NaN and Infinity, which some of them send, are let through. Raises JsonError."""
+    OF_A_REPLY.check(text)
     try:
         # What is UTF-8 without blanks around it, as nearly all is, takes half the time this way.
         plain = text.decode()
@@ -85,6 +128,10 @@ def kind_of(value: Any) -> str:
     return _KINDS.get(type(value), "a number")
 
 
+def _containers(text: bytes) -> int:
+    return text.count(b"[") + text.count(b"{")
+
+
 def _guarded(text: bytes, **options: Any) -> Any:
     try:
         return json.loads(text, **options)
@@ -111,6 +158,7 @@ def _finite_float(text: str) -> float:
     return value
 
 
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _LENIENT = json.JSONDecoder()
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite_float)
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

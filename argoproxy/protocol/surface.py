@@ -32,7 +32,8 @@ from argoproxy.protocol.exchange import (
 from argoproxy.protocol.json_text import JsonError, dumps, loads
 from argoproxy.protocol.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_size
 
-BODY_LIMIT = 128 * 1024 * 1024
+#: Bytes that the body of a request may have, where no other limit is set.
+BODY_LIMIT = 32 * 1024 * 1024
 JSON_TYPE = "application/json"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 
@@ -70,11 +71,11 @@ class Surface:
 
     path: str
 
-    def parse(self, request: ClientRequest) -> Call:
-        """Read the call. Raises BadRequest, PayloadTooLarge."""
+    def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
+        """Read a call of at most `limit` bytes. Raises BadRequest, PayloadTooLarge."""
         if header(request.headers, "content-encoding", "identity").lower() != "identity":
             raise BadRequest("The request body must not be compressed.", code="unsupported_content_encoding")
-        return parse_call(request, request.body.read(BODY_LIMIT), self.path)
+        return parse_call(request, request.body.read(limit), self.path)
 
 
 CHAT = Surface("/v1/chat/completions")

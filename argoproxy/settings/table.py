@@ -132,6 +132,7 @@ SETTINGS = (
     Setting(
         "client_body_timeout", "CLIENT_BODY_TIMEOUT", seconds, 30.0, "Seconds a client may pause while it sends a body"
     ),
+    Setting("max_body_size", "MAX_BODY_SIZE", positive, 32, "MiB that a JSON body may have where it is read"),
     Setting(
         "client_write_timeout",
         "CLIENT_WRITE_TIMEOUT",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.json_text import JsonError, as_json, dumps, loads, parse, parse_at
+from argoproxy.protocol.json_text import Counts, JsonError, TooManyValues, as_json, dumps, loads, parse, parse_at
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,49 @@ def test_a_value_from_elsewhere_is_made_json() -> None:
     for value in (float("nan"), {1, 2}, endless, nested):
         with pytest.raises(JsonError):
             as_json(value)
+
+
+SMALL = Counts(containers=10, values=20, bytes_a_container=10, bytes_a_value=10)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        (b"[[],[]]", False),
+        (b"[" + b"[]," * 30 + b"0]", True),
+        (b"[" + b"{}," * 30 + b"0]", True),
+        (b"[" * 30, True),
+        (b"[" + b"1," * 60 + b"0]", True),
+        (b"[" + b"0.1234567890," * 15 + b"0]", False),
+        (b'["' + b"[" * 90 + b'"]', False),
+        (b'["' + b"," * 90 + b'"]', False),
+        (b'["' + b'\\"[' * 90 + b'"]', False),
+        (b'["\\\\"' + b",[]" * 30 + b"]", True),
+    ],
+)
+def test_values_are_counted_outside_of_strings(text: bytes, refused: bool) -> None:
+    if refused:
+        with pytest.raises(TooManyValues, match="holds more than"):
+            SMALL.check(text)
+    else:
+        SMALL.check(text)
+
+
+@pytest.mark.parametrize("piece", [b"[]", b"{}", b"0", b'{"a":[]}'])
+def test_a_bomb_is_refused_before_it_is_parsed(piece: bytes) -> None:
+    bomb = b"[" + (piece + b",") * 2_000_000 + b"0]"
+    with pytest.raises(TooManyValues):
+        parse(bomb)
+    if piece != b"0":
+        with pytest.raises(TooManyValues):
+            loads(bomb)
+
+
+def test_what_is_large_and_ordinary_passes() -> None:
+    vectors = {"data": [{"index": n, "embedding": [0.0123456789] * 300} for n in range(200)]}
+    top = [{"token": "abc", "logprob": -0.125, "bytes": [97, 98, 99]}] * 20
+    tokens = {"choices": [{"logprobs": {"content": [{"token": "abc", "top_logprobs": top}] * 8000}}]}
+    code = {"messages": [{"role": "user", "content": "if (a[0]) { f({}, []); }, " * 100_000}]}
+    for document in (vectors, tokens, code):
+        assert loads(dumps(document)) == document
+    assert parse(dumps(code)) == (code, True)
