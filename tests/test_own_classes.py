@@ -200,6 +200,7 @@ def test_a_doorkeeper_of_ones_own() -> None:
             doorkeeper.admit((("X", odd),))
     headers = (("authorization", "a"), ("X-API-Key", "b"), ("X-Else", "c"))
     assert doorkeeper.without_credentials(headers) == (("X-Else", "c"),)
+    assert doorkeeper.query_without_credentials("key=a&else=c") == "else=c"
 
 
 def test_a_signature_of_ones_own() -> None:
