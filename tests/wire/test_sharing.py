@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import openai
 import pytest
+import requests
 
 from argoproxy.config import OPEN_ROUTES
 from argoproxy.protocol.allowance import JSON_LIMIT
@@ -243,6 +244,28 @@ def test_no_form_goes_around_the_list(careful: Proxy, upstream: Upstream, conten
     answer = ask(careful.port, "POST", "/v1/audio/transcriptions", text.encode("latin-1"), Content_Type=content_type)
     assert answer.status in (400, 403)
     assert len(upstream.seen("")) == seen
+
+
+@pytest.mark.parametrize("name", ["speech.wav", "caf\u00e9 \u00e0 l'eau; name=x.wav"])
+def test_forms_of_ordinary_clients_are_forwarded(careful: Proxy, upstream: Upstream, tmp_path: Path, name: str) -> None:
+    url, data = f"{careful.url}/v1/audio/transcriptions", bytes(range(256)) * 40
+    (tmp_path / name).write_bytes(data)
+    field, file = (
+        f"model={ways_around.ALLOWED}",
+        f"file=@{name};type=audio/wav" if ";" not in name else f'file=@"{name}"',
+    )
+    curl = subprocess.run(
+        ["curl", "-sS", "-F", field, "-F", file, url], cwd=tmp_path, capture_output=True, check=True, timeout=20
+    )
+    forms = [json.loads(curl.stdout)["body"]]
+    assert requests.post(url, data={"model": "allowed"}, files={"file": (name, data)}, timeout=20).status_code == 200
+    forms.append(upstream.last("")["body"])
+    with openai.OpenAI(base_url=f"{careful.url}/v1", api_key="any", max_retries=0) as client:
+        client.audio.transcriptions.create(model=ways_around.ALLOWED, file=(name, data, "audio/wav"))
+        forms.append(upstream.last("")["body"])
+        with pytest.raises(openai.PermissionDeniedError):
+            client.audio.transcriptions.create(model=ways_around.FORBIDDEN, file=(name, data, "audio/wav"))
+    assert all(data.decode("latin-1") in form for form in forms)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"])
