@@ -27,7 +27,8 @@ class Sent:
 
     `methods` are those of the requests whose answers it reads. If `is_plain`, all of them are well framed, and each
     must be answered. A client that leaves closes after so many bytes of the answer (`leaves_after`), or once nothing
-    comes any more (`leaves_when_quiet`); or it resets.
+    comes any more (`leaves_when_quiet`); or it resets. A last request that `follows` odd ones is a good one: it must
+    succeed, unless the connection was closed before.
     """
 
     pieces: Sequence[bytes]
@@ -36,6 +37,7 @@ class Sent:
     leaves_after: int | None = None
     leaves_when_quiet: bool = False
     resets: bool = False
+    follows: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def act(port: int, sent: Sent, patience_s: float) -> Seen:
     """Send, read, leave."""
     seen = Seen()
     with BoundedClient(port, patience_s) as client:
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, TimeoutError):
             for number, piece in enumerate(sent.pieces):
                 if number:
                     time.sleep(0.001)
@@ -104,9 +104,12 @@ def _read_answers(client: BoundedClient, sent: Sent, seen: Seen) -> Iterator[Vio
         seen.answers.append(answer)
         if not answer.whole:
             return
+    if sent.follows and seen.answers[-1].status != 200:
+        yield Violation("following request", f"status {seen.answers[-1].status}: {seen.answers[-1].body[:200]!r}")
 
 
-def _answer(client: Client, method: str) -> Answer:
-    while (answer := client.answer(method)).status == 100:
-        pass
-    return answer
+def _answer(client: BoundedClient, method: str) -> Answer:
+    """Read an answer; not the word to go on that may come before it."""
+    while client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 "):
+        client.head()
+    return client.answer(method)

@@ -35,7 +35,11 @@ upstreams:
   argo: {{kind: argo, base_url: "http://127.0.0.1:{port}/argoapi", user: fuzzer}}
   dashscope: {{kind: dashscope, base_url: "http://127.0.0.1:{port}/api/v1", api_key: {dashscope}}}
   native: {{base_url: "http://127.0.0.1:{port}/native/v1", native: true, api_key: {native}}}
+  dead: {{base_url: "http://127.0.0.1:1/v1", api_key: {plain}}}
 models:
+  gone: {{upstream: dead}}
+  safe: {{upstream: [dead, plain]}}
+  brackets: {{think_tag_start: ["[THINK]", "<think>"], think_tag_end: ["[/THINK]", "</think>"]}}
   "gpt-*": {{upstream: argo}}
   "claude-*": {{upstream: argo}}
   "text-embedding-3-*": {{upstream: argo}}
@@ -49,7 +53,7 @@ models:
   auto: {{reasoning: field, think_starts_open: auto}}
   open: {{think_starts_open: true}}
 """
-ALLOWED = "m1,m2,keep,strip,field,tags,auto,open,gpt-*,claude-*,qwen-*,native-*,text-embedding-*,*sk-client*"
+ALLOWED = "m1,gone,safe,brackets,keep,strip,field,tags,auto,open,gpt-*,claude-*,qwen-*,native-*,text-emb*,*sk-client*"
 APP = "cot_proxy:app"
 
 
@@ -227,7 +231,9 @@ def _environment(worker_class: str, folder: Path) -> dict[str, str]:
         "METRICS_OPEN": "true",
         "ALLOWED_MODELS": ALLOWED,
         "API_REQUEST_TIMEOUT": "10",
-        "HEARTBEAT": "0.3",
+        "HEARTBEAT": "0.05",
+        "EARLY_HEARTBEAT": "true",
+        "CORS_ORIGINS": "http://a",
         "IMAGE_TIMEOUT": "1",
         "OUTPUT_PATH": str(folder / "journal"),
         "JOURNAL_MAX_BYTES": "20000000",

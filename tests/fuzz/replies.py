@@ -17,10 +17,12 @@ from tests.fuzz.requests import CHAT, EMBEDDINGS, JSON_TYPE, LEGACY, Header
 from tests.fuzz.speech import Json, Speech
 
 JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain; charset=utf-8"
-PLAIN_MODELS = ("m1", "keep", "strip", "field", "tags", "auto", "open")
+PLAIN_MODELS = ("m1", "safe", "brackets", "keep", "strip", "field", "tags", "auto", "open")
 #: How many of all cases: replies that are well formed, clients that leave, replies that stall, errors told under 200.
 GOOD, LEFT, STALLED, COMPATIBLE = 0.4, 0.06, 0.03, 0.15
-STALL_S = 0.1
+STALLS_S = (0.02, 0.12)
+#: A pause in which there is a heartbeat, and in how many of the replies that are well formed.
+PAUSE_S, PAUSED = 0.07, 0.1
 TOOL = {"type": "function", "function": {"name": "tool_0", "parameters": {"type": "object"}}}
 
 
@@ -204,8 +206,10 @@ def good(rng: random.Random, exchange: Exchange) -> Case:
     for reply in (exchange.whole, exchange.streamed):
         reply = replace(reply, framing=rng.choice(("chunked", "counted", "closed")), gzips=rng.random() < 0.3)
         reply = replace(reply, pieces=split(rng, reply.body, 9) if rng.random() < 0.5 else reply.pieces)
-        pieces = split(rng, reply.wire, 6)
-        steps.append(sending(pieces, [["close"]] if reply.framing == "closed" else []))
+        pauses = [["sleep", PAUSE_S]] if rng.random() < PAUSED else []
+        sent_steps = sending(split(rng, reply.wire, 6), [["close"]] if reply.framing == "closed" else [])
+        place = rng.randrange(len(sent_steps) + 1)
+        steps.append([*sent_steps[:place], *pauses, *sent_steps[place:]])
     name = f"good {exchange.name}"
     if exchange.passes:
         bodies = (exchange.whole.body, exchange.streamed.body)
@@ -462,7 +466,7 @@ def stalled(rng: random.Random, exchange: Exchange) -> Case:
     for reply in (exchange.whole, exchange.streamed):
         data = reply.wire
         steps.append(sending([data[: rng.randrange(len(data))]], [["hold"]]))
-    hasty = replace(exchange, body={**exchange.body, "timeout": STALL_S}, crosses=False)
+    hasty = replace(exchange, body={**exchange.body, "timeout": rng.choice(STALLS_S)}, crosses=False)
     return Case(f"stalled {exchange.name}", sent(hasty), steps[0], steps[1], is_ours=not exchange.passes)
 
 
@@ -477,7 +481,8 @@ def reply_case(rng: random.Random) -> Case:
     if kind < GOOD + LEFT + STALLED and exchange.target in (CHAT, LEGACY, EMBEDDINGS):
         return stalled(rng, exchange)
     change: Change = weighted(rng, CHANGES)
-    model = exchange.body.get("model", "m1")
+    # Of lists of models, all upstreams are asked, which have no key in common.
+    model = exchange.body.get("model", "gpt")
     whole = with_key(change(rng, exchange, exchange.whole), model)
     streamed = with_key(change(rng, exchange, exchange.streamed), model)
     headers = [("X-Compatible", "true")] if rng.random() < COMPATIBLE else []

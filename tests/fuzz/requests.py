@@ -14,7 +14,20 @@ Header = tuple[str, str]
 
 JSON_TYPE: Header = ("Content-Type", "application/json")
 CHAT, LEGACY, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-MODELS = ("m1", "keep", "strip", "field", "tags", "auto", "gpt-4o", "claude-sonnet-4", "qwen-max", "native-1")
+MODELS = (
+    "m1",
+    "keep",
+    "gone",
+    "safe",
+    "strip",
+    "field",
+    "tags",
+    "auto",
+    "gpt-4o",
+    "claude-sonnet-4",
+    "qwen-max",
+    "native-1",
+)
 REFUSED_MODELS = ("m3", "", "*", "m1 ", "M1", "../m1", f"x{CLIENT_KEY}", "m1\n2026-01-01T00:00:00.000Z request id=1")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE")
 TARGETS = (
@@ -201,7 +214,10 @@ def form(rng: random.Random, boundary: str = "x") -> Asked:
 
 
 def whole(rng: random.Random, asked: Asked) -> Sent:
-    """Send a request in one or some pieces and read the answer."""
+    """Send a request in one or some pieces and read the answer; often ask for something else behind it."""
+    if rng.random() < 0.3:
+        data = asked.wire + request("GET", "/v1/models")
+        return Sent(split(rng, data), (asked.method, "GET"), follows=True)
     return Sent(split(rng, asked.wire, rng.choice((0, 0, 4))), (asked.method,))
 
 
@@ -236,7 +252,7 @@ def odd_target(rng: random.Random) -> Sent:
 def odd_headers(rng: random.Random) -> Sent:
     asked = plain_request(rng)
     added = tuple(rng.sample(EXTRA_HEADERS, rng.randint(1, 4)))
-    is_framing = any(name in ("Content-Length", "Expect", "Upgrade") for name, _ in added)
+    is_framing = any(name in ("Content-Length", "Upgrade") for name, _ in added)
     names = {name.lower() for name, _ in added}
     kept = tuple(one for one in asked.headers if one[0].lower() not in names)
     return replace(whole(rng, replace(asked, headers=(*kept, *added))), is_plain=not is_framing)
@@ -291,6 +307,26 @@ def pipelined(rng: random.Random) -> Sent:
     return Sent(split(rng, data), tuple(one.method for one in asked))
 
 
+def large(rng: random.Random) -> Sent:
+    """Send a body that is too long to be collected while others are served; some clients leave on the way."""
+    body = encode({**chat_body(rng, "m1"), "metadata": "x" * rng.choice((1_100_000, 2_000_000))})
+    target = rng.choice((CHAT, "/v1/responses", "/v1/files", "/v1/models/m1", "/nowhere"))
+    asked = Asked("POST", target, body, (JSON_TYPE,))
+    if rng.random() < 0.3:
+        asked = replace(asked, body=chunked([body]), headers=(JSON_TYPE, ("Transfer-Encoding", "chunked")))
+    if rng.random() < 0.3:
+        return Sent([asked.wire[: rng.randrange(len(body))]], leaves_after=0, resets=rng.random() < 0.5)
+    return Sent([asked.wire])
+
+
+def without_key(rng: random.Random) -> Sent:
+    """Send no key, or another one."""
+    asked = plain_request(rng)
+    other = rng.choice((b"Bearer ", b"Bearer other", b"Basic eDp5", b"", b"\xff", b"Bearer " + b"x" * 5000))
+    data = asked.wire.replace(b"Bearer " + CLIENT_KEY.encode(), other)
+    return Sent(split(rng, data, 2), (asked.method,))
+
+
 REQUESTS = (
     (6, odd_json),
     (2, odd_model),
@@ -301,6 +337,8 @@ REQUESTS = (
     (3, odd_form),
     (4, leaving),
     (3, pipelined),
+    (1, large),
+    (2, without_key),
 )
 
 
