@@ -21,10 +21,12 @@ from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
 from argoproxy.ports import port_problem
 from argoproxy.protocol.printable import printable, printable_lines
-from argoproxy.runtime import pid_at
-from argoproxy.settings.layers import config_file
+from argoproxy.runtime import pid_at, running_ports
+from argoproxy.settings.layers import BY_KEY, config_file
 
 USAGE_EXIT = 2
+CANT_START = "argoproxy can't start"
+RUNS_ON = "Nothing was read anew; what runs goes on with the settings it has"
 EDITORS = ("nano", "vi", "vim")
 
 
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
             _serve(environ)
         sys.stdout.flush()
     except ConfigError as error:
-        sys.stderr.write(refusal(error))
+        sys.stderr.write(refusal(error, RUNS_ON if asked.task is Task.RELOAD else CANT_START))
         sys.exit(USAGE_EXIT)
     except BrokenPipeError:  # who reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,20 +71,29 @@ def _logs(arguments: Sequence[str], folder: Path) -> int:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--output_path", "--output-path", dest="path", default="")
     parser.add_argument("--config", default="")
+    parser.add_argument("--port", default="")
     asked, rest = parser.parse_known_args(arguments)
     named = {"CONFIG_PATH": str(folder / asked.config)} if asked.config else {}
-    said = {"OUTPUT_PATH": asked.path} if asked.path else {}
+    flags = {"OUTPUT_PATH": asked.path, "PORT": asked.port}
+    said = {name: value for name, value in flags.items() if value}
     try:
         config = load({**os.environ, **named, **said}, folder)
     except ConfigError as error:
         sys.stderr.write(refusal(error))
         return USAGE_EXIT
-    return logs_command.main(rest, config.journal.folder if config.journal else None, config.port)
+    port = config.port if asked.port else _likely_port(config.port)
+    return logs_command.main(rest, config.journal.folder if config.journal else None, port)
 
 
-def refusal(error: ConfigError) -> str:
-    """Say why a start is refused, a line for each mistake."""
-    return "argoproxy can't start:\n" + "".join(f"  - {printable_lines(mistake)}\n" for mistake in error.mistakes)
+def _likely_port(configured: int) -> int:
+    """Return the port that is configured; where none is, that of the one proxy of this user that runs."""
+    ports = list(running_ports()) if configured == BY_KEY["port"].default else []
+    return ports[0] if len(ports) == 1 else configured
+
+
+def refusal(error: ConfigError, heading: str = CANT_START) -> str:
+    """Return why settings can't be used, a line for each mistake."""
+    return f"{heading}:\n" + "".join(f"  - {printable_lines(mistake)}\n" for mistake in error.mistakes)
 
 
 def _refuse_taken_port(config: Config, environ: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,11 +29,20 @@ def is_draining(folder: Path) -> bool:
 
 
 def pid_at(port: int) -> int | None:
-    """Find the proxy of this user that serves at a port: the id of its master process."""
+    """Return the id of the master process of this user's proxy at a port, None where there is none."""
+    return next((pid for served, pid in _running() if served == port), None)
+
+
+def running_ports() -> Iterator[int]:
+    """Yield the ports of the proxies of this user that run."""
+    return (port for port, _ in _running())
+
+
+def _running() -> Iterator[tuple[int, int]]:
+    """Yield the port and the master's process id of each proxy of this user."""
     for place in places():
         for file in place.glob(f"{PREFIX}*/{_FOUND_BY}"):
             with suppress(OSError, ValueError):
-                told, pid = map(int, file.read_text().split())
-                if told == port and file.stat().st_uid == os.getuid() and Path("/proc", str(pid)).exists():
-                    return pid
-    return None
+                port, pid = map(int, file.read_text().split())
+                if file.stat().st_uid == os.getuid() and Path("/proc", str(pid)).exists():
+                    yield port, pid

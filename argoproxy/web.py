@@ -12,7 +12,8 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import PathConverter
 from werkzeug.routing import Rule as UrlRule
 
-from argoproxy import __version__, journey
+from argoproxy import journey
+from argoproxy.about import ABOUT, PAGE, PAGE_HEADERS
 from argoproxy.early import EarlyStart, WithStart
 from argoproxy.edge import WsgiBody
 from argoproxy.errors import (
@@ -41,6 +42,7 @@ from argoproxy.trip import Trip
 from argoproxy.watch import Poller, Watch
 
 ANY_METHOD = "*"
+HTML_TYPE = "text/html"
 ELSEWHERE = "/{path}"
 #: Where an application tells who can end its waits.
 POLLER = "argoproxy.poller"
@@ -49,19 +51,6 @@ QUIET = ("/health", "/metrics")
 READING = ("GET", "HEAD")
 FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 View = Callable[..., ClientResponse]
-ABOUT = {
-    "name": "argoproxy",
-    "message": "argoproxy is running. Its OpenAI-compatible API is at /v1.",
-    "version": __version__,
-    "about": "One OpenAI-compatible door in front of any LLM endpoint.",
-    "api": "/v1",
-    "health": "/health",
-    "documentation": {
-        "proxy": "README.md and docs/, beside the program",
-        "api": "https://platform.openai.com/docs/api-reference",
-    },
-    "metrics": "/metrics",
-}
 
 
 class ExactRule(UrlRule):
@@ -195,6 +184,8 @@ class Door:
         return respond(answer_error_as_success(error, wants_stream), trip)
 
     def about(self) -> ClientResponse:
+        if request.accept_mimetypes.best_match((JSON_TYPE, HTML_TYPE)) == HTML_TYPE:
+            return ClientResponse(200, PAGE_HEADERS, PAGE.encode())
         return _json(200, ABOUT)
 
     def health(self) -> ClientResponse:

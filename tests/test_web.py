@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -113,6 +114,25 @@ def test_the_root_tells_what_this_is() -> None:
     assert response.json
     assert (response.json["name"], response.json["health"]) == ("argoproxy", "/health")
     assert response.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("application/json, text/html;q=0.5", "application/json"),
+    ],
+)
+def test_the_root_is_a_page_for_browsers(accept: str, content_type: str) -> None:
+    client, _ = door(Demo(), Opening())
+    response = client.get("/", headers={"Accept": accept})
+    assert (response.status_code, response.headers["Content-Type"]) == (200, content_type)
+    if content_type.startswith("text/html"):
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        links = re.findall('href="([^"]+)"', response.text)
+        assert [link for link in links if "://" not in link] == ["v1/models", "health", "metrics"]
 
 
 def refusing(status: Any, *headers: tuple[str, str]) -> Upstream:

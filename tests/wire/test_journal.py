@@ -204,6 +204,8 @@ def test_the_logs_command_tells_of_it(pages: Pages, tmp_path: Path) -> None:
     curl = shell(f"{program} show {answer.id} --curl", tmp_path, where).stdout.decode()
     assert curl.startswith("curl ")
     assert "It'" in curl
+    at_a_port = shell(f"{program} show {answer.id} --curl --output_path {pages.folder} --port 6001", tmp_path, {})
+    assert "http://localhost:6001/v1/chat/completions" in at_a_port.stdout.decode()
     stats = shell(f"{program} stats", tmp_path, where).stdout.decode()
     assert "m1" in stats
     tail = shell(f"{program} tail --no-follow", tmp_path, where).stdout.decode()

@@ -418,6 +418,10 @@ def test_reload_on_the_command_line(changing: tuple[Proxy, Path], upstream: Upst
     shown = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=True)
     assert f"process {proxy.process.pid}" in shown.stdout
     eventually(lambda: chat(proxy.port).status == 403)
+    file.write_text(f"target_base_url: {upstream.url}\nport: {proxy.port}\nnonsense: true\n")
+    broken = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert (broken.returncode, "nonsense" in broken.stderr, "can't start" in broken.stderr) == (2, True, False)
+    assert chat(proxy.port).status == 403
     file.write_text("port: 9\ntarget_base_url: http://up\n")
     ended = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
     assert (ended.returncode, "no proxy of this user runs at port 9" in ended.stderr) == (2, True)
