@@ -328,7 +328,7 @@ atexit.register(print, "bye")
 class Lively:
     def __init__(self, how):
         work = {"thread": threading.Thread(target=time.sleep, args=(60,)).start, "exit": lambda: os._exit(0)}
-        work.get(how, lambda: time.sleep(60))()
+        work.get(how, lambda: time.sleep(600))()
 
     def __call__(self, outcome):
         pass
@@ -342,7 +342,8 @@ def test_classes_are_checked_in_a_process_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, mistake: str
 ) -> None:
     (tmp_path / "lively_of_a_test.py").write_text(LIVELY)
-    monkeypatch.setattr("argoproxy.own_classes.CHECK_S", 3.0)
+    if how == "sleep":
+        monkeypatch.setattr("argoproxy.own_classes.CHECK_S", 3.0)
     own = OwnClass("lively_of_a_test:Lively", {"how": how})
     config = replace(load({"DEMO": "true"}, tmp_path), listeners=(own,))
     if not mistake:

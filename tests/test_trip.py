@@ -237,15 +237,21 @@ def test_a_log_line_has_the_name_of_a_key_and_the_time_that_was_ours() -> None:
 
 
 def test_work_is_shared_by_those_who_want_it_at_the_same_time() -> None:
-    done: list[int] = []
+    done, came = list[int](), threading.Semaphore(0)
 
     def work() -> int:
-        time.sleep(0.1)
+        for _ in range(5 * (not done)):
+            assert came.acquire(timeout=60)
+        time.sleep(0.5)  # for the last of them to get from there to here
         done.append(1)
         return len(done)
 
+    def want() -> None:
+        came.release()
+        results.append(shared.result())
+
     shared, results = Shared(work), list[int]()
-    threads = [threading.Thread(target=lambda: results.append(shared.result())) for _ in range(5)]
+    threads = [threading.Thread(target=want) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -46,10 +46,10 @@ def url_of(server: HTTPServer) -> str:
 
 def test_the_enterprise_takes_what_is_signed(enterprise: Enterprise) -> None:
     auth, url = auth_for(enterprise), f"{url_of(enterprise)}/eu/v1/models"
-    assert requests.get(url, auth=auth, timeout=5).json()["data"][0]["id"] == "house-eu"
+    assert requests.get(url, auth=auth, timeout=60).json()["data"][0]["id"] == "house-eu"
     asked = {"model": "m", "messages": [{"role": "user", "content": "世界"}]}
     posted = requests.post(
-        f"{url_of(enterprise)}/us/v1/chat/completions?a=b%20c", json=asked, auth=auth, timeout=5
+        f"{url_of(enterprise)}/us/v1/chat/completions?a=b%20c", json=asked, auth=auth, timeout=60
     ).json()
     assert posted["choices"][0]["message"]["content"].startswith("Region us.")
     assert len(enterprise.ends) == 1
@@ -60,7 +60,7 @@ def test_a_changed_body_is_refused(enterprise: Enterprise) -> None:
     signed = auth_for(enterprise)(request)
     signed.body = b"[]"
     with requests.Session() as session:
-        reply = session.send(signed, timeout=5)
+        reply = session.send(signed, timeout=60)
     assert (reply.status_code, reply.json()["error"]["message"]) == (401, "The signature is wrong.")
 
 

@@ -12,20 +12,22 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, ask, chat
+from tests.lab.client import Answer, Client, ask, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually, is_listening
+from tests.wire.processes import PATIENCE_S, Proxy, Upstream, eventually, is_listening
 
 STREAMS = 100
+STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
-    settings = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "2", "DRAIN_DELAY": "1"}
+    settings = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "2", "DRAIN_DELAY": "4"}
     proxy = Proxy(tmp_path, settings)
-    paced = [step for word in range(30) for step in (["send", chunked(event(f"{word} "))], ["sleep", 0.1])]
-    script = upstream.script(["send", CHUNKED], *paced, ["send", bodies([event("", "stop"), DONE])])
+    words = [event(f"{word} ") for word in range(30)]
+    begun = ["send", CHUNKED + "".join(map(chunked, words[:10]))]
+    script = upstream.script(begun, ["await"], ["send", bodies([*words[10:], event("", "stop"), DONE])])
     answers: list[Answer] = []
     work = [
         threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
@@ -35,29 +37,28 @@ def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: 
         thread.start()
     eventually(lambda: len(upstream.seen(script)) == STREAMS)
     assert ask(proxy.port, "GET", "/health").status == 200
-    begun = time.monotonic()
+    asked_at = time.monotonic()
     proxy.process.send_signal(signal.SIGTERM)
     drained = eventually(lambda: (found := ask(proxy.port, "GET", "/health")).status == 503 and found)
     assert drained.json["status"] == "draining"
     assert ask(proxy.port, "GET", "/health/live").status == 200
     assert chat(proxy.port).status == 200, "until the delay is over everybody is served"
     eventually(lambda: not is_listening(proxy.port))
-    assert time.monotonic() - begun > 0.9
+    assert time.monotonic() - asked_at > 3.9
+    upstream.open(script, STREAMS)
     for thread in work:
         thread.join()
     assert [answer.text for answer in answers] == ["".join(f"{word} " for word in range(30))] * STREAMS
     assert all(answer.body.endswith(DONE.encode()) for answer in answers)
-    assert proxy.process.wait(10) == 0
+    assert proxy.process.wait(PATIENCE_S) == 0
 
 
 def test_a_second_signal_stops_at_once(upstream: Upstream, tmp_path: Path) -> None:
-    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKERS": "1", "DRAIN_DELAY": "60"})
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKERS": "1", "DRAIN_DELAY": "600"})
     assert chat(proxy.port).status == 200
     proxy.process.send_signal(signal.SIGTERM)
     eventually(lambda: ask(proxy.port, "GET", "/health").status == 503)
-    begun = time.monotonic()
     assert proxy.stop() == 0
-    assert time.monotonic() - begun < 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
@@ -65,27 +66,22 @@ def test_a_second_signal_stops_at_once(upstream: Upstream, tmp_path: Path) -> No
 def test_what_does_not_end_in_time_is_told_so(
     upstream: Upstream, start: Serve, tmp_path: Path, worker_class: str, number: int
 ) -> None:
-    graceful_s = "2" if number == signal.SIGTERM else "20"
+    graceful_s = "2" if number == signal.SIGTERM else "600"
     settings = {"WORKER_CLASS": worker_class, "WORKERS": "2", "OUTPUT_PATH": str(tmp_path / "journal")}
     proxy = start(TARGET_BASE_URL=upstream.url, GRACEFUL_TIMEOUT=graceful_s, **settings)
     begun = upstream.script(["send", CHUNKED + chunked(event("Hi"))], ["hold"])
     silent = upstream.script(["hold"])
     answers: dict[str, Answer] = {}
-
-    def listen(script: str) -> None:
-        answers[script] = chat(proxy.port, stream=True, headers={"X-Script": script})
-
-    threads = [threading.Thread(target=listen, args=(script,)) for script in (begun, silent)]
-    for thread in threads:
-        thread.start()
-    eventually(lambda: upstream.seen(begun) and upstream.seen(silent))
-    time.sleep(0.2)
-    asked_at = time.monotonic()
+    clients = {script: Client(proxy.port) for script in (begun, silent)}
+    for script, client in clients.items():
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+    clients[begun].until(b'"Hi"')
+    eventually(lambda: upstream.seen(silent))
     proxy.process.send_signal(number)
-    for thread in threads:
-        thread.join()
-    assert proxy.process.wait(15) == 0
-    assert time.monotonic() - asked_at < 8
+    for script, client in clients.items():
+        with client:
+            answers[script] = client.answer()
+    assert proxy.process.wait(PATIENCE_S) == 0
     assert "was sent" not in proxy.log(), "no worker is ended by a signal"
     assert (answers[begun].text, answers[begun].chunks[-1]["error"]["code"]) == ("Hi", "proxy_stopping")
     assert answers[begun].whole
@@ -100,8 +96,9 @@ def test_what_does_not_end_in_time_is_told_so(
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: Serve, worker_class: str) -> None:
     proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, WORKERS="2")
-    paced = [step for _ in range(20) for step in (["send", chunked(event("word "))], ["sleep", 0.1])]
-    script = upstream.script(["send", CHUNKED], *paced, ["send", bodies([event("", "stop"), DONE])])
+    words = [event("word ")] * 20
+    begun = ["send", CHUNKED + "".join(map(chunked, words[:5]))]
+    script = upstream.script(begun, ["await"], ["send", bodies([*words[5:], event("", "stop"), DONE])])
     answers: list[Answer] = []
     work = [
         threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
@@ -109,11 +106,11 @@ def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: S
     ]
     for thread in work:
         thread.start()
-        time.sleep(0.01)
     eventually(lambda: len(upstream.seen(script)) == 40)
-    time.sleep(0.3)
     least_used = min(proxy.workers(), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
     os.kill(least_used, signal.SIGKILL)
+    eventually(lambda: least_used not in proxy.workers())
+    upstream.open(script, 40)
     for thread in work:
         thread.join()
     whole = [answer for answer in answers if answer.whole]
@@ -126,10 +123,10 @@ def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: S
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_no_time_out_of_workers_ends_a_healthy_stream(upstream: Upstream, start: Serve, worker_class: str) -> None:
-    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GUNICORN_CMD_ARGS="--timeout 3")
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GUNICORN_CMD_ARGS="--timeout 6")
     assert chat(proxy.port).status == 200
     (pid,) = proxy.workers()
-    silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", 7]]
+    silence: list[Any] = [["send", CHUNKED + chunked(event("a"))], ["sleep", 10]]
     script = upstream.script(*silence, ["send", bodies([event("b", "stop"), DONE])])
     assert chat(proxy.port, stream=True, headers={"X-Script": script}).text == "ab"
     assert proxy.workers() == [pid]
@@ -138,9 +135,9 @@ def test_no_time_out_of_workers_ends_a_healthy_stream(upstream: Upstream, start:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=["TERM", "INT", "QUIT"])
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
 def test_who_has_nothing_to_do_stops_quietly(upstream: Upstream, start: Serve, worker_class: str, number: int) -> None:
-    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GRACEFUL_TIMEOUT="5")
+    proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, GRACEFUL_TIMEOUT="600")
     assert chat(proxy.port).status == 200
     proxy.process.send_signal(number)
-    assert proxy.process.wait(8) == 0
+    assert proxy.process.wait(PATIENCE_S) == 0
     assert "was sent" not in proxy.log()
     assert "Traceback" not in proxy.log()

@@ -22,7 +22,8 @@ STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % len(PLAIN)
 FLOOD: list[Any] = ["repeat", 600, [["send", chunked(event("x" * 65_536))]]]
 OF_EACH_KIND = 20
-PATIENCE_S = 0.05
+#: In yardsticks: much less than whoever waits for a thread of the door has to wait.
+MOST = 10
 
 
 def endings(door: Proxy) -> list[str]:
@@ -51,14 +52,15 @@ def dripping(clients: list[Client], data: bytes) -> Iterator[None]:
         thread.join()
 
 
-def median_s(door: Proxy) -> float:
-    """How long a chat takes."""
-    took = []
-    for _ in range(50):
-        begun = time.monotonic()
-        assert chat(door.port).status == 200
-        took.append(time.monotonic() - begun)
-    return statistics.median(took)
+def assert_as_fast(door: Proxy, yardstick: Proxy) -> None:
+    """See that a chat takes about as long as with a door that nobody else uses, asked at the same time."""
+    took: dict[Proxy, list[float]] = {door: [], yardstick: []}
+    for _ in range(30):
+        for asked, times in took.items():
+            begun = time.monotonic()
+            assert chat(asked.port).status == 200
+            times.append(time.monotonic() - begun)
+    assert min(took[door]) < MOST * statistics.median(took[yardstick])
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
@@ -75,26 +77,26 @@ def test_a_client_that_stops_reading_is_given_up(serve: Serve, upstream: Upstrea
 
 
 def test_a_client_that_reads_slowly_gets_all(serve: Serve, upstream: Upstream) -> None:
-    door = serve(TARGET_BASE_URL=upstream.url, CLIENT_WRITE_TIMEOUT="1")
+    door = serve(TARGET_BASE_URL=upstream.url, CLIENT_WRITE_TIMEOUT="3")
     script = upstream.script(["send", CHUNKED], FLOOD, ["send", bodies([event("", "stop"), DONE])])
     begun, received, tail = time.monotonic(), 0, b""
     with Client(door.port) as client:
         client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
         while not tail.endswith(b"\r\n0\r\n\r\n"):
-            piece = client.sock.recv(1 << 20)
+            piece = client.sock.recv(1 << 18)
             assert piece, "the connection ended"
             received, tail = received + len(piece), (tail + piece)[-64:]
-            time.sleep(0.05)
+            time.sleep(0.03)
     assert DONE.encode() in tail
     assert received > 600 * 65_536
-    assert time.monotonic() - begun > 1
+    assert time.monotonic() - begun > 3
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_slow_clients_cost_the_others_nothing(serve: Serve, upstream: Upstream, worker_class: str) -> None:
     door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, CLIENT_WRITE_TIMEOUT="5")
     script = upstream.script(["send", CHUNKED], FLOOD, ["hold"])
-    assert median_s(door) < PATIENCE_S
+    yardstick = serve(TARGET_BASE_URL=upstream.url)
     with ExitStack() as stack:
         heads, uploads, deaf = ([stack.enter_context(Client(door.port)) for _ in range(OF_EACH_KIND)] for _ in range(3))
         for client in uploads:
@@ -103,7 +105,7 @@ def test_slow_clients_cost_the_others_nothing(serve: Serve, upstream: Upstream, 
             client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
         with dripping(heads, HEAD), dripping(uploads, PLAIN):
             eventually(lambda: len(upstream.seen(script)) == OF_EACH_KIND)
-            assert median_s(door) < PATIENCE_S
+            assert_as_fast(door, yardstick)
             eventually(lambda: endings(door).count("client_gone") == OF_EACH_KIND)
-            assert median_s(door) < PATIENCE_S
-    assert median_s(door) < PATIENCE_S
+            assert_as_fast(door, yardstick)
+    assert_as_fast(door, yardstick)

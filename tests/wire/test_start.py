@@ -9,15 +9,16 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.lab.client import ask, chat
 from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, eventually, free_port
+from tests.wire.processes import PATIENCE_S, ROOT, Proxy, Upstream, clean_environment, eventually, free_port
 
+#: With it, a stop that waits for anything lasts longer than `Proxy.stop` has patience.
+PATIENT = {"GRACEFUL_TIMEOUT": "600"}
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
 
 
@@ -27,7 +28,7 @@ def test_every_way_serves_alike(upstream: Upstream, tmp_path: Path, way: str) ->
     (tmp_path / "config.yaml").write_text(
         f"port: {port}\nnum_workers: 2\nllm_params: model=mine,upstream_model_name=m1\n"
     )
-    environ = {"TARGET_BASE_URL": upstream.url, "PORT": str(port)}
+    environ = {"TARGET_BASE_URL": upstream.url, "PORT": str(port), **PATIENT}
     if way.startswith("gunicorn"):
         command = [*GUNICORN[:-1], str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT), way.split()[1]]
     else:
@@ -37,10 +38,9 @@ def test_every_way_serves_alike(upstream: Upstream, tmp_path: Path, way: str) ->
         eventually(lambda: len(proxy.workers()) == 2)
         assert [model["id"] for model in ask(proxy.port, "GET", "/v1/models").json["data"]] == ["m1", "m2", "mine"]
         assert chat(proxy.port, model="mine", stream=True).text == "Hello there!"
-        begun = time.monotonic()
     finally:
         status = proxy.stop()
-    assert (status, time.monotonic() - begun < 1.5) == (0, True), proxy.log()
+    assert status == 0, proxy.log()
     assert "Traceback" not in proxy.log()
     assert "WARNING" not in proxy.log()
 
@@ -69,7 +69,9 @@ def test_flags_and_a_named_file(upstream: Upstream, tmp_path: Path) -> None:
 )
 def test_a_refused_start_exits_with_2_and_says_why(command: list[str]) -> None:
     environ = {**clean_environment(), "PORT": "many", "TARGET_BASE_URL": "my-server"}
-    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
         "argoproxy can't start:",
@@ -82,7 +84,9 @@ def test_a_refused_start_exits_with_2_and_says_why(command: list[str]) -> None:
 def test_without_our_gunicorn_settings_a_broken_setting_does_not_serve(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{free_port()}", "cot_proxy:app"]
     environ = {**clean_environment(), "DEBUG": "maybe"}
-    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert ended.returncode != 0
     assert "DEBUG 'maybe' is neither true nor false" in ended.stderr
 
@@ -104,20 +108,16 @@ def test_the_start_tells_what_is_served(serve: Serve, upstream: Upstream) -> Non
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
 def test_it_stops_at_once_when_idle(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
-    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "WORKERS": "1"})
+    proxy = Proxy(tmp_path, {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, **PATIENT})
     assert chat(proxy.port).status == 200
-    begun = time.monotonic()
     assert proxy.stop() == 0
-    assert time.monotonic() - begun < 2
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_it_stops_at_once_while_workers_boot(tmp_path: Path, worker_class: str) -> None:
     for _ in range(3):
-        proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "4", "WORKER_CLASS": worker_class})
-        begun = time.monotonic()
-        assert proxy.stop() == 0
-        assert time.monotonic() - begun < 8, proxy.log()
+        proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "4", "WORKER_CLASS": worker_class, **PATIENT})
+        assert proxy.stop() == 0, proxy.log()
 
 
 @pytest.mark.parametrize("command", [[*GUNICORN, "cot_proxy:app"], [sys.executable, "cot_proxy.py"]])
@@ -128,7 +128,7 @@ def test_the_port_is_taken(upstream: Upstream, tmp_path: Path, command: list[str
         env={**clean_environment(), "DEMO": "1", "HOST": "127.0.0.1", "PORT": str(upstream.port)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert ended.returncode == 2
@@ -173,14 +173,16 @@ def test_the_start_gives_a_command_that_works(start: Serve, settings: dict[str, 
     assert base.startswith(f"http://{'localhost' if 'HOST' in settings else '127.0.0.1'}:{proxy.port}/v1 ")
     words = shlex.split(command.replace("YOUR_KEY", "sk-mine"))
     assert json.loads(words[-1])["model"] == model
-    shown = subprocess.run([*words, "-sS"], capture_output=True, text=True, check=True, timeout=30).stdout
+    shown = subprocess.run([*words, "-sS"], capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
     assert json.loads(shown)["choices"][0]["message"]["content"]
 
 
 def test_the_command_asks_for_the_models_where_none_is_known(serve: Serve, upstream: Upstream) -> None:
     proxy = serve(TARGET_BASE_URL=upstream.url)
     (command,) = eventually(lambda: lines_of(proxy, "Try it: "))
-    shown = subprocess.run([*shlex.split(command), "-sS"], capture_output=True, text=True, check=True, timeout=30)
+    shown = subprocess.run(
+        [*shlex.split(command), "-sS"], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
     assert json.loads(shown.stdout)["object"] == "list"
 
 
