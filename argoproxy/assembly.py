@@ -14,6 +14,7 @@ from pathlib import Path
 import certifi
 from flask import Flask
 
+from argoproxy.allocator import return_large_blocks
 from argoproxy.asking import Link
 from argoproxy.config import Config, load
 from argoproxy.current import Current
@@ -56,6 +57,7 @@ LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 def application(environ: Mapping[str, str], folder: Path) -> Flask:
     """Read the settings and make the WSGI application, in the process that serves it. Raises ConfigError."""
+    return_large_blocks()
     poller, published = Poller(), environ.get(VARIABLE)
     metrics = _metrics(environ.get(FOLDER_VARIABLE, ""))
     counting = (metrics,) if metrics else ()

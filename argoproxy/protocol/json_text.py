@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -39,11 +40,14 @@ class Counts:
         values = self.values + size / self.bytes_a_value
         if _containers(text) <= containers and text.count(b",") <= values:
             return
-        bare = _STRING.sub(b"", text)
-        if _containers(bare) > containers:
-            raise TooManyValues(f"it holds more than {containers:.0f} arrays and objects")
-        if bare.count(b",") > values:
-            raise TooManyValues(f"it holds more than {values:.0f} values")
+        found_containers = found_values = 0
+        for bare in _without_strings(text):
+            found_containers += _containers(bare)
+            found_values += bare.count(b",")
+            if found_containers > containers:
+                raise TooManyValues(f"it holds more than {containers:.0f} arrays and objects")
+            if found_values > values:
+                raise TooManyValues(f"it holds more than {values:.0f} values")
 
 
 #: Of a request: a hundred thousand messages, or a million tokens.
@@ -132,6 +136,15 @@ def _containers(text: bytes) -> int:
     return text.count(b"[") + text.count(b"{")
 
 
+def _without_strings(text: bytes) -> Iterator[bytes]:
+    """Return JSON without its strings, some hundred of them at a time: a copy made at once would take as much memory as
+    the values. What follows a string without an end is no JSON, and left out."""
+    at = 0
+    while (found := _SOME_STRINGS.match(text, at)) and found.end() > at:
+        at = found.end()
+        yield _STRING.sub(b"", found.group())
+
+
 def _guarded(text: bytes, **options: Any) -> Any:
     try:
         return json.loads(text, **options)
@@ -159,6 +172,7 @@ def _finite_float(text: str) -> float:
 
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_SOME_STRINGS = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+){0,500}+', re.DOTALL)
 _LENIENT = json.JSONDecoder()
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite_float)
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
