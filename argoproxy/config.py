@@ -17,6 +17,7 @@ from argoproxy.errors import ConfigError
 from argoproxy.flags import FLAGS_VARIABLE
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.allowance import AllowList
+from argoproxy.protocol.answer_model import AnswerModel
 from argoproxy.protocol.auth import Key
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.llm_params import parse_llm_params
@@ -113,6 +114,7 @@ class Config:
     malformed: tuple[str, ...] = ()
     #: Whether answers start inside a thought where no rule says it.
     opening: Opening = Opening.CLOSED
+    answer_model: AnswerModel = AnswerModel.UPSTREAM
     skips_url_validation: bool = False
     #: Bytes that a JSON body may have where it is read.
     body_limit: int = BODY_LIMIT
@@ -182,6 +184,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         think_filter=given["think_filter"],
         skips_url_validation=given["skip_url_validation"],
         opening=opening(given["think_starts_open"]),
+        answer_model=AnswerModel(given["answer_model"]),
         default_model=given["default_model"] or "",
         images=_images(given),
         keys=_keys(given, environ),

@@ -36,6 +36,7 @@ def models_of(config: Config) -> Models[Upstream]:
         tags=config.tags,
         think_filter=config.think_filter,
         opening=config.opening,
+        answer_model=config.answer_model,
         default_model=config.default_model,
         allowed=config.allowed,
     )

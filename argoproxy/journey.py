@@ -17,6 +17,7 @@ from argoproxy.health import Probe
 from argoproxy.memory import LoneEnds, RefusedModes
 from argoproxy.outcome import Listener
 from argoproxy.protocol.allowance import AllowList
+from argoproxy.protocol.answer_model import ModelNameFilter
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.cors import Cors
@@ -189,7 +190,13 @@ def filters(call: Call, proxy: Proxy, trip: Trip) -> Sequence[Filter]:
     ears = trip.record.ears() if trip.record else ()
     thoughts = reasoning_filters(route.reasoning, partial(proxy.lone_ends.warn, call.asked))
     changes = [ToolCallFilter(), *thoughts, *route.upstream.filters(route.call), *withheld]
+    changes += names(route)
     return [*ears[:1], UsageMeter(trip.uses), *changes, *ears[1:]]
+
+
+def names(route: Route[Upstream]) -> list[ModelNameFilter]:
+    """Return the filter that sets the model of an answer, where the answer is not to name the upstream's."""
+    return [ModelNameFilter(route.answers_as)] if route.answers_as else []
 
 
 def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
@@ -201,6 +208,8 @@ def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
         return hand_over(routes, proxy, trip)
     document = next(first_that_opens(routes, lambda route: embedded(route, proxy, trip), proxy, trip))
     UsageMeter(trip.uses).feed([document])
+    for naming in names(trip.route):
+        document = naming.named(document)
     return answer_document(document, trip)
 
 

@@ -26,6 +26,7 @@ class Outcome:
     `key` is the name of the caller's key, `return_mode` how a model's answer was asked for (`stream`, `non_stream`),
     `send_mode` how the upstream was; "" where there is none. `overhead_s` is the time to the first byte in which nobody
     was waited for. `reason` and `address` (host:port) tell why no connection to the upstream could be made, and where.
+    `upstream_model` is the name that the model was asked by upstream, where that is another one than `model`.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Outcome:
     completion_tokens: int | None
     reason: str = ""
     address: str = ""
+    upstream_model: str = ""
 
 
 Listener = Callable[[Outcome], None]

@@ -247,6 +247,7 @@ class Trip:
             status=self._status,
             ending=ending,
             code=self._code,
+            upstream_model=self._sent_model if self._sent_model != self._model else "",
             reason=self._reason,
             address=self._address,
             first_byte_s=self._first_byte_s,

@@ -37,6 +37,8 @@ class Chronicle:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         output = record.output or {"bytes": outcome.bytes_sent}
         client = self._line(now, outcome, self._bodies_of(record.input, output, record.keys))
+        if outcome.upstream_model:
+            client["upstream_model"] = outcome.upstream_model
         servers = [self._server_line(now, outcome, attempt, record.keys) for attempt in record.attempts]
         self._journal.write(client, servers)
 

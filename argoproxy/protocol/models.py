@@ -9,6 +9,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.allowance import AllowList
+from argoproxy.protocol.answer_model import AnswerModel
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, without
@@ -91,13 +92,15 @@ class Provider(Generic[UpstreamT]):
 @dataclass(frozen=True, slots=True)
 class Route(Generic[UpstreamT]):
     """One way to serve a call: the upstream, the call as it goes there, how long it may take, what becomes of thoughts;
-    `turns` tells how it is asked in the other mode, None where it may not be."""
+    `turns` tells how it is asked in the other mode, None where it may not be; `answers_as` is the model that its answer
+    names, "" where that is the upstream's own word."""
 
     upstream: UpstreamT
     call: Call
     timeouts: Timeouts
     reasoning: ReasoningSettings
     turns: Usage | None = None
+    answers_as: str = ""
 
     def turned(self) -> Self:
         """Give the same way, asked in the other mode: the last one there is."""
@@ -139,6 +142,7 @@ class Models(Generic[UpstreamT]):
     think_filter: bool = True
     opening: Opening = Opening.CLOSED
     default_model: str = ""
+    answer_model: AnswerModel = AnswerModel.UPSTREAM
     allowed: AllowList = AllowList()
 
     @property
@@ -202,6 +206,7 @@ class Models(Generic[UpstreamT]):
             timeouts=provider.timeouts.wished(rule.timeouts).asked(call.timeout_s),
             reasoning=self._reasoning(rule),
             turns=provider.usage if mode else None,
+            answers_as=call.asked if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:

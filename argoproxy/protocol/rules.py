@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Any, Self
 
+from argoproxy.protocol.answer_model import AnswerModel
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.content import with_text_for_the_user
@@ -48,6 +49,7 @@ class Rule:
     reasoning_field: str | None = None
     think_starts_open: Opening | None = None
     history: History | None = None
+    answer_model: AnswerModel | None = None
 
     @property
     def is_pattern(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from argoproxy.protocol.answer_model import AnswerModel
 from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.reasoning import Reasoning
@@ -83,6 +84,7 @@ _READERS: Mapping[str, Reader] = {
     "reasoning_field": one_of(FIELDS),
     "think_starts_open": opening,
     "history": a_kind_of(History),
+    "answer_model": a_kind_of(AnswerModel),
     "mode": mode_of_rule,
     **TIMEOUTS,
 }
@@ -96,6 +98,7 @@ _OF_THE_RULE = (
     "reasoning_field",
     "think_starts_open",
     "history",
+    "answer_model",
     "mode",
 )
 

@@ -98,6 +98,7 @@ SETTINGS = (
     Setting("ask_usage", "ASK_USAGE", boolean, False, "Ask every stream for its tokens, for logs and metrics"),
     Setting("model_map", "MODEL_MAP", renamed_models, None, "Other names for DashScope's models: gpt-4=qwen-max,…"),
     Setting("default_model", "DEFAULT_MODEL", text, None, "The model of requests that name none"),
+    Setting("answer_model", "ANSWER_MODEL", one_of(("upstream", "asked")), "upstream", "The model that answers name"),
     Setting("models", "", mapping, None, "Rules for models, by name or pattern: docs/models.md"),
     Setting("llm_params", "LLM_PARAMS", text, None, "Settings for models: model=name,parameter=value;model=…"),
     Setting("inline_images", "INLINE_IMAGES", boolean, None, "Fetch image URLs in messages; unset: for Argo only"),
