@@ -34,7 +34,7 @@ ONCE = select.EPOLLIN | select.EPOLLONESHOT
 #: Bytes of requests that are not complete, over all connections of a worker.
 COLLECTED_LIMIT = 64 * 1024 * 1024
 LINGER_S = 2.0
-SWEEP_S = 1.0
+SWEEP_S = BEAT_S = 1.0
 #: How long to accept nobody where the process has no descriptor left.
 ACCEPT_PAUSE_S = 0.01
 #: Threads of a worker that only serve probes, so that these are answered while all others are busy.
@@ -60,7 +60,7 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         self._collected = 0
         self._uploads: set[Connection] = set()
         self._queue: deque[Connection] = deque()
-        self._next_sweep = 0.0
+        self._next_beat = self._next_sweep = 0.0
         self._late = 0
         self._probe_pools = {probe: ThreadPoolExecutor(threads) for probe, threads in PROBE_THREADS.items()}
 
@@ -70,6 +70,14 @@ class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
         """Serve until the worker is told to stop."""
         self.poller.register(self._clients, EVENT_READ, self._on_clients)
         super().run()
+
+    def notify(self) -> None:
+        """Tell the master that the worker is alive, once a second: Gunicorn does it at each event, and whenever it
+        does, a busy thread may take the interpreter away for a while."""
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_S
+            super().notify()
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, and what of its request has come already."""
