@@ -7,6 +7,7 @@ import pytest
 
 from argoproxy.protocol.history import cleaned_history
 from argoproxy.protocol.tagged_text import TagPair
+from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
 
@@ -25,6 +26,9 @@ def assistant(content: Any, **fields: Any) -> Json:
 
 CLEANED = {
     "a block": (assistant("<think>hm</think>\n\nHi"), assistant("Hi")),
+    "attributes": (assistant('<think internal="a b" signature="x=">hm</think>\n\nHi <think\nx>y'), assistant("Hi ")),
+    "attributes in parts": (assistant([text('<think internal="">a'), text("b</think>Hi")]), assistant([text("Hi")])),
+    "attributes within a thought": (assistant('[T]a<think b="">[/T]Hi'), assistant("Hi")),
     "another spelling": (assistant("Hi [T]hm[/T]there"), assistant("Hi there")),
     "several blocks": (assistant("<think>a</think>x[T]b[/T]y"), assistant("xy")),
     "never closed": (assistant("Hi <think>hm"), assistant("Hi ")),
@@ -49,6 +53,9 @@ CLEANED = {
     "no part left": (assistant([THINKING, text("<think>x")]), assistant("")),
 }
 LEFT_ALONE: list[Any] = [
+    assistant('Hi <think internal="'),
+    assistant('a <thinking internal="">b <think-x y> <think'),
+    assistant('a </think internal="">b [T internal=""]c'),
     assistant("Hi <think"),
     assistant("a</think>b"),
     assistant(None, tool_calls=[CALL]),
@@ -78,3 +85,8 @@ def test_messages_without_a_thought_are_the_very_same() -> None:
 def test_without_tags_only_fields_go() -> None:
     messages = [assistant("<think>x</think>", reasoning="hm")]
     assert cleaned_history(messages, ()) == [assistant("<think>x</think>")]
+
+
+@pytest.mark.parametrize("piece", ["<think ", "<think a", "<", "<think a>", "</think>"])
+def test_tags_with_attributes_take_linear_time(piece: str) -> None:
+    assert_linear(lambda size: cleaned_history([assistant(piece * size)], PAIRS), 20_000)
