@@ -217,13 +217,17 @@ def test_what_is_open_is_told(door: Proxy, upstream: Upstream) -> None:
     eventually(lambda: summary(door)["in_flight"] == 0)
 
 
+#: A body that a thread reads as it comes; smaller ones are complete when a request begins.
+LARGE = 2 * 1024 * 1024
+
+
 def test_overhead_leaves_out_what_was_waited_for(door: Proxy, upstream: Upstream) -> None:
     slow = upstream.script(["sleep", 0.4], ["send", CHUNKED], ["sleep", 0.4], ["send", chunked(event("a"))], ["hold"])
     abort(door, slow)
     with Client(door.port) as client:
-        client.send("POST", "/v1/files", None, Content_Length="2")
+        client.send("POST", "/v1/files", None, Content_Length=str(LARGE))
         time.sleep(0.4)
-        client.sock.sendall(b"ab")
+        client.sock.sendall(bytes(LARGE))
         client.answer()
     eventually(lambda: summary(door)["requests"]["total"] == 2)
     counts = scrape(door)
