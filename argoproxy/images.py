@@ -8,19 +8,19 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from argoproxy.errors import BadRequest
 from argoproxy.fetch import Fetch, FetchError, Limits
-from argoproxy.pictures import Picture, PictureError, read, within
+from argoproxy.pictures import Picture, PictureError, cost_of, read, within
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
-from argoproxy.together import Threads, submit_all, wait_for
+from argoproxy.together import Threads, run_natively, submit_all, wait_for
 from argoproxy.watch import Watch
 from argoproxy.wire.names import Names
 
@@ -33,6 +33,10 @@ LONGEST_S = 60.0
 MOST_URLS = 500
 #: Images that a process fetches at once, for all requests together.
 MOST_FETCHES = 256
+#: Images that a process decodes at once: one may take half a gigabyte meanwhile.
+MOST_DECODED = 2
+#: Pixels that are decoded to make the images of a request smaller.
+MOST_PIXELS_OF_ALL = 256_000_000
 #: How much longer than a fetch may take is waited for it to say so itself.
 GRACE_S = 0.5
 
@@ -42,8 +46,9 @@ _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ImageWorkers:
-    """What all requests of a process share: the threads that fetch, and lookups of names."""
+    """What all requests of a process share: the threads that fetch and decode, and lookups of names."""
 
+    decoding: Threads = field(default_factory=lambda: Threads(MOST_DECODED))
     fetches: Threads = field(default_factory=lambda: Threads(MOST_FETCHES))
     names: Names = field(default_factory=Names)
 
@@ -118,6 +123,7 @@ class Images:
         limit = self._settings.payload_limit or 0
         pictures = {**dict(_embedded(images)), **fetched}
         share = share_of([len(picture.data) for picture in pictures.values()], limit)
+        self._check_pixels({picture for picture in pictures.values() if len(picture.data) > share}, share)
         made: dict[Picture, Picture] = {}
         for place, picture in pictures.items():
             if len(picture.data) > share and picture not in made:
@@ -131,10 +137,20 @@ class Images:
             raise BadRequest(f"The images can't be made small enough for {limit} bytes.", param="messages")
         return smaller
 
+    def _check_pixels(self, pictures: Iterable[Picture], share: int) -> None:
+        """Raise BadRequest where making pictures smaller would take too long."""
+        pixels = 0
+        for picture in pictures:
+            with suppress(PictureError):
+                pixels += cost_of(picture, share)
+        if pixels > MOST_PIXELS_OF_ALL:
+            most = MOST_PIXELS_OF_ALL // 1_000_000
+            message = f"The images can't be made small enough: they have more than {most} megapixels together."
+            raise BadRequest(message, param="messages")
+
     def _smaller(self, place: Place, picture: Picture, share: int, pause: _Pause) -> Picture:
         try:
-            pause.take()
-            return within(picture, share)
+            return pause.result_of(partial(run_natively, partial(within, picture, share)), self._workers.decoding)
         except PictureError as error:
             if self._settings.keeps_failed:
                 return picture
@@ -153,17 +169,24 @@ def share_of(sizes: Sequence[int], limit: int) -> int:
 
 
 class _Pause:
-    """A moment between two pieces of work that nobody can interrupt."""
+    """The wait for work that can't be interrupted: the client is watched, and the time of the request runs."""
 
     def __init__(self, watch: Watch, until: float) -> None:
         self._watch = watch
         self._until = until
 
-    def take(self) -> None:
-        """Look after the client and the clock. Raises ClientGone, PictureError."""
+    def result_of(self, work: Callable[[], Picture], threads: Threads) -> Picture:
+        """Run a function in one of these threads and return its result. Raises ClientGone, PictureError."""
         self._watch.look()
-        if time.monotonic() > self._until:
-            raise PictureError("the images of this request took too long together")
+        (future,) = submit_all([work], threads, 1)
+        try:
+            wait_for([future], self._until - time.monotonic(), self._watch)
+            if not future.done():
+                raise PictureError("the images of this request took too long together")
+            return future.result()
+        finally:
+            future.cancel()
+            del future  # a failure holds this frame, and the future the failure
 
 
 class _Budget:

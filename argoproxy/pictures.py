@@ -16,6 +16,12 @@ from PIL import Image, ImageOps
 MOST_PIXELS = 64_000_000
 #: A progressive JPEG has some ten; each one takes time, however few bytes it has.
 MOST_SCANS = 100
+#: A picture that is made smaller has at most so many pixels, and is scaled down before anything else is done.
+MOST_PIXELS_KEPT = 16_000_000
+#: Even at the lowest quality a photograph takes more bytes: more pixels than this would not fit.
+PIXELS_A_BYTE = 16
+#: Scans of a progressive JPEG that cost as much as decoding a plain one.
+SCANS_A_PASS = 10
 #: Qualities of JPEG and WebP that are tried at full size; below the last one pictures get smaller.
 QUALITIES = (85, 70, 55, 40)
 #: How many sizes are tried then.
@@ -54,6 +60,15 @@ def read(data: bytes) -> Picture:
     return Picture(kind, data)
 
 
+def cost_of(picture: Picture, share: int) -> int:
+    """Return how many pixels are decoded to make a picture fit. Raises PictureError."""
+    with _opened(picture) as image:
+        passes = -(-picture.data.count(_SCAN) // SCANS_A_PASS) if picture.kind == "jpeg" else 1
+        if passes <= 1:
+            _draft(image, share)
+        return image.width * image.height * max(1, passes)
+
+
 def within(picture: Picture, share: int) -> Picture:
     """Give a picture of at most so many bytes, or the smallest there is: WebP stays WebP, all else becomes JPEG.
     Raises PictureError."""
@@ -61,6 +76,7 @@ def within(picture: Picture, share: int) -> Picture:
         return picture
     kind = "webp" if picture.kind == "webp" else "jpeg"
     with _opened(picture) as image:
+        _draft(image, share)
         return _smaller(_flat(image, kind), kind, share)
 
 
@@ -113,6 +129,13 @@ def _check_whole(image: Image.Image, kind: str, data: bytes) -> None:
         raise PictureError("it is broken or cut short")
 
 
+def _draft(image: Image.Image, share: int) -> None:
+    """Have a JPEG decoded at a half, a quarter or an eighth of its size where no more pixels than that can be kept."""
+    wanted = max(1, min(MOST_PIXELS_KEPT, share * PIXELS_A_BYTE))
+    scale = min(1.0, math.sqrt(wanted / (image.width * image.height)))
+    image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+
+
 def _smaller(flat: Image.Image, kind: str, share: int) -> Picture:
     for quality in QUALITIES:
         made = _encoded(flat, kind, quality)
@@ -129,7 +152,7 @@ def _smaller(flat: Image.Image, kind: str, share: int) -> Picture:
 
 def _flat(image: Image.Image, kind: str) -> Image.Image:
     """Give a picture as it is to be seen: turned, in eight bits, for JPEG on white, no longer than its kind may be."""
-    image = _in_eight_bits(image)
+    image = _in_eight_bits(_reduced(image))
     ImageOps.exif_transpose(image, in_place=True)
     if kind == "webp":
         flat = image.convert("RGB" if _is_opaque(image) else "RGBA")
@@ -137,6 +160,18 @@ def _flat(image: Image.Image, kind: str) -> Image.Image:
         flat = image.convert("RGB") if _is_opaque(image) else _on_white(image)
     longest = max(flat.size)
     return _resized(flat, _LONGEST_SIDE[kind] / longest) if longest > _LONGEST_SIDE[kind] else flat
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Scale a large picture down by a whole number, before it is copied; in a mode that can be scaled."""
+    factor = math.ceil(math.sqrt(image.width * image.height / MOST_PIXELS_KEPT))
+    if factor <= 1:
+        return image
+    if image.mode == "P":
+        image = image.convert("RGB" if _is_opaque(image) else "RGBA")
+    elif image.mode == "1" or image.mode.startswith("I;"):
+        image = image.convert("L" if image.mode == "1" else "I")
+    return image.reduce((min(factor, image.width), min(factor, image.height)))
 
 
 def _in_eight_bits(image: Image.Image) -> Image.Image:

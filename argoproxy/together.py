@@ -7,6 +7,7 @@ which the threads of a ThreadPoolExecutor do.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -130,6 +131,16 @@ def wait_for(futures: Collection[Future[Any]], seconds: float, watch: Watch) -> 
     finally:
         watch.forget()
         bell.close()
+
+
+def run_natively(work: Callable[[], ResultT]) -> ResultT:
+    """Run a function that computes for long and lets go of the interpreter's lock; under gevent in a thread of the
+    system's, so that the other greenlets go on."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return work()
+    result: ResultT = sys.modules["gevent"].get_hub().threadpool.apply(work)
+    return result
 
 
 def fulfil(future: Future[ResultT], work: Callable[[], ResultT]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 
-from argoproxy.pictures import Picture, PictureError, read, within
+from argoproxy.pictures import MOST_PIXELS_KEPT, Picture, PictureError, cost_of, read, within
 
 
 def made(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: Any) -> bytes:
@@ -157,3 +157,33 @@ def test_what_is_transparent_gets_a_white_ground_or_stays_so() -> None:
         smaller = within(read(out.getvalue()), len(out.getvalue()) // 2)
         pixel = opened(smaller).getpixel((150, 280 * opened(smaller).height // 300))
         assert pixel == seen if seen else isinstance(pixel, tuple) and pixel[3] == 0
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
+@pytest.mark.parametrize("size", [(6000, 5000), (30_000, 700)])
+def test_a_large_picture_keeps_no_more_pixels_than_can_be_used(mode: str, size: tuple[int, int]) -> None:
+    image = Image.linear_gradient("L").resize(size)
+    image = image.convert("I").point(lambda value: value * 256) if mode == "I;16" else image
+    out = io.BytesIO()
+    image.convert(mode).save(out, "png")
+    smaller = opened(within(read(out.getvalue()), len(out.getvalue()) - 1))
+    assert smaller.width * smaller.height <= MOST_PIXELS_KEPT
+    assert abs(smaller.width / smaller.height - size[0] / size[1]) <= 0.01 * size[0] / size[1]
+    gray = smaller.convert("L")
+    top, bottom = (gray.getpixel((gray.width // 2, y)) for y in (gray.height // 100, gray.height * 99 // 100))
+    assert cast(int, top) < 60 < 190 < cast(int, bottom)
+
+
+def test_a_jpeg_costs_what_is_decoded_of_it() -> None:
+    picture = read(made("jpeg", (4000, 3000)))
+    assert cost_of(picture, 10_000_000) == 4000 * 3000
+    assert cost_of(picture, 4000 * 3000 // 64) == 2000 * 1500
+    assert cost_of(picture, 1) == 500 * 375
+    assert cost_of(read(made("png", (400, 300))), 1) == 400 * 300
+
+
+def test_each_ten_scans_of_a_jpeg_cost_as_much_as_one_picture() -> None:
+    data = made("jpeg", (256, 256), progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert cost_of(Picture("jpeg", data), 1) <= 256 * 256
+    assert cost_of(Picture("jpeg", data[:-2] + scan * 40 + data[-2:]), 1) == 256 * 256 * 5

@@ -20,7 +20,7 @@ from tests.lab.client import Answer, Client, ask
 from tests.lab.scripts import reply
 from tests.wire.argo import CHAT
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
 
 PATH = "/v1/chat/completions"
 MIB = 1024 * 1024
@@ -404,3 +404,55 @@ def test_a_worker_ends_while_images_are_awaited(start: Serve, upstream: Upstream
         client.send("POST", PATH, message(*({"url": f"{held}?{number}"} for number in range(10))))
         eventually(lambda: upstream.seen(held.split("/")[4]))
         assert door.stop() == 0
+
+
+def huge() -> bytes:
+    """A small PNG of 64 megapixels."""
+    out = io.BytesIO()
+    Image.new("RGB", (8000, 8000), "red").save(out, "png")
+    return out.getvalue()
+
+
+def embedded(data: bytes, count: int) -> bytes:
+    """Ask for pictures that differ in a byte behind their end."""
+    urls = [base64.b64encode(data + bytes([number])).decode() for number in range(count)]
+    return message(*({"url": f"data:image/png;base64,{url}"} for url in urls))
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_large_pictures_are_decoded_few_at_a_time_in_bounded_memory(
+    serve: Serve, upstream: Upstream, worker_class: str
+) -> None:
+    settings = {"ENABLE_PAYLOAD_CONTROL": "true", "MAX_PAYLOAD_SIZE": "0.01", "WORKER_CLASS": worker_class}
+    door = serving(serve, upstream, "argo", 5, **settings, **UNCOVERED)
+    before = door.peak_kib()
+    body = embedded(huge(), 1)
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(ask(door.port, "POST", PATH, body).status)) for _ in "1234"
+    ]
+    for thread in threads:
+        thread.start()
+    served = 0
+    while any(thread.is_alive() for thread in threads):
+        assert ask(door.port, "GET", "/health/live").status == 200
+        served += 1
+        threads[0].join(0.05)
+    assert answers == [200] * 4
+    assert served > 2, "others are served meanwhile"
+    assert door.peak_kib() - before < 900 * 1024
+
+
+def test_too_many_pixels_are_refused_at_once(serve: Serve, upstream: Upstream) -> None:
+    door = serving(serve, upstream, "argo", ENABLE_PAYLOAD_CONTROL="true", MAX_PAYLOAD_SIZE="0.01")
+    answer = ask(door.port, "POST", PATH, embedded(huge(), 12))
+    assert (answer.status, answer.error["param"]) == (400, "messages")
+    assert "256 megapixels" in answer.error["message"]
+
+
+def test_a_client_that_leaves_while_pictures_are_decoded_is_seen(serve: Serve, upstream: Upstream) -> None:
+    door = serving(serve, upstream, "argo", ENABLE_PAYLOAD_CONTROL="true", MAX_PAYLOAD_SIZE="0.01")
+    body = embedded(huge(), 3)
+    with Client(door.port) as client:
+        client.send("POST", PATH, body, X_Request_Id="leaves-while-decoding")
+    eventually(lambda: any(line.get("ending") == "client_gone" for line in door.lines()))
