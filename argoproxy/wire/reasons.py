@@ -32,7 +32,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, socket.gaierror):
         return "name not found" if error.errno != socket.EAI_AGAIN else "name not found (the resolver does not answer)"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}; {CA_HINT}"
+        return f"certificate verify failed: {getattr(error, 'verify_message', '')}; {CA_HINT}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {(error.reason or 'connection closed').replace('_', ' ').lower()}"
     if isinstance(error, TimeoutError):
