@@ -42,9 +42,9 @@ if [ ! -x "$venv/bin/python" ] || ! cat "${wanted[@]}" | cmp --silent - "$mark";
     printf 'Installing into %s (once)\n' "$venv" >&2
     "$python" -m venv "$venv" || die "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
     requirements=()
-    for file in "${wanted[@]}"; do requirements+=(--requirement "$file"); done
+    for file in "${wanted[@]}"; do requirements+=(--requirement "${file%.txt}.lock"); done
     log=$venv/install.log
-    "$venv/bin/python" -m pip install --disable-pip-version-check "${requirements[@]}" 2>&1 | tee "$log" >&2 || {
+    "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes "${requirements[@]}" 2>&1 | tee "$log" >&2 || {
         ! grep -qE "$unreachable" "$log" || die "the package index can't be reached, so nothing could be installed: \
 check the network (HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are heeded); pip's own last line may mislead"
         die "the installation failed; its reason stands above (\"No matching distribution\" may also mean that no package index was reached)"

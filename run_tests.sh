@@ -40,7 +40,8 @@ if ! cat requirements*.txt | cmp --silent - "$mark"; then
     python=$(find_python)
     step "Installing into $venv (once)"
     "$python" -m venv "$venv" || die "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt ||
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+        --requirement requirements-dev.lock ||
         die "the installation failed; its reason stands above"
     cat requirements*.txt >"$mark"
 fi

@@ -57,6 +57,27 @@ def test_every_dependency_has_its_reason() -> None:
                 assert f"**{package}**" in text, package
 
 
+@pytest.mark.parametrize("name", ["requirements", "requirements-gevent", "requirements-dev"])
+def test_every_pinned_package_is_locked_by_its_hashes(name: str) -> None:
+    pinned = re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / f"{name}.txt").read_text())
+    locked = {
+        (re.sub("[._-]+", "-", package.lower()), version): hashes.count("--hash=sha256:")
+        for package, version, hashes in re.findall(
+            r"(?m)^([\w.-]+)==(\S+)[^\n]*((?:\n {4}--hash=.*)+)", (ROOT / f"{name}.lock").read_text()
+        )
+    }
+    for package, version in pinned:
+        assert locked.get((re.sub("[._-]+", "-", package.lower()), version), 0) > 0, package
+
+
+@pytest.mark.parametrize("name", ["run_app.sh", "run_tests.sh", "Dockerfile"])
+def test_nothing_is_installed_without_a_hash(name: str) -> None:
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if "pip install" in line and not line.lstrip().startswith("#")]
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
+
+
 def test_the_env_example_has_every_variable() -> None:
     text = (ROOT / ".env.example").read_text()
     named = re.findall(r"(?m)^(?:# )?([A-Z_]+)=", text)
@@ -69,3 +90,8 @@ def test_the_compose_file_describes_the_image() -> None:
     (service,) = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
     assert (service["build"], service["ports"]) == (".", ["${PORT:-8000}:8000"])
     assert service["healthcheck"]["test"][1:] == ["python", "-m", "argoproxy.live"]
+    assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (
+        True,
+        ["ALL"],
+        ["no-new-privileges:true"],
+    )

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Writes the lock files: every package of the requirements files with the hashes of all its files, for any machine and
+# Python that we support. Run it after a change of requirements*.txt and commit what it writes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+uv_version=0.13.9
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"${PYTHON:-python3}" -m venv "$work/venv"
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+
+lock() {
+    local requirements=$1 locked=${1%.txt}.lock
+    shift
+    "$work/venv/bin/uv" pip compile --quiet --no-cache --universal --python-version 3.11 --generate-hashes --no-header \
+        --no-annotate --output-file "$work/$locked" "$@" "$requirements"
+    { printf '# Made of %s by ./lock_requirements.sh.\n' "$requirements"; cat "$work/$locked"; } >"$locked"
+}
+
+# The first two name whatever they bring along, the third does not.
+lock requirements.txt --no-deps
+lock requirements-gevent.txt --no-deps
+lock requirements-dev.txt
