@@ -42,13 +42,14 @@ class Sent:
 
 @dataclass(frozen=True)
 class Case:
-    """Clients one after another, and the reply that the upstream plays to all of them: `streamed` where it is asked
-    for a stream, else `whole`; without steps it answers as an ordinary server would."""
+    """Clients one after another or `at_once`, and the reply that the upstream plays to all of them: `streamed` where it
+    is asked for a stream, else `whole`; without steps it answers as an ordinary server would."""
 
     name: str
     sent: Sequence[Sent]
     whole: Sequence[Step] = ()
     streamed: Sequence[Step] = ()
+    at_once: bool = False
     #: Whether all answers must be successes that say the same.
     compares: bool = False
     #: What their text must be, if it is known.

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
+
+from gevent.monkey import get_original
 
 from argoproxy import journey
 from argoproxy.observe.journal import Journal
@@ -24,6 +24,9 @@ from argoproxy.wsgi import app as application
 from tests.fuzz.case import CLIENT_KEY, ORDINARY, SERVER_KEYS
 
 FILE = Path("planted")
+#: Threads of the system, which those of a gevent worker are not.
+start_thread = get_original("_thread", "start_new_thread")
+sleep = get_original("time", "sleep")
 POLL_S = 0.02
 SECRET = SERVER_KEYS["plain"]
 Wsgi = Callable[..., Iterable[bytes]]
@@ -40,7 +43,7 @@ def planted() -> str:
 def until_changed(fault: str) -> None:
     """Wait while a fault is planted."""
     while planted() == fault:
-        time.sleep(POLL_S)
+        sleep(POLL_S)
 
 
 class Faulty:
@@ -78,7 +81,7 @@ class Faulty:
         elif fault == "leave a descriptor open":
             self._left_open.append(os.open(os.devnull, os.O_RDONLY))
         elif fault == "leave a thread running":
-            threading.Thread(target=until_changed, args=(fault,)).start()
+            start_thread(until_changed, (fault,))
 
     def _close(self) -> None:
         while self._left_open:

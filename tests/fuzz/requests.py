@@ -344,5 +344,5 @@ REQUESTS = (
 
 def request_case(rng: random.Random) -> Case:
     """Make a case of one or two clients whose requests are odd, before an ordinary upstream."""
-    kinds = [weighted(rng, REQUESTS) for _ in range(rng.choice((1, 1, 2)))]
+    kinds = [weighted(rng, REQUESTS) for _ in range(rng.choice((1, 1, 2, 3)))]
     return Case(" + ".join(kind.__name__ for kind in kinds), tuple(kind(rng) for kind in kinds))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.fuzz.case import Case, Violation
 from tests.fuzz.harness import Harness
 from tests.fuzz.replies import reply_case
 from tests.fuzz.requests import request_case
 
-REQUEST_CASES = 0.5
+REQUEST_CASES, AT_ONCE = 0.5, 0.2
 #: After so many cases the metrics are compared with the log.
 TOGETHER = 8
 
@@ -20,7 +20,8 @@ TOGETHER = 8
 def case_of(seed: int, number: int) -> Case:
     """Make a case."""
     rng = random.Random(f"{seed}:{number}")
-    return request_case(rng) if rng.random() < REQUEST_CASES else reply_case(rng)
+    case = request_case(rng) if rng.random() < REQUEST_CASES else reply_case(rng)
+    return replace(case, at_once=rng.random() < AT_ONCE)
 
 
 @dataclass
