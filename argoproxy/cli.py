@@ -43,7 +43,7 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
         sys.exit(_logs(arguments[1:], folder))
     asked = parse(arguments, program)
     environ = asked.environment(os.environ, folder)
-    sys.stderr.writelines(f"warning: {warning}\n" for warning in asked.warnings)
+    sys.stderr.writelines(f"warning: {printable(warning)}\n" for warning in asked.warnings)
     if asked.task is Task.EDIT:
         _edit(environ, folder)
     try:
@@ -116,7 +116,7 @@ def _validate(environ: Mapping[str, str], folder: Path) -> None:
     check(config)
     check_journal(config)
     sys.stdout.writelines(f"warning: {printable(warning)}\n" for warning in config.warnings)
-    sys.stdout.write(f"The settings can be used; the upstream is {config.shown}.\n")
+    sys.stdout.write(f"The settings can be used; the upstream is {printable(config.shown)}.\n")
 
 
 def _reload(port: int) -> None:

@@ -68,7 +68,7 @@ class Redactor:
         escapes of a URL. Most names are shorter than any key, and are not looked into."""
         for key in sent:
             if len(key) <= len(text):
-                text = _star(text, _in_names(key))
+                text = _star(text, _in_names(key) if "%" in text else (key,))
         return _star(text, self._in_names) if self._shortest and len(text) >= self._shortest else text
 
 
