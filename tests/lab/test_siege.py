@@ -32,6 +32,7 @@ def test_clients_that_mean_harm_stop_nobody(upstream: Upstream, start: Serve, wo
     settings = {"WORKER_CLASS": worker_class, "WORKERS": "4", "INLINE_IMAGES": "true"}
     door = start(TARGET_BASE_URL=upstream.url, **settings, **UNCOVERED)
     workers = eventually(lambda: len(pids := door.workers()) == 4 and pids)
+    Siege(door.port).run(2.0)  # until every worker has served
     quiet = Siege(door.port).run(min(SIEGE_S, 10.0))
     before = threads(door), door.descriptors(), resident_mib(door)
     report = Siege(door.port).run(SIEGE_S, HELD, HARMS)
