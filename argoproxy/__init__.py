@@ -1,3 +1,3 @@
-"""One OpenAI-compatible door in front of any LLM endpoint."""
+"""An OpenAI-compatible proxy in front of any LLM endpoint."""
 
 __version__ = "0.3.0"

@@ -100,7 +100,7 @@ def parse(arguments: Sequence[str], program: str) -> Arguments:
     """Read a command line. Raises SystemExit for --help, --version and for what can't be read."""
     parser = argparse.ArgumentParser(
         prog=program,
-        description="One OpenAI-compatible door in front of any LLM endpoint.",
+        description="An OpenAI-compatible proxy in front of any LLM endpoint.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
