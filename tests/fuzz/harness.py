@@ -43,6 +43,7 @@ models:
   brackets: {{think_tag_start: ["[THINK]", "<think>"], think_tag_end: ["[/THINK]", "</think>"]}}
   "gpt-*": {{upstream: argo}}
   "claude-*": {{upstream: argo}}
+  "gemini-*": {{upstream: argo}}
   "text-embedding-3-*": {{upstream: argo}}
   "qwen-*": {{upstream: dashscope}}
   "text-embedding-v*": {{upstream: dashscope}}
@@ -54,7 +55,9 @@ models:
   auto: {{reasoning: field, think_starts_open: auto}}
   open: {{think_starts_open: true}}
 """
-ALLOWED = "m1,gone,safe,brackets,keep,strip,field,tags,auto,open,gpt-*,claude-*,qwen-*,native-*,text-emb*,*sk-client*"
+ALLOWED = (
+    "m1,gone,safe,brackets,keep,strip,field,tags,auto,open,gpt-*,claude-*,gemini-*,qwen-*,native-*,text-*,*sk-cli*"
+)
 APP = "cot_proxy:app"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.fuzz.case import CLIENT_KEY, Case, Sent, request
+from tests.fuzz.case import CLIENT_KEY, ORDINARY, Case, Sent, request
 from tests.fuzz.mutate import ODD_TEXTS, change_bytes, change_json, chunked, encode, split, weighted
 
 Header = tuple[str, str]
@@ -121,6 +122,20 @@ BAD_CHUNKS = (
     b"0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
 )
 BOUNDARIES = ("x", '"x"', '"x;y"', 'a"; boundary="x', "", "x, boundary=y", "x*=utf-8''y")
+#: What follows where a model calls a tool, and two turns later another one.
+HISTORY: list[dict[str, Any]] = [
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}],
+    },
+    {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "seen"}]},
+    {"role": "assistant", "content": "<think>a</think>b", "reasoning_content": "c", "refusal": None},
+    {"role": "developer", "content": "Go on."},
+    {"role": "assistant", "function_call": {"name": "look", "arguments": "{}"}},
+    {"role": "function", "name": "look", "content": "seen"},
+    {"role": "user", "content": "And?", "name": "u"},
+]
 IMAGES = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
     "data:image/png;base64,%%%",
@@ -177,6 +192,9 @@ def chat_body(rng: random.Random, model: str) -> dict[str, Any]:
     }
     chosen = {name: extras[name] for name in rng.sample(sorted(extras), rng.randint(0, 3))}
     messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": content}]
+    if rng.random() < 0.3:
+        messages += HISTORY
+        chosen["tools"] = [tool]
     return {"model": model, "messages": messages[rng.randrange(2) :], "stream": rng.random() < 0.5, **chosen}
 
 
@@ -216,8 +234,8 @@ def form(rng: random.Random, boundary: str = "x") -> Asked:
 def whole(rng: random.Random, asked: Asked) -> Sent:
     """Send a request in one or some pieces and read the answer; often ask for something else behind it."""
     if rng.random() < 0.3:
-        data = asked.wire + request("GET", "/v1/models")
-        return Sent(split(rng, data), (asked.method, "GET"), follows=True)
+        data = asked.wire + request("POST", CHAT, rng.choice(ORDINARY_BODIES), JSON_TYPE, (ORDINARY, "1"))
+        return Sent(split(rng, data), (asked.method, "POST"), follows=True)
     return Sent(split(rng, asked.wire, rng.choice((0, 0, 4))), (asked.method,))
 
 
@@ -226,15 +244,16 @@ def odd_json(rng: random.Random) -> Sent:
     if asked.body is None or b"form-data" in asked.body:
         asked = Asked("POST", CHAT, encode(chat_body(rng, "m1")), (JSON_TYPE,))
     kind = rng.randrange(5)
-    if kind < 3:
+    if kind < 2:
         body = encode(change_json(rng, chat_body(rng, rng.choice((*MODELS, *REFUSED_MODELS))), 3))
+        asked = replace(asked, target=rng.choice((CHAT, CHAT, CHAT, LEGACY, EMBEDDINGS, "/v1/chat", "/v1/responses")))
+    elif kind == 2:
+        body = encode(change_json(rng, json.loads(asked.body or b""), 3))
     elif kind == 3:
         body = change_bytes(rng, asked.body or b"")
     else:
         body = rng.choice(ODD_TEXTS)
-    return whole(
-        rng, replace(asked, body=body, target=rng.choice((asked.target, CHAT, LEGACY, EMBEDDINGS, "/v1/chat")))
-    )
+    return whole(rng, replace(asked, body=body))
 
 
 def odd_model(rng: random.Random) -> Sent:
