@@ -14,7 +14,6 @@ from tests.wire.conftest import Serve
 from tests.wire.processes import Upstream, eventually
 
 CLIENTS = 6
-OUTAGE_S = 1.0
 #: What a request that met a broken upstream is told.
 TOLD = {"upstream_unreachable", "upstream_disconnected", "upstream_reply_cut_short"}
 
@@ -45,19 +44,20 @@ def test_an_outage_is_told_and_passes(start: Serve, worker_class: str) -> None:
     for thread in clients:
         thread.start()
     eventually(lambda: len(told) > 50)
+    before = len(told)
     upstream.stop()
     down_at = time.monotonic()
-    time.sleep(OUTAGE_S)
+    eventually(lambda: Counter(code for _, code in told[before:])["upstream_unreachable"] > 10)
+    during = len(told)
     again = Upstream(port=upstream.port)
     up_at = time.monotonic()
-    time.sleep(OUTAGE_S)
+    eventually(lambda: sum(at > up_at for at, _ in told) > 50)
     enough.set()
     for thread in clients:
         thread.join()
-    during = Counter(code for at, code in told if down_at < at < down_at + OUTAGE_S)
-    assert set(during) <= TOLD
-    assert during["upstream_unreachable"] > 10, "nobody waits for who is not there"
-    assert {code for at, code in told if at < down_at - 0.5 or at > up_at} == {""}
+    assert {code for _, code in told[:before]} == {""}
+    assert {code for at, code in told[before:during] if at > down_at} <= TOLD
+    assert {code for at, code in told if at > up_at} == {""}
     assert {line["ending"] for line in proxy.lines()} <= {"complete", "upstream_error", "upstream_broken"}
     again.stop()
 
@@ -77,13 +77,11 @@ def test_a_restart_cuts_what_was_running_and_nothing_else(start: Serve, worker_c
     eventually(lambda: len(upstream.seen(script)) == CLIENTS)
     before = proxy.descriptors()
     upstream.stop()
-    begun = time.monotonic()
     again = Upstream(port=upstream.port)
     for thread in work:
         thread.join()
-    assert time.monotonic() - begun < 3
     assert {answer.text for answer in answers} == {"a"}
     assert {what_it_says(answer) for answer in answers} <= TOLD
     assert [chat(proxy.port).status for _ in range(20)] == [200] * 20
-    assert proxy.descriptors() < before
+    eventually(lambda: proxy.descriptors() < before)
     again.stop()

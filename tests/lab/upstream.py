@@ -25,7 +25,7 @@ from tests.wire import argo, dashscope
 KEPT_OF_A_BODY = 4 * 1024 * 1024
 LONGEST_SCRIPT = 64 * 1024 * 1024
 PIECE = 1024 * 1024
-HOLD_S = 120.0
+HOLD_S = 600.0
 GATE_S = 0.005
 LONGEST_READ_S = 10.0
 PROVIDERS = (argo, dashscope)

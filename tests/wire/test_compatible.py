@@ -22,14 +22,14 @@ FAILURES: dict[str, tuple[list[Any], Any]] = {
     "500": ([reply("500 Oops", THEIRS)], "c"),
     "HTML 503": ([reply("503 Busy", HTML, Content_Type="text/html")], None),
     "refused": ([["close"]], "upstream_disconnected"),
-    "time-out": ([["sleep", 3.0]], "first_byte_timeout"),
+    "time-out": ([["hold"]], "first_byte_timeout"),
 }
 PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
 
 
 @pytest.fixture(scope="module")
 def door(serve: Serve, upstream: Upstream) -> Proxy:
-    return serve(TARGET_BASE_URL=upstream.url, COMPATIBLE="true", API_REQUEST_TIMEOUT="0.5")
+    return serve(TARGET_BASE_URL=upstream.url, COMPATIBLE="true", API_REQUEST_TIMEOUT="3")
 
 
 def told(answer: Answer, in_a_stream: bool) -> Any:

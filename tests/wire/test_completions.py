@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -176,12 +177,15 @@ def test_thoughts_are_removed_however_the_wire_cuts_them(
 def test_a_visible_character_is_delayed_by_no_more_than_a_tag(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(
         ["send", CHUNKED + chunked(event("<think>x</think>ab<thin"))],
-        ["sleep", 0.5],
+        ["await"],
         ["send", bodies([event("!", "stop"), DONE])],
     )
-    answer = chat(proxy.port, stream=True, headers=scripted(script))
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.until(b'"ab"')
+        upstream.open(script)
+        answer = client.answer()
     assert [(chunk["choices"][0]["delta"]["content"]) for chunk in answer.chunks] == ["ab", "<thin!"]
-    assert answer.pieces[1][0] - answer.pieces[0][0] > 0.3
 
 
 @pytest.mark.parametrize(
@@ -269,17 +273,26 @@ def test_a_key_echoed_in_a_stream_is_starred(serve: Serve, upstream: Upstream) -
 
 def test_silence_is_filled_with_heartbeats(serve: Serve, upstream: Upstream) -> None:
     proxy = serve(TARGET_BASE_URL=upstream.url, HEARTBEAT="0.2")
-    script = upstream.script(["send", CHUNKED], ["sleep", 0.7], ["send", bodies([event("a", "stop"), DONE])])
-    answer = chat(proxy.port, stream=True, headers=scripted(script))
-    assert 2 <= answer.body.count(b": heartbeat\n\n") <= 3
+    script = upstream.script(["send", CHUNKED], ["await"], ["send", bodies([event("a", "stop"), DONE])])
+    begun = time.monotonic()
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.until(b": heartbeat\n\n", 2)
+        upstream.open(script)
+        answer = client.answer()
     assert answer.text == "a"
-    thinking: list[Any] = [step for _ in range(14) for step in (["send", chunked(event("hm"))], ["sleep", 0.05])]
-    script = upstream.script(
-        ["send", CHUNKED + chunked(event("<think>"))], *thinking, ["send", bodies([event("</think>b", "stop"), DONE])]
-    )
-    answer = chat(proxy.port, stream=True, headers=scripted(script))
-    assert 2 <= answer.body.count(b": heartbeat\n\n") <= 4
-    assert answer.text == "b"
+    assert answer.body.count(b": heartbeat\n\n") <= (time.monotonic() - begun) / 0.2
+
+
+def test_thoughts_that_are_stripped_are_silence_too(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, HEARTBEAT="0.2")
+    thinking = ["repeat", 10_000, [["send", chunked(event("hm"))], ["sleep", 0.05]]]
+    script = upstream.script(["send", CHUNKED + chunked(event("<think>"))], thinking)
+    with Client(proxy.port) as client:
+        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        heard = client.until(b": heartbeat\n\n", 3)
+    assert b"hm" not in heard
+    assert upstream.left(script)
 
 
 def test_the_head_is_not_kept_back_while_thoughts_are_stripped(proxy: Proxy, upstream: Upstream) -> None:

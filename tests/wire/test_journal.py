@@ -86,7 +86,7 @@ def test_a_fallback_is_two_requests_upstream(pages: Pages) -> None:
 
 
 def test_what_had_arrived_stands_there_when_a_stream_breaks(pages: Pages, upstream: Upstream) -> None:
-    script = upstream.script(["send", CHUNKED + chunked(event("Hello "))], ["sleep", 0.1], ["close"])
+    script = upstream.script(["send", CHUNKED + chunked(event("Hello "))], ["read"], ["close"])
     answer = chat(pages.proxy.port, stream=True, headers={"X-Script": script})
     client, (server,) = pages.of(answer)
     for line in (client, server):
