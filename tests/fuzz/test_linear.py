@@ -14,6 +14,7 @@ import pytest
 
 import argoproxy
 from tests.fuzz.growth import MOST, growth
+from tests.fuzz.parsers import CASES
 from tests.fuzz.patterns import hard_inputs
 
 Pattern = re.Pattern[Any]
@@ -87,3 +88,13 @@ def test_a_quadratic_pattern_is_found(pattern: str) -> None:
 def test_every_regular_expression_is_linear(name: str) -> None:
     ratio, text = worst(PATTERNS[name], USES.get(name.rpartition(".")[2], set()))
     assert ratio < MOST, text
+
+
+@pytest.mark.parametrize("kind", sorted({name.partition(",")[0].partition(" ")[0] for name in CASES}))
+def test_every_parser_and_filter_is_linear(kind: str) -> None:
+    too_fast = {
+        name: ratio
+        for name, case in CASES.items()
+        if name.partition(",")[0].partition(" ")[0] == kind and (ratio := growth(case.make, case.run)) >= MOST
+    }
+    assert too_fast == {}
