@@ -189,6 +189,7 @@ def test_secrets_in_names_are_starred_plainly_or_escaped() -> None:
     assert redactor.name(["client-key"], "a client-key b") == "a ********** b"
     assert Redactor().name((), SECRET) == SECRET
     assert Redactor().name((), "") == ""
+    assert redactor.name(["a key that is longer"], "short") == "short"
 
 
 def test_keys_of_the_request_are_starred_in_bodies_too() -> None:
