@@ -34,16 +34,26 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, directly or not."""
+    found = children(pid)
+    return [*found, *(below for child in found for below in descendants(child))]
+
+
+def interrupt_group() -> None:
+    """Do what Ctrl-C at a terminal does: interrupt all that belong to this process's group, but not this process."""
+    for pid in descendants(os.getpid()):
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) == os.getpgrp():
+                os.kill(pid, signal.SIGINT)
 
 
 def kill_descendants() -> None:
     """Kill until nothing is left: whatever a killed process had started is adopted, and found in the next round."""
     while found := children(os.getpid()):
         for pid in found:
-            send(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(-1, 0)
 
@@ -64,10 +74,8 @@ class Supervisor:
             self.stop_at = 0.0
             return
         self.stopped_by, self.stop_at = number, time.monotonic() + REPORT_S
-        # A terminal sends Ctrl-C to all of them. The shell waits for the command that it runs, so both are told.
         if number != signal.SIGINT:
-            for pid in [*children(self.command.pid), self.command.pid]:
-                send(pid, signal.SIGINT)
+            interrupt_group()
 
     def wait(self) -> int:
         """Wait for the command, or for the end of its time: the exit status."""
