@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from argoproxy.errors import ProxyError
+from argoproxy.errors import ProxyError, UpstreamTimeout
 from argoproxy.protocol.models import Route
 from argoproxy.protocol.printable import log_value
 from argoproxy.upstreams import Upstream
@@ -23,6 +23,9 @@ ResultT = TypeVar("ResultT")
 _Way = tuple[str, str, bool] | tuple[str, str, bool, str]
 USAGE = "usage"
 
+#: Seconds that work of another request is waited for; all of it has time-outs, shorter ones.
+LONGEST_SHARED_S = 30.0
+
 #: Models that are warned of; after that many nothing is told.
 MOST_WARNED = 100
 
@@ -31,11 +34,17 @@ MOST_REFUSED = 1000
 
 
 class Shared(Generic[ResultT]):
-    """Work that callers at the same time do only once; its result is kept for `keep_s` seconds, a failure is not."""
+    """Work that callers at the same time do only once; its result is kept for `keep_s` seconds, a failure is not. Who
+    shares it waits for `longest_s` seconds at most."""
 
     def __init__(
-        self, work: Callable[[], ResultT], keep_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        work: Callable[[], ResultT],
+        keep_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        longest_s: float = LONGEST_SHARED_S,
     ) -> None:
+        self._longest_s = longest_s
         self._work = work
         self._keep_s = keep_s
         self._clock = clock
@@ -54,7 +63,12 @@ class Shared(Generic[ResultT]):
                 self._under_way = future
         if is_first:
             self._do(future)
-        return future.result()
+        try:
+            return future.result(self._longest_s)
+        except TimeoutError:
+            if future.done():
+                raise
+            raise UpstreamTimeout("The request that this one shares took too long.") from None
 
     def _do(self, future: Future[ResultT]) -> None:
         try:

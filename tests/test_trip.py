@@ -303,3 +303,28 @@ def test_a_failure_of_shared_work_is_not_kept() -> None:
     with pytest.raises(ValueError, match="first"):
         shared.result()
     assert shared.result() == 2
+
+
+def test_shared_work_of_another_request_is_not_waited_for_without_end() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        end.wait()
+
+    shared = Shared(work, longest_s=0.01)
+    first = threading.Thread(target=shared.result)
+    first.start()
+    begun.wait()
+    with pytest.raises(UpstreamTimeout):
+        shared.result()
+    end.set()
+    first.join()
+
+
+def test_a_time_out_that_shared_work_raises_is_its_own() -> None:
+    def work() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        Shared(work).result()

@@ -76,7 +76,7 @@ class AppendedFile:
         """Lock the file that so many bytes go into: its descriptor, and how many it has."""
         while True:
             descriptor = self._opened()
-            _lock(descriptor, deadline)
+            lock(descriptor, deadline)
             found = os.fstat(descriptor)
             if self._is_current(found):
                 if not found.st_size or found.st_size + size <= self._max_bytes:
@@ -159,8 +159,8 @@ def _number(file: Path) -> int:
     return int(digits) if digits.isascii() and digits.isdecimal() else 0
 
 
-def _lock(descriptor: int, deadline: float) -> None:
-    """Wait for the lock. Asked for again and again, because to be told of it one would have to wait without an end."""
+def lock(descriptor: int, deadline: float) -> None:
+    """Lock a file. Raises TimeoutError when the time is over. Polls: a wait in the kernel would have no bound."""
     pause_s = _FIRST_PAUSE_S
     while True:
         try:

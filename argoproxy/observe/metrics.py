@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from argoproxy import __version__
-from argoproxy.errors import Ending
+from argoproxy.errors import Ending, MetricsUnavailable
 from argoproxy.observe.labels import Labeller, Labels, is_error, tokens
 from argoproxy.observe.slots import Slots, uptime_s
 from argoproxy.outcome import Outcome
@@ -150,6 +150,12 @@ class Metrics:
 
     def _files(self) -> list[str]:
         """Give the files of all workers; of those that are gone what they counted, but not what they had open."""
+        try:
+            return self._files_of_slots()
+        except TimeoutError:
+            raise MetricsUnavailable("The counts of the workers are locked by another process.") from None
+
+    def _files_of_slots(self) -> list[str]:
         with self._slots.alone():
             left_open = {_gauges_of(slot) for slot in self._slots.idle()}
             files = self._folder.glob("*.db")

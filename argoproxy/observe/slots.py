@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from argoproxy.observe.appending import LONGEST_WAIT_S, lock
+
 #: How the master tells its workers of the folder.
 FOLDER_VARIABLE = "ARGOPROXY_METRICS_FOLDER"
 PREFIX = "argoproxy-"
@@ -55,14 +57,16 @@ def uptime_s(folder: Path) -> float:
 class Slots:
     """The slots of a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, longest_wait_s: float = LONGEST_WAIT_S) -> None:
         self._folder = folder
+        self._longest_wait_s = longest_wait_s
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep all other processes from taking slots, or from looking at them."""
+        """Keep all other processes from taking slots, or from looking at them. Raises TimeoutError, an OSError, while
+        one of them does so for too long."""
         with (self._folder / _DOOR).open("w") as door:
-            fcntl.flock(door, fcntl.LOCK_EX)
+            lock(door.fileno(), time.monotonic() + self._longest_wait_s)
             yield
 
     def take(self) -> int:

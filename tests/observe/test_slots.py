@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from argoproxy.observe.slots import PREFIX, Slots, make_folder, places, uptime_s
 from tests.wire.processes import ROOT, spawn
 
@@ -87,3 +89,19 @@ def test_it_tells_for_how_long_it_has_been_there(tmp_path: Path) -> None:
 
 def test_there_are_places() -> None:
     assert all(os.access(place, os.W_OK) for place in places())
+
+
+def test_a_process_that_keeps_the_slots_locked_is_not_waited_for_without_end(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", f"{HOLD}\nwith s.alone(): print(1, flush=True); sys.stdin.read()", str(tmp_path)]
+    with spawn(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "1\n"
+        with pytest.raises(TimeoutError), Slots(tmp_path, 0.01).alone():
+            raise AssertionError
+        assert holder.stdin
+        holder.stdin.close()
+        holder.wait()
+    with Slots(tmp_path).alone():
+        pass

@@ -1,7 +1,8 @@
-"""What a request may cost in memory, whatever it or its reply holds; real Gunicorn."""
+"""What a request may cost in memory and time, whatever it or its reply holds; real Gunicorn."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -71,3 +72,15 @@ def test_a_body_has_the_size_that_is_set(serve: Serve, upstream: Upstream) -> No
 def test_a_size_that_is_none_refuses_the_start(tmp_path: Path, size: bytes) -> None:
     with pytest.raises(AssertionError, match=r"max_body_size|MAX_BODY_SIZE"):
         Proxy(tmp_path, {"DEMO": "1", "MAX_BODY_SIZE": size.decode()})
+
+
+@pytest.mark.parametrize("filling", [" ", "\n", "\t\r", "a", "-", "\u4e16", "1 "])
+def test_a_prompt_of_a_million_characters_stops_nobody(serve: Serve, upstream: Upstream, filling: str) -> None:
+    """Its tokens are estimated for the gateway, which counts none: while `re` works, no other thread does."""
+    door = serve(ARGO_BASE_URL=f"{upstream.url}/argoapi", ARGO_USER="me")
+    prompt = filling * (1_000_000 // len(filling))
+    body = {"model": "gpt4o", "messages": [{"role": "user", "content": prompt}]}
+    answer = ask(door.port, "POST", PATH, json.dumps(body, ensure_ascii=False).encode())
+    assert answer.status == 200
+    assert json.loads(answer.body)["usage"]["prompt_tokens"] >= 1
+    assert ask(door.port, "GET", "/health/live").status == 200
