@@ -1,0 +1,87 @@
+"""The upstream without a server: requests sends what it asks, `responses` answers. A test of your own can begin so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import responses
+from anthropic_told import END, MESSAGE, START, Json, Told, block, delta
+from anthropic_upstream import OVERLOADED, Anthropic
+from responses import matchers
+
+from argoproxy.errors import UpstreamStatus
+from argoproxy.protocol.call import Call, call_of
+from argoproxy.protocol.chunks import assemble
+from argoproxy.protocol.exchange import ClientRequest, ReadBody
+from argoproxy.upstreams import UpstreamRequest
+
+CHAT = "/v1/chat/completions"
+MESSAGES, MODELS = "https://up.test/v1/messages", "https://up.test/v1/models"
+UPSTREAM = Anthropic(base_url="https://up.test", api_key="sk-ant-1", max_tokens=9)
+
+
+def answered(asked: UpstreamRequest) -> tuple[int, Told]:
+    """Send what an upstream asks, and return the status and the reply that came back."""
+    assert isinstance(asked.body, bytes | None)
+    reply = requests.request(asked.method, asked.url, headers=dict(asked.headers), data=asked.body, timeout=5)
+    return reply.status_code, Told([reply.content], tuple(reply.headers.items()))
+
+
+def call(**body: Any) -> Call:
+    request = ClientRequest("id", 1, "POST", CHAT, "", (), ReadBody(b""))
+    asked = {"model": "claude", "messages": [{"role": "user", "content": "Hi"}], **body}
+    return call_of(request, asked, CHAT)
+
+
+@pytest.fixture
+def server() -> Iterator[responses.RequestsMock]:
+    """What answers in the place of every server; a request that no test expects fails."""
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+def test_a_chat_is_asked_as_a_message_with_the_key_and_the_version(server: responses.RequestsMock) -> None:
+    hi = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+    server.post(
+        MESSAGES,
+        json={**MESSAGE, "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"},
+        match=[
+            matchers.json_params_matcher({"model": "claude", "max_tokens": 9, "messages": hi}, strict_match=False),
+            matchers.header_matcher({"x-api-key": "sk-ant-1", "anthropic-version": "2023-06-01"}),
+        ],
+    )
+    status, reply = answered(UPSTREAM.request(call()))
+    ((document,),) = UPSTREAM.batches(reply, call())
+    assert document.chunk
+    assert (status, document.chunk["choices"][0]["message"]["content"]) == (200, "Hello")
+
+
+def test_a_stream_becomes_chunks(server: responses.RequestsMock) -> None:
+    text = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"})
+    server.post(MESSAGES, body=START + text + delta("end_turn") + END, content_type="text/event-stream")
+    asked = call(stream=True)
+    _, reply = answered(UPSTREAM.request(asked))
+    chunks = [event.chunk for batch in UPSTREAM.batches(reply, asked) for event in batch if event.chunk]
+    assert assemble(chunks)["choices"][0]["message"]["content"] == "Hello"
+
+
+@pytest.mark.parametrize(("sent", "told"), [(429, 429), (OVERLOADED, 503)])
+def test_a_refusal_becomes_openais(server: responses.RequestsMock, sent: int, told: int) -> None:
+    error: Json = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    server.post(MESSAGES, status=sent, json=error, headers={"retry-after": "3"})
+    status, reply = answered(UPSTREAM.request(call()))
+    made = UPSTREAM.error(status, reply.headers, reply.read())
+    assert isinstance(made, UpstreamStatus)
+    assert (made.status, json.loads(made.body)["error"]["message"]) == (told, "Overloaded")
+    assert ("retry-after", "3") in made.headers
+
+
+def test_models_are_listed_as_openai_lists_them(server: responses.RequestsMock) -> None:
+    server.get(MODELS, json={"data": [{"id": "claude", "created_at": "1970-01-01T00:00:07Z"}]})
+    asked = UPSTREAM.models_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), ReadBody(b"")))
+    listed = UPSTREAM.listing(answered(asked)[1].read(), "", 1).chunk
+    assert listed["data"] == [{"id": "claude", "object": "model", "created": 7, "owned_by": "anthropic"}]
