@@ -59,8 +59,8 @@ def is_listening(port: int) -> bool:
 UNCOVERED: dict[str, str] = {name: "" for name in os.environ if name.startswith("COVERAGE")}
 
 
-#: Coverage is measured with one kind of worker: it doubles what a process costs, and the others run the same lines.
-MEASURED = "gthread"
+#: Coverage is measured with one worker of one kind: it doubles what a process costs, and the others run the same lines.
+MEASURED = {"WORKER_CLASS": "gthread", "WORKERS": "1"}
 
 
 def clean_environment() -> dict[str, str]:
@@ -153,7 +153,7 @@ class Proxy:
         self._read, self._requests = 0, list[dict[str, str]]()
         ours = {"HOST": "127.0.0.1", "SKIP_URL_VALIDATION": "true"}
         settings = {**clean_environment(), **ours, **environ, "PORT": str(self.port)}
-        if settings.get("WORKER_CLASS", MEASURED) != MEASURED:
+        if any(settings.get(name, value) != value for name, value in MEASURED.items()):
             settings |= UNCOVERED
         self.environ = {name: value for name, value in settings.items() if value or name not in UNCOVERED}
         self._log = folder / f"log-{self.port}.txt"

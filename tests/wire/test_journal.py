@@ -216,13 +216,13 @@ def test_the_logs_command_tells_of_it(pages: Pages, tmp_path: Path) -> None:
     assert (none.returncode, b"Traceback" in none.stderr) == (2, False)
 
 
-EXCHANGES, AT_ONCE = 5_000, 16
+EXCHANGES, AT_ONCE = 1_500, 16
 
 
 def test_every_exchange_of_eight_workers_stands_there_once(upstream: Upstream, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     settings = {"TARGET_BASE_URL": upstream.url, "OUTPUT_PATH": str(folder), "WORKERS": "8", "VERBOSE": "false"}
-    sizes = {"JOURNAL_MAX_BYTES": str(8 * 1024 * 1024), "JOURNAL_FILES": "1000"}
+    sizes = {"JOURNAL_MAX_BYTES": str(2 * 1024 * 1024), "JOURNAL_FILES": "1000"}
     proxy = Proxy(tmp_path, {**settings, **sizes})
     dice = random.Random(5)
     script = upstream.script(*stream(event("Hi", "stop"), DONE), body="read")
