@@ -206,7 +206,7 @@ def test_a_key_that_anyone_could_spend_is_warned_of(
 
 
 def test_the_scripts_are_sound() -> None:
-    for name in ("run_app.sh", "run_tests.sh", ".ci/run"):
+    for name in ("run_app.sh", "run_tests.sh", "lock_requirements.sh", ".ci/run"):
         subprocess.run(["bash", "-n", str(ROOT / name)], check=True)
         assert os.access(ROOT / name, os.X_OK)
 
