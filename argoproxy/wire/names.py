@@ -47,6 +47,7 @@ class Names:
 
     def _look_up(self, host: str, port: int, asked: Future[Sequence[Found]]) -> None:
         fulfil(asked, partial(resolved, host, port))
+        del asked  # an error's traceback holds this frame, and the future holds the error
         self._forget(host, port)
 
     def _forget(self, host: str, port: int) -> None:
