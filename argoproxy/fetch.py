@@ -147,8 +147,11 @@ class Fetch:
 
     def _addresses(self, host: str, port: int) -> Sequence[Address]:
         """Resolve a name, once. Raises FetchError unless every address it has may be asked."""
-        found = self._look_up(host, port)
-        addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
+        try:
+            addresses = [ipaddress.ip_address(host)]  # needs no lookup, and so no other thread
+        except ValueError:
+            found = self._look_up(host, port)
+            addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
         if not all(self._limits.addresses.allows(address, port) for address in addresses):
             raise FetchError("its address is not public")
         return addresses

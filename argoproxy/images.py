@@ -32,7 +32,7 @@ LONGEST_S = 60.0
 #: Image URLs that a request may hold; as many as OpenAI takes.
 MOST_URLS = 500
 #: Images that a process fetches at once, for all requests together.
-MOST_FETCHES = 256
+MOST_FETCHES = 128
 #: Images that a process decodes at once: one may take half a gigabyte meanwhile.
 MOST_DECODED = 2
 #: Pixels that are decoded to make the images of a request smaller.
@@ -89,7 +89,9 @@ class Images:
         fetches = {url: Fetch(url, limits) for url in urls}
         if not fetches:
             return {}
-        futures = submit_all([fetch.run for fetch in fetches.values()], workers.fetches, settings.concurrency)
+        group = _Group(stops=not settings.keeps_failed)
+        works = [partial(group.run, fetch) for fetch in fetches.values()]
+        futures = submit_all(works, workers.fetches, settings.concurrency)
         rounds = -(-len(fetches) // settings.concurrency)
         try:
             wait_for(futures, min(LONGEST_S, rounds * settings.timeout_s + GRACE_S), watch)
@@ -112,6 +114,8 @@ class Images:
                     if isinstance(found, PictureError):
                         raise found.with_traceback(None)
                     yield image.place, found
+            except _Skipped:
+                continue  # the one that failed comes behind it
             except (FetchError, PictureError) as error:
                 if not self._settings.keeps_failed:
                     raise BadRequest(f"The image can't be used: {error}.", param=image.path) from None
@@ -187,6 +191,28 @@ class _Pause:
         finally:
             future.cancel()
             del future  # a failure holds this frame, and the future the failure
+
+
+class _Skipped(FetchError):
+    """An image was not fetched, because another one of the request can't be."""
+
+
+class _Group:
+    """The fetches of a request; with `stops` none is begun after one has failed: the request is refused anyway."""
+
+    def __init__(self, *, stops: bool) -> None:
+        self._stops = stops
+        self._has_failed = False
+
+    def run(self, fetch: Fetch) -> bytes:
+        """Run a fetch. Raises FetchError."""
+        if self._has_failed:
+            raise _Skipped("another image can't be used")
+        try:
+            return fetch.run()
+        except FetchError:
+            self._has_failed = self._stops
+            raise
 
 
 class _Budget:
