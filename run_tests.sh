@@ -48,7 +48,7 @@ fi
 PATH=$venv/bin:$PATH
 
 # Most of the time is spent waiting, so there are more processes than cores.
-spread=(-n "${WORKERS:-4}" --dist loadfile)
+spread=(-n "${TEST_PROCESSES:-4}" --dist loadfile --no-loadscope-reorder)
 case ${1:-} in
 --quick)
     shift

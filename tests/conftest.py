@@ -13,6 +13,22 @@ settings.register_profile("house", max_examples=100, deadline=None)
 settings.load_profile("house")
 
 TESTS = Path(__file__).resolve().parent
+#: The files that take the longest, in turn.
+LONGEST = [
+    "test_draining.py",
+    "test_faults.py",
+    "test_soak.py",
+    "test_demo.py",
+    "test_start.py",
+    "test_leaving.py",
+    "test_metrics.py",
+    "test_modes.py",
+    "test_journal.py",
+    "test_routing.py",
+    "test_early_heartbeat.py",
+    "test_connecting.py",
+    "test_slow_clients.py",
+]
 #: What --quick asks of one running proxy.
 QUICK = {"test_completions.py", "test_validation.py"}
 
@@ -25,11 +41,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts servers, by its folder. Put it first: it waits, and leaves time to what computes."""
+    """Mark what starts servers, by its folder. Put it first, the longest files before all: so nothing long is left for
+    the end, when the other processes have nothing to do any more."""
     for item in items:
         folder = item.path.parent
         if folder in (TESTS / "wire", TESTS / "lab"):
             item.add_marker(folder.name)
         if item.path.name in QUICK:
             item.add_marker("quick")
-    items.sort(key=lambda item: not (item.get_closest_marker("lab") or item.get_closest_marker("wire")))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return when an item's file has its turn."""
+    if item.path.name in LONGEST:
+        return LONGEST.index(item.path.name)
+    has_servers = item.get_closest_marker("lab") or item.get_closest_marker("wire")
+    return len(LONGEST) + (not has_servers)
