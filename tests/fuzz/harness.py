@@ -70,6 +70,7 @@ class Harness:
         (folder / "config.yaml").write_text(CONFIG.format(port=self.upstream.port, **SERVER_KEYS))
         self.proxy = Proxy(folder, _environment(worker_class, folder), _command(app))
         self._records = records_of(folder, self.proxy.port)
+        self._written = Written()
         self._total = self._stuck = self._logged = 0
         self.endings, self.statuses = Counter[str](), Counter[str]()
         #: The keys that the metrics have not shown yet: what they show once, they show for good.
@@ -93,6 +94,7 @@ class Harness:
                 list(pool.map(self._act, [Sent([asked])] * 2 * THREADS))
         self.upstream.delay_s = 0.0
         self.count()
+        self._settle(set())
         time.sleep(SETTLED_S)
         self.workers = self.proxy.workers()
         self.opened = self._opened()
@@ -117,7 +119,7 @@ class Harness:
             nonlocal metrics
             with suppress(OSError, AssertionError):
                 metrics = ask(self.proxy.port, "GET", "/metrics").body.decode()
-            self._read(Written())
+            self._read()
             total, in_flight = counted(metrics)
             return in_flight <= self._stuck and total - self._total == self._logged
 
@@ -130,6 +132,8 @@ class Harness:
         if in_flight > self._stuck:
             found.append(Violation("in flight", f"{in_flight - self._stuck} for good"))
         self._total, self._stuck, self._logged = total, in_flight, 0
+        found += self._written.violations
+        self._written.violations.clear()
         return found
 
     def _violations(self, case: Case, seen: Sequence[Seen]) -> Iterator[Violation]:
@@ -167,21 +171,22 @@ class Harness:
             return client.answer()
 
     def _settle(self, ids: Set[str]) -> Written:
-        """Wait until all answers are written down, in the log as in the journal."""
-        written = Written()
+        """Wait until all answers are written down, in the log as in the journal. Return what was written since this was
+        asked last."""
 
         def is_settled() -> bool:
-            self._read(written)
-            lines, entries = written.ids()
+            self._read()
+            lines, entries = self._written.ids()
             return lines == entries and ids <= lines.keys()
 
         self._eventually(is_settled)
+        written, self._written = self._written, Written()
         return written
 
-    def _read(self, written: Written) -> None:
-        before = len(written.lines)
-        self._records.read(written)
-        new = written.lines[before:]
+    def _read(self) -> None:
+        before = len(self._written.lines)
+        self._records.read(self._written)
+        new = self._written.lines[before:]
         self._logged += len(new)
         self.endings.update(line["ending"] for line in new)
         self.statuses.update(line["status"] for line in new)
@@ -199,8 +204,10 @@ class Harness:
         return {name: now - self.opened[name] for name, now in self._opened().items() if now > self.opened[name]}
 
     def _opened(self) -> dict[str, int]:
-        threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self.proxy.workers())
-        return {"descriptors": self.proxy.descriptors(), "threads": threads}
+        with suppress(FileNotFoundError):  # of a worker that ends just now
+            threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self.proxy.workers())
+            return {"descriptors": self.proxy.descriptors(), "threads": threads}
+        return {"descriptors": 0, "threads": 0}
 
     def _eventually(self, what: Callable[[], bool]) -> bool:
         """Whether something becomes true before patience runs out."""
