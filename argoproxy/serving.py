@@ -79,8 +79,6 @@ control_socket_disable = True
 LAST_MOMENT_S = 1.0
 LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
-#: How Gunicorn's warning of a request that it can't parse begins (gunicorn/workers/base.py).
-INVALID_REQUEST = "Invalid request from ip="
 STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
 logger_class = PrintableLogger
@@ -157,20 +155,12 @@ def give_up_stuck_clients(server: Any, seconds: float) -> None:
         if listener.sock.family != socket.AF_UNIX:
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     server.log.error_log.addFilter(is_news)
-    server.log.error_log.addFilter(hide_quoted_request)
 
 
 def is_news(record: logging.LogRecord) -> bool:
     """Whether Gunicorn should log this: not a client that was given up, which the request's own line tells."""
     error = record.exc_info[1] if record.exc_info else None
     return not (isinstance(error, TimeoutError) and error.errno == errno.ETIMEDOUT)
-
-
-def hide_quoted_request(record: logging.LogRecord) -> bool:
-    """Cut what Gunicorn quotes of a request that it can't parse: it may be a line that holds a key."""
-    if isinstance(record.msg, str) and record.msg.startswith(INVALID_REQUEST):
-        record.msg = ": ".join(record.msg.split(": ", 2)[:2])
-    return True
 
 
 def take_signals(server: Any) -> None:

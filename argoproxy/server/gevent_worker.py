@@ -10,13 +10,14 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from argoproxy.server.client_socket import Timekeeper
 from argoproxy.server.client_timeouts import ClientTimeouts
+from argoproxy.server.malformed import RefusesMalformed
 
 
 class TimedGeventSocket(Timekeeper, gevent.socket.socket):  # type: ignore[misc]
     """A client's connection under gevent."""
 
 
-class TimedGeventWorker(GeventWorker):  # type: ignore[misc]
+class TimedGeventWorker(RefusesMalformed, GeventWorker):  # type: ignore[misc]
     """Reads from clients by sockets that keep the time."""
 
     timeouts: ClientTimeouts

@@ -26,7 +26,8 @@ class Overloaded(ProxyError):
         return (("Retry-After", "1"),)
 
 
-def _response(error: ProxyError) -> bytes:
+def response(error: ProxyError) -> bytes:
+    """Write the whole response, after which the connection is closed."""
     body = json.dumps(to_openai(error)).encode()
     status = HTTPStatus(error.status)
     fields = (
@@ -39,7 +40,7 @@ def _response(error: ProxyError) -> bytes:
     return f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + body
 
 
-LATE_HEAD = _response(RequestTimeout("The head of the request did not arrive in time.", code="client_header_timeout"))
-LATE_BODY = _response(RequestTimeout("The body of the request did not arrive in time."))
-LONG_HEAD = _response(HeadTooLarge("The head of the request is over 64 KiB."))
-OVERLOADED = _response(Overloaded("Too many requests with large bodies are being read; try again."))
+LATE_HEAD = response(RequestTimeout("The head of the request did not arrive in time.", code="client_header_timeout"))
+LATE_BODY = response(RequestTimeout("The body of the request did not arrive in time."))
+LONG_HEAD = response(HeadTooLarge("The head of the request is over 64 KiB."))
+OVERLOADED = response(Overloaded("Too many requests with large bodies are being read; try again."))

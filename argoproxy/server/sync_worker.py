@@ -8,9 +8,10 @@ from gunicorn.workers.sync import SyncWorker
 
 from argoproxy.server.client_socket import TimedSocket
 from argoproxy.server.client_timeouts import ClientTimeouts
+from argoproxy.server.malformed import RefusesMalformed
 
 
-class TimedSyncWorker(SyncWorker):  # type: ignore[misc]
+class TimedSyncWorker(RefusesMalformed, SyncWorker):  # type: ignore[misc]
     """Reads from clients by sockets that keep the time."""
 
     timeouts: ClientTimeouts

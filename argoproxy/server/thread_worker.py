@@ -25,6 +25,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from argoproxy.server import refusals
 from argoproxy.server.client_timeouts import ClientTimeouts
 from argoproxy.server.connection import Connection, Wait
+from argoproxy.server.malformed import RefusesMalformed
 from argoproxy.server.request_scanner import Progress
 
 PIECE = 64 * 1024
@@ -44,7 +45,7 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NOBODY_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
 
 
-class PollingThreadWorker(ThreadWorker):  # type: ignore[misc]
+class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
     """Collects requests where it polls, and serves them in threads."""
 
     timeouts: ClientTimeouts

@@ -51,4 +51,8 @@ CASES = (
         (raw(f"GET / HTTP/1.1\r\nAuthorization Bearer {CLIENT_KEY}\r\n\r\n".encode()),),
     ),
     Case("a key where a version should be", (raw(f"GET / {CLIENT_KEY}\r\nHost: x\r\n\r\n".encode()),)),
+    Case(
+        "a key behind a line end that is lost",
+        (raw(f"POST /v1/\0Authorization: Bearer {CLIENT_KEY}\r\n\r\n".encode()),),
+    ),
 )

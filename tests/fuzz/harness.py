@@ -25,6 +25,8 @@ THREADS = 4
 #: How long anything may take. It bounds waiting; nothing is measured by it.
 PATIENCE_S = 20.0
 SETTLED_S = 0.3
+#: gevent has up to ten threads for what would block it, and ends those that were idle for seconds.
+LAZY_THREADS = {"gthread": 0, "gevent": 10}
 QUIET_WORDS = (b"health", b"metrics")
 UPSTREAMS = ("m1", "gpt-4o", "qwen-max", "native-1")
 #: A worker may have threads that serve nothing else.
@@ -66,6 +68,7 @@ class Harness:
 
     def __init__(self, folder: Path, worker_class: str, app: str = APP, patience_s: float = PATIENCE_S) -> None:
         self.patience_s = patience_s
+        self._worker_class = worker_class
         self.upstream = PlayedUpstream()
         (folder / "config.yaml").write_text(CONFIG.format(port=self.upstream.port, **SERVER_KEYS))
         self.proxy = Proxy(folder, _environment(worker_class, folder), _command(app))
@@ -98,6 +101,7 @@ class Harness:
         time.sleep(SETTLED_S)
         self.workers = self.proxy.workers()
         self.opened = self._opened()
+        self.opened["threads"] += LAZY_THREADS[self._worker_class]
 
     def run(self, case: Case) -> list[Violation]:
         """Have clients do what a case says, and tell which invariants did not hold."""
