@@ -14,7 +14,7 @@ from tests.fuzz.selfcheck import cases_until_noticed
 from tests.wire.processes import PATIENCE_S
 
 SEED = 16
-NUMBERS = range(1000)
+NUMBERS = range(600)
 
 
 @pytest.fixture(params=["gthread", "gevent"], scope="module")
