@@ -6,7 +6,6 @@ import os
 import pty
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -17,7 +16,7 @@ import pytest
 from tests.lab.client import Answer, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
 from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Upstream, clean_environment, eventually, free_port, is_listening
+from tests.wire.processes import ROOT, Upstream, clean_environment, eventually, free_port, is_listening, spawn
 
 #: Runs a command in a session of its own, at the terminal that is its standard input.
 IN_TERMINAL = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -33,7 +32,7 @@ class AtTerminal:
         self.terminal, inner = pty.openpty()
         settings = {**clean_environment(), "HOST": "127.0.0.1", "WORKERS": "2", **environ, "PORT": str(self.port)}
         command = [sys.executable, "-c", IN_TERMINAL + before + BECOME, sys.executable, str(ROOT / "cot_proxy.py")]
-        self.process = subprocess.Popen(command, cwd=folder, env=settings, stdin=inner, stdout=inner, stderr=inner)
+        self.process = spawn(command, cwd=folder, env=settings, stdin=inner, stdout=inner, stderr=inner)
         os.close(inner)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -106,7 +105,7 @@ def test_a_unix_socket_serves_as_a_port_does(upstream: Upstream, tmp_path: Path,
     path = tmp_path / "door.sock"
     settings = {"TARGET_BASE_URL": upstream.url, "HOST": f"unix:{path}", "WORKERS": "1", "WORKER_CLASS": worker_class}
     command = [sys.executable, str(ROOT / "cot_proxy.py")]
-    process = subprocess.Popen(command, cwd=tmp_path, env={**clean_environment(), **settings})
+    process = spawn(command, cwd=tmp_path, env={**clean_environment(), **settings})
     try:
         eventually(path.is_socket)
         with socket.socket(socket.AF_UNIX) as client:
