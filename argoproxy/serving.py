@@ -5,7 +5,6 @@ Nothing imported here may load ssl: gevent patches it in the workers, and must c
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import resource
@@ -160,7 +159,7 @@ def give_up_stuck_clients(server: Any, seconds: float) -> None:
 def is_news(record: logging.LogRecord) -> bool:
     """Whether Gunicorn should log this: not a client that was given up, which the request's own line tells."""
     error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, TimeoutError) and error.errno == errno.ETIMEDOUT)
+    return not isinstance(error, TimeoutError)
 
 
 def take_signals(server: Any) -> None:

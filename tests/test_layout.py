@@ -49,7 +49,7 @@ ONLY_THERE = {
         "fetch.py",
         "images.py",
     },
-    "select": {"watch.py", "server/thread_worker.py"},
+    "select": {"watch.py", "server/client_poll.py"},
     "yaml": {"settings/layers.py"},
     "dotenv": {"settings/layers.py"},
     "PIL": {"pictures.py"},

@@ -20,6 +20,7 @@ class Wait(Enum):
     """What the worker's main thread waits for on a connection."""
 
     REQUEST = "a request"
+    READER = "the client's reading of earlier answers"
     THREAD = "a thread that may read a large body"
     GOODBYE = "the client's closing"
 

@@ -10,10 +10,8 @@ too, so that no thread lingers.
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import time
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -23,15 +21,13 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from argoproxy.server import refusals
+from argoproxy.server.client_poll import ClientPoll, is_full
 from argoproxy.server.client_timeouts import ClientTimeouts
 from argoproxy.server.connection import Connection, Wait
 from argoproxy.server.malformed import RefusesMalformed
 from argoproxy.server.request_scanner import Progress
 
 PIECE = 64 * 1024
-#: Clients that are looked at before others get their turn.
-EVENTS = 256
-ONCE = select.EPOLLIN | select.EPOLLONESHOT
 #: Bytes of requests that are not complete, over all connections of a worker.
 COLLECTED_LIMIT = 64 * 1024 * 1024
 LINGER_S = 2.0
@@ -40,6 +36,7 @@ SWEEP_S = BEAT_S = 1.0
 ACCEPT_PAUSE_S = 0.01
 #: Threads of a worker that only serve probes, so that these are answered while all others are busy.
 PROBE_THREADS = {"health/live": 1, "health": 4, "metrics": 2}
+PROBE_WRITE_S = 5.0
 
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NOBODY_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
@@ -54,13 +51,11 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **options)
         #: Connections that no thread has, in the order in which their wait began.
         self._waiting: dict[Connection, None] = {}
-        #: Tells once, and no more, that a client has sent something: its descriptor stays registered while a thread
-        #: serves it, which is cheaper than to register it again for each request.
-        self._clients = select.epoll()
-        self._by_descriptor: dict[int, Connection] = {}
+        self._clients = ClientPoll()
         self._collected = 0
         self._uploads: set[Connection] = set()
-        self._queue: deque[Connection] = deque()
+        #: Connections that wait for a thread to read their large body, in the order in which they came.
+        self._queue: dict[Connection, None] = {}
         self._next_beat = self._next_sweep = 0.0
         self._late = 0
         self._probe_pools = {probe: ThreadPoolExecutor(threads) for probe, threads in PROBE_THREADS.items()}
@@ -112,6 +107,13 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
             conn.init()
             conn.parser.unreader.unread(conn.request.take())
         return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Serve a request whose head was parsed; in a thread. A probe's answer must be taken in time: few threads
+        serve probes, and a client that reads a little now and then would hold one for as long as it likes."""
+        if isinstance(conn, Connection) and conn.request.probe:
+            conn.sock.settimeout(PROBE_WRITE_S)
+        return super().handle_request(req, conn)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Wait for a connection's next request, or close it."""
@@ -165,9 +167,10 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
     # Collecting.
 
     def _on_clients(self, _epoll: object) -> None:
-        for descriptor, _ in self._clients.poll(0, EVENTS):
-            conn = self._by_descriptor.get(descriptor)
-            if conn in self._waiting:  # not closed by what came before it in the same round
+        for conn in self._clients.ready():
+            if conn.wait is Wait.READER:
+                self._serve(conn)
+            else:
                 self._receive(conn)
 
     def _receive(self, conn: Connection) -> None:
@@ -180,7 +183,9 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
             piece = b""
         if not piece:
             self._drop(conn)
-        elif conn.wait is Wait.REQUEST:
+        elif conn.wait is Wait.GOODBYE:
+            self._watch(conn)
+        else:
             self._take_in(conn, piece)
 
     def _take_in(self, conn: Connection, piece: bytes) -> None:
@@ -191,26 +196,31 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
             self._watch(conn)
         elif progress is Progress.LONG_HEAD:
             self._refuse(conn, refusals.LONG_HEAD)
-        elif progress is Progress.LONG_BODY:
+        elif is_full(conn):
+            conn.wait = Wait.READER
+            conn.deadline = time.monotonic() + self.timeouts.keepalive_s
+            self._waiting[conn] = None
+            self._clients.expect_reading(conn)
+        else:
+            self._serve(conn)
+        if self._collected > COLLECTED_LIMIT:
+            self._make_room()
+
+    def _serve(self, conn: Connection) -> None:
+        if conn.request.progress is Progress.LONG_BODY:
             self._queue_upload(conn)
         else:
             self._forget(conn)
             self.enqueue_req(conn)
-        if self._collected > COLLECTED_LIMIT:
-            self._make_room()
 
     def _watch(self, conn: Connection) -> None:
         self._waiting[conn] = None
-        descriptor = conn.sock.fileno()
-        if self._by_descriptor.get(descriptor) is conn:
-            self._clients.modify(descriptor, ONCE)
-        else:
-            self._by_descriptor[descriptor] = conn
-            self._clients.register(descriptor, ONCE)
+        self._clients.expect_bytes(conn)
 
     def _forget(self, conn: Connection) -> None:
         """Stop waiting for a connection, which somebody else has now."""
         self._waiting.pop(conn, None)
+        self._queue.pop(conn, None)
         self._collected -= conn.collected
         conn.collected = 0
 
@@ -221,17 +231,16 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
         self._waiting[conn] = None
         conn.wait = Wait.THREAD
         conn.deadline = time.monotonic() + self.timeouts.body_s
-        self._queue.append(conn)
+        self._queue[conn] = None
         self._begin_uploads()
 
     def _begin_uploads(self) -> None:
         while self._queue and len(self._uploads) < max(1, self.cfg.threads // 2):
-            conn = self._queue.popleft()
-            if conn in self._waiting:
-                self._forget(conn)
-                self._uploads.add(conn)
-                conn.sock.let_thread_read(conn.request, partial(self.method_queue.defer, self.release, conn))
-                self.enqueue_req(conn)
+            conn = next(iter(self._queue))
+            self._forget(conn)
+            self._uploads.add(conn)
+            conn.sock.let_thread_read(conn.request, partial(self.method_queue.defer, self.release, conn))
+            self.enqueue_req(conn)
 
     def release(self, conn: Connection) -> None:
         """Let the next large body be read, where this one has been."""
@@ -241,7 +250,7 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
     # Closing.
 
     def _expire(self, conn: Connection) -> None:
-        if conn.wait is Wait.GOODBYE or conn.request.progress is Progress.NOTHING:
+        if conn.wait in (Wait.GOODBYE, Wait.READER) or conn.request.progress is Progress.NOTHING:
             self._drop(conn)
         elif conn.wait is Wait.THREAD:
             self._refuse(conn, refusals.OVERLOADED)
@@ -252,8 +261,8 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
 
     def _make_room(self) -> None:
         """Close the connection that has waited longest; the longest of those that hold bytes, where these are many."""
-        is_full = self._collected > COLLECTED_LIMIT
-        longest = next((conn for conn in self._waiting if conn.collected or not is_full), None)
+        is_too_much = self._collected > COLLECTED_LIMIT
+        longest = next((conn for conn in self._waiting if conn.collected or not is_too_much), None)
         if longest is not None:
             self._drop(longest)
 
@@ -278,7 +287,6 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: Connection) -> None:
         self._forget(conn)
-        if self._by_descriptor.get(conn.descriptor) is conn:  # else the number is another connection's already
-            del self._by_descriptor[conn.descriptor]
+        self._clients.remove(conn)
         self.nr_conns -= 1
         conn.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -116,6 +117,27 @@ def test_a_large_body_that_finds_no_thread_is_refused(serve: Serve, upstream: Up
     assert set(statuses) <= {(408, "client_body_timeout"), (503, "too_many_uploads")}
 
 
+def test_a_large_body_that_was_refused_is_not_read_later(start: Serve, upstream: Upstream) -> None:
+    door = start(TARGET_BASE_URL=upstream.url, THREADS="2", CLIENT_BODY_TIMEOUT="2")
+    large = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "x" * 2 * MIB}]}).encode()
+    head = HEAD % (b"Content-Length: %d" % len(large))
+    with Client(door.port) as first, Client(door.port) as second:
+        first.sock.sendall(head + large[:MIB])
+        sent = MIB
+        second.sock.sendall(head)
+        while not select.select([second.sock], [], [], 0.5)[0]:
+            first.sock.sendall(large[sent : sent + 1])
+            sent += 1
+        assert second.answer().error["code"] == "too_many_uploads"
+        first.sock.sendall(large[sent:])
+        assert first.answer().status == 200
+        second.leave()
+    with Client(door.port) as third:
+        third.sock.sendall(head + large)
+        door.line(third.answer().id)
+    assert [line["status"] for line in door.lines()] == ["200"] * 2
+
+
 def test_probes_are_answered_while_all_threads_are_busy(serve: Serve, upstream: Upstream) -> None:
     door = serve(TARGET_BASE_URL=upstream.url, THREADS="2", PORT_NAME="probes")
     script = upstream.script(["hold"])
@@ -206,6 +228,20 @@ def test_bodies_that_are_never_completed_hold_a_bounded_amount_of_memory(start: 
     assert grown < 130 * 1024
 
 
+def test_large_bodies_that_wait_in_vain_hold_a_bounded_amount_of_memory(start: Serve, upstream: Upstream) -> None:
+    """Each has sent as much as is collected of a body in chunks."""
+    door = start(TARGET_BASE_URL=upstream.url, THREADS="2")
+    assert chat(door.port).status == 200
+    before = door.peak_kib()
+    chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+    with many(door, 300, HEAD % b"Transfer-Encoding: chunked" + chunk * 18):
+        with suppress(OSError):
+            assert chat(door.port).status == 200
+        grown = door.peak_kib() - before
+    print(f"{grown // 1024} MiB more for 300 bodies of 1 MiB that wait for a thread")
+    assert grown < 130 * 1024
+
+
 def test_an_answer_that_comes_before_the_body_is_read_in_full(serve: Serve, upstream: Upstream) -> None:
     """A connection closed while its client still sends would be reset, and the answer lost."""
     keys: dict[str, Any] = {"ENABLE_AUTH": "true", "API_KEY_SECRET": "k-1"}
@@ -215,3 +251,14 @@ def test_an_answer_that_comes_before_the_body_is_read_in_full(serve: Serve, upst
         client.sock.sendall(b"x" * 2 * MIB)
         answer = client.answer()
         assert (answer.status, answer.whole) == (401, True)
+
+
+def test_a_client_that_reads_after_it_has_sent_all_gets_an_answer_that_came_early(
+    serve: Serve, upstream: Upstream
+) -> None:
+    keys: dict[str, Any] = {"ENABLE_AUTH": "true", "API_KEY_SECRET": "k-1"}
+    door = serve(TARGET_BASE_URL=upstream.url, **keys)
+    body = b"x" * 24 * MIB
+    with Client(door.port) as client:
+        client.sock.sendall(HEAD % (b"Content-Length: %d" % len(body)) + body)
+        assert client.answer().status == 401
