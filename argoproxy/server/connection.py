@@ -37,7 +37,6 @@ class PooledSocket(TimedSocket):
     def let_thread_read(self, body: RequestScanner, on_end: Callable[[], None]) -> None:
         """Let a thread read a body; `on_end` is called in that thread when it is complete, or its connection ends."""
         self._body, self._on_end = body, on_end
-        self.restart_clock()
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Read some bytes. Raises ClientTooSlow, in a thread also for a body that it was not given leave to read."""

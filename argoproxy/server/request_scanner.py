@@ -40,7 +40,7 @@ class Progress(Enum):
 class RequestScanner:
     """Collects the bytes of one request, and of what follows it on the connection."""
 
-    __slots__ = ("_body", "_body_size", "_head", "_parts", "_searched", "_size", "probe", "progress", "received")
+    __slots__ = ("_body", "_body_size", "_kept", "_searched", "probe", "progress", "received")
 
     def __init__(self) -> None:
         self.progress = Progress.NOTHING
@@ -48,28 +48,27 @@ class RequestScanner:
         self.probe = ""
         #: Bytes that came, whether or not they are kept.
         self.received = 0
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._head = bytearray()
+        #: One buffer, not a list of pieces: a client that sends two bytes at a time would make each a list's element,
+        #: which takes many times their memory.
+        self._kept = bytearray()
         self._searched = 0
         self._body: Chunked | Counted | None = None
         self._body_size = 0
 
     def __len__(self) -> int:
         """Return the number of bytes that are kept."""
-        return self._size
+        return len(self._kept)
 
     def feed(self, piece: bytes) -> Progress:
         """Add bytes of the connection, and return how much of the request is there."""
-        self._parts.append(piece)
-        self._size += len(piece)
+        self._kept += piece
         return self.count(piece)
 
     def count(self, piece: bytes) -> Progress:
-        """Take note of bytes that somebody else keeps, and return how much of the request is there."""
+        """Take note of bytes, which somebody else keeps where they are of a long body, and return how much of the
+        request is there."""
         self.received += len(piece)
         if self._body is None:
-            self._head += piece
             self.progress = self._look_for_head()
         else:
             self.progress = self._follow_body(self._body, piece)
@@ -77,12 +76,12 @@ class RequestScanner:
 
     def take(self) -> bytes:
         """Return the bytes that were kept, and keep them no longer."""
-        kept = b"".join(self._parts)
-        self._parts, self._size = [], 0
+        kept = bytes(self._kept)
+        self._kept = bytearray()
         return kept
 
     def _look_for_head(self) -> Progress:
-        buffer = self._head
+        buffer = self._kept
         searched, self._searched = self._searched, len(buffer)
         end = buffer.find(b"\r\n\r\n", max(0, searched - 3))
         if end < 0:
@@ -91,7 +90,6 @@ class RequestScanner:
             return Progress.LONG_HEAD
         fields = [(name.lower(), value) for name, value in _FIELD.findall(buffer, 0, end + 2)]
         if fields:
-            self._head = bytearray()
             return self._begin_body(fields, bytes(buffer[end + 4 :]))
         if probe := _PROBE.match(buffer):
             self.probe = probe[1].decode()
@@ -100,7 +98,7 @@ class RequestScanner:
     def _judge_part_of_head(self, searched: int) -> Progress:
         """Gunicorn refuses a long request line, and a line feed without its carriage return, before the head is whole:
         nothing that came later could mend them."""
-        buffer = self._head
+        buffer = self._kept
         if _BARE_LINE_FEED.search(buffer, searched):
             return Progress.ODD
         if len(buffer) > LINE_LIMIT and buffer.find(b"\r\n", 0, LINE_LIMIT + 2) < 0:
@@ -130,5 +128,5 @@ class RequestScanner:
             return Progress.ODD
         if body.done:
             return Progress.READY
-        is_long = self.progress is Progress.LONG_BODY or max(self._body_size, self._size - HEAD_LIMIT) > BODY_LIMIT
+        is_long = self.progress is Progress.LONG_BODY or max(self._body_size, len(self._kept) - HEAD_LIMIT) > BODY_LIMIT
         return Progress.LONG_BODY if is_long else Progress.BODY

@@ -105,6 +105,7 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
         """Serve one request; in a thread."""
         if isinstance(conn, Connection):
             conn.init()
+            conn.sock.restart_clock()  # the wait for a thread is not the client's fault
             conn.parser.unreader.unread(conn.request.take())
         return super().handle(conn)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from argoproxy.server.request_scanner import BODY_LIMIT, HEAD_LIMIT, LINE_LIMIT, Progress, RequestScanner
@@ -38,6 +40,22 @@ def test_what_was_fed_is_given_back_whole() -> None:
     assert (len(scanner), scanner.received) == (len(POST), len(POST))
     assert scanner.take() == POST
     assert len(scanner) == 0
+
+
+def test_small_pieces_take_no_more_memory_than_large_ones() -> None:
+    head = b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+
+    def memory(piece_size: int) -> int:
+        scanner = RequestScanner()
+        scanner.feed(head)
+        tracemalloc.start()
+        for _ in range(100_000 // piece_size):
+            scanner.feed(bytes(bytearray(piece_size)))
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return size
+
+    assert memory(2) < 2 * memory(50_000)
 
 
 @pytest.mark.parametrize(
