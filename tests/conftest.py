@@ -58,3 +58,9 @@ def _turn(item: pytest.Item) -> int:
         return LONGEST.index(item.path.name)
     has_servers = item.get_closest_marker("lab") or item.get_closest_marker("wire")
     return len(LONGEST) + (not has_servers)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name what fails at once: the summary comes late, and not at all if the run is killed."""
+    if report.failed:
+        sys.stderr.write(f"\n{report.when} of {report.nodeid} failed after {report.duration:.0f} s\n")

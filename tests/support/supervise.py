@@ -21,7 +21,7 @@ from tests.support.prctl import adopt_orphans, child_of_this_process
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 #: How long an interrupted command may take to report; what is left then is killed.
-REPORT_S = 10.0
+REPORT_S = 20.0
 POLL_S = 0.1
 
 
