@@ -76,9 +76,9 @@ def act(port: int, sent: Sent, patience_s: float) -> Seen:
 
 
 def _leave(client: BoundedClient, sent: Sent) -> None:
+    """Read as much as is to be read, or until nothing comes any more: an answer may be shorter."""
     left = MOST_READ if sent.leaves_when_quiet else sent.leaves_after or 0
-    if sent.leaves_when_quiet:
-        client.bounded.until = time.monotonic() + QUIET_S
+    client.bounded.until = time.monotonic() + QUIET_S
     with suppress(OSError):
         while left > 0 and (data := client.sock.recv(left)):
             left -= len(data)
