@@ -37,6 +37,13 @@ from argoproxy.snapshot import VARIABLE, publish
 GUNICORN_FOLDER = Path(gunicorn.__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != GUNICORN_FOLDER]
 
+
+def hard_limit() -> int:
+    """Return how many files a process may have open once `on_starting` has raised the limit."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
 folder = Path.cwd()
 terminal = Terminal()
 os.environ.setdefault(RANDOM_KEY, f"sk-{secrets.token_urlsafe(24)}")
@@ -63,8 +70,9 @@ workers = loaded.workers
 polls_clients = loaded.worker_class == "gthread"
 worker_class = WORKER_CLASSES[loaded.worker_class]
 threads = loaded.threads if polls_clients else 1
-# Idle ones included; at the limit, a gthread worker closes the one that has idled longest.
-worker_connections = 10_000
+# Idle ones included; at the limit, a gthread worker closes the one that has idled longest. Each may become a stream,
+# which takes three descriptors: clients that only connect must not take those that the others' requests need.
+worker_connections = min(10_000, max(1, hard_limit() // 3))
 backlog = 4096
 keepalive = 75
 # Finds workers that hang. A sync worker beats only between requests, so there it caps a stream.

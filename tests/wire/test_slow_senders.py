@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import select
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.client import Client, ask, chat
 from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.wire.processes import ROOT, Proxy, Upstream, eventually
 
 WORKER_CLASSES = ("gthread", "gevent", "sync")
 BODY = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
@@ -214,6 +216,17 @@ def test_a_full_worker_closes_who_has_idled_longest(start: Serve, upstream: Upst
         (pid,) = door.workers()
     assert chat(door.port).status == 200
     assert door.workers() == [pid]
+
+
+def test_clients_that_only_connect_leave_descriptors_for_requests(tmp_path: Path, upstream: Upstream) -> None:
+    gunicorn = f"{sys.executable} -m gunicorn -c {ROOT}/gunicorn.conf.py --pythonpath {ROOT} cot_proxy:app"
+    settings = {"WORKERS": "1", "THREADS": "4", "TARGET_BASE_URL": upstream.url}
+    door = Proxy(tmp_path, settings, ["bash", "-c", f"ulimit -n 150; exec {gunicorn}"])
+    try:
+        with many(door, 200, HALF_HEAD):
+            assert [chat(door.port).status for _ in range(3)] == [200] * 3
+    finally:
+        door.stop()
 
 
 def test_bodies_that_are_never_completed_hold_a_bounded_amount_of_memory(start: Serve, upstream: Upstream) -> None:
