@@ -10,6 +10,8 @@ from argoproxy.server.client_socket import TimedSocket
 from argoproxy.server.client_timeouts import ClientTimeouts
 from argoproxy.server.malformed import RefusesMalformed
 
+LOOK_S = 1.0
+
 
 class TimedSyncWorker(RefusesMalformed, SyncWorker):  # type: ignore[misc]
     """Reads from clients by sockets that keep the time."""
@@ -22,3 +24,7 @@ class TimedSyncWorker(RefusesMalformed, SyncWorker):  # type: ignore[misc]
         sock.timeouts = self.timeouts
         sock.restart_clock()
         super().handle(listener, sock, addr)
+
+    def wait(self, timeout: float) -> Any:
+        """Wait for a connection; look once a second whether the master is still there."""
+        return super().wait(min(timeout, LOOK_S))

@@ -26,6 +26,7 @@ from argoproxy.server.client_timeouts import ClientTimeouts
 from argoproxy.server.connection import Connection, Wait
 from argoproxy.server.malformed import RefusesMalformed
 from argoproxy.server.request_scanner import Progress
+from argoproxy.server.upload_queue import UploadQueue
 
 PIECE = 64 * 1024
 #: Bytes of requests that are not complete, over all connections of a worker.
@@ -53,14 +54,10 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
         self._waiting: dict[Connection, None] = {}
         self._clients = ClientPoll()
         self._collected = 0
-        self._uploads: set[Connection] = set()
-        #: Connections that wait for a thread to read their large body, in the order in which they came.
-        self._queue: dict[Connection, None] = {}
+        self._uploads = UploadQueue(max(1, self.cfg.threads // 2))
         self._next_beat = self._next_sweep = 0.0
         self._late = 0
         self._probe_pools = {probe: ThreadPoolExecutor(threads) for probe, threads in PROBE_THREADS.items()}
-
-    # What Gunicorn's worker calls.
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""
@@ -75,8 +72,18 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
             self._next_beat = now + BEAT_S
             super().notify()
 
-    def accept(self, listener: Any) -> None:
-        """Take a new connection, and what of its request has come already."""
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 Gunicorn's signature
+        """Accept connections, or stop; a worker that stops takes those that wait and closes its listening sockets, so
+        that clients which come later are refused at once instead of waiting in vain."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                while self.accept(listener):
+                    pass
+                listener.close()
+
+    def accept(self, listener: Any) -> bool:
+        """Take a new connection, and what of its request has come already; return whether there was one."""
         try:
             client, address = listener.accept()
         except OSError as error:
@@ -85,14 +92,15 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
                 time.sleep(ACCEPT_PAUSE_S)
             elif error.errno not in _NOBODY_THERE:
                 raise
-            return
+            return False
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         if self.cfg.is_ssl:
             self.enqueue_req(TConn(self.cfg, client, address, listener.getsockname()))
-            return
-        self._receive(Connection(self.cfg, client, address, listener.getsockname(), self.timeouts))
+        else:
+            self._receive(Connection(self.cfg, client, address, listener.getsockname(), self.timeouts))
+        return True
 
     def enqueue_req(self, conn: Any) -> None:
         """Have a connection's request served in a thread."""
@@ -221,7 +229,7 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
     def _forget(self, conn: Connection) -> None:
         """Stop waiting for a connection, which somebody else has now."""
         self._waiting.pop(conn, None)
-        self._queue.pop(conn, None)
+        self._uploads.remove(conn)
         self._collected -= conn.collected
         conn.collected = 0
 
@@ -232,20 +240,18 @@ class PollingThreadWorker(RefusesMalformed, ThreadWorker):  # type: ignore[misc]
         self._waiting[conn] = None
         conn.wait = Wait.THREAD
         conn.deadline = time.monotonic() + self.timeouts.body_s
-        self._queue[conn] = None
+        self._uploads.add(conn)
         self._begin_uploads()
 
     def _begin_uploads(self) -> None:
-        while self._queue and len(self._uploads) < max(1, self.cfg.threads // 2):
-            conn = next(iter(self._queue))
+        for conn in self._uploads.begin():
             self._forget(conn)
-            self._uploads.add(conn)
             conn.sock.let_thread_read(conn.request, partial(self.method_queue.defer, self.release, conn))
             self.enqueue_req(conn)
 
     def release(self, conn: Connection) -> None:
         """Let the next large body be read, where this one has been."""
-        self._uploads.discard(conn)
+        self._uploads.end(conn)
         self._begin_uploads()
 
     # Closing.
