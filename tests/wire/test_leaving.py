@@ -173,7 +173,7 @@ def leave(door: Proxy, script: str, number: int, linger: Callable[[], None]) -> 
 
 
 def test_500_clients_leave_at_random_moments(serve: Serve, upstream: Upstream) -> None:
-    door = serve(TARGET_BASE_URL=upstream.url, WORKERS="2")
+    door = serve(TARGET_BASE_URL=upstream.url, WORKERS="2", CONNECT_TIMEOUT="600")
     half = [["send", "HTTP/1.1 200 OK\r\nX:"], ["hold"]]
     begun = [["send", CHUNKED + chunked(event("a"))], ["hold"]]
     scripts = [upstream.script(*steps) for steps in ([["hold"]], half, begun, [["send", CHUNKED], SLOW])]
