@@ -149,7 +149,8 @@ class Arrivals:
         self._numbers: set[int] = set()
 
     def look(self) -> None:
-        seen = {number_of(one) for script in self._scripts for one in self._upstream.seen(script)}
+        requests = (one for script in self._scripts for one in self._upstream.seen(script))
+        seen = {number_of(one) for one in requests if one["body"]}  # others are still being read
         with self._came:
             self._numbers = seen
             self._came.notify_all()
