@@ -425,6 +425,7 @@ def test_large_pictures_are_decoded_few_at_a_time_in_bounded_memory(
 ) -> None:
     settings = {"ENABLE_PAYLOAD_CONTROL": "true", "MAX_PAYLOAD_SIZE": "0.01", "WORKER_CLASS": worker_class}
     door = serving(serve, upstream, "argo", 5, **settings, **UNCOVERED)
+    assert ask(door.port, "GET", "/health/live").status == 200, "now there is a worker"
     before = door.peak_kib()
     body = embedded(huge(), 1)
     answers: list[int] = []
