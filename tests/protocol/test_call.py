@@ -75,6 +75,11 @@ def test_a_body_that_is_no_json_is_refused(text: bytes) -> None:
         parsed(text)
 
 
+def test_a_body_of_too_many_values_is_refused() -> None:
+    with pytest.raises(BadRequest, match="can't be read"):
+        parsed(b'{"a": [' + b"[]," * 300_000 + b"[]]}")
+
+
 def test_what_was_checked_is_what_is_sent() -> None:
     assert parsed(b'{"model": "a", "model": "b"}').payload() == b'{"model":"b"}'
     assert parsed('{"model": "ü"}'.encode("utf-16")).payload() == '{"model":"ü"}'.encode()
