@@ -43,7 +43,7 @@ class PooledSocket(TimedSocket):
         if self.gettimeout() is None and self._body is None:
             raise ClientTooSlow
         piece = super().recv(bufsize, flags)
-        if self._body and (not piece or self._body.count(piece) is not Progress.LONG_BODY):
+        if self._body is not None and (not piece or self._body.count(piece) is not Progress.LONG_BODY):
             self._on_end()
             del self._body, self._on_end
         return piece

@@ -107,6 +107,19 @@ def test_a_large_body_waits_for_one_of_the_threads_that_may_read_it(serve: Serve
         assert [client.answer().status for client in clients] == [200] * 6
 
 
+def test_a_large_body_that_was_read_makes_room_for_the_next_while_its_answer_is_awaited(
+    serve: Serve, upstream: Upstream
+) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, THREADS="2")
+    large = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "x" * 2 * MIB}]}).encode()
+    script = upstream.script(["hold"])
+    with Client(door.port) as waiting, Client(door.port) as other:
+        waiting.send("POST", "/v1/chat/completions", large, X_Script=script)
+        eventually(lambda: upstream.seen(script))
+        other.send("POST", "/v1/chat/completions", large)
+        assert other.answer().status == 200
+
+
 def test_a_large_body_that_finds_no_thread_is_refused(serve: Serve, upstream: Upstream) -> None:
     door = serve(TARGET_BASE_URL=upstream.url, THREADS="2", CLIENT_BODY_TIMEOUT="2", PORT_NAME="busy")
     head = HEAD % (b"Content-Length: %d" % (2 * MIB))
