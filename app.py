@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    from argoproxy.cli import main
+    from argoproxy.cli.main import main
 
     main(sys.argv[1:])
 else:

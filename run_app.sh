@@ -26,7 +26,7 @@ find_python() {
 python=$venv/bin/python
 [ -x "$python" ] || python=$(find_python)
 exec 4>&1
-more=$(PYTHONPATH=$root "$python" -m argoproxy.first_run "$@" 3>&1 >&4) || { status=$?; exit $((status == 3 ? 0 : status)); }
+more=$(PYTHONPATH=$root "$python" -m argoproxy.cli.setup_wizard "$@" 3>&1 >&4) || { status=$?; exit $((status == 3 ? 0 : status)); }
 exec 4>&-
 [ -z "$more" ] || set -- "$@" "$more"
 

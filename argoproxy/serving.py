@@ -19,8 +19,8 @@ from typing import Any
 import gunicorn
 
 from argoproxy import __version__, runtime
-from argoproxy.banner import banner, open_door
-from argoproxy.cli import USAGE_EXIT, refusal
+from argoproxy.cli.banner import banner, open_door
+from argoproxy.cli.main import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.errors import ConfigError
 from argoproxy.observe.chronicle import check_journal

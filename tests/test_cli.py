@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.cli import main, refusal
+from argoproxy.cli.main import main, refusal
 from argoproxy.errors import ConfigError
 from argoproxy.flags import FLAGS_VARIABLE, Task, parse
 

@@ -110,13 +110,11 @@ def test_rooms_stay_small(file: Path) -> None:
 
 def test_the_first_run_needs_nothing_installed() -> None:
     """It asks its questions before anything is."""
-    code = (
-        "import sys, argoproxy.first_run; sys.exit(bool({'yaml', 'requests', 'flask', 'gunicorn'} & set(sys.modules)))"
-    )
+    code = "import sys, argoproxy.cli.setup_wizard; sys.exit(bool({'yaml', 'requests', 'flask', 'gunicorn'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_gunicorns_settings_load_no_tls() -> None:
     """gevent patches ssl in the workers; a master that has loaded it breaks them (gevent issue 1016)."""
-    code = "import sys, argoproxy.cli, argoproxy.config, argoproxy.observe.slots; sys.exit('ssl' in sys.modules)"
+    code = "import sys, argoproxy.cli.main, argoproxy.config, argoproxy.observe.slots; sys.exit('ssl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

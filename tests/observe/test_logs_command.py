@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from argoproxy.cli.logs.command import main
 from argoproxy.observe.journal import CLIENT_FILE, Journal
-from argoproxy.observe.logs_command import main
 from tests.observe.journals import client_file, client_line, journal_of
 from tests.wire.processes import PATIENCE_S, ROOT, spawn
 
@@ -17,7 +17,7 @@ from tests.wire.processes import PATIENCE_S, ROOT, spawn
 RUN = """
 import signal, sys
 from pathlib import Path
-from argoproxy.observe.logs_command import main
+from argoproxy.cli.logs.command import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
 """

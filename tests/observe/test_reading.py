@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from argoproxy.cli.logs.reader import BLOCK_BYTES, MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
 from argoproxy.observe.appending import AppendedFile
 from argoproxy.observe.journal import CLIENT_FILE
-from argoproxy.observe.reading import BLOCK_BYTES, MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
 from tests.observe.journals import client_file, journal_of
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.observe.showing import LONGEST_ARGUMENT_BYTES, NoReplay, curl, exchange_text
+from argoproxy.cli.logs.show import LONGEST_ARGUMENT_BYTES, NoReplay, curl, exchange_text
 from tests.observe.journals import client_line
 
 

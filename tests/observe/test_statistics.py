@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from argoproxy.observe.exchanges import exchange_of
-from argoproxy.observe.statistics import MOST_MODELS, OTHER, Latencies, Statistics
+from argoproxy.cli.logs.entries import exchange_of
+from argoproxy.cli.logs.stats import MOST_MODELS, OTHER, Latencies, Statistics
 from argoproxy.protocol.chunks import Json
 from tests.observe.journals import client_line
 

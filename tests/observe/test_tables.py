@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from argoproxy.observe.exchanges import exchange_of
-from argoproxy.observe.statistics import Statistics
-from argoproxy.observe.tables import EXCHANGES, GROUPS, Column, exchange_cells, heading, row, statistics_table
+from argoproxy.cli.logs.entries import exchange_of
+from argoproxy.cli.logs.stats import Statistics
+from argoproxy.cli.logs.tables import EXCHANGES, GROUPS, Column, exchange_cells, heading, row, statistics_table
 from argoproxy.protocol.chunks import Json
 from tests.observe.journals import client_line
 

@@ -1,6 +1,6 @@
 """The questions of a first start, before anything is installed: standard library only.
 
-`python -m argoproxy.first_run [config.yaml] [flags]`, run by run_app.sh, writes the config file of an Argo user when
+`python -m argoproxy.cli.setup_wizard [config.yaml] [flags]`, run by run_app.sh, writes the config file of an Argo user when
 there is none and nothing else says what to serve. It prints flags to be added on descriptor 3.
 """
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from argoproxy.cli.explain import explained
+from argoproxy.cli.logs import command as logs_command
 from argoproxy.config import Config, load, shown
 from argoproxy.errors import ConfigError
-from argoproxy.explain import explained
 from argoproxy.flags import Task, parse
-from argoproxy.observe import logs_command
 from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
 from argoproxy.ports import port_problem

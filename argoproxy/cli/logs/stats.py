@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from argoproxy.cli.logs.entries import Exchange
 from argoproxy.errors import Ending
-from argoproxy.observe.exchanges import Exchange
 from argoproxy.protocol.chunks import Json
 
 PERCENTILES = (50, 90, 99)

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from argoproxy.observe.exchanges import exchange_of
+from argoproxy.cli.logs.entries import exchange_of
+from argoproxy.cli.logs.reader import MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
+from argoproxy.cli.logs.show import NoReplay, curl, exchange_text
+from argoproxy.cli.logs.stats import Statistics
+from argoproxy.cli.logs.tables import EXCHANGES, exchange_cells, heading, row, statistics_table
 from argoproxy.observe.journal import CLIENT_FILE, SERVER_FILE
-from argoproxy.observe.reading import MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
-from argoproxy.observe.showing import NoReplay, curl, exchange_text
-from argoproxy.observe.statistics import Statistics
-from argoproxy.observe.tables import EXCHANGES, exchange_cells, heading, row, statistics_table
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.masking import is_masked
 from argoproxy.protocol.printable import printable

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from argoproxy.observe.exchanges import text_of
+from argoproxy.cli.logs.entries import text_of
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.printable import printable, printable_lines

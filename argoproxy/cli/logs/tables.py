@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from argoproxy.observe.exchanges import Exchange
-from argoproxy.observe.statistics import PERCENTILES, Group, Latencies, Statistics
+from argoproxy.cli.logs.entries import Exchange
+from argoproxy.cli.logs.stats import PERCENTILES, Group, Latencies, Statistics
 from argoproxy.protocol.printable import printable
 
 #: As much of an id as a person needs to name it.
