@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from argoproxy.assembly import application
 from argoproxy.errors import ConfigError
 from argoproxy.protocol.printable import printable_lines
+from argoproxy.web.factory import application
 
 try:
     app = application(os.environ, Path.cwd())

@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from argoproxy.current import Current
 from argoproxy.errors import ConfigError
 from argoproxy.journey import Proxy
+from argoproxy.web.reload import Current
 
 
 class Made:

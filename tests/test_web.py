@@ -23,7 +23,7 @@ from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
 from argoproxy.watch import Poller, Watch
-from argoproxy.web import create_app
+from argoproxy.web.app import create_app
 
 ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
 

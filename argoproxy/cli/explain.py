@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 
 from argoproxy.config import Config
-from argoproxy.dialects import models_of
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
@@ -15,6 +14,7 @@ from argoproxy.protocol.reasoning import Reasoning, ReasoningSettings
 from argoproxy.protocol.surface import CHAT
 from argoproxy.settings.layers import without_credentials
 from argoproxy.upstreams import Upstream
+from argoproxy.web.upstream_factory import models_of
 
 ASKED = {"messages": [{"role": "user", "content": "Hello!"}]}
 #: In whose name the request is shown, where a caller's key is the user.

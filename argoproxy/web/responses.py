@@ -9,10 +9,10 @@ from flask import Response, g
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from argoproxy.early import StartResponse
-from argoproxy.edge import LeftAlone, at_the_edge, head_first
 from argoproxy.protocol.cors import without_cors
 from argoproxy.protocol.exchange import ClientResponse, header, sendable
 from argoproxy.trip import Trip
+from argoproxy.web.wsgi_io import LeftAlone, at_the_edge, head_first
 
 CLIENT_GONE_STATUS = 499
 #: RFC 9110 section 15; a class of the operator's own could name any other one.

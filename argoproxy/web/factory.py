@@ -17,8 +17,6 @@ from flask import Flask
 from argoproxy.allocator import return_large_blocks
 from argoproxy.asking import Link
 from argoproxy.config import Config, load
-from argoproxy.current import Current
-from argoproxy.dialects import models_of, provider
 from argoproxy.errors import ConfigError
 from argoproxy.health import Probe
 from argoproxy.images import Images, ImageWorkers
@@ -43,7 +41,9 @@ from argoproxy.snapshot import VARIABLE
 from argoproxy.start_check import Endpoint, distinct, look_at
 from argoproxy.transport import Transport
 from argoproxy.watch import Poller, Watch
-from argoproxy.web import create_app
+from argoproxy.web.app import create_app
+from argoproxy.web.reload import Current
+from argoproxy.web.upstream_factory import models_of, provider
 
 logger = logging.getLogger("argoproxy")
 

@@ -13,9 +13,7 @@ from werkzeug.routing import PathConverter
 from werkzeug.routing import Rule as UrlRule
 
 from argoproxy import journey
-from argoproxy.about import ABOUT, PAGE, PAGE_HEADERS
 from argoproxy.early import EarlyStart, WithStart
-from argoproxy.edge import WsgiBody
 from argoproxy.errors import (
     BadRequest,
     ClientGone,
@@ -26,7 +24,6 @@ from argoproxy.errors import (
     ProxyError,
 )
 from argoproxy.health import Health, alive
-from argoproxy.incoming import arrival, client_request
 from argoproxy.journey import Proxy
 from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
 from argoproxy.protocol.auth import keys_sent
@@ -37,9 +34,12 @@ from argoproxy.protocol.exchange import ClientResponse
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.record import Record
-from argoproxy.responding import CLIENT_GONE_STATUS, ids, respond
 from argoproxy.trip import Trip
 from argoproxy.watch import Poller, Watch
+from argoproxy.web.index_page import ABOUT, PAGE, PAGE_HEADERS
+from argoproxy.web.requests import arrival, client_request
+from argoproxy.web.responses import CLIENT_GONE_STATUS, ids, respond
+from argoproxy.web.wsgi_io import WsgiBody
 
 ANY_METHOD = "*"
 HTML_TYPE = "text/html"
