@@ -17,5 +17,5 @@ RUN python -m compileall -q /app /venv
 USER argoproxy
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-    CMD ["python", "-m", "argoproxy.live"]
+    CMD ["python", "-m", "argoproxy.server.healthcheck"]
 CMD ["python", "cot_proxy.py"]

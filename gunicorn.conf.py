@@ -4,6 +4,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.modules.pop("argoproxy.serving", None)
+sys.modules.pop("argoproxy.server.gunicorn_config", None)
 
-from argoproxy.serving import *
+from argoproxy.server.gunicorn_config import *

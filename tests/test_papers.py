@@ -89,7 +89,7 @@ def test_the_env_example_has_every_variable() -> None:
 def test_the_compose_file_describes_the_image() -> None:
     (service,) = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
     assert (service["build"], service["ports"]) == (".", ["${PORT:-8000}:8000"])
-    assert service["healthcheck"]["test"][1:] == ["python", "-m", "argoproxy.live"]
+    assert service["healthcheck"]["test"][1:] == ["python", "-m", "argoproxy.server.healthcheck"]
     assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (
         True,
         ["ALL"],

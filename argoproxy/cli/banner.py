@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 
 from argoproxy.config import Config
-from argoproxy.ports import UNIX
+from argoproxy.server.ports import UNIX
 from argoproxy.settings.targets import ArgoTarget, DemoTarget, NativeTarget
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")

@@ -19,9 +19,9 @@ from argoproxy.errors import ConfigError
 from argoproxy.flags import Task, parse
 from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
-from argoproxy.ports import port_problem
 from argoproxy.protocol.printable import printable, printable_lines
-from argoproxy.runtime import pid_at, running_ports
+from argoproxy.server.ports import port_problem
+from argoproxy.server.runtime import pid_at, running_ports
 from argoproxy.settings.layers import BY_KEY, config_file
 
 USAGE_EXIT = 2

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from argoproxy.flags import Task, parse
-from argoproxy.ports import LAST_PORT, is_free, port_problem
+from argoproxy.server.ports import LAST_PORT, is_free, port_problem
 
 SAMPLE = Path(__file__).resolve().parent.parent / "config.sample.yaml"
 PORTS = range(49152, 65535)

@@ -14,7 +14,6 @@ from pathlib import Path
 import certifi
 from flask import Flask
 
-from argoproxy.allocator import return_large_blocks
 from argoproxy.asking import Link
 from argoproxy.config import Config, load
 from argoproxy.errors import ConfigError
@@ -34,11 +33,12 @@ from argoproxy.protocol.auth import Doorkeeper, KeyRing
 from argoproxy.protocol.cors import Cors
 from argoproxy.protocol.exchange import COOKIES_DOWN
 from argoproxy.protocol.masking import Redactor
-from argoproxy.runtime import is_draining
+from argoproxy.server.allocator import return_large_blocks
+from argoproxy.server.runtime import is_draining
+from argoproxy.server.start_check import Endpoint, distinct, look_at
 from argoproxy.settings.layers import secrets_in
 from argoproxy.settings.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
 from argoproxy.snapshot import VARIABLE
-from argoproxy.start_check import Endpoint, distinct, look_at
 from argoproxy.transport import Transport
 from argoproxy.watch import Poller, Watch
 from argoproxy.web.app import create_app
@@ -51,7 +51,7 @@ KEEP_LIST_S = 60.0
 KEEP_FAILURE_S = 10.0
 KEEP_REFUSAL_S = 600.0
 #: Where an application tells what looks at its endpoints at the start.
-START_CHECK = "argoproxy.start_check"
+START_CHECK = "argoproxy.server.start_check"
 LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 

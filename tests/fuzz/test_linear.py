@@ -44,7 +44,7 @@ def uses() -> dict[str, set[str]]:
 
 PACKAGE = Path(argoproxy.__file__).parent
 #: Importing them starts a server.
-NOT_IMPORTABLE = ("argoproxy.serving", "argoproxy.wsgi")
+NOT_IMPORTABLE = ("argoproxy.server.gunicorn_config", "argoproxy.wsgi")
 #: These read files of the operator's, and nothing that comes from outside.
 OF_THE_OPERATOR = {
     "first_run._LIVE",

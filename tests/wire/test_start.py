@@ -216,6 +216,8 @@ def test_the_images_health_check(serve: Serve, upstream: Upstream) -> None:
     for port, status in ((proxy.port, 0), (free_port(), 1)):
         environ = {**clean_environment(), "PORT": str(port)}
         assert (
-            subprocess.run([sys.executable, "-m", "argoproxy.live"], cwd=ROOT, env=environ, check=False).returncode
+            subprocess.run(
+                [sys.executable, "-m", "argoproxy.server.healthcheck"], cwd=ROOT, env=environ, check=False
+            ).returncode
             == status
         )

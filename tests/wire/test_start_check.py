@@ -11,7 +11,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from argoproxy.start_check import Endpoint, distinct, warn_if_silent
+from argoproxy.server.start_check import Endpoint, distinct, warn_if_silent
 from tests.lab.client import ask
 from tests.wire.conftest import Serve
 from tests.wire.processes import Proxy, Upstream, eventually, free_port

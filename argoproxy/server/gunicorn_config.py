@@ -18,7 +18,7 @@ from typing import Any
 
 import gunicorn
 
-from argoproxy import __version__, runtime
+from argoproxy import __version__
 from argoproxy.cli.banner import banner, open_door
 from argoproxy.cli.main import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
@@ -27,9 +27,10 @@ from argoproxy.observe.chronicle import check_journal
 from argoproxy.observe.formatting import PrintableLogger
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.own_classes import check
-from argoproxy.ports import port_problem
+from argoproxy.server import runtime
 from argoproxy.server.client_timeouts import ClientTimeouts
 from argoproxy.server.goodbye import linger
+from argoproxy.server.ports import port_problem
 from argoproxy.server.terminal import Terminal
 from argoproxy.snapshot import VARIABLE, publish
 
@@ -231,7 +232,7 @@ def post_worker_init(worker: Any) -> None:
     extensions = getattr(worker.wsgi, "extensions", {})
     if poller := extensions.get("argoproxy.poller"):
         end_in_time(poller)
-    if worker.age == 1 and (look := extensions.get("argoproxy.start_check")):
+    if worker.age == 1 and (look := extensions.get("argoproxy.server.start_check")):
         look()
 
 

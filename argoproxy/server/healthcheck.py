@@ -1,4 +1,4 @@
-"""The health check of the image: `python -m argoproxy.live` ends with 0 when the proxy in it serves."""
+"""The health check of the image: `python -m argoproxy.server.healthcheck` ends with 0 when the proxy in it serves."""
 
 from __future__ import annotations
 
