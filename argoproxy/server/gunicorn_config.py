@@ -28,11 +28,11 @@ from argoproxy.observe.formatting import PrintableLogger
 from argoproxy.observe.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.own_classes import check
 from argoproxy.server import runtime
-from argoproxy.server.client_timeouts import ClientTimeouts
-from argoproxy.server.goodbye import linger
 from argoproxy.server.ports import port_problem
 from argoproxy.server.terminal import Terminal
 from argoproxy.snapshot import VARIABLE, publish
+from argoproxy.workers.client_timeouts import ClientTimeouts
+from argoproxy.workers.goodbye import linger
 
 # A master that is replaced (USR2) runs Gunicorn as a script, whose folder comes first and would hide `http`.
 GUNICORN_FOLDER = Path(gunicorn.__file__).resolve().parent
@@ -58,9 +58,9 @@ except ConfigError as error:
 
 # By name: a class that is imported here would load ssl before gevent patches it.
 WORKER_CLASSES = {
-    "gthread": "argoproxy.server.thread_worker.PollingThreadWorker",
-    "gevent": "argoproxy.server.gevent_worker.TimedGeventWorker",
-    "sync": "argoproxy.server.sync_worker.TimedSyncWorker",
+    "gthread": "argoproxy.workers.thread_worker.PollingThreadWorker",
+    "gevent": "argoproxy.workers.gevent_worker.TimedGeventWorker",
+    "sync": "argoproxy.workers.sync_worker.TimedSyncWorker",
 }
 
 if loaded.host.startswith("unix:"):

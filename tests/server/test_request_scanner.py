@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from argoproxy.server.request_scanner import BODY_LIMIT, HEAD_LIMIT, LINE_LIMIT, Progress, RequestScanner
+from argoproxy.workers.request_scanner import BODY_LIMIT, HEAD_LIMIT, LINE_LIMIT, Progress, RequestScanner
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-LENGTH:  5 \r\n\r\nhello"

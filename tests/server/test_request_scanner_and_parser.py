@@ -9,7 +9,7 @@ from gunicorn.config import Config
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.parser import RequestParser
 
-from argoproxy.server.request_scanner import Progress, RequestScanner
+from argoproxy.workers.request_scanner import Progress, RequestScanner
 
 CASES = 5000
 REQUESTS = (

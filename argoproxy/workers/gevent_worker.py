@@ -8,9 +8,9 @@ from typing import Any
 import gevent.socket
 from gunicorn.workers.ggevent import GeventWorker
 
-from argoproxy.server.client_socket import Timekeeper
-from argoproxy.server.client_timeouts import ClientTimeouts
-from argoproxy.server.malformed import RefusesMalformed
+from argoproxy.workers.client_socket import Timekeeper
+from argoproxy.workers.client_timeouts import ClientTimeouts
+from argoproxy.workers.malformed import RefusesMalformed
 
 
 class TimedGeventSocket(Timekeeper, gevent.socket.socket):  # type: ignore[misc]

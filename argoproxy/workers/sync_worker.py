@@ -6,9 +6,9 @@ from typing import Any
 
 from gunicorn.workers.sync import SyncWorker
 
-from argoproxy.server.client_socket import TimedSocket
-from argoproxy.server.client_timeouts import ClientTimeouts
-from argoproxy.server.malformed import RefusesMalformed
+from argoproxy.workers.client_socket import TimedSocket
+from argoproxy.workers.client_timeouts import ClientTimeouts
+from argoproxy.workers.malformed import RefusesMalformed
 
 LOOK_S = 1.0
 

@@ -12,7 +12,7 @@ from typing import Any
 from gunicorn.http import errors
 
 from argoproxy.errors import BadRequest
-from argoproxy.server.refusals import HeadTooLarge, response
+from argoproxy.workers.refusals import HeadTooLarge, response
 
 _HEADER = "A header field of the request is malformed."
 _CHUNK = "The body of the request is badly chunked."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator
 
-from argoproxy.server.connection import Connection
+from argoproxy.workers.connection import Connection
 
 #: Clients that are looked at before a new one is accepted: 64 KiB of tiny chunks from each take some 8 ms to follow.
 EVENTS = 32

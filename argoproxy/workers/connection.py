@@ -11,9 +11,9 @@ from typing import Any
 from gunicorn.workers.gthread import TConn
 
 from argoproxy.errors import ClientTooSlow
-from argoproxy.server.client_socket import TimedSocket
-from argoproxy.server.client_timeouts import ClientTimeouts
-from argoproxy.server.request_scanner import Progress, RequestScanner
+from argoproxy.workers.client_socket import TimedSocket
+from argoproxy.workers.client_timeouts import ClientTimeouts
+from argoproxy.workers.request_scanner import Progress, RequestScanner
 
 
 class Wait(Enum):

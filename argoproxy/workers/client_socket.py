@@ -15,9 +15,9 @@ from typing import Any
 from gunicorn.http.errors import LimitRequestHeaders
 
 from argoproxy.errors import ClientTooSlow
-from argoproxy.server.client_timeouts import ClientTimeouts
-from argoproxy.server.refusals import LATE_HEAD
-from argoproxy.server.request_scanner import HEAD_LIMIT
+from argoproxy.workers.client_timeouts import ClientTimeouts
+from argoproxy.workers.refusals import LATE_HEAD
+from argoproxy.workers.request_scanner import HEAD_LIMIT
 
 
 class Timekeeper:

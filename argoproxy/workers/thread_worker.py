@@ -20,13 +20,13 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from argoproxy.server import refusals
-from argoproxy.server.client_poll import ClientPoll, is_full
-from argoproxy.server.client_timeouts import ClientTimeouts
-from argoproxy.server.connection import Connection, Wait
-from argoproxy.server.malformed import RefusesMalformed
-from argoproxy.server.request_scanner import Progress
-from argoproxy.server.upload_queue import UploadQueue
+from argoproxy.workers import refusals
+from argoproxy.workers.client_poll import ClientPoll, is_full
+from argoproxy.workers.client_timeouts import ClientTimeouts
+from argoproxy.workers.connection import Connection, Wait
+from argoproxy.workers.malformed import RefusesMalformed
+from argoproxy.workers.request_scanner import Progress
+from argoproxy.workers.upload_queue import UploadQueue
 
 PIECE = 64 * 1024
 #: Bytes of requests that are not complete, over all connections of a worker.

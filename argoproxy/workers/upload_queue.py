@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from argoproxy.server.connection import Connection
+from argoproxy.workers.connection import Connection
 
 
 class UploadQueue:
