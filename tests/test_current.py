@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from argoproxy.errors import ConfigError
-from argoproxy.journey import Proxy
+from argoproxy.pipeline.handlers import Proxy
 from argoproxy.web.reload import Current
 
 

@@ -10,13 +10,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
-from argoproxy.asking import Link
 from argoproxy.errors import Ending, UpstreamStatus
-from argoproxy.health import Probe
 from argoproxy.images import Images, ImageWorkers
-from argoproxy.journey import Proxy
-from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.outcome import Outcome
+from argoproxy.pipeline.caches import RefusedModes, Remembered
+from argoproxy.pipeline.handlers import Proxy
+from argoproxy.pipeline.health import Probe
+from argoproxy.pipeline.upstream_calls import Link
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.protocol.timeouts import Heartbeat

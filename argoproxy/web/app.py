@@ -12,8 +12,6 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import PathConverter
 from werkzeug.routing import Rule as UrlRule
 
-from argoproxy import journey
-from argoproxy.early import EarlyStart, WithStart
 from argoproxy.errors import (
     BadRequest,
     ClientGone,
@@ -23,9 +21,12 @@ from argoproxy.errors import (
     NotFound,
     ProxyError,
 )
-from argoproxy.health import Health, alive
-from argoproxy.journey import Proxy
 from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
+from argoproxy.pipeline import handlers as journey
+from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.early_start import EarlyStart, WithStart
+from argoproxy.pipeline.handlers import Proxy
+from argoproxy.pipeline.health import Health, alive
 from argoproxy.protocol.auth import keys_sent
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.compatible import answer_error_as_success, is_compatible, wants_a_stream
@@ -34,7 +35,6 @@ from argoproxy.protocol.exchange import ClientResponse
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.record import Record
-from argoproxy.trip import Trip
 from argoproxy.watch import Poller, Watch
 from argoproxy.web.index_page import ABOUT, PAGE, PAGE_HEADERS
 from argoproxy.web.requests import arrival, client_request

@@ -14,13 +14,9 @@ from pathlib import Path
 import certifi
 from flask import Flask
 
-from argoproxy.asking import Link
 from argoproxy.config import Config, load
 from argoproxy.errors import ConfigError
-from argoproxy.health import Probe
 from argoproxy.images import Images, ImageWorkers
-from argoproxy.journey import Proxy
-from argoproxy.memory import RefusedModes, Remembered
 from argoproxy.observe.chronicle import Chronicle
 from argoproxy.observe.formatting import PrintableFormatter
 from argoproxy.observe.journal import Journal
@@ -29,6 +25,10 @@ from argoproxy.observe.metrics import Metrics
 from argoproxy.observe.slots import FOLDER_VARIABLE
 from argoproxy.outcome import Listener
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
+from argoproxy.pipeline.caches import RefusedModes, Remembered
+from argoproxy.pipeline.handlers import Proxy
+from argoproxy.pipeline.health import Probe
+from argoproxy.pipeline.upstream_calls import Link
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
 from argoproxy.protocol.cors import Cors
 from argoproxy.protocol.exchange import COOKIES_DOWN

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from argoproxy.errors import ConfigError
-from argoproxy.journey import Proxy
+from argoproxy.pipeline.handlers import Proxy
 
 logger = logging.getLogger("argoproxy")
 

@@ -8,10 +8,10 @@ from typing import Any
 from flask import Response, g
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
-from argoproxy.early import StartResponse
+from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.early_start import StartResponse
 from argoproxy.protocol.cors import without_cors
 from argoproxy.protocol.exchange import ClientResponse, header, sendable
-from argoproxy.trip import Trip
 from argoproxy.web.wsgi_io import LeftAlone, at_the_edge, head_first
 
 CLIENT_GONE_STATUS = 499

@@ -20,7 +20,7 @@ from argoproxy.errors import (
     ProxyError,
     RequestTimeout,
 )
-from argoproxy.trip import Trip
+from argoproxy.pipeline.context import Trip
 from argoproxy.watch import Watch
 
 PIECE = 64 * 1024

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from argoproxy.early import EarlyStart
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.outcome import Arrival, Listener, Outcome
+from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import Headers

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from argoproxy.asking import Link, ask, common_list_of, list_of, lists_of, read, received
 from argoproxy.errors import NotFound, ProxyError
-from argoproxy.health import Probe
-from argoproxy.memory import LoneEnds, RefusedModes
 from argoproxy.outcome import Listener
+from argoproxy.pipeline.caches import LoneEnds, RefusedModes
+from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.health import Probe
+from argoproxy.pipeline.upstream_calls import Link, ask, common_list_of, list_of, lists_of, read, received
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.answer_model import ModelNameFilter
 from argoproxy.protocol.auth import Doorkeeper
@@ -38,7 +39,6 @@ from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
 from argoproxy.record import Chronicle
 from argoproxy.reply import Reply
-from argoproxy.trip import Trip
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import checked_path
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from argoproxy import __version__
 from argoproxy.errors import ProxyError
-from argoproxy.memory import Shared
+from argoproxy.pipeline.caches import Shared
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.together import side_by_side

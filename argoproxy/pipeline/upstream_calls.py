@@ -9,7 +9,8 @@ from functools import partial
 
 from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.images import Images
-from argoproxy.memory import Remembered
+from argoproxy.pipeline.caches import Remembered
+from argoproxy.pipeline.context import Trip
 from argoproxy.protocol.exchange import ClientRequest
 from argoproxy.protocol.listing import Listed, checked
 from argoproxy.protocol.models import Models, Provider
@@ -17,7 +18,6 @@ from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.reply import Reply
 from argoproxy.together import side_by_side
 from argoproxy.transport import Transport
-from argoproxy.trip import Trip
 from argoproxy.upstreams import Upstream, UpstreamRequest
 from argoproxy.watch import Watch
 
