@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
-from argoproxy.observe.log_line import LogLine
-from argoproxy.outcome import Arrival, Outcome
 from argoproxy.pipeline.caches import Shared
 from argoproxy.pipeline.context import Trip
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.models import Models, Provider
+from argoproxy.telemetry.access_log import LogLine
+from argoproxy.telemetry.outcome import Arrival, Outcome
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
 from argoproxy.watch import Poller, Watch

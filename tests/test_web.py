@@ -12,7 +12,6 @@ from werkzeug.test import EnvironBuilder
 
 from argoproxy.errors import Ending, UpstreamStatus
 from argoproxy.images import Images, ImageWorkers
-from argoproxy.outcome import Outcome
 from argoproxy.pipeline.caches import RefusedModes, Remembered
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
@@ -20,6 +19,7 @@ from argoproxy.pipeline.upstream_calls import Link
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.protocol.timeouts import Heartbeat
+from argoproxy.telemetry.outcome import Outcome
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
 from argoproxy.watch import Poller, Watch

@@ -17,12 +17,12 @@ from argoproxy.cli.logs import command as logs_command
 from argoproxy.config import Config, load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.flags import Task, parse
-from argoproxy.observe.chronicle import check_journal
 from argoproxy.own_classes import check
 from argoproxy.protocol.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem
 from argoproxy.server.runtime import pid_at, running_ports
 from argoproxy.settings.layers import BY_KEY, config_file
+from argoproxy.telemetry.journal.writer import check_journal
 
 USAGE_EXIT = 2
 CANT_START = "argoproxy can't start"

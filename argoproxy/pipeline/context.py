@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from argoproxy.errors import Ending, InternalError, ProxyError
-from argoproxy.outcome import Arrival, Listener, Outcome
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
@@ -15,7 +14,8 @@ from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.models import Route
 from argoproxy.protocol.printable import log_value
 from argoproxy.protocol.sse import HEARTBEAT, Document
-from argoproxy.record import Attempt, Record
+from argoproxy.telemetry.journal.record import Attempt, Record
+from argoproxy.telemetry.outcome import Arrival, Listener, Outcome
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 from argoproxy.watch import Watch
 

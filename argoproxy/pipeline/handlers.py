@@ -12,7 +12,6 @@ from functools import partial
 from typing import TypeVar
 
 from argoproxy.errors import NotFound, ProxyError
-from argoproxy.outcome import Listener
 from argoproxy.pipeline.caches import LoneEnds, RefusedModes
 from argoproxy.pipeline.context import Trip
 from argoproxy.pipeline.health import Probe
@@ -22,12 +21,10 @@ from argoproxy.protocol.answer_model import ModelNameFilter
 from argoproxy.protocol.auth import Doorkeeper
 from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.cors import Cors
-from argoproxy.protocol.ears import ByteEar, SizeEar
 from argoproxy.protocol.exchange import ClientRequest, ClientResponse, downward
 from argoproxy.protocol.filters import Filter, primed, through
 from argoproxy.protocol.forwarding import recipient
 from argoproxy.protocol.listing import entry_of, joined
-from argoproxy.protocol.masking import Redactor
 from argoproxy.protocol.models import Models, Route, following
 from argoproxy.protocol.reasoning import reasoning_filters
 from argoproxy.protocol.repairs import ToolCallFilter
@@ -37,8 +34,11 @@ from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
-from argoproxy.record import Chronicle
 from argoproxy.reply import Reply
+from argoproxy.telemetry.journal.masking import Redactor
+from argoproxy.telemetry.journal.record import Chronicle
+from argoproxy.telemetry.journal.recorders import ByteEar, SizeEar
+from argoproxy.telemetry.outcome import Listener
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import checked_path
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from argoproxy.observe.slots import PREFIX, places
+from argoproxy.telemetry.slots import PREFIX, places
 
 _FOUND_BY = "serves"
 _DRAINS = "drains"

@@ -21,7 +21,6 @@ from argoproxy.errors import (
     NotFound,
     ProxyError,
 )
-from argoproxy.observe.metrics import CONTENT_TYPE, Metrics
 from argoproxy.pipeline import handlers as journey
 from argoproxy.pipeline.context import Trip
 from argoproxy.pipeline.early_start import EarlyStart, WithStart
@@ -34,7 +33,8 @@ from argoproxy.protocol.cors import is_preflight
 from argoproxy.protocol.exchange import ClientResponse
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
-from argoproxy.record import Record
+from argoproxy.telemetry.journal.record import Record
+from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from argoproxy.watch import Poller, Watch
 from argoproxy.web.index_page import ABOUT, PAGE, PAGE_HEADERS
 from argoproxy.web.requests import arrival, client_request

@@ -17,13 +17,6 @@ from flask import Flask
 from argoproxy.config import Config, load
 from argoproxy.errors import ConfigError
 from argoproxy.images import Images, ImageWorkers
-from argoproxy.observe.chronicle import Chronicle
-from argoproxy.observe.formatting import PrintableFormatter
-from argoproxy.observe.journal import Journal
-from argoproxy.observe.log_line import JournalHandler, LogLine
-from argoproxy.observe.metrics import Metrics
-from argoproxy.observe.slots import FOLDER_VARIABLE
-from argoproxy.outcome import Listener
 from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.pipeline.caches import RefusedModes, Remembered
 from argoproxy.pipeline.handlers import Proxy
@@ -32,13 +25,20 @@ from argoproxy.pipeline.upstream_calls import Link
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
 from argoproxy.protocol.cors import Cors
 from argoproxy.protocol.exchange import COOKIES_DOWN
-from argoproxy.protocol.masking import Redactor
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at
 from argoproxy.settings.layers import secrets_in
 from argoproxy.settings.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
 from argoproxy.snapshot import VARIABLE
+from argoproxy.telemetry.access_log import JournalHandler, LogLine
+from argoproxy.telemetry.journal.files import Journal
+from argoproxy.telemetry.journal.masking import Redactor
+from argoproxy.telemetry.journal.writer import Chronicle
+from argoproxy.telemetry.log_format import PrintableFormatter
+from argoproxy.telemetry.metrics import Metrics
+from argoproxy.telemetry.outcome import Listener
+from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.transport import Transport
 from argoproxy.watch import Poller, Watch
 from argoproxy.web.app import create_app

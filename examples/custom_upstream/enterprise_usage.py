@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from argoproxy.outcome import Outcome
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import dumps
+from argoproxy.telemetry.outcome import Outcome
 
 
 class UsageLog:

@@ -10,7 +10,7 @@ import pytest
 from enterprise_usage import UsageLog
 
 from argoproxy.errors import Ending
-from argoproxy.outcome import Outcome
+from argoproxy.telemetry.outcome import Outcome
 
 OUTCOME = Outcome(
     id="1",

@@ -14,7 +14,6 @@ from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.chunks import Assembly, split
 from argoproxy.protocol.content import images_in, with_images
-from argoproxy.protocol.ears import ByteEar, EchoEar, EventEar
 from argoproxy.protocol.estimate import estimated_tokens
 from argoproxy.protocol.forms import FormError, fields_of
 from argoproxy.protocol.framing import Chunked, Counted, Inflate
@@ -22,7 +21,6 @@ from argoproxy.protocol.history import cleaned_history
 from argoproxy.protocol.json_edit import edited
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
 from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.masking import masked
 from argoproxy.protocol.model_names import path_may_name_a_model, query_names_a_model
 from argoproxy.protocol.printable import printable_lines
 from argoproxy.protocol.reasoning import Opening, Reasoning, ReasoningSettings, reasoning_filters
@@ -34,6 +32,8 @@ from argoproxy.protocol.think import ThinkFilter
 from argoproxy.protocol.untouched import overheard
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
+from argoproxy.telemetry.journal.masking import masked
+from argoproxy.telemetry.journal.recorders import ByteEar, EchoEar, EventEar
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to
 from argoproxy.upstreams.argo.models import BUILT_IN
 from argoproxy.upstreams.argo.replies import read_answer, spoken

@@ -15,10 +15,10 @@ from typing import Any
 
 from gevent.monkey import get_original
 
-from argoproxy.observe.journal import Journal
-from argoproxy.observe.log_line import LogLine
-from argoproxy.observe.metrics import Metrics
 from argoproxy.pipeline import handlers as journey
+from argoproxy.telemetry.access_log import LogLine
+from argoproxy.telemetry.journal.files import Journal
+from argoproxy.telemetry.metrics import Metrics
 from argoproxy.upstreams import openai
 from argoproxy.wsgi import app as application
 from tests.fuzz.case import CLIENT_KEY, ORDINARY, SERVER_KEYS

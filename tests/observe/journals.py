@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from argoproxy.observe.journal import CLIENT_FILE, Journal, line_of
 from argoproxy.protocol.chunks import Json
+from argoproxy.telemetry.journal.files import CLIENT_FILE, Journal, line_of
 
 
 def client_line(logging_id: str, **fields: Any) -> Json:

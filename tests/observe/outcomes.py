@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from argoproxy.errors import Ending
-from argoproxy.outcome import Outcome
+from argoproxy.telemetry.outcome import Outcome
 
 
 def outcome(**changed: Any) -> Outcome:

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from argoproxy.errors import Ending
-from argoproxy.observe.metrics import Metrics
-from argoproxy.observe.slots import make_folder
+from argoproxy.telemetry.metrics import Metrics
+from argoproxy.telemetry.slots import make_folder
 from tests.observe.outcomes import outcome
 from tests.wire.processes import ROOT
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from argoproxy.observe.formatting import PrintableFormatter
+from argoproxy.telemetry.log_format import PrintableFormatter
 
 FORGED = "2026-11-22T00:00:00.000Z request id=FAKE status=200"
 NASTY = f"a\x1b[2J\x9b31m\u202e\n{FORGED}\r\u2028{FORGED}\x0b{FORGED}"

@@ -20,15 +20,15 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ConfigError
-from argoproxy.observe.appending import AppendedFile, older
-from argoproxy.observe.journal import BETWEEN_WARNINGS_S, CLIENT_FILE, LOG_FILE, SERVER_FILE, Journal, line_of
+from argoproxy.telemetry.journal.files import BETWEEN_WARNINGS_S, CLIENT_FILE, LOG_FILE, SERVER_FILE, Journal, line_of
+from argoproxy.telemetry.journal.rotating_file import AppendedFile, older
 from tests.wire.processes import ROOT, spawn
 
 FILES = (CLIENT_FILE, SERVER_FILE, LOG_FILE)
 START = """
 import os, random, signal, sys
 from pathlib import Path
-from argoproxy.observe.journal import Journal
+from argoproxy.telemetry.journal.files import Journal
 folder, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 """
 #: Sizes from 1 to 200 KB, most of them small.

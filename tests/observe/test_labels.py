@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import Ending
-from argoproxy.observe.labels import MOST_COMBINATIONS, MOST_NAMES, OTHER, Labeller, Labels, Names, tokens
+from argoproxy.telemetry.labels import MOST_COMBINATIONS, MOST_NAMES, OTHER, Labeller, Labels, Names, tokens
 from tests.observe.outcomes import outcome
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.cli.logs.command import main
-from argoproxy.observe.journal import CLIENT_FILE, Journal
+from argoproxy.telemetry.journal.files import CLIENT_FILE, Journal
 from tests.observe.journals import client_file, client_line, journal_of
 from tests.wire.processes import PATIENCE_S, ROOT, spawn
 

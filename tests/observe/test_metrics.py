@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from argoproxy import __version__
 from argoproxy.errors import Ending
-from argoproxy.observe.metrics import Metrics
-from argoproxy.observe.slots import make_folder
+from argoproxy.telemetry.metrics import Metrics
+from argoproxy.telemetry.slots import make_folder
 from tests.observe.outcomes import outcome
 from tests.wire.processes import ROOT
 
@@ -19,7 +19,7 @@ CHAT = {"route": "/v1/chat/completions", "upstream": "openai"}
 EARLIER_WORKER = """
 import os, signal, sys
 from pathlib import Path
-from argoproxy.observe.metrics import Metrics
+from argoproxy.telemetry.metrics import Metrics
 from tests.observe.outcomes import outcome
 metrics = Metrics(Path(sys.argv[1]))
 for told in (outcome(), outcome(status=400), outcome(key="team")):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.observe.slots import PREFIX, Slots, make_folder, places, uptime_s
+from argoproxy.telemetry.slots import PREFIX, Slots, make_folder, places, uptime_s
 from tests.wire.processes import ROOT, spawn
 
-HOLD = "import sys; from pathlib import Path; from argoproxy.observe.slots import Slots; s = Slots(Path(sys.argv[1]))"
+HOLD = "import sys; from pathlib import Path; from argoproxy.telemetry.slots import Slots; s = Slots(Path(sys.argv[1]))"
 TAKE = f"{HOLD}\nwith s.alone(): print(s.take(), flush=True)\nsys.stdin.read()"
-MAKE = "import sys; from pathlib import Path; from argoproxy.observe.slots import make_folder\n"
+MAKE = "import sys; from pathlib import Path; from argoproxy.telemetry.slots import make_folder\n"
 
 
 def worker(folder: Path) -> tuple[subprocess.Popen[str], int]:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol import ears
-from argoproxy.protocol.ears import BriefEar, ByteEar, EchoEar, EventEar
 from argoproxy.protocol.sse import DONE, Batch, Document, Event
+from argoproxy.telemetry.journal import recorders as ears
+from argoproxy.telemetry.journal.recorders import BriefEar, ByteEar, EchoEar, EventEar
 from tests.cuts import cuts
 
 CHUNKS = [{"id": "i", "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("a", "b")]

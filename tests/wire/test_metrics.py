@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from argoproxy import __version__
-from argoproxy.observe.slots import FOLDER_VARIABLE, PREFIX
+from argoproxy.telemetry.slots import FOLDER_VARIABLE, PREFIX
 from tests.lab.client import Client, ask, chat
 from tests.lab.scripts import CHUNKED, chunked, event
 from tests.wire.conftest import Serve

@@ -10,9 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from argoproxy.observe.appending import numbered, older
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.telemetry.journal.rotating_file import numbered, older
 
 BLOCK_BYTES = 64 * 1024
 #: So many ids that begin alike are told.

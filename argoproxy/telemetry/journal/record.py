@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.ears import BriefEar, ByteEar, EchoEar, EventEar, SizeEar
 from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.sse import Document
+from argoproxy.telemetry.journal.recorders import BriefEar, ByteEar, EchoEar, EventEar, SizeEar
 from argoproxy.upstreams import UpstreamRequest
 
 Ear = EventEar | EchoEar | BriefEar | ByteEar | SizeEar

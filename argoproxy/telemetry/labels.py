@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from argoproxy.errors import Ending
-from argoproxy.outcome import Outcome
 from argoproxy.protocol.printable import printable
+from argoproxy.telemetry.outcome import Outcome
 
 OTHER = "other"
 MOST_NAMES = 100

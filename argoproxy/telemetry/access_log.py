@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from argoproxy.observe.journal import Journal
-from argoproxy.outcome import Outcome
 from argoproxy.protocol.printable import log_value
+from argoproxy.telemetry.journal.files import Journal
+from argoproxy.telemetry.outcome import Outcome
 
 
 class LogLine:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from argoproxy.config import Config
-from argoproxy.observe.journal import Journal
-from argoproxy.outcome import Outcome
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.masking import Redactor
 from argoproxy.protocol.sse import written
-from argoproxy.record import Attempt, Record
+from argoproxy.telemetry.journal.files import Journal
+from argoproxy.telemetry.journal.masking import Redactor
+from argoproxy.telemetry.journal.record import Attempt, Record
+from argoproxy.telemetry.outcome import Outcome
 
 META = "meta"
 

@@ -21,10 +21,10 @@ from prometheus_client.registry import Collector
 
 from argoproxy import __version__
 from argoproxy.errors import Ending, MetricsUnavailable
-from argoproxy.observe.labels import Labeller, Labels, is_error, tokens
-from argoproxy.observe.slots import Slots, uptime_s
-from argoproxy.outcome import Outcome
 from argoproxy.protocol.chunks import Json
+from argoproxy.telemetry.labels import Labeller, Labels, is_error, tokens
+from argoproxy.telemetry.outcome import Outcome
+from argoproxy.telemetry.slots import Slots, uptime_s
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.errors import ConfigError
-from argoproxy.observe.appending import AppendedFile
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import dumps
+from argoproxy.telemetry.journal.rotating_file import AppendedFile
 
 logger = logging.getLogger("argoproxy")
 
