@@ -18,8 +18,8 @@ from argoproxy.errors import (
     OwnClassFailed,
     UpstreamProtocolError,
 )
-from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, Wanted, check, look_in, made, mistakes_of
-from argoproxy.own_upstream import OwnUpstream
+from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, Wanted, check, look_in, made, mistakes_of
+from argoproxy.plugins.upstream import OwnUpstream
 from argoproxy.protocol.auth import Principal
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
@@ -310,7 +310,7 @@ def test_what_is_wrong_with_a_class_is_told(use: str, path: str, options: dict[s
 
 
 def test_a_class_says_itself_what_is_wrong_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("argoproxy.own_classes").own_classes.NEEDS, "any", ())
+    monkeypatch.setitem(__import__("argoproxy.plugins.loader").own_classes.NEEDS, "any", ())
     with pytest.raises(ConfigError, match="refuses its options: size is too large"):
         made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 9})))
     with pytest.raises(ConfigError, match="refuses its options: SystemExit: 3"):
@@ -343,7 +343,7 @@ def test_classes_are_checked_in_a_process_of_their_own(
 ) -> None:
     (tmp_path / "lively_of_a_test.py").write_text(LIVELY)
     if how == "sleep":
-        monkeypatch.setattr("argoproxy.own_classes.CHECK_S", 3.0)
+        monkeypatch.setattr("argoproxy.plugins.loader.CHECK_S", 3.0)
     own = OwnClass("lively_of_a_test:Lively", {"how": how})
     config = replace(load({"DEMO": "true"}, tmp_path), listeners=(own,))
     if not mistake:

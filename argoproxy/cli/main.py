@@ -17,7 +17,7 @@ from argoproxy.cli.logs import command as logs_command
 from argoproxy.config import Config, load, shown
 from argoproxy.errors import ConfigError
 from argoproxy.flags import Task, parse
-from argoproxy.own_classes import check
+from argoproxy.plugins.loader import check
 from argoproxy.protocol.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem
 from argoproxy.server.runtime import pid_at, running_ports

@@ -23,7 +23,7 @@ from argoproxy.cli.banner import banner, open_door
 from argoproxy.cli.main import USAGE_EXIT, refusal
 from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.errors import ConfigError
-from argoproxy.own_classes import check
+from argoproxy.plugins.loader import check
 from argoproxy.server import runtime
 from argoproxy.server.ports import port_problem
 from argoproxy.server.terminal import Terminal

@@ -17,11 +17,11 @@ from flask import Flask
 from argoproxy.config import Config, load
 from argoproxy.errors import ConfigError
 from argoproxy.images import Images, ImageWorkers
-from argoproxy.own_classes import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.pipeline.caches import RefusedModes, Remembered
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import Link
+from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.auth import Doorkeeper, KeyRing
 from argoproxy.protocol.cors import Cors
 from argoproxy.protocol.exchange import COOKIES_DOWN

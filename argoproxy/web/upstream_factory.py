@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from argoproxy.config import Config
-from argoproxy.own_classes import look_in, wanted
-from argoproxy.own_upstream import OwnUpstream
+from argoproxy.plugins.loader import look_in, wanted
+from argoproxy.plugins.upstream import OwnUpstream
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.settings.targets import (
     ArgoTarget,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamProtocolError
-from argoproxy.own_classes import Wanted, guarded, made
+from argoproxy.plugins.loader import Wanted, guarded, made
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json, is_completion
 from argoproxy.protocol.exchange import ClientRequest, Headers, check_head

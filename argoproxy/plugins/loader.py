@@ -1,6 +1,6 @@
 """Classes of the operator's own: found, made and checked at the start, guarded while they serve.
 
-`python -m argoproxy.own_classes` checks, in a process of its own, those that standard input names: the process that
+`python -m argoproxy.plugins.loader` checks, in a process of its own, those that standard input names: the process that
 starts the workers must not load what they load.
 """
 
@@ -117,7 +117,7 @@ def _in_a_process_of_its_own(asked: bytes) -> bytes:
     """Give the last line that the check writes."""
     path = os.pathsep.join(filter(None, (str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-m", "argoproxy.own_classes"],
+        [sys.executable, "-m", "argoproxy.plugins.loader"],
         input=asked,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
