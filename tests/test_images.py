@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.images import share_of
+from argoproxy.images.inline import share_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 
-from argoproxy.pictures import MOST_PIXELS_KEPT, Picture, PictureError, cost_of, read, within
+from argoproxy.images.shrink import MOST_PIXELS_KEPT, Picture, PictureError, cost_of, read, within
 
 
 def made(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: Any) -> bytes:

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
 from argoproxy.errors import Ending, UpstreamStatus
-from argoproxy.images import Images, ImageWorkers
+from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import RefusedModes, Remembered
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe

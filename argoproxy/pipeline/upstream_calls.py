@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError, UpstreamTimeout
-from argoproxy.images import Images
+from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import Remembered
 from argoproxy.pipeline.context import Trip
 from argoproxy.protocol.exchange import ClientRequest

@@ -16,7 +16,7 @@ from flask import Flask
 
 from argoproxy.config import Config, load
 from argoproxy.errors import ConfigError
-from argoproxy.images import Images, ImageWorkers
+from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import RefusedModes, Remembered
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe

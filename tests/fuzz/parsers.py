@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import ProxyError
-from argoproxy.fetch import Fetch, FetchError, Limits
+from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.protocol import exchange, queries
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.allowance import AllowList

@@ -16,8 +16,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from argoproxy.errors import BadRequest
-from argoproxy.fetch import Fetch, FetchError, Limits
-from argoproxy.pictures import Picture, PictureError, cost_of, read, within
+from argoproxy.images.fetch import Fetch, FetchError, Limits
+from argoproxy.images.shrink import Picture, PictureError, cost_of, read, within
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
 from argoproxy.together import Threads, run_natively, submit_all, wait_for
