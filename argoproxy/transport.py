@@ -18,12 +18,12 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
+from argoproxy.config.targets import Access
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
 from argoproxy.protocol.exchange import without
 from argoproxy.protocol.secrets import stars_for
 from argoproxy.protocol.timeouts import Timeouts
 from argoproxy.reply import Reply
-from argoproxy.settings.targets import Access
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
 from argoproxy.watch import Watch

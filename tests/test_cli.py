@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from argoproxy.cli.main import main, refusal
+from argoproxy.config.flags import FLAGS_VARIABLE, Task, parse
 from argoproxy.errors import ConfigError
-from argoproxy.flags import FLAGS_VARIABLE, Task, parse
 
 HERE = Path("/here")
 ROOT = Path(__file__).resolve().parent.parent

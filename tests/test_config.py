@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
+from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
+from argoproxy.config.layers import Layer
+from argoproxy.config.settings import IGNORED
+from argoproxy.config.snapshot import VARIABLE, publish
+from argoproxy.config.targets import Access, ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
 from argoproxy.errors import ConfigError
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.auth import Key
@@ -18,10 +22,6 @@ from argoproxy.protocol.rules import Rule, RuleBook, Rules
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Heartbeat, Timeouts
-from argoproxy.settings.layers import Layer
-from argoproxy.settings.table import IGNORED
-from argoproxy.settings.targets import Access, ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
-from argoproxy.snapshot import VARIABLE, publish
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from argoproxy.config import load
+from argoproxy.config.config import load
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("docs/models.md", "docs/upstreams.md", "docs/sharing.md", "docs/thoughts.md")

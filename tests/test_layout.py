@@ -116,5 +116,5 @@ def test_the_first_run_needs_nothing_installed() -> None:
 
 def test_gunicorns_settings_load_no_tls() -> None:
     """gevent patches ssl in the workers; a master that has loaded it breaks them (gevent issue 1016)."""
-    code = "import sys, argoproxy.cli.main, argoproxy.config, argoproxy.telemetry.slots; sys.exit('ssl' in sys.modules)"
+    code = "import sys, argoproxy.cli.main, argoproxy.config.config, argoproxy.telemetry.slots; sys.exit('ssl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from argoproxy.config import load
+from argoproxy.config.config import load
+from argoproxy.config.parsers import OwnClass
 from argoproxy.errors import (
     AuthenticationError,
     BadRequest,
@@ -24,7 +25,6 @@ from argoproxy.protocol.auth import Principal
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
 from argoproxy.protocol.sse import DONE, Batch, Document, Event
-from argoproxy.settings.readers import OwnClass
 from argoproxy.upstreams import UpstreamRequest
 
 CLASSES = """

@@ -7,9 +7,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from argoproxy.config import Config
+from argoproxy.config.config import Config
+from argoproxy.config.targets import ArgoTarget, DemoTarget, NativeTarget
 from argoproxy.server.ports import UNIX
-from argoproxy.settings.targets import ArgoTarget, DemoTarget, NativeTarget
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 #: Where a person's own key goes in the command.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from argoproxy.config import Config
+from argoproxy.config.config import Config
+from argoproxy.config.layers import without_credentials
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.call import Call, call_of
 from argoproxy.protocol.exchange import ClientRequest, ReadBody
 from argoproxy.protocol.models import Route
 from argoproxy.protocol.reasoning import Reasoning, ReasoningSettings
 from argoproxy.protocol.surface import CHAT
-from argoproxy.settings.layers import without_credentials
 from argoproxy.upstreams import Upstream
 from argoproxy.web.upstream_factory import models_of
 

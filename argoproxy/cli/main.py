@@ -14,14 +14,14 @@ from typing import NoReturn
 
 from argoproxy.cli.explain import explained
 from argoproxy.cli.logs import command as logs_command
-from argoproxy.config import Config, load, shown
+from argoproxy.config.config import Config, load, shown
+from argoproxy.config.flags import Task, parse
+from argoproxy.config.layers import BY_KEY, config_file
 from argoproxy.errors import ConfigError
-from argoproxy.flags import Task, parse
 from argoproxy.plugins.loader import check
 from argoproxy.protocol.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem
 from argoproxy.server.runtime import pid_at, running_ports
-from argoproxy.settings.layers import BY_KEY, config_file
 from argoproxy.telemetry.journal.writer import check_journal
 
 USAGE_EXIT = 2

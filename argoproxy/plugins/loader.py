@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from argoproxy.config import Config
+from argoproxy.config.config import Config
+from argoproxy.config.parsers import OwnClass
+from argoproxy.config.targets import OwnTarget
 from argoproxy.errors import AuthenticationError, ClientGone, ConfigError, OwnClassFailed, ProxyError
 from argoproxy.protocol.auth import Principal
 from argoproxy.protocol.exchange import CREDENTIALS, Headers, check_head, without
 from argoproxy.protocol.queries import without_credentials
-from argoproxy.settings.readers import OwnClass
-from argoproxy.settings.targets import OwnTarget
 
 logger = logging.getLogger("argoproxy")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from argoproxy.config.parsers import OwnClass
 from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamProtocolError
 from argoproxy.plugins.loader import Wanted, guarded, made
 from argoproxy.protocol.call import Call
@@ -15,7 +16,6 @@ from argoproxy.protocol.chunks import Json, is_completion
 from argoproxy.protocol.exchange import ClientRequest, Headers, check_head
 from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import DONE, Batch, Document, Event, is_done
-from argoproxy.settings.readers import OwnClass
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.modes import refuses_mode

@@ -21,13 +21,13 @@ import gunicorn
 from argoproxy import __version__
 from argoproxy.cli.banner import banner, open_door
 from argoproxy.cli.main import USAGE_EXIT, refusal
-from argoproxy.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
+from argoproxy.config.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
+from argoproxy.config.snapshot import VARIABLE, publish
 from argoproxy.errors import ConfigError
 from argoproxy.plugins.loader import check
 from argoproxy.server import runtime
 from argoproxy.server.ports import port_problem
 from argoproxy.server.terminal import Terminal
-from argoproxy.snapshot import VARIABLE, publish
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_format import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, make_folder, places

@@ -14,7 +14,10 @@ from pathlib import Path
 import certifi
 from flask import Flask
 
-from argoproxy.config import Config, load
+from argoproxy.config.config import Config, load
+from argoproxy.config.layers import secrets_in
+from argoproxy.config.snapshot import VARIABLE
+from argoproxy.config.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
 from argoproxy.errors import ConfigError
 from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import RefusedModes, Remembered
@@ -28,9 +31,6 @@ from argoproxy.protocol.exchange import COOKIES_DOWN
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at
-from argoproxy.settings.layers import secrets_in
-from argoproxy.settings.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
-from argoproxy.snapshot import VARIABLE
 from argoproxy.telemetry.access_log import JournalHandler, LogLine
 from argoproxy.telemetry.journal.files import Journal
 from argoproxy.telemetry.journal.masking import Redactor

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from argoproxy.config import Config
-from argoproxy.plugins.loader import look_in, wanted
-from argoproxy.plugins.upstream import OwnUpstream
-from argoproxy.protocol.models import Models, Provider
-from argoproxy.settings.targets import (
+from argoproxy.config.config import Config
+from argoproxy.config.targets import (
     ArgoTarget,
     DashScopeTarget,
     DemoTarget,
@@ -18,6 +15,9 @@ from argoproxy.settings.targets import (
     UntouchedTarget,
     UpstreamSettings,
 )
+from argoproxy.plugins.loader import look_in, wanted
+from argoproxy.plugins.upstream import OwnUpstream
+from argoproxy.protocol.models import Models, Provider
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.argo.gateway import Argo
 from argoproxy.upstreams.dashscope.adapter import DashScope

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config import Config, load, shown
+from argoproxy.config.config import Config, load, shown
+from argoproxy.config.targets import ArgoTarget, DashScopeTarget, OpenAITarget, OwnTarget, UntouchedTarget
 from argoproxy.errors import ConfigError
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.models import Credentials
@@ -16,7 +17,6 @@ from argoproxy.protocol.modes import Mode, Usage
 from argoproxy.protocol.rules import Rule
 from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
-from argoproxy.settings.targets import ArgoTarget, DashScopeTarget, OpenAITarget, OwnTarget, UntouchedTarget
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 
 

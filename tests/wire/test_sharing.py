@@ -18,7 +18,7 @@ import openai
 import pytest
 import requests
 
-from argoproxy.config import OPEN_ROUTES
+from argoproxy.config.config import OPEN_ROUTES
 from argoproxy.protocol.allowance import JSON_LIMIT
 from tests import ways_around
 from tests.lab.client import Answer, Client, ask, chat

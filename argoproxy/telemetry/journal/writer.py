@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from argoproxy.config import Config
+from argoproxy.config.config import Config
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.sse import written
 from argoproxy.telemetry.journal.files import Journal

@@ -13,8 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from argoproxy.config.default_upstream import described
+from argoproxy.config.effective import derived, process_timeouts
+from argoproxy.config.flags import FLAGS_VARIABLE
+from argoproxy.config.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
+from argoproxy.config.models import read_rules
+from argoproxy.config.parsers import OwnClass, is_placeholder, opening
+from argoproxy.config.section import Section
+from argoproxy.config.snapshot import VARIABLE, published
+from argoproxy.config.targets import Process, Target, UpstreamSettings
+from argoproxy.config.upstreams import usage_of
 from argoproxy.errors import ConfigError
-from argoproxy.flags import FLAGS_VARIABLE
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.answer_model import AnswerModel
@@ -28,15 +37,6 @@ from argoproxy.protocol.secrets import Secret
 from argoproxy.protocol.surface import BODY_LIMIT
 from argoproxy.protocol.tagged_text import TagPair
 from argoproxy.protocol.timeouts import Heartbeat
-from argoproxy.settings.choosing import described
-from argoproxy.settings.effective import derived, process_timeouts
-from argoproxy.settings.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
-from argoproxy.settings.model_section import read_rules
-from argoproxy.settings.readers import OwnClass, is_placeholder, opening
-from argoproxy.settings.sections import Section
-from argoproxy.settings.targets import Process, Target, UpstreamSettings
-from argoproxy.settings.upstream_section import usage_of
-from argoproxy.snapshot import VARIABLE, published
 
 MIB = 1024 * 1024
 #: Names the key that the master made, for when keys are asked for and none is set, in the environment of its workers.

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from argoproxy.protocol.modes import Mode
-from argoproxy.settings.readers import (
+from argoproxy.config.parsers import (
     address_rule,
     base_url,
     boolean,
@@ -31,6 +30,7 @@ from argoproxy.settings.readers import (
     user_name,
     whole_number,
 )
+from argoproxy.protocol.modes import Mode
 from argoproxy.upstreams.argo.gateway import DEVELOPMENT, ArgoUrls
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"

@@ -8,14 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from argoproxy.protocol.exchange import Headers
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Credentials
-from argoproxy.protocol.modes import Mode, Usage
-from argoproxy.protocol.secrets import Secret, is_key_name, is_secret_name
-from argoproxy.protocol.timeouts import TimeoutWishes
-from argoproxy.settings.layers import Given
-from argoproxy.settings.readers import (
+from argoproxy.config.layers import Given
+from argoproxy.config.parsers import (
     OwnClass,
     base_url,
     boolean,
@@ -32,10 +26,10 @@ from argoproxy.settings.readers import (
     text,
     user_name,
 )
-from argoproxy.settings.sections import Reader, Section
-from argoproxy.settings.servers import refuse_itself, server_at
-from argoproxy.settings.table import DEFAULT_TARGET
-from argoproxy.settings.targets import (
+from argoproxy.config.section import Reader, Section
+from argoproxy.config.servers import refuse_itself, server_at
+from argoproxy.config.settings import DEFAULT_TARGET
+from argoproxy.config.targets import (
     Access,
     ArgoTarget,
     DashScopeTarget,
@@ -46,6 +40,12 @@ from argoproxy.settings.targets import (
     UntouchedTarget,
     UpstreamSettings,
 )
+from argoproxy.protocol.exchange import Headers
+from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.models import Credentials
+from argoproxy.protocol.modes import Mode, Usage
+from argoproxy.protocol.secrets import Secret, is_key_name, is_secret_name
+from argoproxy.protocol.timeouts import TimeoutWishes
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from argoproxy.config.layers import Given, without_credentials
+from argoproxy.config.parsers import suggestion
 from argoproxy.protocol.secrets import is_secret_name
-from argoproxy.settings.layers import Given, without_credentials
-from argoproxy.settings.readers import suggestion
 
 Reader = Callable[[Any], Any]
 

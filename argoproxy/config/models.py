@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from argoproxy.config.layers import Given
+from argoproxy.config.parsers import boolean, mapping, mode, names, one_of, opening, suggestion, text
+from argoproxy.config.section import Reader, Section
+from argoproxy.config.upstreams import TIMEOUTS, wished_timeouts
 from argoproxy.protocol.answer_model import AnswerModel
 from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.modes import Mode
 from argoproxy.protocol.reasoning import Reasoning
 from argoproxy.protocol.rules import History, Rule
-from argoproxy.settings.layers import Given
-from argoproxy.settings.readers import boolean, mapping, mode, names, one_of, opening, suggestion, text
-from argoproxy.settings.sections import Reader, Section
-from argoproxy.settings.upstream_section import TIMEOUTS, wished_timeouts
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Credentials
-from argoproxy.protocol.secrets import Secret
-from argoproxy.settings.effective import argo_urls
-from argoproxy.settings.layers import BY_KEY, Given
-from argoproxy.settings.readers import is_placeholder
-from argoproxy.settings.servers import refuse_itself, server_at
-from argoproxy.settings.table import DEFAULT_TARGET
-from argoproxy.settings.targets import (
+from argoproxy.config.effective import argo_urls
+from argoproxy.config.layers import BY_KEY, Given
+from argoproxy.config.parsers import is_placeholder
+from argoproxy.config.servers import refuse_itself, server_at
+from argoproxy.config.settings import DEFAULT_TARGET
+from argoproxy.config.targets import (
     Access,
     ArgoTarget,
     DashScopeTarget,
@@ -23,7 +20,10 @@ from argoproxy.settings.targets import (
     Target,
     UpstreamSettings,
 )
-from argoproxy.settings.upstream_section import read_upstreams
+from argoproxy.config.upstreams import read_upstreams
+from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.models import Credentials
+from argoproxy.protocol.secrets import Secret
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 

@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 from dotenv import dotenv_values
 
+from argoproxy.config.parsers import base_url, plain_url, suggestion
+from argoproxy.config.settings import IGNORED, SETTINGS, Setting
 from argoproxy.errors import ConfigError
 from argoproxy.protocol.secrets import is_secret_name
-from argoproxy.settings.readers import base_url, plain_url, suggestion
-from argoproxy.settings.table import IGNORED, SETTINGS, Setting
 
 DEFAULT_FILE = "config.yaml"
 STARS = "****"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from argoproxy.config.layers import BY_KEY, Given
 from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
-from argoproxy.settings.layers import BY_KEY, Given
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 
 _ARGO_URLS = {"argo_url": "chat", "argo_stream_url": "stream", "argo_embedding_url": "embed"}
