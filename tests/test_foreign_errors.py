@@ -22,10 +22,10 @@ from urllib3.exceptions import (
 
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.transport import Transport
+from argoproxy.transport.exchange import in_hand
+from argoproxy.transport.transport import Transport
+from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import UpstreamRequest
-from argoproxy.watch import Poller, Watch
-from argoproxy.wire.waiting import in_hand
 
 URL = "http://up.test/v1/models"
 POOL, CONNECTION = HTTPConnectionPool("up.test"), HTTPConnection("up.test")

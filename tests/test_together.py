@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from argoproxy.errors import ClientGone
-from argoproxy.together import Bell, Threads, fulfil, side_by_side, submit_all, wait_for
-from argoproxy.watch import Poller, Watch
+from argoproxy.transport.parallel import Bell, Threads, fulfil, side_by_side, submit_all, wait_for
+from argoproxy.transport.watch import Poller, Watch
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG_S = 30.0
@@ -152,7 +152,7 @@ def test_a_thread_that_can_not_be_started_takes_no_place(monkeypatch: pytest.Mon
 
 def test_work_that_hangs_does_not_keep_a_process_from_ending() -> None:
     code = (
-        "import time; from argoproxy.together import side_by_side; from argoproxy.watch import Poller, Watch; "
+        "import time; from argoproxy.transport.parallel import side_by_side; from argoproxy.transport.watch import Poller, Watch; "
         "side_by_side([lambda: time.sleep(600)], 0.01, Watch(None, Poller()))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

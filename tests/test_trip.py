@@ -18,9 +18,9 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.telemetry.access_log import LogLine
 from argoproxy.telemetry.outcome import Arrival, Outcome
+from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
-from argoproxy.watch import Poller, Watch
 
 ARRIVAL = Arrival("id-1", "", "POST", "/v1/chat/completions", "/v1/chat/completions")
 

@@ -20,9 +20,9 @@ from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.telemetry.outcome import Outcome
+from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
-from argoproxy.watch import Poller, Watch
 from argoproxy.web.app import create_app
 
 ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'

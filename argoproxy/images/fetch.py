@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from argoproxy.protocol.addresses import Address, AddressRule
-from argoproxy.wire.names import Found, Names
+from argoproxy.transport.dns import Found, Names
 
 REDIRECTS = 5
 PIECE = 64 * 1024

@@ -20,9 +20,9 @@ from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.images.shrink import Picture, PictureError, cost_of, read, within
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
-from argoproxy.together import Threads, run_natively, submit_all, wait_for
-from argoproxy.watch import Watch
-from argoproxy.wire.names import Names
+from argoproxy.transport.dns import Names
+from argoproxy.transport.parallel import Threads, run_natively, submit_all, wait_for
+from argoproxy.transport.watch import Watch
 
 logger = logging.getLogger("argoproxy")
 

@@ -16,8 +16,8 @@ from argoproxy.protocol.printable import log_value
 from argoproxy.protocol.sse import HEARTBEAT, Document
 from argoproxy.telemetry.journal.record import Attempt, Record
 from argoproxy.telemetry.outcome import Arrival, Listener, Outcome
+from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
-from argoproxy.watch import Watch
 
 logger = logging.getLogger("argoproxy")
 

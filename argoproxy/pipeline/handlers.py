@@ -34,11 +34,11 @@ from argoproxy.protocol.timeouts import Heartbeat
 from argoproxy.protocol.untouched import overheard, with_last_word
 from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
-from argoproxy.reply import Reply
 from argoproxy.telemetry.journal.masking import Redactor
 from argoproxy.telemetry.journal.record import Chronicle
 from argoproxy.telemetry.journal.recorders import ByteEar, SizeEar
 from argoproxy.telemetry.outcome import Listener
+from argoproxy.transport.reply import Reply
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import checked_path
 

@@ -13,10 +13,10 @@ from argoproxy.errors import ProxyError
 from argoproxy.pipeline.caches import Shared
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.together import side_by_side
-from argoproxy.transport import Transport
+from argoproxy.transport.parallel import side_by_side
+from argoproxy.transport.transport import Transport
+from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream
-from argoproxy.watch import Watch
 
 PROBE_S = 4.5
 #: How long an answer is kept. After a recovery `/health` is right again within this time.

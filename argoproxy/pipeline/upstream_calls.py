@@ -15,11 +15,11 @@ from argoproxy.protocol.exchange import ClientRequest
 from argoproxy.protocol.listing import Listed, checked
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.reply import Reply
-from argoproxy.together import side_by_side
-from argoproxy.transport import Transport
+from argoproxy.transport.parallel import side_by_side
+from argoproxy.transport.reply import Reply
+from argoproxy.transport.transport import Transport
+from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
-from argoproxy.watch import Watch
 
 #: How long a list of models is waited for, where there is an answer without it.
 LIST_S = 5.0

@@ -35,7 +35,7 @@ from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.telemetry.journal.record import Record
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
-from argoproxy.watch import Poller, Watch
+from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.index_page import ABOUT, PAGE, PAGE_HEADERS
 from argoproxy.web.requests import arrival, client_request
 from argoproxy.web.responses import CLIENT_GONE_STATUS, ids, respond

@@ -39,8 +39,8 @@ from argoproxy.telemetry.log_format import PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
-from argoproxy.transport import Transport
-from argoproxy.watch import Poller, Watch
+from argoproxy.transport.transport import Transport
+from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.app import create_app
 from argoproxy.web.reload import Current
 from argoproxy.web.upstream_factory import models_of, provider

@@ -21,7 +21,7 @@ from argoproxy.errors import (
     RequestTimeout,
 )
 from argoproxy.pipeline.context import Trip
-from argoproxy.watch import Watch
+from argoproxy.transport.watch import Watch
 
 PIECE = 64 * 1024
 

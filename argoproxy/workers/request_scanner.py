@@ -11,7 +11,7 @@ import re
 from enum import Enum
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.framing import Chunked, Counted
+from argoproxy.transport.framing import Chunked, Counted
 
 #: Bytes that a head may have; bytes of a request line, as in Gunicorn's `limit_request_line`.
 HEAD_LIMIT = 64 * 1024

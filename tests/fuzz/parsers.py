@@ -16,7 +16,6 @@ from argoproxy.protocol.chunks import Assembly, split
 from argoproxy.protocol.content import images_in, with_images
 from argoproxy.protocol.estimate import estimated_tokens
 from argoproxy.protocol.forms import FormError, fields_of
-from argoproxy.protocol.framing import Chunked, Counted, Inflate
 from argoproxy.protocol.history import cleaned_history
 from argoproxy.protocol.json_edit import edited
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
@@ -34,6 +33,7 @@ from argoproxy.protocol.usage import UsageMeter, UsageWithheld
 from argoproxy.protocol.validate import validate
 from argoproxy.telemetry.journal.masking import masked
 from argoproxy.telemetry.journal.recorders import ByteEar, EchoEar, EventEar
+from argoproxy.transport.framing import Chunked, Counted, Inflate
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to
 from argoproxy.upstreams.argo.models import BUILT_IN
 from argoproxy.upstreams.argo.replies import read_answer, spoken

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.exchange import Headers
-from argoproxy.protocol.framing import (
+from argoproxy.transport.framing import (
     INFLATED_PIECE,
     LINE_LIMIT,
     Chunked,

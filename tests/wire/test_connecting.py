@@ -18,11 +18,11 @@ import pytest
 
 from argoproxy.errors import ClientGone, ConnectTimeout
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.together import wait_for
-from argoproxy.watch import Poller, Watch
-from argoproxy.wire.connecting import connected
-from argoproxy.wire.names import Names
-from argoproxy.wire.waiting import Exchange
+from argoproxy.transport.connect import connected
+from argoproxy.transport.dns import Names
+from argoproxy.transport.exchange import Exchange
+from argoproxy.transport.parallel import wait_for
+from argoproxy.transport.watch import Poller, Watch
 from tests.lab.client import Client, chat
 from tests.wire.conftest import Serve
 from tests.wire.deaf import Mute, deaf, mute
@@ -168,7 +168,7 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPatch, ups
 
 def test_nobody_waits_for_a_lookup_at_the_end_of_a_process() -> None:
     code = (
-        "import socket, time; from argoproxy.wire.names import Names;"
+        "import socket, time; from argoproxy.transport.dns import Names;"
         "socket.getaddrinfo = lambda *_, **__: time.sleep(1000); Names().ask('slow.example', 80)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=PATIENCE_S).returncode == 0

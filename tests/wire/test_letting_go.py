@@ -8,12 +8,12 @@ from contextlib import suppress
 import pytest
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.framing import Chunked
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.transport import Transport
+from argoproxy.transport.exchange import Exchange
+from argoproxy.transport.framing import Chunked
+from argoproxy.transport.transport import Transport
+from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import UpstreamRequest
-from argoproxy.watch import Poller, Watch
-from argoproxy.wire.waiting import Exchange
 from tests.lab.scripts import CHUNKED, END, Step, chunked, reply
 from tests.wire.processes import Upstream, eventually
 

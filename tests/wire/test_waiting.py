@@ -7,9 +7,9 @@ import pytest
 
 from argoproxy.errors import UpstreamTimeout
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.watch import Poller, Watch
-from argoproxy.wire.names import Names
-from argoproxy.wire.waiting import Exchange
+from argoproxy.transport.dns import Names
+from argoproxy.transport.exchange import Exchange
+from argoproxy.transport.watch import Poller, Watch
 
 IDLE_S = 1.0
 

@@ -18,10 +18,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from argoproxy.watch import READABLE, WRITABLE
-from argoproxy.wire.connecting import WatchedTlsSocket, connected
-from argoproxy.wire.receiving import HttpHead, TunnelHead, receive_now
-from argoproxy.wire.waiting import Exchange, in_hand
+from argoproxy.transport.connect import WatchedTlsSocket, connected
+from argoproxy.transport.exchange import Exchange, in_hand
+from argoproxy.transport.receive import HttpHead, TunnelHead, receive_now
+from argoproxy.transport.watch import READABLE, WRITABLE
 
 SENT_AT_ONCE = 256 * 1024
 #: From the next piece on, an upstream is looked after for a reply that comes before it has all of the body.

@@ -22,7 +22,8 @@ from typing import Any
 from urllib3 import BaseHTTPResponse
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.framing import (
+from argoproxy.transport.exchange import Exchange
+from argoproxy.transport.framing import (
     Chunked,
     Counted,
     Framing,
@@ -32,8 +33,7 @@ from argoproxy.protocol.framing import (
     is_chunked,
     with_one_length,
 )
-from argoproxy.watch import READABLE
-from argoproxy.wire.waiting import Exchange
+from argoproxy.transport.watch import READABLE
 
 PIECE = 64 * 1024
 #: RFC 9110 section 15: what is outside of 100 to 599 is invalid.

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from argoproxy.watch import Watch
+from argoproxy.transport.watch import Watch
 
 ResultT = TypeVar("ResultT")
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from argoproxy.watch import READABLE, WRITABLE
-from argoproxy.wire.names import Found, resolved
-from argoproxy.wire.waiting import Exchange, in_hand
+from argoproxy.transport.dns import Found, resolved
+from argoproxy.transport.exchange import Exchange, in_hand
+from argoproxy.transport.watch import READABLE, WRITABLE
 
 Option = tuple[int, int, int | bytes]
 #: How much may wait unsent in the kernel: beyond that, what an upstream takes of an upload is seen as it takes it.

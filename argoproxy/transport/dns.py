@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from argoproxy.together import Threads, fulfil
+from argoproxy.transport.parallel import Threads, fulfil
 
 #: Family, kind, protocol, canonical name, address: what getaddrinfo gives.
 Found = tuple[int, int, int, str, Any]

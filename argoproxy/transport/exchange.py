@@ -15,9 +15,9 @@ from urllib3 import BaseHTTPResponse
 from argoproxy.errors import ConnectTimeout, UpstreamTimeout
 from argoproxy.protocol.exchange import Headers
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.together import wait_for
-from argoproxy.watch import READABLE, WRITABLE, Watch
-from argoproxy.wire.names import Found, Names
+from argoproxy.transport.dns import Found, Names
+from argoproxy.transport.parallel import wait_for
+from argoproxy.transport.watch import READABLE, WRITABLE, Watch
 
 #: Bytes may come so fast that we never wait; the client is looked after all the same, once in so many reads.
 READS_BETWEEN_LOOKS = 16

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.protocol.exchange import OF_THE_BYTES, header, sendable, without
-from argoproxy.protocol.framing import Inflate
 from argoproxy.protocol.secrets import Stars
 from argoproxy.protocol.sse import check_size
-from argoproxy.wire.waiting import Source
+from argoproxy.transport.exchange import Source
+from argoproxy.transport.framing import Inflate
 
 IDENTITY = "identity"
 #: How long a stream that has told its end may take to end its body, so that its connection can be kept.

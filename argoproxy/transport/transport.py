@@ -23,14 +23,14 @@ from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, 
 from argoproxy.protocol.exchange import without
 from argoproxy.protocol.secrets import stars_for
 from argoproxy.protocol.timeouts import Timeouts
-from argoproxy.reply import Reply
+from argoproxy.transport.connection import WatchedAdapter
+from argoproxy.transport.dns import Names
+from argoproxy.transport.exchange import Exchange, Source, in_hand
+from argoproxy.transport.failure_reasons import address_of, reason_of
+from argoproxy.transport.reply import Reply
+from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.demo import SCHEME, Script, perform
-from argoproxy.watch import Watch
-from argoproxy.wire.names import Names
-from argoproxy.wire.reasons import address_of, reason_of
-from argoproxy.wire.sending import WatchedAdapter
-from argoproxy.wire.waiting import Exchange, Source, in_hand
 
 PLAIN_ACCESS = Access()
 PROXY_ERROR = "proxy_error"
