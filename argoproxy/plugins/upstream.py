@@ -18,7 +18,7 @@ from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
-from argoproxy.upstreams.modes import refuses_mode
+from argoproxy.upstreams.mode_refusals import refuses_mode
 from argoproxy.upstreams.openai import Ends
 from argoproxy.upstreams.served import SERVED, refuse
 

@@ -21,9 +21,9 @@ from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document,
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
-from argoproxy.upstreams.failures import refusal
-from argoproxy.upstreams.modes import refuses_mode
-from argoproxy.upstreams.opening import Form, form_of, gathered, opened
+from argoproxy.upstreams.detect import Form, form_of, gathered, opened
+from argoproxy.upstreams.errors import refusal
+from argoproxy.upstreams.mode_refusals import refuses_mode
 from argoproxy.upstreams.told_inside import error_in_document, error_in_event
 
 USER_AGENT = "argoproxy"

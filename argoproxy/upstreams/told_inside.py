@@ -13,7 +13,7 @@ from typing import Any
 from argoproxy.errors import ProxyError, UpstreamProtocolError, type_by_status
 from argoproxy.protocol.chunks import Json, is_completion
 from argoproxy.protocol.sse import Event, data_of
-from argoproxy.upstreams.failures import flat_error, loaded, told_inside
+from argoproxy.upstreams.errors import flat_error, loaded, told_inside
 
 _NAMED_ERROR = re.compile(rb"(?:^|[\r\n])event: ?error[ \t]*[\r\n]")
 _STATUS_BY_TYPE = {kind: status for status, kind in type_by_status.items()}

@@ -20,9 +20,9 @@ from argoproxy.plugins.upstream import OwnUpstream
 from argoproxy.protocol.models import Models, Provider
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.argo.gateway import Argo
+from argoproxy.upstreams.argo.native import Native
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.demo import Demo
-from argoproxy.upstreams.native import Native
 from argoproxy.upstreams.openai import OpenAI
 
 

@@ -14,7 +14,6 @@ from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.allowance import AllowList
 from argoproxy.protocol.chunks import Assembly, split
 from argoproxy.protocol.content import images_in, with_images
-from argoproxy.protocol.estimate import estimated_tokens
 from argoproxy.protocol.forms import FormError, fields_of
 from argoproxy.protocol.history import cleaned_history
 from argoproxy.protocol.json_edit import edited
@@ -37,11 +36,12 @@ from argoproxy.transport.framing import Chunked, Counted, Inflate
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to
 from argoproxy.upstreams.argo.models import BUILT_IN
 from argoproxy.upstreams.argo.replies import read_answer, spoken
+from argoproxy.upstreams.argo.token_estimate import estimated_tokens
 from argoproxy.upstreams.dashscope.messages import multimodal_input, text_input
 from argoproxy.upstreams.dashscope.refusals import answered
 from argoproxy.upstreams.dashscope.streams import chunked
-from argoproxy.upstreams.failures import refusal
-from argoproxy.upstreams.modes import refuses_mode
+from argoproxy.upstreams.errors import refusal
+from argoproxy.upstreams.mode_refusals import refuses_mode
 from tests.upstreams.dashscope.calls import call
 
 Make = Callable[[int], Any]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.estimate import estimated_tokens, estimated_usage
+from argoproxy.upstreams.argo.token_estimate import estimated_tokens, estimated_usage
 
 #: Texts with their tokens as o200k counts them.
 COUNTED = [

@@ -9,8 +9,8 @@ from argoproxy.protocol.call import Call, parse_call
 from argoproxy.protocol.exchange import ClientRequest, header
 from argoproxy.protocol.identity import Identity
 from argoproxy.protocol.json_text import dumps
+from argoproxy.upstreams.argo.native import Native
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.native import Native
 from tests.protocol.test_call import Bytes
 
 BASE = BaseUrl.parse("http://gateway/argoapi/v1")

@@ -11,8 +11,8 @@ from argoproxy.protocol.call import Call
 from argoproxy.protocol.exchange import ClientRequest, Headers, header
 from argoproxy.protocol.sse import DOCUMENT_LIMIT, DONE, Document
 from argoproxy.upstreams.base_url import BaseUrl
+from argoproxy.upstreams.detect import BLANKS_LIMIT
 from argoproxy.upstreams.openai import OpenAI
-from argoproxy.upstreams.opening import BLANKS_LIMIT
 from tests.cuts import cuts
 from tests.protocol.test_call import Bytes
 from tests.support.growth import FACTOR, assert_linear

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.upstreams.failures import refusal
+from argoproxy.upstreams.errors import refusal
 from argoproxy.upstreams.plain_words import LONGEST_BODY, LONGEST_MESSAGE, plain_words
 
 KEPT = {

@@ -25,7 +25,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.chunks import assemble
 from argoproxy.protocol.sse import DONE, Document, Event
 from argoproxy.upstreams import UpstreamRequest
-from argoproxy.upstreams.failures import loaded, refusal
+from argoproxy.upstreams.errors import loaded, refusal
 
 
 class Upper:

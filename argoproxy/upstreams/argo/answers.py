@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from argoproxy.protocol.call import Call
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.estimate import estimated_usage
 from argoproxy.protocol.sse import DONE, Batch, Document, Event
 from argoproxy.protocol.surface import COMPLETIONS
 from argoproxy.upstreams.argo.messages import spoken_to
 from argoproxy.upstreams.argo.replies import Answer
+from argoproxy.upstreams.argo.token_estimate import estimated_usage
 
 #: The first delta of a chat.
 WHO_SPEAKS = {"role": "assistant", "content": "", "refusal": None}

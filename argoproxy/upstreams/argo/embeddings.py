@@ -8,8 +8,8 @@ from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
 from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.estimate import estimated_tokens
-from argoproxy.upstreams.failures import loaded
+from argoproxy.upstreams.argo.token_estimate import estimated_tokens
+from argoproxy.upstreams.errors import loaded
 from argoproxy.upstreams.vectors import check_encoding, entries, is_vector
 
 #: Texts the gateway takes in one request.

@@ -26,8 +26,8 @@ from argoproxy.upstreams.argo import answers, embeddings
 from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body
 from argoproxy.upstreams.argo.models import BUILT_IN, Names
 from argoproxy.upstreams.argo.replies import read_answer, refuse_soft_error, spoken
-from argoproxy.upstreams.failures import loaded, refusal
-from argoproxy.upstreams.modes import refuses_mode
+from argoproxy.upstreams.errors import loaded, refusal
+from argoproxy.upstreams.mode_refusals import refuses_mode
 from argoproxy.upstreams.openai import USER_AGENT
 from argoproxy.upstreams.served import SERVED, refuse
 

@@ -17,7 +17,7 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import dumps
 from argoproxy.upstreams.argo.tools import calls_from
-from argoproxy.upstreams.failures import loaded, told_inside
+from argoproxy.upstreams.errors import loaded, told_inside
 
 #: How much of what begins like a refusal is held back to see whether it is one.
 LONGEST_REFUSAL = 16 * 1024

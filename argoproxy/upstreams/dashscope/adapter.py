@@ -33,9 +33,9 @@ from argoproxy.upstreams.dashscope.messages import (
 from argoproxy.upstreams.dashscope.parameters import chat_parameters, embedding_parameters
 from argoproxy.upstreams.dashscope.replies import document
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls, is_multimodal
-from argoproxy.upstreams.modes import refuses_mode
+from argoproxy.upstreams.detect import Form, form_of, gathered, opened
+from argoproxy.upstreams.mode_refusals import refuses_mode
 from argoproxy.upstreams.openai import USER_AGENT
-from argoproxy.upstreams.opening import Form, form_of, gathered, opened
 from argoproxy.upstreams.served import SERVED, refuse
 
 OWNER = "dashscope"

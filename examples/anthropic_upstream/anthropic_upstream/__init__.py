@@ -24,7 +24,7 @@ from argoproxy.protocol.sse import Batch, Document, written
 from argoproxy.protocol.surface import CHAT
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
-from argoproxy.upstreams.failures import loaded, refusal
+from argoproxy.upstreams.errors import loaded, refusal
 
 #: The status of "overloaded" at Anthropic; clients and monitors of OpenAI's kind know 503.
 OVERLOADED = 529

@@ -16,7 +16,7 @@ from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.exchange import header
 from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event, check_size, written
 from argoproxy.upstreams import Reply
-from argoproxy.upstreams.failures import told_inside
+from argoproxy.upstreams.errors import told_inside
 
 FINISH_REASONS = {
     "end_turn": "stop",
