@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from argoproxy.errors import ConfigError
-from argoproxy.protocol.printable import printable_lines
+from argoproxy.protocol.access.printable import printable_lines
 from argoproxy.web.factory import application
 
 try:

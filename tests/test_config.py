@@ -13,15 +13,15 @@ from argoproxy.config.settings import IGNORED
 from argoproxy.config.snapshot import VARIABLE, publish
 from argoproxy.config.targets import Access, ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
 from argoproxy.errors import ConfigError
-from argoproxy.protocol.allowance import AllowList
-from argoproxy.protocol.auth import Key
+from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.access.auth import Key
+from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Credentials
-from argoproxy.protocol.rules import Rule, RuleBook, Rules
-from argoproxy.protocol.secrets import Secret
-from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.timeouts import Heartbeat, Timeouts
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 

@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 )
 
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.exchange import in_hand
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Poller, Watch

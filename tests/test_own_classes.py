@@ -21,18 +21,18 @@ from argoproxy.errors import (
 )
 from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, Wanted, check, look_in, made, mistakes_of
 from argoproxy.plugins.upstream import OwnUpstream
-from argoproxy.protocol.auth import Principal
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientRequest, ReadBody
-from argoproxy.protocol.sse import DONE, Batch, Document, Event
+from argoproxy.protocol.access.auth import Principal
+from argoproxy.protocol.http_messages import ClientRequest, ReadBody
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.upstreams import UpstreamRequest
 
 CLASSES = """
 import sys
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.auth import Principal
-from argoproxy.protocol.sse import Document, Event
+from argoproxy.protocol.access.auth import Principal
+from argoproxy.protocol.stream.sse import Document, Event
 from argoproxy.upstreams import UpstreamRequest
 
 ASKED = UpstreamRequest("GET", "http://x", ())

@@ -14,16 +14,16 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.exchange import ClientResponse
-from argoproxy.protocol.filters import Filter, through
-from argoproxy.protocol.repairs import ToolCallFilter
-from argoproxy.protocol.sse import DONE, Decoder, data_of
-from argoproxy.protocol.surface import answer, answer_error, error_event
-from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.think import ThinkFilter
-from argoproxy.protocol.usage import UsageMeter
+from argoproxy.protocol.endpoints import answer, answer_error, error_event
+from argoproxy.protocol.http_messages import ClientResponse
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.think_filter import ThinkFilter
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.filters import Filter, through
+from argoproxy.protocol.stream.sse import DONE, Decoder, data_of
+from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
+from argoproxy.protocol.stream.usage import UsageMeter
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAI
 from tests.cuts import cut_at

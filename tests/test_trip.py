@@ -14,8 +14,8 @@ import pytest
 from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
 from argoproxy.pipeline.caches import Shared
 from argoproxy.pipeline.context import Trip
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.models import Models, Provider
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.telemetry.access_log import LogLine
 from argoproxy.telemetry.outcome import Arrival, Outcome
 from argoproxy.transport.watch import Poller, Watch

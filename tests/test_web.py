@@ -17,8 +17,8 @@ from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import Link
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.models import Models, Provider
-from argoproxy.protocol.timeouts import Heartbeat
+from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from argoproxy.config.config import Config
 from argoproxy.config.layers import without_credentials
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.call import Call, call_of
-from argoproxy.protocol.exchange import ClientRequest, ReadBody
-from argoproxy.protocol.models import Route
-from argoproxy.protocol.reasoning import Reasoning, ReasoningSettings
-from argoproxy.protocol.surface import CHAT
+from argoproxy.protocol.endpoints import CHAT
+from argoproxy.protocol.http_messages import ClientRequest, ReadBody
+from argoproxy.protocol.reasoning.filters import Reasoning, ReasoningSettings
+from argoproxy.protocol.routing.call import Call, call_of
+from argoproxy.protocol.routing.router import Route
 from argoproxy.upstreams import Upstream
 from argoproxy.web.upstream_factory import models_of
 

@@ -19,7 +19,7 @@ from argoproxy.config.flags import Task, parse
 from argoproxy.config.layers import BY_KEY, config_file
 from argoproxy.errors import ConfigError
 from argoproxy.plugins.loader import check
-from argoproxy.protocol.printable import printable, printable_lines
+from argoproxy.protocol.access.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem
 from argoproxy.server.runtime import pid_at, running_ports
 from argoproxy.telemetry.journal.writer import check_journal

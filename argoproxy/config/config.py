@@ -24,19 +24,19 @@ from argoproxy.config.snapshot import VARIABLE, published
 from argoproxy.config.targets import Process, Target, UpstreamSettings
 from argoproxy.config.upstreams import usage_of
 from argoproxy.errors import ConfigError
-from argoproxy.protocol.addresses import AddressRule
-from argoproxy.protocol.allowance import AllowList
-from argoproxy.protocol.answer_model import AnswerModel
-from argoproxy.protocol.auth import Key
+from argoproxy.protocol.access.addresses import AddressRule
+from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.access.auth import Key
+from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.modes import Mode
-from argoproxy.protocol.reasoning import Opening
-from argoproxy.protocol.rules import RuleBook, Rules
-from argoproxy.protocol.secrets import Secret
-from argoproxy.protocol.surface import BODY_LIMIT
-from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.timeouts import Heartbeat
+from argoproxy.protocol.endpoints import BODY_LIMIT
+from argoproxy.protocol.reasoning.filters import Opening
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.routing.llm_params import parse_llm_params
+from argoproxy.protocol.routing.modes import Mode
+from argoproxy.protocol.routing.rules import RuleBook, Rules
+from argoproxy.protocol.routing.timeouts import Heartbeat
+from argoproxy.protocol.stream.answer_model import AnswerModel
 
 MIB = 1024 * 1024
 #: Names the key that the master made, for when keys are asked for and none is set, in the environment of its workers.

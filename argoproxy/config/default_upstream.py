@@ -21,9 +21,9 @@ from argoproxy.config.targets import (
     UpstreamSettings,
 )
 from argoproxy.config.upstreams import read_upstreams
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Credentials
-from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.router import Credentials
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from argoproxy.config.layers import BY_KEY, Given
-from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
+from argoproxy.protocol.routing.timeouts import Timeouts, TimeoutWishes
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 
 _ARGO_URLS = {"argo_url": "chat", "argo_stream_url": "stream", "argo_embedding_url": "embed"}

@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from argoproxy.config.parsers import base_url, plain_url, suggestion
 from argoproxy.config.settings import IGNORED, SETTINGS, Setting
 from argoproxy.errors import ConfigError
-from argoproxy.protocol.secrets import is_secret_name
+from argoproxy.protocol.access.secrets import is_secret_name
 
 DEFAULT_FILE = "config.yaml"
 STARS = "****"

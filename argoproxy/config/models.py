@@ -10,11 +10,11 @@ from argoproxy.config.layers import Given
 from argoproxy.config.parsers import boolean, mapping, mode, names, one_of, opening, suggestion, text
 from argoproxy.config.section import Reader, Section
 from argoproxy.config.upstreams import TIMEOUTS, wished_timeouts
-from argoproxy.protocol.answer_model import AnswerModel
 from argoproxy.protocol.json_text import JsonError, as_json
-from argoproxy.protocol.modes import Mode
-from argoproxy.protocol.reasoning import Reasoning
-from argoproxy.protocol.rules import History, Rule
+from argoproxy.protocol.reasoning.filters import Reasoning
+from argoproxy.protocol.routing.modes import Mode
+from argoproxy.protocol.routing.rules import History, Rule
+from argoproxy.protocol.stream.answer_model import AnswerModel
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from argoproxy.protocol.addresses import AddressRule
-from argoproxy.protocol.auth import Key
-from argoproxy.protocol.llm_params import BOOLEANS, OPENINGS
-from argoproxy.protocol.modes import Mode
-from argoproxy.protocol.reasoning import Opening
-from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.access.addresses import AddressRule
+from argoproxy.protocol.access.auth import Key
+from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.reasoning.filters import Opening
+from argoproxy.protocol.routing.llm_params import BOOLEANS, OPENINGS
+from argoproxy.protocol.routing.modes import Mode
 from argoproxy.upstreams.base_url import BaseUrl
 
 LONGEST_S = 1_000_000.0

@@ -12,7 +12,7 @@ from typing import Any
 
 from argoproxy.config.layers import Given, without_credentials
 from argoproxy.config.parsers import suggestion
-from argoproxy.protocol.secrets import is_secret_name
+from argoproxy.protocol.access.secrets import is_secret_name
 
 Reader = Callable[[Any], Any]
 

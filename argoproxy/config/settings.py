@@ -30,7 +30,7 @@ from argoproxy.config.parsers import (
     user_name,
     whole_number,
 )
-from argoproxy.protocol.modes import Mode
+from argoproxy.protocol.routing.modes import Mode
 from argoproxy.upstreams.argo.gateway import DEVELOPMENT, ArgoUrls
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from argoproxy.config.parsers import OwnClass
-from argoproxy.protocol.exchange import CREDENTIALS, Headers
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Credentials
-from argoproxy.protocol.modes import Mode, Usage
-from argoproxy.protocol.secrets import Secret
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.http_messages import CREDENTIALS, Headers
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.modes import Mode, Usage
+from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls

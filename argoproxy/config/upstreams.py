@@ -40,12 +40,12 @@ from argoproxy.config.targets import (
     UntouchedTarget,
     UpstreamSettings,
 )
-from argoproxy.protocol.exchange import Headers
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Credentials
-from argoproxy.protocol.modes import Mode, Usage
-from argoproxy.protocol.secrets import Secret, is_key_name, is_secret_name
-from argoproxy.protocol.timeouts import TimeoutWishes
+from argoproxy.protocol.access.secrets import Secret, is_key_name, is_secret_name
+from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.modes import Mode, Usage
+from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.timeouts import TimeoutWishes
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from argoproxy.errors import ProxyError, UpstreamTimeout
-from argoproxy.protocol.models import Route
-from argoproxy.protocol.printable import log_value
+from argoproxy.protocol.access.printable import log_value
+from argoproxy.protocol.routing.router import Route
 from argoproxy.upstreams import Upstream
 
 logger = logging.getLogger("argoproxy")

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.pipeline.early_start import EarlyStart
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import Headers
-from argoproxy.protocol.models import Route
-from argoproxy.protocol.printable import log_value
-from argoproxy.protocol.sse import HEARTBEAT, Document
+from argoproxy.protocol.access.printable import log_value
+from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.router import Route
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import HEARTBEAT, Document
 from argoproxy.telemetry.journal.record import Attempt, Record
 from argoproxy.telemetry.outcome import Arrival, Listener, Outcome
 from argoproxy.transport.watch import Watch

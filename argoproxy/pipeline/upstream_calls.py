@@ -11,10 +11,10 @@ from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError, Upstream
 from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import Remembered
 from argoproxy.pipeline.context import Trip
-from argoproxy.protocol.exchange import ClientRequest
-from argoproxy.protocol.listing import Listed, checked
-from argoproxy.protocol.models import Models, Provider
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.http_messages import ClientRequest
+from argoproxy.protocol.routing.model_list import Listed, checked
+from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.parallel import side_by_side
 from argoproxy.transport.reply import Reply
 from argoproxy.transport.transport import Transport

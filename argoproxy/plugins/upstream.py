@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from argoproxy.config.parsers import OwnClass
 from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamProtocolError
 from argoproxy.plugins.loader import Wanted, guarded, made
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json, is_completion
-from argoproxy.protocol.exchange import ClientRequest, Headers, check_head
-from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import DONE, Batch, Document, Event, is_done
+from argoproxy.protocol.http_messages import ClientRequest, Headers, check_head
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json, is_completion
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.mode_refusals import refuses_mode

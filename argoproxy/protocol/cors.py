@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from argoproxy.errors import OriginNotAllowed
-from argoproxy.protocol.exchange import Headers, header
+from argoproxy.protocol.http_messages import Headers, header
 
 ANY_ORIGIN = "*"
 #: For how long a browser may remember the answer to a preflight; Chromium caps it at two hours.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import unquote_plus
 
-from argoproxy.protocol.secrets import CREDENTIAL_FIELDS
+from argoproxy.protocol.access.secrets import CREDENTIAL_FIELDS
 
 CREDENTIAL_NAMES = CREDENTIAL_FIELDS | {"key"}
 

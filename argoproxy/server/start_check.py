@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from argoproxy.protocol.printable import log_value
+from argoproxy.protocol.access.printable import log_value
 from argoproxy.transport.failure_reasons import address_of, reason_of
 
 logger = logging.getLogger("argoproxy")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from argoproxy.protocol.printable import log_value
+from argoproxy.protocol.access.printable import log_value
 from argoproxy.telemetry.journal.files import Journal
 from argoproxy.telemetry.outcome import Outcome
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from argoproxy.errors import Ending
-from argoproxy.protocol.printable import printable
+from argoproxy.protocol.access.printable import printable
 from argoproxy.telemetry.outcome import Outcome
 
 OTHER = "other"

@@ -13,8 +13,8 @@ from typing import Protocol
 from urllib3 import BaseHTTPResponse
 
 from argoproxy.errors import ConnectTimeout, UpstreamTimeout
-from argoproxy.protocol.exchange import Headers
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.dns import Found, Names
 from argoproxy.transport.parallel import wait_for
 from argoproxy.transport.watch import READABLE, WRITABLE, Watch

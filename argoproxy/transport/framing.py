@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.exchange import Headers, listed, without
+from argoproxy.protocol.http_messages import Headers, listed, without
 
 LINE_LIMIT = 64 * 1024
 INFLATED_PIECE = 256 * 1024

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
-from argoproxy.protocol.exchange import OF_THE_BYTES, header, sendable, without
-from argoproxy.protocol.secrets import Stars
-from argoproxy.protocol.sse import check_size
+from argoproxy.protocol.access.secrets import Stars
+from argoproxy.protocol.http_messages import OF_THE_BYTES, header, sendable, without
+from argoproxy.protocol.stream.sse import check_size
 from argoproxy.transport.exchange import Source
 from argoproxy.transport.framing import Inflate
 

@@ -20,9 +20,9 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 
 from argoproxy.config.targets import Access
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
-from argoproxy.protocol.exchange import without
-from argoproxy.protocol.secrets import stars_for
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.access.secrets import stars_for
+from argoproxy.protocol.http_messages import without
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connection import WatchedAdapter
 from argoproxy.transport.dns import Names
 from argoproxy.transport.exchange import Exchange, Source, in_hand

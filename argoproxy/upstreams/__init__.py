@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import ClientRequest, Headers
-from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import Batch, Document
+from argoproxy.protocol.http_messages import ClientRequest, Headers
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Batch, Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import BadRequest, NotFound, ProxyError, to_openai
-from argoproxy.protocol.chunks import Json, split
-from argoproxy.protocol.exchange import ClientRequest, Headers
+from argoproxy.protocol.http_messages import ClientRequest, Headers
 from argoproxy.protocol.json_text import JsonError, dumps, loads
-from argoproxy.protocol.sse import DONE, Event
+from argoproxy.protocol.stream.chunks import Json, split
+from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAI

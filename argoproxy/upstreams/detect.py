@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator
 from enum import Enum, auto
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.exchange import Headers, header
-from argoproxy.protocol.sse import Batch, check_size
+from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.stream.sse import Batch, check_size
 
 #: Some servers send blank lines while they think.
 BLANKS_LIMIT = 64 * 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from argoproxy.errors import UpstreamStatus, type_by_status
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import Headers, downward_with_new_body, without
+from argoproxy.protocol.http_messages import Headers, downward_with_new_body, without
 from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.sse import written
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import written
 from argoproxy.upstreams.plain_words import plain_words
 
 _CONTENT_TYPE = frozenset(("content-type",))

@@ -13,11 +13,30 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json, indexed, is_completion
-from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, ReadBody, begun, header, upward, without
-from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import DONE, LONGEST_DONE, Batch, Decoder, Document, Event, data_of, is_done, is_plain
+from argoproxy.protocol.http_messages import (
+    CREDENTIALS,
+    ClientRequest,
+    Headers,
+    ReadBody,
+    begun,
+    header,
+    upward,
+    without,
+)
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json, indexed, is_completion
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import (
+    DONE,
+    LONGEST_DONE,
+    Batch,
+    Decoder,
+    Document,
+    Event,
+    data_of,
+    is_done,
+    is_plain,
+)
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.base_url import BaseUrl, checked_path

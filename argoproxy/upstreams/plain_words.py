@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from argoproxy.protocol.printable import printable
+from argoproxy.protocol.access.printable import printable
 
 #: A longer body is a page, a dump or a trace, and not a message.
 LONGEST_BODY = 4096

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from argoproxy.errors import MethodNotAllowed, NotFound
-from argoproxy.protocol.exchange import ClientRequest
+from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.upstreams.base_url import checked_path
 
 SERVED: Mapping[str, str] = {

@@ -26,13 +26,13 @@ from argoproxy.pipeline.context import Trip
 from argoproxy.pipeline.early_start import EarlyStart, WithStart
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Health, alive
-from argoproxy.protocol.auth import keys_sent
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.compatible import answer_error_as_success, is_compatible, wants_a_stream
+from argoproxy.protocol.access.auth import keys_sent
+from argoproxy.protocol.compat_errors import answer_error_as_success, is_compatible, wants_a_stream
 from argoproxy.protocol.cors import is_preflight
-from argoproxy.protocol.exchange import ClientResponse
+from argoproxy.protocol.endpoints import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
+from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.surface import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
+from argoproxy.protocol.stream.chunks import Json
 from argoproxy.telemetry.journal.record import Record
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from argoproxy.transport.watch import Poller, Watch

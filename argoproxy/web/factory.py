@@ -25,9 +25,9 @@ from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import Link
 from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, made, wanted
-from argoproxy.protocol.auth import Doorkeeper, KeyRing
+from argoproxy.protocol.access.auth import Doorkeeper, KeyRing
 from argoproxy.protocol.cors import Cors
-from argoproxy.protocol.exchange import COOKIES_DOWN
+from argoproxy.protocol.http_messages import COOKIES_DOWN
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at

@@ -17,7 +17,7 @@ from argoproxy.config.targets import (
 )
 from argoproxy.plugins.loader import look_in, wanted
 from argoproxy.plugins.upstream import OwnUpstream
-from argoproxy.protocol.models import Models, Provider
+from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.argo.gateway import Argo
 from argoproxy.upstreams.argo.native import Native

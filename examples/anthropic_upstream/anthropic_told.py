@@ -8,9 +8,9 @@ from typing import Any
 
 from anthropic_upstream import Anthropic
 
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import Headers
-from argoproxy.protocol.sse import DONE
+from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.sse import DONE
 
 Json = dict[str, Any]
 

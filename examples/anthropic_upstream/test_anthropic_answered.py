@@ -14,9 +14,9 @@ from anthropic_upstream import OVERLOADED, Anthropic
 from responses import matchers
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.call import Call, call_of
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.exchange import ClientRequest, ReadBody
+from argoproxy.protocol.http_messages import ClientRequest, ReadBody
+from argoproxy.protocol.routing.call import Call, call_of
+from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.upstreams import UpstreamRequest
 
 CHAT = "/v1/chat/completions"

@@ -25,9 +25,9 @@ from anthropic_told import (
 )
 
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.sse import DONE, Document
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.sse import DONE, Document
 from tests.cuts import cuts
 
 

@@ -22,8 +22,8 @@ from anthropic_told import (
 )
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.sse import DONE
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.sse import DONE
 from tests.cuts import cuts
 
 #: In the manner of recorded ones: a ping in between, padding, cumulative counts, an empty first piece of JSON.

@@ -10,8 +10,8 @@ import pytest
 from anthropic_upstream import Anthropic
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientRequest, Headers, ReadBody
+from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody
+from argoproxy.protocol.routing.call import Call
 from argoproxy.upstreams import UpstreamRequest
 
 UPSTREAM = Anthropic(base_url="https://up", api_key="sk-ant-ours")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jwt
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.auth import Principal
-from argoproxy.protocol.exchange import Headers, header
+from argoproxy.protocol.access.auth import Principal
+from argoproxy.protocol.http_messages import Headers, header
 
 #: The one algorithm: a token that could choose would choose `none`.
 ALGORITHM = "HS256"

@@ -12,10 +12,10 @@ from typing import Any
 from enterprise_redaction import LONGEST, Redaction, RedactionFilter
 
 from argoproxy.errors import BadRequest, ProxyError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientRequest, Headers, header
-from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.sse import Batch, Document
+from argoproxy.protocol.http_messages import ClientRequest, Headers, header
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAI

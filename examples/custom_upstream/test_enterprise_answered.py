@@ -14,8 +14,8 @@ from enterprise_upstream import Enterprise
 from responses import matchers
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.call import Call, call_of
-from argoproxy.protocol.exchange import ClientRequest, Headers, ReadBody
+from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody
+from argoproxy.protocol.routing.call import Call, call_of
 from argoproxy.upstreams import UpstreamRequest
 
 CHAT = "/v1/chat/completions"

@@ -8,7 +8,7 @@ import pytest
 from enterprise_callers import Tokens
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.auth import Principal
+from argoproxy.protocol.access.auth import Principal
 
 SECRET, OTHER = "x" * 32, "y" * 32
 #: Longer than any run of the tests.

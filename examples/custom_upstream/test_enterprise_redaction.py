@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.chunks import Json, assemble
-from argoproxy.protocol.filters import through
-from argoproxy.protocol.sse import DONE, Batch, Document, Event
+from argoproxy.protocol.stream.chunks import Json, assemble
+from argoproxy.protocol.stream.filters import through
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from tests.cuts import cut_at, cuts, places
 
 EMAIL, CARD = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", r"\b(?:\d[ -]?){12,18}\d\b"

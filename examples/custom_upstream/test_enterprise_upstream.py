@@ -10,10 +10,10 @@ from enterprise_redaction import REDACTED
 from enterprise_upstream import Enterprise
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.call import Call, call_of
-from argoproxy.protocol.exchange import ClientRequest, Headers, ReadBody
-from argoproxy.protocol.filters import through
-from argoproxy.protocol.sse import Batch, Document
+from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody
+from argoproxy.protocol.routing.call import Call, call_of
+from argoproxy.protocol.stream.filters import through
+from argoproxy.protocol.stream.sse import Batch, Document
 
 HOME, EU, US = "http://home.test/v1", "http://eu.test/v1", "https://us.test/llm/v1"
 CONTEXT = "You answer on behalf of the enterprise."

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from argoproxy.errors import ModelNotAllowed, ModelNotTold, PayloadTooLarge
-from argoproxy.protocol.allowance import FORM_LIMIT, JSON_LIMIT, AllowList, checked
-from argoproxy.protocol.exchange import BegunBody, ClientRequest, Headers, ReadBody, header
+from argoproxy.protocol.access.allow_list import FORM_LIMIT, JSON_LIMIT, AllowList, checked
+from argoproxy.protocol.http_messages import BegunBody, ClientRequest, Headers, ReadBody, header
 from tests import ways_around
 from tests.protocol.test_forwarding import Arriving
 

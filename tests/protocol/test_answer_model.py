@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.answer_model import ModelNameFilter
-from argoproxy.protocol.sse import DONE, Document, Event
+from argoproxy.protocol.stream.answer_model import ModelNameFilter
+from argoproxy.protocol.stream.sse import DONE, Document, Event
 
 CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"theirs","choices":[{"index":0}]}\n\n'
 

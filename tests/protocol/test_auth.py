@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.auth import Key, Principal, admit, keys_sent, without_keys
-from argoproxy.protocol.secrets import Secret
+from argoproxy.protocol.access.auth import Key, Principal, admit, keys_sent, without_keys
+from argoproxy.protocol.access.secrets import Secret
 
 KEYS = (Key("ann", Secret("k-ann")), Key("bob", Secret("k-bob")))
 

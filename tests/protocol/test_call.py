@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.call import Call, parse_call
-from argoproxy.protocol.exchange import ClientRequest
-from argoproxy.protocol.surface import CHAT
+from argoproxy.protocol.endpoints import CHAT
+from argoproxy.protocol.http_messages import ClientRequest
+from argoproxy.protocol.routing.call import Call, parse_call
 
 
 class Bytes:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.chunks import assemble, is_completion, split
+from argoproxy.protocol.stream.chunks import assemble, is_completion, split
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.exchange import downward, downward_with_new_body, header, sendable, upward, without
+from argoproxy.protocol.http_messages import downward, downward_with_new_body, header, sendable, upward, without
 
 
 def names(headers: tuple[tuple[str, str], ...]) -> set[str]:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.filters import primed, through
-from argoproxy.protocol.sse import Batch, Event
-from argoproxy.protocol.usage import UsageMeter
+from argoproxy.protocol.stream.filters import primed, through
+from argoproxy.protocol.stream.sse import Batch, Event
+from argoproxy.protocol.stream.usage import UsageMeter
 
 ONE, TWO, THREE = Event(b"data: 1\n\n"), Event(b"data: 2\n\n"), Event(b"data: 3\n\n")
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from argoproxy.protocol.forms import LONGEST_PART_HEAD, MOST_PARTS, Field, FormError, fields_of
+from argoproxy.protocol.access.forms import LONGEST_PART_HEAD, MOST_PARTS, Field, FormError, fields_of
 
 FORM = "multipart/form-data; boundary=XX"
 

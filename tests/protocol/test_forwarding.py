@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ModelNotAllowed, PayloadTooLarge
-from argoproxy.protocol.allowance import JSON_LIMIT, AllowList
-from argoproxy.protocol.exchange import BegunBody, Body, ClientRequest, ReadBody, begun
-from argoproxy.protocol.forwarding import recipient
-from argoproxy.protocol.models import Models, Provider
-from argoproxy.protocol.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList
+from argoproxy.protocol.http_messages import BegunBody, Body, ClientRequest, ReadBody, begun
+from argoproxy.protocol.routing.relay_target import recipient
+from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
 from argoproxy.upstreams.demo import Demo
 
 RULES = Rules((RuleBook("models", (Rule("b*", upstreams=("two",)), Rule("*", upstreams=("two",)))),))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.exchange import Headers
+from argoproxy.protocol.http_messages import Headers
 from argoproxy.transport.framing import (
     INFLATED_PIECE,
     LINE_LIMIT,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.history import cleaned_history
-from argoproxy.protocol.tagged_text import TagPair
+from argoproxy.protocol.reasoning.history import cleaned_history
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.identity import Identity
 
 
 @pytest.mark.parametrize(

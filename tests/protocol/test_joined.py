@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.joined import PIECES, Fields, Joined, Text, as_text, put, settled
+from argoproxy.protocol.stream.merge import PIECES, Fields, Joined, Text, as_text, put, settled
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]

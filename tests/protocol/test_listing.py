@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import OwnClassFailed, ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
-from argoproxy.protocol.allowance import AllowList
-from argoproxy.protocol.listing import Listed, checked, entry_of, joined
-from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.models import Models, Provider
-from argoproxy.protocol.rules import Rule, RuleBook, Rules
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.routing.llm_params import parse_llm_params
+from argoproxy.protocol.routing.model_list import Listed, checked, entry_of, joined
+from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.stream.sse import Document
 
 Json = dict[str, Any]
 PSEUDO = "model=a,upstream_model_name=x;model=b*,upstream_model_name=x;model=c,n=1;upstream_model_name=x"

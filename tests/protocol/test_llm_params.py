@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.reasoning import Opening
-from argoproxy.protocol.rules import Rule
+from argoproxy.protocol.reasoning.filters import Opening
+from argoproxy.protocol.routing.llm_params import parse_llm_params
+from argoproxy.protocol.routing.rules import Rule
 
 
 @pytest.mark.parametrize(

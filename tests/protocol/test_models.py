@@ -15,16 +15,16 @@ from argoproxy.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from argoproxy.protocol.allowance import AllowList
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientRequest, ReadBody
-from argoproxy.protocol.llm_params import parse_llm_params
-from argoproxy.protocol.models import Credentials, Models, Provider, following
-from argoproxy.protocol.modes import Mode
-from argoproxy.protocol.reasoning import Opening, Reasoning, ReasoningSettings
-from argoproxy.protocol.rules import History, Rule, RuleBook, Rules
-from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
+from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.http_messages import ClientRequest, ReadBody
+from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.llm_params import parse_llm_params
+from argoproxy.protocol.routing.modes import Mode
+from argoproxy.protocol.routing.router import Credentials, Models, Provider, following
+from argoproxy.protocol.routing.rules import History, Rule, RuleBook, Rules
+from argoproxy.protocol.routing.timeouts import Timeouts, TimeoutWishes
 
 Json = dict[str, Any]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.modes import Mode, Usage, asked_in, other_than
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.modes import Mode, Usage, asked_in, other_than
 
 Json = dict[str, Any]
 ASKS = {"include_usage": True}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.printable import log_value, printable, printable_lines
+from argoproxy.protocol.access.printable import log_value, printable, printable_lines
 
 #: What the terminal acts on, or what changes the order of what is read; joiners belong to words.
 UNSAFE = [

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.chunks import assemble, split
-from argoproxy.protocol.reasoning import Opening, Reasoning, ReasoningSettings, reasoning_filters
-from argoproxy.protocol.sse import DONE, Document, Event
-from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.think import ThinkFilter
-from argoproxy.protocol.thoughts import LONGEST_DOUBT
+from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings, reasoning_filters
+from argoproxy.protocol.reasoning.tag_scanner import LONGEST_DOUBT
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.think_filter import ThinkFilter
+from argoproxy.protocol.stream.chunks import assemble, split
+from argoproxy.protocol.stream.sse import DONE, Document, Event
 from tests.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.repairs import ToolCallFilter
-from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event
+from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from tests.cuts import cut_at, cuts, places
 from tests.protocol.test_tool_calls import HEAD, NEXT, fragment, odd_fragments
 from tests.support.growth import assert_linear

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.rules import Rule, RuleBook, Rules
-from argoproxy.protocol.timeouts import NO_WISHES, Timeouts, TimeoutWishes
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.routing.timeouts import NO_WISHES, Timeouts, TimeoutWishes
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.secrets import Secret, Stars
+from argoproxy.protocol.access.secrets import Secret, Stars
 from tests.cuts import cut_at, cuts, places
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.sse import DONE, Decoder, Document, Event, data_of, decode, is_done, is_plain
+from argoproxy.protocol.stream.sse import DONE, Decoder, Document, Event, data_of, decode, is_done, is_plain
 from tests.cuts import cut_at, cuts, places
 
 STREAMS = {

@@ -16,10 +16,10 @@ from argoproxy.errors import (
     UpstreamStatus,
     UpstreamTimeout,
 )
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientResponse, Headers
-from argoproxy.protocol.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
-from argoproxy.protocol.surface import answer, answer_document, answer_error, error_event, whole
+from argoproxy.protocol.endpoints import answer, answer_document, answer_error, error_event, whole
+from argoproxy.protocol.http_messages import ClientResponse, Headers
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
 
 DOCUMENT = (
     b'{"id":"x","object":"chat.completion", "choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'

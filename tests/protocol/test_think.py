@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event
-from argoproxy.protocol.tagged_text import TagPair
-from argoproxy.protocol.think import ThinkFilter
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.think_filter import ThinkFilter
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event
 from tests.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.tool_calls import ToolCalls, with_text
+from argoproxy.protocol.stream.tool_calls import ToolCalls, with_text
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]

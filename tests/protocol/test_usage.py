@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.sse import DONE, Document, Event
-from argoproxy.protocol.usage import UsageMeter, UsageWithheld
+from argoproxy.protocol.stream.sse import DONE, Document, Event
+from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
 
 USAGE = {"prompt_tokens": 1}
 EMPTY = {"id": "i", "object": "chat.completion.chunk", "choices": []}

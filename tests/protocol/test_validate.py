@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.surface import CHAT, COMPLETIONS, EMBEDDINGS, RAW
-from argoproxy.protocol.validate import REQUESTS, validate
+from argoproxy.protocol.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RAW
+from argoproxy.protocol.schema import REQUESTS, validate
 
 Json = dict[str, Any]
 

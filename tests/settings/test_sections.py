@@ -11,12 +11,12 @@ import pytest
 from argoproxy.config.config import Config, load, shown
 from argoproxy.config.targets import ArgoTarget, DashScopeTarget, OpenAITarget, OwnTarget, UntouchedTarget
 from argoproxy.errors import ConfigError
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.models import Credentials
-from argoproxy.protocol.modes import Mode, Usage
-from argoproxy.protocol.rules import Rule
-from argoproxy.protocol.secrets import Secret
-from argoproxy.protocol.timeouts import Timeouts, TimeoutWishes
+from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.modes import Mode, Usage
+from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.rules import Rule
+from argoproxy.protocol.routing.timeouts import Timeouts, TimeoutWishes
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import MethodNotAllowed, NotFound
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.sse import DONE, Event
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams.demo import Demo, perform
 from tests.upstreams.test_openai import forwarded
 

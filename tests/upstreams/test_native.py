@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.call import Call, parse_call
-from argoproxy.protocol.exchange import ClientRequest, header
-from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.http_messages import ClientRequest, header
 from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.routing.call import Call, parse_call
+from argoproxy.protocol.routing.identity import Identity
 from argoproxy.upstreams.argo.native import Native
 from argoproxy.upstreams.base_url import BaseUrl
 from tests.protocol.test_call import Bytes

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, to_openai
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientRequest, Headers, header
-from argoproxy.protocol.sse import DOCUMENT_LIMIT, DONE, Document
+from argoproxy.protocol.http_messages import ClientRequest, Headers, header
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Document
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.detect import BLANKS_LIMIT
 from argoproxy.upstreams.openai import OpenAI

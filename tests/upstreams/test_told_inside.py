@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.sse import Event
+from argoproxy.protocol.stream.sse import Event
 from argoproxy.upstreams.told_inside import error_in_document, error_in_event
 
 FLAT = b'{"message": "no", "code": "InvalidApiKey", "type": "t", "param": "p"}'

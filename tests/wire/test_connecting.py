@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ClientGone, ConnectTimeout
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connect import connected
 from argoproxy.transport.dns import Names
 from argoproxy.transport.exchange import Exchange

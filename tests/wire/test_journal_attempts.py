@@ -15,7 +15,7 @@ from tests.wire.test_journal import Pages
 
 OWN = """
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 
 class Files:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.framing import Chunked
 from argoproxy.transport.transport import Transport

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from argoproxy.protocol.chunks import assemble
+from argoproxy.protocol.stream.chunks import assemble
 from tests.lab.client import Answer, Client, ask, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply, stream
 from tests.wire.conftest import Serve

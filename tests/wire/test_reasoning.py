@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from argoproxy.protocol.chunks import assemble
+from argoproxy.protocol.stream.chunks import assemble
 from tests.lab.client import Answer, chat
 from tests.lab.scripts import CHUNKED, DONE, END, chunked, event, reply, stream
 from tests.wire.conftest import Serve

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 OWN = '''
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.chunks import assemble
-from argoproxy.protocol.sse import DONE, Document, Event
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.sse import DONE, Document, Event
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.errors import loaded, refusal
 

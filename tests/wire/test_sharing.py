@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from argoproxy.config.config import OPEN_ROUTES
-from argoproxy.protocol.allowance import JSON_LIMIT
+from argoproxy.protocol.access.allow_list import JSON_LIMIT
 from tests import ways_around
 from tests.lab.client import Answer, Client, ask, chat
 from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event, reply

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from argoproxy.errors import UpstreamTimeout
-from argoproxy.protocol.timeouts import Timeouts
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.dns import Names
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.watch import Poller, Watch

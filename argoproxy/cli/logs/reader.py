@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.stream.chunks import Json
 from argoproxy.telemetry.journal.rotating_file import numbered, older
 
 BLOCK_BYTES = 64 * 1024

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from argoproxy.cli.logs.entries import text_of
-from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.access.printable import printable, printable_lines
 from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.printable import printable, printable_lines
+from argoproxy.protocol.stream.chunks import Json
 
 #: What the kernel takes as one argument of a command is 128 KiB.
 LONGEST_ARGUMENT_BYTES = 100_000

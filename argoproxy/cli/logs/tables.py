@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from argoproxy.cli.logs.entries import Exchange
 from argoproxy.cli.logs.stats import PERCENTILES, Group, Latencies, Statistics
-from argoproxy.protocol.printable import printable
+from argoproxy.protocol.access.printable import printable
 
 #: As much of an id as a person needs to name it.
 SHORT_ID = 8

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.errors import ConfigError
-from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.stream.chunks import Json
 from argoproxy.telemetry.journal.rotating_file import AppendedFile
 
 logger = logging.getLogger("argoproxy")

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from argoproxy.protocol.secrets import CREDENTIAL_FIELDS, SHORTEST_STARRED, spellings
+from argoproxy.protocol.access.secrets import CREDENTIAL_FIELDS, SHORTEST_STARRED, spellings
 
 LONGEST_BASE64 = 200
 LONGEST_VECTOR = 8

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.filters import Filter
 from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Document
 from argoproxy.telemetry.journal.recorders import BriefEar, ByteEar, EchoEar, EventEar, SizeEar
 from argoproxy.upstreams import UpstreamRequest
 

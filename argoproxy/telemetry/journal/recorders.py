@@ -6,11 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.chunks import Assembly, Json
-from argoproxy.protocol.exchange import Headers, header
+from argoproxy.protocol.http_messages import Headers, header
 from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.sse import Batch, Decoder, Document
-from argoproxy.protocol.usage import UsageMeter
+from argoproxy.protocol.stream.chunks import Assembly, Json
+from argoproxy.protocol.stream.sse import Batch, Decoder, Document
+from argoproxy.protocol.stream.usage import UsageMeter
 
 #: What is longer is not remembered for the journal.
 LONGEST_HEARD = 32 * 1024 * 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.sse import DONE, Batch, Document, Event
-from argoproxy.protocol.surface import COMPLETIONS
+from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.upstreams.argo.messages import spoken_to
 from argoproxy.upstreams.argo.replies import Answer
 from argoproxy.upstreams.argo.token_estimate import estimated_usage

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from argoproxy.errors import AuthenticationError, NotFound, ProxyError, UpstreamUnreachable
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import ClientRequest, Headers, header
-from argoproxy.protocol.filters import Filter
-from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.endpoints import CHAT, COMPLETIONS, RAW
+from argoproxy.protocol.http_messages import ClientRequest, Headers, header
 from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.sse import Batch, Document, Event
-from argoproxy.protocol.surface import CHAT, COMPLETIONS, RAW
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Batch, Document, Event
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.argo import answers, embeddings
 from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.identity import Identity
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.argo.models import BUILT_IN, Names
 from argoproxy.upstreams.openai import OpenAI

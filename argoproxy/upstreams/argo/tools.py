@@ -14,8 +14,8 @@ from operator import itemgetter
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import JsonError, dumps, loads
+from argoproxy.protocol.stream.chunks import Json
 
 _CLAUDE_CHOICE = {"auto": "auto", "required": "any", "none": "none"}
 _GEMINI_CHOICE = {"auto": "AUTO", "required": "ANY", "none": "NONE"}

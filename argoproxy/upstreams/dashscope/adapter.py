@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from argoproxy.errors import NotFound, ProxyError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import CREDENTIALS, ClientRequest, Headers, header, upward, without
-from argoproxy.protocol.filters import Filter
+from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.sse import Batch, Document
-from argoproxy.protocol.surface import COMPLETIONS
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.dashscope import embeddings, refusals, streams

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json, index_of
-from argoproxy.protocol.surface import COMPLETIONS
+from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json, index_of
 from argoproxy.upstreams.dashscope.parameters import asks_for_increments
 from argoproxy.upstreams.dashscope.replies import Said, call_id, function_of
 from argoproxy.upstreams.dashscope.texts import Reading, Texts

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.chunks import Json, index_of
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.stream.chunks import Json, index_of
+from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams.dashscope.refusals import check
 from argoproxy.upstreams.dashscope.tokens import usage_of
 from argoproxy.upstreams.vectors import check_encoding, entries, is_vector

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.content import path_of
+from argoproxy.protocol.stream.chunks import Json
 
 #: The type of a part, or its only key where it has no type; DashScope's key for it.
 _KEYS: Mapping[str, str] = {

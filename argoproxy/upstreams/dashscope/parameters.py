@@ -7,9 +7,9 @@ Unknown fields go up as they are: `top_k`, `repetition_penalty`, `enable_thinkin
 from __future__ import annotations
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.surface import COMPLETIONS
+from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
 
 #: The largest temperature below 2, the smallest top_p above 0 with two digits: both limits are excluded.
 MOST_TEMPERATURE = 1.99

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamStatus, type_by_status
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import Headers, header
-from argoproxy.protocol.sse import EVENT_LIMIT, Decoder, Event, data_of, written
+from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import EVENT_LIMIT, Decoder, Event, data_of, written
 from argoproxy.upstreams.errors import loaded, refusal, told_inside
 
 #: The status of an error that tells none and has no code that we know.

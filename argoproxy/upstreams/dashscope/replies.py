@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json, indexed
-from argoproxy.protocol.sse import Document, written
-from argoproxy.protocol.surface import COMPLETIONS
+from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json, indexed
+from argoproxy.protocol.stream.sse import Document, written
 from argoproxy.upstreams.dashscope.refusals import check
 from argoproxy.upstreams.dashscope.tokens import usage_of
 

@@ -16,12 +16,12 @@ from typing import Any
 from anthropic_upstream.replies import read, told_error
 from anthropic_upstream.request import messages_body
 from argoproxy.errors import BadRequest, ProxyError, UpstreamProtocolError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import ClientRequest, Headers, header
+from argoproxy.protocol.endpoints import CHAT
+from argoproxy.protocol.http_messages import ClientRequest, Headers, header
 from argoproxy.protocol.json_text import JsonError, dumps
-from argoproxy.protocol.sse import Batch, Document, written
-from argoproxy.protocol.surface import CHAT
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import Batch, Document, written
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.errors import loaded, refusal

@@ -13,8 +13,8 @@ from operator import itemgetter
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.chunks import Json
 from argoproxy.protocol.json_text import JsonError, parse
+from argoproxy.protocol.stream.chunks import Json
 
 Blocks = list[Json]
 

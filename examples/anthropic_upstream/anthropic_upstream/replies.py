@@ -11,10 +11,10 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
-from argoproxy.protocol.exchange import header
-from argoproxy.protocol.sse import DONE, Batch, Decoder, Document, Event, check_size, written
+from argoproxy.protocol.http_messages import header
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event, check_size, written
 from argoproxy.upstreams import Reply
 from argoproxy.upstreams.errors import told_inside
 

@@ -11,11 +11,11 @@ from argoproxy.errors import (
     UpstreamStatus,
     UpstreamUnreachable,
 )
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientRequest, header
-from argoproxy.protocol.identity import Identity
+from argoproxy.protocol.http_messages import ClientRequest, header
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.sse import DONE, Document
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.stream.sse import DONE, Document
 from argoproxy.upstreams.argo.gateway import Argo, ArgoUrls
 from tests.protocol.test_call import Bytes
 from tests.upstreams.test_openai import Told

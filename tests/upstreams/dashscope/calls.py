@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from argoproxy.protocol.call import Call
 from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.routing.call import Call
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 CLIENT = (

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.exchange import ClientRequest, header
+from argoproxy.protocol.http_messages import ClientRequest, header
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.sse import Document
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import Upstream, UpstreamRequest
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamStatus
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import Json
+from argoproxy.protocol.endpoints import whole
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.surface import whole
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls

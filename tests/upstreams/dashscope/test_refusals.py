@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
-from argoproxy.protocol.exchange import header
+from argoproxy.protocol.http_messages import header
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.sse import Event
+from argoproxy.protocol.stream.sse import Event
 from argoproxy.upstreams.dashscope.refusals import answered, check, check_event
 from argoproxy.upstreams.mode_refusals import refuses_mode
 from tests.upstreams.dashscope.calls import frame

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.call import Call
-from argoproxy.protocol.chunks import assemble
+from argoproxy.protocol.endpoints import whole
 from argoproxy.protocol.json_text import loads
-from argoproxy.protocol.sse import is_done
-from argoproxy.protocol.surface import whole
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.sse import is_done
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 from tests.cuts import cuts

@@ -1,0 +1,139 @@
+"""Which models may be asked for, on our routes and in requests that are forwarded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from argoproxy.errors import ModelNotAllowed, ModelNotTold
+from argoproxy.protocol.access.forms import Field, FormError, fields_of
+from argoproxy.protocol.access.model_names import (
+    needs_no_model,
+    other_model_key,
+    path_may_name_a_model,
+    query_names_a_model,
+)
+from argoproxy.protocol.http_messages import OF_THE_BYTES, ClientRequest, Headers, ReadBody, begun, header, without
+from argoproxy.protocol.json_text import JsonError, dumps, parse
+
+#: A body that is forwarded is read for its model up to these sizes.
+JSON_LIMIT = 8 * 1024 * 1024
+FORM_LIMIT = 32 * 1024 * 1024
+
+_JSON_TYPE = ("Content-Type", "application/json")
+_JSON_TYPES = frozenset(("application/json", "application/json;charset=utf-8"))
+_CONTENT_TYPE = frozenset(("content-type",))
+
+
+@dataclass(frozen=True, slots=True)
+class AllowList:
+    """Names and patterns of the models that may be asked for; all of them where there are none. With
+    `allow_unknown_routes` a forwarded request passes where it is not known which model it is for."""
+
+    patterns: Sequence[str] = ()
+    allow_unknown_routes: bool = False
+
+    def allows(self, name: str) -> bool:
+        """Tell whether a model may be asked for by this name."""
+        return not self.patterns or any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+    def check(self, name: str) -> None:
+        """Raise ModelNotAllowed for a name that is not allowed."""
+        if not self.allows(name):
+            raise ModelNotAllowed(f"The model {name!r} is not allowed here.", param="model")
+
+    def check_others(self, keys: Iterable[str], query: str) -> None:
+        """Raise ModelNotTold if a key of a body, or a query, may name another model than the key `model`."""
+        if not self.patterns:
+            return
+        if (key := other_model_key(keys)) is not None:
+            raise _not_told(f"the key {key[:80]!r} may name another one")
+        if query and query_names_a_model(query):
+            raise _not_told("the query may name another one")
+
+
+def checked(request: ClientRequest, allowed: AllowList) -> ClientRequest:
+    """Return a request that may be forwarded, with a body that says nothing else than what was checked. Raises
+    ModelNotAllowed, PayloadTooLarge."""
+    if needs_no_model(request.path):
+        return request
+    if allowed.allow_unknown_routes:
+        return _checked_if_told(request, allowed)
+    if path_may_name_a_model(request.path):
+        raise _not_told("this path may name another one")
+    allowed.check_others((), request.query)
+    return _with_checked_body(request, request.body.read(_limit_of(request.headers)), allowed)
+
+
+def _checked_if_told(request: ClientRequest, allowed: AllowList) -> ClientRequest:
+    request = replace(request, body=begun(request.body, _limit_of(request.headers)))
+    if not isinstance(request.body, ReadBody):
+        return request
+    try:
+        return _with_checked_body(request, request.body.text, allowed)
+    except ModelNotTold:
+        return request
+
+
+def _with_checked_body(request: ClientRequest, text: bytes, allowed: AllowList) -> ClientRequest:
+    if header(request.headers, "content-encoding", "identity").lower() != "identity":
+        raise _not_told("the body is compressed")
+    if not _is_multipart(request.headers):
+        return _with_checked_json(request, text, allowed)
+    _check_form(text, header(request.headers, "content-type"), allowed)
+    return replace(request, body=ReadBody(text))
+
+
+def _with_checked_json(request: ClientRequest, text: bytes, allowed: AllowList) -> ClientRequest:
+    """Check a JSON object. It is sent as JSON, whatever its client called it: a server that reads a form, or another
+    charset, would find other fields."""
+    try:
+        value, exact = parse(text)
+    except JsonError:
+        raise _not_told("the body is neither JSON nor a form") from None
+    model = value.get("model") if isinstance(value, dict) else None
+    if not isinstance(model, str):
+        raise _not_told("the body does not name its model")
+    allowed.check(model)
+    allowed.check_others(value, "")
+    headers = request.headers
+    if not exact:
+        text, headers = dumps(value), without(headers, OF_THE_BYTES)
+    if header(headers, "content-type").lower().replace(" ", "") not in _JSON_TYPES:
+        headers = (*without(headers, _CONTENT_TYPE), _JSON_TYPE)
+    return replace(request, headers=headers, body=ReadBody(text))
+
+
+def _check_form(body: bytes, content_type: str, allowed: AllowList) -> None:
+    try:
+        fields = list(fields_of(body, content_type))
+    except FormError as error:
+        raise _not_told(str(error)) from None
+    models = [_text_of(field) for field in fields if field.name == "model"]
+    if not models:
+        raise _not_told("the form does not name its model")
+    for model in models:
+        allowed.check(model)
+    allowed.check_others((field.name for field in fields), "")
+
+
+def _text_of(field: Field) -> str:
+    if field.value is None:
+        raise _not_told("the model's name is not plain text")
+    try:
+        return field.value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _not_told("the model's name is not UTF-8") from None
+
+
+def _is_multipart(headers: Headers) -> bool:
+    return header(headers, "content-type").strip().lower().startswith("multipart/")
+
+
+def _limit_of(headers: Headers) -> int:
+    return FORM_LIMIT if _is_multipart(headers) else JSON_LIMIT
+
+
+def _not_told(reason: str) -> ModelNotTold:
+    return ModelNotTold(f"Only some models are allowed here, and {reason}.", param="model")

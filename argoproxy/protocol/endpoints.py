@@ -1,0 +1,188 @@
+"""Chat, legacy completions and embeddings as clients know them: parse what comes in, answer in the form asked for.
+
+The exit is one: a client that asked for a stream gets events, any other a document, whatever the upstream sent.
+A failure after the head was sent becomes one last `data: {"error": …}` event without `[DONE]`, on which official
+clients raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from argoproxy.errors import (
+    BadRequest,
+    ClientGone,
+    ProxyError,
+    UpstreamProtocolError,
+    UpstreamStatus,
+    to_openai,
+)
+from argoproxy.protocol.http_messages import (
+    ClientRequest,
+    ClientResponse,
+    Headers,
+    downward_with_new_body,
+    header,
+    without,
+)
+from argoproxy.protocol.json_text import JsonError, dumps, loads
+from argoproxy.protocol.routing.call import Call, parse_call
+from argoproxy.protocol.stream.chunks import Assembly, Json, split
+from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_size
+
+#: Bytes that the body of a request may have, where no other limit is set.
+BODY_LIMIT = 32 * 1024 * 1024
+JSON_TYPE = "application/json"
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+
+_CONTENT_TYPE = frozenset(("content-type",))
+_UNBUFFERED = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
+#: The head of a stream that nobody else has said anything of.
+STREAM_HEAD = (("Content-Type", STREAM_TYPE), *_UNBUFFERED)
+_STREAM_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
+
+
+class Progress(Protocol):
+    """What an answer on its way asks, and tells of itself."""
+
+    @property
+    def reply_status(self) -> int:
+        """The status of the upstream's reply."""
+
+    @property
+    def reply_headers(self) -> Headers:
+        """The headers of the upstream's reply."""
+
+    def heartbeat_due(self) -> bool:
+        """Whether the client was sent nothing for too long."""
+
+    def failed(self, error: ProxyError) -> None:
+        """Take note of how the answer ended."""
+
+    def crashed(self, error: Exception) -> ProxyError:
+        """Take note of a fault of ours; gives what the client may be told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A route of ours that takes a model."""
+
+    path: str
+
+    def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
+        """Read a call of at most `limit` bytes. Raises BadRequest, PayloadTooLarge."""
+        if header(request.headers, "content-encoding", "identity").lower() != "identity":
+            raise BadRequest("The request body must not be compressed.", code="unsupported_content_encoding")
+        return parse_call(request, request.body.read(limit), self.path)
+
+
+CHAT = Surface("/v1/chat/completions")
+COMPLETIONS = Surface("/v1/completions")
+EMBEDDINGS = Surface("/v1/embeddings")
+#: The Argo gateway's own words, passed on as they are.
+RAW = Surface("/v1/chat")
+
+
+def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
+    """Answer a completion in the form its client asked for. Raises ProxyError for a plain one."""
+    if not call.stream:
+        return answer_document(whole(batches), progress)
+    kept = without(downward_with_new_body(progress.reply_headers), _STREAM_HEADERS)
+    said = header(progress.reply_headers, "content-type")
+    content_type = said if said.startswith("text/event-stream") else STREAM_TYPE
+    headers = (
+        *kept,
+        ("Content-Type", content_type),
+        *_UNBUFFERED,
+    )
+    return ClientResponse(progress.reply_status, headers, event_stream(batches, call, progress))
+
+
+def answer_raw(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
+    """Answer with the upstream's own bytes, as they come when a stream was asked for. Raises ProxyError, also while
+    a stream goes out."""
+    headers = downward_with_new_body(progress.reply_headers)
+    pieces = (b"".join(event.raw for event in batch) for batch in batches)
+    if not call.stream:
+        return ClientResponse(progress.reply_status, headers, b"".join(pieces))
+    return ClientResponse(progress.reply_status, (*headers, *_UNBUFFERED), pieces)
+
+
+def answer_document(document: Document, progress: Progress) -> ClientResponse:
+    """Answer with a whole document."""
+    kept = without(downward_with_new_body(progress.reply_headers), _CONTENT_TYPE)
+    said = header(progress.reply_headers, "content-type")
+    content_type = said if "json" in said else JSON_TYPE
+    return ClientResponse(progress.reply_status, (*kept, ("Content-Type", content_type)), document.raw)
+
+
+def answer_error(error: ProxyError) -> ClientResponse:
+    """Answer with a failure, in the one shape."""
+    if isinstance(error, UpstreamStatus):
+        return ClientResponse(error.status, error.headers, error.body)
+    return ClientResponse(error.status, (*error.headers, ("Content-Type", JSON_TYPE)), dumps(to_openai(error)))
+
+
+def whole(batches: Iterable[Batch]) -> Document:
+    """Take all of a reply, assembled when it came in chunks. Raises ProxyError."""
+    assembly, found, size = Assembly(), None, 0
+    for batch in batches:
+        for event in batch:
+            if isinstance(event, Document):
+                return event
+            if event.chunk is not None:
+                found = event if "choices" in event.chunk else found
+                size += len(event.raw)
+                check_size(size)
+                assembly.add(event.chunk)
+    if found is None:
+        raise UpstreamProtocolError("The upstream's reply holds no completion.")
+    return Document.of(assembly.document())
+
+
+def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> Iterator[bytes]:
+    """Give one piece for each batch, a heartbeat when there has been none for long. Raises ClientGone."""
+    heartbeat = HEARTBEAT
+    try:
+        for batch in batches:
+            if piece := b"".join([event.raw for event in _as_events(batch, call)]):
+                if b"id:" in piece:
+                    heartbeat = QUIET_HEARTBEAT
+                yield piece
+            elif progress.heartbeat_due():
+                yield heartbeat
+    except ClientGone:
+        raise
+    except ProxyError as error:
+        progress.failed(error)
+        yield error_event(error)
+    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
+        yield error_event(progress.crashed(error))
+
+
+def error_event(error: ProxyError) -> bytes:
+    """Write a failure as the last event of a stream."""
+    told = _told(error.body) if isinstance(error, UpstreamStatus) else None
+    return Event.of({"error": told or to_openai(error)["error"]}).raw
+
+
+def _told(body: bytes) -> Any:
+    """Find the error in a body that should be in OpenAI's shape; None where it isn't."""
+    try:
+        document = loads(body)
+    except JsonError:
+        return None
+    return document.get("error") if isinstance(document, dict) else None
+
+
+def _as_events(batch: Batch, call: Call) -> Batch:
+    if not batch or not isinstance(batch[0], Document):
+        return batch
+    chunks = split(batch[0].chunk)
+    return [*(Event.of(chunk) for chunk in chunks if call.include_usage or not _is_usage_alone(chunk)), DONE]
+
+
+def _is_usage_alone(chunk: Json) -> bool:
+    return not chunk["choices"] and chunk.get("usage") is not None

@@ -1,0 +1,80 @@
+"""Answers that go to the client byte for byte: what is learned of them, and what is said when they break off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+from argoproxy.errors import ProxyError
+from argoproxy.protocol.endpoints import Progress, error_event
+from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.stream.sse import LONGEST_DONE, Decoder, Document
+from argoproxy.protocol.stream.usage import UsageMeter
+
+#: What is longer is not read for its usage: a document, or one event of a stream.
+LONGEST_HEARD = 8 * 1024 * 1024
+
+Note = Callable[[Json], None]
+
+
+def overheard(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator[bytes]:
+    """Give the pieces, and tell of the usage that stands in them; of what can't be read nothing is told."""
+    ear = _EventEar(note) if _is_stream(headers) else _DocumentEar(note)
+    for piece in pieces:
+        ear.hear(piece)
+        yield piece
+    ear.end()
+
+
+def with_last_word(pieces: Iterable[bytes], headers: Headers, progress: Progress) -> Iterator[bytes]:
+    """Give the pieces; to an event stream that breaks off an error is added as its last event, unless it was `[DONE]`.
+    Raises ProxyError where nothing can be added, ClientGone."""
+    last = b""
+    try:
+        for piece in pieces:
+            last = (last + piece)[-LONGEST_DONE:]
+            yield piece
+    except ProxyError as error:
+        if not _is_stream(headers) or header(headers, "content-length") or header(headers, "content-encoding"):
+            raise
+        if last.rstrip().endswith(b"data: [DONE]"):
+            return
+        progress.failed(error)
+        yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + error_event(error)
+
+
+def _is_stream(headers: Headers) -> bool:
+    return header(headers, "content-type").startswith("text/event-stream")
+
+
+class _EventEar:
+    def __init__(self, note: Note) -> None:
+        self._meter = UsageMeter(note)
+        self._decoder: Decoder | None = Decoder(LONGEST_HEARD)
+
+    def hear(self, piece: bytes) -> None:
+        if self._decoder is None:
+            return
+        try:
+            self._meter.feed(self._decoder.feed(piece))
+        except ProxyError:
+            self._decoder = None
+
+    def end(self) -> None:
+        """Nothing is left: an event counts when its blank line is here."""
+
+
+class _DocumentEar:
+    def __init__(self, note: Note) -> None:
+        self._meter = UsageMeter(note)
+        self._heard = bytearray()
+
+    def hear(self, piece: bytes) -> None:
+        if len(self._heard) <= LONGEST_HEARD:
+            self._heard += piece
+
+    def end(self) -> None:
+        if len(self._heard) <= LONGEST_HEARD:
+            with suppress(ProxyError):
+                self._meter.feed([Document(bytes(self._heard))])

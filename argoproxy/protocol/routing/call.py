@@ -1,0 +1,128 @@
+"""One client request, parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from sys import float_info
+from typing import Any
+
+from argoproxy.errors import BadRequest
+from argoproxy.protocol.http_messages import ClientRequest, Headers
+from argoproxy.protocol.json_edit import edited, same
+from argoproxy.protocol.json_text import JsonError, TooManyValues, dumps, kind_of, parse
+from argoproxy.protocol.stream.chunks import Json
+
+#: No model has as long a name; patterns, logs and labels would all have to read it.
+LONGEST_MODEL = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request for a model: `body` is what is asked, `raw` the bytes that came, None where they say something else,
+    `came` the body that they hold, None while nothing was changed."""
+
+    id: str
+    created: int
+    path: str
+    query: str
+    headers: Headers
+    body: Json
+    raw: bytes | None
+    came: Json | None = None
+    timeout_s: float | None = None
+    #: The model the client asked for, whatever a rule makes of it.
+    asked: str = ""
+    #: The name of the key it came in with, where keys are asked for.
+    caller: str = ""
+
+    @property
+    def model(self) -> str:
+        """The model asked for; "" when it is missing or no string."""
+        model = self.body.get("model")
+        return model if isinstance(model, str) else ""
+
+    @property
+    def stream(self) -> bool:
+        return self.body.get("stream") is True
+
+    @property
+    def answers_whole(self) -> bool:
+        """Whether its client asked for one document, however the upstream is asked."""
+        came = self.body if self.came is None else self.came
+        return came.get("stream") is not True
+
+    @property
+    def include_usage(self) -> bool:
+        options = self.body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    @property
+    def choices(self) -> int:
+        """How many choices may come: `n`, for each prompt of a legacy call."""
+        n, prompt = self.body.get("n"), self.body.get("prompt")
+        prompts = len(prompt) if isinstance(prompt, list) and not _is_tokens(prompt) else 1
+        return max(1, n if isinstance(n, int) else 1) * max(1, prompts)
+
+    def for_model(self, model: str) -> Call:
+        """Ask for a model where none was asked for."""
+        return replace(self.with_body({**self.body, "model": model}), asked=model)
+
+    def with_body(self, body: Json) -> Call:
+        """Ask for something else; the same call when it is no different."""
+        if same(body, self.body):
+            return self
+        return replace(self, body=body, came=self.body if self.came is None else self.came)
+
+    def payload(self) -> bytes:
+        """Give the bytes to send: those that came, but for what was changed. Raises BadRequest."""
+        try:
+            if self.raw is None:
+                return dumps(self.body)
+            return self.raw if self.came is None else edited(self.raw, self.came, self.body)
+        except JsonError as error:
+            raise BadRequest(f"The request body can't be sent on: {error}.") from None
+
+
+def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
+    """Parse a body that must be a JSON object; its `timeout`, meant for us, is taken out. Raises BadRequest."""
+    try:
+        body, exact = parse(text)
+    except TooManyValues as error:
+        raise BadRequest(f"The request body can't be read: {error}.") from None
+    except JsonError as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+    if not isinstance(body, dict):
+        raise BadRequest(f"The request body must be a JSON object, not {kind_of(body)}.")
+    call = call_of(request, body, path)
+    if len(call.model) > LONGEST_MODEL:
+        raise BadRequest(f"`model` is longer than {LONGEST_MODEL} characters.", param="model")
+    call = replace(call, raw=text if exact else None)
+    return _with_timeout(call) if "timeout" in body else call
+
+
+def call_of(request: ClientRequest, body: Json, path: str) -> Call:
+    """Make a call of a request with a body of its own."""
+    call = Call(
+        id=request.id,
+        created=request.created,
+        path=path,
+        query=request.query,
+        headers=request.headers,
+        body=body,
+        raw=None,
+        caller=request.caller,
+    )
+    return replace(call, asked=call.model)
+
+
+def _with_timeout(call: Call) -> Call:
+    timeout_s = call.body["timeout"]
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if not is_number or not 0 < timeout_s <= float_info.max:
+        raise BadRequest("`timeout` must be a number of seconds greater than 0.", param="timeout")
+    body = {key: value for key, value in call.body.items() if key != "timeout"}
+    return replace(call.with_body(body), timeout_s=float(timeout_s))
+
+
+def _is_tokens(prompt: list[Any]) -> bool:
+    return bool(prompt) and isinstance(prompt[0], int)

@@ -1,0 +1,80 @@
+"""How an upstream is asked, whatever its client asked for: as a stream, whole, or as the client did."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
+from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunks import Json
+
+HEADER = "x-upstream-mode"
+_REFUSALS = (400, 422)
+
+
+class Mode(StrEnum):
+    """`off` asks as the client did."""
+
+    OFF = "off"
+    STREAM = "stream"
+    NON_STREAM = "non_stream"
+
+
+class Usage(StrEnum):
+    """Whether a stream is asked for its tokens when its client did not ask."""
+
+    AS_ASKED = "as_asked"
+    ALWAYS = "always"
+
+
+def wished_mode(headers: Headers) -> Mode | None:
+    """Read the mode that a request wishes for itself; None where it wishes none. Raises BadRequest."""
+    wished = header(headers, HEADER).strip().lower()
+    if not wished:
+        return None
+    try:
+        return Mode(wished)
+    except ValueError:
+        modes = ", ".join(Mode)
+        raise BadRequest(f"The header X-Upstream-Mode must be one of {modes}.", code="invalid_upstream_mode") from None
+
+
+def other_than(call: Call) -> Mode:
+    """Give the mode in which a call is not asked."""
+    return Mode.NON_STREAM if call.stream else Mode.STREAM
+
+
+def asked_in(call: Call, mode: Mode, usage: Usage) -> Call:
+    """Give a call as it goes up in a mode: a stream that is to be a document tells its tokens; where the client's wish
+    is left, its stream tells them by `usage`."""
+    if mode is Mode.NON_STREAM:
+        return _whole(call) if call.stream else call
+    if mode is Mode.STREAM and not call.stream:
+        return _with_usage(call.with_body({**call.body, "stream": True}))
+    is_wanted = usage is Usage.ALWAYS or call.answers_whole
+    return _with_usage(call) if call.stream and is_wanted else call
+
+
+def _whole(call: Call) -> Call:
+    body = {key: value for key, value in call.body.items() if key != "stream_options"}
+    return call.with_body({**body, "stream": False})
+
+
+def _with_usage(call: Call) -> Call:
+    if call.include_usage:
+        return call
+    told = call.body.get("stream_options")
+    options: Json = told if isinstance(told, dict) else {}
+    return call.with_body({**call.body, "stream_options": {**options, "include_usage": True}})
+
+
+def without_usage(call: Call) -> Call:
+    """Give a call for a stream that is not asked for its tokens."""
+    return call.with_body({key: value for key, value in call.body.items() if key != "stream_options"})
+
+
+def refuses_usage(error: ProxyError) -> bool:
+    """Tell whether a server says that it does not know `stream_options` (older Mistral: 422, `extra_forbidden`)."""
+    is_refusal = isinstance(error, UpstreamStatus) and error.status in _REFUSALS
+    return is_refusal and b"stream_options" in getattr(error, "body", b"")

@@ -1,0 +1,43 @@
+"""Who gets a request that is passed on: the default upstream, or the one that a rule names for its model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from argoproxy.protocol.access.allow_list import JSON_LIMIT, checked
+from argoproxy.protocol.http_messages import ClientRequest, ReadBody, begun, header
+from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.routing.router import Models, Provider, UpstreamT
+
+#: What JSON is called by those who do not call it so: `curl -d` says that it is a form.
+_MAY_BE_JSON = ("", "application/x-www-form-urlencoded")
+
+
+def recipient(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
+    """Find who gets a request, by the model that its JSON names: (the request to send, who gets it). Raises
+    ModelNotAllowed, PayloadTooLarge."""
+    if models.allowed.patterns:
+        request = checked(request, models.allowed)
+    if models.leads_elsewhere and _may_be_json(request):
+        request = replace(request, body=begun(request.body, JSON_LIMIT))
+    body = request.body
+    if not models.leads_elsewhere or not isinstance(body, ReadBody):
+        return request, models.default
+    return request, models.provider_of(_model_in(body.text))
+
+
+def _may_be_json(request: ClientRequest) -> bool:
+    kind = header(request.headers, "content-type").partition(";")[0].strip().lower()
+    is_plain = header(request.headers, "content-encoding", "identity").lower() == "identity"
+    return is_plain and ("json" in kind or kind in _MAY_BE_JSON)
+
+
+def _model_in(text: bytes) -> str:
+    """Give the model that a JSON object names; "" when there is none."""
+    try:
+        value: Any = loads(text) if text[:1] in b" \t\r\n{" else None
+    except JsonError:
+        return ""
+    model = value.get("model") if isinstance(value, dict) else None
+    return model if isinstance(model, str) else ""

@@ -1,0 +1,242 @@
+"""Names of models: which upstream answers, as which model, with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Generic, Protocol, Self, TypeVar
+
+from argoproxy.errors import BadRequest, ProxyError
+from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, without
+from argoproxy.protocol.queries import without_credentials
+from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings
+from argoproxy.protocol.reasoning.history import cleaned_history
+from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.modes import (
+    Mode,
+    Usage,
+    asked_in,
+    other_than,
+    refuses_usage,
+    wished_mode,
+    without_usage,
+)
+from argoproxy.protocol.routing.rules import Applied, History, Rule, RuleBook, Rules
+from argoproxy.protocol.routing.timeouts import Timeouts
+from argoproxy.protocol.stream.answer_model import AnswerModel
+from argoproxy.protocol.stream.chunks import Json
+
+
+class Named(Protocol):
+    """What has models with names."""
+
+    @property
+    def name(self) -> str:
+        """What rules and logs call it."""
+
+    def spellings(self, model: str) -> Sequence[str]:
+        """Give a model's name and the other names of the same model."""
+
+    def own_models(self, created: int) -> Sequence[Json]:
+        """Give entries of the models it has even when it can't be asked."""
+
+    @property
+    def is_native(self) -> bool:
+        """Whether its replies go to the client byte for byte."""
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        """Tell whether an error of its server says that the model can't be asked this way."""
+
+
+#: What is answered in chunks or whole.
+COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
+
+UpstreamT = TypeVar("UpstreamT", bound=Named)
+
+
+class Credentials(Enum):
+    """What becomes of a client's credentials on the way to an upstream."""
+
+    FORWARDED = "forward"
+    DROPPED = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider(Generic[UpstreamT]):
+    """An upstream, and how it is asked where no rule says otherwise."""
+
+    upstream: UpstreamT
+    timeouts: Timeouts = Timeouts()
+    credentials: Credentials = Credentials.FORWARDED
+    #: Whether it is shown a key of ours: then it lists the same models for everybody.
+    is_keyed: bool = False
+    mode: Mode = Mode.OFF
+    usage: Usage = Usage.AS_ASKED
+
+    def for_it(self, call: Call) -> Call:
+        """Give a call as this upstream may see it."""
+        if self.credentials is Credentials.FORWARDED:
+            return call
+        return replace(call, headers=without(call.headers, CREDENTIALS), query=without_credentials(call.query))
+
+    def seen(self, request: ClientRequest) -> ClientRequest:
+        """Give a request as this upstream may see it."""
+        if self.credentials is Credentials.FORWARDED:
+            return request
+        return replace(request, headers=without(request.headers, CREDENTIALS), query=without_credentials(request.query))
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[UpstreamT]):
+    """One way to serve a call: the upstream, the call as it goes there, how long it may take, what becomes of thoughts;
+    `turns` tells how it is asked in the other mode, None where it may not be; `answers_as` is the model that its answer
+    names, "" where that is the upstream's own word."""
+
+    upstream: UpstreamT
+    call: Call
+    timeouts: Timeouts
+    reasoning: ReasoningSettings
+    turns: Usage | None = None
+    answers_as: str = ""
+
+    def turned(self) -> Self:
+        """Give the same way, asked in the other mode: the last one there is."""
+        usage = self.turns or Usage.AS_ASKED
+        return replace(self, call=asked_in(self.call, other_than(self.call), usage), turns=None)
+
+    def without_usage(self) -> Self:
+        """Give the same way, without asking a stream for its tokens."""
+        return replace(self, call=without_usage(self.call))
+
+    @property
+    def adds_usage(self) -> bool:
+        """Whether a stream is asked for its tokens without its client's asking."""
+        came = self.call.came
+        return self.call.include_usage and came is not None and "stream_options" not in came
+
+
+def following(
+    failed: Route[UpstreamT], others: Sequence[Route[UpstreamT]], error: ProxyError
+) -> Route[UpstreamT] | None:
+    """Give the route to try after one that failed: the same in the other mode where the mode was refused, without what
+    we added to it where that was; another one where nothing was sent; None where there is none."""
+    if failed.turns and failed.upstream.refuses_mode(error):
+        return failed.turned()
+    if failed.adds_usage and refuses_usage(error):
+        return failed.without_usage()
+    if others and not error.reached:
+        return others[0]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Models(Generic[UpstreamT]):
+    """The upstreams of a process, the first one being the default, and the rules that lead to them."""
+
+    providers: Sequence[Provider[UpstreamT]]
+    rules: Rules = Rules()
+    tags: TagPair = TagPair()
+    think_filter: bool = True
+    opening: Opening = Opening.CLOSED
+    default_model: str = ""
+    answer_model: AnswerModel = AnswerModel.UPSTREAM
+    allowed: AllowList = AllowList()
+
+    @property
+    def default(self) -> Provider[UpstreamT]:
+        """The upstream of all models that no rule sends elsewhere."""
+        return self.providers[0]
+
+    @property
+    def leads_elsewhere(self) -> bool:
+        """Whether a rule sends a model to another upstream than the default one."""
+        return len(self.providers) > 1 and any(rule.upstreams for rule in self.rules)
+
+    def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
+        """Give the routes of a call, best first. Raises BadRequest without a model, ModelNotAllowed."""
+        call = self._named(call)
+        rule = self.applied(call.model, call.path).joined()
+        return tuple(self._route(provider, rule, call) for provider in self._providers_of(rule))
+
+    def applied(self, model: str, path: str) -> Applied:
+        """Find the rules that count for a model; the default ones are for completions."""
+        found = self.rules.for_model(self.default.upstream.spellings(model))
+        return found if found.found or path == "/v1/embeddings" else self.rules.default()
+
+    def provider_of(self, model: str, path: str = "") -> Provider[UpstreamT]:
+        """Give the upstream that answers for a model, the default one for a name that is none."""
+        if not model:
+            return self.default
+        return self._providers_of(self.applied(model, path).joined())[0]
+
+    def serves(self, model: str, upstream: UpstreamT) -> bool:
+        """Whether a model that is asked for by this name may be answered by an upstream."""
+        return any(one.upstream.name == upstream.name for one in self._providers_of(self.applied(model, "").joined()))
+
+    def knowing(self, upstream: UpstreamT) -> Self:
+        """Give the same models with an upstream that has learned of more names, in the place of its former self."""
+        learned = (
+            replace(provider, upstream=upstream) if provider.upstream.name == upstream.name else provider
+            for provider in self.providers
+        )
+        return replace(self, providers=tuple(learned))
+
+    def bound_to(self, provider: Provider[UpstreamT]) -> Self:
+        """Give the same rules for one upstream, whichever they name."""
+        books = (
+            RuleBook(book.source, tuple(replace(rule, upstreams=()) for rule in book.rules))
+            for book in self.rules.books
+        )
+        return replace(self, providers=(provider,), rules=Rules(tuple(books)))
+
+    def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
+        if not rule.upstreams:
+            return self.providers[:1]
+        by_name = {provider.upstream.name: provider for provider in self.providers}
+        return [by_name[name] for name in rule.upstreams]
+
+    def _route(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Route[UpstreamT]:
+        ruled, mode = self._ruled(rule, provider.for_it(call)), self._mode(provider, rule, call)
+        return Route(
+            upstream=provider.upstream,
+            call=asked_in(ruled, mode, provider.usage) if mode else ruled,
+            timeouts=provider.timeouts.wished(rule.timeouts).asked(call.timeout_s),
+            reasoning=self._reasoning(rule),
+            turns=provider.usage if mode else None,
+            answers_as=call.asked if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
+        )
+
+    def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:
+        """Tell how a completion is asked: None where nothing is changed, in native mode and of what is none."""
+        if provider.upstream.is_native or call.path not in COMPLETIONS:
+            return None
+        return wished_mode(call.headers) or rule.mode or provider.mode
+
+    def _ruled(self, rule: Rule, call: Call) -> Call:
+        ruled, messages = rule.applied_to(call), call.body.get("messages")
+        if rule.history is not History.STRIP or not isinstance(messages, list):
+            return ruled
+        cleaned = cleaned_history(ruled.body["messages"], rule.tags(self.tags))
+        return ruled.with_body({**ruled.body, "messages": cleaned})
+
+    def _reasoning(self, rule: Rule) -> ReasoningSettings:
+        policy, is_filtered = rule.reasoning, rule.enable_think_tag_filtering
+        if policy is None and not (self.think_filter if is_filtered is None else is_filtered):
+            policy = Reasoning.KEEP
+        return ReasoningSettings(
+            policy,
+            rule.reasoning_field or ReasoningSettings().field,
+            rule.tags(self.tags),
+            rule.think_starts_open or self.opening,
+        )
+
+    def _named(self, call: Call) -> Call:
+        named = call.for_model(self.default_model) if self.default_model and not call.model else call
+        if not named.model.strip():
+            raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
+        self.allowed.check(named.model)
+        self.allowed.check_others(call.body, call.query)
+        return named
