@@ -21,7 +21,7 @@ from argoproxy.errors import (
     NotFound,
     ProxyError,
 )
-from argoproxy.pipeline import handlers as journey
+from argoproxy.pipeline import handlers
 from argoproxy.pipeline.context import Trip
 from argoproxy.pipeline.early_start import EarlyStart, WithStart
 from argoproxy.pipeline.handlers import Proxy
@@ -208,34 +208,34 @@ class Door:
         raise MethodNotAllowed(f"{request.method} is not served here; GET is.", READING)
 
     def chat(self) -> ClientResponse:
-        return journey.converse(client_request(), CHAT, g.proxy, g.trip)
+        return handlers.converse(client_request(), CHAT, g.proxy, g.trip)
 
     def completions(self) -> ClientResponse:
-        return journey.converse(client_request(), COMPLETIONS, g.proxy, g.trip)
+        return handlers.converse(client_request(), COMPLETIONS, g.proxy, g.trip)
 
     def embeddings(self) -> ClientResponse:
-        return journey.embed(client_request(), g.proxy, g.trip)
+        return handlers.embed(client_request(), g.proxy, g.trip)
 
     def models(self) -> ClientResponse:
-        return journey.list_models(client_request(), g.proxy, g.trip)
+        return handlers.list_models(client_request(), g.proxy, g.trip)
 
     def model(self, name: str) -> ClientResponse:
-        return journey.show_model(client_request(), name.rstrip("/"), g.proxy, g.trip)
+        return handlers.show_model(client_request(), name.rstrip("/"), g.proxy, g.trip)
 
     def raw_chat(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return journey.converse_raw(client_request(), g.proxy, g.trip)
+        return handlers.converse_raw(client_request(), g.proxy, g.trip)
 
     def status(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return journey.greet(client_request(), g.proxy, g.trip)
+        return handlers.greet(client_request(), g.proxy, g.trip)
 
     def relay(self, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":
             raise MethodNotAllowed("This door is no tunnel.", FORWARDED)
-        return journey.relay(client_request(), g.proxy, g.trip)
+        return handlers.relay(client_request(), g.proxy, g.trip)
 
     def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self._labels)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from argoproxy.errors import ProxyError
 from argoproxy.images.fetch import Fetch, FetchError, Limits
-from argoproxy.protocol import http_messages as exchange
+from argoproxy.protocol import http_messages
 from argoproxy.protocol import queries
 from argoproxy.protocol.access.addresses import AddressRule
 from argoproxy.protocol.access.allow_list import AllowList
@@ -145,7 +145,7 @@ def text_cases() -> Iterator[Case]:
         "path, model": lambda text: path_may_name_a_model(text.decode()),
         "form": lambda text: fields_of(b"--b\r\n" + text + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"),
         "form, type": lambda text: fields_of(b"--b--", "multipart/form-data; boundary=" + text.decode()),
-        "headers": lambda text: exchange.listed((("connection", text.decode()),), "connection"),
+        "headers": lambda text: http_messages.listed((("connection", text.decode()),), "connection"),
         "model, argo": lambda text: BUILT_IN.id_of(text.decode()),
         "model, patterns": lambda text: AllowList(("*a*b*c*", "gpt-*-[0-9]*", "*?*x")).allows(text.decode()),
         "URL": lambda text: Fetch(f"http://127.0.0.1/{text.decode()}", LIMITS).run(),

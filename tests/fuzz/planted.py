@@ -15,7 +15,7 @@ from typing import Any
 
 from gevent.monkey import get_original
 
-from argoproxy.pipeline import handlers as journey
+from argoproxy.pipeline import handlers
 from argoproxy.telemetry.access_log import LogLine
 from argoproxy.telemetry.journal.files import Journal
 from argoproxy.telemetry.metrics import Metrics

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
-from argoproxy.telemetry.journal import recorders as ears
+from argoproxy.telemetry.journal import recorders
 from argoproxy.telemetry.journal.recorders import BriefEar, ByteEar, EchoEar, EventEar
 from tests.cuts import cuts
 
