@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from argoproxy.images.fetch import Fetch, FetchError, Limits
-from argoproxy.protocol.access.addresses import AddressRule
+from argoproxy.protocol.addresses import AddressRule
 
 LIMITS = Limits(5.0, 1000, AddressRule(), ssl.create_default_context, lambda size: None)
 

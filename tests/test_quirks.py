@@ -14,7 +14,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.endpoints import answer, answer_error, error_event
+from argoproxy.protocol.api.endpoints import answer, answer_error, error_event
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter

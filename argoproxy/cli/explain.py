@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from argoproxy.config.config import Config
 from argoproxy.config.layers import without_credentials
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.endpoints import CHAT
+from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody
 from argoproxy.protocol.reasoning.filters import Reasoning, ReasoningSettings
 from argoproxy.protocol.routing.call import Call, call_of

@@ -24,12 +24,12 @@ from argoproxy.config.snapshot import VARIABLE, published
 from argoproxy.config.targets import Process, Target, UpstreamSettings
 from argoproxy.config.upstreams import usage_of
 from argoproxy.errors import ConfigError
-from argoproxy.protocol.access.addresses import AddressRule
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.addresses import AddressRule
+from argoproxy.protocol.api.endpoints import BODY_LIMIT
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.endpoints import BODY_LIMIT
 from argoproxy.protocol.reasoning.filters import Opening
 from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.routing.llm_params import parse_llm_params

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from argoproxy.protocol.access.addresses import AddressRule
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.reasoning.filters import Opening
 from argoproxy.protocol.routing.llm_params import BOOLEANS, OPENINGS
 from argoproxy.protocol.routing.modes import Mode

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from argoproxy.protocol.access.addresses import Address, AddressRule
+from argoproxy.protocol.addresses import Address, AddressRule
 from argoproxy.transport.dns import Found, Names
 
 REDIRECTS = 5

@@ -18,23 +18,32 @@ from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import Link, ask, common_list_of, list_of, lists_of, read, received
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Doorkeeper
-from argoproxy.protocol.cors import Cors
-from argoproxy.protocol.endpoints import BODY_LIMIT, CHAT, EMBEDDINGS, RAW, Surface, answer, answer_document, answer_raw
+from argoproxy.protocol.access.masking import Redactor
+from argoproxy.protocol.api.cors import Cors
+from argoproxy.protocol.api.endpoints import (
+    BODY_LIMIT,
+    CHAT,
+    EMBEDDINGS,
+    RAW,
+    Surface,
+    answer,
+    answer_document,
+    answer_raw,
+)
+from argoproxy.protocol.api.passthrough import overheard, with_last_word
+from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, downward
-from argoproxy.protocol.passthrough import overheard, with_last_word
 from argoproxy.protocol.reasoning.filters import reasoning_filters
 from argoproxy.protocol.routing.call import Call, call_of
 from argoproxy.protocol.routing.model_list import entry_of, joined
 from argoproxy.protocol.routing.relay_target import recipient
 from argoproxy.protocol.routing.router import Models, Route, following
 from argoproxy.protocol.routing.timeouts import Heartbeat
-from argoproxy.protocol.schema import validate
 from argoproxy.protocol.stream.answer_model import ModelNameFilter
 from argoproxy.protocol.stream.filters import Filter, primed, through
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
-from argoproxy.telemetry.journal.masking import Redactor
 from argoproxy.telemetry.journal.record import Chronicle
 from argoproxy.telemetry.journal.recorders import ByteEar, SizeEar
 from argoproxy.telemetry.outcome import Listener

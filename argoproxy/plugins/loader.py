@@ -23,8 +23,8 @@ from argoproxy.config.parsers import OwnClass
 from argoproxy.config.targets import OwnTarget
 from argoproxy.errors import AuthenticationError, ClientGone, ConfigError, OwnClassFailed, ProxyError
 from argoproxy.protocol.access.auth import Principal
+from argoproxy.protocol.access.queries import without_credentials
 from argoproxy.protocol.http_messages import CREDENTIALS, Headers, check_head, without
-from argoproxy.protocol.queries import without_credentials
 
 logger = logging.getLogger("argoproxy")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from argoproxy.protocol.access.addresses import AddressRule
+from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.stream.chunks import Json
 
 Place = tuple[int, int]

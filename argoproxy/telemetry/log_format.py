@@ -8,8 +8,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from argoproxy.protocol.access.masking import Redactor
 from argoproxy.protocol.access.printable import printable, printable_lines
-from argoproxy.telemetry.journal.masking import Redactor
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

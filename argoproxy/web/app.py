@@ -27,9 +27,9 @@ from argoproxy.pipeline.early_start import EarlyStart, WithStart
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Health, alive
 from argoproxy.protocol.access.auth import keys_sent
-from argoproxy.protocol.compat_errors import answer_error_as_success, is_compatible, wants_a_stream
-from argoproxy.protocol.cors import is_preflight
-from argoproxy.protocol.endpoints import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
+from argoproxy.protocol.api.compat_errors import answer_error_as_success, is_compatible, wants_a_stream
+from argoproxy.protocol.api.cors import is_preflight
+from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.stream.chunks import Json

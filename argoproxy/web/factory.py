@@ -26,14 +26,14 @@ from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import Link
 from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.access.auth import Doorkeeper, KeyRing
-from argoproxy.protocol.cors import Cors
+from argoproxy.protocol.access.masking import Redactor
+from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.http_messages import COOKIES_DOWN
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at
 from argoproxy.telemetry.access_log import JournalHandler, LogLine
 from argoproxy.telemetry.journal.files import Journal
-from argoproxy.telemetry.journal.masking import Redactor
 from argoproxy.telemetry.journal.writer import Chronicle
 from argoproxy.telemetry.log_format import PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics

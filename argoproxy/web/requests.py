@@ -10,7 +10,7 @@ from flask import g, request
 
 from argoproxy.pipeline.context import Trip
 from argoproxy.protocol.access.auth import Doorkeeper
-from argoproxy.protocol.compat_errors import LONGEST_LOOK
+from argoproxy.protocol.api.compat_errors import LONGEST_LOOK
 from argoproxy.protocol.http_messages import Body, ClientRequest, begun
 from argoproxy.telemetry.outcome import Arrival
 from argoproxy.web.wsgi_io import WsgiBody, checked_target, raw_path

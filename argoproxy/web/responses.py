@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from argoproxy.pipeline.context import Trip
 from argoproxy.pipeline.early_start import StartResponse
-from argoproxy.protocol.cors import without_cors
+from argoproxy.protocol.api.cors import without_cors
 from argoproxy.protocol.http_messages import ClientResponse, header, sendable
 from argoproxy.web.wsgi_io import LeftAlone, at_the_edge, head_first
 

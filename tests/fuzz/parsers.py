@@ -10,28 +10,28 @@ from typing import Any
 from argoproxy.errors import ProxyError
 from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.protocol import http_messages
-from argoproxy.protocol import queries
-from argoproxy.protocol.access.addresses import AddressRule
+from argoproxy.protocol.access import queries
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.forms import FormError, fields_of
+from argoproxy.protocol.access.masking import masked
 from argoproxy.protocol.access.model_names import path_may_name_a_model, query_names_a_model
 from argoproxy.protocol.access.printable import printable_lines
 from argoproxy.protocol.access.secrets import Stars
+from argoproxy.protocol.addresses import AddressRule
+from argoproxy.protocol.api.passthrough import overheard
+from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.content import images_in, with_images
 from argoproxy.protocol.json_edit import edited
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
-from argoproxy.protocol.passthrough import overheard
 from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings, reasoning_filters
 from argoproxy.protocol.reasoning.history import cleaned_history
 from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.llm_params import parse_llm_params
-from argoproxy.protocol.schema import validate
 from argoproxy.protocol.stream.chunks import Assembly, split
 from argoproxy.protocol.stream.sse import Decoder, Document, data_of
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
-from argoproxy.telemetry.journal.masking import masked
 from argoproxy.telemetry.journal.recorders import ByteEar, EchoEar, EventEar
 from argoproxy.transport.framing import Chunked, Counted, Inflate
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to

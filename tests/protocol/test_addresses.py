@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from argoproxy.protocol.access.addresses import AddressRule, is_public
+from argoproxy.protocol.addresses import AddressRule, is_public
 
 PUBLIC = "1.1.1.1 8.8.8.8 93.184.216.34 172.15.255.255 172.32.0.0 192.167.255.255 223.255.255.255 2606:4700::1 2a00::1"
 SPECIAL = """

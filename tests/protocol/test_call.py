@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.endpoints import CHAT
+from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.protocol.routing.call import Call, parse_call
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from argoproxy.errors import OriginNotAllowed
-from argoproxy.protocol.cors import Cors, is_preflight, without_cors
+from argoproxy.protocol.api.cors import Cors, is_preflight, without_cors
 
 PAGE = "https://app.example"
 SOME = Cors(frozenset((PAGE, "null")))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.telemetry.journal.masking import DEEPEST, Redactor, is_masked, masked
+from argoproxy.protocol.access.masking import DEEPEST, Redactor, is_masked, masked
 
 SECRET = "sk-proj-abc/def"
 PICTURE = Random(1).randbytes(57 * 53)

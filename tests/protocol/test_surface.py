@@ -16,7 +16,7 @@ from argoproxy.errors import (
     UpstreamStatus,
     UpstreamTimeout,
 )
-from argoproxy.protocol.endpoints import answer, answer_document, answer_error, error_event, whole
+from argoproxy.protocol.api.endpoints import answer, answer_document, answer_error, error_event, whole
 from argoproxy.protocol.http_messages import ClientResponse, Headers
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.passthrough import LONGEST_HEARD, overheard, with_last_word
+from argoproxy.protocol.api.passthrough import LONGEST_HEARD, overheard, with_last_word
 from tests.cuts import cuts
 from tests.protocol.test_surface import Told
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RAW
-from argoproxy.protocol.schema import REQUESTS, validate
+from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RAW
+from argoproxy.protocol.api.schema import REQUESTS, validate
 
 Json = dict[str, Any]
 

@@ -16,10 +16,10 @@ from argoproxy.cli.logs.reader import MOST_IDS, Lines, Tail, alike, all_lines, l
 from argoproxy.cli.logs.show import NoReplay, curl, exchange_text
 from argoproxy.cli.logs.stats import Statistics
 from argoproxy.cli.logs.tables import EXCHANGES, exchange_cells, heading, row, statistics_table
+from argoproxy.protocol.access.masking import is_masked
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import dumps
 from argoproxy.telemetry.journal.files import CLIENT_FILE, SERVER_FILE
-from argoproxy.telemetry.journal.masking import is_masked
 
 NOT_THERE_EXIT = 2
 BETWEEN_LOOKS_S = 0.5

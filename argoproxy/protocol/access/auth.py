@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from argoproxy.errors import AuthenticationError
+from argoproxy.protocol.access.queries import credentials_in, without_secrets
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.http_messages import CREDENTIALS, Headers
-from argoproxy.protocol.queries import credentials_in, without_secrets
 
 _CARRIERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "

@@ -9,8 +9,8 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.access.queries import without_credentials
 from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, without
-from argoproxy.protocol.queries import without_credentials
 from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.reasoning.history import cleaned_history
 from argoproxy.protocol.reasoning.tag_stripper import TagPair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.api.endpoints import COMPLETIONS
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from argoproxy.errors import AuthenticationError, NotFound, ProxyError, UpstreamUnreachable
-from argoproxy.protocol.endpoints import CHAT, COMPLETIONS, RAW
+from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, RAW
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.routing.call import Call

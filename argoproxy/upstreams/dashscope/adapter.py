@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from argoproxy.errors import NotFound, ProxyError
-from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.api.endpoints import COMPLETIONS
 from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, Headers, header, upward, without
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.routing.call import Call

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.api.endpoints import COMPLETIONS
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import Json, index_of
 from argoproxy.upstreams.dashscope.parameters import asks_for_increments

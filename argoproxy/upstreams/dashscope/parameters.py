@@ -7,7 +7,7 @@ Unknown fields go up as they are: `top_k`, `repetition_penalty`, `enable_thinkin
 from __future__ import annotations
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.api.endpoints import COMPLETIONS
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import Json
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.endpoints import COMPLETIONS
+from argoproxy.protocol.api.endpoints import COMPLETIONS
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import Json, indexed
 from argoproxy.protocol.stream.sse import Document, written

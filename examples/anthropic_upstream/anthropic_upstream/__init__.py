@@ -16,7 +16,7 @@ from typing import Any
 from anthropic_upstream.replies import read, told_error
 from anthropic_upstream.request import messages_body
 from argoproxy.errors import BadRequest, ProxyError, UpstreamProtocolError
-from argoproxy.protocol.endpoints import CHAT
+from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
 from argoproxy.protocol.json_text import JsonError, dumps
 from argoproxy.protocol.routing.call import Call

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamStatus
-from argoproxy.protocol.endpoints import whole
+from argoproxy.protocol.api.endpoints import whole
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import Json

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.endpoints import whole
+from argoproxy.protocol.api.endpoints import whole
 from argoproxy.protocol.json_text import loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import assemble

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argoproxy.errors import BadRequest, ClientGone, ProxyError
-from argoproxy.protocol.endpoints import STREAM_TYPE, answer_error, error_event
+from argoproxy.protocol.api.endpoints import STREAM_TYPE, answer_error, error_event
 from argoproxy.protocol.http_messages import Body, ClientResponse, Headers, ReadBody, begun, header, without
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.routing.llm_params import BOOLEANS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.endpoints import Progress, error_event
+from argoproxy.protocol.api.endpoints import Progress, error_event
 from argoproxy.protocol.http_messages import Headers, header
 from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import LONGEST_DONE, Decoder, Document

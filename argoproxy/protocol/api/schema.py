@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.types import (
+from argoproxy.protocol.api.types import (
     BOOLEAN,
     NAME,
     OBJECT,

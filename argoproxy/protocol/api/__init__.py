@@ -1,0 +1,1 @@
+"""protocol: put the API's own rules into protocol/api"""
