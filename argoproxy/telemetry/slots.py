@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from argoproxy.telemetry.journal.rotating_file import LONGEST_WAIT_S, lock
+from argoproxy.telemetry.rotating_file import LONGEST_WAIT_S, lock
 
 #: How the master tells its workers of the folder.
 FOLDER_VARIABLE = "ARGOPROXY_METRICS_FOLDER"

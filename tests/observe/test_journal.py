@@ -21,7 +21,7 @@ import pytest
 
 from argoproxy.errors import ConfigError
 from argoproxy.telemetry.journal.files import BETWEEN_WARNINGS_S, CLIENT_FILE, LOG_FILE, SERVER_FILE, Journal, line_of
-from argoproxy.telemetry.journal.rotating_file import AppendedFile, older
+from argoproxy.telemetry.rotating_file import AppendedFile, older
 from tests.wire.processes import ROOT, spawn
 
 FILES = (CLIENT_FILE, SERVER_FILE, LOG_FILE)

@@ -12,7 +12,7 @@ import pytest
 
 from argoproxy.cli.logs.reader import BLOCK_BYTES, MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
 from argoproxy.telemetry.journal.files import CLIENT_FILE
-from argoproxy.telemetry.journal.rotating_file import AppendedFile
+from argoproxy.telemetry.rotating_file import AppendedFile
 from tests.observe.journals import client_file, journal_of
 
 

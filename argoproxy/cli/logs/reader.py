@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.stream.chunks import Json
-from argoproxy.telemetry.journal.rotating_file import numbered, older
+from argoproxy.telemetry.rotating_file import numbered, older
 
 BLOCK_BYTES = 64 * 1024
 #: So many ids that begin alike are told.

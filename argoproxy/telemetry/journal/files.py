@@ -17,7 +17,7 @@ from typing import Any
 from argoproxy.errors import ConfigError
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.stream.chunks import Json
-from argoproxy.telemetry.journal.rotating_file import AppendedFile
+from argoproxy.telemetry.rotating_file import AppendedFile
 
 logger = logging.getLogger("argoproxy")
 
