@@ -19,13 +19,13 @@ from typing import Any
 import gunicorn
 
 from argoproxy import __version__
-from argoproxy.cli.banner import banner, open_door
 from argoproxy.cli.main import USAGE_EXIT, refusal
 from argoproxy.config.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.config.snapshot import VARIABLE, publish
 from argoproxy.errors import ConfigError
 from argoproxy.plugins.loader import check
 from argoproxy.server import runtime
+from argoproxy.server.banner import banner, open_door
 from argoproxy.server.ports import port_problem
 from argoproxy.server.terminal import Terminal
 from argoproxy.telemetry.journal.writer import check_journal
