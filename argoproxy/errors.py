@@ -43,14 +43,6 @@ class ClientTooSlow(ConnectionResetError):
         super().__init__(ECONNRESET, "the client was too slow")
 
 
-class ConfigError(Exception):
-    """The settings can't be used; `mistakes` holds one line for each. Never meets a client."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = tuple(mistakes)
-
-
 class ProxyError(Exception):
     """A failure the client is told about. `message` must name no host, URL or key of the upstream."""
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.cli.main import main, refusal
+from argoproxy.cli.main import main
+from argoproxy.config.errors import ConfigError, refusal
 from argoproxy.config.flags import FLAGS_VARIABLE, Task, parse
-from argoproxy.errors import ConfigError
 
 HERE = Path("/here")
 ROOT = Path(__file__).resolve().parent.parent

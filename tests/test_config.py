@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
+from argoproxy.config.errors import ConfigError
 from argoproxy.config.layers import Layer
 from argoproxy.config.settings import IGNORED
 from argoproxy.config.snapshot import VARIABLE, publish
 from argoproxy.config.targets import Access, ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
-from argoproxy.errors import ConfigError
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret

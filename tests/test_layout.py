@@ -15,47 +15,46 @@ PACKAGE = ROOT / "argoproxy"
 FILES = sorted(PACKAGE.rglob("*.py"))
 STANDARD = sys.stdlib_module_names
 
-#: Whoever needs a library is named here; everybody else does without.
+#: The folders and modules that may import a library; all others must not.
 ONLY_THERE = {
-    "flask": {"web.py", "incoming.py", "responding.py", "assembly.py"},
-    "werkzeug": {"web.py", "responding.py"},
-    "requests": {"transport.py", "wire/sending.py"},
-    "urllib3": {"transport.py", "wire/sending.py", "wire/receiving.py", "wire/waiting.py"},
-    "socket": {
-        "wire/connecting.py",
-        "wire/names.py",
-        "wire/sending.py",
-        "wire/receiving.py",
-        "wire/waiting.py",
-        "wire/reasons.py",
-        "start_check.py",
-        "serving.py",
-        "ports.py",
-        "server/client_socket.py",
-        "server/connection.py",
-        "server/goodbye.py",
-        "server/thread_worker.py",
-        "fetch.py",
-        "together.py",
-    },
-    "ssl": {
-        "transport.py",
-        "wire/connecting.py",
-        "wire/sending.py",
-        "wire/receiving.py",
-        "wire/reasons.py",
-        "start_check.py",
-        "first_run.py",
-        "fetch.py",
-        "images.py",
-    },
-    "select": {"watch.py", "server/client_poll.py"},
-    "yaml": {"settings/layers.py"},
-    "dotenv": {"settings/layers.py"},
-    "PIL": {"pictures.py"},
-    "certifi": {"assembly.py"},
-    "prometheus_client": {"observe/metrics.py"},
+    "flask": {"web"},
+    "werkzeug": {"web"},
+    "requests": {"transport"},
+    "urllib3": {"transport"},
+    "socket": {"transport", "workers", "server", "images"},
+    "ssl": {"transport", "server/start_check", "cli/setup_wizard", "images"},
+    "select": {"transport/watch", "workers/client_poll"},
+    "yaml": {"config/layers"},
+    "dotenv": {"config/layers"},
+    "PIL": {"images/shrink"},
+    "certifi": {"web/factory"},
+    "prometheus_client": {"telemetry/metrics"},
 }
+#: The folders from the ground up: each may import from those before it, and from itself.
+FLOORS = [
+    "protocol",
+    "protocol/access",
+    "protocol/stream",
+    "protocol/reasoning",
+    "protocol/routing",
+    "protocol/api",
+    "upstreams",
+    "upstreams/argo",
+    "upstreams/dashscope",
+    "config",
+    "transport",
+    "images",
+    "telemetry",
+    "telemetry/journal",
+    "pipeline",
+    "plugins",
+    "workers",
+    "server",
+    "web",
+    "cli/logs",
+    "cli",
+]
+MOST_FILES = 12
 #: What the core may not see: clocks, ids, environment, files, logs.
 NOT_IN_THE_CORE = {"time", "datetime", "uuid", "random", "os", "logging", "pathlib", "io", "threading", "subprocess"}
 MAY_KNOW = {
@@ -69,6 +68,10 @@ MOST_ARGUMENTS = 5
 
 def name_of(file: Path) -> str:
     return file.relative_to(PACKAGE).as_posix()
+
+
+def folder_of(file: Path) -> str:
+    return file.parent.relative_to(PACKAGE).as_posix()
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -87,10 +90,25 @@ def test_imports_point_inward(file: Path) -> None:
     allowed = MAY_KNOW.get(name.partition("/")[0])
     for module in imported(file):
         top = module.partition(".")[0]
-        assert name in ONLY_THERE.get(top, {name}), f"{top} is not for {name}"
+        places = ONLY_THERE.get(top)
+        assert places is None or places & {folder_of(file), name.removesuffix(".py")}, f"{top} is not for {name}"
         if allowed and module != "argoproxy":
             assert top in STANDARD or module.startswith(allowed), f"{name} must not know {module}"
             assert top not in NOT_IN_THE_CORE, f"{name} must be pure"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if folder_of(file) != "."], ids=name_of)
+def test_a_folder_imports_only_from_those_below(file: Path) -> None:
+    here = FLOORS.index(folder_of(file))
+    for module in imported(file):
+        path = module.removeprefix("argoproxy.").replace(".", "/")
+        if module.startswith("argoproxy.") and (PACKAGE / f"{path}.py").exists() and "/" in path:
+            assert FLOORS.index(path.rpartition("/")[0]) <= here, f"{name_of(file)} must not know {module}"
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_a_folder_stays_small(folder: str) -> None:
+    assert len([file for file in FILES if folder_of(file) == folder and file.name != "__init__.py"]) <= MOST_FILES
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

@@ -10,15 +10,9 @@ import pytest
 import requests
 
 from argoproxy.config.config import load
+from argoproxy.config.errors import ConfigError
 from argoproxy.config.parsers import OwnClass
-from argoproxy.errors import (
-    AuthenticationError,
-    BadRequest,
-    ConfigError,
-    NotFound,
-    OwnClassFailed,
-    UpstreamProtocolError,
-)
+from argoproxy.errors import AuthenticationError, BadRequest, NotFound, OwnClassFailed, UpstreamProtocolError
 from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, Wanted, check, look_in, made, mistakes_of
 from argoproxy.plugins.upstream import OwnUpstream
 from argoproxy.protocol.access.auth import Principal

@@ -1,1 +1,1 @@
-"""cli"""
+"""The command line: the questions of a first start, checking and showing settings, and starting Gunicorn."""

@@ -15,17 +15,15 @@ from typing import NoReturn
 from argoproxy.cli.explain import explained
 from argoproxy.cli.logs import command as logs_command
 from argoproxy.config.config import Config, load, shown
+from argoproxy.config.errors import CANT_START, USAGE_EXIT, ConfigError, refusal
 from argoproxy.config.flags import Task, parse
 from argoproxy.config.layers import BY_KEY, config_file
-from argoproxy.errors import ConfigError
 from argoproxy.plugins.loader import check
 from argoproxy.protocol.access.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem
 from argoproxy.server.runtime import pid_at, running_ports
 from argoproxy.telemetry.journal.writer import check_journal
 
-USAGE_EXIT = 2
-CANT_START = "argoproxy can't start"
 RUNS_ON = "Nothing was read anew; what runs goes on with the settings it has"
 EDITORS = ("nano", "vi", "vim")
 
@@ -91,11 +89,6 @@ def _likely_port(configured: int) -> int:
     return ports[0] if len(ports) == 1 else configured
 
 
-def refusal(error: ConfigError, heading: str = CANT_START) -> str:
-    """Return why settings can't be used, a line for each mistake."""
-    return f"{heading}:\n" + "".join(f"  - {printable_lines(mistake)}\n" for mistake in error.mistakes)
-
-
 def _refuse_taken_port(config: Config, environ: Mapping[str, str]) -> None:
     """Raise ConfigError where nobody can listen at the port, unless systemd hands a socket over."""
     if "LISTEN_FDS" not in environ and (problem := port_problem(config.host, config.port)):
@@ -103,9 +96,16 @@ def _refuse_taken_port(config: Config, environ: Mapping[str, str]) -> None:
 
 
 def _serve(environ: Mapping[str, str]) -> NoReturn:
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     path = os.pathsep.join(filter(None, (str(package.parent), environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "gunicorn", "-c", str(package / "serving.py"), "argoproxy.wsgi:app"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        str(package / "server" / "gunicorn_config.py"),
+        "argoproxy.wsgi:app",
+    ]
     os.execve(sys.executable, command, {**environ, "PYTHONPATH": path})
 
 

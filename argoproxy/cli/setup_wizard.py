@@ -23,7 +23,7 @@ from typing import TextIO
 from argoproxy.config.flags import Task, parse
 from argoproxy.server.ports import LAST_PORT, is_free, port_problem
 
-SAMPLE = Path(__file__).resolve().parent.parent / "config.sample.yaml"
+SAMPLE = Path(__file__).resolve().parents[2] / "config.sample.yaml"
 PORTS = range(49152, 65535)
 CHECK_S = 5.0
 USAGE_EXIT = 2

@@ -15,6 +15,7 @@ from typing import Any
 
 from argoproxy.config.default_upstream import described
 from argoproxy.config.effective import derived, process_timeouts
+from argoproxy.config.errors import ConfigError
 from argoproxy.config.flags import FLAGS_VARIABLE
 from argoproxy.config.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
 from argoproxy.config.models import read_rules
@@ -23,7 +24,6 @@ from argoproxy.config.section import Section
 from argoproxy.config.snapshot import VARIABLE, published
 from argoproxy.config.targets import Process, Target, UpstreamSettings
 from argoproxy.config.upstreams import usage_of
-from argoproxy.errors import ConfigError
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret

@@ -10,9 +10,9 @@ from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.router import Route
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import HEARTBEAT, Document
 from argoproxy.telemetry.journal.record import Attempt, Record
 from argoproxy.telemetry.outcome import Arrival, Listener, Outcome

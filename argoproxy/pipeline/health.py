@@ -11,8 +11,8 @@ from functools import partial
 from argoproxy import __version__
 from argoproxy.errors import ProxyError
 from argoproxy.pipeline.caches import Shared
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.transport.parallel import side_by_side
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch

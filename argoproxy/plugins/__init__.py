@@ -1,1 +1,1 @@
-"""plugins"""
+"""Classes of the operator's own: load, check and guard them."""

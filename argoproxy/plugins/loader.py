@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.config.config import Config
+from argoproxy.config.errors import ConfigError
 from argoproxy.config.parsers import OwnClass
 from argoproxy.config.targets import OwnTarget
-from argoproxy.errors import AuthenticationError, ClientGone, ConfigError, OwnClassFailed, ProxyError
+from argoproxy.errors import AuthenticationError, ClientGone, OwnClassFailed, ProxyError
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.queries import without_credentials
 from argoproxy.protocol.http_messages import CREDENTIALS, Headers, check_head, without
@@ -115,7 +116,7 @@ def check(config: Config) -> None:
 
 def _in_a_process_of_its_own(asked: bytes) -> bytes:
     """Give the last line that the check writes."""
-    path = os.pathsep.join(filter(None, (str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-m", "argoproxy.plugins.loader"],
         input=asked,

@@ -12,8 +12,9 @@ from argoproxy.config.parsers import OwnClass
 from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamProtocolError
 from argoproxy.plugins.loader import Wanted, guarded, made
 from argoproxy.protocol.http_messages import ClientRequest, Headers, check_head
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json, is_completion
+from argoproxy.protocol.stream.chunks import is_completion
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest

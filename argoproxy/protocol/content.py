@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.protocol.addresses import AddressRule
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 Place = tuple[int, int]
 

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+#: A JSON object.
+Json = dict[str, Any]
+
 
 class JsonError(ValueError):
     """The text is not JSON, or the value has no JSON text; the message says where, never what."""

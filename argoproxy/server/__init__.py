@@ -1,1 +1,1 @@
-"""Gunicorn's workers as this proxy runs them: a client that is slow to send never holds a thread."""
+"""The running server: Gunicorn's settings, ports, signals, health checks."""

@@ -19,10 +19,9 @@ from typing import Any
 import gunicorn
 
 from argoproxy import __version__
-from argoproxy.cli.main import USAGE_EXIT, refusal
 from argoproxy.config.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
+from argoproxy.config.errors import USAGE_EXIT, ConfigError, refusal
 from argoproxy.config.snapshot import VARIABLE, publish
-from argoproxy.errors import ConfigError
 from argoproxy.plugins.loader import check
 from argoproxy.server import runtime
 from argoproxy.server.banner import banner, open_door

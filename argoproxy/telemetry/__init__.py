@@ -1,1 +1,1 @@
-"""telemetry"""
+"""Listeners of outcomes: the access log and the metrics."""

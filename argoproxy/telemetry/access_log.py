@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from argoproxy.protocol.access.printable import log_value
-from argoproxy.telemetry.journal.files import Journal
 from argoproxy.telemetry.outcome import Outcome
 
 
@@ -21,17 +19,6 @@ class LogLine:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
         fields = " ".join(f"{name}={log_value(value)}" for name, value in _fields(outcome))
         self._write(f"{now}Z request {fields}\n".encode())
-
-
-class JournalHandler(logging.Handler):
-    """Has what is logged stand in the journal's log too."""
-
-    def __init__(self, journal: Journal) -> None:
-        super().__init__()
-        self._journal = journal
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._journal.log(self.format(record))
 
 
 def _fields(outcome: Outcome) -> Iterator[tuple[str, object]]:

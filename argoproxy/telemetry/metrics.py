@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from argoproxy import __version__
 from argoproxy.errors import Ending, MetricsUnavailable
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.telemetry.labels import Labeller, Labels, is_error, tokens
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.slots import Slots, uptime_s

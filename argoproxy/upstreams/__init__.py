@@ -12,8 +12,8 @@ from typing import Protocol, Self
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.http_messages import ClientRequest, Headers
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch, Document
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from argoproxy.errors import BadRequest, NotFound, ProxyError, to_openai
 from argoproxy.protocol.http_messages import ClientRequest, Headers
-from argoproxy.protocol.json_text import JsonError, dumps, loads
-from argoproxy.protocol.stream.chunks import Json, split
+from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
+from argoproxy.protocol.stream.chunks import split
 from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl

@@ -6,8 +6,7 @@ from typing import Any
 
 from argoproxy.errors import UpstreamStatus, type_by_status
 from argoproxy.protocol.http_messages import Headers, downward_with_new_body, without
-from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.protocol.stream.sse import written
 from argoproxy.upstreams.plain_words import plain_words
 

@@ -23,8 +23,9 @@ from argoproxy.protocol.http_messages import (
     upward,
     without,
 )
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json, indexed, is_completion
+from argoproxy.protocol.stream.chunks import indexed, is_completion
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import (
     DONE,

@@ -11,7 +11,8 @@ import re
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, type_by_status
-from argoproxy.protocol.stream.chunks import Json, is_completion
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.stream.chunks import is_completion
 from argoproxy.protocol.stream.sse import Event, data_of
 from argoproxy.upstreams.errors import flat_error, loaded, told_inside
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 #: What a 32-bit float can hold.
 _LARGEST = 3.4028234e38

@@ -1,1 +1,1 @@
-"""web"""
+"""Flask and WSGI: routes, requests and responses, and the factory of the application."""

@@ -31,8 +31,7 @@ from argoproxy.protocol.api.compat_errors import answer_error_as_success, is_com
 from argoproxy.protocol.api.cors import is_preflight
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.protocol.http_messages import ClientResponse
-from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.telemetry.journal.record import Record
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from argoproxy.transport.watch import Poller, Watch

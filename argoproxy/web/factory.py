@@ -15,10 +15,10 @@ import certifi
 from flask import Flask
 
 from argoproxy.config.config import Config, load
+from argoproxy.config.errors import ConfigError
 from argoproxy.config.layers import secrets_in
 from argoproxy.config.snapshot import VARIABLE
 from argoproxy.config.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
-from argoproxy.errors import ConfigError
 from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import RefusedModes, Remembered
 from argoproxy.pipeline.handlers import Proxy
@@ -32,8 +32,8 @@ from argoproxy.protocol.http_messages import COOKIES_DOWN
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at
-from argoproxy.telemetry.access_log import JournalHandler, LogLine
-from argoproxy.telemetry.journal.files import Journal
+from argoproxy.telemetry.access_log import LogLine
+from argoproxy.telemetry.journal.files import Journal, JournalHandler
 from argoproxy.telemetry.journal.writer import Chronicle
 from argoproxy.telemetry.log_format import PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from argoproxy.protocol.stream.chunks import Json, index_of
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.stream.chunks import index_of
 from argoproxy.protocol.stream.sse import Batch, Document, Event, is_done
 
 LONGEST = 64

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.telemetry.outcome import Outcome
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.stream.chunks import Json, assemble
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.filters import through
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from tests.cuts import cut_at, cuts, places

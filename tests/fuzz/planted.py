@@ -169,7 +169,7 @@ def count_twice(right: Callable[..., Any], metrics: Any, outcome: Any) -> None:
     twice(right, metrics, outcome)
 
 
-instead(journey, "converse", "raise in a handler", fail)
+instead(handlers, "converse", "raise in a handler", fail)
 instead(openai, "upward", "send the client's key upstream", with_key_upstream)
 instead(LogLine, "__call__", "log nothing", skip)
 instead(LogLine, "__call__", "log twice", twice)

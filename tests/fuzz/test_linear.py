@@ -47,10 +47,10 @@ PACKAGE = Path(argoproxy.__file__).parent
 NOT_IMPORTABLE = ("argoproxy.server.gunicorn_config", "argoproxy.wsgi")
 #: These read files of the operator's, and nothing that comes from outside.
 OF_THE_OPERATOR = {
-    "first_run._LIVE",
-    "first_run._DOTENV",
-    "settings.layers._VARIABLE",
-    "settings.sections._VARIABLE",
+    "cli.setup_wizard._LIVE",
+    "cli.setup_wizard._DOTENV",
+    "config.layers._VARIABLE",
+    "config.section._VARIABLE",
 }
 ANCHORED = {"match", "fullmatch"}
 PATTERNS = dict(compiled())

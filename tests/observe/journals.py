@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.telemetry.journal.files import CLIENT_FILE, Journal, line_of
 
 

@@ -7,7 +7,7 @@ import pytest
 from argoproxy.cli.logs.entries import exchange_of
 from argoproxy.cli.logs.stats import Statistics
 from argoproxy.cli.logs.tables import EXCHANGES, GROUPS, Column, exchange_cells, heading, row, statistics_table
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from tests.observe.journals import client_line
 
 LONG: Json = {

@@ -39,7 +39,7 @@ def test_a_document_is_taken_as_it_is() -> None:
 
 
 def test_what_is_too_long_leaves_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ears, "LONGEST_HEARD", 10)
+    monkeypatch.setattr(recorders, "LONGEST_HEARD", 10)
     assert heard([Document(b'{"a":  "12345"}')]) == {"bytes": 15}
     for headers in (JSON, EVENTS):
         ear = ByteEar(headers)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from argoproxy.config.config import Config, load, shown
+from argoproxy.config.errors import ConfigError
 from argoproxy.config.targets import ArgoTarget, DashScopeTarget, OpenAITarget, OwnTarget, UntouchedTarget
-from argoproxy.errors import ConfigError
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.telemetry.rotating_file import numbered, older
 
 BLOCK_BYTES = 64 * 1024

@@ -10,8 +10,7 @@ from urllib.parse import quote
 
 from argoproxy.cli.logs.entries import text_of
 from argoproxy.protocol.access.printable import printable, printable_lines
-from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, dumps
 
 #: What the kernel takes as one argument of a command is 128 KiB.
 LONGEST_ARGUMENT_BYTES = 100_000

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from argoproxy.cli.logs.entries import Exchange
 from argoproxy.errors import Ending
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 PERCENTILES = (50, 90, 99)
 OTHER = "other"

@@ -1,1 +1,1 @@
-"""protocol: put the API's own rules into protocol/api"""
+"""OpenAI's API as clients know it: endpoints, schema of requests, errors, CORS."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import Progress, error_event
 from argoproxy.protocol.http_messages import Headers, header
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import LONGEST_DONE, Decoder, Document
 from argoproxy.protocol.stream.usage import UsageMeter
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.tag_stripper import Stripped, Tokens
-from argoproxy.protocol.stream.chunks import Json
 
 
 class Cutter(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 #: Fields that hold a thought as text.
 TEXT_FIELDS = ("reasoning_content", "reasoning")

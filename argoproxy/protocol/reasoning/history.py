@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
 
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.choice import stripped_parts
 from argoproxy.protocol.reasoning.fields import FIELDS, speaking
 from argoproxy.protocol.reasoning.tag_scanner import Scanner, Tags
 from argoproxy.protocol.reasoning.tag_stripper import Stripped, TagPair
-from argoproxy.protocol.stream.chunks import Json
 
 #: A tag that can have attributes.
 _ELEMENT = re.compile(r"<[A-Za-z][\w.:-]*>")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.choice import Choice, Cutter, object_of, place_of_text
 from argoproxy.protocol.reasoning.fields import FIELDS, Source, in_field, without_fields
 from argoproxy.protocol.reasoning.tag_scanner import Notes, Scanner
 from argoproxy.protocol.reasoning.tag_stripper import Stripped, without_first
 from argoproxy.protocol.reasoning.tag_writer import AnyTokens, Tagger
-from argoproxy.protocol.stream.chunks import Json
 
 Take = Callable[[str], Stripped]
 

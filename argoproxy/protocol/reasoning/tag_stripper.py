@@ -11,7 +11,7 @@ from itertools import accumulate
 from operator import is_
 from typing import Any, NamedTuple
 
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 #: What JSON calls white space.
 WHITE = " \t\r\n"

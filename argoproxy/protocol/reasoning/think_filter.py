@@ -12,10 +12,10 @@ from collections.abc import Callable
 from itertools import takewhile
 from operator import is_
 
-from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.protocol.reasoning.choice import Choice
 from argoproxy.protocol.reasoning.tag_stripper import Stripper, TagPair
-from argoproxy.protocol.stream.chunks import Json, index_of, indexed
+from argoproxy.protocol.stream.chunks import index_of, indexed
 from argoproxy.protocol.stream.sse import PLAIN_EVENT, Batch, Document, Event, is_done
 
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')

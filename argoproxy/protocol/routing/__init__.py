@@ -1,1 +1,1 @@
-"""protocol"""
+"""From a model name to upstreams and parameters: calls, rules, routes."""

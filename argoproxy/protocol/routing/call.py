@@ -9,8 +9,7 @@ from typing import Any
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.http_messages import ClientRequest, Headers
 from argoproxy.protocol.json_edit import edited, same
-from argoproxy.protocol.json_text import JsonError, TooManyValues, dumps, kind_of, parse
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, dumps, kind_of, parse
 
 #: No model has as long a name; patterns, logs and labels would all have to read it.
 LONGEST_MODEL = 1000

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.router import Models, UpstreamT
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import Document
 
 OWNER = "argoproxy"

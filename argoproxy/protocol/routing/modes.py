@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 
 HEADER = "x-upstream-mode"
 _REFUSALS = (400, 422)

@@ -11,6 +11,7 @@ from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.queries import without_credentials
 from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, without
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.reasoning.history import cleaned_history
 from argoproxy.protocol.reasoning.tag_stripper import TagPair
@@ -27,7 +28,6 @@ from argoproxy.protocol.routing.modes import (
 from argoproxy.protocol.routing.rules import Applied, History, Rule, RuleBook, Rules
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.protocol.stream.answer_model import AnswerModel
-from argoproxy.protocol.stream.chunks import Json
 
 
 class Named(Protocol):

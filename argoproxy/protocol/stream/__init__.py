@@ -1,1 +1,1 @@
-"""protocol"""
+"""Server-sent events, chunks, and the filters over them."""

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.merge import SAID_ONCE, Fields, Text, merged, put, say, says, settled, spelled
 from argoproxy.protocol.stream.tool_calls import TOOLS, ToolCalls
-
-Json = dict[str, Any]
 
 _CHAT, _CHAT_CHUNK = "chat.completion", "chat.completion.chunk"
 #: Every chunk of a stream says these again, but for values that are longer.

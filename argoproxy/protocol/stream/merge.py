@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import written
-
-Json = dict[str, Any]
 
 #: Strings that are said once, not spelled out over several deltas; servers that repeat them mean the same.
 SAID_ONCE = frozenset(("role", "name", "id", "type"))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from operator import is_
 from typing import Any
 
-from argoproxy.protocol.stream.chunks import Json, index_of
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.stream.chunks import index_of
 from argoproxy.protocol.stream.sse import Batch, Event
 from argoproxy.protocol.stream.tool_calls import ToolCalls, with_text
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from operator import is_
 from typing import Any
 
-from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.stream.merge import ARGUMENTS, Json, as_text
+from argoproxy.protocol.json_text import Json, JsonError, loads
+from argoproxy.protocol.stream.merge import ARGUMENTS, as_text
 
 #: Where a call says what is called: a function, or a custom tool.
 TOOLS = ("function", "custom")

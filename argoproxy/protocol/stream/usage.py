@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from operator import is_
 
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 
 #: What every chunk says, and what pads it.

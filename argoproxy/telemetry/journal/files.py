@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from argoproxy.errors import ConfigError
-from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.config.errors import ConfigError
+from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.telemetry.rotating_file import AppendedFile
 
 logger = logging.getLogger("argoproxy")
@@ -138,3 +137,14 @@ def _finite(value: Any) -> Any:
 
 def _reason(error: OSError) -> str:
     return error.strerror or str(error)
+
+
+class JournalHandler(logging.Handler):
+    """Has what is logged stand in the journal's log too."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._journal.log(self.format(record))

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
-from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.telemetry.journal.recorders import BriefEar, ByteEar, EchoEar, EventEar, SizeEar

@@ -7,8 +7,8 @@ from typing import Any
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.http_messages import Headers, header
-from argoproxy.protocol.json_text import JsonError, loads
-from argoproxy.protocol.stream.chunks import Assembly, Json
+from argoproxy.protocol.json_text import Json, JsonError, loads
+from argoproxy.protocol.stream.chunks import Assembly
 from argoproxy.protocol.stream.sse import Batch, Decoder, Document
 from argoproxy.protocol.stream.usage import UsageMeter
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from argoproxy.config.config import Config
 from argoproxy.protocol.access.masking import Redactor
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import written
 from argoproxy.telemetry.journal.files import Journal
 from argoproxy.telemetry.journal.record import Attempt, Record

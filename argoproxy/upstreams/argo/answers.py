@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from argoproxy.protocol.api.endpoints import COMPLETIONS
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.upstreams.argo.messages import spoken_to
 from argoproxy.upstreams.argo.replies import Answer

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.upstreams.argo.token_estimate import estimated_tokens
 from argoproxy.upstreams.errors import loaded
 from argoproxy.upstreams.vectors import check_encoding, entries, is_vector

@@ -15,10 +15,9 @@ from typing import Self
 from argoproxy.errors import AuthenticationError, NotFound, ProxyError, UpstreamUnreachable
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, RAW
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
-from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.identity import Identity
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 from argoproxy.upstreams import Reply, UpstreamRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.upstreams.argo.models import family_of
 from argoproxy.upstreams.argo.tools import with_tools_for
 

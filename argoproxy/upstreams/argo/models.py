@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 PREFIX = "argo:"
 OWNER = "argo"

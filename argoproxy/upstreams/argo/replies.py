@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.upstreams.argo.tools import calls_from
 from argoproxy.upstreams.errors import loaded, told_inside
 

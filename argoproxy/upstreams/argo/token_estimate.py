@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 _FIRST_IDEOGRAPH = "\u2e80"
 _LETTERS_A_TOKEN = 8

@@ -14,8 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.json_text import JsonError, dumps, loads
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
 
 _CLAUDE_CHOICE = {"auto": "auto", "required": "any", "none": "none"}
 _GEMINI_CHOICE = {"auto": "AUTO", "required": "ANY", "none": "NONE"}

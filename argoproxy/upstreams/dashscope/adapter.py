@@ -15,9 +15,8 @@ from itertools import chain
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.protocol.api.endpoints import COMPLETIONS
 from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, Headers, header, upward, without
-from argoproxy.protocol.json_text import dumps
+from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest

@@ -10,8 +10,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from argoproxy.protocol.api.endpoints import COMPLETIONS
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json, index_of
+from argoproxy.protocol.stream.chunks import index_of
 from argoproxy.upstreams.dashscope.parameters import asks_for_increments
 from argoproxy.upstreams.dashscope.replies import Said, call_id, function_of
 from argoproxy.upstreams.dashscope.texts import Reading, Texts

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.stream.chunks import Json, index_of
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.stream.chunks import index_of
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams.dashscope.refusals import check
 from argoproxy.upstreams.dashscope.tokens import usage_of

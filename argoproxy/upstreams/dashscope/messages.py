@@ -12,7 +12,7 @@ from typing import Any
 
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.content import path_of
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 #: The type of a part, or its only key where it has no type; DashScope's key for it.
 _KEYS: Mapping[str, str] = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.api.endpoints import COMPLETIONS
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 
 #: The largest temperature below 2, the smallest top_p above 0 with two digits: both limits are excluded.
 MOST_TEMPERATURE = 1.99

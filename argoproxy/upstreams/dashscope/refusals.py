@@ -14,7 +14,7 @@ from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamStatus, type_by_status
 from argoproxy.protocol.http_messages import Headers, header
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import EVENT_LIMIT, Decoder, Event, data_of, written
 from argoproxy.upstreams.errors import loaded, refusal, told_inside
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import COMPLETIONS
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json, indexed
+from argoproxy.protocol.stream.chunks import indexed
 from argoproxy.protocol.stream.sse import Document, written
 from argoproxy.upstreams.dashscope.refusals import check
 from argoproxy.upstreams.dashscope.tokens import usage_of

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Event
 from argoproxy.upstreams.dashscope.choices import Choice
 from argoproxy.upstreams.dashscope.refusals import check_event

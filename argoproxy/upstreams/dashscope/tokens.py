@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 _TOTALS = frozenset(("input_tokens", "output_tokens", "total_tokens"))
 _OF_PROMPT = ("input_tokens_details", "prompt_tokens_details")

@@ -18,9 +18,8 @@ from anthropic_upstream.request import messages_body
 from argoproxy.errors import BadRequest, ProxyError, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
-from argoproxy.protocol.json_text import JsonError, dumps
+from argoproxy.protocol.json_text import Json, JsonError, dumps
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import Batch, Document, written
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path

@@ -13,8 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.json_text import JsonError, parse
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json, JsonError, parse
 
 Blocks = list[Json]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.http_messages import header
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event, check_size, written
 from argoproxy.upstreams import Reply
 from argoproxy.upstreams.errors import told_inside

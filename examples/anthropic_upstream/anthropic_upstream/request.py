@@ -11,7 +11,7 @@ from typing import Any
 
 from anthropic_upstream.messages import awaits_thoughts, cache_mark, conversation
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.stream.chunks import Json
+from argoproxy.protocol.json_text import Json
 
 #: Anthropic's own fields that have no other name at OpenAI.
 OWN = ("cache_control", "container", "inference_geo", "speed", "top_k")

@@ -9,9 +9,8 @@ import pytest
 
 from argoproxy.errors import ProxyError, UpstreamStatus
 from argoproxy.protocol.api.endpoints import whole
-from argoproxy.protocol.json_text import dumps, loads
+from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import Json
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls

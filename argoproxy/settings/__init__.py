@@ -1,1 +1,0 @@
-"""Settings: what there is to be set, where it is said, and what is behind the proxy by it."""
