@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -304,7 +305,7 @@ def test_what_is_wrong_with_a_class_is_told(use: str, path: str, options: dict[s
 
 
 def test_a_class_says_itself_what_is_wrong_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("argoproxy.plugins.loader").own_classes.NEEDS, "any", ())
+    monkeypatch.setitem(importlib.import_module("argoproxy.plugins.loader").NEEDS, "any", ())
     with pytest.raises(ConfigError, match="refuses its options: size is too large"):
         made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 9})))
     with pytest.raises(ConfigError, match="refuses its options: SystemExit: 3"):
