@@ -13,16 +13,16 @@ import pytest
 
 from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
 from argoproxy.pipeline.caches import Shared
-from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.context import RequestContext
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.telemetry.access_log import LogLine
-from argoproxy.telemetry.outcome import Arrival, Outcome
+from argoproxy.telemetry.outcome import Outcome, RequestInfo
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import Demo
 
-ARRIVAL = Arrival("id-1", "", "POST", "/v1/chat/completions", "/v1/chat/completions")
+ARRIVAL = RequestInfo("id-1", "", "POST", "/v1/chat/completions", "/v1/chat/completions")
 
 
 class Clock:
@@ -55,29 +55,29 @@ class Reply:
         self.let_go.append("closed")
 
 
-def begun(arrival: Arrival = ARRIVAL, heartbeat_s: float = 5) -> tuple[Trip, Clock, list[Outcome]]:
+def begun(arrival: RequestInfo = ARRIVAL, heartbeat_s: float = 5) -> tuple[RequestContext, Clock, list[Outcome]]:
     clock, outcomes = Clock(), list[Outcome]()
-    return Trip(arrival, Watch(None, Poller()), clock, heartbeat_s, [outcomes.append]), clock, outcomes
+    return RequestContext(arrival, Watch(None, Poller()), clock, heartbeat_s, [outcomes.append]), clock, outcomes
 
 
 def test_a_trip_comes_to_one_outcome() -> None:
-    trip, clock, outcomes = begun()
+    context, clock, outcomes = begun()
     reply = Reply()
-    trip.asks("m")
-    trip.opened(reply)
-    trip.uses({"prompt_tokens": 1})
-    trip.uses({"prompt_tokens": 3, "completion_tokens": "odd"})
-    trip.answers(200)
+    context.set_model("m")
+    context.add_reply(reply)
+    context.record_usage({"prompt_tokens": 1})
+    context.record_usage({"prompt_tokens": 3, "completion_tokens": "odd"})
+    context.set_status(200)
     clock.now += 1
-    trip.writes(10)
+    context.record_sent(10)
     clock.now += 1
-    trip.writes(5)
-    trip.ends(Ending.COMPLETE)
-    trip.ends(Ending.CLIENT_GONE)
-    trip.close()
-    trip.close()
+    context.record_sent(5)
+    context.set_ending(Ending.COMPLETE)
+    context.set_ending(Ending.CLIENT_GONE)
+    context.close()
+    context.close()
     assert reply.let_go == ["settled"]
-    assert (trip.reply_status, trip.reply_headers) == (201, (("A", "b"),))
+    assert (context.reply_status, context.reply_headers) == (201, (("A", "b"),))
     (outcome,) = outcomes
     assert outcome == Outcome(
         id="id-1",
@@ -105,23 +105,23 @@ def test_a_trip_comes_to_one_outcome() -> None:
 def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None:
     demo: Upstream = Demo()
     for stream, told in ((True, "stream"), (False, "non_stream")):
-        trip, _, outcomes = begun()
-        trip.admits("team")
+        context, _, outcomes = begun()
+        context.set_key_name("team")
         call = Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", asked="m")
-        trip.calls(call)
-        trip.takes(Models([Provider(demo)]).resolve(call)[0])
-        trip.close()
+        context.set_call(call)
+        context.set_route(Models([Provider(demo)]).resolve(call)[0])
+        context.close()
         assert (outcomes[0].key, outcomes[0].return_mode, outcomes[0].model) == ("team", told, "m")
 
 
 def test_overhead_is_what_nobody_was_waited_for() -> None:
-    trip, clock, outcomes = begun()
+    context, clock, outcomes = begun()
     clock.now += 1
-    trip.watch.waited_since(time.monotonic() - 0.75)
-    trip.writes(1)
-    trip.watch.waited_since(time.monotonic() - 100)
-    trip.writes(1)
-    trip.close()
+    context.watch.waited_since(time.monotonic() - 0.75)
+    context.record_sent(1)
+    context.watch.waited_since(time.monotonic() - 100)
+    context.record_sent(1)
+    context.close()
     assert outcomes[0].overhead_s == pytest.approx(0.25, abs=0.01)
 
 
@@ -130,39 +130,39 @@ def test_overhead_is_what_nobody_was_waited_for() -> None:
     [("GET", 200, "client_gone"), ("HEAD", 200, "complete"), ("GET", 204, "complete"), ("GET", 304, "complete")],
 )
 def test_a_trip_closed_with_no_ending(method: str, status: int, ending: str) -> None:
-    trip, _, outcomes = begun(Arrival("id", "", method, "/x", "/x"))
+    context, _, outcomes = begun(RequestInfo("id", "", method, "/x", "/x"))
     reply = Reply()
-    trip.opened(reply)
-    trip.answers(status)
-    trip.close()
+    context.add_reply(reply)
+    context.set_status(status)
+    context.close()
     assert outcomes[0].ending == ending
     assert reply.let_go == ["settled" if ending == "complete" else "closed"]
 
 
 def test_what_failed_on_another_way_is_let_go_at_once() -> None:
-    trip, _, _ = begun()
+    context, _, _ = begun()
     failed, good = Reply(), Reply()
-    trip.opened(failed)
-    trip.tries_another_way(UpstreamTimeout("slow"))
+    context.add_reply(failed)
+    context.discard_attempt(UpstreamTimeout("slow"))
     assert failed.let_go == ["closed"]
-    trip.opened(good)
-    trip.ends(Ending.COMPLETE)
-    trip.close()
+    context.add_reply(good)
+    context.set_ending(Ending.COMPLETE)
+    context.close()
     assert (failed.let_go, good.let_go) == (["closed"], ["settled"])
 
 
 def test_a_failure_tells_its_ending_and_code() -> None:
-    trip, _, outcomes = begun()
-    trip.failed(UpstreamTimeout("slow", code="idle_timeout"))
-    trip.failed(BadRequest("later"))
-    trip.close()
+    context, _, outcomes = begun()
+    context.record_failure(UpstreamTimeout("slow", code="idle_timeout"))
+    context.record_failure(BadRequest("later"))
+    context.close()
     assert (outcomes[0].ending, outcomes[0].code) == ("upstream_timeout", "idle_timeout")
 
 
 def test_a_crash_is_internal() -> None:
-    trip, _, outcomes = begun()
-    told = trip.crashed(ValueError("secret words"))
-    trip.close()
+    context, _, outcomes = begun()
+    told = context.record_crash(ValueError("secret words"))
+    context.close()
     assert "secret words" not in told.message
     assert "id-1" in told.message
     assert (outcomes[0].ending, outcomes[0].code) == ("internal", "internal_error")
@@ -175,28 +175,28 @@ def test_a_listener_that_fails_is_nobodys_problem(failure: BaseException) -> Non
     def broken(outcome: Outcome) -> None:
         raise failure
 
-    trip = Trip(ARRIVAL, Watch(None, Poller()), Clock(), 5, [broken, heard.append])
-    trip.close()
+    context = RequestContext(ARRIVAL, Watch(None, Poller()), Clock(), 5, [broken, heard.append])
+    context.close()
     assert len(heard) == 1
 
 
 def test_a_heartbeat_is_due_when_nothing_was_sent_for_long() -> None:
-    trip, clock, _ = begun(heartbeat_s=5)
-    assert not trip.heartbeat_due()
+    context, clock, _ = begun(heartbeat_s=5)
+    assert not context.is_heartbeat_due()
     clock.now += 5
-    assert trip.heartbeat_due()
-    trip.writes(1)
-    assert not trip.heartbeat_due()
+    assert context.is_heartbeat_due()
+    context.record_sent(1)
+    assert not context.is_heartbeat_due()
     off, clock, _ = begun(heartbeat_s=0)
     clock.now += 1000
-    assert not off.heartbeat_due()
+    assert not off.is_heartbeat_due()
 
 
 def test_an_answer_of_ours_forgets_the_upstreams_head() -> None:
-    trip, _, _ = begun()
-    trip.opened(Reply())
-    trip.stands_in()
-    assert (trip.reply_status, trip.reply_headers) == (200, ())
+    context, _, _ = begun()
+    context.add_reply(Reply())
+    context.clear_reply_head()
+    assert (context.reply_status, context.reply_headers) == (200, ())
 
 
 def line(**changed: Any) -> str:

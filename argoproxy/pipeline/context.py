@@ -15,7 +15,7 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.router import Route
 from argoproxy.protocol.stream.sse import HEARTBEAT, Document
 from argoproxy.telemetry.journal.record import Attempt, Record
-from argoproxy.telemetry.outcome import Arrival, Listener, Outcome
+from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 
@@ -34,12 +34,12 @@ class OpenReply(Reply, Protocol):
         """Let go of a reply that is of no more use."""
 
 
-class Trip:
+class RequestContext:
     """Counts, remembers and lets go, for one request. Nothing else in the house counts anything."""
 
     def __init__(
         self,
-        arrival: Arrival,
+        arrival: RequestInfo,
         watch: Watch,
         clock: Callable[[], float],
         heartbeat_s: float,
@@ -49,7 +49,7 @@ class Trip:
         #: The way the request went last; there is none before it took one.
         self.route: Route[Upstream]
         #: Stars the keys of ours and of the request in a text that is written down.
-        self.conceal: Callable[[str], str] = str
+        self.redact: Callable[[str], str] = str
         #: What is remembered for the journal, where there is one.
         self.record: Record | None = None
         #: How the client can be sent something before there is an answer, where that may be.
@@ -75,7 +75,7 @@ class Trip:
         self._ending: Ending | None = None
         self._is_closed = False
 
-    def listens(self, listener: Listener) -> None:
+    def add_listener(self, listener: Listener) -> None:
         """Have one more listener told the outcome."""
         self._listeners = (*self._listeners, listener)
 
@@ -83,63 +83,63 @@ class Trip:
     def id(self) -> str:
         return self._arrival.id
 
-    def admits(self, name: str) -> None:
+    def set_key_name(self, name: str) -> None:
         """Take note of the name of the caller's key."""
         self._key = name
 
-    def asks(self, model: str) -> None:
+    def set_model(self, model: str) -> None:
         """Take note of the model the client asked for."""
-        self._model = self.conceal(model)
+        self._model = self.redact(model)
 
-    def calls(self, call: Call) -> None:
+    def set_call(self, call: Call) -> None:
         """Take note of what the client asks for."""
-        self.asks(call.model)
+        self.set_model(call.model)
         self.wants_stream = not call.answers_whole
         self._return_mode = "stream" if self.wants_stream else "non_stream"
         if self.record:
             self.record.call = call
 
-    def takes(self, route: Route[Upstream]) -> None:
+    def set_route(self, route: Route[Upstream]) -> None:
         """Take note of the way the request goes."""
         self.route = route
-        self.goes_to(route.upstream)
-        self._model = self._model or self.conceal(route.call.asked)
-        self._sent_model = self.conceal(route.call.model)
+        self.set_upstream(route.upstream)
+        self._model = self._model or self.redact(route.call.asked)
+        self._sent_model = self.redact(route.call.model)
         self._send_mode = "stream" if route.call.stream else "non_stream"
         if logger.isEnabledFor(logging.DEBUG):
             model = log_value(self._sent_model)
             logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, model, route.call.stream)
 
-    def goes_to(self, upstream: Upstream) -> None:
+    def set_upstream(self, upstream: Upstream) -> None:
         """Take note of the upstream that is asked."""
         self._upstream = upstream.name
 
-    def sends(self, upstream: Upstream, asked: UpstreamRequest) -> None:
+    def record_attempt(self, upstream: Upstream, asked: UpstreamRequest) -> None:
         """Take note of a request that goes upstream."""
         if asked.is_streamed is not None:
             self._send_mode = "stream" if asked.is_streamed else "non_stream"
         if self.record:
             self.record.sends(Attempt(upstream.name, self._sent_model, self._send_mode, asked))
 
-    def tries_another_way(self, error: ProxyError) -> None:
+    def discard_attempt(self, error: ProxyError) -> None:
         """Take note of a failure the client is not told about, and let go of what failed."""
         while self._replies:
             self._replies.pop().close()
         if self.record:
             self.record.fails(error)
 
-    def reads(self, body: bytes) -> None:
+    def record_reply_body(self, body: bytes) -> None:
         """Take note of a reply that was read to its end."""
         if self.record:
             self.record.reads(body)
 
-    def told(self, document: Document) -> None:
+    def record_answer(self, document: Document) -> None:
         """Take note of an answer that was made of whole replies."""
         if self.record:
             self.record.answers(document)
 
-    def opened(self, reply: OpenReply) -> None:
-        """Take a reply into care until the trip is closed."""
+    def add_reply(self, reply: OpenReply) -> None:
+        """Take a reply into care until the context is closed."""
         self._replies.append(reply)
         if self.record:
             self.record.comes(reply.status)
@@ -148,20 +148,20 @@ class Trip:
             "id=%s reply_status=%s after_ms=%.1f", self.id, reply.status, 1000 * (self._clock() - self._started)
         )
 
-    def stands_in(self) -> None:
+    def clear_reply_head(self) -> None:
         """Take note that the answer is ours, whatever the upstream said."""
         self.reply_status, self.reply_headers = 200, ()
 
-    def uses(self, usage: Json) -> None:
+    def record_usage(self, usage: Json) -> None:
         """Take note of the tokens an upstream counted; the last word counts."""
         self._usage = usage
 
-    def answers(self, status: int) -> None:
+    def set_status(self, status: int) -> None:
         """Take note of the status the client is told, and that there is an answer."""
         self.watch.pulse = None
         self._status = status
 
-    def writes(self, size: int) -> None:
+    def record_sent(self, size: int) -> None:
         """Take note of bytes on their way to the client."""
         self._last_sent = self._clock()
         if self._first_byte_s is None:
@@ -169,7 +169,7 @@ class Trip:
             self._overhead_s = max(0.0, self._first_byte_s - self.watch.waited_s)
         self._bytes_sent += size
 
-    def heartbeat_due(self) -> bool:
+    def is_heartbeat_due(self) -> bool:
         """Whether the client was sent nothing for too long."""
         return 0 < self._heartbeat_s <= self._clock() - self._last_sent + 0.001
 
@@ -183,28 +183,28 @@ class Trip:
         self.watch.pulse = None
 
     @property
-    def has_begun_early(self) -> bool:
+    def has_started_early(self) -> bool:
         """Whether the client was sent something before there was an answer."""
         return self.early is not None and self.early.has_begun
 
-    def ends(self, ending: Ending) -> None:
+    def set_ending(self, ending: Ending) -> None:
         """Take note of the ending; the first one stays."""
         self._ending = self._ending or ending
 
-    def failed(self, error: ProxyError) -> None:
+    def record_failure(self, error: ProxyError) -> None:
         """Take note of a failure the client is told about."""
-        self.ends(error.ending)
+        self.set_ending(error.ending)
         self._code = self._code or error.code
         self._reason, self._address = error.reason, error.address
         if self.record:
             self.record.fails(error)
             self.record.error = self.record.error or error
 
-    def crashed(self, error: Exception) -> ProxyError:
+    def record_crash(self, error: Exception) -> ProxyError:
         """Log a fault of ours with its traceback; gives what the client may be told of it."""
         logger.error("id=%s internal error", self.id, exc_info=error)
         told = InternalError(f"The proxy failed on this request. Its log tells more under the id {self.id}.")
-        self.failed(told)
+        self.record_failure(told)
         return told
 
     def close(self) -> None:
@@ -229,16 +229,16 @@ class Trip:
 
     def _beat(self) -> float:
         """Send a heartbeat if it is time for one: the seconds until the next. Raises ClientGone."""
-        if self.early and self.heartbeat_due():
+        if self.early and self.is_heartbeat_due():
             self.early.send(HEARTBEAT)
-            self.writes(len(HEARTBEAT))
+            self.record_sent(len(HEARTBEAT))
         return max(0.0, self._heartbeat_s - (self._clock() - self._last_sent))
 
     def _outcome(self) -> Outcome:
         has_no_body = self._arrival.method == "HEAD" or self._status in BODILESS
         ending = self._ending or (Ending.COMPLETE if has_no_body else Ending.CLIENT_GONE)
         return Outcome(
-            **{name: getattr(self._arrival, name) for name in Arrival.__slots__},
+            **{name: getattr(self._arrival, name) for name in RequestInfo.__slots__},
             model=self._model,
             upstream=self._upstream,
             key=self._key,

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.pipeline.caches import LoneEnds, RefusedModes
-from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import Link, ask, common_list_of, list_of, lists_of, read, received
 from argoproxy.protocol.access.allow_list import AllowList
@@ -87,61 +87,64 @@ class Proxy:
             link.transport.close()
 
 
-def converse(request: ClientRequest, surface: Surface, proxy: Proxy, trip: Trip) -> ClientResponse:
+def converse(request: ClientRequest, surface: Surface, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
     call = surface.parse(request, proxy.body_limit)
-    trip.calls(call)
-    return carry(call, proxy.models, proxy, trip)
+    context.set_call(call)
+    return carry(call, proxy.models, proxy, context)
 
 
-def greet(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+def greet(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Have a model of the gateway say hello, to show that the way to it works. Raises ProxyError, ClientGone."""
     call = call_of(request, HELLO, CHAT.path)
-    trip.calls(call)
-    return carry(call, replace(gateway_of(proxy), allowed=AllowList()), proxy, trip)
+    context.set_call(call)
+    return carry(call, replace(gateway_of(proxy), allowed=AllowList()), proxy, context)
 
 
-def carry(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> ClientResponse:
+def carry(call: Call, models: Models[Upstream], proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
-    trip.may_begin_early(call)
-    routes = routes_of(call, models, proxy, trip)
+    context.may_begin_early(call)
+    routes = routes_of(call, models, proxy, context)
     if routes[0].upstream.is_native:
-        return hand_over(routes, proxy, trip)
-    batches = first_that_opens(routes, lambda route: turn(route, proxy, trip), proxy, trip)
+        return hand_over(routes, proxy, context)
+    batches = first_that_opens(routes, lambda route: turn(route, proxy, context), proxy, context)
     batches = primed(batches)
-    batches = through(batches, lambda: filters(call, proxy, trip))
-    return answer(batches, call, trip)
+    batches = through(batches, lambda: filters(call, proxy, context))
+    return answer(batches, call, context)
 
 
-def converse_raw(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+def converse_raw(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry one chat in the upstream's own words: nothing is filtered. Raises ProxyError, ClientGone."""
     call = RAW.parse(request, proxy.body_limit)
-    trip.calls(call)
-    route, *_ = routes_of(call, gateway_of(proxy), proxy, trip)
-    told = answer_raw(primed(turn(route, proxy, trip)), call, trip)
-    return heard(told, ByteEar(told.headers), trip)
+    context.set_call(call)
+    route, *_ = routes_of(call, gateway_of(proxy), proxy, context)
+    told = answer_raw(primed(turn(route, proxy, context)), call, context)
+    return heard(told, ByteEar(told.headers), context)
 
 
-def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, trip: Trip) -> ClientResponse:
+def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
-    trip.begins_with_its_reply()
-    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, trip), proxy, trip))
-    pieces = overheard(primed(reply.untouched()), reply.headers, trip.uses)
-    answer = ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, trip))
-    return heard(answer, ByteEar(answer.headers), trip)
+    context.begins_with_its_reply()
+    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, context), proxy, context))
+    pieces = overheard(primed(reply.untouched()), reply.headers, context.record_usage)
+    answer = ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, context))
+    return heard(answer, ByteEar(answer.headers), context)
 
 
-def heard(answer: ClientResponse, ear: ByteEar | SizeEar, trip: Trip) -> ClientResponse:
+def heard(answer: ClientResponse, ear: ByteEar | SizeEar, context: RequestContext) -> ClientResponse:
     """Have the journal, where there is one, listen to an answer that nobody reads on its way."""
-    if trip.record is None:
+    if context.record is None:
         return answer
     pieces = (answer.body,) if isinstance(answer.body, bytes) else answer.body
-    listening = trip.record.listening(pieces, ear)
+    listening = context.record.listening(pieces, ear)
     return replace(answer, body=b"".join(listening) if isinstance(answer.body, bytes) else listening)
 
 
 def first_that_opens(
-    routes: Sequence[Route[Upstream]], attempt: Callable[[Route[Upstream]], Iterator[StepT]], proxy: Proxy, trip: Trip
+    routes: Sequence[Route[Upstream]],
+    attempt: Callable[[Route[Upstream]], Iterator[StepT]],
+    proxy: Proxy,
+    context: RequestContext,
 ) -> Iterator[StepT]:
     """Give what comes along the first route on which something comes. The next one is tried only where nothing came,
     after a failure that it may follow; a mode that was refused is remembered once the other one is not. Raises
@@ -162,7 +165,7 @@ def first_that_opens(
             if another is None:
                 raise
             failed, route = route, another
-            trip.tries_another_way(error)
+            context.discard_attempt(error)
             refused = None if others and route is others[0] else failed
             if refused is None:
                 del others[0]
@@ -171,36 +174,36 @@ def first_that_opens(
         return
 
 
-def turn(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Batch]:
+def turn(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Batch]:
     """Send the call along one route. Raises ProxyError, ClientGone, before the first batch or on the way."""
-    trip.takes(route)
+    context.set_route(route)
     link = proxy.links[route.upstream.name]
-    call = link.images.inlined(route.call, trip.watch)
-    reply = ask(route.upstream, route.upstream.request(call), route.timeouts, link, trip)
+    call = link.images.inlined(route.call, context.watch)
+    reply = ask(route.upstream, route.upstream.request(call), route.timeouts, link, context)
     for batch in route.upstream.batches(reply, call):
         if not batch:
-            trip.watch.look()
+            context.watch.look()
         yield batch
 
 
-def handed(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Reply]:
+def handed(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Reply]:
     """Send the call along one route and give whatever comes back. Raises ProxyError, ClientGone."""
-    trip.takes(route)
+    context.set_route(route)
     link = proxy.links[route.upstream.name]
-    call = link.images.inlined(route.call, trip.watch)
-    yield received(route.upstream, route.upstream.request(call), route.timeouts, link, trip)
+    call = link.images.inlined(route.call, context.watch)
+    yield received(route.upstream, route.upstream.request(call), route.timeouts, link, context)
 
 
-def filters(call: Call, proxy: Proxy, trip: Trip) -> Sequence[Filter]:
+def filters(call: Call, proxy: Proxy, context: RequestContext) -> Sequence[Filter]:
     """Give what the answer passes on its way to the client, by the route it came."""
-    route = trip.route
+    route = context.route
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
     withheld = [UsageWithheld()] if is_unasked else []
-    ears = trip.record.ears() if trip.record else ()
+    ears = context.record.ears() if context.record else ()
     thoughts = reasoning_filters(route.reasoning, partial(proxy.lone_ends.warn, call.asked))
     changes = [ToolCallFilter(), *thoughts, *route.upstream.filters(route.call), *withheld]
     changes += names(route)
-    return [*ears[:1], UsageMeter(trip.uses), *changes, *ears[1:]]
+    return [*ears[:1], UsageMeter(context.record_usage), *changes, *ears[1:]]
 
 
 def names(route: Route[Upstream]) -> list[ModelNameFilter]:
@@ -208,70 +211,70 @@ def names(route: Route[Upstream]) -> list[ModelNameFilter]:
     return [ModelNameFilter(route.answers_as)] if route.answers_as else []
 
 
-def embed(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+def embed(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
     call = EMBEDDINGS.parse(request, proxy.body_limit)
-    trip.calls(call)
-    routes = routes_of(call, proxy.models, proxy, trip)
+    context.set_call(call)
+    routes = routes_of(call, proxy.models, proxy, context)
     if routes[0].upstream.is_native:
-        return hand_over(routes, proxy, trip)
-    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, trip), proxy, trip))
-    UsageMeter(trip.uses).feed([document])
-    for naming in names(trip.route):
+        return hand_over(routes, proxy, context)
+    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, context), proxy, context))
+    UsageMeter(context.record_usage).feed([document])
+    for naming in names(context.route):
         document = naming.named(document)
-    return answer_document(document, trip)
+    return answer_document(document, context)
 
 
-def embedded(route: Route[Upstream], proxy: Proxy, trip: Trip) -> Iterator[Document]:
+def embedded(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Document]:
     """Ask for embeddings along one route. Raises ProxyError, ClientGone."""
-    trip.takes(route)
+    context.set_route(route)
     upstream, link = route.upstream, proxy.links[route.upstream.name]
-    bodies = [read(upstream, part, route.timeouts, link, trip) for part in upstream.embed_requests(route.call)]
+    bodies = [read(upstream, part, route.timeouts, link, context) for part in upstream.embed_requests(route.call)]
     document = upstream.embeddings(bodies, route.call)
-    trip.told(document)
+    context.record_answer(document)
     yield document
 
 
-def list_models(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+def list_models(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Answer with what the upstreams list and the names of ours they do not. Raises ProxyError, ClientGone."""
-    lists = lists_of(request, proxy.models, proxy.links, trip)
+    lists = lists_of(request, proxy.models, proxy.links, context)
     document = joined(proxy.models, lists, request.created)
     if not isinstance(lists[0], Document):
-        trip.tries_another_way(lists[0])
-        trip.stands_in()
-    return answer_document(document, trip)
+        context.discard_attempt(lists[0])
+        context.clear_reply_head()
+    return answer_document(document, context)
 
 
-def show_model(request: ClientRequest, name: str, proxy: Proxy, trip: Trip) -> ClientResponse:
+def show_model(request: ClientRequest, name: str, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Answer with what its upstream says of one model, else with ours. Raises ProxyError, ClientGone."""
     models, created = proxy.models, request.created
-    trip.asks(name)
+    context.set_model(name)
     models.allowed.check(name)
     provider = models.provider_of(name)
     link = proxy.links[provider.upstream.name]
     try:
-        document = provider.upstream.listing(list_of(request, provider, link, trip), name, created)
+        document = provider.upstream.listing(list_of(request, provider, link, context), name, created)
     except ProxyError as error:
-        trip.tries_another_way(error)
+        context.discard_attempt(error)
         entry = entry_of(models, name, created)
         if entry is None:
             raise
         document = entry
-        trip.stands_in()
-    return answer_document(document, trip)
+        context.clear_reply_head()
+    return answer_document(document, context)
 
 
-def relay(request: ClientRequest, proxy: Proxy, trip: Trip) -> ClientResponse:
+def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
     request, provider = recipient(replace(request, path=checked_path(request.path)), proxy.models)
-    trip.goes_to(provider.upstream)
+    context.set_upstream(provider.upstream)
     asked = provider.upstream.forward(provider.seen(request))
-    reply = received(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], trip)
+    reply = received(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], context)
     answer = ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
-    return heard(answer, SizeEar(), trip)
+    return heard(answer, SizeEar(), context)
 
 
-def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) -> Sequence[Route[Upstream]]:
+def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, context: RequestContext) -> Sequence[Route[Upstream]]:
     """Resolve a call, with the names its upstream lists where the one that goes up is not known without. Raises
     BadRequest, also for what no upstream would take (a native one looks for itself), ModelNotAllowed, ClientGone."""
     routes = models.resolve(call)
@@ -281,10 +284,10 @@ def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, trip: Trip) ->
     if upstream.common_list() is None or upstream.knows(sent.model):
         return routes
     try:
-        listed = common_list_of(upstream, proxy.links[upstream.name], trip)
+        listed = common_list_of(upstream, proxy.links[upstream.name], context)
         return models.knowing(upstream.acquainted(listed)).resolve(call)
     except ProxyError as error:
-        trip.tries_another_way(error)
+        context.discard_attempt(error)
         return routes
 
 

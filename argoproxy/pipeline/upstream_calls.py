@@ -10,7 +10,7 @@ from functools import partial
 from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import Remembered
-from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.context import RequestContext
 from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.protocol.routing.model_list import Listed, checked
 from argoproxy.protocol.routing.router import Models, Provider
@@ -37,66 +37,70 @@ class Link:
     unwatched: Callable[[], Watch]
 
 
-def received(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> Reply:
+def received(
+    upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, context: RequestContext
+) -> Reply:
     """Send one request and wait for whatever comes back; a client that reads errors only under a status of success is
     not given one as it is. Raises ProxyError, ClientGone."""
-    trip.sends(upstream, asked)
-    reply = link.transport.open(asked, timeouts, trip.watch)
-    trip.opened(reply)
+    context.record_attempt(upstream, asked)
+    reply = link.transport.open(asked, timeouts, context.watch)
+    context.add_reply(reply)
     if reply.status >= 400:
-        trip.ends(Ending.UPSTREAM_ERROR)
-        if trip.is_compatible:
+        context.set_ending(Ending.UPSTREAM_ERROR)
+        if context.is_compatible:
             raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
     return reply
 
 
-def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> Reply:
+def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, context: RequestContext) -> Reply:
     """Send one request to an upstream and wait for a reply of success. Raises ProxyError, ClientGone."""
-    trip.sends(upstream, asked)
-    reply = link.transport.open(asked, timeouts, trip.watch)
-    trip.opened(reply)
+    context.record_attempt(upstream, asked)
+    reply = link.transport.open(asked, timeouts, context.watch)
+    context.add_reply(reply)
     if not 200 <= reply.status < 300:
         raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
     return reply
 
 
-def read(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, trip: Trip) -> bytes:
+def read(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, context: RequestContext) -> bytes:
     """Send one request to an upstream and take the whole reply of success. Raises ProxyError, ClientGone."""
-    body = ask(upstream, asked, timeouts, link, trip).read()
-    trip.reads(body)
+    body = ask(upstream, asked, timeouts, link, context).read()
+    context.record_reply_body(body)
     return body
 
 
-def list_of(request: ClientRequest, provider: Provider[Upstream], link: Link, trip: Trip) -> bytes:
+def list_of(request: ClientRequest, provider: Provider[Upstream], link: Link, context: RequestContext) -> bytes:
     """Ask an upstream for its models, as this client sees them. Raises ProxyError, ClientGone."""
     upstream = provider.upstream
-    trip.goes_to(upstream)
+    context.set_upstream(upstream)
     if upstream.common_list():
-        return common_list_of(upstream, link, trip)
-    return read(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, trip)
+        return common_list_of(upstream, link, context)
+    return read(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, context)
 
 
-def common_list_of(upstream: Upstream, link: Link, trip: Trip) -> bytes:
+def common_list_of(upstream: Upstream, link: Link, context: RequestContext) -> bytes:
     """Ask for a list of models that is the same for everybody: once in a while, and not for long. Raises ProxyError,
     ClientGone."""
     common = upstream.common_list()
     if common is None:
         raise UpstreamProtocolError("This upstream has no common list of models.")
-    return link.listed.result(lambda: read(upstream, common, LIST_TIMEOUTS, link, trip))
+    return link.listed.result(lambda: read(upstream, common, LIST_TIMEOUTS, link, context))
 
 
-def lists_of(request: ClientRequest, models: Models[Upstream], links: Mapping[str, Link], trip: Trip) -> list[Listed]:
+def lists_of(
+    request: ClientRequest, models: Models[Upstream], links: Mapping[str, Link], context: RequestContext
+) -> list[Listed]:
     """Ask all upstreams for their models: a list, or the failure, of each. Raises ClientGone."""
     created = request.created
     if len(models.providers) == 1:
         provider = models.default
-        return [_listed(provider, created, lambda: list_of(request, provider, links[provider.upstream.name], trip))]
-    trip.goes_to(models.default.upstream)
+        return [_listed(provider, created, lambda: list_of(request, provider, links[provider.upstream.name], context))]
+    context.set_upstream(models.default.upstream)
     works = [
         partial(_listed, provider, created, partial(_list_aside, request, provider, links[provider.upstream.name]))
         for provider in models.providers
     ]
-    return [_in_time(future) for future in side_by_side(works, LIST_S, trip.watch)]
+    return [_in_time(future) for future in side_by_side(works, LIST_S, context.watch)]
 
 
 def _listed(provider: Provider[Upstream], created: int, work: Callable[[], bytes]) -> Listed:

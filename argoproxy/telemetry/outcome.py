@@ -9,7 +9,7 @@ from argoproxy.errors import Ending
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class RequestInfo:
     """What is known of a request when it comes in. `route` is its template, `path` what was asked for."""
 
     id: str

@@ -22,7 +22,7 @@ from argoproxy.errors import (
     ProxyError,
 )
 from argoproxy.pipeline import handlers
-from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import EarlyStart, WithStart
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Health, alive
@@ -130,57 +130,57 @@ class Door:
         g.cors_headers = proxy.cors.headers_for(tuple(request.headers)) if proxy.cors else ()
         keys = keys_sent(request.environ)
         conceal = partial(proxy.redactor.name, keys)
-        g.trip = Trip(
+        g.context = RequestContext(
             arrival=arrival(label, conceal),
             watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
             clock=time.monotonic,
             heartbeat_s=proxy.heartbeat.every_s,
             listeners=() if is_quiet else proxy.listeners,
         )
-        g.trip.conceal = conceal
+        g.context.redact = conceal
         if proxy.heartbeat.is_early:
-            g.trip.early = EarlyStart(request.environ, (*STREAM_HEAD, *ids(g.trip), *g.cors_headers))
+            g.context.early = EarlyStart(request.environ, (*STREAM_HEAD, *ids(g.context), *g.cors_headers))
         if self._metrics and not is_quiet:
             self._metrics.begins(label)
         if not is_quiet:
-            self._take_note(proxy, g.trip, keys)
+            self._take_note(proxy, g.context, keys)
         if proxy.cors and is_preflight(request.method, tuple(request.headers)):
             g.cors_headers += proxy.cors.preflight_headers(tuple(request.headers))
-            return respond(ClientResponse(204, (), ()), g.trip)
+            return respond(ClientResponse(204, (), ()), g.context)
         if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             raise BadRequest("A request of HTTP/1.1 must have a Host header (RFC 9112 section 3.2).")
         if proxy.doorkeeper and label not in proxy.open_routes:
             g.caller = proxy.doorkeeper.admit(tuple(request.headers)).name
-            g.trip.admits(g.caller)
+            g.context.set_key_name(g.caller)
         return None
 
-    def _take_note(self, proxy: Proxy, trip: Trip, keys: tuple[str, ...]) -> None:
+    def _take_note(self, proxy: Proxy, context: RequestContext, keys: tuple[str, ...]) -> None:
         """Learn how errors are to be told, and have the journal remember what comes."""
         headers = tuple(request.headers)
         if proxy.chronicle:
-            trip.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys)
-            trip.listens(partial(proxy.chronicle.tell, record))
-        trip.is_compatible = is_compatible(headers, proxy.compatible)
+            context.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys)
+            context.add_listener(partial(proxy.chronicle.tell, record))
+        context.is_compatible = is_compatible(headers, proxy.compatible)
 
     def fail(self, error: Exception) -> Response:
         """Answer with a failure, in the one shape: the only errorhandler there is."""
-        trip: Trip = g.trip
+        context: RequestContext = g.context
         if isinstance(error, ClientGone):
-            trip.ends(Ending.CLIENT_GONE)
-            return respond(ClientResponse(CLIENT_GONE_STATUS, (), b""), trip)
+            context.set_ending(Ending.CLIENT_GONE)
+            return respond(ClientResponse(CLIENT_GONE_STATUS, (), b""), context)
         if isinstance(error, InternalServerError) and isinstance(error.original_exception, Exception):
             error = error.original_exception
         elif isinstance(error, HTTPException):
             error = BadRequest(f"The request can't be served: {error.name}.")
         if not isinstance(error, ProxyError):
-            error = trip.crashed(error)
-        trip.failed(error)
-        if trip.has_begun_early:
-            return respond(ClientResponse(200, (), error_event(error)), trip)
-        if not trip.is_compatible:
-            return respond(answer_error(error), trip)
-        wants_stream = trip.wants_stream or wants_a_stream(g.get("body") or WsgiBody(request.environ, trip.watch))
-        return respond(answer_error_as_success(error, wants_stream), trip)
+            error = context.record_crash(error)
+        context.record_failure(error)
+        if context.has_started_early:
+            return respond(ClientResponse(200, (), error_event(error)), context)
+        if not context.is_compatible:
+            return respond(answer_error(error), context)
+        wants_stream = context.wants_stream or wants_a_stream(g.get("body") or WsgiBody(request.environ, context.watch))
+        return respond(answer_error_as_success(error, wants_stream), context)
 
     def about(self) -> ClientResponse:
         if request.accept_mimetypes.best_match((JSON_TYPE, HTML_TYPE)) == HTML_TYPE:
@@ -207,41 +207,41 @@ class Door:
         raise MethodNotAllowed(f"{request.method} is not served here; GET is.", READING)
 
     def chat(self) -> ClientResponse:
-        return handlers.converse(client_request(), CHAT, g.proxy, g.trip)
+        return handlers.converse(client_request(), CHAT, g.proxy, g.context)
 
     def completions(self) -> ClientResponse:
-        return handlers.converse(client_request(), COMPLETIONS, g.proxy, g.trip)
+        return handlers.converse(client_request(), COMPLETIONS, g.proxy, g.context)
 
     def embeddings(self) -> ClientResponse:
-        return handlers.embed(client_request(), g.proxy, g.trip)
+        return handlers.embed(client_request(), g.proxy, g.context)
 
     def models(self) -> ClientResponse:
-        return handlers.list_models(client_request(), g.proxy, g.trip)
+        return handlers.list_models(client_request(), g.proxy, g.context)
 
     def model(self, name: str) -> ClientResponse:
-        return handlers.show_model(client_request(), name.rstrip("/"), g.proxy, g.trip)
+        return handlers.show_model(client_request(), name.rstrip("/"), g.proxy, g.context)
 
     def raw_chat(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return handlers.converse_raw(client_request(), g.proxy, g.trip)
+        return handlers.converse_raw(client_request(), g.proxy, g.context)
 
     def status(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return handlers.greet(client_request(), g.proxy, g.trip)
+        return handlers.greet(client_request(), g.proxy, g.context)
 
     def relay(self, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":
             raise MethodNotAllowed("This door is no tunnel.", FORWARDED)
-        return handlers.relay(client_request(), g.proxy, g.trip)
+        return handlers.relay(client_request(), g.proxy, g.context)
 
     def _serve(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self._labels)}"
         self._labels[f"{blueprint.name}.{name}"] = label
         rule = path.replace("{", "<path:").replace("}", ">")
         listed = [methods] if isinstance(methods, str) else list(methods)
-        blueprint.add_url_rule(rule, name, lambda **names: respond(view(**names), g.trip), methods=listed)
+        blueprint.add_url_rule(rule, name, lambda **names: respond(view(**names), g.context), methods=listed)
 
 
 def _health(health: Health) -> ClientResponse:

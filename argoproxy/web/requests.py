@@ -8,24 +8,24 @@ from uuid import uuid4
 
 from flask import g, request
 
-from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.context import RequestContext
 from argoproxy.protocol.access.auth import Doorkeeper
 from argoproxy.protocol.api.compat_errors import LONGEST_LOOK
 from argoproxy.protocol.http_messages import Body, ClientRequest, begun
-from argoproxy.telemetry.outcome import Arrival
+from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.web.wsgi_io import WsgiBody, checked_target, raw_path
 
 
 def client_request() -> ClientRequest:
     """Return the current request, without the credentials by which it was let in. Raises BadRequest."""
-    trip: Trip = g.trip
+    context: RequestContext = g.context
     doorkeeper: Doorkeeper | None = g.proxy.doorkeeper
-    headers, body = tuple(request.headers), _body(trip)
+    headers, body = tuple(request.headers), _body(context)
     query = request.environ.get("QUERY_STRING", "")
-    if trip.record:
-        trip.record.length = body.length
+    if context.record:
+        context.record.length = body.length
     return ClientRequest(
-        id=trip.id,
+        id=context.id,
         created=int(time.time()),
         method=request.method,
         path=checked_target(request.environ),
@@ -36,17 +36,17 @@ def client_request() -> ClientRequest:
     )
 
 
-def _body(trip: Trip) -> Body:
+def _body(context: RequestContext) -> Body:
     """Give the body; what must be known of it to tell an error is read already."""
-    body: Body = WsgiBody(request.environ, trip.watch)
-    if trip.is_compatible:
+    body: Body = WsgiBody(request.environ, context.watch)
+    if context.is_compatible:
         body = g.body = begun(body, LONGEST_LOOK)
     return body
 
 
-def arrival(label: str, conceal: Callable[[str], str]) -> Arrival:
+def arrival(label: str, conceal: Callable[[str], str]) -> RequestInfo:
     """Describe the request; `conceal` stars keys in what its client could choose."""
-    return Arrival(
+    return RequestInfo(
         id=uuid4().hex,
         client_request_id=conceal(request.headers.get("X-Request-Id", "")),
         method=request.method,

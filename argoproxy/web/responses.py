@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, g
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
-from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import StartResponse
 from argoproxy.protocol.api.cors import without_cors
 from argoproxy.protocol.http_messages import ClientResponse, header, sendable
@@ -26,15 +26,15 @@ class DoorResponse(Response):
     """A response whose head goes to the server as it stands: nothing is added, rewritten or left out."""
 
     default_mimetype = None
-    trip: Trip
+    context: RequestContext
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Start the response. Flask has no errorhandler around this: where the server refuses the head, the trip is
+        """Start the response. Flask has no errorhandler around this: where the server refuses the head, the context is
         ended here. Raises what the server raises, which answers by itself then."""
         try:
             return super().__call__(environ, start_response)  # type: ignore[arg-type]
         except Exception as error:
-            self.trip.crashed(error)
+            self.context.record_crash(error)
             self.close()
             raise
 
@@ -52,14 +52,14 @@ class Continuation(Response):
         return self.get_app_iter(environ)
 
 
-def respond(answer: ClientResponse, trip: Trip) -> Response:
-    """Make Flask's response of ours; the trip is closed when the server is through with it."""
-    if trip.has_begun_early:
-        return _continue(answer, trip)
+def respond(answer: ClientResponse, context: RequestContext) -> Response:
+    """Make Flask's response of ours; the context is closed when the server is through with it."""
+    if context.has_started_early:
+        return _continue(answer, context)
     if answer.status not in STATUSES:
         raise ValueError(f"{answer.status!r} is no status of HTTP")
-    trip.answers(answer.status)
-    logging_id, request_id = ids(trip)
+    context.set_status(answer.status)
+    logging_id, request_id = ids(context)
     kept = sendable(answer.headers)
     if added := g.get("cors_headers"):
         kept = (*without_cors(kept), *added)
@@ -72,21 +72,21 @@ def respond(answer: ClientResponse, trip: Trip) -> Response:
             headers.append(("Content-Length", str(len(answer.body))))
     else:
         pieces = head_first(answer.body)
-    response = DoorResponse(at_the_edge(pieces, trip), answer.status, headers)
-    response.trip = trip
-    response.call_on_close(trip.close)
+    response = DoorResponse(at_the_edge(pieces, context), answer.status, headers)
+    response.context = context
+    response.call_on_close(context.close)
     return response
 
 
-def _continue(answer: ClientResponse, trip: Trip) -> Response:
+def _continue(answer: ClientResponse, context: RequestContext) -> Response:
     """Go on with a stream that has begun: its head is out, whatever the answer's says."""
-    trip.answers(200)
+    context.set_status(200)
     pieces = (answer.body,) if isinstance(answer.body, bytes) else answer.body
-    response = Continuation(at_the_edge(LeftAlone() if answer.status == CLIENT_GONE_STATUS else pieces, trip))
-    response.call_on_close(trip.close)
+    response = Continuation(at_the_edge(LeftAlone() if answer.status == CLIENT_GONE_STATUS else pieces, context))
+    response.call_on_close(context.close)
     return response
 
 
-def ids(trip: Trip) -> tuple[tuple[str, str], tuple[str, str]]:
+def ids(context: RequestContext) -> tuple[tuple[str, str], tuple[str, str]]:
     """Give the headers by which a request is found in the log, ours and the one that others set too."""
-    return ("X-Logging-Id", trip.id), ("X-Request-Id", trip.id)
+    return ("X-Logging-Id", context.id), ("X-Request-Id", context.id)

@@ -20,7 +20,7 @@ from argoproxy.errors import (
     ProxyError,
     RequestTimeout,
 )
-from argoproxy.pipeline.context import Trip
+from argoproxy.pipeline.context import RequestContext
 from argoproxy.transport.watch import Watch
 
 PIECE = 64 * 1024
@@ -104,7 +104,7 @@ class LeftAlone:
         raise ClientGone
 
 
-def at_the_edge(pieces: Iterable[bytes], trip: Trip) -> Iterator[bytes]:
+def at_the_edge(pieces: Iterable[bytes], context: RequestContext) -> Iterator[bytes]:
     """Count what goes out, and cut the connection when it breaks off.
 
     Raises BrokenPipeError: the one error at which Gunicorn ends a connection without a last chunk or a traceback.
@@ -112,15 +112,15 @@ def at_the_edge(pieces: Iterable[bytes], trip: Trip) -> Iterator[bytes]:
     try:
         for piece in pieces:
             if piece:
-                trip.writes(len(piece))
+                context.record_sent(len(piece))
             yield piece
     except ClientGone:
-        trip.ends(Ending.CLIENT_GONE)
+        context.set_ending(Ending.CLIENT_GONE)
     except ProxyError as error:
-        trip.failed(error)
+        context.record_failure(error)
     except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
-        trip.crashed(error)
+        context.record_crash(error)
     else:
-        trip.ends(Ending.COMPLETE)
+        context.set_ending(Ending.COMPLETE)
         return
     raise BrokenPipeError(errno.EPIPE, "the answer broke off")

@@ -36,13 +36,13 @@ class Told:
         self.due = due
         self.error: Exception | None = None
 
-    def heartbeat_due(self) -> bool:
+    def is_heartbeat_due(self) -> bool:
         return self.due
 
-    def failed(self, error: ProxyError) -> None:
+    def record_failure(self, error: ProxyError) -> None:
         self.error = error
 
-    def crashed(self, error: Exception) -> ProxyError:
+    def record_crash(self, error: Exception) -> ProxyError:
         self.error = error
         return InternalError("It failed.")
 

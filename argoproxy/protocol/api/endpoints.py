@@ -55,13 +55,13 @@ class Progress(Protocol):
     def reply_headers(self) -> Headers:
         """The headers of the upstream's reply."""
 
-    def heartbeat_due(self) -> bool:
+    def is_heartbeat_due(self) -> bool:
         """Whether the client was sent nothing for too long."""
 
-    def failed(self, error: ProxyError) -> None:
+    def record_failure(self, error: ProxyError) -> None:
         """Take note of how the answer ended."""
 
-    def crashed(self, error: Exception) -> ProxyError:
+    def record_crash(self, error: Exception) -> ProxyError:
         """Take note of a fault of ours; gives what the client may be told of it."""
 
 
@@ -151,15 +151,15 @@ def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> It
                 if b"id:" in piece:
                     heartbeat = QUIET_HEARTBEAT
                 yield piece
-            elif progress.heartbeat_due():
+            elif progress.is_heartbeat_due():
                 yield heartbeat
     except ClientGone:
         raise
     except ProxyError as error:
-        progress.failed(error)
+        progress.record_failure(error)
         yield error_event(error)
     except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
-        yield error_event(progress.crashed(error))
+        yield error_event(progress.record_crash(error))
 
 
 def error_event(error: ProxyError) -> bytes:

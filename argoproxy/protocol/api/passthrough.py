@@ -40,7 +40,7 @@ def with_last_word(pieces: Iterable[bytes], headers: Headers, progress: Progress
             raise
         if last.rstrip().endswith(b"data: [DONE]"):
             return
-        progress.failed(error)
+        progress.record_failure(error)
         yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + error_event(error)
 
 

@@ -54,7 +54,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Record:
-    """What is remembered of one request; it is told by the trip, and read when the trip is closed."""
+    """What is remembered of one request; it is filled through the context, and read when that is closed."""
 
     call: Call | None = None
     #: Whether sizes are enough.
