@@ -19,7 +19,7 @@ from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
-from argoproxy.upstreams.mode_refusals import refuses_mode
+from argoproxy.upstreams.error_replies import refuses_mode
 from argoproxy.upstreams.openai import Ends
 from argoproxy.upstreams.served import SERVED, refuse
 

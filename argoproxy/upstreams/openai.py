@@ -2,7 +2,7 @@
 
 Sources: OpenAI API reference (chat, completions, embeddings, models, errors); what real servers send besides is
 accepted: JSON where a stream was asked for and the other way round, blank lines before a document, errors under a
-status of success (`told_inside.py`), streams without `[DONE]`.
+status of success (`error_in_success.py`), streams without `[DONE]`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.detect import Form, form_of, gathered, opened
-from argoproxy.upstreams.errors import refusal
-from argoproxy.upstreams.mode_refusals import refuses_mode
-from argoproxy.upstreams.told_inside import error_in_document, error_in_event
+from argoproxy.upstreams.error_replies import error_from_reply, error_in_document, error_in_event, refuses_mode
 
 USER_AGENT = "argoproxy"
 
@@ -90,7 +88,7 @@ class OpenAI(AnyName):
 
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Read an error answer."""
-        return refusal(status, headers, body)
+        return error_from_reply(status, headers, body)
 
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for all embeddings at once."""

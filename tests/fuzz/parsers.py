@@ -41,8 +41,7 @@ from argoproxy.upstreams.argo.token_estimate import estimated_tokens
 from argoproxy.upstreams.dashscope.messages import multimodal_input, text_input
 from argoproxy.upstreams.dashscope.refusals import answered
 from argoproxy.upstreams.dashscope.streams import chunked
-from argoproxy.upstreams.errors import refusal
-from argoproxy.upstreams.mode_refusals import refuses_mode
+from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
 from tests.upstreams.dashscope.calls import call
 
 Make = Callable[[int], Any]
@@ -134,8 +133,10 @@ def text_cases() -> Iterator[Case]:
         "dashscope, error": lambda text: answered(400, (), dumps({"code": text.decode(), "message": text.decode()})),
         "dashscope, no error": lambda text: answered(400, (), text),
         "dashscope, stream": lambda text: chunked(_pieces(text, 1000), call(stream=True)),
-        "failure": lambda text: refuses_mode(refusal(400, (), text)),
-        "failure, words": lambda text: refuses_mode(refusal(400, (), dumps({"error": {"message": text.decode()}}))),
+        "failure": lambda text: refuses_mode(error_from_reply(400, (), text)),
+        "failure, words": lambda text: refuses_mode(
+            error_from_reply(400, (), dumps({"error": {"message": text.decode()}}))
+        ),
         "stars": lambda text: Stars(b"secret-aaaaaaaaaaaa").over(_pieces(text, 100)),
         "masking": lambda text: masked({"b64_json": text.decode(), "a": text.decode()}, ("secret-a",)),
         "history": lambda text: cleaned_history([{"role": "assistant", "content": text.decode()}], TAGS),

@@ -25,7 +25,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import DONE, Document, Event
 from argoproxy.upstreams import UpstreamRequest
-from argoproxy.upstreams.errors import loaded, refusal
+from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none
 
 
 class Upper:
@@ -46,7 +46,7 @@ class Upper:
         return UpstreamRequest("POST", self.base_url + "/speak", (), body, len(body))
 
     def batches(self, reply, call):
-        told = loaded(reply.read())
+        told = loads_or_none(reply.read())
         if told["body"] == "crash later":
             yield []
             raise KeyError("words of mine")
@@ -58,7 +58,7 @@ class Upper:
                             "model": call.asked, "choices": [choice]})]
 
     def error(self, status, headers, body):
-        return refusal(status, headers, body)
+        return error_from_reply(status, headers, body)
 
     def own_models(self, created):
         return [{"id": "upper-1", "object": "model", "created": created, "owned_by": "me"}]

@@ -9,7 +9,7 @@ from typing import Any
 from argoproxy.errors import BadRequest, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json
 from argoproxy.upstreams.argo.token_estimate import estimated_tokens
-from argoproxy.upstreams.errors import loaded
+from argoproxy.upstreams.error_replies import loads_or_none
 from argoproxy.upstreams.vectors import check_encoding, entries, is_vector
 
 #: Texts the gateway takes in one request.
@@ -50,7 +50,7 @@ def _texts(body: Json) -> list[str]:
 
 
 def _vectors(body: bytes) -> list[list[float]]:
-    document = loaded(body)
+    document = loads_or_none(body)
     vectors = document.get("embedding") if isinstance(document, dict) else None
     if not isinstance(vectors, list) or not all(map(is_vector, vectors)):
         raise UpstreamProtocolError("The Argo gateway's reply holds no embeddings.")

@@ -25,8 +25,7 @@ from argoproxy.upstreams.argo import answers, embeddings
 from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body
 from argoproxy.upstreams.argo.models import BUILT_IN, Names
 from argoproxy.upstreams.argo.replies import read_answer, refuse_soft_error, spoken
-from argoproxy.upstreams.errors import loaded, refusal
-from argoproxy.upstreams.mode_refusals import refuses_mode
+from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none, refuses_mode
 from argoproxy.upstreams.openai import USER_AGENT
 from argoproxy.upstreams.served import SERVED, refuse
 
@@ -77,7 +76,7 @@ class Argo:
         return self.names.id_of(model) is not None
 
     def acquainted(self, listed: bytes) -> Self:
-        return replace(self, names=self.names.merged(loaded(listed)))
+        return replace(self, names=self.names.merged(loads_or_none(listed)))
 
     def request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion. Raises BadRequest."""
@@ -98,7 +97,7 @@ class Argo:
             yield [answers.document(read_answer(reply.read(), call.id), call)]
 
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        return refusal(status, headers, body)
+        return error_from_reply(status, headers, body)
 
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for embeddings, as many texts at a time as the gateway takes. Raises BadRequest."""
@@ -181,7 +180,7 @@ def _raw(reply: Reply, call: Call) -> Iterator[Batch]:
             yield [Event(text.encode("utf-8", "surrogateescape"))] if text else []
         return
     body = reply.read()
-    told = loaded(body)
+    told = loads_or_none(body)
     response = told.get("response") if isinstance(told, dict) else None
     refuse_soft_error(response if isinstance(response, str) else "")
     yield [Document(body)]

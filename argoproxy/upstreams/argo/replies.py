@@ -16,7 +16,7 @@ from typing import Any
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.upstreams.argo.tools import calls_from
-from argoproxy.upstreams.errors import loaded, told_inside
+from argoproxy.upstreams.error_replies import error_in_success, loads_or_none
 
 #: How much of what begins like a refusal is held back to see whether it is one.
 LONGEST_REFUSAL = 16 * 1024
@@ -88,7 +88,7 @@ def spoken(pieces: Iterable[bytes], undecodable: str) -> Iterator[str]:
 
 def read_answer(body: bytes, call_id: str) -> Answer:
     """Read a whole answer. Raises ProxyError when there is none in it, or a refusal."""
-    document = loaded(body)
+    document = loads_or_none(body)
     if not isinstance(document, dict):
         raise UpstreamProtocolError("The Argo gateway's reply is no JSON object.")
     response = document.get("response")
@@ -109,7 +109,7 @@ def refuse_soft_error(text: str) -> None:
     for soft in SOFT_ERRORS:
         if start.startswith(soft.opening) and soft.holds in start[:LONGEST_REFUSAL]:
             words = " ".join(_URL.sub("", start[:LONGEST_REFUSAL]).replace("*", " ").split())
-            raise told_inside(
+            raise error_in_success(
                 soft.status,
                 {
                     "message": f"The Argo gateway refused: {words[:_TOLD_CHARACTERS]}",

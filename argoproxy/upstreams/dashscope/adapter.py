@@ -33,7 +33,7 @@ from argoproxy.upstreams.dashscope.parameters import chat_parameters, embedding_
 from argoproxy.upstreams.dashscope.replies import document
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls, is_multimodal
 from argoproxy.upstreams.detect import Form, form_of, gathered, opened
-from argoproxy.upstreams.mode_refusals import refuses_mode
+from argoproxy.upstreams.error_replies import refuses_mode
 from argoproxy.upstreams.openai import USER_AGENT
 from argoproxy.upstreams.served import SERVED, refuse
 

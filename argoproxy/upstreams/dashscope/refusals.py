@@ -16,7 +16,7 @@ from argoproxy.errors import ProxyError, UpstreamStatus, type_by_status
 from argoproxy.protocol.http_messages import Headers, header
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import EVENT_LIMIT, Decoder, Event, data_of, written
-from argoproxy.upstreams.errors import loaded, refusal, told_inside
+from argoproxy.upstreams.error_replies import error_from_reply, error_in_success, loads_or_none
 
 #: The status of an error that tells none and has no code that we know.
 UNKNOWN = 502
@@ -71,17 +71,17 @@ _TOO_LONG = "Range of input length should be"
 def answered(status: int, headers: Headers, body: bytes) -> ProxyError:
     """Read an error answer, JSON or an event."""
     if status < 400:
-        return refusal(status, headers, body)
+        return error_from_reply(status, headers, body)
     told = _told_in(body)
     if not _is_ours(told):
-        return refusal(status, headers, body if told is None else written(told))
+        return error_from_reply(status, headers, body if told is None else written(told))
     known = _known(told["code"])
     if known and known.status < 500 and status in _CATCH_ALL:
         status = known.status
     request_id = _request_id(told)
     if request_id and not header(headers, "x-request-id"):
         headers = (*headers, ("X-Request-Id", request_id))
-    return refusal(status, headers, written({"error": _error(told, status)}))
+    return error_from_reply(status, headers, written({"error": _error(told, status)}))
 
 
 def check(told: Json, status: int = 0) -> None:
@@ -90,7 +90,7 @@ def check(told: Json, status: int = 0) -> None:
     if _is_ours(told):
         raise _inside(told, status)
     if error := told.get("error"):
-        raise told_inside(_error_status(status, None), error if isinstance(error, dict) else {"message": error})
+        raise error_in_success(_error_status(status, None), error if isinstance(error, dict) else {"message": error})
 
 
 def check_event(event: Event) -> None:
@@ -163,9 +163,9 @@ def _request_id(told: Json) -> str:
 
 def _told_in(body: bytes) -> Any:
     """Parse an answer that is JSON, or the data of an event; None when it is neither."""
-    told = loaded(body)
+    told = loads_or_none(body)
     if told is not None or len(body) > EVENT_LIMIT:
         return told
     decoder = Decoder()
     datas = (data_of(event.raw) for event in [*decoder.feed(body), *decoder.finish()])
-    return next((told for data in datas if data and (told := loaded(data)) is not None), None)
+    return next((told for data in datas if data and (told := loads_or_none(data)) is not None), None)

@@ -23,7 +23,7 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document, written
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
-from argoproxy.upstreams.errors import loaded, refusal
+from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none
 
 #: The status of "overloaded" at Anthropic; clients and monitors of OpenAI's kind know 503.
 OVERLOADED = 529
@@ -85,9 +85,9 @@ class Anthropic:
 
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Put an error answer into OpenAI's shape, its headers (`retry-after`, `request-id`) kept."""
-        error = told_error(loaded(body))
+        error = told_error(loads_or_none(body))
         told = written({"error": error}) if error and status >= 400 else body
-        return refusal(503 if status == OVERLOADED else status, headers, told)
+        return error_from_reply(503 if status == OVERLOADED else status, headers, told)
 
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Refuse: there is no such thing."""

@@ -16,7 +16,7 @@ from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event, check_size, written
 from argoproxy.upstreams import Reply
-from argoproxy.upstreams.errors import told_inside
+from argoproxy.upstreams.error_replies import error_in_success
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -224,7 +224,7 @@ def _raise_error(told: Json) -> None:
     """Raise the error that is told under a status of success, if one is."""
     if told.get("type") == "error" or told.get("error"):
         error = told_error(told) or {"message": told.get("error")}
-        raise told_inside(STATUSES.get(error.get("type", ""), 502), error)
+        raise error_in_success(STATUSES.get(error.get("type", ""), 502), error)
 
 
 def _top(message: Json, call: Call, kind: str) -> Json:

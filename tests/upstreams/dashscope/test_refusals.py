@@ -9,7 +9,7 @@ from argoproxy.protocol.http_messages import header
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.stream.sse import Event
 from argoproxy.upstreams.dashscope.refusals import answered, check, check_event
-from argoproxy.upstreams.mode_refusals import refuses_mode
+from argoproxy.upstreams.error_replies import refuses_mode
 from tests.upstreams.dashscope.calls import frame
 from tests.wire.dashscope import MUST_BE_INCREMENTAL, NO_CHOICE, NO_THINKING, STREAM_ONLY
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
-from argoproxy.upstreams.mode_refusals import refuses_mode
+from argoproxy.upstreams.error_replies import refuses_mode
 
 #: Who writes so, and what.
 REFUSALS = [

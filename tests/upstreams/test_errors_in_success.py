@@ -7,7 +7,7 @@ import pytest
 
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.stream.sse import Event
-from argoproxy.upstreams.told_inside import error_in_document, error_in_event
+from argoproxy.upstreams.error_replies import error_in_document, error_in_event
 
 FLAT = b'{"message": "no", "code": "InvalidApiKey", "type": "t", "param": "p"}'
 

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.upstreams.errors import refusal
-from argoproxy.upstreams.plain_words import LONGEST_BODY, LONGEST_MESSAGE, plain_words
+from argoproxy.upstreams.error_replies import LONGEST_MESSAGE, LONGEST_TEXT_BODY, error_from_reply, plain_message
 
 KEPT = {
     "CUDA out of memory": "CUDA out of memory",
@@ -30,30 +29,30 @@ NONE = [
     "[1, ",
     "data: words\n\n",
     'Traceback (most recent call last):\n  File "/app/x.py", line 1\n',
-    "a" * (LONGEST_BODY + 1),
+    "a" * (LONGEST_TEXT_BODY + 1),
     "a\0b",
 ]
 
 
 @pytest.mark.parametrize(("body", "words"), KEPT.items())
 def test_words_are_kept(body: str, words: str) -> None:
-    assert plain_words(body.encode()) == words
+    assert plain_message(body.encode()) == words
 
 
 @pytest.mark.parametrize("body", [*(text.encode() for text in NONE), b"\xff\xfe"])
 def test_what_is_not_for_a_person_is_not(body: bytes) -> None:
-    assert plain_words(body) == ""
+    assert plain_message(body) == ""
 
 
 def test_a_long_message_is_cut() -> None:
-    words = plain_words(b"word " * 500)
+    words = plain_message(b"word " * 500)
     assert len(words) == LONGEST_MESSAGE
     assert words.endswith("…")
 
 
 def test_words_become_the_message_of_an_error() -> None:
     for body in (b"CUDA out of memory\n", b'"CUDA out of memory"'):
-        error = refusal(503, (("Content-Type", "text/plain"),), body)
+        error = error_from_reply(503, (("Content-Type", "text/plain"),), body)
         assert isinstance(error, UpstreamStatus)
         assert error.status == 503
         told = json.loads(error.body)["error"]
