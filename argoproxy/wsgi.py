@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from argoproxy.config.errors import ConfigError
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.access.printable import printable_lines
 from argoproxy.web.factory import application
 

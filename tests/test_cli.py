@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from argoproxy.cli.main import main
-from argoproxy.config.errors import ConfigError, refusal
-from argoproxy.config.flags import FLAGS_VARIABLE, Task, parse
+from argoproxy.config.values.config_error import ConfigError, refusal
+from argoproxy.config.values.flags import FLAGS_VARIABLE, Task, parse
 
 HERE = Path("/here")
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from argoproxy.config.errors import ConfigError
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.web.reload import Current
 

@@ -11,8 +11,7 @@ import pytest
 import requests
 
 from argoproxy.config.config import load
-from argoproxy.config.errors import ConfigError
-from argoproxy.config.parsers import OwnClass
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, BadRequest, NotFound, OwnClassFailed, UpstreamProtocolError
 from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, Wanted, check, look_in, made, mistakes_of
 from argoproxy.plugins.upstream import OwnUpstream
@@ -21,6 +20,7 @@ from argoproxy.protocol.http_messages import ClientRequest, ReadBody
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.upstreams import UpstreamRequest
+from argoproxy.upstreams.access import PluginSpec
 
 CLASSES = """
 import sys
@@ -131,7 +131,7 @@ def classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def upstream(name: str) -> OwnUpstream:
-    return OwnUpstream("mine", OwnClass(f"own_of_a_test:{name}"))
+    return OwnUpstream("mine", PluginSpec(f"own_of_a_test:{name}"))
 
 
 def call(model: str) -> Call:
@@ -186,7 +186,7 @@ def test_what_a_class_raises_or_gives_is_no_secret_to_the_log(caplog: pytest.Log
 
 
 def test_a_doorkeeper_of_ones_own() -> None:
-    doorkeeper = OwnDoorkeeper(OwnClass("own_of_a_test:Caller"))
+    doorkeeper = OwnDoorkeeper(PluginSpec("own_of_a_test:Caller"))
     assert doorkeeper.admit((("X", "k"),)) == Principal("ann")
     with pytest.raises(AuthenticationError):
         doorkeeper.admit(())
@@ -199,7 +199,7 @@ def test_a_doorkeeper_of_ones_own() -> None:
 
 
 def test_a_signature_of_ones_own() -> None:
-    sign = OwnAuth("here", OwnClass("own_of_a_test:Signer"))
+    sign = OwnAuth("here", PluginSpec("own_of_a_test:Signer"))
     assert sign(prepared("me")).headers["X-Signed"] == "me"
     for odd in ("none", "odd", "exit", "two%0d%0alines\r\n"):
         with pytest.raises(OwnClassFailed):
@@ -231,7 +231,7 @@ ODD: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize(("method", "given"), ODD.values(), ids=ODD.keys())
 def test_what_can_not_be_used_is_the_fault_of_the_class(method: str, given: object) -> None:
-    odd = OwnUpstream("mine", OwnClass("own_of_a_test:Given", {method: given}))
+    odd = OwnUpstream("mine", PluginSpec("own_of_a_test:Given", {method: given}))
     needed = {"probe": 0, "listing": 3, "embeddings": 2}.get(method, 1)
     with pytest.raises(OwnClassFailed):
         getattr(odd, method)(*[None] * needed)
@@ -242,7 +242,7 @@ def chunk(text: str, reason: str | None = None) -> Event:
 
 
 def read(given: Sequence[Any]) -> list[Batch]:
-    one = OwnUpstream("mine", OwnClass("own_of_a_test:Given", {"batches": given}))
+    one = OwnUpstream("mine", PluginSpec("own_of_a_test:Given", {"batches": given}))
     return list(one.batches(None, call("m")))  # type: ignore[arg-type]
 
 
@@ -276,7 +276,7 @@ def test_filters_give_events() -> None:
         def finish(self) -> Any:
             return ["odd"]
 
-    one = OwnUpstream("mine", OwnClass("own_of_a_test:Given", {"filters": [Step()]}))
+    one = OwnUpstream("mine", PluginSpec("own_of_a_test:Given", {"filters": [Step()]}))
     (step,) = one.filters(call("m"))
     assert step.feed([DONE]) == [DONE]
     with pytest.raises(OwnClassFailed):
@@ -299,7 +299,7 @@ def test_filters_give_events() -> None:
     ],
 )
 def test_what_is_wrong_with_a_class_is_told(use: str, path: str, options: dict[str, int], mistake: str) -> None:
-    (told,) = mistakes_of([Wanted(use, "here", OwnClass(path, options))])
+    (told,) = mistakes_of([Wanted(use, "here", PluginSpec(path, options))])
     assert told.startswith("here: ")
     assert mistake in told
 
@@ -307,11 +307,11 @@ def test_what_is_wrong_with_a_class_is_told(use: str, path: str, options: dict[s
 def test_a_class_says_itself_what_is_wrong_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(importlib.import_module("argoproxy.plugins.loader").NEEDS, "any", ())
     with pytest.raises(ConfigError, match="refuses its options: size is too large"):
-        made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 9})))
+        made(Wanted("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 9})))
     with pytest.raises(ConfigError, match="refuses its options: SystemExit: 3"):
-        made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 3})))
+        made(Wanted("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 3})))
     with pytest.raises(ConfigError, match="refuses its options: KeyError: 'size'"):
-        made(Wanted("any", "here", OwnClass("own_of_a_test:Picky", {"size": 1})))
+        made(Wanted("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 1})))
 
 
 LIVELY = """
@@ -339,7 +339,7 @@ def test_classes_are_checked_in_a_process_of_their_own(
     (tmp_path / "lively_of_a_test.py").write_text(LIVELY)
     if how == "sleep":
         monkeypatch.setattr("argoproxy.plugins.loader.CHECK_S", 3.0)
-    own = OwnClass("lively_of_a_test:Lively", {"how": how})
+    own = PluginSpec("lively_of_a_test:Lively", {"how": how})
     config = replace(load({"DEMO": "true"}, tmp_path), listeners=(own,))
     if not mistake:
         check(config)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from argoproxy.config.config import Config
-from argoproxy.config.layers import without_credentials
+from argoproxy.config.values.layers import without_credentials
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody

@@ -15,9 +15,9 @@ from typing import NoReturn
 from argoproxy.cli.explain import explained
 from argoproxy.cli.logs import command as logs_command
 from argoproxy.config.config import Config, load, shown
-from argoproxy.config.errors import CANT_START, USAGE_EXIT, ConfigError, refusal
-from argoproxy.config.flags import Task, parse
-from argoproxy.config.layers import BY_KEY, config_file
+from argoproxy.config.values.config_error import CANT_START, USAGE_EXIT, ConfigError, refusal
+from argoproxy.config.values.flags import Task, parse
+from argoproxy.config.values.layers import BY_KEY, config_file
 from argoproxy.plugins.loader import check
 from argoproxy.protocol.access.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from argoproxy.config.flags import Task, parse
+from argoproxy.config.values.flags import Task, parse
 from argoproxy.server.ports import LAST_PORT, is_free, port_problem
 
 SAMPLE = Path(__file__).resolve().parents[2] / "config.sample.yaml"

@@ -15,15 +15,23 @@ from typing import Any
 
 from argoproxy.config.default_upstream import described
 from argoproxy.config.effective import derived, process_timeouts
-from argoproxy.config.errors import ConfigError
-from argoproxy.config.flags import FLAGS_VARIABLE
-from argoproxy.config.layers import BY_ENVIRONMENT, Given, Layer, config_file, dotenv_layers, dotenv_of, file_layers
-from argoproxy.config.models import read_rules
-from argoproxy.config.parsers import OwnClass, is_placeholder, opening
-from argoproxy.config.section import Section
-from argoproxy.config.snapshot import VARIABLE, published
-from argoproxy.config.targets import Process, Target, UpstreamSettings
+from argoproxy.config.kinds.targets import Process, Target, UpstreamSettings
+from argoproxy.config.model_rules import read_rules
 from argoproxy.config.upstreams import usage_of
+from argoproxy.config.values.config_error import ConfigError
+from argoproxy.config.values.flags import FLAGS_VARIABLE
+from argoproxy.config.values.layers import (
+    BY_ENVIRONMENT,
+    Given,
+    Layer,
+    config_file,
+    dotenv_layers,
+    dotenv_of,
+    file_layers,
+)
+from argoproxy.config.values.parsers import is_placeholder, opening
+from argoproxy.config.values.section import Section
+from argoproxy.config.values.snapshot import VARIABLE, published
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
@@ -37,6 +45,7 @@ from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.rules import RuleBook, Rules
 from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.protocol.stream.answer_model import AnswerModel
+from argoproxy.upstreams.access import PluginSpec
 
 MIB = 1024 * 1024
 #: Names the key that the master made, for when keys are asked for and none is set, in the environment of its workers.
@@ -100,8 +109,8 @@ class Config:
     keys: tuple[Key, ...]
     asks_for_keys: bool
     open_routes: tuple[str, ...]
-    authenticate: OwnClass | None
-    listeners: tuple[OwnClass, ...]
+    authenticate: PluginSpec | None
+    listeners: tuple[PluginSpec, ...]
     #: Where the operator's own classes are looked for.
     class_folders: tuple[str, ...]
     allowed: AllowList
@@ -251,13 +260,13 @@ def _rules(given: Given, upstreams: Sequence[UpstreamSettings]) -> tuple[Rules, 
     return Rules(tuple(book for book in books if book.rules)), warnings
 
 
-def _own_classes(given: Given) -> tuple[OwnClass | None, tuple[OwnClass, ...]]:
+def _own_classes(given: Given) -> tuple[PluginSpec | None, tuple[PluginSpec, ...]]:
     """Give the operator's class that tells callers apart, and those that hear what became of requests."""
     authenticate = _own_class(given, "authenticate", given["authenticate"]) if given["authenticate"] else None
     return authenticate, tuple(_own_class(given, "listeners", own) for own in given["listeners"] or ())
 
 
-def _own_class(given: Given, key: str, own: OwnClass) -> OwnClass:
+def _own_class(given: Given, key: str, own: PluginSpec) -> PluginSpec:
     """Give a class with the variables in its options."""
     return replace(own, options=Section(given, (key,), own.options).whole())
 

@@ -6,12 +6,8 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from argoproxy.config.effective import argo_urls
-from argoproxy.config.layers import BY_KEY, Given
-from argoproxy.config.parsers import is_placeholder
-from argoproxy.config.servers import refuse_itself, server_at
-from argoproxy.config.settings import DEFAULT_TARGET
-from argoproxy.config.targets import (
-    Access,
+from argoproxy.config.kinds.servers import refuse_itself, server_at
+from argoproxy.config.kinds.targets import (
     ArgoTarget,
     DashScopeTarget,
     DemoTarget,
@@ -21,9 +17,13 @@ from argoproxy.config.targets import (
     UpstreamSettings,
 )
 from argoproxy.config.upstreams import read_upstreams
+from argoproxy.config.values.layers import BY_KEY, Given
+from argoproxy.config.values.parsers import is_placeholder
+from argoproxy.config.values.settings import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.router import Credentials
+from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 

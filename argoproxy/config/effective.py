@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from argoproxy.config.layers import BY_KEY, Given
+from argoproxy.config.values.layers import BY_KEY, Given
 from argoproxy.protocol.routing.timeouts import Timeouts, TimeoutWishes
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 

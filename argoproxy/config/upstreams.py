@@ -8,9 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from argoproxy.config.layers import Given
-from argoproxy.config.parsers import (
-    OwnClass,
+from argoproxy.config.kinds.servers import refuse_itself, server_at
+from argoproxy.config.kinds.targets import (
+    ArgoTarget,
+    DashScopeTarget,
+    DemoTarget,
+    PluginTarget,
+    Process,
+    Target,
+    UntouchedTarget,
+    UpstreamSettings,
+)
+from argoproxy.config.values.layers import Given
+from argoproxy.config.values.parsers import (
     base_url,
     boolean,
     header_text,
@@ -26,26 +36,15 @@ from argoproxy.config.parsers import (
     text,
     user_name,
 )
-from argoproxy.config.section import Reader, Section
-from argoproxy.config.servers import refuse_itself, server_at
-from argoproxy.config.settings import DEFAULT_TARGET
-from argoproxy.config.targets import (
-    Access,
-    ArgoTarget,
-    DashScopeTarget,
-    DemoTarget,
-    OwnTarget,
-    Process,
-    Target,
-    UntouchedTarget,
-    UpstreamSettings,
-)
+from argoproxy.config.values.section import Reader, Section
+from argoproxy.config.values.settings import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import Secret, is_key_name, is_secret_name
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import TimeoutWishes
+from argoproxy.upstreams.access import Access, PluginSpec
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
 
@@ -178,7 +177,7 @@ def _target(section: Section, kind: str, read: Mapping[str, Any], given: Given) 
     if is_class_path(kind):
         beside = {"base_url": url, "api_key": key}
         options = {**read.get("options", {}), **{name: said for name, said in beside.items() if said}}
-        return OwnTarget(OwnClass(kind, options))
+        return PluginTarget(PluginSpec(kind, options))
     if url is None and not section.is_faulty:
         section.mistake("names no `base_url`")
     url = url or DEFAULT_TARGET

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.config.config import Config
-from argoproxy.config.errors import ConfigError
-from argoproxy.config.parsers import OwnClass
-from argoproxy.config.targets import OwnTarget
+from argoproxy.config.kinds.targets import PluginTarget
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, ClientGone, OwnClassFailed, ProxyError
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.queries import without_credentials
 from argoproxy.protocol.http_messages import CREDENTIALS, Headers, check_head, without
+from argoproxy.upstreams.access import PluginSpec
 
 logger = logging.getLogger("argoproxy")
 
@@ -47,13 +47,13 @@ class Wanted:
 
     use: str
     place: str
-    own: OwnClass
+    own: PluginSpec
 
 
 def wanted(config: Config) -> Iterator[Wanted]:
     """Give all classes that settings name."""
     for upstream in config.upstreams:
-        if isinstance(upstream.target, OwnTarget):
+        if isinstance(upstream.target, PluginTarget):
             yield Wanted("upstream", f"upstreams.{upstream.name}", upstream.target.own)
         if upstream.access.auth:
             yield Wanted("auth", f"upstreams.{upstream.name}.auth", upstream.access.auth)
@@ -144,7 +144,7 @@ def guarded(path: str) -> Iterator[None]:
 class OwnDoorkeeper:
     """A Doorkeeper that asks a class of the operator's own. Every header that may carry a credential stays here."""
 
-    def __init__(self, own: OwnClass) -> None:
+    def __init__(self, own: PluginSpec) -> None:
         self._path = own.path
         self._object = made(Wanted("authenticate", "authenticate", own))
 
@@ -167,7 +167,7 @@ class OwnDoorkeeper:
 class OwnAuth:
     """Signs requests by a class of the operator's own, a requests.auth.AuthBase."""
 
-    def __init__(self, place: str, own: OwnClass) -> None:
+    def __init__(self, place: str, own: PluginSpec) -> None:
         self._path = own.path
         self._object: Callable[[Any], Any] = made(Wanted("auth", place, own))
 
@@ -194,7 +194,7 @@ def _told(one: Wanted, said: str) -> Iterator[None]:
 def _main() -> None:
     asked = json.load(sys.stdin)
     look_in(asked["folders"])
-    classes = [Wanted(use, place, OwnClass(path, options)) for use, place, path, options in asked["classes"]]
+    classes = [Wanted(use, place, PluginSpec(path, options)) for use, place, path, options in asked["classes"]]
     mistakes = mistakes_of(classes)
     sys.stdout.write("\n" + json.dumps(mistakes))
     sys.stdout.flush()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from argoproxy.config.parsers import OwnClass
 from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamProtocolError
 from argoproxy.plugins.loader import Wanted, guarded, made
 from argoproxy.protocol.http_messages import ClientRequest, Headers, check_head
@@ -18,6 +17,7 @@ from argoproxy.protocol.stream.chunks import is_completion
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.access import PluginSpec
 from argoproxy.upstreams.any_name import AnyName
 from argoproxy.upstreams.error_replies import refuses_mode
 from argoproxy.upstreams.openai import Ends
@@ -32,7 +32,7 @@ class OwnUpstream(AnyName):
 
     is_native = False
 
-    def __init__(self, name: str, own: OwnClass) -> None:
+    def __init__(self, name: str, own: PluginSpec) -> None:
         self.name = name
         self._path = own.path
         self._object = made(Wanted("upstream", f"upstreams.{name}", own))

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 
 from argoproxy.config.config import Config
-from argoproxy.config.targets import ArgoTarget, DemoTarget, NativeTarget
+from argoproxy.config.kinds.targets import ArgoTarget, DemoTarget, NativeTarget
 from argoproxy.server.ports import UNIX
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")

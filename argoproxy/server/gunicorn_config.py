@@ -20,8 +20,8 @@ import gunicorn
 
 from argoproxy import __version__
 from argoproxy.config.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
-from argoproxy.config.errors import USAGE_EXIT, ConfigError, refusal
-from argoproxy.config.snapshot import VARIABLE, publish
+from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, refusal
+from argoproxy.config.values.snapshot import VARIABLE, publish
 from argoproxy.plugins.loader import check
 from argoproxy.server import runtime
 from argoproxy.server.banner import banner, open_door

@@ -18,7 +18,6 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
-from argoproxy.config.targets import Access
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
 from argoproxy.protocol.access.secrets import stars_for
 from argoproxy.protocol.http_messages import without
@@ -30,6 +29,7 @@ from argoproxy.transport.failure_reasons import address_of, reason_of
 from argoproxy.transport.reply import Reply
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import UpstreamRequest
+from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.demo import SCHEME, Script, perform
 
 PLAIN_ACCESS = Access()

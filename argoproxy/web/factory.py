@@ -15,10 +15,10 @@ import certifi
 from flask import Flask
 
 from argoproxy.config.config import Config, load
-from argoproxy.config.errors import ConfigError
-from argoproxy.config.layers import secrets_in
-from argoproxy.config.snapshot import VARIABLE
-from argoproxy.config.targets import ArgoTarget, OwnTarget, Target, UpstreamSettings
+from argoproxy.config.kinds.targets import ArgoTarget, PluginTarget, Target, UpstreamSettings
+from argoproxy.config.values.config_error import ConfigError
+from argoproxy.config.values.layers import secrets_in
+from argoproxy.config.values.snapshot import VARIABLE
 from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import RefusedModes, Remembered
 from argoproxy.pipeline.handlers import Proxy
@@ -173,7 +173,7 @@ def _secrets(config: Config) -> Iterator[str]:
     yield from (key.secret.text for key in config.keys)
     for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
         yield from (secret.text for secret in upstream.secrets)
-        classes = (upstream.target.own if isinstance(upstream.target, OwnTarget) else None, upstream.access.auth)
+        classes = (upstream.target.own if isinstance(upstream.target, PluginTarget) else None, upstream.access.auth)
         yield from (text for one in classes if one for text in secrets_in(one.options))
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from argoproxy.config.errors import ConfigError
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.pipeline.handlers import Proxy
 
 logger = logging.getLogger("argoproxy")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from argoproxy.config.config import Config
-from argoproxy.config.targets import (
+from argoproxy.config.kinds.targets import (
     ArgoTarget,
     DashScopeTarget,
     DemoTarget,
     NativeTarget,
     OpenAITarget,
-    OwnTarget,
+    PluginTarget,
     UntouchedTarget,
     UpstreamSettings,
 )
@@ -66,7 +66,7 @@ def adapter(settings: UpstreamSettings) -> Upstream:
     if isinstance(target, DashScopeTarget):
         key = target.secret.text
         return DashScope(target.urls, f"Bearer {key}" if key else "", key.encode(), target.model_map, name)
-    if isinstance(target, OwnTarget):
+    if isinstance(target, PluginTarget):
         return OwnUpstream(name, target.own)
     if isinstance(target, UntouchedTarget):
         return replace(_openai(target.server, name), is_native=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config.errors import ConfigError
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.telemetry.journal.files import BETWEEN_WARNINGS_S, CLIENT_FILE, LOG_FILE, SERVER_FILE, Journal, line_of
 from argoproxy.telemetry.rotating_file import AppendedFile, older
 from tests.wire.processes import ROOT, spawn

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from argoproxy.config.errors import ConfigError
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.telemetry.rotating_file import AppendedFile
 

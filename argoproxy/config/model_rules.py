@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from argoproxy.config.layers import Given
-from argoproxy.config.parsers import boolean, mapping, mode, names, one_of, opening, suggestion, text
-from argoproxy.config.section import Reader, Section
 from argoproxy.config.upstreams import TIMEOUTS, wished_timeouts
+from argoproxy.config.values.layers import Given
+from argoproxy.config.values.parsers import boolean, mapping, mode, names, one_of, opening, suggestion, text
+from argoproxy.config.values.section import Reader, Section
 from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.reasoning.filters import Reasoning
 from argoproxy.protocol.routing.modes import Mode

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
-from argoproxy.config.errors import ConfigError
-from argoproxy.config.layers import Layer
-from argoproxy.config.settings import IGNORED
-from argoproxy.config.snapshot import VARIABLE, publish
-from argoproxy.config.targets import Access, ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
+from argoproxy.config.kinds.targets import ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
+from argoproxy.config.values.config_error import ConfigError
+from argoproxy.config.values.layers import Layer
+from argoproxy.config.values.settings import IGNORED
+from argoproxy.config.values.snapshot import VARIABLE, publish
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
@@ -22,10 +22,11 @@ from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
+from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = Path("/nonexistent")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from argoproxy.config.config import Config, load, shown
-from argoproxy.config.errors import ConfigError
-from argoproxy.config.targets import ArgoTarget, DashScopeTarget, OpenAITarget, OwnTarget, UntouchedTarget
+from argoproxy.config.kinds.targets import ArgoTarget, DashScopeTarget, OpenAITarget, PluginTarget, UntouchedTarget
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
@@ -77,7 +77,7 @@ def test_upstreams_are_read(tmp_path: Path) -> None:
     urls = ArgoUrls.below("http://c/argoapi")
     assert c.target == ArgoTarget(ArgoUrls(urls.chat, "http://s", urls.embed), Identity("me"))
     assert (c.inline_images, config.gateway) == (True, c)
-    assert isinstance(d.target, OwnTarget)
+    assert isinstance(d.target, PluginTarget)
     assert d.target.own.path == "mod:Class"
     assert d.target.own.options == {"x": 1, "y": "${B_KEY}", "base_url": "http://d"}
     assert d.inline_images

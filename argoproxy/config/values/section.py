@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from argoproxy.config.layers import Given, without_credentials
-from argoproxy.config.parsers import suggestion
+from argoproxy.config.values.layers import Given, without_credentials
+from argoproxy.config.values.parsers import suggestion
 from argoproxy.protocol.access.secrets import is_secret_name
 
 Reader = Callable[[Any], Any]

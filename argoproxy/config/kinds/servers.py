@@ -6,8 +6,8 @@ import re
 from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
-from argoproxy.config.layers import Given
-from argoproxy.config.targets import OpenAITarget
+from argoproxy.config.kinds.targets import OpenAITarget
+from argoproxy.config.values.layers import Given
 from argoproxy.protocol.access.queries import credentials_in
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.upstreams.base_url import BaseUrl

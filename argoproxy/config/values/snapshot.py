@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from argoproxy.config.layers import Layer
+from argoproxy.config.values.layers import Layer
 
 #: Names the file in the environment of the workers.
 VARIABLE = "ARGOPROXY_SNAPSHOT"

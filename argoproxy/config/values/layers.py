@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from dotenv import dotenv_values
 
-from argoproxy.config.errors import ConfigError
-from argoproxy.config.parsers import base_url, plain_url, suggestion
-from argoproxy.config.settings import IGNORED, SETTINGS, Setting
+from argoproxy.config.values.config_error import ConfigError
+from argoproxy.config.values.parsers import base_url, plain_url, suggestion
+from argoproxy.config.values.settings import IGNORED, SETTINGS, Setting
 from argoproxy.protocol.access.secrets import is_secret_name
 
 DEFAULT_FILE = "config.yaml"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from argoproxy.protocol.access.auth import Key
@@ -17,6 +16,7 @@ from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.reasoning.filters import Opening
 from argoproxy.protocol.routing.llm_params import BOOLEANS, OPENINGS
 from argoproxy.protocol.routing.modes import Mode
+from argoproxy.upstreams.access import PluginSpec
 from argoproxy.upstreams.base_url import BaseUrl
 
 LONGEST_S = 1_000_000.0
@@ -27,17 +27,6 @@ _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@*,\"]+")
 _PLACEHOLDER = re.compile(r"(?:sk-)?your[_-](?:[a-z]+[_-]){0,4}(?:key|secret|token)(?:[_-]here)?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNIT_S = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-@dataclass(frozen=True, slots=True)
-class OwnClass:
-    """A class of the operator's own: `package.module:Class`, and what it is made with."""
-
-    path: str
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def __str__(self) -> str:
-        return self.path
 
 
 def text(value: Any) -> str:
@@ -195,7 +184,7 @@ def is_class_path(text: str) -> bool:
     return bool(_CLASS.fullmatch(text))
 
 
-def own_class(value: Any) -> OwnClass:
+def own_class(value: Any) -> PluginSpec:
     """Read `package.module:Class`, or a mapping with that as its `class`, and `options`. Raises ValueError."""
     named = value if isinstance(value, dict) else {"class": value}
     options = named.get("options") or {}
@@ -203,10 +192,10 @@ def own_class(value: Any) -> OwnClass:
         raise ValueError("names no class as package.module:Class")
     if not isinstance(options, dict) or named.keys() - {"class", "options"}:
         raise ValueError("holds something else than `class` and a mapping of `options`")
-    return OwnClass(named["class"].strip(), {str(name): option for name, option in options.items()})
+    return PluginSpec(named["class"].strip(), {str(name): option for name, option in options.items()})
 
 
-def own_classes(value: Any) -> tuple[OwnClass, ...]:
+def own_classes(value: Any) -> tuple[PluginSpec, ...]:
     """Read one class or a list of them. Raises ValueError."""
     return tuple(own_class(one) for one in (value if isinstance(value, list) else [value]))
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from argoproxy.config.parsers import OwnClass
 from argoproxy.protocol.access.secrets import Secret
-from argoproxy.protocol.http_messages import CREDENTIALS, Headers
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import Timeouts
+from argoproxy.upstreams.access import Access, PluginSpec
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
@@ -119,10 +118,10 @@ class DashScopeTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTarget:
+class PluginTarget:
     """An upstream class of the operator's own."""
 
-    own: OwnClass
+    own: PluginSpec
     kind: str = "own"
 
     @property
@@ -135,7 +134,7 @@ class OwnTarget:
         return str(self.own.options.get("base_url", ""))
 
 
-Target = DemoTarget | OpenAITarget | UntouchedTarget | ArgoTarget | NativeTarget | DashScopeTarget | OwnTarget
+Target = DemoTarget | OpenAITarget | UntouchedTarget | ArgoTarget | NativeTarget | DashScopeTarget | PluginTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +153,6 @@ class Process:
         """Tell whether images are put into calls: as wished, else for the Argo gateway."""
         wished = self.inline_images
         return isinstance(target, ArgoTarget | NativeTarget) if wished is None else wished
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How an upstream's server is reached: headers to send along, among them keys and what else must not be shown, whom
-    TLS trusts (a bundle, "" for nobody at all), the proxies on the way, who signs requests."""
-
-    headers: Headers = field(default=(), repr=False)
-    keys: tuple[Secret, ...] = ()
-    hidden: tuple[Secret, ...] = ()
-    ca_bundle: str | None = None
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    auth: OwnClass | None = None
-
-    @property
-    def holds_credentials(self) -> bool:
-        """Whether the server is shown who asks, by headers of ours or a signature."""
-        return self.auth is not None or any(name.lower() in CREDENTIALS for name, _ in self.headers)
 
 
 @dataclass(frozen=True, slots=True)

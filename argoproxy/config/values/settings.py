@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from argoproxy.config.parsers import (
+from argoproxy.config.values.parsers import (
     address_rule,
     base_url,
     boolean,
