@@ -20,7 +20,7 @@ from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import assemble
-from argoproxy.protocol.stream.filters import Filter, through
+from argoproxy.protocol.stream.filters import Filter, apply_filters
 from argoproxy.protocol.stream.sse import DONE, Decoder, data_of
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter
@@ -77,7 +77,7 @@ def answered(case: Json, pieces: list[bytes], **body: Any) -> ClientResponse:
     """Answer a client, as a journey does."""
     asked = call(case, **body)
     batches = UPSTREAM.batches(Reply(pieces), asked)
-    return answer(through(batches, lambda: filters(case, [])), asked, Progress())
+    return answer(apply_filters(batches, lambda: filters(case, [])), asked, Progress())
 
 
 def plain(case: Json, pieces: list[bytes]) -> bytes:
@@ -200,7 +200,7 @@ def test_an_error_answer(case: Json) -> None:
 def test_the_last_usage_counts(case: Json) -> None:
     noted: list[Json] = []
     batches = UPSTREAM.batches(Reply([case["stream"].encode()]), call(case))
-    assert list(through(batches, lambda: filters(case, noted)))
+    assert list(apply_filters(batches, lambda: filters(case, noted)))
     assert noted[-1:] == [usage for usage in [case["document"].get("usage")] if usage]
 
 

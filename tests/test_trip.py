@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
-from argoproxy.pipeline.caches import Shared
+from argoproxy.pipeline.caches import SingleFlight
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.router import Models, Provider
-from argoproxy.telemetry.access_log import LogLine
+from argoproxy.telemetry.access_log import AccessLog
 from argoproxy.telemetry.outcome import Outcome, RequestInfo
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
@@ -204,7 +204,7 @@ def line(**changed: Any) -> str:
     given |= {"id": "i", "client_request_id": "", "method": "GET", "route": "/x", "path": "/x", "model": ""}
     given |= {"upstream": "u", "status": 200, "ending": Ending.COMPLETE, "total_s": 0.0123, "bytes_sent": 0, **changed}
     read, write = os.pipe()
-    LogLine(partial(os.write, write))(Outcome(**given))
+    AccessLog(partial(os.write, write))(Outcome(**given))
     os.close(write)
     with os.fdopen(read, encoding="utf-8") as told:
         return told.read()
@@ -250,7 +250,7 @@ def test_work_is_shared_by_those_who_want_it_at_the_same_time() -> None:
         came.release()
         results.append(shared.result())
 
-    shared, results = Shared(work), list[int]()
+    shared, results = SingleFlight(work), list[int]()
     threads = [threading.Thread(target=want) for _ in range(5)]
     for thread in threads:
         thread.start()
@@ -269,7 +269,7 @@ def test_shared_work_that_fails_fails_for_all_and_is_tried_again() -> None:
             raise ValueError("first")
         return 7
 
-    shared = Shared(work)
+    shared = SingleFlight(work)
     with pytest.raises(ValueError, match="first"):
         shared.result()
     assert shared.result() == 7
@@ -282,7 +282,7 @@ def test_shared_work_is_done_anew_when_its_result_was_kept_for_long_enough() -> 
         done.append(len(done))
         return done[-1]
 
-    shared = Shared(work, 1.0, lambda: now[0])
+    shared = SingleFlight(work, 1.0, lambda: now[0])
     assert [shared.result(), shared.result()] == [0, 0]
     now[0] += 0.999
     assert shared.result() == 0
@@ -299,7 +299,7 @@ def test_a_failure_of_shared_work_is_not_kept() -> None:
             raise ValueError("first")
         return len(asked)
 
-    shared = Shared(work, 1.0, lambda: 0.0)
+    shared = SingleFlight(work, 1.0, lambda: 0.0)
     with pytest.raises(ValueError, match="first"):
         shared.result()
     assert shared.result() == 2
@@ -312,7 +312,7 @@ def test_shared_work_of_another_request_is_not_waited_for_without_end() -> None:
         begun.set()
         end.wait()
 
-    shared = Shared(work, longest_s=0.01)
+    shared = SingleFlight(work, longest_s=0.01)
     first = threading.Thread(target=shared.result)
     first.start()
     begun.wait()
@@ -327,4 +327,4 @@ def test_a_time_out_that_shared_work_raises_is_its_own() -> None:
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        Shared(work).result()
+        SingleFlight(work).result()

@@ -12,10 +12,10 @@ from werkzeug.test import EnvironBuilder
 
 from argoproxy.errors import Ending, UpstreamStatus
 from argoproxy.images.inline import Images, ImageWorkers
-from argoproxy.pipeline.caches import RefusedModes, Remembered
+from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
-from argoproxy.pipeline.upstream_calls import Link
+from argoproxy.pipeline.upstream_calls import UpstreamLink
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.protocol.routing.timeouts import Heartbeat
@@ -67,7 +67,9 @@ def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]
         models=Models([Provider(upstream)]),
         gateway=None,
         links={
-            upstream.name: Link(transport, Images(ImageSettings(), "", ImageWorkers()), Remembered(0.0, 0.0), unwatched)
+            upstream.name: UpstreamLink(
+                transport, Images(ImageSettings(), "", ImageWorkers()), CachedResult(0.0, 0.0), unwatched
+            )
         },
         listeners=[outcomes.append],
         heartbeat=Heartbeat(15.0),

@@ -33,7 +33,7 @@ MOST_WARNED = 100
 MOST_REFUSED = 1000
 
 
-class Shared(Generic[ResultT]):
+class SingleFlight(Generic[ResultT]):
     """Work that callers at the same time do only once; its result is kept for `keep_s` seconds, a failure is not. Who
     shares it waits for `longest_s` seconds at most."""
 
@@ -84,7 +84,7 @@ class Shared(Generic[ResultT]):
                 self._under_way = None
 
 
-class Remembered(Generic[ResultT]):
+class CachedResult(Generic[ResultT]):
     """What some work came to, for a while; a ProxyError is something it can come to."""
 
     def __init__(self, keep_s: float, keep_failure_s: float) -> None:
@@ -107,7 +107,7 @@ class Remembered(Generic[ResultT]):
         return result
 
 
-class LoneEnds:
+class LoneClosingTags:
     """Models whose answers showed a closing tag without an opening one; each is warned of once per process."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.router import Route
 from argoproxy.protocol.stream.sse import HEARTBEAT, Document
-from argoproxy.telemetry.journal.record import Attempt, Record
+from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
@@ -39,7 +39,7 @@ class RequestContext:
 
     def __init__(
         self,
-        arrival: RequestInfo,
+        info: RequestInfo,
         watch: Watch,
         clock: Callable[[], float],
         heartbeat_s: float,
@@ -51,14 +51,14 @@ class RequestContext:
         #: Stars the keys of ours and of the request in a text that is written down.
         self.redact: Callable[[str], str] = str
         #: What is remembered for the journal, where there is one.
-        self.record: Record | None = None
+        self.record: JournalRecord | None = None
         #: How the client can be sent something before there is an answer, where that may be.
         self.early: EarlyStart | None = None
         #: Whether errors are told under a status of success, and whether in a stream.
         self.is_compatible = self.wants_stream = False
         self.reply_status = 200
         self.reply_headers: Headers = ()
-        self._arrival = arrival
+        self._info = info
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._listeners = listeners
@@ -81,7 +81,7 @@ class RequestContext:
 
     @property
     def id(self) -> str:
-        return self._arrival.id
+        return self._info.id
 
     def set_key_name(self, name: str) -> None:
         """Take note of the name of the caller's key."""
@@ -235,10 +235,10 @@ class RequestContext:
         return max(0.0, self._heartbeat_s - (self._clock() - self._last_sent))
 
     def _outcome(self) -> Outcome:
-        has_no_body = self._arrival.method == "HEAD" or self._status in BODILESS
+        has_no_body = self._info.method == "HEAD" or self._status in BODILESS
         ending = self._ending or (Ending.COMPLETE if has_no_body else Ending.CLIENT_GONE)
         return Outcome(
-            **{name: getattr(self._arrival, name) for name in RequestInfo.__slots__},
+            **{name: getattr(self._info, name) for name in RequestInfo.__slots__},
             model=self._model,
             upstream=self._upstream,
             key=self._key,

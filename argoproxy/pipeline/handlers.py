@@ -12,10 +12,18 @@ from functools import partial
 from typing import TypeVar
 
 from argoproxy.errors import NotFound, ProxyError
-from argoproxy.pipeline.caches import LoneEnds, RefusedModes
+from argoproxy.pipeline.caches import LoneClosingTags, RefusedModes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.health import Probe
-from argoproxy.pipeline.upstream_calls import Link, ask, common_list_of, list_of, lists_of, read, received
+from argoproxy.pipeline.upstream_calls import (
+    UpstreamLink,
+    fetch_model_list,
+    fetch_model_lists,
+    fetch_shared_list,
+    send,
+    send_and_read,
+    send_any_status,
+)
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Doorkeeper
 from argoproxy.protocol.access.masking import Redactor
@@ -40,12 +48,12 @@ from argoproxy.protocol.routing.relay_target import recipient
 from argoproxy.protocol.routing.router import Models, Route, following
 from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.protocol.stream.answer_model import ModelNameFilter
-from argoproxy.protocol.stream.filters import Filter, primed, through
+from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
-from argoproxy.telemetry.journal.record import Chronicle
-from argoproxy.telemetry.journal.recorders import ByteEar, SizeEar
+from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
+from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.transport.reply import Reply
 from argoproxy.upstreams import Upstream
@@ -64,14 +72,14 @@ class Proxy:
 
     models: Models[Upstream]
     gateway: Models[Upstream] | None
-    links: Mapping[str, Link]
+    links: Mapping[str, UpstreamLink]
     listeners: Sequence[Listener]
     heartbeat: Heartbeat
     probe: Probe
     refused_modes: RefusedModes
     doorkeeper: Doorkeeper | None = None
     open_routes: Collection[str] = ()
-    chronicle: Chronicle | None = None
+    journal: JournalWriter | None = None
     #: Whether errors are told under a status of success where a request does not say.
     compatible: bool = False
     redactor: Redactor = Redactor()
@@ -79,7 +87,7 @@ class Proxy:
     cors: Cors | None = None
     #: Bytes that a JSON body may have where it is read.
     body_limit: int = BODY_LIMIT
-    lone_ends: LoneEnds = field(default_factory=LoneEnds)
+    lone_ends: LoneClosingTags = field(default_factory=LoneClosingTags)
 
     def close(self) -> None:
         """Close the connections nobody uses."""
@@ -87,51 +95,51 @@ class Proxy:
             link.transport.close()
 
 
-def converse(request: ClientRequest, surface: Surface, proxy: Proxy, context: RequestContext) -> ClientResponse:
+def handle_chat(request: ClientRequest, surface: Surface, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
     call = surface.parse(request, proxy.body_limit)
     context.set_call(call)
-    return carry(call, proxy.models, proxy, context)
+    return run_chat(call, proxy.models, proxy, context)
 
 
-def greet(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
+def handle_gateway_status(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Have a model of the gateway say hello, to show that the way to it works. Raises ProxyError, ClientGone."""
     call = call_of(request, HELLO, CHAT.path)
     context.set_call(call)
-    return carry(call, replace(gateway_of(proxy), allowed=AllowList()), proxy, context)
+    return run_chat(call, replace(require_gateway(proxy), allowed=AllowList()), proxy, context)
 
 
-def carry(call: Call, models: Models[Upstream], proxy: Proxy, context: RequestContext) -> ClientResponse:
+def run_chat(call: Call, models: Models[Upstream], proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
     context.may_begin_early(call)
-    routes = routes_of(call, models, proxy, context)
+    routes = resolve_routes(call, models, proxy, context)
     if routes[0].upstream.is_native:
-        return hand_over(routes, proxy, context)
-    batches = first_that_opens(routes, lambda route: turn(route, proxy, context), proxy, context)
-    batches = primed(batches)
-    batches = through(batches, lambda: filters(call, proxy, context))
+        return run_passthrough(routes, proxy, context)
+    batches = try_routes(routes, lambda route: attempt_route(route, proxy, context), proxy, context)
+    batches = prefetch_first(batches)
+    batches = apply_filters(batches, lambda: response_filters(call, proxy, context))
     return answer(batches, call, context)
 
 
-def converse_raw(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
+def handle_raw_chat(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry one chat in the upstream's own words: nothing is filtered. Raises ProxyError, ClientGone."""
     call = RAW.parse(request, proxy.body_limit)
     context.set_call(call)
-    route, *_ = routes_of(call, gateway_of(proxy), proxy, context)
-    told = answer_raw(primed(turn(route, proxy, context)), call, context)
-    return heard(told, ByteEar(told.headers), context)
+    route, *_ = resolve_routes(call, require_gateway(proxy), proxy, context)
+    told = answer_raw(prefetch_first(attempt_route(route, proxy, context)), call, context)
+    return record_response(told, ByteRecorder(told.headers), context)
 
 
-def hand_over(routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> ClientResponse:
+def run_passthrough(routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
     context.begins_with_its_reply()
-    reply = next(first_that_opens(routes, lambda route: handed(route, proxy, context), proxy, context))
-    pieces = overheard(primed(reply.untouched()), reply.headers, context.record_usage)
+    reply = next(try_routes(routes, lambda route: send_raw(route, proxy, context), proxy, context))
+    pieces = overheard(prefetch_first(reply.untouched()), reply.headers, context.record_usage)
     answer = ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, context))
-    return heard(answer, ByteEar(answer.headers), context)
+    return record_response(answer, ByteRecorder(answer.headers), context)
 
 
-def heard(answer: ClientResponse, ear: ByteEar | SizeEar, context: RequestContext) -> ClientResponse:
+def record_response(answer: ClientResponse, ear: ByteRecorder | ByteCounter, context: RequestContext) -> ClientResponse:
     """Have the journal, where there is one, listen to an answer that nobody reads on its way."""
     if context.record is None:
         return answer
@@ -140,7 +148,7 @@ def heard(answer: ClientResponse, ear: ByteEar | SizeEar, context: RequestContex
     return replace(answer, body=b"".join(listening) if isinstance(answer.body, bytes) else listening)
 
 
-def first_that_opens(
+def try_routes(
     routes: Sequence[Route[Upstream]],
     attempt: Callable[[Route[Upstream]], Iterator[StepT]],
     proxy: Proxy,
@@ -174,27 +182,27 @@ def first_that_opens(
         return
 
 
-def turn(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Batch]:
+def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Batch]:
     """Send the call along one route. Raises ProxyError, ClientGone, before the first batch or on the way."""
     context.set_route(route)
     link = proxy.links[route.upstream.name]
     call = link.images.inlined(route.call, context.watch)
-    reply = ask(route.upstream, route.upstream.request(call), route.timeouts, link, context)
+    reply = send(route.upstream, route.upstream.request(call), route.timeouts, link, context)
     for batch in route.upstream.batches(reply, call):
         if not batch:
             context.watch.look()
         yield batch
 
 
-def handed(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Reply]:
+def send_raw(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Reply]:
     """Send the call along one route and give whatever comes back. Raises ProxyError, ClientGone."""
     context.set_route(route)
     link = proxy.links[route.upstream.name]
     call = link.images.inlined(route.call, context.watch)
-    yield received(route.upstream, route.upstream.request(call), route.timeouts, link, context)
+    yield send_any_status(route.upstream, route.upstream.request(call), route.timeouts, link, context)
 
 
-def filters(call: Call, proxy: Proxy, context: RequestContext) -> Sequence[Filter]:
+def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Sequence[Filter]:
     """Give what the answer passes on its way to the client, by the route it came."""
     route = context.route
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
@@ -202,34 +210,36 @@ def filters(call: Call, proxy: Proxy, context: RequestContext) -> Sequence[Filte
     ears = context.record.ears() if context.record else ()
     thoughts = reasoning_filters(route.reasoning, partial(proxy.lone_ends.warn, call.asked))
     changes = [ToolCallFilter(), *thoughts, *route.upstream.filters(route.call), *withheld]
-    changes += names(route)
+    changes += model_name_filters(route)
     return [*ears[:1], UsageMeter(context.record_usage), *changes, *ears[1:]]
 
 
-def names(route: Route[Upstream]) -> list[ModelNameFilter]:
+def model_name_filters(route: Route[Upstream]) -> list[ModelNameFilter]:
     """Return the filter that sets the model of an answer, where the answer is not to name the upstream's."""
     return [ModelNameFilter(route.answers_as)] if route.answers_as else []
 
 
-def embed(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
+def handle_embeddings(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry one request for embeddings. Raises ProxyError, ClientGone."""
     call = EMBEDDINGS.parse(request, proxy.body_limit)
     context.set_call(call)
-    routes = routes_of(call, proxy.models, proxy, context)
+    routes = resolve_routes(call, proxy.models, proxy, context)
     if routes[0].upstream.is_native:
-        return hand_over(routes, proxy, context)
-    document = next(first_that_opens(routes, lambda route: embedded(route, proxy, context), proxy, context))
+        return run_passthrough(routes, proxy, context)
+    document = next(try_routes(routes, lambda route: attempt_embeddings(route, proxy, context), proxy, context))
     UsageMeter(context.record_usage).feed([document])
-    for naming in names(context.route):
+    for naming in model_name_filters(context.route):
         document = naming.named(document)
     return answer_document(document, context)
 
 
-def embedded(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Document]:
+def attempt_embeddings(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Document]:
     """Ask for embeddings along one route. Raises ProxyError, ClientGone."""
     context.set_route(route)
     upstream, link = route.upstream, proxy.links[route.upstream.name]
-    bodies = [read(upstream, part, route.timeouts, link, context) for part in upstream.embed_requests(route.call)]
+    bodies = [
+        send_and_read(upstream, part, route.timeouts, link, context) for part in upstream.embed_requests(route.call)
+    ]
     document = upstream.embeddings(bodies, route.call)
     context.record_answer(document)
     yield document
@@ -237,7 +247,7 @@ def embedded(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> I
 
 def list_models(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Answer with what the upstreams list and the names of ours they do not. Raises ProxyError, ClientGone."""
-    lists = lists_of(request, proxy.models, proxy.links, context)
+    lists = fetch_model_lists(request, proxy.models, proxy.links, context)
     document = joined(proxy.models, lists, request.created)
     if not isinstance(lists[0], Document):
         context.discard_attempt(lists[0])
@@ -253,7 +263,7 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, context: Request
     provider = models.provider_of(name)
     link = proxy.links[provider.upstream.name]
     try:
-        document = provider.upstream.listing(list_of(request, provider, link, context), name, created)
+        document = provider.upstream.listing(fetch_model_list(request, provider, link, context), name, created)
     except ProxyError as error:
         context.discard_attempt(error)
         entry = entry_of(models, name, created)
@@ -269,12 +279,14 @@ def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> Clie
     request, provider = recipient(replace(request, path=checked_path(request.path)), proxy.models)
     context.set_upstream(provider.upstream)
     asked = provider.upstream.forward(provider.seen(request))
-    reply = received(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], context)
-    answer = ClientResponse(reply.status, downward(reply.headers), primed(reply.untouched()))
-    return heard(answer, SizeEar(), context)
+    reply = send_any_status(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], context)
+    answer = ClientResponse(reply.status, downward(reply.headers), prefetch_first(reply.untouched()))
+    return record_response(answer, ByteCounter(), context)
 
 
-def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, context: RequestContext) -> Sequence[Route[Upstream]]:
+def resolve_routes(
+    call: Call, models: Models[Upstream], proxy: Proxy, context: RequestContext
+) -> Sequence[Route[Upstream]]:
     """Resolve a call, with the names its upstream lists where the one that goes up is not known without. Raises
     BadRequest, also for what no upstream would take (a native one looks for itself), ModelNotAllowed, ClientGone."""
     routes = models.resolve(call)
@@ -284,14 +296,14 @@ def routes_of(call: Call, models: Models[Upstream], proxy: Proxy, context: Reque
     if upstream.common_list() is None or upstream.knows(sent.model):
         return routes
     try:
-        listed = common_list_of(upstream, proxy.links[upstream.name], context)
+        listed = fetch_shared_list(upstream, proxy.links[upstream.name], context)
         return models.knowing(upstream.acquainted(listed)).resolve(call)
     except ProxyError as error:
         context.discard_attempt(error)
         return routes
 
 
-def gateway_of(proxy: Proxy) -> Models[Upstream]:
+def require_gateway(proxy: Proxy) -> Models[Upstream]:
     """Give the models of the gateway that the door has. Raises NotFound when it has none."""
     if proxy.gateway is None:
         raise NotFound("There is no Argo gateway behind this door.")

@@ -10,7 +10,7 @@ from functools import partial
 
 from argoproxy import __version__
 from argoproxy.errors import ProxyError
-from argoproxy.pipeline.caches import Shared
+from argoproxy.pipeline.caches import SingleFlight
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.parallel import side_by_side
@@ -52,7 +52,7 @@ class Probe:
         self._is_draining = is_draining
         self._targets = targets
         self._watch = watch
-        self._shared = Shared(self._ask, KEEP_S)
+        self._shared = SingleFlight(self._ask, KEEP_S)
 
     def health(self) -> Health:
         """Return the answer that is kept; else ask, or wait for who asks already. Takes five seconds at most."""

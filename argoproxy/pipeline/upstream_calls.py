@@ -9,7 +9,7 @@ from functools import partial
 
 from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.images.inline import Images
-from argoproxy.pipeline.caches import Remembered
+from argoproxy.pipeline.caches import CachedResult
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.protocol.routing.model_list import Listed, checked
@@ -27,18 +27,18 @@ LIST_TIMEOUTS = Timeouts(4.5, 4.5, 4.5, 4.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class UpstreamLink:
     """How an upstream is reached: by which transport, with which images; its list of models, while it is remembered;
     `unwatched` makes what is waited with where nobody's client is to be watched."""
 
     transport: Transport
     images: Images
-    listed: Remembered[bytes]
+    listed: CachedResult[bytes]
     unwatched: Callable[[], Watch]
 
 
-def received(
-    upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, context: RequestContext
+def send_any_status(
+    upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: UpstreamLink, context: RequestContext
 ) -> Reply:
     """Send one request and wait for whatever comes back; a client that reads errors only under a status of success is
     not given one as it is. Raises ProxyError, ClientGone."""
@@ -52,7 +52,9 @@ def received(
     return reply
 
 
-def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, context: RequestContext) -> Reply:
+def send(
+    upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: UpstreamLink, context: RequestContext
+) -> Reply:
     """Send one request to an upstream and wait for a reply of success. Raises ProxyError, ClientGone."""
     context.record_attempt(upstream, asked)
     reply = link.transport.open(asked, timeouts, context.watch)
@@ -62,39 +64,47 @@ def ask(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Li
     return reply
 
 
-def read(upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: Link, context: RequestContext) -> bytes:
+def send_and_read(
+    upstream: Upstream, asked: UpstreamRequest, timeouts: Timeouts, link: UpstreamLink, context: RequestContext
+) -> bytes:
     """Send one request to an upstream and take the whole reply of success. Raises ProxyError, ClientGone."""
-    body = ask(upstream, asked, timeouts, link, context).read()
+    body = send(upstream, asked, timeouts, link, context).read()
     context.record_reply_body(body)
     return body
 
 
-def list_of(request: ClientRequest, provider: Provider[Upstream], link: Link, context: RequestContext) -> bytes:
+def fetch_model_list(
+    request: ClientRequest, provider: Provider[Upstream], link: UpstreamLink, context: RequestContext
+) -> bytes:
     """Ask an upstream for its models, as this client sees them. Raises ProxyError, ClientGone."""
     upstream = provider.upstream
     context.set_upstream(upstream)
     if upstream.common_list():
-        return common_list_of(upstream, link, context)
-    return read(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, context)
+        return fetch_shared_list(upstream, link, context)
+    return send_and_read(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, context)
 
 
-def common_list_of(upstream: Upstream, link: Link, context: RequestContext) -> bytes:
+def fetch_shared_list(upstream: Upstream, link: UpstreamLink, context: RequestContext) -> bytes:
     """Ask for a list of models that is the same for everybody: once in a while, and not for long. Raises ProxyError,
     ClientGone."""
     common = upstream.common_list()
     if common is None:
         raise UpstreamProtocolError("This upstream has no common list of models.")
-    return link.listed.result(lambda: read(upstream, common, LIST_TIMEOUTS, link, context))
+    return link.listed.result(lambda: send_and_read(upstream, common, LIST_TIMEOUTS, link, context))
 
 
-def lists_of(
-    request: ClientRequest, models: Models[Upstream], links: Mapping[str, Link], context: RequestContext
+def fetch_model_lists(
+    request: ClientRequest, models: Models[Upstream], links: Mapping[str, UpstreamLink], context: RequestContext
 ) -> list[Listed]:
     """Ask all upstreams for their models: a list, or the failure, of each. Raises ClientGone."""
     created = request.created
     if len(models.providers) == 1:
         provider = models.default
-        return [_listed(provider, created, lambda: list_of(request, provider, links[provider.upstream.name], context))]
+        return [
+            _listed(
+                provider, created, lambda: fetch_model_list(request, provider, links[provider.upstream.name], context)
+            )
+        ]
     context.set_upstream(models.default.upstream)
     works = [
         partial(_listed, provider, created, partial(_list_aside, request, provider, links[provider.upstream.name]))
@@ -110,7 +120,7 @@ def _listed(provider: Provider[Upstream], created: int, work: Callable[[], bytes
         return error
 
 
-def _list_aside(request: ClientRequest, provider: Provider[Upstream], link: Link) -> bytes:
+def _list_aside(request: ClientRequest, provider: Provider[Upstream], link: UpstreamLink) -> bytes:
     """Ask for a list in a thread of its own; one that a key of ours is shown is remembered. Raises ProxyError."""
     upstream = provider.upstream
     common = upstream.common_list()
@@ -119,7 +129,7 @@ def _list_aside(request: ClientRequest, provider: Provider[Upstream], link: Link
     return link.listed.result(work) if common or provider.is_keyed else work()
 
 
-def _read(upstream: Upstream, asked: UpstreamRequest, link: Link) -> bytes:
+def _read(upstream: Upstream, asked: UpstreamRequest, link: UpstreamLink) -> bytes:
     watch = link.unwatched()
     try:
         reply = link.transport.open(asked, LIST_TIMEOUTS, watch)

@@ -9,7 +9,7 @@ from argoproxy.protocol.access.printable import log_value
 from argoproxy.telemetry.outcome import Outcome
 
 
-class LogLine:
+class AccessLog:
     """A listener that writes each outcome, in one write."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:

@@ -26,7 +26,7 @@ _HOW = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.001
 
 
-class AppendedFile:
+class RotatingFile:
     """One such file. Threads share it; each process makes its own after it was forked."""
 
     def __init__(self, path: Path, max_bytes: int, files: int, longest_wait_s: float = LONGEST_WAIT_S) -> None:

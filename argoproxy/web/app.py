@@ -32,11 +32,11 @@ from argoproxy.protocol.api.cors import is_preflight
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps
-from argoproxy.telemetry.journal.record import Record
+from argoproxy.telemetry.journal.record import JournalRecord
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.index_page import ABOUT, PAGE, PAGE_HEADERS
-from argoproxy.web.requests import arrival, client_request
+from argoproxy.web.requests import client_request, request_info
 from argoproxy.web.responses import CLIENT_GONE_STATUS, ids, respond
 from argoproxy.web.wsgi_io import WsgiBody
 
@@ -131,7 +131,7 @@ class Door:
         keys = keys_sent(request.environ)
         conceal = partial(proxy.redactor.name, keys)
         g.context = RequestContext(
-            arrival=arrival(label, conceal),
+            info=request_info(label, conceal),
             watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
             clock=time.monotonic,
             heartbeat_s=proxy.heartbeat.every_s,
@@ -157,9 +157,9 @@ class Door:
     def _take_note(self, proxy: Proxy, context: RequestContext, keys: tuple[str, ...]) -> None:
         """Learn how errors are to be told, and have the journal remember what comes."""
         headers = tuple(request.headers)
-        if proxy.chronicle:
-            context.record = record = Record(is_brief=proxy.chronicle.is_brief, keys=keys)
-            context.add_listener(partial(proxy.chronicle.tell, record))
+        if proxy.journal:
+            context.record = record = JournalRecord(is_brief=proxy.journal.is_brief, keys=keys)
+            context.add_listener(partial(proxy.journal.tell, record))
         context.is_compatible = is_compatible(headers, proxy.compatible)
 
     def fail(self, error: Exception) -> Response:
@@ -207,13 +207,13 @@ class Door:
         raise MethodNotAllowed(f"{request.method} is not served here; GET is.", READING)
 
     def chat(self) -> ClientResponse:
-        return handlers.converse(client_request(), CHAT, g.proxy, g.context)
+        return handlers.handle_chat(client_request(), CHAT, g.proxy, g.context)
 
     def completions(self) -> ClientResponse:
-        return handlers.converse(client_request(), COMPLETIONS, g.proxy, g.context)
+        return handlers.handle_chat(client_request(), COMPLETIONS, g.proxy, g.context)
 
     def embeddings(self) -> ClientResponse:
-        return handlers.embed(client_request(), g.proxy, g.context)
+        return handlers.handle_embeddings(client_request(), g.proxy, g.context)
 
     def models(self) -> ClientResponse:
         return handlers.list_models(client_request(), g.proxy, g.context)
@@ -224,12 +224,12 @@ class Door:
     def raw_chat(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return handlers.converse_raw(client_request(), g.proxy, g.context)
+        return handlers.handle_raw_chat(client_request(), g.proxy, g.context)
 
     def status(self) -> ClientResponse:
         if g.proxy.gateway is None:
             return self.relay()
-        return handlers.greet(client_request(), g.proxy, g.context)
+        return handlers.handle_gateway_status(client_request(), g.proxy, g.context)
 
     def relay(self, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":

@@ -20,10 +20,10 @@ from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import secrets_in
 from argoproxy.config.values.snapshot import VARIABLE
 from argoproxy.images.inline import Images, ImageWorkers
-from argoproxy.pipeline.caches import RefusedModes, Remembered
+from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
-from argoproxy.pipeline.upstream_calls import Link
+from argoproxy.pipeline.upstream_calls import UpstreamLink
 from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, made, wanted
 from argoproxy.protocol.access.auth import Doorkeeper, KeyRing
 from argoproxy.protocol.access.masking import Redactor
@@ -32,9 +32,9 @@ from argoproxy.protocol.http_messages import COOKIES_DOWN
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at
-from argoproxy.telemetry.access_log import LogLine
-from argoproxy.telemetry.journal.files import Journal, JournalHandler
-from argoproxy.telemetry.journal.writer import Chronicle
+from argoproxy.telemetry.access_log import AccessLog
+from argoproxy.telemetry.journal.files import JournalFiles, JournalHandler
+from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.log_format import PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.outcome import Listener
@@ -122,14 +122,16 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
         doorkeeper=_doorkeeper(config),
         open_routes=config.open_routes,
         redactor=redactor,
-        chronicle=Chronicle(journal, config.journal.bodies, redactor) if journal and config.journal else None,
+        journal=JournalWriter(journal, config.journal.bodies, redactor) if journal and config.journal else None,
         compatible=config.compatible,
         body_limit=config.body_limit,
         cors=Cors(config.cors_origins) if config.cors_origins else None,
     )
 
 
-def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch], workers: ImageWorkers) -> Link:
+def _link(
+    settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch], workers: ImageWorkers
+) -> UpstreamLink:
     access = settings.access
     transport = Transport(
         connections=config.threads,
@@ -139,7 +141,7 @@ def _link(settings: UpstreamSettings, config: Config, unwatched: Callable[[], Wa
         not_passed=frozenset() if settings.passes_cookies and not config.authenticate else COOKIES_DOWN,
     )
     images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where(), workers)
-    return Link(transport, images, Remembered(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
+    return UpstreamLink(transport, images, CachedResult(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
 
 
 def _doorkeeper(config: Config) -> Doorkeeper | None:
@@ -163,9 +165,9 @@ def _metrics(folder: str) -> Metrics | None:
         return None
 
 
-def _journal(config: Config) -> Journal | None:
+def _journal(config: Config) -> JournalFiles | None:
     journal = config.journal
-    return Journal(journal.folder, journal.max_bytes, journal.files) if journal else None
+    return JournalFiles(journal.folder, journal.max_bytes, journal.files) if journal else None
 
 
 def _secrets(config: Config) -> Iterator[str]:
@@ -177,15 +179,15 @@ def _secrets(config: Config) -> Iterator[str]:
         yield from (text for one in classes if one for text in secrets_in(one.options))
 
 
-def _log_lines(config: Config, journal: Journal | None) -> Iterator[Listener]:
+def _log_lines(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:
     """Give who writes a line for each request: to standard error, and into the journal."""
     if config.verbose:
-        yield LogLine(partial(os.write, sys.stderr.fileno()))
+        yield AccessLog(partial(os.write, sys.stderr.fileno()))
         if journal:
-            yield LogLine(lambda line: journal.log(line.decode()))
+            yield AccessLog(lambda line: journal.log(line.decode()))
 
 
-def _set_up_log(config: Config, journal: Journal | None, redactor: Redactor) -> None:
+def _set_up_log(config: Config, journal: JournalFiles | None, redactor: Redactor) -> None:
     handlers = [logging.StreamHandler(sys.stderr), *((JournalHandler(journal),) if journal else ())]
     for handler in handlers:
         handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S", redactor))

@@ -44,7 +44,7 @@ def _body(context: RequestContext) -> Body:
     return body
 
 
-def arrival(label: str, conceal: Callable[[str], str]) -> RequestInfo:
+def request_info(label: str, conceal: Callable[[str], str]) -> RequestInfo:
     """Describe the request; `conceal` stars keys in what its client could choose."""
     return RequestInfo(
         id=uuid4().hex,

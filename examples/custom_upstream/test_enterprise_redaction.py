@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from argoproxy.errors import UpstreamStatus
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.chunks import assemble
-from argoproxy.protocol.stream.filters import through
+from argoproxy.protocol.stream.filters import apply_filters
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from tests.cuts import cut_at, cuts, places
 
@@ -154,7 +154,7 @@ def test_what_was_held_back_of_a_stream_that_broke_is_told_first() -> None:
         yield [said("Hi, a@b.de")]
         raise UpstreamStatus(500, (), b"")
 
-    passed = through(broken(), lambda: [RedactionFilter(USUAL)])
+    passed = apply_filters(broken(), lambda: [RedactionFilter(USUAL)])
     assert next(passed)
     (rest,) = next(passed)
     assert rest.chunk == {

@@ -12,7 +12,7 @@ from enterprise_upstream import Enterprise
 from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody
 from argoproxy.protocol.routing.call import Call, call_of
-from argoproxy.protocol.stream.filters import through
+from argoproxy.protocol.stream.filters import apply_filters
 from argoproxy.protocol.stream.sse import Batch, Document
 
 HOME, EU, US = "http://home.test/v1", "http://eu.test/v1", "https://us.test/llm/v1"
@@ -50,7 +50,7 @@ def call(*headers: tuple[str, str], path: str = "/v1/chat/completions", **body: 
 
 def seen(reply: Sent) -> list[Batch]:
     """Give what a client sees, batch by batch."""
-    return list(through(ENTERPRISE.batches(reply, call()), lambda: ENTERPRISE.filters(call())))
+    return list(apply_filters(ENTERPRISE.batches(reply, call()), lambda: ENTERPRISE.filters(call())))
 
 
 @pytest.mark.parametrize(

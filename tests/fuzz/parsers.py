@@ -32,7 +32,7 @@ from argoproxy.protocol.stream.chunks import Assembly, split
 from argoproxy.protocol.stream.sse import Decoder, Document, data_of
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
-from argoproxy.telemetry.journal.recorders import ByteEar, EchoEar, EventEar
+from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder
 from argoproxy.transport.framing import Chunked, Counted, Inflate
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to
 from argoproxy.upstreams.argo.models import BUILT_IN
@@ -242,8 +242,8 @@ def stream_cases() -> Iterator[Case]:
 
 
 def _ears() -> list[Any]:
-    first = EventEar()
-    return [first, EchoEar(first)]
+    first = EventRecorder()
+    return [first, FilteredRecorder(first)]
 
 
 def _through(filters: list[Any], batches: list[Any]) -> None:
@@ -263,7 +263,7 @@ def _assembled(chunks: list[dict[str, Any]]) -> None:
 
 
 def _heard(batches: list[Any]) -> None:
-    ear = ByteEar(STREAM)
+    ear = ByteRecorder(STREAM)
     for batch in batches:
         for event in batch:
             ear.hear(event.raw)

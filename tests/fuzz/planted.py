@@ -16,8 +16,8 @@ from typing import Any
 from gevent.monkey import get_original
 
 from argoproxy.pipeline import handlers
-from argoproxy.telemetry.access_log import LogLine
-from argoproxy.telemetry.journal.files import Journal
+from argoproxy.telemetry.access_log import AccessLog
+from argoproxy.telemetry.journal.files import JournalFiles
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.upstreams import openai
 from argoproxy.wsgi import app as application
@@ -169,12 +169,12 @@ def count_twice(right: Callable[..., Any], metrics: Any, outcome: Any) -> None:
     twice(right, metrics, outcome)
 
 
-instead(handlers, "converse", "raise in a handler", fail)
+instead(handlers, "handle_chat", "raise in a handler", fail)
 instead(openai, "upward", "send the client's key upstream", with_key_upstream)
-instead(LogLine, "__call__", "log nothing", skip)
-instead(LogLine, "__call__", "log twice", twice)
-instead(Journal, "write", "leave requests out of the journal", skip)
-instead(Journal, "write", "write the key to the journal", with_key_in_the_journal)
+instead(AccessLog, "__call__", "log nothing", skip)
+instead(AccessLog, "__call__", "log twice", twice)
+instead(JournalFiles, "write", "leave requests out of the journal", skip)
+instead(JournalFiles, "write", "write the key to the journal", with_key_in_the_journal)
 instead(Metrics, "begins", "never end a request", twice)
 instead(Metrics, "__call__", "count twice", count_twice)
 instead(Metrics, "text", "show the key in the metrics", with_key_in_the_metrics)

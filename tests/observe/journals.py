@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.protocol.json_text import Json
-from argoproxy.telemetry.journal.files import CLIENT_FILE, Journal, line_of
+from argoproxy.telemetry.journal.files import CLIENT_FILE, JournalFiles, line_of
 
 
 def client_line(logging_id: str, **fields: Any) -> Json:
@@ -35,7 +35,7 @@ def client_line(logging_id: str, **fields: Any) -> Json:
 
 def journal_of(folder: Path, *exchanges: tuple[Json, list[Json]]) -> Path:
     """Write a journal in which each line has a file for itself: its folder."""
-    journal = Journal(folder, 1, 1000)
+    journal = JournalFiles(folder, 1, 1000)
     for client, servers in exchanges:
         journal.write(client, servers)
     return folder

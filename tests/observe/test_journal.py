@@ -20,20 +20,27 @@ from typing import Any
 import pytest
 
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.telemetry.journal.files import BETWEEN_WARNINGS_S, CLIENT_FILE, LOG_FILE, SERVER_FILE, Journal, line_of
-from argoproxy.telemetry.rotating_file import AppendedFile, older
+from argoproxy.telemetry.journal.files import (
+    BETWEEN_WARNINGS_S,
+    CLIENT_FILE,
+    LOG_FILE,
+    SERVER_FILE,
+    JournalFiles,
+    line_of,
+)
+from argoproxy.telemetry.rotating_file import RotatingFile, older
 from tests.wire.processes import ROOT, spawn
 
 FILES = (CLIENT_FILE, SERVER_FILE, LOG_FILE)
 START = """
 import os, random, signal, sys
 from pathlib import Path
-from argoproxy.telemetry.journal.files import Journal
+from argoproxy.telemetry.journal.files import JournalFiles
 folder, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 """
 #: Sizes from 1 to 200 KB, most of them small.
 WRITE = f"""{START}
-journal, sizes = Journal(folder, 4_000_000, 1000), random.Random(name)
+journal, sizes = JournalFiles(folder, 4_000_000, 1000), random.Random(name)
 for number in range(count):
     text = "x" * int(1000 * 200 ** sizes.random())
     line = {{"logging_id": f"{{name}}-{{number}}", "output": text}}
@@ -42,7 +49,7 @@ sys.exit(journal.lost)
 """
 #: Lines of 4 MB, so that a kill most likely cuts one.
 WRITE_FOR_EVER = f"""{START}
-journal = Journal(folder, 4_000_000, 1000)
+journal = JournalFiles(folder, 4_000_000, 1000)
 line = {{"logging_id": name, "output": "x" * 4_000_000}}
 while True:
     journal.write(line, [])
@@ -68,8 +75,8 @@ class Clock:
         return self.now
 
 
-def journal_in(folder: Path, max_bytes: int = 1_000_000, files: int = 5) -> Journal:
-    return Journal(folder, max_bytes, files)
+def journal_in(folder: Path, max_bytes: int = 1_000_000, files: int = 5) -> JournalFiles:
+    return JournalFiles(folder, max_bytes, files)
 
 
 def process(code: str, *arguments: object) -> subprocess.Popen[bytes]:
@@ -167,7 +174,7 @@ def test_rotation_fills_gaps_and_keeps_no_more_than_told(
         (tmp_path / f"x.{number}").write_text(str(number))
     (tmp_path / "x.bak").write_text("not ours")
     path.write_text("full")
-    AppendedFile(path, 1, files).append(b"new\n")
+    RotatingFile(path, 1, files).append(b"new\n")
     assert path.read_text() == "new\n"
     assert {int(file.suffix[1:]): file.read_text() for file in older(path)} == left
     assert (tmp_path / "x.bak").exists()
@@ -265,7 +272,7 @@ def test_a_disk_that_gets_full_in_a_line_costs_that_line_alone(tmp_path: Path) -
 
 def test_a_full_disk_is_counted_and_warned_of_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    journal = Journal(tmp_path, 1000, 5, clock)
+    journal = JournalFiles(tmp_path, 1000, 5, clock)
 
     def warned_of(*, steps: float) -> list[Any]:
         caplog.clear()
@@ -333,7 +340,7 @@ def test_a_file_in_the_folders_place_costs_lines_only(tmp_path: Path) -> None:
 
 def test_who_keeps_the_lock_holds_nobody_up_for_long(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    file = AppendedFile(path, 1000, 5, longest_wait_s=0.02)
+    file = RotatingFile(path, 1000, 5, longest_wait_s=0.02)
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         for _ in range(2):
@@ -344,7 +351,7 @@ def test_who_keeps_the_lock_holds_nobody_up_for_long(tmp_path: Path) -> None:
 
 
 def test_a_write_that_hangs_holds_no_other_thread_up_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = AppendedFile(tmp_path / "x", 1 << 30, 5, longest_wait_s=0.02)
+    file = RotatingFile(tmp_path / "x", 1 << 30, 5, longest_wait_s=0.02)
     write, begun, goes_on = os.write, threading.Event(), threading.Event()
 
     def hang(descriptor: int, data: bytes) -> int:
@@ -468,7 +475,7 @@ def test_lines_are_strict_json() -> None:
 
 
 def test_a_journal_that_nobody_has_any_more_keeps_no_file_open(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, 1000, 1)
+    journal = JournalFiles(tmp_path, 1000, 1)
     journal.write({"logging_id": "a"}, [{"logging_id": "a"}])
     journal.log("a")
     before = len(os.listdir("/proc/self/fd"))

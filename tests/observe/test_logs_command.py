@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.cli.logs.command import main
-from argoproxy.telemetry.journal.files import CLIENT_FILE, Journal
+from argoproxy.telemetry.journal.files import CLIENT_FILE, JournalFiles
 from tests.observe.journals import client_file, client_line, journal_of
 from tests.wire.processes import PATIENCE_S, ROOT, spawn
 
@@ -44,7 +44,7 @@ def test_a_tail_follows_across_files_until_it_is_interrupted(tmp_path: Path) -> 
     tail = logs(tmp_path, "tail")
     assert tail.stdout
     assert tail.stdout.readline().startswith("time (UTC)")
-    journal = Journal(tmp_path, 1, 5)
+    journal = JournalFiles(tmp_path, 1, 5)
     for number in range(3):
         journal.write(client_line(f"{number:08}"), [])
         assert f" {number:08} gpt-4o " in tail.stdout.readline()

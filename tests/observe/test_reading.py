@@ -12,7 +12,7 @@ import pytest
 
 from argoproxy.cli.logs.reader import BLOCK_BYTES, MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
 from argoproxy.telemetry.journal.files import CLIENT_FILE
-from argoproxy.telemetry.rotating_file import AppendedFile
+from argoproxy.telemetry.rotating_file import RotatingFile
 from tests.observe.journals import client_file, journal_of
 
 
@@ -31,7 +31,7 @@ def all_in(path: Path) -> list[int]:
 
 def write(path: Path, max_bytes: int, numbers: Iterable[int]) -> None:
     """Write lines, with all older files kept."""
-    file = AppendedFile(path, max_bytes, 1000)
+    file = RotatingFile(path, max_bytes, 1000)
     for number in numbers:
         file.append(line(number))
 
@@ -133,7 +133,7 @@ def test_half_a_line_is_told_once_its_file_is_put_aside(path: Path, tail: Tail) 
 def test_a_tail_reads_files_it_never_saw_in_place(path: Path, tail: Tail) -> None:
     path.write_bytes(line(1))
     assert numbers(tail.last(3)) == [1]
-    file = AppendedFile(path, 1, 3)
+    file = RotatingFile(path, 1, 3)
     for number in (2, 3, 4):
         file.append(line(number))
     assert numbers(tail.new()) == [2, 3, 4]

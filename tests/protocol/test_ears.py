@@ -6,7 +6,7 @@ import pytest
 
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.telemetry.journal import recorders
-from argoproxy.telemetry.journal.recorders import BriefEar, ByteEar, EchoEar, EventEar
+from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder, SizeAndUsageRecorder
 from tests.cuts import cuts
 
 CHUNKS = [{"id": "i", "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("a", "b")]
@@ -20,7 +20,7 @@ JSON = (("Content-Type", "application/json"),)
 
 
 def heard(*batches: Batch) -> Any:
-    ear = EventEar()
+    ear = EventRecorder()
     for batch in batches:
         assert ear.feed(batch) is batch
     assert ear.finish() == []
@@ -42,7 +42,7 @@ def test_what_is_too_long_leaves_its_size(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(recorders, "LONGEST_HEARD", 10)
     assert heard([Document(b'{"a":  "12345"}')]) == {"bytes": 15}
     for headers in (JSON, EVENTS):
-        ear = ByteEar(headers)
+        ear = ByteRecorder(headers)
         for piece in (b"data: {", b'"choices": []}\n\n'):
             ear.hear(piece)
         assert ear.heard() == {"bytes": 23}
@@ -50,7 +50,7 @@ def test_what_is_too_long_leaves_its_size(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("pieces", list(cuts(STREAM)))
 def test_bytes_of_events_are_put_together_in_any_cut(pieces: list[bytes]) -> None:
-    ear = ByteEar(EVENTS)
+    ear = ByteRecorder(EVENTS)
     for piece in pieces:
         ear.hear(piece)
     assert ear.heard() == MADE
@@ -69,13 +69,13 @@ def test_bytes_of_events_are_put_together_in_any_cut(pieces: list[bytes]) -> Non
     ],
 )
 def test_bytes_that_are_no_events(headers: Any, text: bytes, told: Any) -> None:
-    ear = ByteEar(headers)
+    ear = ByteRecorder(headers)
     ear.hear(text)
     assert ear.heard() == told
 
 
 def told(batch: Batch) -> Any:
-    ear = EventEar()
+    ear = EventRecorder()
     ear.feed(batch)
     return ear.heard()
 
@@ -100,8 +100,8 @@ PASSED: dict[str, list[tuple[Batch, Batch | None]]] = {
 
 @pytest.mark.parametrize("way", PASSED.values(), ids=PASSED.keys())
 def test_what_is_heard_behind_filters_is_what_came_through(way: list[tuple[Batch, Batch | None]]) -> None:
-    first = EventEar()
-    echo = EchoEar(first)
+    first = EventRecorder()
+    echo = FilteredRecorder(first)
     came, went = list[Event](), list[Event]()
     for batch, changed in way:
         first.feed(batch)
@@ -114,8 +114,8 @@ def test_what_is_heard_behind_filters_is_what_came_through(way: list[tuple[Batch
 
 
 def test_what_comes_at_the_end_is_heard_too() -> None:
-    first = EventEar()
-    echo = EchoEar(first)
+    first = EventRecorder()
+    echo = FilteredRecorder(first)
     batch = spoken("a")
     first.feed(batch)
     echo.feed(batch)
@@ -124,8 +124,8 @@ def test_what_comes_at_the_end_is_heard_too() -> None:
 
 
 def test_what_never_came_through_is_not_heard() -> None:
-    first = EventEar()
-    echo = EchoEar(first)
+    first = EventRecorder()
+    echo = FilteredRecorder(first)
     for batch in (spoken("a"), spoken("b")):
         first.feed(batch)
         if not echo.heard():
@@ -134,7 +134,7 @@ def test_what_never_came_through_is_not_heard() -> None:
 
 
 def test_sizes_are_enough_for_some() -> None:
-    ear = BriefEar()
+    ear = SizeAndUsageRecorder()
     assert ear.heard() is None
     batch = [Event(b"12345"), Event.of({"usage": {"a": 1}})]
     assert ear.feed(batch) is batch

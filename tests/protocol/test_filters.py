@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.filters import primed, through
+from argoproxy.protocol.stream.filters import apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch, Event
 from argoproxy.protocol.stream.usage import UsageMeter
 
@@ -28,7 +28,7 @@ class Delay:
 
 
 def test_batches_go_through_all_filters_in_order() -> None:
-    batches = list(through([[ONE], [], [TWO, THREE]], lambda: [Delay(), Delay()]))
+    batches = list(apply_filters([[ONE], [], [TWO, THREE]], lambda: [Delay(), Delay()]))
     assert batches == [[], [], [ONE], [TWO, THREE]]
 
 
@@ -39,7 +39,7 @@ def test_empty_batches_pass_before_there_are_filters() -> None:
         asked.append("asked")
         return []
 
-    moving = through([[], [ONE], [TWO]], filters)
+    moving = apply_filters([[], [ONE], [TWO]], filters)
     assert next(moving) == []
     assert asked == []
     assert list(moving) == [[ONE], [TWO]]
@@ -51,7 +51,7 @@ def test_what_is_held_comes_before_the_break() -> None:
         yield [ONE]
         raise UpstreamProtocolError("broke")
 
-    moving = through(broken(), lambda: [Delay()])
+    moving = apply_filters(broken(), lambda: [Delay()])
     assert next(moving) == []
     assert next(moving) == [ONE]
     with pytest.raises(UpstreamProtocolError, match="broke"):
@@ -64,7 +64,7 @@ def test_a_break_before_the_first_event_has_nothing_held() -> None:
         raise UpstreamProtocolError("broke")
 
     with pytest.raises(UpstreamProtocolError):
-        list(through(broken(), lambda: [Delay()]))
+        list(apply_filters(broken(), lambda: [Delay()]))
 
 
 def test_priming_takes_the_first_now() -> None:
@@ -75,10 +75,10 @@ def test_priming_takes_the_first_now() -> None:
             taken.append(number)
             yield number
 
-    moving = primed(counting())
+    moving = prefetch_first(counting())
     assert taken == [0]
     assert list(moving) == [0, 1, 2]
-    assert list(primed(iter(()))) == []
+    assert list(prefetch_first(iter(()))) == []
 
 
 def test_priming_raises_what_the_first_raises() -> None:
@@ -89,7 +89,7 @@ def test_priming_raises_what_the_first_raises() -> None:
         raise UpstreamProtocolError("at once")
 
     with pytest.raises(UpstreamProtocolError, match="at once"):
-        primed(broken())
+        prefetch_first(broken())
 
 
 def test_usage_is_noted_and_the_batch_left_alone() -> None:

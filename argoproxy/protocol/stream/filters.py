@@ -25,7 +25,7 @@ class Filter(Protocol):
         """Take the end of the stream, give what was still held back."""
 
 
-def primed(items: Iterable[ItemT]) -> Iterator[ItemT]:
+def prefetch_first(items: Iterable[ItemT]) -> Iterator[ItemT]:
     """Take the first one now, even an empty one, so that a failure up to it still has a status; give all of them.
 
     Raises whatever the first one raises.
@@ -34,7 +34,7 @@ def primed(items: Iterable[ItemT]) -> Iterator[ItemT]:
     return chain(list(islice(rest, 1)), rest)
 
 
-def through(batches: Iterable[Batch], filters: Callable[[], Sequence[Filter]]) -> Iterator[Batch]:
+def apply_filters(batches: Iterable[Batch], filters: Callable[[], Sequence[Filter]]) -> Iterator[Batch]:
     """Send batches through filters, which are asked for when the first event comes.
 
     When the batches break off, what the filters still hold is given first, then the ProxyError is raised on.

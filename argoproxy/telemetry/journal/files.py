@@ -16,7 +16,7 @@ from typing import Any
 
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.json_text import Json, dumps
-from argoproxy.telemetry.rotating_file import AppendedFile
+from argoproxy.telemetry.rotating_file import RotatingFile
 
 logger = logging.getLogger("argoproxy")
 
@@ -26,15 +26,15 @@ BETWEEN_WARNINGS_S = 60.0
 _UNWRITABLE = (TypeError, ValueError, RecursionError)
 
 
-class Journal:
-    """Three files that workers append to; each worker makes its own Journal after it was forked."""
+class JournalFiles:
+    """Three files that workers append to; each worker makes its own JournalFiles after it was forked."""
 
     def __init__(self, folder: Path, max_bytes: int, files: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Name the folder, how many bytes each file may have, and how many older ones are kept beside it."""
         self._folder = folder
-        self._client = AppendedFile(folder / CLIENT_FILE, max_bytes, files)
-        self._server = AppendedFile(folder / SERVER_FILE, max_bytes, files)
-        self._log = AppendedFile(folder / LOG_FILE, max_bytes, files)
+        self._client = RotatingFile(folder / CLIENT_FILE, max_bytes, files)
+        self._server = RotatingFile(folder / SERVER_FILE, max_bytes, files)
+        self._log = RotatingFile(folder / LOG_FILE, max_bytes, files)
         self._losses = Losses(clock)
 
     @property
@@ -63,7 +63,7 @@ class Journal:
         """Append a text to the log."""
         self._append(self._log, f"{text.rstrip()}\n".encode("utf-8", "backslashreplace"))
 
-    def _append(self, file: AppendedFile, line: bytes) -> None:
+    def _append(self, file: RotatingFile, line: bytes) -> None:
         try:
             file.append(line)
         except OSError as error:
@@ -142,7 +142,7 @@ def _reason(error: OSError) -> str:
 class JournalHandler(logging.Handler):
     """Has what is logged stand in the journal's log too."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalFiles) -> None:
         super().__init__()
         self._journal = journal
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
 from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Document
-from argoproxy.telemetry.journal.recorders import BriefEar, ByteEar, EchoEar, EventEar, SizeEar
+from argoproxy.telemetry.journal.recorders import (
+    ByteCounter,
+    ByteRecorder,
+    EventRecorder,
+    FilteredRecorder,
+    SizeAndUsageRecorder,
+)
 from argoproxy.upstreams import UpstreamRequest
 
-Ear = EventEar | EchoEar | BriefEar | ByteEar | SizeEar
+Ear = EventRecorder | FilteredRecorder | SizeAndUsageRecorder | ByteRecorder | ByteCounter
 
 _FROM_UPSTREAM = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
 
@@ -53,7 +58,7 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Record:
+class JournalRecord:
     """What is remembered of one request; it is filled through the context, and read when that is closed."""
 
     call: Call | None = None
@@ -97,14 +102,16 @@ class Record:
 
     def ears(self) -> tuple[Filter, Filter]:
         """Give the ears of what the last attempt says and of what the client is told."""
-        first = EventEar()
-        theirs, ours = (BriefEar(), BriefEar()) if self.is_brief else (first, EchoEar(first))
+        first = EventRecorder()
+        theirs, ours = (
+            (SizeAndUsageRecorder(), SizeAndUsageRecorder()) if self.is_brief else (first, FilteredRecorder(first))
+        )
         if self.attempts:
             self.attempts[-1].ear = theirs
         self.ear = ours
         return theirs, ours
 
-    def listening(self, pieces: Iterable[bytes], ear: ByteEar | SizeEar) -> Iterator[bytes]:
+    def listening(self, pieces: Iterable[bytes], ear: ByteRecorder | ByteCounter) -> Iterator[bytes]:
         """Give the pieces of an answer that goes out as it comes in, listened to."""
         self.ear = ear
         if self.attempts:
@@ -121,15 +128,6 @@ class Record:
     def answers(self, document: Document) -> None:
         """Take note of an answer that was made of whole replies."""
         self.document = document
-
-
-class Chronicle(Protocol):
-    """Who writes records down; `is_brief` tells whether sizes are enough for it."""
-
-    is_brief: bool
-
-    def tell(self, record: Record, outcome: Any) -> None:
-        """Write down what became of a request."""
 
 
 def read_body(body: bytes) -> Json | None:

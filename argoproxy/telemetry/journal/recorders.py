@@ -16,7 +16,7 @@ from argoproxy.protocol.stream.usage import UsageMeter
 LONGEST_HEARD = 32 * 1024 * 1024
 
 
-class EventEar:
+class EventRecorder:
     """A Filter that only looks: it puts together what passes, a document or chunks. The latest batch is put in when the
     next one comes, so that who listens behind it can still tell what was there before."""
 
@@ -44,9 +44,9 @@ class EventEar:
             return self._document
         return self._assembly.document() if self._hears_chunks else None
 
-    def before(self) -> EventEar:
+    def before(self) -> EventRecorder:
         """Give an ear of its own that has heard what this one had before the latest batch."""
-        other = EventEar()
+        other = EventRecorder()
         other._assembly, other._document = deepcopy(self._assembly), self._document
         other._size, other._hears_chunks = self._size, self._hears_chunks
         return other
@@ -70,14 +70,14 @@ class EventEar:
             self._assembly.add(chunk)
 
 
-class EchoEar:
+class FilteredRecorder:
     """A Filter that only looks, behind the filters that another ear stands before: as long as they change nothing, what
     comes here is what that one has heard, and is put together once for both."""
 
-    def __init__(self, first: EventEar) -> None:
+    def __init__(self, first: EventRecorder) -> None:
         self._first = first
         self._passed: Batch | None = None
-        self._own: EventEar | None = None
+        self._own: EventRecorder | None = None
 
     def feed(self, batch: Batch) -> Batch:
         if self._own is None and batch is self._first.latest:
@@ -93,7 +93,7 @@ class EchoEar:
         has_all = self._own is None and (self._passed is self._first.latest or not self._first.latest)
         return self._first.heard() if has_all else self._apart().heard()
 
-    def _apart(self) -> EventEar:
+    def _apart(self) -> EventRecorder:
         """Give an ear of its own, with what has passed here so far."""
         if self._own is None:
             self._own = self._first.before()
@@ -102,7 +102,7 @@ class EchoEar:
         return self._own
 
 
-class BriefEar:
+class SizeAndUsageRecorder:
     """A Filter that only looks: how many bytes pass, and the tokens they tell of."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class BriefEar:
         self._usage = usage
 
 
-class SizeEar:
+class ByteCounter:
     """Counts bytes, whatever they say."""
 
     def __init__(self) -> None:
@@ -140,14 +140,14 @@ class SizeEar:
         return {"bytes": self._size} if self._size else None
 
 
-class ByteEar:
+class ByteRecorder:
     """Listens to bytes that nobody reads on their way: events, a document, or text."""
 
     def __init__(self, headers: Headers) -> None:
         is_stream = header(headers, "content-type").startswith("text/event-stream")
         is_plain = header(headers, "content-encoding", "identity").lower() == "identity"
         self._decoder = Decoder(LONGEST_HEARD) if is_stream and is_plain else None
-        self._events = EventEar()
+        self._events = EventRecorder()
         self._is_plain = is_plain
         self._kept = bytearray()
         self._size = 0

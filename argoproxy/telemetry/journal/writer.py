@@ -9,8 +9,8 @@ from argoproxy.config.config import Config
 from argoproxy.protocol.access.masking import Redactor
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import written
-from argoproxy.telemetry.journal.files import Journal
-from argoproxy.telemetry.journal.record import Attempt, Record
+from argoproxy.telemetry.journal.files import JournalFiles
+from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Outcome
 
 META = "meta"
@@ -19,20 +19,20 @@ META = "meta"
 def check_journal(config: Config) -> None:
     """See that the journal's folder can be written, where there is one. Raises ConfigError."""
     if journal := config.journal:
-        Journal(journal.folder, journal.max_bytes, journal.files).check()
+        JournalFiles(journal.folder, journal.max_bytes, journal.files).check()
 
 
-class Chronicle:
+class JournalWriter:
     """Writes a line of what a client asked and was told, and one for each request that was sent upstream for it."""
 
-    def __init__(self, journal: Journal, bodies: str, redactor: Redactor) -> None:
+    def __init__(self, journal: JournalFiles, bodies: str, redactor: Redactor) -> None:
         """`bodies` is `full`, or `meta` for sizes in place of bodies; `redactor` stars secrets."""
         self._journal = journal
         self._bodies = bodies
         self.is_brief = bodies == META
         self._redactor = redactor
 
-    def tell(self, record: Record, outcome: Outcome) -> None:
+    def tell(self, record: JournalRecord, outcome: Outcome) -> None:
         """Write down what became of a request."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         output = record.output or {"bytes": outcome.bytes_sent}
