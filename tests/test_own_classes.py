@@ -13,7 +13,7 @@ import requests
 from argoproxy.config.config import load
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, BadRequest, NotFound, OwnClassFailed, UpstreamProtocolError
-from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, Wanted, check, look_in, made, mistakes_of
+from argoproxy.plugins.loader import OwnAuth, PluginAuthenticator, Wanted, check, look_in, made, mistakes_of
 from argoproxy.plugins.upstream import OwnUpstream
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody
@@ -186,16 +186,16 @@ def test_what_a_class_raises_or_gives_is_no_secret_to_the_log(caplog: pytest.Log
 
 
 def test_a_doorkeeper_of_ones_own() -> None:
-    doorkeeper = OwnDoorkeeper(PluginSpec("own_of_a_test:Caller"))
-    assert doorkeeper.admit((("X", "k"),)) == Principal("ann")
+    authenticator = PluginAuthenticator(PluginSpec("own_of_a_test:Caller"))
+    assert authenticator.authenticate((("X", "k"),)) == Principal("ann")
     with pytest.raises(AuthenticationError):
-        doorkeeper.admit(())
+        authenticator.authenticate(())
     for odd in ("z", "n"):
         with pytest.raises(OwnClassFailed):
-            doorkeeper.admit((("X", odd),))
+            authenticator.authenticate((("X", odd),))
     headers = (("authorization", "a"), ("X-API-Key", "b"), ("X-Else", "c"))
-    assert doorkeeper.without_credentials(headers) == (("X-Else", "c"),)
-    assert doorkeeper.query_without_credentials("key=a&else=c") == "else=c"
+    assert authenticator.without_credentials(headers) == (("X-Else", "c"),)
+    assert authenticator.query_without_credentials("key=a&else=c") == "else=c"
 
 
 def test_a_signature_of_ones_own() -> None:

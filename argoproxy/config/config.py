@@ -42,7 +42,7 @@ from argoproxy.protocol.reasoning.filters import Opening
 from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
-from argoproxy.protocol.routing.rules import RuleBook, Rules
+from argoproxy.protocol.routing.rules import Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.protocol.stream.answer_model import AnswerModel
 from argoproxy.upstreams.access import PluginSpec
@@ -256,7 +256,7 @@ def _rules(given: Given, upstreams: Sequence[UpstreamSettings]) -> tuple[Rules, 
     """Give all rules, those of LLM_PARAMS the stronger ones, and what is malformed in LLM_PARAMS."""
     rules, warnings = parse_llm_params(given["llm_params"] or "")
     of_the_file = read_rules(given, {upstream.name: upstream.is_native for upstream in upstreams})
-    books = (RuleBook("LLM_PARAMS", rules), RuleBook("models", of_the_file))
+    books = (RuleSet("LLM_PARAMS", rules), RuleSet("models", of_the_file))
     return Rules(tuple(book for book in books if book.rules)), warnings
 
 

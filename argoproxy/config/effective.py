@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from argoproxy.config.values.layers import BY_KEY, Given
-from argoproxy.protocol.routing.timeouts import Timeouts, TimeoutWishes
+from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 
 _ARGO_URLS = {"argo_url": "chat", "argo_stream_url": "stream", "argo_embedding_url": "embed"}
@@ -17,7 +17,7 @@ def process_timeouts(given: Given) -> Timeouts:
     """Return the time-outs of the process."""
     base = Timeouts(connect_s=BY_KEY["connect_timeout"].default, total_s=given["total_timeout"] or math.inf)
     return base.wished(
-        TimeoutWishes(
+        TimeoutOverrides(
             connect_s=given["connect_timeout"] if given.is_set("connect_timeout") else None,
             first_byte_s=given[given.stronger("first_byte_timeout", "timeout")],
             idle_s=given[given.stronger("idle_timeout", "timeout")],

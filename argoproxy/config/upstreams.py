@@ -43,7 +43,7 @@ from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
-from argoproxy.protocol.routing.timeouts import TimeoutWishes
+from argoproxy.protocol.routing.timeouts import TimeoutOverrides
 from argoproxy.upstreams.access import Access, PluginSpec
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
@@ -137,10 +137,10 @@ def read_upstreams(given: Given, process: Process) -> tuple[UpstreamSettings, ..
     return tuple(_upstream(section, place, given, process) for place, section in enumerate(sections))
 
 
-def wished_timeouts(read: Mapping[str, Any]) -> TimeoutWishes:
+def wished_timeouts(read: Mapping[str, Any]) -> TimeoutOverrides:
     """Give the time-outs that an upstream or a rule names; `timeout` is for those of first byte and idle."""
     both = read.get("timeout")
-    return TimeoutWishes(
+    return TimeoutOverrides(
         connect_s=read.get("connect_timeout"),
         first_byte_s=read.get("first_byte_timeout", both),
         idle_s=read.get("idle_timeout", both),

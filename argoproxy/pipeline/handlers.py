@@ -25,26 +25,26 @@ from argoproxy.pipeline.upstream_calls import (
     send_any_status,
 )
 from argoproxy.protocol.access.allow_list import AllowList
-from argoproxy.protocol.access.auth import Doorkeeper
-from argoproxy.protocol.access.masking import Redactor
+from argoproxy.protocol.access.auth import Authenticator
+from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import (
     BODY_LIMIT,
     CHAT,
     EMBEDDINGS,
     RAW,
-    Surface,
+    Endpoint,
     answer,
     answer_document,
     answer_raw,
 )
-from argoproxy.protocol.api.passthrough import overheard, with_last_word
+from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
 from argoproxy.protocol.api.schema import validate
-from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, downward
+from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, response_headers_for_client
 from argoproxy.protocol.reasoning.filters import reasoning_filters
 from argoproxy.protocol.routing.call import Call, call_of
-from argoproxy.protocol.routing.model_list import entry_of, joined
-from argoproxy.protocol.routing.relay_target import recipient
+from argoproxy.protocol.routing.model_list import find_entry, joined
+from argoproxy.protocol.routing.relay_target import find_relay_target
 from argoproxy.protocol.routing.router import Models, Route, following
 from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.protocol.stream.answer_model import ModelNameFilter
@@ -67,7 +67,7 @@ StepT = TypeVar("StepT")
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """What all trips share. `gateway` is the Argo gateway where there is one: among the upstreams, or beside them.
-    `links` tell by its name how each upstream is reached. Where there is a `doorkeeper`, only `open_routes` are served
+    `links` tell by its name how each upstream is reached. With an `authenticator`, only `open_routes` are served
     to everybody."""
 
     models: Models[Upstream]
@@ -77,12 +77,12 @@ class Proxy:
     heartbeat: Heartbeat
     probe: Probe
     refused_modes: RefusedModes
-    doorkeeper: Doorkeeper | None = None
+    authenticator: Authenticator | None = None
     open_routes: Collection[str] = ()
     journal: JournalWriter | None = None
     #: Whether errors are told under a status of success where a request does not say.
     compatible: bool = False
-    redactor: Redactor = Redactor()
+    masker: Masker = Masker()
     #: Which web pages may use the proxy; None where no page is answered to.
     cors: Cors | None = None
     #: Bytes that a JSON body may have where it is read.
@@ -95,7 +95,7 @@ class Proxy:
             link.transport.close()
 
 
-def handle_chat(request: ClientRequest, surface: Surface, proxy: Proxy, context: RequestContext) -> ClientResponse:
+def handle_chat(request: ClientRequest, surface: Endpoint, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Carry one chat or legacy completion to an upstream and back. Raises ProxyError, ClientGone."""
     call = surface.parse(request, proxy.body_limit)
     context.set_call(call)
@@ -134,8 +134,10 @@ def run_passthrough(routes: Sequence[Route[Upstream]], proxy: Proxy, context: Re
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
     context.begins_with_its_reply()
     reply = next(try_routes(routes, lambda route: send_raw(route, proxy, context), proxy, context))
-    pieces = overheard(prefetch_first(reply.untouched()), reply.headers, context.record_usage)
-    answer = ClientResponse(reply.status, downward(reply.headers), with_last_word(pieces, reply.headers, context))
+    pieces = meter_usage(prefetch_first(reply.untouched()), reply.headers, context.record_usage)
+    answer = ClientResponse(
+        reply.status, response_headers_for_client(reply.headers), end_with_error_event(pieces, reply.headers, context)
+    )
     return record_response(answer, ByteRecorder(answer.headers), context)
 
 
@@ -266,7 +268,7 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, context: Request
         document = provider.upstream.listing(fetch_model_list(request, provider, link, context), name, created)
     except ProxyError as error:
         context.discard_attempt(error)
-        entry = entry_of(models, name, created)
+        entry = find_entry(models, name, created)
         if entry is None:
             raise
         document = entry
@@ -276,11 +278,11 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, context: Request
 
 def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
-    request, provider = recipient(replace(request, path=checked_path(request.path)), proxy.models)
+    request, provider = find_relay_target(replace(request, path=checked_path(request.path)), proxy.models)
     context.set_upstream(provider.upstream)
     asked = provider.upstream.forward(provider.seen(request))
     reply = send_any_status(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], context)
-    answer = ClientResponse(reply.status, downward(reply.headers), prefetch_first(reply.untouched()))
+    answer = ClientResponse(reply.status, response_headers_for_client(reply.headers), prefetch_first(reply.untouched()))
     return record_response(answer, ByteCounter(), context)
 
 

@@ -141,14 +141,14 @@ def guarded(path: str) -> Iterator[None]:
         raise OwnClassFailed("A part of this door that its operator added failed on this request.") from error
 
 
-class OwnDoorkeeper:
-    """A Doorkeeper that asks a class of the operator's own. Every header that may carry a credential stays here."""
+class PluginAuthenticator:
+    """An Authenticator that asks a class of the operator's own. Every header that may carry a credential stays here."""
 
     def __init__(self, own: PluginSpec) -> None:
         self._path = own.path
         self._object = made(Wanted("authenticate", "authenticate", own))
 
-    def admit(self, headers: Headers) -> Principal:
+    def authenticate(self, headers: Headers) -> Principal:
         with guarded(self._path):
             principal = self._object.authenticate(headers)
             if principal is None:

@@ -45,7 +45,7 @@ NOT_SENT_DOWN = HOP_BY_HOP | frozenset(
     "date server set-cookie2 alt-svc strict-transport-security nel report-to x-logging-id".split()
 )
 #: True only of the very bytes the upstream sent.
-OF_THE_BYTES = frozenset(
+ENTITY_HEADERS = frozenset(
     "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
 )
 _UNSAFE_HEADER = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
@@ -87,7 +87,7 @@ class ReadBody:
 
 
 @dataclass(frozen=True, slots=True)
-class BegunBody:
+class PartlyReadBody:
     """A request body of which more was read than is wanted at once; `length` is that of all of it."""
 
     taken: Sequence[bytes]
@@ -110,7 +110,7 @@ class BegunBody:
         yield from self.rest
 
 
-def begun(body: Body, limit: int) -> Body:
+def read_up_to(body: Body, limit: int) -> Body:
     """Read a body if it has no more than limit bytes; else give it with what was read of it."""
     if (body.length or 0) > limit:
         return body
@@ -119,7 +119,7 @@ def begun(body: Body, limit: int) -> Body:
         taken.append(piece)
         size += len(piece)
         if size > limit:
-            return BegunBody(taken, rest, body.length)
+            return PartlyReadBody(taken, rest, body.length)
     return ReadBody(b"".join(taken))
 
 
@@ -152,7 +152,7 @@ def header(headers: Headers, name: str, default: str = "") -> str:
     return next((value for key, value in headers if key.lower() == name), default)
 
 
-def listed(headers: Headers, name: str) -> list[str]:
+def list_members(headers: Headers, name: str) -> list[str]:
     """Give the members of a field that is a list (RFC 9110 section 5.6.1), in lower case as the name."""
     values = [value for key, value in headers if key.lower() == name]
     return [member.strip(" \t").lower() for value in values for member in value.split(",")]
@@ -169,7 +169,7 @@ def check_head(method: object, url: object, headers: Iterable[tuple[str, object]
             raise ValueError(f"the header {name!r} can't be sent")
 
 
-def sendable(headers: Iterable[tuple[str, str]]) -> Headers:
+def drop_unsendable(headers: Iterable[tuple[str, str]]) -> Headers:
     """Return the fields that a head can hold (RFC 9110 section 5.5), unchanged. The others are dropped: a proxy that
     rewrites a value says something that nobody said."""
     return tuple(
@@ -182,7 +182,7 @@ def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Header
     return tuple((name, value) for name, value in headers if name.lower() not in names)
 
 
-def upward(headers: Headers) -> Headers:
+def request_headers_for_upstream(headers: Headers) -> Headers:
     """Give the client's headers that go to an upstream."""
     dropped = NOT_SENT_UP | _named_by_connection(headers)
     return tuple(
@@ -192,16 +192,16 @@ def upward(headers: Headers) -> Headers:
     )
 
 
-def downward(headers: Headers) -> Headers:
+def response_headers_for_client(headers: Headers) -> Headers:
     """Give the upstream's headers that go to the client with the upstream's own bytes."""
     dropped = NOT_SENT_DOWN | _named_by_connection(headers)
     return without(headers, dropped)
 
 
-def downward_with_new_body(headers: Headers) -> Headers:
+def response_headers_for_new_body(headers: Headers) -> Headers:
     """Give the upstream's headers that go to the client with a body of ours."""
-    return without(downward(headers), OF_THE_BYTES)
+    return without(response_headers_for_client(headers), ENTITY_HEADERS)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[str]:
-    return frozenset(listed(headers, "connection")) - END_TO_END
+    return frozenset(list_members(headers, "connection")) - END_TO_END

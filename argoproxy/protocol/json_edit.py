@@ -28,7 +28,7 @@ class _Member:
     end: int
 
 
-def same(one: Any, other: Any) -> bool:
+def is_same_json(one: Any, other: Any) -> bool:
     """Tell whether two values are the same JSON: 1, 1.0 and true are three. What is too deep to tell is not."""
     try:
         return _same(one, other)
@@ -48,7 +48,7 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def edited(text: bytes, before: Any, after: Any) -> bytes:
+def edit_json(text: bytes, before: Any, after: Any) -> bytes:
     """Give text that says `after`, of text in UTF-8 that says `before`; no object in it may hold a key twice.
     Raises JsonError when `after` has no JSON text."""
     source = text.decode("utf-8", "surrogatepass")
@@ -63,7 +63,7 @@ def edited(text: bytes, before: Any, after: Any) -> bytes:
 
 
 def _edits(source: str, at: int, before: Any, after: Any) -> Iterator[Edit]:
-    if same(before, after):
+    if is_same_json(before, after):
         return
     if isinstance(before, dict) and isinstance(after, dict):
         yield from _edits_of_members(source, at, before, after)

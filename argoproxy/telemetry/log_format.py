@@ -8,7 +8,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from argoproxy.protocol.access.masking import Redactor
+from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.access.printable import printable, printable_lines
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -16,18 +16,18 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 
 class PrintableFormatter(logging.Formatter):
     """Writes a record in one line. What follows it, a traceback, is indented: an exception's text holds whatever an
-    upstream or a client sent, also line breaks and what looks like a record. Secrets that the redactor knows are
+    upstream or a client sent, also line breaks and what looks like a record. Secrets that the masker knows are
     starred."""
 
-    def __init__(self, fmt: str, datefmt: str | None = None, redactor: Redactor | None = None) -> None:
+    def __init__(self, fmt: str, datefmt: str | None = None, masker: Masker | None = None) -> None:
         super().__init__(fmt, datefmt)
-        self._redactor = redactor or Redactor()
+        self._masker = masker or Masker()
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging calls it so
-        return printable(self._redactor.name((), super().formatMessage(record)))
+        return printable(self._masker.name((), super().formatMessage(record)))
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 logging calls it so
-        return _indented(self._redactor.name((), super().formatException(ei)))
+        return _indented(self._masker.name((), super().formatException(ei)))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 logging calls it so
         return _indented(super().formatStack(stack_info))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.http_messages import Headers, listed, without
+from argoproxy.protocol.http_messages import Headers, list_members, without
 
 LINE_LIMIT = 64 * 1024
 INFLATED_PIECE = 256 * 1024
@@ -24,7 +24,7 @@ _CONTENT_LENGTH = frozenset(("content-length",))
 
 def is_chunked(headers: Headers) -> bool:
     """Tell whether a head announces chunks. Raises UpstreamProtocolError for any other transfer coding."""
-    codings = [coding for coding in listed(headers, "transfer-encoding") if coding != "identity"]
+    codings = [coding for coding in list_members(headers, "transfer-encoding") if coding != "identity"]
     if codings not in ([], ["chunked"]):
         raise UpstreamProtocolError("The upstream used a transfer coding that was not asked for.")
     return bool(codings)
@@ -35,7 +35,7 @@ def announced_length(headers: Headers) -> int | None:
 
     Raises UpstreamProtocolError for what is no length, or for two of them.
     """
-    first, *others = listed(headers, "content-length") or (None,)
+    first, *others = list_members(headers, "content-length") or (None,)
     if first is None:
         return None
     if not _LENGTH.fullmatch(first) or others.count(first) < len(others):

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
-from argoproxy.protocol.access.secrets import Stars
-from argoproxy.protocol.http_messages import OF_THE_BYTES, header, sendable, without
+from argoproxy.protocol.access.secrets import Redactor
+from argoproxy.protocol.http_messages import ENTITY_HEADERS, drop_unsendable, header, without
 from argoproxy.protocol.stream.sse import check_size
 from argoproxy.transport.exchange import Source
 from argoproxy.transport.framing import Inflate
@@ -21,12 +21,12 @@ class Reply:
     """What an upstream sent back: its head is here, its body arrives. A body that could hide a secret in its content
     coding is given without it."""
 
-    def __init__(self, status: int, source: Source, tick_s: float, stars: Stars) -> None:
-        headers = sendable((name, stars.text(value)) for name, value in source.headers)
+    def __init__(self, status: int, source: Source, tick_s: float, stars: Redactor) -> None:
+        headers = drop_unsendable((name, stars.text(value)) for name, value in source.headers)
         self._coding = header(headers, "content-encoding").strip().lower() or IDENTITY
         self._hides = bool(stars) and self._coding != IDENTITY
         self.status = status
-        self.headers = without(headers, OF_THE_BYTES) if self._hides else headers
+        self.headers = without(headers, ENTITY_HEADERS) if self._hides else headers
         self._source = source
         self._tick_s = tick_s
         self._stars = stars

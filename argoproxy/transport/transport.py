@@ -19,7 +19,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
-from argoproxy.protocol.access.secrets import stars_for
+from argoproxy.protocol.access.secrets import redactor_for
 from argoproxy.protocol.http_messages import without
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connection import WatchedAdapter
@@ -95,7 +95,7 @@ class Transport:
                 raise
             exchange = exchange.again()
             self._send(prepared, exchange, timeouts)
-        stars = stars_for((request.secret, *self._secrets))
+        stars = redactor_for((request.secret, *self._secrets))
         reply = Reply(exchange.status, _source(exchange), self._tick_s, stars)
         reply.headers = without(reply.headers, self._not_passed) if self._not_passed else reply.headers
         return reply

@@ -18,7 +18,7 @@ from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, type_by_status
 from argoproxy.protocol.access.printable import printable
-from argoproxy.protocol.http_messages import Headers, downward_with_new_body, without
+from argoproxy.protocol.http_messages import Headers, response_headers_for_new_body, without
 from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.protocol.stream.chunks import is_completion
 from argoproxy.protocol.stream.sse import Event, data_of, written
@@ -70,7 +70,7 @@ _HAS_DEFAULT_TYPE = f'"type":"{_DEFAULT_TYPE}"'.encode()
 def error_from_reply(status: int, headers: Headers, body: bytes) -> UpstreamStatus:
     """Return a reply with an error status as an error: a body in OpenAI's shape byte for byte, any other one converted.
     A redirect stays as it is."""
-    kept = downward_with_new_body(headers)
+    kept = response_headers_for_new_body(headers)
     if status < 400:
         return UpstreamStatus(status, kept, body)
     document = loads_or_none(body)

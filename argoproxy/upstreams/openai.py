@@ -18,9 +18,9 @@ from argoproxy.protocol.http_messages import (
     ClientRequest,
     Headers,
     ReadBody,
-    begun,
     header,
-    upward,
+    read_up_to,
+    request_headers_for_upstream,
     without,
 )
 from argoproxy.protocol.json_text import Json
@@ -133,7 +133,7 @@ class OpenAI(AnyName):
         wished = header(request.headers, "accept-encoding", "identity")
         coding = "identity" if self.secret else wished
         headers = (*self._headers(request.headers), ("Accept-Encoding", coding))
-        body = request.body if request.body.length is None else begun(request.body, HELD_BODY)
+        body = request.body if request.body.length is None else read_up_to(request.body, HELD_BODY)
         return UpstreamRequest(
             method=request.method,
             url=self.base.url(request.path, request.query),
@@ -145,7 +145,7 @@ class OpenAI(AnyName):
         )
 
     def _headers(self, headers: Headers) -> Headers:
-        sent = upward(headers)
+        sent = request_headers_for_upstream(headers)
         if self.authorization:
             sent = (*without(sent, CREDENTIALS), ("Authorization", self.authorization))
         return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))

@@ -26,7 +26,7 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import EarlyStart, WithStart
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Health, alive
-from argoproxy.protocol.access.auth import keys_sent
+from argoproxy.protocol.access.auth import find_sent_keys
 from argoproxy.protocol.api.compat_errors import answer_error_as_success, is_compatible, wants_a_stream
 from argoproxy.protocol.api.cors import is_preflight
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE, STREAM_HEAD, answer_error, error_event
@@ -128,8 +128,8 @@ class Door:
         is_quiet = label.startswith(QUIET)
         g.caller = ""
         g.cors_headers = proxy.cors.headers_for(tuple(request.headers)) if proxy.cors else ()
-        keys = keys_sent(request.environ)
-        conceal = partial(proxy.redactor.name, keys)
+        keys = find_sent_keys(request.environ)
+        conceal = partial(proxy.masker.name, keys)
         g.context = RequestContext(
             info=request_info(label, conceal),
             watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
@@ -149,8 +149,8 @@ class Door:
             return respond(ClientResponse(204, (), ()), g.context)
         if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             raise BadRequest("A request of HTTP/1.1 must have a Host header (RFC 9112 section 3.2).")
-        if proxy.doorkeeper and label not in proxy.open_routes:
-            g.caller = proxy.doorkeeper.admit(tuple(request.headers)).name
+        if proxy.authenticator and label not in proxy.open_routes:
+            g.caller = proxy.authenticator.authenticate(tuple(request.headers)).name
             g.context.set_key_name(g.caller)
         return None
 

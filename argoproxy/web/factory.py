@@ -24,9 +24,9 @@ from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import UpstreamLink
-from argoproxy.plugins.loader import OwnAuth, OwnDoorkeeper, made, wanted
-from argoproxy.protocol.access.auth import Doorkeeper, KeyRing
-from argoproxy.protocol.access.masking import Redactor
+from argoproxy.plugins.loader import OwnAuth, PluginAuthenticator, made, wanted
+from argoproxy.protocol.access.auth import ApiKeys, Authenticator
+from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.http_messages import COOKIES_DOWN
 from argoproxy.server.allocator import return_large_blocks
@@ -102,8 +102,8 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
     if config.asks_for_keys and not config.keys:
         raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
     journal = _journal(config)
-    redactor = Redactor(_secrets(config))
-    _set_up_log(config, journal, redactor)
+    masker = Masker(_secrets(config))
+    _set_up_log(config, journal, masker)
     models = models_of(config)
     beside = [config.gateway] if config.gateway else []
     gateways = [models.bound_to(provider(settings)) for settings in beside]
@@ -119,10 +119,10 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
         heartbeat=config.heartbeat,
         probe=Probe(asked, unwatched, draining),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
-        doorkeeper=_doorkeeper(config),
+        authenticator=_authenticator(config),
         open_routes=config.open_routes,
-        redactor=redactor,
-        journal=JournalWriter(journal, config.journal.bodies, redactor) if journal and config.journal else None,
+        masker=masker,
+        journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,
         compatible=config.compatible,
         body_limit=config.body_limit,
         cors=Cors(config.cors_origins) if config.cors_origins else None,
@@ -144,10 +144,10 @@ def _link(
     return UpstreamLink(transport, images, CachedResult(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
 
 
-def _doorkeeper(config: Config) -> Doorkeeper | None:
+def _authenticator(config: Config) -> Authenticator | None:
     if config.authenticate:
-        return OwnDoorkeeper(config.authenticate)
-    return KeyRing(config.keys) if config.keys else None
+        return PluginAuthenticator(config.authenticate)
+    return ApiKeys(config.keys) if config.keys else None
 
 
 def _own_listeners(config: Config) -> Iterator[Listener]:
@@ -187,10 +187,10 @@ def _log_lines(config: Config, journal: JournalFiles | None) -> Iterator[Listene
             yield AccessLog(lambda line: journal.log(line.decode()))
 
 
-def _set_up_log(config: Config, journal: JournalFiles | None, redactor: Redactor) -> None:
+def _set_up_log(config: Config, journal: JournalFiles | None, masker: Masker) -> None:
     handlers = [logging.StreamHandler(sys.stderr), *((JournalHandler(journal),) if journal else ())]
     for handler in handlers:
-        handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S", redactor))
+        handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S", masker))
     logger.handlers = list[logging.Handler](handlers)
     logger.propagate = False
     logger.setLevel(logging.DEBUG if config.debug else logging.INFO if config.verbose else logging.WARNING)

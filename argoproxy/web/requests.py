@@ -9,9 +9,9 @@ from uuid import uuid4
 from flask import g, request
 
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.protocol.access.auth import Doorkeeper
+from argoproxy.protocol.access.auth import Authenticator
 from argoproxy.protocol.api.compat_errors import LONGEST_LOOK
-from argoproxy.protocol.http_messages import Body, ClientRequest, begun
+from argoproxy.protocol.http_messages import Body, ClientRequest, read_up_to
 from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.web.wsgi_io import WsgiBody, checked_target, raw_path
 
@@ -19,7 +19,7 @@ from argoproxy.web.wsgi_io import WsgiBody, checked_target, raw_path
 def client_request() -> ClientRequest:
     """Return the current request, without the credentials by which it was let in. Raises BadRequest."""
     context: RequestContext = g.context
-    doorkeeper: Doorkeeper | None = g.proxy.doorkeeper
+    authenticator: Authenticator | None = g.proxy.authenticator
     headers, body = tuple(request.headers), _body(context)
     query = request.environ.get("QUERY_STRING", "")
     if context.record:
@@ -29,8 +29,8 @@ def client_request() -> ClientRequest:
         created=int(time.time()),
         method=request.method,
         path=checked_target(request.environ),
-        query=doorkeeper.query_without_credentials(query) if doorkeeper else query,
-        headers=doorkeeper.without_credentials(headers) if doorkeeper else headers,
+        query=authenticator.query_without_credentials(query) if authenticator else query,
+        headers=authenticator.without_credentials(headers) if authenticator else headers,
         body=body,
         caller=g.caller,
     )
@@ -40,7 +40,7 @@ def _body(context: RequestContext) -> Body:
     """Give the body; what must be known of it to tell an error is read already."""
     body: Body = WsgiBody(request.environ, context.watch)
     if context.is_compatible:
-        body = g.body = begun(body, LONGEST_LOOK)
+        body = g.body = read_up_to(body, LONGEST_LOOK)
     return body
 
 

@@ -11,7 +11,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import StartResponse
 from argoproxy.protocol.api.cors import without_cors
-from argoproxy.protocol.http_messages import ClientResponse, header, sendable
+from argoproxy.protocol.http_messages import ClientResponse, drop_unsendable, header
 from argoproxy.web.wsgi_io import LeftAlone, at_the_edge, head_first
 
 CLIENT_GONE_STATUS = 499
@@ -60,7 +60,7 @@ def respond(answer: ClientResponse, context: RequestContext) -> Response:
         raise ValueError(f"{answer.status!r} is no status of HTTP")
     context.set_status(answer.status)
     logging_id, request_id = ids(context)
-    kept = sendable(answer.headers)
+    kept = drop_unsendable(answer.headers)
     if added := g.get("cors_headers"):
         kept = (*without_cors(kept), *added)
     headers = [*kept, logging_id]

@@ -20,7 +20,7 @@ from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.router import Credentials
-from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.argo.gateway import ArgoUrls
@@ -146,7 +146,7 @@ def test_everything_from_the_environment() -> None:
             ),
         ),
         gateway=None,
-        rules=Rules((RuleBook("LLM_PARAMS", (Rule("a", {"n": 1}),)),)),
+        rules=Rules((RuleSet("LLM_PARAMS", (Rule("a", {"n": 1}),)),)),
         tags=TagPair("[", "]"),
         think_filter=False,
         default_model="m",

@@ -16,7 +16,7 @@ from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.rules import Rule
-from argoproxy.protocol.routing.timeouts import Timeouts, TimeoutWishes
+from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 
 
@@ -201,7 +201,7 @@ def test_rules_are_read(tmp_path: Path) -> None:
         upstreams=("b",),
         defaults={"max_tokens": 5},
         remove=("top_k", "seed"),
-        timeouts=TimeoutWishes(first_byte_s=3, idle_s=3, total_s=300, connect_cap_s=3),
+        timeouts=TimeoutOverrides(first_byte_s=3, idle_s=3, total_s=300, connect_cap_s=3),
     )
     assert read["r"].upstreams == ("b", "a")
     assert read["5"].is_pseudo_model

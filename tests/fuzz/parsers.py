@@ -13,15 +13,15 @@ from argoproxy.protocol import http_messages
 from argoproxy.protocol.access import queries
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.forms import FormError, fields_of
-from argoproxy.protocol.access.masking import masked
+from argoproxy.protocol.access.masking import mask_json
 from argoproxy.protocol.access.model_names import path_may_name_a_model, query_names_a_model
 from argoproxy.protocol.access.printable import printable_lines
-from argoproxy.protocol.access.secrets import Stars
+from argoproxy.protocol.access.secrets import Redactor
 from argoproxy.protocol.addresses import AddressRule
-from argoproxy.protocol.api.passthrough import overheard
+from argoproxy.protocol.api.passthrough import meter_usage
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.content import images_in, with_images
-from argoproxy.protocol.json_edit import edited
+from argoproxy.protocol.json_edit import edit_json
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
 from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings, reasoning_filters
 from argoproxy.protocol.reasoning.history import cleaned_history
@@ -137,8 +137,8 @@ def text_cases() -> Iterator[Case]:
         "failure, words": lambda text: refuses_mode(
             error_from_reply(400, (), dumps({"error": {"message": text.decode()}}))
         ),
-        "stars": lambda text: Stars(b"secret-aaaaaaaaaaaa").over(_pieces(text, 100)),
-        "masking": lambda text: masked({"b64_json": text.decode(), "a": text.decode()}, ("secret-a",)),
+        "redactor": lambda text: Redactor(b"secret-aaaaaaaaaaaa").over(_pieces(text, 100)),
+        "masking": lambda text: mask_json({"b64_json": text.decode(), "a": text.decode()}, ("secret-a",)),
         "history": lambda text: cleaned_history([{"role": "assistant", "content": text.decode()}], TAGS),
         "printable": lambda text: printable_lines(text.decode()),
         "query": lambda text: queries.without_credentials(text.decode()),
@@ -146,13 +146,13 @@ def text_cases() -> Iterator[Case]:
         "path, model": lambda text: path_may_name_a_model(text.decode()),
         "form": lambda text: fields_of(b"--b\r\n" + text + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"),
         "form, type": lambda text: fields_of(b"--b--", "multipart/form-data; boundary=" + text.decode()),
-        "headers": lambda text: http_messages.listed((("connection", text.decode()),), "connection"),
+        "headers": lambda text: http_messages.list_members((("connection", text.decode()),), "connection"),
         "model, argo": lambda text: BUILT_IN.id_of(text.decode()),
         "model, patterns": lambda text: AllowList(("*a*b*c*", "gpt-*-[0-9]*", "*?*x")).allows(text.decode()),
         "URL": lambda text: Fetch(f"http://127.0.0.1/{text.decode()}", LIMITS).run(),
         "host": lambda text: Fetch(f"http://{text.decode()}/", LIMITS).run(),
         "inflate": lambda text: Inflate("gzip").feed(text),
-        "overheard": lambda text: overheard(_pieces(text, 100), STREAM, lambda usage: None),
+        "usage": lambda text: meter_usage(_pieces(text, 100), STREAM, lambda usage: None),
     }
     for name, work in takers.items():
         for run in RUNS:
@@ -304,8 +304,8 @@ def document_cases() -> Iterator[Case]:
     }
     takers: dict[str, Callable[[dict[str, Any]], object]] = {
         "validate": lambda body: validate(body, CHAT),
-        "edit": lambda body: edited(dumps(body), body, {**body, "model": "other", "k0": 1, "messages": []}),
-        "edit, messages": lambda body: edited(
+        "edit": lambda body: edit_json(dumps(body), body, {**body, "model": "other", "k0": 1, "messages": []}),
+        "edit, messages": lambda body: edit_json(
             dumps(body), body, {**body, "messages": list(map(dict, body["messages"]))}
         ),
         "images": lambda body: with_images(body, {image.place: "b" for image in images_in(body)}),
@@ -316,7 +316,7 @@ def document_cases() -> Iterator[Case]:
         "argo, text": spoken_to,
         "dashscope, text": text_input,
         "dashscope, multimodal": multimodal_input,
-        "masking": lambda body: masked(body, ("secret-a",)),
+        "masking": lambda body: mask_json(body, ("secret-a",)),
     }
     for kind, make in bodies.items():
         for name, work in takers.items():

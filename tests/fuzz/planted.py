@@ -170,7 +170,7 @@ def count_twice(right: Callable[..., Any], metrics: Any, outcome: Any) -> None:
 
 
 instead(handlers, "handle_chat", "raise in a handler", fail)
-instead(openai, "upward", "send the client's key upstream", with_key_upstream)
+instead(openai, "request_headers_for_upstream", "send the client's key upstream", with_key_upstream)
 instead(AccessLog, "__call__", "log nothing", skip)
 instead(AccessLog, "__call__", "log twice", twice)
 instead(JournalFiles, "write", "leave requests out of the journal", skip)

@@ -6,7 +6,7 @@ import pytest
 
 from argoproxy.errors import ModelNotAllowed, ModelNotTold, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import FORM_LIMIT, JSON_LIMIT, AllowList, checked
-from argoproxy.protocol.http_messages import BegunBody, ClientRequest, Headers, ReadBody, header
+from argoproxy.protocol.http_messages import ClientRequest, Headers, PartlyReadBody, ReadBody, header
 from tests import ways_around
 from tests.protocol.test_forwarding import Arriving
 
@@ -196,11 +196,11 @@ def test_what_only_looks_like_them_needs_a_model(path: str) -> None:
 
 @pytest.mark.parametrize(("headers", "limit"), [(JSON, JSON_LIMIT), (FORM, FORM_LIMIT), ((), JSON_LIMIT)])
 def test_what_is_too_long_to_look_at_is_413_unless_it_may_be_unknown(headers: Headers, limit: int) -> None:
-    long = BegunBody([b"x" * limit], iter([b"x"]), None)
+    long = PartlyReadBody([b"x" * limit], iter([b"x"]), None)
     asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
     with pytest.raises(PayloadTooLarge):
         checked(asked, ALLOWED)
-    long = BegunBody([b"x" * limit], iter([b"x"]), None)
+    long = PartlyReadBody([b"x" * limit], iter([b"x"]), None)
     asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
     going = checked(asked, LENIENT)
     assert not isinstance(going.body, ReadBody)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.access.auth import Key, Principal, admit, keys_sent, without_keys
+from argoproxy.protocol.access.auth import Key, Principal, authenticate, drop_keys, find_sent_keys
 from argoproxy.protocol.access.secrets import Secret
 
 KEYS = (Key("ann", Secret("k-ann")), Key("bob", Secret("k-bob")))
@@ -20,8 +20,8 @@ KEYS = (Key("ann", Secret("k-ann")), Key("bob", Secret("k-bob")))
     ],
 )
 def test_who_has_a_key_comes_in(name: str, value: str, who: str) -> None:
-    assert admit(((name, value),), KEYS) == Principal(who)
-    assert admit((("X-API-Key", "wrong"), (name, value)), KEYS) == Principal(who)
+    assert authenticate(((name, value),), KEYS) == Principal(who)
+    assert authenticate((("X-API-Key", "wrong"), (name, value)), KEYS) == Principal(who)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_who_has_a_key_comes_in(name: str, value: str, who: str) -> None:
 )
 def test_who_has_none_stays_out(headers: tuple[tuple[str, str], ...], told: str) -> None:
     with pytest.raises(AuthenticationError, match=told) as caught:
-        admit(headers, KEYS)
+        authenticate(headers, KEYS)
     assert caught.value.status == 401
     assert caught.value.headers == (("WWW-Authenticate", "Bearer"),)
     assert "k-ann" not in caught.value.message
@@ -51,8 +51,8 @@ def test_who_has_none_stays_out(headers: tuple[tuple[str, str], ...], told: str)
 def test_no_header_with_a_key_in_it_goes_on() -> None:
     theirs = (("Authorization", "Bearer theirs"), ("X-Other", "o"))
     ours = (("X-API-Key", "k-ann"), ("Api-Key", "k-bob"), ("X-Copy", "it is k-bob, you know"))
-    assert without_keys((*ours, *theirs), KEYS) == theirs
-    assert without_keys((*ours, *theirs), ()) == (*ours, *theirs)
+    assert drop_keys((*ours, *theirs), KEYS) == theirs
+    assert drop_keys((*ours, *theirs), ()) == (*ours, *theirs)
 
 
 def test_the_keys_a_caller_sent_are_told_wherever_they_stand() -> None:
@@ -64,5 +64,5 @@ def test_the_keys_a_caller_sent_are_told_wherever_they_stand() -> None:
     )
     environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
     environ["QUERY_STRING"] = "key=a-long-enough-key-5&q=a-long-enough-text"
-    assert sorted(keys_sent(environ)) == [f"a-long-enough-key-{number}" for number in range(1, 6)]
-    assert keys_sent({"QUERY_STRING": ""}) == ()
+    assert sorted(find_sent_keys(environ)) == [f"a-long-enough-key-{number}" for number in range(1, 6)]
+    assert find_sent_keys({"QUERY_STRING": ""}) == ()

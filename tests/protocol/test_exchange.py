@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.http_messages import downward, downward_with_new_body, header, sendable, upward, without
+from argoproxy.protocol.http_messages import (
+    drop_unsendable,
+    header,
+    request_headers_for_upstream,
+    response_headers_for_client,
+    response_headers_for_new_body,
+    without,
+)
 
 
 def names(headers: tuple[tuple[str, str], ...]) -> set[str]:
@@ -10,7 +17,7 @@ def names(headers: tuple[tuple[str, str], ...]) -> set[str]:
 
 
 def test_what_goes_up() -> None:
-    sent = upward(
+    sent = request_headers_for_upstream(
         (
             ("Host", "door"),
             ("Authorization", "Bearer k"),
@@ -80,7 +87,7 @@ REPLY = (
 
 
 def test_what_comes_down_with_the_upstreams_own_bytes() -> None:
-    passed = downward(sendable(REPLY))
+    passed = response_headers_for_client(drop_unsendable(REPLY))
     assert passed == (
         ("Content-Type", "application/json"),
         ("Content-Length", "3"),
@@ -96,7 +103,7 @@ def test_what_comes_down_with_the_upstreams_own_bytes() -> None:
 
 
 def test_what_comes_down_with_a_body_of_ours() -> None:
-    assert names(downward_with_new_body(sendable(REPLY))) == {
+    assert names(response_headers_for_new_body(drop_unsendable(REPLY))) == {
         "Content-Type",
         "Set-Cookie",
         "Retry-After",

@@ -8,13 +8,13 @@ import pytest
 
 from argoproxy.errors import ModelNotAllowed, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList
-from argoproxy.protocol.http_messages import BegunBody, Body, ClientRequest, ReadBody, begun
-from argoproxy.protocol.routing.relay_target import recipient
+from argoproxy.protocol.http_messages import Body, ClientRequest, PartlyReadBody, ReadBody, read_up_to
+from argoproxy.protocol.routing.relay_target import find_relay_target
 from argoproxy.protocol.routing.router import Models, Provider
-from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.upstreams.demo import Demo
 
-RULES = Rules((RuleBook("models", (Rule("b*", upstreams=("two",)), Rule("*", upstreams=("two",)))),))
+RULES = Rules((RuleSet("models", (Rule("b*", upstreams=("two",)), Rule("*", upstreams=("two",)))),))
 
 
 class Arriving:
@@ -56,7 +56,7 @@ SENT = [
 @pytest.mark.parametrize(("text", "content_type", "coding", "name"), SENT)
 def test_who_gets_a_request(text: bytes, content_type: str, coding: str, name: str) -> None:
     came = request(Arriving(text[:3], text[3:], length=len(text)), content_type, coding)
-    going, provider = recipient(came, models())
+    going, provider = find_relay_target(came, models())
     assert provider.upstream.name == name
     assert b"".join(going.body.pieces()) == text
 
@@ -64,7 +64,7 @@ def test_who_gets_a_request(text: bytes, content_type: str, coding: str, name: s
 def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
     head, rest = b'{"model": "b1", "x": "' + b"x" * JSON_LIMIT, b'"}'
     for length in (None, len(head + rest)):
-        going, provider = recipient(request(Arriving(head, rest, length=length)), models())
+        going, provider = find_relay_target(request(Arriving(head, rest, length=length)), models())
         assert provider.upstream.name == "one"
         assert not isinstance(going.body, ReadBody)
         assert going.body.length == length
@@ -73,22 +73,22 @@ def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
 
 def test_what_the_allow_list_has_read_goes_by_rule_too() -> None:
     allowed = models(allowed=AllowList(("b*",)))
-    going, provider = recipient(request(Arriving(b'{"model": "b1"}')), allowed)
+    going, provider = find_relay_target(request(Arriving(b'{"model": "b1"}')), allowed)
     assert (provider.upstream.name, going.body.read(99)) == ("two", b'{"model": "b1"}')
     with pytest.raises(ModelNotAllowed):
-        recipient(request(Arriving(json.dumps({"model": "c"}).encode())), allowed)
+        find_relay_target(request(Arriving(json.dumps({"model": "c"}).encode())), allowed)
 
 
 def test_without_rules_nothing_is_read() -> None:
     body = Arriving(b'{"model": "b1"}')
-    going, provider = recipient(request(body), Models([Provider(Demo("one"))], RULES))
+    going, provider = find_relay_target(request(body), Models([Provider(Demo("one"))], RULES))
     assert (going.body, provider.upstream.name) == (body, "one")
 
 
 def test_a_begun_body_is_read_on_within_limits() -> None:
     for limit, fits in ((6, True), (5, False)):
-        body = begun(Arriving(b"abcd", b"ef"), 3)
-        assert isinstance(body, BegunBody)
+        body = read_up_to(Arriving(b"abcd", b"ef"), 3)
+        assert isinstance(body, PartlyReadBody)
         if fits:
             assert body.read(limit) == b"abcdef"
         else:

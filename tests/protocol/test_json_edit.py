@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.json_edit import edited, same
+from argoproxy.protocol.json_edit import edit_json, is_same_json
 from argoproxy.protocol.json_text import JsonError
 
 CASES: list[tuple[str, Any, str]] = [
@@ -42,12 +42,12 @@ CASES: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("text", "after", "wanted"), CASES)
 def test_only_what_changed_is_written_anew(text: str, after: Any, wanted: str) -> None:
-    assert edited(text.encode(), json.loads(text), after).decode() == wanted
+    assert edit_json(text.encode(), json.loads(text), after).decode() == wanted
 
 
 def test_long_numbers_and_unknown_spellings_stay() -> None:
     text = b'{"big": 123456789012345678901234567890.10, "model":"a", "e": 1E5}'
-    assert edited(text, json.loads(text), {**json.loads(text), "model": "b"}) == text.replace(b'"a"', b'"b"')
+    assert edit_json(text, json.loads(text), {**json.loads(text), "model": "b"}) == text.replace(b'"a"', b'"b"')
 
 
 values = st.recursive(
@@ -65,8 +65,8 @@ def test_the_text_says_what_it_should(before: Any, after: Any, indent: int | Non
         source = text.encode()
     except UnicodeEncodeError:
         return
-    assert same(json.loads(edited(source, before, after)), after)
-    assert edited(source, before, before) == source
+    assert is_same_json(json.loads(edit_json(source, before, after)), after)
+    assert edit_json(source, before, before) == source
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_the_text_says_what_it_should(before: Any, after: Any, indent: int | Non
     ],
 )
 def test_sameness_is_exact(one: Any, other: Any, are_same: bool) -> None:
-    assert same(one, other) is are_same
+    assert is_same_json(one, other) is are_same
 
 
 def test_lone_surrogates_in_bytes_stay() -> None:
     text = b'{"a": "\xed\xa0\x80", "model": "x"}'
-    assert edited(text, {"a": "\ud800", "model": "x"}, {"a": "\ud800", "model": "y"}) == text.replace(b'x"', b'y"')
+    assert edit_json(text, {"a": "\ud800", "model": "x"}, {"a": "\ud800", "model": "y"}) == text.replace(b'x"', b'y"')
 
 
 def nested(depth: int, innermost: Any) -> Any:
@@ -103,6 +103,6 @@ def nested(depth: int, innermost: Any) -> Any:
 
 def test_what_is_too_deep_to_follow_is_told() -> None:
     deep, other = nested(50_000, 1), nested(50_000, 2)
-    assert not same(deep, other)
+    assert not is_same_json(deep, other)
     with pytest.raises(JsonError, match="nested too deeply"):
-        edited(b"[" * 50_000 + b"1" + b"]" * 50_000, deep, other)
+        edit_json(b"[" * 50_000 + b"1" + b"]" * 50_000, deep, other)

@@ -8,9 +8,9 @@ import pytest
 from argoproxy.errors import OwnClassFailed, ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.routing.llm_params import parse_llm_params
-from argoproxy.protocol.routing.model_list import Listed, checked, entry_of, joined
+from argoproxy.protocol.routing.model_list import Listed, checked, find_entry, joined
 from argoproxy.protocol.routing.router import Models, Provider
-from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
+from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.stream.sse import Document
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ class Upstream:
 
 
 def models(params: str, *upstreams: Upstream, **options: Any) -> Models[Upstream]:
-    rules = Rules((RuleBook("LLM_PARAMS", parse_llm_params(params)[0]),))
+    rules = Rules((RuleSet("LLM_PARAMS", parse_llm_params(params)[0]),))
     return Models([Provider(upstream) for upstream in upstreams or (Upstream(),)], rules, **options)
 
 
@@ -76,7 +76,7 @@ def test_only_allowed_models_are_listed() -> None:
     assert ids(joined(models("", allowed=AllowList(("none",))), [listed("x")], 5)) == []
 
 
-ROUTED = Rules((RuleBook("models", (Rule("l*", upstreams=("two",)), Rule("both", upstreams=("one", "two")))),))
+ROUTED = Rules((RuleSet("models", (Rule("l*", upstreams=("two",)), Rule("both", upstreams=("one", "two")))),))
 LISTS: dict[str, tuple[list[Listed], list[str]]] = {
     "each shows what it answers for": ([listed("m", "llama"), listed("m", "llama", "lima")], ["m", "llama", "lima"]),
     "a dead one is left out": ([FAILED, listed("m", "llama")], ["llama"]),
@@ -101,11 +101,11 @@ def test_the_error_of_the_default_upstream_passes_where_nothing_is_known() -> No
 
 
 def test_one_model_of_ours() -> None:
-    shown = entry_of(models(PSEUDO), "a", 5)
+    shown = find_entry(models(PSEUDO), "a", 5)
     assert shown
     assert shown.chunk == ENTRY
-    assert entry_of(models(""), "a", 5) is None
-    own = entry_of(models(PSEUDO, Upstream("one", "own")), "OWN", 5)
+    assert find_entry(models(""), "a", 5) is None
+    own = find_entry(models(PSEUDO, Upstream("one", "own")), "OWN", 5)
     assert own
     assert own.chunk == {"id": "own", "created": 5}
 

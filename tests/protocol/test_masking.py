@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.access.masking import DEEPEST, Redactor, is_masked, masked
+from argoproxy.protocol.access.masking import DEEPEST, Masker, is_masked, mask_json
 
 SECRET = "sk-proj-abc/def"
 PICTURE = Random(1).randbytes(57 * 53)
@@ -50,8 +50,8 @@ json_values = st.recursive(
     ],
 )  # fmt: skip
 def test_data_urls_are_shortened_wherever_they_stand(text: str, shown: str) -> None:
-    assert masked({"content": [{"image_url": text}]}, ()) == {"content": [{"image_url": shown}]}
-    assert masked(f"<{text}>", ()) == f"<{shown}>"
+    assert mask_json({"content": [{"image_url": text}]}, ()) == {"content": [{"image_url": shown}]}
+    assert mask_json(f"<{text}>", ()) == f"<{shown}>"
 
 
 def places(value: Any) -> list[Any]:
@@ -73,7 +73,7 @@ def places(value: Any) -> list[Any]:
 @pytest.mark.parametrize("coded", [CODED, LINES, urlsafe_b64encode(PICTURE).decode(), "A" * 5000])
 def test_base64_is_shortened_where_providers_put_it(coded: str) -> None:
     for before, after in zip(places(coded), places(f"… ({len(coded)} characters)"), strict=True):
-        assert masked(before, ()) == after
+        assert mask_json(before, ()) == after
         assert is_masked(json.dumps(after, ensure_ascii=False))
 
 
@@ -93,21 +93,21 @@ def test_base64_is_shortened_where_providers_put_it(coded: str) -> None:
 )
 def test_words_and_what_is_short_stay(text: str) -> None:
     for value in (text, [text], {"content": text, "data": text, "images": [text]}, places(text)):
-        assert masked(value, (SECRET,)) is value
+        assert mask_json(value, (SECRET,)) is value
     assert not is_masked(text)
 
 
 def test_base64_stays_where_anything_may_stand() -> None:
     message = {"role": "assistant", "content": CODED, "tool_calls": [{"function": {"arguments": CODED}}]}
-    assert masked(message, ()) is message
+    assert mask_json(message, ()) is message
 
 
 def test_vectors_are_shortened() -> None:
     vector = [0.25 * number for number in range(1536)]
     shown = [0.0, 0.25, 0.5, "… (1536 numbers)"]
-    assert masked({"data": [{"embedding": vector}]}, ()) == {"data": [{"embedding": shown}]}
-    assert masked({"embedding": [vector, vector]}, ()) == {"embedding": [shown, shown]}
-    assert masked({"embeddings": [vector]}, ()) == {"embeddings": [shown]}
+    assert mask_json({"data": [{"embedding": vector}]}, ()) == {"data": [{"embedding": shown}]}
+    assert mask_json({"embedding": [vector, vector]}, ()) == {"embedding": [shown, shown]}
+    assert mask_json({"embeddings": [vector]}, ()) == {"embeddings": [shown]}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_vectors_are_shortened() -> None:
     ],
 )
 def test_other_lists_stay(value: Any) -> None:
-    assert masked(value, ()) is value
+    assert mask_json(value, ()) is value
 
 
 @pytest.mark.parametrize("spelled", [SECRET, SECRET.replace("/", "\\/")])
@@ -129,34 +129,34 @@ def test_secrets_are_starred_wherever_they_stand(spelled: str) -> None:
     before = {"a": [f"It is {spelled}, {spelled}!", {f"key {spelled}": {"b": spelled}, "c": 1}], "d": 2}
     after = {"a": [f"It is {stars}, {stars}!", {f"key {stars}": {"b": stars}, "c": 1}], "d": 2}
     kept = deepcopy(before)
-    assert masked(before, ("other-secret", SECRET)) == after
+    assert mask_json(before, ("other-secret", SECRET)) == after
     assert before == kept
 
 
 def test_the_longer_of_two_secrets_is_starred_first() -> None:
     for secrets in product((SECRET, f"{SECRET}-2"), repeat=2):
-        assert masked(f"{SECRET}-2", (*secrets, f"{SECRET}-2")) == "*" * len(f"{SECRET}-2")
+        assert mask_json(f"{SECRET}-2", (*secrets, f"{SECRET}-2")) == "*" * len(f"{SECRET}-2")
 
 
 def test_a_secret_that_would_be_found_in_ordinary_text_is_left() -> None:
     value = {"content": "a key is a key"}
-    assert masked(value, ("key", "")) is value
+    assert mask_json(value, ("key", "")) is value
 
 
 def test_credentials_in_a_body_are_starred() -> None:
     tool = {"type": "mcp", "headers": {"Authorization": "Bearer x", "X-API-Key": ["y"]}, "authorization": "z"}
-    assert masked({"tools": [tool]}, ()) == {
+    assert mask_json({"tools": [tool]}, ()) == {
         "tools": [{"type": "mcp", "headers": {"Authorization": "***", "X-API-Key": ["***"]}, "authorization": "***"}]
     }
     schema = {"properties": {"api_key": {"type": "string"}}, "authorization": ""}
-    assert masked(schema, ()) is schema
+    assert mask_json(schema, ()) is schema
 
 
 def test_what_changes_is_a_copy_and_what_does_not_is_the_same() -> None:
     same = {"role": "user", "content": [1, 2.5, None, True]}
     before: dict[str, Any] = {"messages": [same, {"image": URL}], "other": same, "stream": False}
     kept = deepcopy(before)
-    after = masked(before, ())
+    after = mask_json(before, ())
     assert before == kept
     assert after["messages"][0] is after["other"] is same
     assert after["messages"][1] == {"image": "data:image/png;base64,… (4028 characters)"}
@@ -164,36 +164,36 @@ def test_what_changes_is_a_copy_and_what_does_not_is_the_same() -> None:
 
 
 def test_what_is_nested_too_deeply_is_cut() -> None:
-    assert masked(nested(5000, 1), ()) == nested(DEEPEST, "…")
-    assert masked(nested(DEEPEST, SECRET), (SECRET,)) == nested(DEEPEST, "*" * len(SECRET))
+    assert mask_json(nested(5000, 1), ()) == nested(DEEPEST, "…")
+    assert mask_json(nested(DEEPEST, SECRET), (SECRET,)) == nested(DEEPEST, "*" * len(SECRET))
 
 
 @given(json_values)
 def test_ordinary_values_are_the_same(value: Any) -> None:
-    assert masked(value, (SECRET,)) is value
+    assert mask_json(value, (SECRET,)) is value
 
 
 @given(json_values, st.text('xyz/"<é\\', min_size=6))
 def test_no_secret_is_left(value: Any, secret: str) -> None:
-    text = json.dumps(masked(nested(3, [value, secret, {secret: f"{secret}{secret}"}]), (secret,)))
+    text = json.dumps(mask_json(nested(3, [value, secret, {secret: f"{secret}{secret}"}]), (secret,)))
     assert json.dumps(secret)[1:-1] not in text
 
 
 def test_secrets_in_names_are_starred_plainly_or_escaped() -> None:
-    redactor = Redactor([SECRET, "short", "sk-proj-abc/def-and-more", "sk-\ud800-lone"])
+    masker = Masker([SECRET, "short", "sk-proj-abc/def-and-more", "sk-\ud800-lone"])
     stars = "*" * len(SECRET)
-    assert redactor.name((), f"/v1/{SECRET}/x") == f"/v1/{stars}/x"
-    assert redactor.name((), "sk-proj-abc%2Fdef") == "*" * len("sk-proj-abc%2Fdef")
-    assert redactor.name((), f"{SECRET}-and-more") == "*" * len(f"{SECRET}-and-more")
-    assert redactor.name((), "a short name") == "a short name"
-    assert redactor.name(["client-key"], "a client-key b") == "a ********** b"
-    assert Redactor().name((), SECRET) == SECRET
-    assert Redactor().name((), "") == ""
-    assert redactor.name(["a key that is longer"], "short") == "short"
+    assert masker.name((), f"/v1/{SECRET}/x") == f"/v1/{stars}/x"
+    assert masker.name((), "sk-proj-abc%2Fdef") == "*" * len("sk-proj-abc%2Fdef")
+    assert masker.name((), f"{SECRET}-and-more") == "*" * len(f"{SECRET}-and-more")
+    assert masker.name((), "a short name") == "a short name"
+    assert masker.name(["client-key"], "a client-key b") == "a ********** b"
+    assert Masker().name((), SECRET) == SECRET
+    assert Masker().name((), "") == ""
+    assert masker.name(["a key that is longer"], "short") == "short"
 
 
 def test_keys_of_the_request_are_starred_in_bodies_too() -> None:
-    redactor = Redactor([SECRET])
+    masker = Masker([SECRET])
     body = {"a": [SECRET, "their-key"]}
-    assert redactor.body(body, ["their-key"]) == {"a": ["*" * len(SECRET), "*" * 9]}
-    assert redactor.body(body, [SECRET]) == redactor.body(body) == {"a": ["*" * len(SECRET), "their-key"]}
+    assert masker.body(body, ["their-key"]) == {"a": ["*" * len(SECRET), "*" * 9]}
+    assert masker.body(body, [SECRET]) == masker.body(body) == {"a": ["*" * len(SECRET), "their-key"]}

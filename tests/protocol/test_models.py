@@ -23,8 +23,8 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.router import Credentials, Models, Provider, following
-from argoproxy.protocol.routing.rules import History, Rule, RuleBook, Rules
-from argoproxy.protocol.routing.timeouts import Timeouts, TimeoutWishes
+from argoproxy.protocol.routing.rules import History, Rule, Rules, RuleSet
+from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 
 Json = dict[str, Any]
 
@@ -63,7 +63,7 @@ class WithModels(Upstream):
 
 
 def models(params: str, **options: Any) -> Models[Upstream]:
-    rules = Rules((RuleBook("LLM_PARAMS", parse_llm_params(params)[0]),))
+    rules = Rules((RuleSet("LLM_PARAMS", parse_llm_params(params)[0]),))
     timeouts = options.pop("timeouts", Timeouts())
     return Models([Provider(options.pop("upstream", Upstream()), timeouts)], rules, **options)
 
@@ -240,7 +240,7 @@ def several(*rules: Rule, **credentials: Credentials) -> Models[Upstream]:
         Provider(Other(name), Timeouts(place, place, place), credentials.get(name, Credentials.FORWARDED))
         for place, name in enumerate(("one", "two", "three"), 1)
     ]
-    return Models(providers, Rules((RuleBook("models", rules),)))
+    return Models(providers, Rules((RuleSet("models", rules),)))
 
 
 class Other(Upstream):
@@ -276,7 +276,7 @@ def test_names_are_those_of_the_default_upstream() -> None:
 
 
 def test_time_outs_are_the_rules_then_the_upstreams() -> None:
-    ruled = several(Rule("a", upstreams=("two",), timeouts=TimeoutWishes(idle_s=9)))
+    ruled = several(Rule("a", upstreams=("two",), timeouts=TimeoutOverrides(idle_s=9)))
     assert ruled.resolve(call(model="a"))[0].timeouts == Timeouts(2, 2, 9)
     assert ruled.resolve(replace(call(model="a"), timeout_s=5))[0].timeouts == Timeouts(2, 5, 5)
     assert ruled.resolve(call(model="b"))[0].timeouts == Timeouts(1, 1, 1)
@@ -325,7 +325,7 @@ def test_a_refused_mode_is_left_for_the_other_one_once() -> None:
 def test_a_request_says_its_mode_before_a_rule_and_a_rule_before_its_upstream(
     process: Mode, rule: Mode | None, header: str, stream: bool
 ) -> None:
-    ruled = Models([Provider(Upstream(), mode=process)], Rules((RuleBook("models", (Rule("a", mode=rule),)),)))
+    ruled = Models([Provider(Upstream(), mode=process)], Rules((RuleSet("models", (Rule("a", mode=rule),)),)))
     headers = (("X-Upstream-Mode", header),) if header else ()
     assert ruled.resolve(replace(call(model="a"), headers=headers))[0].call.stream is stream
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.modes import Mode, Usage, asked_in, other_than
+from argoproxy.protocol.routing.modes import Mode, Usage, apply_mode, opposite_mode
 
 Json = dict[str, Any]
 ASKS = {"include_usage": True}
@@ -38,18 +38,18 @@ ASKED: list[tuple[Json, Mode, Usage, Json]] = [
 @pytest.mark.parametrize(("body", "mode", "usage", "sent"), ASKED)
 def test_how_a_call_goes_up(body: Json, mode: Mode, usage: Usage, sent: Json) -> None:
     asked = call(**body)
-    going = asked_in(asked, mode, usage)
+    going = apply_mode(asked, mode, usage)
     assert going.body == sent
     assert (going is asked) == (sent == body)
     assert going.answers_whole is asked.answers_whole
 
 
 def test_the_other_mode() -> None:
-    assert other_than(call(stream=True)) is Mode.NON_STREAM
-    assert other_than(call()) is Mode.STREAM
+    assert opposite_mode(call(stream=True)) is Mode.NON_STREAM
+    assert opposite_mode(call()) is Mode.STREAM
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.STREAM])
 def test_a_stream_that_a_rule_asks_for_tells_its_tokens_to_a_plain_client(mode: Mode) -> None:
     ruled = call(n=1).with_body({"n": 1, "stream": True})
-    assert asked_in(ruled, mode, Usage.AS_ASKED).body == {"n": 1, "stream": True, "stream_options": ASKS}
+    assert apply_mode(ruled, mode, Usage.AS_ASKED).body == {"n": 1, "stream": True, "stream_options": ASKS}

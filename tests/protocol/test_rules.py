@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.rules import Rule, RuleBook, Rules
-from argoproxy.protocol.routing.timeouts import NO_WISHES, Timeouts, TimeoutWishes
+from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
+from argoproxy.protocol.routing.timeouts import NO_OVERRIDES, TimeoutOverrides, Timeouts
 
 Json = dict[str, Any]
 
@@ -48,9 +48,9 @@ def test_a_stronger_rule_counts_field_by_field() -> None:
         think_tag_start="[",
         upstreams=("u",),
         remove=("r",),
-        timeouts=TimeoutWishes(connect_s=1, idle_s=1),
+        timeouts=TimeoutOverrides(connect_s=1, idle_s=1),
     )
-    strong = Rule("b", {"x": 2}, "strong", think_tag_end="]", timeouts=TimeoutWishes(idle_s=2))
+    strong = Rule("b", {"x": 2}, "strong", think_tag_end="]", timeouts=TimeoutOverrides(idle_s=2))
     assert strong.over(weak) == Rule(
         "b",
         {"x": 2, "y": 1},
@@ -59,14 +59,14 @@ def test_a_stronger_rule_counts_field_by_field() -> None:
         think_tag_end="]",
         upstreams=("u",),
         remove=("r",),
-        timeouts=TimeoutWishes(connect_s=1, idle_s=2),
+        timeouts=TimeoutOverrides(connect_s=1, idle_s=2),
     )
 
 
 BOOKS = Rules(
     (
-        RuleBook("LLM_PARAMS", (Rule("q*", {"n": 1}), Rule("default", {"n": 9}))),
-        RuleBook("models", (Rule("qa", {"n": 2, "x": 2}), Rule("r", {"n": 3}), Rule("default", {"y": 4}))),
+        RuleSet("LLM_PARAMS", (Rule("q*", {"n": 1}), Rule("default", {"n": 9}))),
+        RuleSet("models", (Rule("qa", {"n": 2, "x": 2}), Rule("r", {"n": 3}), Rule("default", {"y": 4}))),
     )
 )
 
@@ -89,7 +89,7 @@ def test_the_stronger_book_counts_where_both_name_a_model(name: str, params: Jso
 def test_default_rules_are_joined_too() -> None:
     assert BOOKS.default().joined().params == {"n": 9, "y": 4}
     assert Rules().default().joined() == Rule("")
-    assert Rules((RuleBook("models", ()),)).for_model(("a",)).joined() == Rule("")
+    assert Rules((RuleSet("models", ()),)).for_model(("a",)).joined() == Rule("")
 
 
 def test_a_rule_that_only_has_a_name_sets_nothing() -> None:
@@ -98,16 +98,16 @@ def test_a_rule_that_only_has_a_name_sets_nothing() -> None:
 
 
 def test_time_outs_are_wished_one_by_one() -> None:
-    assert Timeouts(1, 2, 3, 4).wished(TimeoutWishes(first_byte_s=9, total_s=8)) == Timeouts(1, 9, 3, 8)
+    assert Timeouts(1, 2, 3, 4).wished(TimeoutOverrides(first_byte_s=9, total_s=8)) == Timeouts(1, 9, 3, 8)
     timeouts = Timeouts()
-    assert timeouts.wished(NO_WISHES) is timeouts
+    assert timeouts.wished(NO_OVERRIDES) is timeouts
 
 
 def test_the_time_to_connect_is_no_longer_than_a_time_out_for_all_unless_it_is_set() -> None:
-    for_all = TimeoutWishes(first_byte_s=2, idle_s=2, connect_cap_s=2)
+    for_all = TimeoutOverrides(first_byte_s=2, idle_s=2, connect_cap_s=2)
     assert Timeouts().wished(for_all) == Timeouts(2, 2, 2)
     assert Timeouts().asked(2) == Timeouts(2, 2, 2)
     assert Timeouts().asked(20) == Timeouts(10, 20, 20)
-    set_itself = Timeouts().wished(TimeoutWishes(connect_s=30))
+    set_itself = Timeouts().wished(TimeoutOverrides(connect_s=30))
     assert (set_itself.wished(for_all).connect_s, set_itself.asked(2).connect_s) == (30, 30)
-    assert Timeouts().wished(for_all.over(TimeoutWishes(connect_s=30))).connect_s == 30
+    assert Timeouts().wished(for_all.over(TimeoutOverrides(connect_s=30))).connect_s == 30

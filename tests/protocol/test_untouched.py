@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.api.passthrough import LONGEST_HEARD, overheard, with_last_word
+from argoproxy.protocol.api.passthrough import LONGEST_HEARD, end_with_error_event, meter_usage
 from tests.cuts import cuts
 from tests.protocol.test_surface import Told
 
@@ -18,7 +18,7 @@ EVENTS = b': hi\n\ndata: {"choices": []}\n\ndata: {"choices": [], ' + USAGE + b"
 
 def heard(pieces: list[bytes], headers: Any) -> list[Any]:
     notes: list[Any] = []
-    assert b"".join(overheard(pieces, headers, notes.append)) == b"".join(pieces)
+    assert b"".join(meter_usage(pieces, headers, notes.append)) == b"".join(pieces)
     return notes
 
 
@@ -54,7 +54,7 @@ def broken(*pieces: bytes) -> Iterator[bytes]:
 )
 def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> None:
     progress = Told()
-    out = b"".join(with_last_word(broken(*pieces), STREAM, progress))
+    out = b"".join(end_with_error_event(broken(*pieces), STREAM, progress))
     assert out.startswith(b"".join(pieces) + between + b'data: {"error":{"message":"broke"')
     assert str(progress.error) == "broke"
 
@@ -62,10 +62,10 @@ def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> No
 @pytest.mark.parametrize("pieces", [[b"data: 1\n\ndata: [DONE]\n\n"], [b"data: [DO", b"NE]\n\n"], [b"data: [DONE]"]])
 def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
     progress = Told()
-    assert list(with_last_word(broken(*pieces), STREAM, progress)) == pieces
+    assert list(end_with_error_event(broken(*pieces), STREAM, progress)) == pieces
     assert progress.error is None
     with pytest.raises(UpstreamProtocolError):
-        list(with_last_word(broken(*pieces), (*STREAM, ("Content-Length", "99")), progress))
+        list(end_with_error_event(broken(*pieces), (*STREAM, ("Content-Length", "99")), progress))
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
 )
 def test_where_nothing_can_be_added_the_break_is_a_break(headers: Any) -> None:
     with pytest.raises(UpstreamProtocolError):
-        list(with_last_word(broken(b"x"), headers, Told()))
+        list(end_with_error_event(broken(b"x"), headers, Told()))
 
 
 def test_what_is_whole_gets_no_last_word() -> None:
-    assert list(with_last_word([b"a", b""], STREAM, Told())) == [b"a", b""]
+    assert list(end_with_error_event([b"a", b""], STREAM, Told())) == [b"a", b""]

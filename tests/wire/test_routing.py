@@ -293,7 +293,7 @@ REFUSED: dict[str, tuple[str, str]] = {
         "unexpected keyword argument 'whisper'",
     ),
     "an unknown key of an upstream": ("upstreams: {a: {base_ur: 'http://x'}}", 'did you mean "base_url"?'),
-    "a doorkeeper that is none": ("demo: true\nauthenticate: 'upper:Upper'", "lacks authenticate"),
+    "a class that is no authenticator": ("demo: true\nauthenticate: 'upper:Upper'", "lacks authenticate"),
 }
 
 

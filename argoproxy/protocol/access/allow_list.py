@@ -14,7 +14,15 @@ from argoproxy.protocol.access.model_names import (
     path_may_name_a_model,
     query_names_a_model,
 )
-from argoproxy.protocol.http_messages import OF_THE_BYTES, ClientRequest, Headers, ReadBody, begun, header, without
+from argoproxy.protocol.http_messages import (
+    ENTITY_HEADERS,
+    ClientRequest,
+    Headers,
+    ReadBody,
+    header,
+    read_up_to,
+    without,
+)
 from argoproxy.protocol.json_text import JsonError, dumps, parse
 
 #: A body that is forwarded is read for its model up to these sizes.
@@ -67,7 +75,7 @@ def checked(request: ClientRequest, allowed: AllowList) -> ClientRequest:
 
 
 def _checked_if_told(request: ClientRequest, allowed: AllowList) -> ClientRequest:
-    request = replace(request, body=begun(request.body, _limit_of(request.headers)))
+    request = replace(request, body=read_up_to(request.body, _limit_of(request.headers)))
     if not isinstance(request.body, ReadBody):
         return request
     try:
@@ -99,7 +107,7 @@ def _with_checked_json(request: ClientRequest, text: bytes, allowed: AllowList) 
     allowed.check_others(value, "")
     headers = request.headers
     if not exact:
-        text, headers = dumps(value), without(headers, OF_THE_BYTES)
+        text, headers = dumps(value), without(headers, ENTITY_HEADERS)
     if header(headers, "content-type").lower().replace(" ", "") not in _JSON_TYPES:
         headers = (*without(headers, _CONTENT_TYPE), _JSON_TYPE)
     return replace(request, headers=headers, body=ReadBody(text))

@@ -34,10 +34,10 @@ class Principal:
     name: str
 
 
-class Doorkeeper(Protocol):
+class Authenticator(Protocol):
     """Who decides whom to let in."""
 
-    def admit(self, headers: Headers) -> Principal:
+    def authenticate(self, headers: Headers) -> Principal:
         """Let in whoever may come. Raises AuthenticationError, and other kinds of ProxyError."""
 
     def without_credentials(self, headers: Headers) -> Headers:
@@ -48,22 +48,22 @@ class Doorkeeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRing:
-    """A Doorkeeper who knows some keys."""
+class ApiKeys:
+    """An Authenticator that knows some keys."""
 
     keys: Sequence[Key]
 
-    def admit(self, headers: Headers) -> Principal:
-        return admit(headers, self.keys)
+    def authenticate(self, headers: Headers) -> Principal:
+        return authenticate(headers, self.keys)
 
     def without_credentials(self, headers: Headers) -> Headers:
-        return without_keys(headers, self.keys)
+        return drop_keys(headers, self.keys)
 
     def query_without_credentials(self, query: str) -> str:
         return without_secrets(query, [key.secret.text for key in self.keys])
 
 
-def admit(headers: Headers, keys: Sequence[Key]) -> Principal:
+def authenticate(headers: Headers, keys: Sequence[Key]) -> Principal:
     """Let in who sends a key in Authorization (Bearer) or X-API-Key. Raises AuthenticationError.
 
     Every key is compared with every header, in a time that does not depend on their characters.
@@ -76,13 +76,13 @@ def admit(headers: Headers, keys: Sequence[Key]) -> Principal:
     return Principal(found[0].name)
 
 
-def without_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
+def drop_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     """Leave out every header that carries one of the keys."""
     secrets = [key.secret.text for key in keys]
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 
 
-def keys_sent(environ: Mapping[str, Any]) -> tuple[str, ...]:
+def find_sent_keys(environ: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the keys in the headers and the query of a WSGI environ, whoever they are for; not short ones, which are
     names and stand-ins like `ollama` and would be found in ordinary text."""
     sent = [key for name in _IN_ENVIRON if name in environ for key in _secrets_in(name, environ[name])]

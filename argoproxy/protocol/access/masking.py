@@ -36,7 +36,7 @@ _CREDENTIALS = CREDENTIAL_FIELDS | {"authorization", "x-api-key"}
 _SHORTENED = re.compile(r"… \(\d+ (?:characters|numbers)\)")
 
 
-def masked(value: Any, secrets: Sequence[str]) -> Any:
+def mask_json(value: Any, secrets: Sequence[str]) -> Any:
     """Give a JSON value as a journal may hold it; the very same one where nothing changes, never one edited in place.
 
     Secrets are starred wherever they stand, in texts and in names, in each of their spellings; those of a few
@@ -46,7 +46,7 @@ def masked(value: Any, secrets: Sequence[str]) -> Any:
     return _Mask(_needles(tuple(secrets))).value(value, "", 0)
 
 
-class Redactor:
+class Masker:
     """Stars the secrets of a process, and those that a request carries, in whatever is written down of the request."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:

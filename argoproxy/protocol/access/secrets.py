@@ -55,7 +55,7 @@ class Secret:
     __str__ = __repr__
 
 
-class Stars:
+class Redactor:
     """Replaces secrets by as many stars, in each of its spellings, so that no length changes. A secret of a few
     characters would be found in ordinary text, and is left."""
 
@@ -98,9 +98,9 @@ def spellings(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def stars_for(secrets: tuple[bytes, ...]) -> Stars:
+def redactor_for(secrets: tuple[bytes, ...]) -> Redactor:
     """Give what stars these secrets; the same for the same ones."""
-    return Stars(*secrets)
+    return Redactor(*secrets)
 
 
 def _tail_of(data: bytes, spelling: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argoproxy.errors import BadRequest, ClientGone, ProxyError
 from argoproxy.protocol.api.endpoints import STREAM_TYPE, answer_error, error_event
-from argoproxy.protocol.http_messages import Body, ClientResponse, Headers, ReadBody, begun, header, without
+from argoproxy.protocol.http_messages import Body, ClientResponse, Headers, ReadBody, header, read_up_to, without
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.routing.llm_params import BOOLEANS
 
@@ -37,7 +37,7 @@ def answer_error_as_success(error: ProxyError, wants_stream: bool) -> ClientResp
 def wants_a_stream(body: Body) -> bool:
     """Tell whether the JSON of a request asks for a stream, as far as it is short enough to be looked at."""
     try:
-        begun_body = begun(body, LONGEST_LOOK)
+        begun_body = read_up_to(body, LONGEST_LOOK)
         value = loads(begun_body.text) if isinstance(begun_body, ReadBody) else None
     except (ProxyError, ClientGone, JsonError):
         return False

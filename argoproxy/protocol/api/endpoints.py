@@ -23,8 +23,8 @@ from argoproxy.protocol.http_messages import (
     ClientRequest,
     ClientResponse,
     Headers,
-    downward_with_new_body,
     header,
+    response_headers_for_new_body,
     without,
 )
 from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
@@ -66,7 +66,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class Endpoint:
     """A route of ours that takes a model."""
 
     path: str
@@ -78,18 +78,18 @@ class Surface:
         return parse_call(request, request.body.read(limit), self.path)
 
 
-CHAT = Surface("/v1/chat/completions")
-COMPLETIONS = Surface("/v1/completions")
-EMBEDDINGS = Surface("/v1/embeddings")
+CHAT = Endpoint("/v1/chat/completions")
+COMPLETIONS = Endpoint("/v1/completions")
+EMBEDDINGS = Endpoint("/v1/embeddings")
 #: The Argo gateway's own words, passed on as they are.
-RAW = Surface("/v1/chat")
+RAW = Endpoint("/v1/chat")
 
 
 def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
     """Answer a completion in the form its client asked for. Raises ProxyError for a plain one."""
     if not call.stream:
         return answer_document(whole(batches), progress)
-    kept = without(downward_with_new_body(progress.reply_headers), _STREAM_HEADERS)
+    kept = without(response_headers_for_new_body(progress.reply_headers), _STREAM_HEADERS)
     said = header(progress.reply_headers, "content-type")
     content_type = said if said.startswith("text/event-stream") else STREAM_TYPE
     headers = (
@@ -103,7 +103,7 @@ def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientRe
 def answer_raw(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
     """Answer with the upstream's own bytes, as they come when a stream was asked for. Raises ProxyError, also while
     a stream goes out."""
-    headers = downward_with_new_body(progress.reply_headers)
+    headers = response_headers_for_new_body(progress.reply_headers)
     pieces = (b"".join(event.raw for event in batch) for batch in batches)
     if not call.stream:
         return ClientResponse(progress.reply_status, headers, b"".join(pieces))
@@ -112,7 +112,7 @@ def answer_raw(batches: Iterable[Batch], call: Call, progress: Progress) -> Clie
 
 def answer_document(document: Document, progress: Progress) -> ClientResponse:
     """Answer with a whole document."""
-    kept = without(downward_with_new_body(progress.reply_headers), _CONTENT_TYPE)
+    kept = without(response_headers_for_new_body(progress.reply_headers), _CONTENT_TYPE)
     said = header(progress.reply_headers, "content-type")
     content_type = said if "json" in said else JSON_TYPE
     return ClientResponse(progress.reply_status, (*kept, ("Content-Type", content_type)), document.raw)

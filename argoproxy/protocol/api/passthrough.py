@@ -18,7 +18,7 @@ LONGEST_HEARD = 8 * 1024 * 1024
 Note = Callable[[Json], None]
 
 
-def overheard(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator[bytes]:
+def meter_usage(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator[bytes]:
     """Give the pieces, and tell of the usage that stands in them; of what can't be read nothing is told."""
     ear = _EventEar(note) if _is_stream(headers) else _DocumentEar(note)
     for piece in pieces:
@@ -27,7 +27,7 @@ def overheard(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator
     ear.end()
 
 
-def with_last_word(pieces: Iterable[bytes], headers: Headers, progress: Progress) -> Iterator[bytes]:
+def end_with_error_event(pieces: Iterable[bytes], headers: Headers, progress: Progress) -> Iterator[bytes]:
     """Give the pieces; to an event stream that breaks off an error is added as its last event, unless it was `[DONE]`.
     Raises ProxyError where nothing can be added, ClientGone."""
     last = b""

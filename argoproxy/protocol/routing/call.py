@@ -8,7 +8,7 @@ from typing import Any
 
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.http_messages import ClientRequest, Headers
-from argoproxy.protocol.json_edit import edited, same
+from argoproxy.protocol.json_edit import edit_json, is_same_json
 from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, dumps, kind_of, parse
 
 #: No model has as long a name; patterns, logs and labels would all have to read it.
@@ -68,7 +68,7 @@ class Call:
 
     def with_body(self, body: Json) -> Call:
         """Ask for something else; the same call when it is no different."""
-        if same(body, self.body):
+        if is_same_json(body, self.body):
             return self
         return replace(self, body=body, came=self.body if self.came is None else self.came)
 
@@ -77,7 +77,7 @@ class Call:
         try:
             if self.raw is None:
                 return dumps(self.body)
-            return self.raw if self.came is None else edited(self.raw, self.came, self.body)
+            return self.raw if self.came is None else edit_json(self.raw, self.came, self.body)
         except JsonError as error:
             raise BadRequest(f"The request body can't be sent on: {error}.") from None
 

@@ -40,7 +40,7 @@ def checked(listed: Document) -> Document:
     return listed
 
 
-def entry_of(models: Models[UpstreamT], name: str, created: int) -> Document | None:
+def find_entry(models: Models[UpstreamT], name: str, created: int) -> Document | None:
     """Give a model as `/v1/models/{id}` shows it without asking an upstream; None when there is none."""
     upstream = models.provider_of(name).upstream
     spellings = upstream.spellings(name)

@@ -28,7 +28,7 @@ class Usage(StrEnum):
     ALWAYS = "always"
 
 
-def wished_mode(headers: Headers) -> Mode | None:
+def requested_mode(headers: Headers) -> Mode | None:
     """Read the mode that a request wishes for itself; None where it wishes none. Raises BadRequest."""
     wished = header(headers, HEADER).strip().lower()
     if not wished:
@@ -40,12 +40,12 @@ def wished_mode(headers: Headers) -> Mode | None:
         raise BadRequest(f"The header X-Upstream-Mode must be one of {modes}.", code="invalid_upstream_mode") from None
 
 
-def other_than(call: Call) -> Mode:
+def opposite_mode(call: Call) -> Mode:
     """Give the mode in which a call is not asked."""
     return Mode.NON_STREAM if call.stream else Mode.STREAM
 
 
-def asked_in(call: Call, mode: Mode, usage: Usage) -> Call:
+def apply_mode(call: Call, mode: Mode, usage: Usage) -> Call:
     """Give a call as it goes up in a mode: a stream that is to be a document tells its tokens; where the client's wish
     is left, its stream tells them by `usage`."""
     if mode is Mode.NON_STREAM:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, checked
-from argoproxy.protocol.http_messages import ClientRequest, ReadBody, begun, header
+from argoproxy.protocol.http_messages import ClientRequest, ReadBody, header, read_up_to
 from argoproxy.protocol.json_text import JsonError, loads
 from argoproxy.protocol.routing.router import Models, Provider, UpstreamT
 
@@ -14,13 +14,13 @@ from argoproxy.protocol.routing.router import Models, Provider, UpstreamT
 _MAY_BE_JSON = ("", "application/x-www-form-urlencoded")
 
 
-def recipient(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
+def find_relay_target(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
     """Find who gets a request, by the model that its JSON names: (the request to send, who gets it). Raises
     ModelNotAllowed, PayloadTooLarge."""
     if models.allowed.patterns:
         request = checked(request, models.allowed)
     if models.leads_elsewhere and _may_be_json(request):
-        request = replace(request, body=begun(request.body, JSON_LIMIT))
+        request = replace(request, body=read_up_to(request.body, JSON_LIMIT))
     body = request.body
     if not models.leads_elsewhere or not isinstance(body, ReadBody):
         return request, models.default

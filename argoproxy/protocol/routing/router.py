@@ -19,18 +19,18 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import (
     Mode,
     Usage,
-    asked_in,
-    other_than,
+    apply_mode,
+    opposite_mode,
     refuses_usage,
-    wished_mode,
+    requested_mode,
     without_usage,
 )
-from argoproxy.protocol.routing.rules import Applied, History, Rule, RuleBook, Rules
+from argoproxy.protocol.routing.rules import History, MatchedRules, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.protocol.stream.answer_model import AnswerModel
 
 
-class Named(Protocol):
+class NamedUpstream(Protocol):
     """What has models with names."""
 
     @property
@@ -54,7 +54,7 @@ class Named(Protocol):
 #: What is answered in chunks or whole.
 COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 
-UpstreamT = TypeVar("UpstreamT", bound=Named)
+UpstreamT = TypeVar("UpstreamT", bound=NamedUpstream)
 
 
 class Credentials(Enum):
@@ -105,7 +105,7 @@ class Route(Generic[UpstreamT]):
     def turned(self) -> Self:
         """Give the same way, asked in the other mode: the last one there is."""
         usage = self.turns or Usage.AS_ASKED
-        return replace(self, call=asked_in(self.call, other_than(self.call), usage), turns=None)
+        return replace(self, call=apply_mode(self.call, opposite_mode(self.call), usage), turns=None)
 
     def without_usage(self) -> Self:
         """Give the same way, without asking a stream for its tokens."""
@@ -161,7 +161,7 @@ class Models(Generic[UpstreamT]):
         rule = self.applied(call.model, call.path).joined()
         return tuple(self._route(provider, rule, call) for provider in self._providers_of(rule))
 
-    def applied(self, model: str, path: str) -> Applied:
+    def applied(self, model: str, path: str) -> MatchedRules:
         """Find the rules that count for a model; the default ones are for completions."""
         found = self.rules.for_model(self.default.upstream.spellings(model))
         return found if found.found or path == "/v1/embeddings" else self.rules.default()
@@ -187,8 +187,7 @@ class Models(Generic[UpstreamT]):
     def bound_to(self, provider: Provider[UpstreamT]) -> Self:
         """Give the same rules for one upstream, whichever they name."""
         books = (
-            RuleBook(book.source, tuple(replace(rule, upstreams=()) for rule in book.rules))
-            for book in self.rules.books
+            RuleSet(book.source, tuple(replace(rule, upstreams=()) for rule in book.rules)) for book in self.rules.books
         )
         return replace(self, providers=(provider,), rules=Rules(tuple(books)))
 
@@ -202,7 +201,7 @@ class Models(Generic[UpstreamT]):
         ruled, mode = self._ruled(rule, provider.for_it(call)), self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
-            call=asked_in(ruled, mode, provider.usage) if mode else ruled,
+            call=apply_mode(ruled, mode, provider.usage) if mode else ruled,
             timeouts=provider.timeouts.wished(rule.timeouts).asked(call.timeout_s),
             reasoning=self._reasoning(rule),
             turns=provider.usage if mode else None,
@@ -213,7 +212,7 @@ class Models(Generic[UpstreamT]):
         """Tell how a completion is asked: None where nothing is changed, in native mode and of what is none."""
         if provider.upstream.is_native or call.path not in COMPLETIONS:
             return None
-        return wished_mode(call.headers) or rule.mode or provider.mode
+        return requested_mode(call.headers) or rule.mode or provider.mode
 
     def _ruled(self, rule: Rule, call: Call) -> Call:
         ruled, messages = rule.applied_to(call), call.body.get("messages")

@@ -15,7 +15,7 @@ from argoproxy.protocol.reasoning.filters import Opening, Reasoning
 from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode
-from argoproxy.protocol.routing.timeouts import TimeoutWishes
+from argoproxy.protocol.routing.timeouts import TimeoutOverrides
 from argoproxy.protocol.stream.answer_model import AnswerModel
 
 DEFAULT = "default"
@@ -43,7 +43,7 @@ class Rule:
     upstreams: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
-    timeouts: TimeoutWishes = TimeoutWishes()
+    timeouts: TimeoutOverrides = TimeoutOverrides()
     mode: Mode | None = None
     reasoning: Reasoning | None = None
     reasoning_field: str | None = None
@@ -97,7 +97,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleBook:
+class RuleSet:
     """The rules of one source, in their order."""
 
     source: str
@@ -120,7 +120,7 @@ class RuleBook:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class MatchedRules:
     """The rules that count for a model, the strongest first, each with where it stands."""
 
     found: tuple[tuple[str, Rule], ...]
@@ -136,20 +136,20 @@ class Rules:
     """All rules of a process: the books, the strongest first. What a stronger book says of a thing hides what a weaker
     one says of it; default rules count where no other one does, in whatever book."""
 
-    books: Sequence[RuleBook] = ()
+    books: Sequence[RuleSet] = ()
 
     def __iter__(self) -> Iterator[Rule]:
         return (rule for book in self.books for rule in book.rules)
 
-    def for_model(self, spellings: Sequence[str]) -> Applied:
+    def for_model(self, spellings: Sequence[str]) -> MatchedRules:
         """Find the rules that name a model, or match its name."""
         found = ((book.source, book.rule_of(spellings)) for book in self.books)
-        return Applied(tuple((source, rule) for source, rule in found if rule))
+        return MatchedRules(tuple((source, rule) for source, rule in found if rule))
 
-    def default(self) -> Applied:
+    def default(self) -> MatchedRules:
         """Find the rules of models that no other one is for."""
         found = ((book.source, book.default) for book in self.books)
-        return Applied(tuple((source, rule) for source, rule in found if rule))
+        return MatchedRules(tuple((source, rule) for source, rule in found if rule))
 
 
 def _listed(said: str | tuple[str, ...] | None, otherwise: str) -> tuple[str, ...]:
@@ -159,6 +159,6 @@ def _listed(said: str | tuple[str, ...] | None, otherwise: str) -> tuple[str, ..
 def _joined(said: Any, before: Any) -> Any:
     if isinstance(said, Mapping):
         return {**before, **said}
-    if isinstance(said, TimeoutWishes):
+    if isinstance(said, TimeoutOverrides):
         return said.over(before)
     return before if said is None or said == () else said

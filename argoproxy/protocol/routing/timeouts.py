@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class TimeoutWishes:
+class TimeoutOverrides:
     """What an upstream or a rule says of time-outs, in seconds; None leaves one as it is. `connect_cap_s` bounds a
     time to connect that nobody has set."""
 
@@ -17,10 +17,10 @@ class TimeoutWishes:
     total_s: float | None = None
     connect_cap_s: float | None = None
 
-    def over(self, weaker: TimeoutWishes) -> TimeoutWishes:
+    def over(self, weaker: TimeoutOverrides) -> TimeoutOverrides:
         """Give what both say together; where both say a thing, this one counts."""
-        pairs = ((getattr(self, name), getattr(weaker, name)) for name in TimeoutWishes.__slots__)
-        return TimeoutWishes(*(before if said is None else said for said, before in pairs))
+        pairs = ((getattr(self, name), getattr(weaker, name)) for name in TimeoutOverrides.__slots__)
+        return TimeoutOverrides(*(before if said is None else said for said, before in pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Timeouts:
     total_s: float = math.inf
     is_connect_set: bool = False
 
-    def wished(self, wishes: TimeoutWishes) -> Timeouts:
+    def wished(self, wishes: TimeoutOverrides) -> Timeouts:
         """Return the time-outs as an upstream or a rule wants them."""
-        if wishes == NO_WISHES:
+        if wishes == NO_OVERRIDES:
             return self
         said = {name: getattr(wishes, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
         new = replace(self, **{name: value for name, value in said.items() if value is not None})
@@ -65,4 +65,4 @@ def _capped(timeouts: Timeouts, seconds: float | None) -> Timeouts:
     return replace(timeouts, connect_s=seconds)
 
 
-NO_WISHES = TimeoutWishes()
+NO_OVERRIDES = TimeoutOverrides()

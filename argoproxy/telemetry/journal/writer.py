@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from argoproxy.config.config import Config
-from argoproxy.protocol.access.masking import Redactor
+from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import written
 from argoproxy.telemetry.journal.files import JournalFiles
@@ -25,12 +25,12 @@ def check_journal(config: Config) -> None:
 class JournalWriter:
     """Writes a line of what a client asked and was told, and one for each request that was sent upstream for it."""
 
-    def __init__(self, journal: JournalFiles, bodies: str, redactor: Redactor) -> None:
-        """`bodies` is `full`, or `meta` for sizes in place of bodies; `redactor` stars secrets."""
+    def __init__(self, journal: JournalFiles, bodies: str, masker: Masker) -> None:
+        """`bodies` is `full`, or `meta` for sizes in place of bodies; `masker` stars secrets."""
         self._journal = journal
         self._bodies = bodies
         self.is_brief = bodies == META
-        self._redactor = redactor
+        self._masker = masker
 
     def tell(self, record: JournalRecord, outcome: Outcome) -> None:
         """Write down what became of a request."""
@@ -76,7 +76,7 @@ class JournalWriter:
     def _bodies_of(self, asked: Json | None, told: Json | None, keys: Sequence[str]) -> Json:
         """Give what a line says of bodies: themselves, or their sizes and what was used."""
         if self._bodies != META:
-            return {"input": self._redactor.body(asked, keys), "output": self._redactor.body(told, keys)}
+            return {"input": self._masker.body(asked, keys), "output": self._masker.body(told, keys)}
         usage = (told or {}).get("usage")
         used = {"usage": usage} if isinstance(usage, dict) else {}
         return {"input": _sized(asked), "output": _sized(told), **used}

@@ -14,7 +14,14 @@ from itertools import chain
 
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.protocol.api.endpoints import COMPLETIONS
-from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, Headers, header, upward, without
+from argoproxy.protocol.http_messages import (
+    CREDENTIALS,
+    ClientRequest,
+    Headers,
+    header,
+    request_headers_for_upstream,
+    without,
+)
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
@@ -136,7 +143,7 @@ class DashScope(AnyName):
         return UpstreamRequest("POST", url, headers, text, len(text), self.secret)
 
     def _headers(self, headers: Headers) -> Headers:
-        sent = upward(headers)
+        sent = request_headers_for_upstream(headers)
         if self.authorization:
             sent = (*without(sent, CREDENTIALS), ("Authorization", self.authorization))
         return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
