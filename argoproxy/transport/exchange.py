@@ -67,6 +67,8 @@ class Exchange:
         self.sends = 0
         #: Whether a connection was made for it, as it must be where a kept one proved stale.
         self.is_fresh = self.must_be_fresh = False
+        #: Whether a reply began to arrive: a line, or a part of one that can be a status line. Other bytes at the end
+        #: of a kept connection were sent behind the reply before.
         self.has_received = False
         self.status = 0
         self.source: Source | None = None
@@ -82,7 +84,7 @@ class Exchange:
 
     @property
     def was_stale(self) -> bool:
-        """Whether a kept connection was of no use: nothing came back on it."""
+        """Whether a kept connection was of no use: no reply came back on it."""
         return not (self.is_fresh or self.has_received)
 
     @property

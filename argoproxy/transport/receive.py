@@ -36,6 +36,7 @@ from argoproxy.transport.framing import (
 from argoproxy.transport.watch import READABLE
 
 PIECE = 64 * 1024
+STATUS_LINE = b"HTTP/"
 #: RFC 9110 section 15: what is outside of 100 to 599 is invalid.
 LAST_STATUS = 599
 #: How the parser of http.client tells of a line that is no header field.
@@ -57,6 +58,11 @@ class Arrivals:
             sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         sock.settimeout(0)
 
+    @property
+    def has_buffered(self) -> bool:
+        """Whether bytes behind the head were received with it."""
+        return bool(self._buffer)
+
     def makefile(self, mode: str) -> Arrivals:
         """Give the file http.client asks its socket for: the same thing."""
         return self
@@ -71,11 +77,14 @@ class Arrivals:
         """Take a line of a head, waiting for its end; a longer one is cut at limit, a last one at its end."""
         line, self._buffer = self._buffer, b""
         while (end := line.find(b"\n") + 1) == 0 and len(line) < limit:
+            if line and line.startswith(STATUS_LINE[: len(line)]):
+                self._exchange.has_received = True
             more = self.receive(math.inf)
             if not more:
                 self.has_ended = True
                 return line
             line += more
+        self._exchange.has_received = True
         end = min(end or limit, limit)
         line, self._buffer = line[:end], line[end:]
         if line.find(b"\r", 0, -2) >= 0:
@@ -103,7 +112,6 @@ class Arrivals:
             while data and len(data) < PIECE and self._sock.pending():  # type: ignore[attr-defined]
                 data += receive_now(self._sock) or b""
         self._dry = not self._is_tls and 0 < len(data) < PIECE
-        self._exchange.has_received = self._exchange.has_received or bool(data)
         self._exchange.progressed()
         return data
 
@@ -143,7 +151,7 @@ class HttpHead(http.client.HTTPResponse):
         _check(self.headers, self.arrivals)
         self.told = with_one_length(tuple(self.headers.items()))
         self.framing = self._framing()
-        self.leaves_open = not self.will_close and not self.exchange.is_cut
+        self.leaves_open = not (self.will_close or self.exchange.is_cut or self._may_be_followed_by_a_body())
         self.will_close = False
         self.exchange.body_of = functools.partial(HttpBody, self)
         self.exchange.expects_progress()
@@ -155,6 +163,18 @@ class HttpHead(http.client.HTTPResponse):
             return Chunked()
         length = announced_length(self.told)
         return UntilClose() if length is None else Counted(length)
+
+    def _may_be_followed_by_a_body(self) -> bool:
+        """Return whether bytes may follow a reply that has no body by its status (204, 304) or its method (HEAD).
+
+        A sloppy upstream sends the body that such a head announces, later than the connection is used again: it would
+        be read as the reply to the next request.
+        """
+        if self.length != 0:
+            return False
+        length = announced_length(self.told)
+        is_announced = bool(length) if length is not None else is_chunked(self.told) or "content-type" in self.headers
+        return is_announced or self.arrivals.has_buffered
 
 
 class TunnelHead(http.client.HTTPResponse):

@@ -244,6 +244,11 @@ class Wire:
         while not self.gate.acquire(blocking=False) and time.monotonic() < until:
             self.pause(GATE_S)
 
+    def step_asked(self) -> None:
+        """Wait until the next request begins to arrive."""
+        while not self.rest:
+            self.pause(GATE_S)
+
     def step_repeat(self, times: int, steps: list[Any]) -> None:
         for _ in range(times):
             self.play(steps)

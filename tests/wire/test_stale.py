@@ -72,6 +72,48 @@ def test_nothing_is_tried_again_once_a_byte_came_back(warm: Proxy, upstream: Ups
     assert len(upstream.seen(script)) == 1
 
 
+NO_CONTENT = "HTTP/1.1 204 No Content\r\nContent-Type: application/json\r\n\r\n"
+LATE = '{"error": "late'
+WITHOUT_BODY = {
+    "204": ("GET", NO_CONTENT),
+    "204 in chunks": ("GET", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "204 and a part of a body": ("GET", "HTTP/1.1 204 No Content\r\n\r\n{"),
+    "304": ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 40\r\n\r\n"),
+    "a length of 0 and a body": ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n{"),
+    "204 behind an interim reply": ("GET", "HTTP/1.1 103 Early\r\n\r\n" + NO_CONTENT),
+    "HEAD": ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("method", "head"), WITHOUT_BODY.values(), ids=WITHOUT_BODY.keys())
+def test_a_connection_is_not_kept_where_a_body_may_follow_that_is_not_to_be(
+    warm: Proxy, upstream: Upstream, method: str, head: str
+) -> None:
+    """A sloppy upstream sends it later: it would be read as the reply to the next request."""
+    script = upstream.script(["send", head], ["asked"], ["send", "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"])
+    assert ask(warm.port, method, "/v1/files", X_Script=script).status in (200, 204, 304)
+    assert chat(warm.port).status == 200
+    assert upstream.left(script), "the connection was closed, and the next request took another"
+
+
+@pytest.mark.parametrize("ending", ["close", "rst"])
+def test_bytes_that_are_no_reply_make_a_connection_stale_if_it_ends(
+    warm: Proxy, upstream: Upstream, ending: str
+) -> None:
+    """They were sent behind the reply before, too late to be seen before the connection was used again."""
+    script = upstream.script(reply(body=b"{}"), ["asked"], ["send", LATE], ["read"], [ending])
+    assert ask(warm.port, "GET", "/v1/files", X_Script=script).body == b"{}"
+    assert chat(warm.port).status == 200
+
+
+def test_bytes_that_are_no_reply_on_a_connection_that_stays_open_are_an_error(warm: Proxy, upstream: Upstream) -> None:
+    """The upstream may be serving the request."""
+    script = upstream.script(reply(body=b"{}"), ["asked"], ["send", LATE + "\n"], ["hold"])
+    assert ask(warm.port, "GET", "/v1/files", X_Script=script).body == b"{}"
+    assert chat(warm.port).status == 502
+    assert chat(warm.port).status == 200
+
+
 def test_an_upload_that_cannot_be_sent_again_is_not(warm: Proxy, upstream: Upstream) -> None:
     script = upstream.script(["stale"], reply(body=b"{}"))
     sent = b"5\r\nhello\r\n0\r\n\r\n"
