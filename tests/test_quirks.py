@@ -16,12 +16,12 @@ from openai.types.chat import ChatCompletionChunk
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import answer, answer_error, error_event
 from argoproxy.protocol.http_messages import ClientResponse
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.filters import Filter, apply_filters
-from argoproxy.protocol.stream.sse import DONE, Decoder, data_of
+from argoproxy.protocol.stream.sse import DONE, Decoder, event_data
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter
 from argoproxy.upstreams.base_url import BaseUrl
@@ -98,7 +98,7 @@ def chunks(stream: bytes) -> list[Json]:
 
 def spoken(stream: bytes) -> bytes:
     """Leave out what clients pass over."""
-    return b"".join(event.raw for event in Decoder().feed(stream) if data_of(event.raw) is not None)
+    return b"".join(event.raw for event in Decoder().feed(stream) if event_data(event.raw) is not None)
 
 
 def seen(case: Json) -> bytes:

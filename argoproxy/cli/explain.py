@@ -10,7 +10,7 @@ from argoproxy.config.values.layers import without_credentials
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody
-from argoproxy.protocol.reasoning.filters import Reasoning, ReasoningSettings
+from argoproxy.protocol.reasoning.policy import Reasoning, ReasoningSettings
 from argoproxy.protocol.routing.call import Call, call_of
 from argoproxy.protocol.routing.router import Route
 from argoproxy.upstreams import Upstream

@@ -38,8 +38,7 @@ from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.api.endpoints import BODY_LIMIT
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.reasoning.filters import Opening
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.policy import Opening, TagPair
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.rules import Rules, RuleSet

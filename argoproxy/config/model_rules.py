@@ -11,7 +11,7 @@ from argoproxy.config.values.layers import Given
 from argoproxy.config.values.parsers import boolean, mapping, mode, names, one_of, opening, suggestion, text
 from argoproxy.config.values.section import Reader, Section
 from argoproxy.protocol.json_text import JsonError, as_json
-from argoproxy.protocol.reasoning.filters import Reasoning
+from argoproxy.protocol.reasoning.policy import Reasoning
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.rules import History, Rule
 from argoproxy.protocol.stream.answer_model import AnswerModel

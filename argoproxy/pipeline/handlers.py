@@ -51,7 +51,7 @@ from argoproxy.protocol.stream.answer_model import ModelNameFilter
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
-from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
+from argoproxy.protocol.stream.usage import UsageMeter, UsageRemover
 from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
 from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
@@ -208,7 +208,7 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     """Give what the answer passes on its way to the client, by the route it came."""
     route = context.route
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
-    withheld = [UsageWithheld()] if is_unasked else []
+    withheld = [UsageRemover()] if is_unasked else []
     ears = context.record.ears() if context.record else ()
     thoughts = reasoning_filters(route.reasoning, partial(proxy.lone_ends.warn, call.asked))
     changes = [ToolCallFilter(), *thoughts, *route.upstream.filters(route.call), *withheld]

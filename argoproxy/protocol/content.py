@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.protocol.addresses import AddressRule
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_list
 
 Place = tuple[int, int]
 
@@ -55,8 +55,8 @@ def with_text_for_the_user(messages: list[Any], text: str) -> list[Any]:
 
 def images_in(body: Json) -> Iterator[Image]:
     """Find the image parts of a body's messages."""
-    for row, message in enumerate(_list(body.get("messages"))):
-        for column, part in enumerate(_list(message.get("content") if isinstance(message, dict) else None)):
+    for row, message in enumerate(as_list(body.get("messages"))):
+        for column, part in enumerate(as_list(message.get("content") if isinstance(message, dict) else None)):
             if isinstance(part, dict) and part.get("type") == "image_url":
                 yield Image((row, column), _url(part.get("image_url")))
 
@@ -86,7 +86,3 @@ def _with_text(message: Json, text: str) -> Json:
 def _url(image: Any) -> str | None:
     url = image.get("url") if isinstance(image, dict) else image
     return url if isinstance(url, str) else None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

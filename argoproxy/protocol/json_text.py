@@ -130,6 +130,26 @@ def as_json(value: Any) -> Any:
         raise JsonError(str(error)) from None
 
 
+def as_dict(value: Any) -> Json:
+    """Return a JSON object, or an empty one in place of any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a JSON array, or an empty one in place of any other value."""
+    return value if isinstance(value, list) else []
+
+
+def as_dicts(value: Any) -> list[Json]:
+    """Return the objects in a JSON array, [] for any other value."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def as_text(value: Any) -> str:
+    """Return a string, or "" in place of any other value."""
+    return value if isinstance(value, str) else ""
+
+
 def kind_of(value: Any) -> str:
     """Name the JSON type of a value, for an error."""
     return _KINDS.get(type(value), "a number")

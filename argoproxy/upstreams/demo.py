@@ -17,7 +17,7 @@ from typing import Any
 
 from argoproxy.errors import BadRequest, NotFound, ProxyError, to_openai
 from argoproxy.protocol.http_messages import ClientRequest, Headers
-from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, dumps, loads
 from argoproxy.protocol.stream.chunks import split
 from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams import UpstreamRequest
@@ -78,7 +78,7 @@ def _asked(body: bytes) -> Json:
         asked = loads(body)
     except JsonError as error:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
-    return asked if isinstance(asked, dict) else {}
+    return as_dict(asked)
 
 
 def _models(name: str) -> Json:
@@ -189,7 +189,7 @@ def _text(content: Any) -> str:
     if isinstance(content, list):
         parts = (part.get("text") if isinstance(part, dict) else part for part in content)
         return " ".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
+    return as_text(content)
 
 
 def _count(value: Any, usual: int, most: int) -> int:

@@ -19,9 +19,9 @@ from typing import Any
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, type_by_status
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.http_messages import Headers, response_headers_for_new_body, without
-from argoproxy.protocol.json_text import Json, JsonError, loads
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, loads
 from argoproxy.protocol.stream.chunks import is_completion
-from argoproxy.protocol.stream.sse import Event, data_of, written
+from argoproxy.protocol.stream.sse import Event, encode_json, event_data
 
 #: A longer body is a page, a dump or a stack trace rather than a message.
 LONGEST_TEXT_BODY = 4096
@@ -76,7 +76,7 @@ def error_from_reply(status: int, headers: Headers, body: bytes) -> UpstreamStat
     document = loads_or_none(body)
     if not _is_openai_error(document):
         content = document if document is not None else plain_message(body)
-        body = written({"error": _to_openai_error(status, content)})
+        body = encode_json({"error": _to_openai_error(status, content)})
     return UpstreamStatus(status, (*without(kept, _CONTENT_TYPE), _JSON_TYPE), body)
 
 
@@ -84,7 +84,7 @@ def error_in_success(status: int, error: Json) -> UpstreamStatus:
     """Return an error that an upstream sent with status 200 as one with `status`; fields missing in `error` are filled
     in."""
     complete = _fill_in(error, "The upstream failed.", _DEFAULT_TYPE)
-    return UpstreamStatus(status, (_JSON_TYPE,), written({"error": complete}))
+    return UpstreamStatus(status, (_JSON_TYPE,), encode_json({"error": complete}))
 
 
 def error_in_event(event: Event) -> ProxyError | None:
@@ -169,20 +169,20 @@ def _to_openai_error(status: int, document: Any) -> Json:
         return _fill_in(document[0]["error"], default, kind)
     if isinstance(document, str):
         return _fill_in({"message": document}, default, kind)
-    return _fill_in(flat_error(document if isinstance(document, dict) else {}), default, kind)
+    return _fill_in(flat_error(as_dict(document)), default, kind)
 
 
 def _fill_in(error: Json, default: str, kind: str) -> Json:
     """Return an error with all four fields of OpenAI's and its message as text: `default` if it has none."""
     message = error.get("message")
-    text = message if isinstance(message, str) else written(message).decode() if message else ""
+    text = message if isinstance(message, str) else encode_json(message).decode() if message else ""
     return {"type": kind, "param": None, "code": None, **error, "message": text or default}
 
 
 def _error_named_so(event: Event) -> ProxyError | None:
     """Return the error of an `event: error`; a chunk of a completion is none, whatever its event is called."""
     if event.chunk is None:
-        return _with_status({"message": (data_of(event.raw) or b"").decode("utf-8", "replace")})
+        return _with_status({"message": (event_data(event.raw) or b"").decode("utf-8", "replace")})
     return None if is_completion(event.chunk) else error_in_document(event.chunk) or _with_status({})
 
 

@@ -25,7 +25,7 @@ from argoproxy.protocol.http_messages import (
 )
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import indexed, is_completion
+from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import (
     DONE,
@@ -34,7 +34,7 @@ from argoproxy.protocol.stream.sse import (
     Decoder,
     Document,
     Event,
-    data_of,
+    event_data,
     is_done,
     is_plain,
 )
@@ -189,7 +189,7 @@ class Ends:
         while self._unread:
             self._has_read = True
             chunk = self._unread.popleft().chunk or {}
-            for index, choice in indexed(chunk.get("choices")):
+            for index, choice in iterate_choices(chunk.get("choices")):
                 self._begun.add(index)
                 if choice.get("finish_reason"):
                     self._finished.add(index)
@@ -209,12 +209,12 @@ def _stream(pieces: Iterator[bytes], ends: Ends) -> Iterator[Batch]:
     decoder, size = Decoder(), 0
     for piece in _as_far_as_needed(pieces, ends):
         size += len(piece)
-        batch = [event for event in decoder.feed(piece) if len(event.raw) > EMPTY or data_of(event.raw) != b""]
+        batch = [event for event in decoder.feed(piece) if len(event.raw) > EMPTY or event_data(event.raw) != b""]
         for place, event in enumerate(batch):
             if len(event.raw) < LONGEST_DONE and is_done(event):
                 ends.pass_by(batch[:place])
                 ends.check_done()
-                yield [*batch[:place], DONE if data_of(event.raw) != b"[DONE]" else event]
+                yield [*batch[:place], DONE if event_data(event.raw) != b"[DONE]" else event]
                 return
             if fault := _fault_of(event):
                 yield from _spoken(batch[:place])
@@ -271,7 +271,7 @@ def _fault_of(event: Event) -> ProxyError | None:
 
 
 def _nonsense_in(event: Event) -> ProxyError | None:
-    data = data_of(event.raw)
+    data = event_data(event.raw)
     if event.chunk is not None or data is None or data.strip() == b"[DONE]":
         return None
     return UpstreamProtocolError("The upstream sent an event that is no JSON object.")
@@ -279,5 +279,5 @@ def _nonsense_in(event: Event) -> ProxyError | None:
 
 def _spoken(batch: Batch) -> Iterator[Batch]:
     """Give what came together with an error, before it, if there is anything for the client in it."""
-    if any(data_of(event.raw) is not None for event in batch):
+    if any(event_data(event.raw) is not None for event in batch):
         yield batch

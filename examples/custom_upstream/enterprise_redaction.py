@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.chunks import index_of
+from argoproxy.protocol.stream.chunks import choice_index
 from argoproxy.protocol.stream.sse import Batch, Document, Event, is_done
 
 LONGEST = 64
@@ -125,7 +125,7 @@ class RedactionFilter:
             return [event]
         self._frame = {name: chunk[name] for name in _FRAME if name in chunk}
         changed = [
-            self._choice(index_of(choice, place), choice, event) if isinstance(choice, dict) else choice
+            self._choice(choice_index(choice, place), choice, event) if isinstance(choice, dict) else choice
             for place, choice in enumerate(choices)
         ]
         return [event] if changed == choices else [type(event).of({**chunk, "choices": changed})]

@@ -23,15 +23,15 @@ from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.content import images_in, with_images
 from argoproxy.protocol.json_edit import edit_json
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
-from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings, reasoning_filters
-from argoproxy.protocol.reasoning.history import cleaned_history
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.filters import reasoning_filters
+from argoproxy.protocol.reasoning.history import strip_history
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.stream.chunks import Assembly, split
-from argoproxy.protocol.stream.sse import Decoder, Document, data_of
+from argoproxy.protocol.stream.sse import Decoder, Document, event_data
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
-from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
+from argoproxy.protocol.stream.usage import UsageMeter, UsageRemover
 from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder
 from argoproxy.transport.framing import Chunked, Counted, Inflate
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to
@@ -119,7 +119,7 @@ def text_cases() -> Iterator[Case]:
     """Return what takes a text or bytes, with each of the runs."""
     takers: dict[str, Callable[[bytes], object]] = {
         "sse": _decoded,
-        "sse, data": data_of,
+        "sse, data": event_data,
         "chunked": lambda text: _fed(Chunked().feed, text),
         "counted": lambda text: _fed(Counted(len(text)).feed, text),
         "parse": parse,
@@ -139,7 +139,7 @@ def text_cases() -> Iterator[Case]:
         ),
         "redactor": lambda text: Redactor(b"secret-aaaaaaaaaaaa").over(_pieces(text, 100)),
         "masking": lambda text: mask_json({"b64_json": text.decode(), "a": text.decode()}, ("secret-a",)),
-        "history": lambda text: cleaned_history([{"role": "assistant", "content": text.decode()}], TAGS),
+        "history": lambda text: strip_history([{"role": "assistant", "content": text.decode()}], TAGS),
         "printable": lambda text: printable_lines(text.decode()),
         "query": lambda text: queries.without_credentials(text.decode()),
         "query, model": lambda text: query_names_a_model(text.decode()),
@@ -226,7 +226,7 @@ def stream_cases() -> Iterator[Case]:
     filters: dict[str, Callable[[], Iterable[Any]]] = {
         "think": lambda: [ThinkFilter(TagPair())],
         "tool calls": lambda: [ToolCallFilter()],
-        "usage": lambda: [UsageMeter(lambda usage: None), UsageWithheld()],
+        "usage": lambda: [UsageMeter(lambda usage: None), UsageRemover()],
         "journal": _ears,
         **{f"{one.policy} {one.opening}": lambda one=one: reasoning_filters(one) for one in policies},  # type: ignore[misc]
     }
@@ -309,7 +309,7 @@ def document_cases() -> Iterator[Case]:
             dumps(body), body, {**body, "messages": list(map(dict, body["messages"]))}
         ),
         "images": lambda body: with_images(body, {image.place: "b" for image in images_in(body)}),
-        "history": lambda body: cleaned_history(body["messages"], TAGS),
+        "history": lambda body: strip_history(body["messages"], TAGS),
         "argo, gpt": lambda body: chat_body(body, "gpt4o"),
         "argo, claude": lambda body: chat_body(body, "claudeopus4"),
         "argo, gemini": lambda body: dumps(chat_body(body, "gemini25pro")),

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.reasoning.history import cleaned_history
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.history import strip_history
+from argoproxy.protocol.reasoning.policy import TagPair
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
@@ -72,21 +72,21 @@ LEFT_ALONE: list[Any] = [
 @pytest.mark.parametrize(("message", "expected"), CLEANED.values(), ids=CLEANED.keys())
 def test_an_assistants_message_loses_what_was_thought(message: Json, expected: Json) -> None:
     kept = copy.deepcopy(message)
-    cleaned = cleaned_history([*LEFT_ALONE, message], PAIRS)
+    cleaned = strip_history([*LEFT_ALONE, message], PAIRS)
     assert cleaned == [*LEFT_ALONE, expected]
     assert all(new is old for new, old in zip(cleaned, LEFT_ALONE, strict=False))
     assert message == kept
 
 
 def test_messages_without_a_thought_are_the_very_same() -> None:
-    assert cleaned_history(LEFT_ALONE, PAIRS) is LEFT_ALONE
+    assert strip_history(LEFT_ALONE, PAIRS) is LEFT_ALONE
 
 
 def test_without_tags_only_fields_go() -> None:
     messages = [assistant("<think>x</think>", reasoning="hm")]
-    assert cleaned_history(messages, ()) == [assistant("<think>x</think>")]
+    assert strip_history(messages, ()) == [assistant("<think>x</think>")]
 
 
 @pytest.mark.parametrize("piece", ["<think ", "<think a", "<", "<think a>", "</think>"])
 def test_tags_with_attributes_take_linear_time(piece: str) -> None:
-    assert_linear(lambda size: cleaned_history([assistant(piece * size)], PAIRS), 20_000)
+    assert_linear(lambda size: strip_history([assistant(piece * size)], PAIRS), 20_000)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.stream.merge import PIECES, Fields, Joined, Text, as_text, put, settled
+from argoproxy.protocol.stream.merge import PIECES, Fields, Joined, Text, arguments_as_text, put, settled
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
@@ -129,6 +129,6 @@ def test_long_lists_of_texts_take_linear_time() -> None:
 
 @pytest.mark.parametrize(("came", "text"), [({"a": 1}, '{"a":1}'), ([], "[]"), ("{", "{"), (None, None), (5, 5)])
 def test_arguments_become_text_where_they_came_as_an_object(came: Any, text: Any) -> None:
-    assert as_text(came) == text
-    assert as_text(text) is text
-    json.dumps(as_text(came))
+    assert arguments_as_text(came) == text
+    assert arguments_as_text(text) is text
+    json.dumps(arguments_as_text(came))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.reasoning.filters import Opening
+from argoproxy.protocol.reasoning.policy import Opening
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.rules import Rule
 

@@ -17,8 +17,7 @@ from argoproxy.errors import (
 )
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody
-from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings, reasoning_filters
+from argoproxy.protocol.reasoning.filters import reasoning_filters
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.tag_scanner import LONGEST_DOUBT
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.stream.chunks import assemble, split
 from argoproxy.protocol.stream.sse import DONE, Document, Event

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.sse import DONE, Decoder, Document, Event, data_of, decode, is_done, is_plain
+from argoproxy.protocol.stream.sse import DONE, Decoder, Document, Event, decode, event_data, is_done, is_plain
 from tests.cuts import cut_at, cuts, places
 
 STREAMS = {
@@ -63,7 +63,7 @@ def test_random_streams_in_random_cuts(parts: list[bytes], at: list[int]) -> Non
     ],
 )
 def test_the_data_of_an_event(raw: bytes, data: bytes | None) -> None:
-    assert data_of(raw) == data
+    assert event_data(raw) == data
 
 
 def test_a_batch_holds_what_arrived_together_and_silence_is_an_empty_one() -> None:

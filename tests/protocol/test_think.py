@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.protocol.stream.sse import DONE, Document, Event
-from argoproxy.protocol.stream.usage import UsageMeter, UsageWithheld
+from argoproxy.protocol.stream.usage import UsageMeter, UsageRemover
 
 USAGE = {"prompt_tokens": 1}
 EMPTY = {"id": "i", "object": "chat.completion.chunk", "choices": []}
@@ -35,10 +35,10 @@ def test_the_last_usage_counts() -> None:
     ],
 )
 def test_tokens_nobody_asked_for_are_kept_back(chunk: Any, kept: Any) -> None:
-    assert [event.chunk for event in UsageWithheld().feed([Event.of(chunk)])] == ([] if kept is None else [kept])
+    assert [event.chunk for event in UsageRemover().feed([Event.of(chunk)])] == ([] if kept is None else [kept])
 
 
 def test_what_tells_no_tokens_is_passed_as_it_is() -> None:
-    withheld, batch = UsageWithheld(), [Event(b": hm\n\n"), Document(b'{"choices": [], "usage": {"a": 1}}'), DONE]
+    withheld, batch = UsageRemover(), [Event(b": hm\n\n"), Document(b'{"choices": [], "usage": {"a": 1}}'), DONE]
     assert withheld.feed(batch) is batch
     assert withheld.finish() == []

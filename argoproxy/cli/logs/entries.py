@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict, as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ def exchange_of(line: Json) -> Exchange:
 def text_of(line: Json, name: str) -> str:
     """Give a field that is a text; "" where it is none."""
     value = line.get(name)
-    return value if isinstance(value, str) else ""
+    return as_text(value)
 
 
 def _usage(line: Json) -> Json:
     output = line.get("output")
-    for holder in (output if isinstance(output, dict) else {}, line):
+    for holder in (as_dict(output), line):
         usage = holder.get("usage")
         if isinstance(usage, dict):
             return usage

@@ -13,7 +13,7 @@ from typing import Any
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.addresses import AddressRule
-from argoproxy.protocol.reasoning.filters import Opening
+from argoproxy.protocol.reasoning.policy import Opening
 from argoproxy.protocol.routing.llm_params import BOOLEANS, OPENINGS
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.upstreams.access import PluginSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict, as_text
 from argoproxy.protocol.reasoning.tag_stripper import Stripped, Tokens
 
 
@@ -89,7 +89,7 @@ class Choice:
 
     def tells(self, part: Json) -> bool:
         """Whether a part that lost text still tells something; what it tells is remembered."""
-        delta = object_of(part.get("delta")) or {"text": part.get("text")}
+        delta = as_dict(part.get("delta")) or {"text": part.get("text")}
         logprobs = part.get("logprobs")
         tells = (
             any(delta[key] for key in delta if key != "role" or "role" not in self._familiar)
@@ -103,12 +103,12 @@ class Choice:
     def _strip(self, part: Json, take: Callable[[str], Stripped]) -> Json:
         place = place_of_text(part)
         self._is_chat = bool(place)
-        holder = object_of(part.get(place)) if place else part
+        holder = as_dict(part.get(place)) if place else part
         text = holder.get("content" if place else "text")
         if isinstance(text, list):
             parts = stripped_parts(text, self._cutter.feed, take)
             return part if parts == text else {**part, place: {**holder, "content": parts}}
-        spoken = text if isinstance(text, str) else ""
+        spoken = as_text(text)
         stripped = take(spoken)
         logprobs = self._tokens.follow(part.get("logprobs"), stripped)
         new: Json = {} if logprobs is part.get("logprobs") else {"logprobs": logprobs}
@@ -122,7 +122,7 @@ def _spoken_anew(part: Json, place: str, text: str) -> Json:
     if not place:
         return {"text": text}
     repeated = {"text": text} if isinstance(part.get("text"), str) else {}
-    return {place: {**object_of(part.get(place)), "content": text}, **repeated}
+    return {place: {**as_dict(part.get(place)), "content": text}, **repeated}
 
 
 def stripped_parts(
@@ -144,8 +144,3 @@ def place_of_text(part: Json) -> str:
     if isinstance(part.get("message"), dict):
         return "message"
     return "" if "text" in part and "delta" not in part else "delta"
-
-
-def object_of(value: Any) -> Json:
-    """Give what holds a choice's text: nothing, where an upstream sent no object."""
-    return value if isinstance(value, dict) else {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dicts, as_text
 
 #: Fields that hold a thought as text.
 TEXT_FIELDS = ("reasoning_content", "reasoning")
@@ -75,29 +75,21 @@ def _is_text(part: Any) -> bool:
     return isinstance(part, dict) and part.keys() == {"type", "text"} and isinstance(part["text"], str)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _details(details: Any) -> str:
-    return "".join(_text(item.get(_TOLD.get(_text(item.get("type")), ""))) for item in _objects(details))
+    return "".join(as_text(item.get(_TOLD.get(as_text(item.get("type")), ""))) for item in as_dicts(details))
 
 
 def _parts(content: Any) -> str:
-    return "".join(_thought(part.get("thinking")) for part in _objects(content) if part.get("type") == "thinking")
+    return "".join(_thought(part.get("thinking")) for part in as_dicts(content) if part.get("type") == "thinking")
 
 
 def _thought(thinking: Any) -> str:
-    return _text(thinking) or "".join(_text(part.get("text")) for part in _objects(thinking))
-
-
-def _objects(value: Any) -> list[Json]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+    return as_text(thinking) or "".join(as_text(part.get("text")) for part in as_dicts(thinking))
 
 
 _READERS: dict[str, Callable[[Any], str]] = {
-    "reasoning_content": _text,
-    "reasoning": _text,
+    "reasoning_content": as_text,
+    "reasoning": as_text,
     "reasoning_details": _details,
     "content": _parts,
 }

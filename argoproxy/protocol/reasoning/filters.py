@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from argoproxy.protocol.reasoning.choice import Choice
 from argoproxy.protocol.reasoning.fields import FIELD_MARKS
 from argoproxy.protocol.reasoning.policies import InField, InTags, Thoughtless, Untagged
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.tag_scanner import Beginning, InDoubt, InsideThought, Notes, Scanner, Tags
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
 from argoproxy.protocol.reasoning.tag_writer import Tagger
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter, marks_of
 from argoproxy.protocol.stream.filters import Filter
@@ -19,34 +17,6 @@ from argoproxy.protocol.stream.sse import PLAIN_EVENT
 
 _CALL_MARKS = (b'"tool_calls"', b'"function_call"')
 _CHOICE = re.compile(rb'"choices":\[\{"index":(\d{1,9})')
-
-
-class Reasoning(StrEnum):
-    """Where the client finds a model's thoughts: nowhere, where they came, in a field, between tags."""
-
-    STRIP = "strip"
-    KEEP = "keep"
-    FIELD = "field"
-    TAGS = "tags"
-
-
-class Opening(StrEnum):
-    """How a text starts: outside of a thought, inside one, or as a closing tag that comes first tells."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    AUTO = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class ReasoningSettings:
-    """What is done with the thoughts of a model. Without a policy those between tags go and fields stay. `field` is
-    where the policy of that name tells them; the first of the `tags` is written, all of them are read."""
-
-    policy: Reasoning | None = None
-    field: str = "reasoning_content"
-    tags: tuple[TagPair, ...] = (TagPair(),)
-    opening: Opening = Opening.CLOSED
 
 
 def reasoning_filters(settings: ReasoningSettings, on_lone_end: Callable[[], None] | None = None) -> Sequence[Filter]:

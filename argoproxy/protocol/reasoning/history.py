@@ -14,14 +14,15 @@ from typing import Any
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.choice import stripped_parts
 from argoproxy.protocol.reasoning.fields import FIELDS, speaking
+from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.tag_scanner import Scanner, Tags
-from argoproxy.protocol.reasoning.tag_stripper import Stripped, TagPair
+from argoproxy.protocol.reasoning.tag_stripper import Stripped
 
 #: A tag that can have attributes.
 _ELEMENT = re.compile(r"<[A-Za-z][\w.:-]*>")
 
 
-def cleaned_history(messages: list[Any], tags: Sequence[TagPair]) -> list[Any]:
+def strip_history(messages: list[Any], tags: Sequence[TagPair]) -> list[Any]:
     """Give the messages with nothing in the assistant's that it thought: no tagged blocks, reasoning fields, parts of
     type `thinking`. The very same list when there is nothing of that; nothing else is touched."""
     texts = _Texts(tags)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.reasoning.choice import Choice, Cutter, object_of, place_of_text
+from argoproxy.protocol.json_text import Json, as_dict, as_text
+from argoproxy.protocol.reasoning.choice import Choice, Cutter, place_of_text
 from argoproxy.protocol.reasoning.fields import FIELDS, Source, in_field, without_fields
 from argoproxy.protocol.reasoning.tag_scanner import Notes, Scanner
 from argoproxy.protocol.reasoning.tag_stripper import Stripped, without_first
@@ -34,7 +34,7 @@ class Untagged(Choice):
         self._source = Source()
 
     def _strip(self, part: Json, take: Take) -> Json:
-        if self._source.thought_in(object_of(part.get(place_of_text(part)))):
+        if self._source.thought_in(as_dict(part.get(place_of_text(part)))):
             self._scanner.answers()
         return super()._strip(part, take)
 
@@ -49,7 +49,7 @@ class _Ruled(Choice):
 
     def _strip(self, part: Json, take: Take) -> Json:
         place = place_of_text(part)
-        holder = object_of(part.get(place))
+        holder = as_dict(part.get(place))
         thought = self._source.thought_in(holder)
         if thought:
             self._listener.answers()
@@ -114,10 +114,10 @@ class InField(_Ruled):
         thought, place = self._notes.taken(), place_of_text(part)
         if not thought or not place:
             return part
-        holder = object_of(part.get(place))
+        holder = as_dict(part.get(place))
         told = holder.get(self._field)
         said = {} if place == "delta" and holder == {"content": ""} else holder
-        return {**part, place: {**said, self._field: (told if isinstance(told, str) else "") + thought}}
+        return {**part, place: {**said, self._field: (as_text(told)) + thought}}
 
 
 class InTags(_Ruled):

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from argoproxy.protocol.reasoning.tag_stripper import WHITE, Cut, Stripped, TagPair, tail_of
+from argoproxy.protocol.reasoning.policy import TagPair
+from argoproxy.protocol.reasoning.tag_stripper import WHITE, Cut, Stripped, tail_of
 
 #: So many characters are held back at most while nobody can know whether a text starts inside a thought: about a
 #: thousand tokens, which a client of a model that does not think waits for.

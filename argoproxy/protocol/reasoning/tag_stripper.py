@@ -6,23 +6,15 @@ Held back is only what could still become a tag: at most one character less than
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import is_
 from typing import Any, NamedTuple
 
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict
+from argoproxy.protocol.reasoning.policy import TagPair
 
 #: What JSON calls white space.
 WHITE = " \t\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class TagPair:
-    """What opens and what closes a thought."""
-
-    start: str = "<think>"
-    end: str = "</think>"
 
 
 class Stripped(NamedTuple):
@@ -200,7 +192,7 @@ class Tokens:
 
     def _shaped(self, logprobs: Any) -> Json:
         """Give logprobs to put entries in: those that came, blank ones of their shape where there are none."""
-        told = logprobs if isinstance(logprobs, dict) else {}
+        told = as_dict(logprobs)
         self._shape |= dict.fromkeys(told)
         return {**self._shape, **told}
 
@@ -213,7 +205,7 @@ def tail_of(text: str, start: int, tag: str) -> int:
 
 def _tiles(logprobs: Any) -> list[_Tile]:
     """Give the entries with the lengths of their tokens."""
-    told = logprobs if isinstance(logprobs, dict) else {}
+    told = as_dict(logprobs)
     if isinstance(content := told.get("content"), list):
         return [(entry, _length(entry.get("token"))) for entry in content if isinstance(entry, dict)]
     columns = _columns(told)

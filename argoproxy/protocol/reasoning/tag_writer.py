@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.tag_scanner import Beginning, Start
-from argoproxy.protocol.reasoning.tag_stripper import WHITE, Stripped, TagPair, Tokens
+from argoproxy.protocol.reasoning.tag_stripper import WHITE, Stripped, Tokens
 
 #: What stands between a thought and the text behind it, as models write it that tag their thoughts themselves.
 _BLANK_LINE = "\n\n"

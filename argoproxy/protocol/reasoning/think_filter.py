@@ -14,8 +14,9 @@ from operator import is_
 
 from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.protocol.reasoning.choice import Choice
-from argoproxy.protocol.reasoning.tag_stripper import Stripper, TagPair
-from argoproxy.protocol.stream.chunks import index_of, indexed
+from argoproxy.protocol.reasoning.policy import TagPair
+from argoproxy.protocol.reasoning.tag_stripper import Stripper
+from argoproxy.protocol.stream.chunks import choice_index, iterate_choices
 from argoproxy.protocol.stream.sse import PLAIN_EVENT, Batch, Document, Event, is_done
 
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
@@ -102,7 +103,7 @@ class ThinkFilter:
         changed = list(parts)
         for place, part in enumerate(parts):
             if isinstance(part, dict):
-                changed[place] = self._part(index_of(part, place), part, event)
+                changed[place] = self._part(choice_index(part, place), part, event)
         if all(map(is_, changed, parts)):
             return [event]
         new = {**chunk, "choices": changed}
@@ -132,7 +133,7 @@ class ThinkFilter:
     def _tells(self, chunk: Json) -> bool:
         """Whether something is left: text, a finish reason, usage, a role or field not told before."""
         tells = bool(chunk.get("usage")) or any(chunk[key] for key in chunk if key not in self._familiar)
-        for index, part in indexed(chunk["choices"]):
+        for index, part in iterate_choices(chunk["choices"]):
             tells = self._choices[index].tells(part) or tells
         if tells:
             self._familiar.update(chunk)

@@ -9,7 +9,7 @@ from typing import Any
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.http_messages import ClientRequest, Headers
 from argoproxy.protocol.json_edit import edit_json, is_same_json
-from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, dumps, kind_of, parse
+from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, as_text, dumps, kind_of, parse
 
 #: No model has as long a name; patterns, logs and labels would all have to read it.
 LONGEST_MODEL = 1000
@@ -38,7 +38,7 @@ class Call:
     def model(self) -> str:
         """The model asked for; "" when it is missing or no string."""
         model = self.body.get("model")
-        return model if isinstance(model, str) else ""
+        return as_text(model)
 
     @property
     def stream(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from argoproxy.protocol.json_text import parse_at
-from argoproxy.protocol.reasoning.filters import Opening
+from argoproxy.protocol.reasoning.policy import Opening
 from argoproxy.protocol.routing.rules import DEFAULT, Rule
 
 #: Parameters that are strings in OpenAI's API (and may look like numbers), and the rule's own.

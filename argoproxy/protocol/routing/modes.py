@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.protocol.http_messages import Headers, header
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import as_dict
 from argoproxy.protocol.routing.call import Call
 
 HEADER = "x-upstream-mode"
@@ -65,7 +65,7 @@ def _with_usage(call: Call) -> Call:
     if call.include_usage:
         return call
     told = call.body.get("stream_options")
-    options: Json = told if isinstance(told, dict) else {}
+    options = as_dict(told)
     return call.with_body({**call.body, "stream_options": {**options, "include_usage": True}})
 
 

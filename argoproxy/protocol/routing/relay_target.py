@@ -7,7 +7,7 @@ from typing import Any
 
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, checked
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody, header, read_up_to
-from argoproxy.protocol.json_text import JsonError, loads
+from argoproxy.protocol.json_text import JsonError, as_text, loads
 from argoproxy.protocol.routing.router import Models, Provider, UpstreamT
 
 #: What JSON is called by those who do not call it so: `curl -d` says that it is a form.
@@ -40,4 +40,4 @@ def _model_in(text: bytes) -> str:
     except JsonError:
         return ""
     model = value.get("model") if isinstance(value, dict) else None
-    return model if isinstance(model, str) else ""
+    return as_text(model)

@@ -12,9 +12,8 @@ from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.queries import without_credentials
 from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, without
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.reasoning.filters import Opening, Reasoning, ReasoningSettings
-from argoproxy.protocol.reasoning.history import cleaned_history
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.history import strip_history
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import (
     Mode,
@@ -218,7 +217,7 @@ class Models(Generic[UpstreamT]):
         ruled, messages = rule.applied_to(call), call.body.get("messages")
         if rule.history is not History.STRIP or not isinstance(messages, list):
             return ruled
-        cleaned = cleaned_history(ruled.body["messages"], rule.tags(self.tags))
+        cleaned = strip_history(ruled.body["messages"], rule.tags(self.tags))
         return ruled.with_body({**ruled.body, "messages": cleaned})
 
     def _reasoning(self, rule: Rule) -> ReasoningSettings:

@@ -11,8 +11,7 @@ from typing import Any, Self
 
 from argoproxy.protocol.content import with_text_for_the_user
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.reasoning.filters import Opening, Reasoning
-from argoproxy.protocol.reasoning.tag_stripper import TagPair
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, TagPair
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides

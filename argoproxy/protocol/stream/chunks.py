@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_list
 from argoproxy.protocol.stream.merge import SAID_ONCE, Fields, Text, merged, put, say, says, settled, spelled
 from argoproxy.protocol.stream.tool_calls import TOOLS, ToolCalls
 
@@ -27,17 +27,17 @@ def is_completion(document: Json) -> bool:
     return isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices)
 
 
-def index_of(choice: Json, place: int) -> int:
+def choice_index(choice: Json, place: int) -> int:
     """Give the index of a choice: its place among those told with it, where it names none."""
     index = choice.get("index")
     return index if isinstance(index, int) else place
 
 
-def indexed(choices: Any) -> Iterator[tuple[int, Json]]:
+def iterate_choices(choices: Any) -> Iterator[tuple[int, Json]]:
     """Give the choices of a chunk, each with its index; what is no choice is passed over."""
-    for place, choice in enumerate(choices if isinstance(choices, list) else ()):
+    for place, choice in enumerate(as_list(choices)):
         if isinstance(choice, dict):
-            yield index_of(choice, place), choice
+            yield choice_index(choice, place), choice
 
 
 def split(document: Json) -> Iterator[Json]:
@@ -48,7 +48,7 @@ def split(document: Json) -> Iterator[Json]:
     once = {key: value for key, value in document.items() if key not in (*again, "choices", "usage")}
     if document.get("usage", ...) is None:
         once["usage"] = None
-    for index, choice in indexed(document["choices"]):
+    for index, choice in iterate_choices(document["choices"]):
         for part in _split_choice(choice):
             yield {**again, **once, "choices": [{"index": index, **part}]}
             once = {}
@@ -82,7 +82,7 @@ class Assembly:
         """Take the next chunk."""
         for key, value in chunk.items():
             if key == "choices":
-                for index, choice in indexed(value):
+                for index, choice in iterate_choices(value):
                     self._choices.setdefault(index, _Choice()).add(choice)
             elif key in _REPEATED:
                 self._top[key] = self._top.get(key) or value
@@ -110,7 +110,7 @@ class _Choice:
         for key, value in choice.items():
             if key == "delta":
                 self._is_chat = True
-                self._delta(_dict(value))
+                self._delta(as_dict(value))
             elif key == "text" and isinstance(value, str):
                 say(self._fields, key, value)
             elif key == "logprobs" and isinstance(value, dict):
@@ -149,7 +149,7 @@ class _ToolCalls:
 
     def add(self, fragments: Any) -> None:
         put(self._told, "tool_calls", fragments and [])
-        for fragment in _dicts(self._fragments.repaired(fragments)):
+        for fragment in as_dicts(self._fragments.repaired(fragments)):
             if fragment["index"] == len(self._calls):
                 self._calls.append(Fields())
             self._add_one(self._calls[fragment["index"]], fragment)
@@ -178,7 +178,7 @@ def _split_choice(choice: Json) -> Iterator[Json]:
             last.update(quiet)
         yield {"text": "", "finish_reason": None, **last}
         return
-    for delta in _split_message(_dict(choice["message"])):
+    for delta in _split_message(as_dict(choice["message"])):
         speaks = bool(delta.get("content")) and quiet
         yield {"delta": delta, **({"logprobs": last["logprobs"]} if speaks else quiet), "finish_reason": None}
         if speaks:
@@ -189,7 +189,7 @@ def _split_choice(choice: Json) -> Iterator[Json]:
 def _split_message(message: Json) -> Iterator[Json]:
     """Give the deltas of a message: who speaks and what is no text first, then the texts, then the calls."""
     spoken = [key for key, value in message.items() if isinstance(value, str) and value and key not in SAID_ONCE]
-    calls = _dicts(message.get("tool_calls"))
+    calls = as_dicts(message.get("tool_calls"))
     first = {key: "" if key in spoken else value for key, value in message.items()}
     if calls:
         del first["tool_calls"]
@@ -198,11 +198,3 @@ def _split_message(message: Json) -> Iterator[Json]:
         yield {key: message[key]}
     for index, call in enumerate(calls):
         yield {"tool_calls": [{**call, "index": index}]}
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []

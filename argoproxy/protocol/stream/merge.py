@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.sse import written
+from argoproxy.protocol.stream.sse import encode_json
 
 #: Strings that are said once, not spelled out over several deltas; servers that repeat them mean the same.
 SAID_ONCE = frozenset(("role", "name", "id", "type"))
@@ -104,7 +104,7 @@ def spelled(known: Any, fragment: Json) -> Fields:
     """Go on with the strings of a function or of audio; arguments that came as an object become their text."""
     fields = known if isinstance(known, Fields) else Fields()
     for key, value in fragment.items():
-        value = as_text(value) if key in ARGUMENTS else value
+        value = arguments_as_text(value) if key in ARGUMENTS else value
         if isinstance(value, str):
             say(fields, key, value)
         else:
@@ -112,9 +112,9 @@ def spelled(known: Any, fragment: Json) -> Fields:
     return fields
 
 
-def as_text(arguments: Any) -> Any:
+def arguments_as_text(arguments: Any) -> Any:
     """Give the arguments of a function as text, where they came as an object. Raises UpstreamProtocolError."""
-    return written(arguments).decode() if isinstance(arguments, dict | list) else arguments
+    return encode_json(arguments).decode() if isinstance(arguments, dict | list) else arguments
 
 
 def settled(value: Any) -> Any:

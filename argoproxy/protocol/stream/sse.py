@@ -57,10 +57,10 @@ class Event:
         raise AttributeError(name)
 
     def _written(self) -> bytes:
-        return b"data: " + written(self.chunk) + b"\n\n"
+        return b"data: " + encode_json(self.chunk) + b"\n\n"
 
     def _parsed(self) -> dict[str, Any] | None:
-        data = data_of(self.raw)
+        data = event_data(self.raw)
         return _object(data) if data is not None and data.lstrip()[:1] == b"{" else None
 
 
@@ -71,7 +71,7 @@ class Document(Event):
     chunk: dict[str, Any]
 
     def _written(self) -> bytes:
-        return written(self.chunk)
+        return encode_json(self.chunk)
 
     def _parsed(self) -> dict[str, Any]:
         return _object(self.raw)
@@ -97,7 +97,7 @@ DONE = Event(b"data: [DONE]\n\n")
 def is_done(event: Event) -> bool:
     """Tell whether this is the `[DONE]` that ends a stream."""
     raw = event.raw
-    return len(raw) < LONGEST_DONE and b"[DONE]" in raw and (data_of(raw) or b"").strip() == b"[DONE]"
+    return len(raw) < LONGEST_DONE and b"[DONE]" in raw and (event_data(raw) or b"").strip() == b"[DONE]"
 
 
 def is_plain(event: Event) -> bool:
@@ -114,7 +114,7 @@ def is_utf8(text: bytes) -> bool:
     return True
 
 
-def data_of(raw: bytes) -> bytes | None:
+def event_data(raw: bytes) -> bytes | None:
     """Give the data of an event: its data lines joined by LF; None when it has none."""
     if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
         return raw[6:-2]
@@ -197,7 +197,7 @@ def decode(pieces: Iterable[bytes], limit: int = EVENT_LIMIT) -> Iterator[Batch]
         yield last
 
 
-def written(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Write what an upstream sent as JSON again. Raises UpstreamProtocolError when it is nested too deeply."""
     try:
         return dumps(value)

@@ -8,7 +8,7 @@ from operator import is_
 from typing import Any
 
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.chunks import index_of
+from argoproxy.protocol.stream.chunks import choice_index
 from argoproxy.protocol.stream.sse import Batch, Event
 from argoproxy.protocol.stream.tool_calls import ToolCalls, with_text
 
@@ -57,7 +57,7 @@ class ToolCallFilter:
     def _choice(self, place: int, choice: Any) -> Any:
         if not isinstance(choice, dict):
             return choice
-        fragments = self._choices.setdefault(index_of(choice, place), ToolCalls())
+        fragments = self._choices.setdefault(choice_index(choice, place), ToolCalls())
         streamed = _changed(choice, "delta", fragments.repaired)
         return _changed(streamed, "message", _with_texts)
 

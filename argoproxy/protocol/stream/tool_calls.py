@@ -16,8 +16,8 @@ from collections.abc import Callable
 from operator import is_
 from typing import Any
 
-from argoproxy.protocol.json_text import Json, JsonError, loads
-from argoproxy.protocol.stream.merge import ARGUMENTS, as_text
+from argoproxy.protocol.json_text import Json, JsonError, as_text, loads
+from argoproxy.protocol.stream.merge import ARGUMENTS, arguments_as_text
 
 #: Where a call says what is called: a function, or a custom tool.
 TOOLS = ("function", "custom")
@@ -52,7 +52,7 @@ class ToolCalls:
     def _repaired(self, fragment: Json) -> Json:
         if _is_bare(fragment) and self.goes_on(fragment["index"]):
             return fragment
-        index, identity = _index(fragment), _text(fragment.get("id"))
+        index, identity = _index(fragment), as_text(fragment.get("id"))
         call = self._by_index.get(index) if index is not None else self._last
         if call and call.identity and identity not in ("", call.identity):
             call = self._by_id.get(identity, call)
@@ -88,11 +88,11 @@ class _ToolCall:
     @property
     def identity(self) -> str:
         """Its id, "" while it has none."""
-        return _text(self._said.get("id"))
+        return as_text(self._said.get("id"))
 
     def is_another(self, fragment: Json) -> bool:
         """Tell whether a fragment that seems to be of this call begins another one."""
-        identity, name = _text(fragment.get("id")), _name(fragment)
+        identity, name = as_text(fragment.get("id")), _name(fragment)
         if identity and self.identity:
             return identity != self.identity and bool(name or _index(fragment) is None)
         return bool(name) and self._is_whole and "name" in self._said
@@ -139,10 +139,6 @@ def _index(fragment: Json) -> int | None:
     return index if isinstance(index, int) and not isinstance(index, bool) else None
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _tools(call: Json) -> list[tuple[str, Json]]:
     """Give what a call or a fragment calls, by its kind."""
     return [(key, call[key]) for key in TOOLS if isinstance(call.get(key), dict)]
@@ -154,7 +150,7 @@ def _with_tools(call: Json, changed: Callable[[Json], Json]) -> Json:
 
 
 def _as_text(tool: Json) -> Json:
-    texts = {key: as_text(tool[key]) for key in ARGUMENTS if key in tool}
+    texts = {key: arguments_as_text(tool[key]) for key in ARGUMENTS if key in tool}
     return {**tool, **texts} if any(tool[key] is not text for key, text in texts.items()) else tool
 
 
@@ -165,7 +161,7 @@ def _name(fragment: Json) -> Any:
 
 def _is_whole(call: Json) -> bool:
     """Tell whether the arguments of a call are all there, so that nothing can follow them."""
-    return any(_is_object(_text(tool.get("arguments"))) for _, tool in _tools(call))
+    return any(_is_object(as_text(tool.get("arguments"))) for _, tool in _tools(call))
 
 
 def _is_object(text: str) -> bool:

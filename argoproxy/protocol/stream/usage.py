@@ -32,7 +32,7 @@ class UsageMeter:
         return []
 
 
-class UsageWithheld:
+class UsageRemover:
     """A Filter that keeps back the tokens of an event that tells of no choice: we asked for them, its client did not.
     What else such an event tells goes on."""
 

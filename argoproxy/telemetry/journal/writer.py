@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from argoproxy.config.config import Config
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.sse import written
+from argoproxy.protocol.stream.sse import encode_json
 from argoproxy.telemetry.journal.files import JournalFiles
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Outcome
@@ -87,7 +87,7 @@ def _sized(body: Json | None) -> Json | None:
         return None
     size = body.get("bytes")
     is_a_size = isinstance(size, int) and body.keys() <= {"bytes", "usage"}
-    return {"bytes": size if is_a_size else len(written(body))}
+    return {"bytes": size if is_a_size else len(encode_json(body))}
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -15,7 +15,7 @@ from typing import Self
 from argoproxy.errors import AuthenticationError, NotFound, ProxyError, UpstreamUnreachable
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, RAW
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
-from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.json_text import Json, as_text, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.stream.filters import Filter
@@ -182,5 +182,5 @@ def _raw(reply: Reply, call: Call) -> Iterator[Batch]:
     body = reply.read()
     told = loads_or_none(body)
     response = told.get("response") if isinstance(told, dict) else None
-    refuse_soft_error(response if isinstance(response, str) else "")
+    refuse_soft_error(as_text(response))
     yield [Document(body)]

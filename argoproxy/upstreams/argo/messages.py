@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dicts
 from argoproxy.upstreams.argo.models import family_of
 from argoproxy.upstreams.argo.tools import with_tools_for
 
@@ -57,7 +57,7 @@ def raw_body(body: Json, model_id: str) -> Json:
 def spoken_to(body: Json) -> str:
     """Give all text of a body that a model reads, to estimate its tokens."""
     messages = body.get("messages")
-    said = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    said = as_dicts(messages)
     contents = [*(message.get("content") for message in said), body.get("system"), body.get("prompt")]
     return "\n".join(filter(None, map(_text, contents)))
 

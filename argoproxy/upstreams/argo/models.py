@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict
 
 PREFIX = "argo:"
 OWNER = "argo"
@@ -139,7 +139,7 @@ def _plain(name: str) -> str:
 def _listed(data: list[Any]) -> Iterator[tuple[str, str]]:
     """Give (id, shown name) of each model the gateway lists."""
     for entry in data:
-        fields = entry if isinstance(entry, dict) else {}
+        fields = as_dict(entry)
         shown = fields.get("model_name") or fields.get("id")
         model_id = fields.get("internal_id") or fields.get("id")
         if isinstance(model_id, str) and isinstance(shown, str) and model_id.strip() and shown.strip():

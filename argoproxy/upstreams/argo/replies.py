@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.json_text import Json, as_text, dumps
 from argoproxy.upstreams.argo.tools import calls_from
 from argoproxy.upstreams.error_replies import error_in_success, loads_or_none
 
@@ -98,8 +98,8 @@ def read_answer(body: bytes, call_id: str) -> Answer:
     if isinstance(response, dict):
         text, calls = response.get("content"), calls_from(response.get("tool_calls"), call_id)
         if isinstance(text, str) or calls:
-            refuse_soft_error(text if isinstance(text, str) else "")
-            return Answer(text if isinstance(text, str) else "", calls)
+            refuse_soft_error(as_text(text))
+            return Answer(as_text(text), calls)
     raise _no_answer(document.get("detail") or document.get("error") or document.get("message"))
 
 

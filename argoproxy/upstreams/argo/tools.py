@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_dicts, as_list, dumps, loads
 
 _CLAUDE_CHOICE = {"auto": "auto", "required": "any", "none": "none"}
 _GEMINI_CHOICE = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
@@ -29,7 +29,7 @@ def with_tools_for(family: str, body: Json) -> Json:
     shaped = {key: value for key, value in body.items() if key != "parallel_tool_calls"}
     if "tools" in shaped:
         schema = "input_schema" if family == "claude" else "parameters"
-        shaped["tools"] = [_tool(place, tool, schema) for place, tool in enumerate(_list(shaped["tools"]))]
+        shaped["tools"] = [_tool(place, tool, schema) for place, tool in enumerate(as_list(shaped["tools"]))]
     if "tool_choice" in shaped:
         shaped["tool_choice"] = _choice(family, shaped["tool_choice"])
     if isinstance(body.get("messages"), list):
@@ -41,7 +41,7 @@ def with_tools_for(family: str, body: Json) -> Json:
 def calls_from(items: Any, call_id: str) -> list[Json]:
     """Read the calls of a reply, in whichever of the three shapes they are; calls without an id get one made of
     `call_id`. Raises UpstreamProtocolError."""
-    return [_call(item, f"call_{call_id}_{place}") for place, item in enumerate(_list(items))]
+    return [_call(item, f"call_{call_id}_{place}") for place, item in enumerate(as_list(items))]
 
 
 def _tool(place: int, tool: Any, schema: str) -> Json:
@@ -146,7 +146,7 @@ def _key(identity: Any) -> Any:
 
 
 def _call(item: Any, own_id: str) -> Json:
-    fields = item if isinstance(item, dict) else {}
+    fields = as_dict(item)
     function = _function(fields) or fields
     name = function.get("name")
     if not isinstance(name, str):
@@ -175,13 +175,9 @@ def _role(message: Any) -> Any:
 def _calls(message: Any) -> list[Json]:
     if _role(message) != "assistant":
         return []
-    return [call for call in _list(message.get("tool_calls")) if isinstance(call, dict)]
+    return as_dicts(message.get("tool_calls"))
 
 
 def _function(call: Json) -> Json:
     function = call.get("function")
-    return function if isinstance(function, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return as_dict(function)

@@ -10,9 +10,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from argoproxy.protocol.api.endpoints import COMPLETIONS
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dicts
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import index_of
+from argoproxy.protocol.stream.chunks import choice_index
 from argoproxy.upstreams.dashscope.parameters import asks_for_increments
 from argoproxy.upstreams.dashscope.replies import Said, call_id, function_of
 from argoproxy.upstreams.dashscope.texts import Reading, Texts
@@ -100,8 +100,8 @@ def _reading(call: Call) -> Reading:
 
 def _fragments(message: Json) -> dict[int, Json]:
     told = message.get("tool_calls")
-    items = [item for item in told if isinstance(item, dict)] if isinstance(told, list) else []
-    return {index_of(item, place): item for place, item in enumerate(items)}
+    items = as_dicts(told)
+    return {choice_index(item, place): item for place, item in enumerate(items)}
 
 
 def _growing(said: Said, fragments: Mapping[int, Json]) -> dict[Hashable, Any]:

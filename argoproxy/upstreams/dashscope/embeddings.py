@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.chunks import index_of
+from argoproxy.protocol.json_text import Json, as_dicts
+from argoproxy.protocol.stream.chunks import choice_index
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams.dashscope.refusals import check
 from argoproxy.upstreams.dashscope.tokens import usage_of
@@ -52,8 +52,10 @@ def _vectors(told: Json, count: int) -> list[list[float]]:
     check(told)
     output = told.get("output")
     items = output.get("embeddings") if isinstance(output, dict) else None
-    rows = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    placed = {index_of({"index": row.get("text_index")}, place): row.get("embedding") for place, row in enumerate(rows)}
+    rows = as_dicts(items)
+    placed = {
+        choice_index({"index": row.get("text_index")}, place): row.get("embedding") for place, row in enumerate(rows)
+    }
     vectors = [placed.get(place) for place in range(count)]
     if not all(map(is_vector, vectors)):
         raise UpstreamProtocolError("The upstream's reply does not hold an embedding of each text.")

@@ -12,7 +12,7 @@ from typing import Any
 
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.content import path_of
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict, as_list, as_text
 
 #: The type of a part, or its only key where it has no type; DashScope's key for it.
 _KEYS: Mapping[str, str] = {
@@ -51,8 +51,8 @@ def prompt_message_input(body: Json) -> Json:
 def has_media(body: Json) -> bool:
     """Tell whether a chat holds images, audio or video."""
     messages = body.get("messages")
-    contents = (message.get("content") for message in _list(messages) if isinstance(message, dict))
-    return any(_KEYS.get(_kind(part), "text") != "text" for content in contents for part in _list(content))
+    contents = (message.get("content") for message in as_list(messages) if isinstance(message, dict))
+    return any(_KEYS.get(_kind(part), "text") != "text" for content in contents for part in as_list(content))
 
 
 def _messages(body: Json) -> Iterator[tuple[int, Json]]:
@@ -75,7 +75,7 @@ def _message(place: int, message: Json, content: Callable[[Any, int], Any]) -> J
 
 def _text(content: Any, place: int) -> str:
     if not isinstance(content, list):
-        return content if isinstance(content, str) else ""
+        return as_text(content)
     keyed = [_keyed(part, (place, column)) for column, part in enumerate(content)]
     for column, part in enumerate(keyed):
         if "text" not in part:
@@ -85,7 +85,7 @@ def _text(content: Any, place: int) -> str:
 
 def _parts(content: Any, place: int) -> list[Json]:
     if not isinstance(content, list):
-        return [{"text": content if isinstance(content, str) else ""}]
+        return [{"text": as_text(content)}]
     return [_keyed(part, (place, column)) for column, part in enumerate(content)]
 
 
@@ -102,7 +102,7 @@ def _keyed(part: Any, place: tuple[int, int]) -> Json:
 
 def _kind(part: Any) -> str:
     """Give the type of a part, told or not; "" when it has none."""
-    fields = part if isinstance(part, dict) else {}
+    fields = as_dict(part)
     kind = fields.get("type")
     return kind if isinstance(kind, str) else next((key for key in fields if key in _KEYS), "")
 
@@ -127,7 +127,3 @@ def _prompt(body: Json) -> str:
     if len(texts) != 1 or not isinstance(texts[0], str):
         raise BadRequest("`prompt` must be one string; DashScope takes no tokens and no lists.", param="prompt")
     return texts[0]
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -15,7 +15,7 @@ from typing import Any
 from argoproxy.errors import ProxyError, UpstreamStatus, type_by_status
 from argoproxy.protocol.http_messages import Headers, header
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.sse import EVENT_LIMIT, Decoder, Event, data_of, written
+from argoproxy.protocol.stream.sse import EVENT_LIMIT, Decoder, Event, encode_json, event_data
 from argoproxy.upstreams.error_replies import error_from_reply, error_in_success, loads_or_none
 
 #: The status of an error that tells none and has no code that we know.
@@ -74,14 +74,14 @@ def answered(status: int, headers: Headers, body: bytes) -> ProxyError:
         return error_from_reply(status, headers, body)
     told = _told_in(body)
     if not _is_ours(told):
-        return error_from_reply(status, headers, body if told is None else written(told))
+        return error_from_reply(status, headers, body if told is None else encode_json(told))
     known = _known(told["code"])
     if known and known.status < 500 and status in _CATCH_ALL:
         status = known.status
     request_id = _request_id(told)
     if request_id and not header(headers, "x-request-id"):
         headers = (*headers, ("X-Request-Id", request_id))
-    return error_from_reply(status, headers, written({"error": _error(told, status)}))
+    return error_from_reply(status, headers, encode_json({"error": _error(told, status)}))
 
 
 def check(told: Json, status: int = 0) -> None:
@@ -101,7 +101,7 @@ def check_event(event: Event) -> None:
     if event.chunk is not None:
         check(event.chunk, status)
     if _ERROR_EVENT.search(raw):
-        words = (data_of(raw) or b"").decode("utf-8", "replace")
+        words = (event_data(raw) or b"").decode("utf-8", "replace")
         raise _inside(event.chunk or {"message": words}, status)
 
 
@@ -115,7 +115,7 @@ def _inside(told: Json, status: int) -> UpstreamStatus:
     request_id = _request_id(told)
     named = (("X-Request-Id", request_id),) if request_id else ()
     headers = (("Content-Type", "application/json"), *named)
-    return UpstreamStatus(status, headers, written({"error": _error(told, status)}))
+    return UpstreamStatus(status, headers, encode_json({"error": _error(told, status)}))
 
 
 def _error_status(status: int, known: _Known | None) -> int:
@@ -167,5 +167,5 @@ def _told_in(body: bytes) -> Any:
     if told is not None or len(body) > EVENT_LIMIT:
         return told
     decoder = Decoder()
-    datas = (data_of(event.raw) for event in [*decoder.feed(body), *decoder.finish()])
+    datas = (event_data(event.raw) for event in [*decoder.feed(body), *decoder.finish()])
     return next((told for data in datas if data and (told := loads_or_none(data)) is not None), None)

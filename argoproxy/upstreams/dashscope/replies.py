@@ -14,10 +14,10 @@ from typing import Any
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import COMPLETIONS
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict, as_list, as_text
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import indexed
-from argoproxy.protocol.stream.sse import Document, written
+from argoproxy.protocol.stream.chunks import iterate_choices
+from argoproxy.protocol.stream.sse import Document, encode_json
 from argoproxy.upstreams.dashscope.refusals import check
 from argoproxy.upstreams.dashscope.tokens import usage_of
 
@@ -49,10 +49,10 @@ def read(told: Json) -> Reply:
     """Read a reply or an event. Raises ProxyError for one that tells of an error."""
     check(told)
     output = told.get("output")
-    fields = output if isinstance(output, dict) else {}
+    fields = as_dict(output)
     request_id = told.get("request_id")
     return Reply(
-        request_id=request_id if isinstance(request_id, str) else "",
+        request_id=as_text(request_id),
         choices=tuple(_choices(fields)),
         usage=usage_of(told.get("usage")),
         extras={key: value for key, value in fields.items() if key not in _OF_CHOICES and value is not None},
@@ -93,17 +93,17 @@ def function_of(tool_call: Json) -> Json:
     function = tool_call.get("function")
     fields = dict(function) if isinstance(function, dict) else {}
     if isinstance(fields.get("arguments"), dict):
-        fields["arguments"] = written(fields["arguments"]).decode()
+        fields["arguments"] = encode_json(fields["arguments"]).decode()
     return fields
 
 
 def _choices(output: Json) -> Iterator[Said]:
     if isinstance(output.get("choices"), list):
-        for index, choice in indexed(output["choices"]):
+        for index, choice in iterate_choices(output["choices"]):
             message = choice.get("message")
             yield Said(
                 index,
-                _message(message if isinstance(message, dict) else {}),
+                _message(as_dict(message)),
                 _logprobs(choice.get("logprobs")),
                 _ending(choice.get("finish_reason")),
             )
@@ -135,7 +135,7 @@ def _choice(said: Said, call: Call) -> Json:
 def _whole(said: Json, call: Call) -> Json:
     """Give a message as a document has it: fields that say nothing are left out."""
     told = said.get("tool_calls")
-    calls = [_call(item, call, place) for place, item in enumerate(told if isinstance(told, list) else ())]
+    calls = [_call(item, call, place) for place, item in enumerate(as_list(told))]
     content = said.get("content") or (None if calls else "")
     rest = {key: value for key, value in said.items() if key not in ("role", "content", "tool_calls") and value != ""}
     message = {"role": "assistant", "content": content, "refusal": None, **rest}
@@ -143,7 +143,7 @@ def _whole(said: Json, call: Call) -> Json:
 
 
 def _call(item: Any, call: Call, place: int) -> Json:
-    fields = item if isinstance(item, dict) else {}
+    fields = as_dict(item)
     kept = {key: value for key, value in fields.items() if key != "index"}
     return {**kept, "id": call_id(fields.get("id"), call, place), "type": "function", "function": function_of(fields)}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dict
 
 _TOTALS = frozenset(("input_tokens", "output_tokens", "total_tokens"))
 _OF_PROMPT = ("input_tokens_details", "prompt_tokens_details")
@@ -19,7 +19,7 @@ _KINDS_OF_PROMPT = ("image_tokens", "video_tokens", "audio_tokens")
 
 def usage_of(told: Any) -> Json:
     """Read the tokens of a reply; empty when none are told. What has no name of OpenAI's keeps its own."""
-    fields = told if isinstance(told, dict) else {}
+    fields = as_dict(told)
     if not any(_is_count(fields.get(name)) for name in _TOTALS):
         return {}
     prompt, completion = _count(fields.get("input_tokens")), _count(fields.get("output_tokens"))
@@ -62,7 +62,7 @@ def _details(fields: Json, names: Iterable[str]) -> Json:
     found: Json = {}
     for name in names:
         value = fields.get(name)
-        found |= value if isinstance(value, dict) else {}
+        found |= as_dict(value)
     return found
 
 

@@ -20,7 +20,7 @@ from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
 from argoproxy.protocol.json_text import Json, JsonError, dumps
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import Batch, Document, written
+from argoproxy.protocol.stream.sse import Batch, Document, encode_json
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl, checked_path
 from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none
@@ -86,7 +86,7 @@ class Anthropic:
     def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Put an error answer into OpenAI's shape, its headers (`retry-after`, `request-id`) kept."""
         error = told_error(loads_or_none(body))
-        told = written({"error": error}) if error and status >= 400 else body
+        told = encode_json({"error": error}) if error and status >= 400 else body
         return error_from_reply(503 if status == OVERLOADED else status, headers, told)
 
     def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:

@@ -14,7 +14,7 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.http_messages import header
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event, check_size, written
+from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event, check_size, encode_json
 from argoproxy.upstreams import Reply
 from argoproxy.upstreams.error_replies import error_in_success
 
@@ -75,7 +75,9 @@ def completion(message: Json, call: Call) -> Json:
     blocks = [_dict(block) for block in message["content"]]
     text, thoughts = (_joined(blocks, kind) for kind in _SPOKEN)
     calls = [
-        _call(block, written(_dict(block.get("input"))).decode()) for block in blocks if block.get("type") == "tool_use"
+        _call(block, encode_json(_dict(block.get("input"))).decode())
+        for block in blocks
+        if block.get("type") == "tool_use"
     ]
     spoken: Json = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
     spoken |= {"reasoning_content": thoughts} if thoughts else {}
@@ -139,7 +141,7 @@ class Stream:
             return self._say(_SPOKEN.get(str(self._block)), block.get(str(self._block)))
         self._calls += 1
         begun = self._chunk({"tool_calls": [{"index": self._calls - 1, **_call(block, "")}]})
-        return [begun, *(self._argue(written(block["input"]).decode()) if block.get("input") else [])]
+        return [begun, *(self._argue(encode_json(block["input"]).decode()) if block.get("input") else [])]
 
     def _go_on(self, delta: Json) -> Batch:
         match delta.get("type"):
