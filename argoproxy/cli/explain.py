@@ -26,7 +26,7 @@ def explained(config: Config, model: str) -> Iterator[str]:
     shown = {settings.name: settings.target.shown for settings in config.upstreams}
     models = models_of(config)
     yield f"# what becomes of a chat with the model {model}"
-    found = models.applied(model, CHAT.path).found
+    found = models.find_rules(model, CHAT.path).matches
     yield "rules: " + _json([f"{rule.name} ({source})" for source, rule in found])
     try:
         routes = models.resolve(_chat(model))

@@ -16,7 +16,7 @@ _SET_BY_TIMEOUT = ("first_byte_timeout", "idle_timeout")
 def process_timeouts(given: Given) -> Timeouts:
     """Return the time-outs of the process."""
     base = Timeouts(connect_s=BY_KEY["connect_timeout"].default, total_s=given["total_timeout"] or math.inf)
-    return base.wished(
+    return base.override(
         TimeoutOverrides(
             connect_s=given["connect_timeout"] if given.is_set("connect_timeout") else None,
             first_byte_s=given[given.stronger("first_byte_timeout", "timeout")],

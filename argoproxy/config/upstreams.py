@@ -159,7 +159,7 @@ def _upstream(section: Section, place: int, given: Given, process: Process) -> U
     settings = UpstreamSettings(
         name=section.name,
         target=target,
-        timeouts=process.timeouts.wished(wished_timeouts(read)),
+        timeouts=process.timeouts.override(wished_timeouts(read)),
         access=_access(section, read, process),
         inline_images=read.get("inline_images", process.inlines(target)),
         mode=Mode(read.get("mode", process.mode)),

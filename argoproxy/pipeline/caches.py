@@ -135,10 +135,10 @@ class RefusedModes:
 
     def turned(self, route: Route[Upstream]) -> Route[Upstream]:
         """Give a route as its model can be asked; the mode it came in follows where the other one is refused."""
-        if not self._until or not route.turns:
+        if not self._until or not route.other_mode:
             return route
         if self._is_refused(_way(route)):
-            route = replace(route.turned(), turns=route.turns)
+            route = replace(route.in_other_mode(), other_mode=route.other_mode)
         return route.without_usage() if route.adds_usage and self._is_refused((*_way(route), USAGE)) else route
 
     def learn(self, failed: Route[Upstream], taken: Route[Upstream]) -> None:

@@ -43,9 +43,9 @@ from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, response_headers_for_client
 from argoproxy.protocol.reasoning.filters import reasoning_filters
 from argoproxy.protocol.routing.call import Call, call_of
-from argoproxy.protocol.routing.model_list import find_entry, joined
+from argoproxy.protocol.routing.model_list import find_entry, merge_model_lists
 from argoproxy.protocol.routing.relay_target import find_relay_target
-from argoproxy.protocol.routing.router import Models, Route, following
+from argoproxy.protocol.routing.router import Models, Route, next_route
 from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.protocol.stream.answer_model import ModelNameFilter
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
@@ -171,7 +171,7 @@ def try_routes(
                 if step:
                     break
         except ProxyError as error:
-            another = following(route, others, error)
+            another = next_route(route, others, error)
             if another is None:
                 raise
             failed, route = route, another
@@ -250,7 +250,7 @@ def attempt_embeddings(route: Route[Upstream], proxy: Proxy, context: RequestCon
 def list_models(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Answer with what the upstreams list and the names of ours they do not. Raises ProxyError, ClientGone."""
     lists = fetch_model_lists(request, proxy.models, proxy.links, context)
-    document = joined(proxy.models, lists, request.created)
+    document = merge_model_lists(proxy.models, lists, request.created)
     if not isinstance(lists[0], Document):
         context.discard_attempt(lists[0])
         context.clear_reply_head()
@@ -280,7 +280,7 @@ def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> Clie
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
     request, provider = find_relay_target(replace(request, path=checked_path(request.path)), proxy.models)
     context.set_upstream(provider.upstream)
-    asked = provider.upstream.forward(provider.seen(request))
+    asked = provider.upstream.forward(provider.withhold_credentials(request))
     reply = send_any_status(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], context)
     answer = ClientResponse(reply.status, response_headers_for_client(reply.headers), prefetch_first(reply.untouched()))
     return record_response(answer, ByteCounter(), context)
@@ -299,7 +299,7 @@ def resolve_routes(
         return routes
     try:
         listed = fetch_shared_list(upstream, proxy.links[upstream.name], context)
-        return models.knowing(upstream.acquainted(listed)).resolve(call)
+        return models.with_upstream(upstream.acquainted(listed)).resolve(call)
     except ProxyError as error:
         context.discard_attempt(error)
         return routes

@@ -12,7 +12,7 @@ from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import CachedResult
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.protocol.http_messages import ClientRequest
-from argoproxy.protocol.routing.model_list import Listed, checked
+from argoproxy.protocol.routing.model_list import Listed, check_model_list
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.parallel import side_by_side
@@ -81,7 +81,9 @@ def fetch_model_list(
     context.set_upstream(upstream)
     if upstream.common_list():
         return fetch_shared_list(upstream, link, context)
-    return send_and_read(upstream, upstream.models_request(provider.seen(request)), provider.timeouts, link, context)
+    return send_and_read(
+        upstream, upstream.models_request(provider.withhold_credentials(request)), provider.timeouts, link, context
+    )
 
 
 def fetch_shared_list(upstream: Upstream, link: UpstreamLink, context: RequestContext) -> bytes:
@@ -115,7 +117,7 @@ def fetch_model_lists(
 
 def _listed(provider: Provider[Upstream], created: int, work: Callable[[], bytes]) -> Listed:
     try:
-        return checked(provider.upstream.listing(work(), "", created))
+        return check_model_list(provider.upstream.listing(work(), "", created))
     except ProxyError as error:
         return error
 
@@ -124,7 +126,7 @@ def _list_aside(request: ClientRequest, provider: Provider[Upstream], link: Upst
     """Ask for a list in a thread of its own; one that a key of ours is shown is remembered. Raises ProxyError."""
     upstream = provider.upstream
     common = upstream.common_list()
-    asked = common or upstream.models_request(provider.seen(request))
+    asked = common or upstream.models_request(provider.withhold_credentials(request))
     work = partial(_read, upstream, asked, link)
     return link.listed.result(work) if common or provider.is_keyed else work()
 

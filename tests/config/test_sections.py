@@ -32,7 +32,7 @@ def mistakes(folder: Path, text: str, **environ: str) -> list[str]:
 
 
 def rules(config: Config) -> dict[str, Rule]:
-    return {rule.name: rule for book in config.rules.books for rule in book.rules if book.source == "models"}
+    return {rule.name: rule for book in config.rules.sets for rule in book.rules if book.source == "models"}
 
 
 SEVERAL = """

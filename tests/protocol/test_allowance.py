@@ -5,7 +5,7 @@ import json
 import pytest
 
 from argoproxy.errors import ModelNotAllowed, ModelNotTold, PayloadTooLarge
-from argoproxy.protocol.access.allow_list import FORM_LIMIT, JSON_LIMIT, AllowList, checked
+from argoproxy.protocol.access.allow_list import FORM_LIMIT, JSON_LIMIT, AllowList, check_forwarded
 from argoproxy.protocol.http_messages import ClientRequest, Headers, PartlyReadBody, ReadBody, header
 from tests import ways_around
 from tests.protocol.test_forwarding import Arriving
@@ -22,7 +22,7 @@ def request(body: bytes, headers: Headers = JSON, target: str = "/v1/responses",
 
 
 def sent(body: bytes, headers: Headers = JSON, allowed: AllowList = ALLOWED) -> bytes:
-    return b"".join(checked(request(body, headers), allowed).body.pieces())
+    return b"".join(check_forwarded(request(body, headers), allowed).body.pieces())
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_body_that_does_not_tell_its_model_is_refused_unless_it_may_be_unknown
 
 def test_what_was_checked_is_what_is_sent() -> None:
     twice = request(b'{"model": "gpt-4", "model": "gpt-4o"}', (*JSON, ("Content-MD5", "x"), ("X-Other", "y")))
-    going = checked(twice, ALLOWED)
+    going = check_forwarded(twice, ALLOWED)
     assert (going.body.read(99), going.headers) == (b'{"model":"gpt-4o"}', (*JSON, ("X-Other", "y")))
 
 
@@ -125,7 +125,7 @@ def test_what_was_checked_is_what_is_sent() -> None:
 def test_what_was_read_as_json_is_sent_as_json(said: str | None, sent: str) -> None:
     """A server that reads `{"model":"gpt-4o","x":"&model=other"}` as a form finds another model."""
     headers = (("Content-Type", said),) if said else ()
-    going = checked(request(b'{"model": "gpt-4o", "x": "&model=other"}', headers), ALLOWED)
+    going = check_forwarded(request(b'{"model": "gpt-4o", "x": "&model=other"}', headers), ALLOWED)
     assert [value for name, value in going.headers if name == "Content-Type"] == [sent]
     assert header(going.headers, "content-type") == sent
 
@@ -134,7 +134,7 @@ def test_what_was_read_as_json_is_sent_as_json(said: str | None, sent: str) -> N
 def test_no_form_is_forwarded_in_which_another_parser_finds_another_model(content_type: str, text: str) -> None:
     body = text.encode("latin-1")
     try:
-        going = checked(request(body, (("Content-Type", content_type),)), ALLOWED)
+        going = check_forwarded(request(body, (("Content-Type", content_type),)), ALLOWED)
     except ModelNotAllowed:
         return
     for parser in (ways_around.models_by_werkzeug, ways_around.models_by_email):
@@ -145,7 +145,7 @@ def test_no_form_is_forwarded_in_which_another_parser_finds_another_model(conten
 @pytest.mark.parametrize("text", ways_around.JSON.values(), ids=ways_around.JSON)
 def test_no_json_is_forwarded_in_which_another_parser_finds_another_model(text: str) -> None:
     try:
-        going = checked(request(text.encode("utf-8", "surrogatepass")), ALLOWED)
+        going = check_forwarded(request(text.encode("utf-8", "surrogatepass")), ALLOWED)
     except ModelNotAllowed:
         return
     pairs = json.loads(going.body.read(JSON_LIMIT), object_pairs_hook=list)
@@ -155,17 +155,17 @@ def test_no_json_is_forwarded_in_which_another_parser_finds_another_model(text: 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
 def test_every_method_must_tell_its_model(method: str) -> None:
     with pytest.raises(ModelNotTold):
-        checked(request(b"", (), "/v1/responses", method), ALLOWED)
+        check_forwarded(request(b"", (), "/v1/responses", method), ALLOWED)
     with pytest.raises(ModelNotAllowed, match="'gpt-4'"):
-        checked(request(b'{"model": "gpt-4"}', JSON, "/v1/chat/completions", method), ALLOWED)
-    assert checked(request(b'{"model": "gpt-4o"}', JSON, "/v1/chat/completions", method), ALLOWED)
+        check_forwarded(request(b'{"model": "gpt-4"}', JSON, "/v1/chat/completions", method), ALLOWED)
+    assert check_forwarded(request(b'{"model": "gpt-4o"}', JSON, "/v1/chat/completions", method), ALLOWED)
 
 
 @pytest.mark.parametrize("target", ways_around.TARGETS)
 def test_a_path_or_query_that_may_name_a_model_is_refused(target: str) -> None:
     with pytest.raises(ModelNotTold):
-        checked(request(b'{"model": "allowed"}', JSON, target), ALLOWED)
-    assert checked(request(b'{"model": "allowed"}', JSON, target), LENIENT)
+        check_forwarded(request(b'{"model": "allowed"}', JSON, target), ALLOWED)
+    assert check_forwarded(request(b'{"model": "allowed"}', JSON, target), LENIENT)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_path_or_query_that_may_name_a_model_is_refused(target: str) -> None:
     /openai/v1/responses?api-version=2025-04-01-preview /v1/images/generations?a=b&c""".split(),
 )
 def test_ordinary_paths_and_queries_pass(target: str) -> None:
-    assert checked(request(b'{"model": "allowed"}', JSON, target), ALLOWED)
+    assert check_forwarded(request(b'{"model": "allowed"}', JSON, target), ALLOWED)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +185,13 @@ def test_ordinary_paths_and_queries_pass(target: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_files_uploads_and_batches_need_no_model_and_are_not_read(method: str, target: str) -> None:
     asked = request(b"any", (), target, method)
-    assert checked(asked, ALLOWED) is asked
+    assert check_forwarded(asked, ALLOWED) is asked
 
 
 @pytest.mark.parametrize("path", ["/v1/filesystem", "/v1/Files", "/v2/files", "/v1/files;x", "/v1/files/../x"])
 def test_what_only_looks_like_them_needs_a_model(path: str) -> None:
     with pytest.raises(ModelNotTold):
-        checked(request(b"any", (), path), ALLOWED)
+        check_forwarded(request(b"any", (), path), ALLOWED)
 
 
 @pytest.mark.parametrize(("headers", "limit"), [(JSON, JSON_LIMIT), (FORM, FORM_LIMIT), ((), JSON_LIMIT)])
@@ -199,10 +199,10 @@ def test_what_is_too_long_to_look_at_is_413_unless_it_may_be_unknown(headers: He
     long = PartlyReadBody([b"x" * limit], iter([b"x"]), None)
     asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
     with pytest.raises(PayloadTooLarge):
-        checked(asked, ALLOWED)
+        check_forwarded(asked, ALLOWED)
     long = PartlyReadBody([b"x" * limit], iter([b"x"]), None)
     asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
-    going = checked(asked, LENIENT)
+    going = check_forwarded(asked, LENIENT)
     assert not isinstance(going.body, ReadBody)
     assert sum(map(len, going.body.pieces())) == limit + 1
 

@@ -25,9 +25,9 @@ from argoproxy.protocol.routing.identity import Identity
 def test_who_asks(headers: tuple[tuple[str, str], ...], caller: str) -> None:
     passing = Identity("me", passes_callers=True)
     call = Call("id", 1, "/v1/chat/completions", "", headers, {}, None)
-    assert passing.caller(call) == caller
-    assert passing.of(call) == (caller or "me")
-    assert passing.of(replace(call, caller="key-1")) == "key-1", "the name of our key"
-    assert Identity("me").caller(call) == ""
-    assert Identity("me").of(call) == "me"
-    assert Identity().of(call) == ""
+    assert passing.caller_of(call) == caller
+    assert passing.user_for(call) == (caller or "me")
+    assert passing.user_for(replace(call, caller="key-1")) == "key-1", "the name of our key"
+    assert Identity("me").caller_of(call) == ""
+    assert Identity("me").user_for(call) == "me"
+    assert Identity().user_for(call) == ""

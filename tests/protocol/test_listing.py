@@ -8,7 +8,7 @@ import pytest
 from argoproxy.errors import OwnClassFailed, ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.routing.llm_params import parse_llm_params
-from argoproxy.protocol.routing.model_list import Listed, checked, find_entry, joined
+from argoproxy.protocol.routing.model_list import Listed, check_model_list, find_entry, merge_model_lists
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.stream.sse import Document
@@ -53,27 +53,27 @@ def ids(document: Document) -> list[Any]:
 
 def test_pseudo_models_join_the_list_once() -> None:
     theirs = Document(b'{"object": "list", "data": [{"id": "m"}, "odd"], "more": 1}')
-    shown = joined(models(PSEUDO), [theirs], 5)
+    shown = merge_model_lists(models(PSEUDO), [theirs], 5)
     assert shown.chunk == {"object": "list", "data": [{"id": "m"}, "odd", ENTRY], "more": 1}
     there = Document(b'{"data": [{"id": "a"}]}')
-    assert joined(models(PSEUDO), [there], 5) is there
-    assert joined(models(""), [theirs], 5) is theirs
-    assert joined(models(PSEUDO), [listed(["a"])], 5).chunk["data"][-1] == ENTRY
+    assert merge_model_lists(models(PSEUDO), [there], 5) is there
+    assert merge_model_lists(models(""), [theirs], 5) is theirs
+    assert merge_model_lists(models(PSEUDO), [listed(["a"])], 5).chunk["data"][-1] == ENTRY
 
 
 def test_what_is_ours_is_listed_where_the_upstream_fails() -> None:
-    assert ids(joined(models(PSEUDO), [FAILED], 5)) == ["a"]
-    assert ids(joined(models(PSEUDO, Upstream("one", "own")), [FAILED], 5)) == ["own", "a"]
+    assert ids(merge_model_lists(models(PSEUDO), [FAILED], 5)) == ["a"]
+    assert ids(merge_model_lists(models(PSEUDO, Upstream("one", "own")), [FAILED], 5)) == ["own", "a"]
     with pytest.raises(UpstreamUnreachable):
-        joined(models(""), [FAILED], 5)
+        merge_model_lists(models(""), [FAILED], 5)
 
 
 def test_only_allowed_models_are_listed() -> None:
     ruled = models(PSEUDO, Upstream("one", "own"), allowed=AllowList(("a", "own")))
     theirs = Document(b'{"data": [{"id": "x"}, {"id": "own"}, "odd"]}')
-    assert ids(joined(ruled, [theirs], 5)) == ["own", "a"]
-    assert ids(joined(ruled, [FAILED], 5)) == ["own", "a"]
-    assert ids(joined(models("", allowed=AllowList(("none",))), [listed("x")], 5)) == []
+    assert ids(merge_model_lists(ruled, [theirs], 5)) == ["own", "a"]
+    assert ids(merge_model_lists(ruled, [FAILED], 5)) == ["own", "a"]
+    assert ids(merge_model_lists(models("", allowed=AllowList(("none",))), [listed("x")], 5)) == []
 
 
 ROUTED = Rules((RuleSet("models", (Rule("l*", upstreams=("two",)), Rule("both", upstreams=("one", "two")))),))
@@ -90,14 +90,14 @@ LISTS: dict[str, tuple[list[Listed], list[str]]] = {
 @pytest.mark.parametrize(("lists", "shown"), LISTS.values(), ids=LISTS.keys())
 def test_several_upstreams_are_joined(lists: list[Listed], shown: list[str]) -> None:
     two = Models([Provider(Upstream("one")), Provider(Upstream("two"))], ROUTED)
-    assert ids(joined(two, lists, 5)) == shown
+    assert ids(merge_model_lists(two, lists, 5)) == shown
 
 
 def test_the_error_of_the_default_upstream_passes_where_nothing_is_known() -> None:
     errors: list[ProxyError] = [UpstreamUnreachable("first"), UpstreamUnreachable("second")]
     two = Models([Provider(Upstream("one")), Provider(Upstream("two"))], ROUTED)
     with pytest.raises(UpstreamUnreachable, match="first"):
-        joined(two, errors, 5)
+        merge_model_lists(two, errors, 5)
 
 
 def test_one_model_of_ours() -> None:
@@ -112,8 +112,8 @@ def test_one_model_of_ours() -> None:
 
 def test_a_list_that_is_none_is_told() -> None:
     with pytest.raises(UpstreamProtocolError, match="no list of models"):
-        checked(Document(b'{"data": {}}'))
-    assert checked(document := listed("m")) is document
+        check_model_list(Document(b'{"data": {}}'))
+    assert check_model_list(document := listed("m")) is document
 
 
 def test_an_upstream_that_fails_to_tell_what_it_has_is_left_out() -> None:
@@ -121,4 +121,4 @@ def test_an_upstream_that_fails_to_tell_what_it_has_is_left_out() -> None:
         def own_models(self, created: int) -> Sequence[Json]:
             raise OwnClassFailed("no")
 
-    assert ids(joined(models("", Upstream("one"), Failing("two")), [listed("m"), FAILED], 5)) == ["m"]
+    assert ids(merge_model_lists(models("", Upstream("one"), Failing("two")), [listed("m"), FAILED], 5)) == ["m"]

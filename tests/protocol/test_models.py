@@ -21,7 +21,7 @@ from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSet
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
-from argoproxy.protocol.routing.router import Credentials, Models, Provider, following
+from argoproxy.protocol.routing.router import Credentials, Models, Provider, next_route
 from argoproxy.protocol.routing.rules import History, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 
@@ -287,27 +287,31 @@ def test_a_clients_credentials_go_where_they_may() -> None:
     routes = ruled.resolve(replace(call(model="a"), headers=headers))
     assert [route.call.headers for route in routes] == [(("X-Else", "e"),), headers]
     request = ClientRequest("id", 1, "GET", "/v1/models", "", headers, ReadBody(b""))
-    assert [provider.seen(request).headers for provider in ruled.providers] == [headers, (("X-Else", "e"),), headers]
+    assert [provider.withhold_credentials(request).headers for provider in ruled.providers] == [
+        headers,
+        (("X-Else", "e"),),
+        headers,
+    ]
 
 
 def test_a_second_upstream_is_tried_when_nothing_came_to_the_first() -> None:
     first, second = several(Rule("a", upstreams=("two", "one"))).resolve(call(model="a"))
-    assert following(first, [second], UpstreamUnreachable("x")) is second
-    assert following(first, [second], ConnectTimeout("x")) is second
+    assert next_route(first, [second], UpstreamUnreachable("x")) is second
+    assert next_route(first, [second], ConnectTimeout("x")) is second
     for error in (UpstreamTimeout("x"), UpstreamStatus(503, (), b"{}")):
-        assert following(first, [second], error) is None
-    assert following(second, [], ConnectTimeout("x")) is None
+        assert next_route(first, [second], error) is None
+    assert next_route(second, [], ConnectTimeout("x")) is None
 
 
 def test_a_refused_mode_is_left_for_the_other_one_once() -> None:
     (route,) = several().resolve(call(stream=True))
     refusal = UpstreamStatus(422, (), b"{}")
-    turned = following(route, [], refusal)
+    turned = next_route(route, [], refusal)
     assert turned
     assert (turned.upstream, turned.call.stream, turned.call.answers_whole) == (route.upstream, False, False)
-    assert following(turned, [], refusal) is None
+    assert next_route(turned, [], refusal) is None
     for asked in (embedding(), replace(call(), path="/v1/chat")):
-        assert several().resolve(asked)[0].turns is None
+        assert several().resolve(asked)[0].other_mode is None
 
 
 @pytest.mark.parametrize(
@@ -342,7 +346,7 @@ def test_rules_bound_to_one_upstream_lead_nowhere_else() -> None:
 
 def test_an_upstream_that_learned_takes_the_place_of_its_former_self() -> None:
     learned = Other("two")
-    known = several().knowing(learned)
+    known = several().with_upstream(learned)
     assert known.providers[1].upstream is learned
     assert known.providers[1].timeouts == Timeouts(2, 2, 2)
     assert known.providers[0].upstream.name == "one"

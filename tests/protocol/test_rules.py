@@ -31,13 +31,13 @@ APPLIED: dict[str, tuple[Rule, Json, Json]] = {
 @pytest.mark.parametrize(("rule", "body", "sent"), APPLIED.values(), ids=APPLIED.keys())
 def test_what_a_rule_makes_of_a_body(rule: Rule, body: Json, sent: Json) -> None:
     asked = call(**body)
-    assert rule.applied_to(asked).body == sent
+    assert rule.apply(asked).body == sent
     assert asked.body == body
 
 
 def test_a_rule_that_says_nothing_of_the_body_gives_the_very_call() -> None:
     asked = call(x=1)
-    assert Rule("a", think_tag_start="[", upstreams=("u",)).applied_to(asked) is asked
+    assert Rule("a", think_tag_start="[", upstreams=("u",)).apply(asked) is asked
 
 
 def test_a_stronger_rule_counts_field_by_field() -> None:
@@ -51,7 +51,7 @@ def test_a_stronger_rule_counts_field_by_field() -> None:
         timeouts=TimeoutOverrides(connect_s=1, idle_s=1),
     )
     strong = Rule("b", {"x": 2}, "strong", think_tag_end="]", timeouts=TimeoutOverrides(idle_s=2))
-    assert strong.over(weak) == Rule(
+    assert strong.merged_over(weak) == Rule(
         "b",
         {"x": 2, "y": 1},
         "strong",
@@ -82,14 +82,14 @@ BOOKS = Rules(
 )
 def test_the_stronger_book_counts_where_both_name_a_model(name: str, params: Json, sources: list[str]) -> None:
     applied = BOOKS.for_model((name,))
-    assert applied.joined().params == params
-    assert [source for source, _ in applied.found] == sources
+    assert applied.combine().params == params
+    assert [source for source, _ in applied.matches] == sources
 
 
 def test_default_rules_are_joined_too() -> None:
-    assert BOOKS.default().joined().params == {"n": 9, "y": 4}
-    assert Rules().default().joined() == Rule("")
-    assert Rules((RuleSet("models", ()),)).for_model(("a",)).joined() == Rule("")
+    assert BOOKS.default().combine().params == {"n": 9, "y": 4}
+    assert Rules().default().combine() == Rule("")
+    assert Rules((RuleSet("models", ()),)).for_model(("a",)).combine() == Rule("")
 
 
 def test_a_rule_that_only_has_a_name_sets_nothing() -> None:
@@ -98,16 +98,16 @@ def test_a_rule_that_only_has_a_name_sets_nothing() -> None:
 
 
 def test_time_outs_are_wished_one_by_one() -> None:
-    assert Timeouts(1, 2, 3, 4).wished(TimeoutOverrides(first_byte_s=9, total_s=8)) == Timeouts(1, 9, 3, 8)
+    assert Timeouts(1, 2, 3, 4).override(TimeoutOverrides(first_byte_s=9, total_s=8)) == Timeouts(1, 9, 3, 8)
     timeouts = Timeouts()
-    assert timeouts.wished(NO_OVERRIDES) is timeouts
+    assert timeouts.override(NO_OVERRIDES) is timeouts
 
 
 def test_the_time_to_connect_is_no_longer_than_a_time_out_for_all_unless_it_is_set() -> None:
     for_all = TimeoutOverrides(first_byte_s=2, idle_s=2, connect_cap_s=2)
-    assert Timeouts().wished(for_all) == Timeouts(2, 2, 2)
-    assert Timeouts().asked(2) == Timeouts(2, 2, 2)
-    assert Timeouts().asked(20) == Timeouts(10, 20, 20)
-    set_itself = Timeouts().wished(TimeoutOverrides(connect_s=30))
-    assert (set_itself.wished(for_all).connect_s, set_itself.asked(2).connect_s) == (30, 30)
-    assert Timeouts().wished(for_all.over(TimeoutOverrides(connect_s=30))).connect_s == 30
+    assert Timeouts().override(for_all) == Timeouts(2, 2, 2)
+    assert Timeouts().with_request_timeout(2) == Timeouts(2, 2, 2)
+    assert Timeouts().with_request_timeout(20) == Timeouts(10, 20, 20)
+    set_itself = Timeouts().override(TimeoutOverrides(connect_s=30))
+    assert (set_itself.override(for_all).connect_s, set_itself.with_request_timeout(2).connect_s) == (30, 30)
+    assert Timeouts().override(for_all.merged_over(TimeoutOverrides(connect_s=30))).connect_s == 30

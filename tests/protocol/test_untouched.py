@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.api.passthrough import LONGEST_HEARD, end_with_error_event, meter_usage
+from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
 from tests.cuts import cuts
 from tests.protocol.test_surface import Told
 
@@ -33,9 +33,9 @@ def test_usage_is_overheard_in_every_cut(body: bytes, headers: Any) -> None:
     [
         ([b"<html>"], JSON),
         ([b"{" + USAGE], JSON),
-        ([b"{" + USAGE + b"}", b" " * LONGEST_HEARD, b" "], JSON),
+        ([b"{" + USAGE + b"}", b" " * LONGEST_METERED, b" "], JSON),
         ([b"data: {" + USAGE + b"\n\n", b"data: {" + USAGE + b"}\n\n"], STREAM),
-        ([b"x" * LONGEST_HEARD, b"xx", b"\n\n"], STREAM),
+        ([b"x" * LONGEST_METERED, b"xx", b"\n\n"], STREAM),
         ([b""], STREAM),
     ],
 )

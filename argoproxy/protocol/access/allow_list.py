@@ -61,20 +61,20 @@ class AllowList:
             raise _not_told("the query may name another one")
 
 
-def checked(request: ClientRequest, allowed: AllowList) -> ClientRequest:
+def check_forwarded(request: ClientRequest, allowed: AllowList) -> ClientRequest:
     """Return a request that may be forwarded, with a body that says nothing else than what was checked. Raises
     ModelNotAllowed, PayloadTooLarge."""
     if needs_no_model(request.path):
         return request
     if allowed.allow_unknown_routes:
-        return _checked_if_told(request, allowed)
+        return _check_if_known(request, allowed)
     if path_may_name_a_model(request.path):
         raise _not_told("this path may name another one")
     allowed.check_others((), request.query)
     return _with_checked_body(request, request.body.read(_limit_of(request.headers)), allowed)
 
 
-def _checked_if_told(request: ClientRequest, allowed: AllowList) -> ClientRequest:
+def _check_if_known(request: ClientRequest, allowed: AllowList) -> ClientRequest:
     request = replace(request, body=read_up_to(request.body, _limit_of(request.headers)))
     if not isinstance(request.body, ReadBody):
         return request

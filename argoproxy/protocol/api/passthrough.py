@@ -13,14 +13,14 @@ from argoproxy.protocol.stream.sse import LONGEST_DONE, Decoder, Document
 from argoproxy.protocol.stream.usage import UsageMeter
 
 #: What is longer is not read for its usage: a document, or one event of a stream.
-LONGEST_HEARD = 8 * 1024 * 1024
+LONGEST_METERED = 8 * 1024 * 1024
 
 Note = Callable[[Json], None]
 
 
 def meter_usage(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator[bytes]:
     """Give the pieces, and tell of the usage that stands in them; of what can't be read nothing is told."""
-    ear = _EventEar(note) if _is_stream(headers) else _DocumentEar(note)
+    ear = _EventUsage(note) if _is_stream(headers) else _DocumentUsage(note)
     for piece in pieces:
         ear.hear(piece)
         yield piece
@@ -48,10 +48,10 @@ def _is_stream(headers: Headers) -> bool:
     return header(headers, "content-type").startswith("text/event-stream")
 
 
-class _EventEar:
+class _EventUsage:
     def __init__(self, note: Note) -> None:
         self._meter = UsageMeter(note)
-        self._decoder: Decoder | None = Decoder(LONGEST_HEARD)
+        self._decoder: Decoder | None = Decoder(LONGEST_METERED)
 
     def hear(self, piece: bytes) -> None:
         if self._decoder is None:
@@ -65,16 +65,16 @@ class _EventEar:
         """Nothing is left: an event counts when its blank line is here."""
 
 
-class _DocumentEar:
+class _DocumentUsage:
     def __init__(self, note: Note) -> None:
         self._meter = UsageMeter(note)
         self._heard = bytearray()
 
     def hear(self, piece: bytes) -> None:
-        if len(self._heard) <= LONGEST_HEARD:
+        if len(self._heard) <= LONGEST_METERED:
             self._heard += piece
 
     def end(self) -> None:
-        if len(self._heard) <= LONGEST_HEARD:
+        if len(self._heard) <= LONGEST_METERED:
             with suppress(ProxyError):
                 self._meter.feed([Document(bytes(self._heard))])

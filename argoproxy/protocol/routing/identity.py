@@ -19,11 +19,11 @@ class Identity:
     user: str = ""
     passes_callers: bool = False
 
-    def of(self, call: Call) -> str:
+    def user_for(self, call: Call) -> str:
         """Give the name for a call; "" when nobody is known."""
-        return self.caller(call) or self.user
+        return self.caller_of(call) or self.user
 
-    def caller(self, call: Call) -> str:
+    def caller_of(self, call: Call) -> str:
         """Give the name of the caller, where that counts: keys come in Authorization, X-API-Key or API-Key."""
         keys = (header(call.headers, name).strip() for name in ("authorization", "x-api-key", "api-key"))
         names = (_BEARER.sub("", key, count=1) for key in keys)

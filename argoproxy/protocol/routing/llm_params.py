@@ -56,7 +56,7 @@ def parse_llm_params(text: str) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
         where = f"LLM_PARAMS, group {number} (model={rule.name}): "
         if rule.name in rules:
             said.append("the model has a group already; what this one sets is added to it")
-        rules[rule.name] = rule.over(rules[rule.name]) if rule.name in rules else rule
+        rules[rule.name] = rule.merged_over(rules[rule.name]) if rule.name in rules else rule
         warnings += [where + warning for warning in said]
     return tuple(rules.values()), tuple(warnings)
 

@@ -15,7 +15,7 @@ OWNER = "argoproxy"
 Listed = Document | ProxyError
 
 
-def joined(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> Document:
+def merge_model_lists(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> Document:
     """Join what each of the upstreams listed, in their order, with the names of ours, without repeating one.
 
     An upstream whose list failed tells what it has even so. Raises ProxyError, that of the first upstream, where there
@@ -33,7 +33,7 @@ def joined(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> 
     return Document.of({"object": "list", **(told[0].chunk if told else {}), "data": shown})
 
 
-def checked(listed: Document) -> Document:
+def check_model_list(listed: Document) -> Document:
     """See that a document is a list of models. Raises UpstreamProtocolError."""
     if not isinstance(listed.chunk.get("data"), list):
         raise UpstreamProtocolError("The upstream's reply holds no list of models.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from argoproxy.protocol.access.allow_list import JSON_LIMIT, checked
+from argoproxy.protocol.access.allow_list import JSON_LIMIT, check_forwarded
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody, header, read_up_to
 from argoproxy.protocol.json_text import JsonError, as_text, loads
 from argoproxy.protocol.routing.router import Models, Provider, UpstreamT
@@ -18,7 +18,7 @@ def find_relay_target(request: ClientRequest, models: Models[UpstreamT]) -> tupl
     """Find who gets a request, by the model that its JSON names: (the request to send, who gets it). Raises
     ModelNotAllowed, PayloadTooLarge."""
     if models.allowed.patterns:
-        request = checked(request, models.allowed)
+        request = check_forwarded(request, models.allowed)
     if models.leads_elsewhere and _may_be_json(request):
         request = replace(request, body=read_up_to(request.body, JSON_LIMIT))
     body = request.body

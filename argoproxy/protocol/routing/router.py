@@ -51,9 +51,10 @@ class NamedUpstream(Protocol):
 
 
 #: What is answered in chunks or whole.
-COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
+COMPLETION_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 UpstreamT = TypeVar("UpstreamT", bound=NamedUpstream)
+RequestT = TypeVar("RequestT", Call, ClientRequest)
 
 
 class Credentials(Enum):
@@ -75,14 +76,9 @@ class Provider(Generic[UpstreamT]):
     mode: Mode = Mode.OFF
     usage: Usage = Usage.AS_ASKED
 
-    def for_it(self, call: Call) -> Call:
-        """Give a call as this upstream may see it."""
-        if self.credentials is Credentials.FORWARDED:
-            return call
-        return replace(call, headers=without(call.headers, CREDENTIALS), query=without_credentials(call.query))
-
-    def seen(self, request: ClientRequest) -> ClientRequest:
-        """Give a request as this upstream may see it."""
+    def withhold_credentials(self, request: RequestT) -> RequestT:
+        """Return a request or a call as this upstream may see it: without the client's credentials where they are
+        dropped."""
         if self.credentials is Credentials.FORWARDED:
             return request
         return replace(request, headers=without(request.headers, CREDENTIALS), query=without_credentials(request.query))
@@ -91,20 +87,20 @@ class Provider(Generic[UpstreamT]):
 @dataclass(frozen=True, slots=True)
 class Route(Generic[UpstreamT]):
     """One way to serve a call: the upstream, the call as it goes there, how long it may take, what becomes of thoughts;
-    `turns` tells how it is asked in the other mode, None where it may not be; `answers_as` is the model that its answer
+    `other_mode` tells how it is asked in the other mode, None where it may not be; `answers_as` is the model that its answer
     names, "" where that is the upstream's own word."""
 
     upstream: UpstreamT
     call: Call
     timeouts: Timeouts
     reasoning: ReasoningSettings
-    turns: Usage | None = None
+    other_mode: Usage | None = None
     answers_as: str = ""
 
-    def turned(self) -> Self:
+    def in_other_mode(self) -> Self:
         """Give the same way, asked in the other mode: the last one there is."""
-        usage = self.turns or Usage.AS_ASKED
-        return replace(self, call=apply_mode(self.call, opposite_mode(self.call), usage), turns=None)
+        usage = self.other_mode or Usage.AS_ASKED
+        return replace(self, call=apply_mode(self.call, opposite_mode(self.call), usage), other_mode=None)
 
     def without_usage(self) -> Self:
         """Give the same way, without asking a stream for its tokens."""
@@ -117,13 +113,13 @@ class Route(Generic[UpstreamT]):
         return self.call.include_usage and came is not None and "stream_options" not in came
 
 
-def following(
+def next_route(
     failed: Route[UpstreamT], others: Sequence[Route[UpstreamT]], error: ProxyError
 ) -> Route[UpstreamT] | None:
     """Give the route to try after one that failed: the same in the other mode where the mode was refused, without what
     we added to it where that was; another one where nothing was sent; None where there is none."""
-    if failed.turns and failed.upstream.refuses_mode(error):
-        return failed.turned()
+    if failed.other_mode and failed.upstream.refuses_mode(error):
+        return failed.in_other_mode()
     if failed.adds_usage and refuses_usage(error):
         return failed.without_usage()
     if others and not error.reached:
@@ -157,25 +153,27 @@ class Models(Generic[UpstreamT]):
     def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
         """Give the routes of a call, best first. Raises BadRequest without a model, ModelNotAllowed."""
         call = self._named(call)
-        rule = self.applied(call.model, call.path).joined()
+        rule = self.find_rules(call.model, call.path).combine()
         return tuple(self._route(provider, rule, call) for provider in self._providers_of(rule))
 
-    def applied(self, model: str, path: str) -> MatchedRules:
+    def find_rules(self, model: str, path: str) -> MatchedRules:
         """Find the rules that count for a model; the default ones are for completions."""
-        found = self.rules.for_model(self.default.upstream.spellings(model))
-        return found if found.found or path == "/v1/embeddings" else self.rules.default()
+        matched = self.rules.for_model(self.default.upstream.spellings(model))
+        return matched if matched.matches or path == "/v1/embeddings" else self.rules.default()
 
     def provider_of(self, model: str, path: str = "") -> Provider[UpstreamT]:
         """Give the upstream that answers for a model, the default one for a name that is none."""
         if not model:
             return self.default
-        return self._providers_of(self.applied(model, path).joined())[0]
+        return self._providers_of(self.find_rules(model, path).combine())[0]
 
     def serves(self, model: str, upstream: UpstreamT) -> bool:
         """Whether a model that is asked for by this name may be answered by an upstream."""
-        return any(one.upstream.name == upstream.name for one in self._providers_of(self.applied(model, "").joined()))
+        return any(
+            one.upstream.name == upstream.name for one in self._providers_of(self.find_rules(model, "").combine())
+        )
 
-    def knowing(self, upstream: UpstreamT) -> Self:
+    def with_upstream(self, upstream: UpstreamT) -> Self:
         """Give the same models with an upstream that has learned of more names, in the place of its former self."""
         learned = (
             replace(provider, upstream=upstream) if provider.upstream.name == upstream.name else provider
@@ -185,10 +183,11 @@ class Models(Generic[UpstreamT]):
 
     def bound_to(self, provider: Provider[UpstreamT]) -> Self:
         """Give the same rules for one upstream, whichever they name."""
-        books = (
-            RuleSet(book.source, tuple(replace(rule, upstreams=()) for rule in book.rules)) for book in self.rules.books
+        sets = (
+            RuleSet(rule_set.source, tuple(replace(rule, upstreams=()) for rule in rule_set.rules))
+            for rule_set in self.rules.sets
         )
-        return replace(self, providers=(provider,), rules=Rules(tuple(books)))
+        return replace(self, providers=(provider,), rules=Rules(tuple(sets)))
 
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
         if not rule.upstreams:
@@ -197,24 +196,24 @@ class Models(Generic[UpstreamT]):
         return [by_name[name] for name in rule.upstreams]
 
     def _route(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Route[UpstreamT]:
-        ruled, mode = self._ruled(rule, provider.for_it(call)), self._mode(provider, rule, call)
+        ruled, mode = self._ruled(rule, provider.withhold_credentials(call)), self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
             call=apply_mode(ruled, mode, provider.usage) if mode else ruled,
-            timeouts=provider.timeouts.wished(rule.timeouts).asked(call.timeout_s),
+            timeouts=provider.timeouts.override(rule.timeouts).with_request_timeout(call.timeout_s),
             reasoning=self._reasoning(rule),
-            turns=provider.usage if mode else None,
+            other_mode=provider.usage if mode else None,
             answers_as=call.asked if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:
         """Tell how a completion is asked: None where nothing is changed, in native mode and of what is none."""
-        if provider.upstream.is_native or call.path not in COMPLETIONS:
+        if provider.upstream.is_native or call.path not in COMPLETION_PATHS:
             return None
         return requested_mode(call.headers) or rule.mode or provider.mode
 
     def _ruled(self, rule: Rule, call: Call) -> Call:
-        ruled, messages = rule.applied_to(call), call.body.get("messages")
+        ruled, messages = rule.apply(call), call.body.get("messages")
         if rule.history is not History.STRIP or not isinstance(messages, list):
             return ruled
         cleaned = strip_history(ruled.body["messages"], rule.tags(self.tags))

@@ -76,12 +76,12 @@ class Rule:
             ends *= len(starts)
         return tuple(TagPair(start, end) for start, end in zip(starts, ends, strict=False))
 
-    def over(self, weaker: Rule) -> Self:
+    def merged_over(self, weaker: Rule) -> Self:
         """Give what both say together; where both say a thing, this one counts."""
         said = {one.name: _joined(getattr(self, one.name), getattr(weaker, one.name)) for one in fields(self)}
         return type(self)(**said)
 
-    def applied_to(self, call: Call) -> Call:
+    def apply(self, call: Call) -> Call:
         """Give the call as the rule wants it; the very same one when it is so already."""
         if self.leaves_calls_alone:
             return call
@@ -122,32 +122,32 @@ class RuleSet:
 class MatchedRules:
     """The rules that count for a model, the strongest first, each with where it stands."""
 
-    found: tuple[tuple[str, Rule], ...]
+    matches: tuple[tuple[str, Rule], ...]
 
-    def joined(self) -> Rule:
+    def combine(self) -> Rule:
         """Give what they say together."""
-        rules = [rule for _, rule in self.found] or [Rule("")]
-        return reduce(Rule.over, rules)
+        rules = [rule for _, rule in self.matches] or [Rule("")]
+        return reduce(Rule.merged_over, rules)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules of a process: the books, the strongest first. What a stronger book says of a thing hides what a weaker
-    one says of it; default rules count where no other one does, in whatever book."""
+    """All rules of a process: the sets, the strongest first. What a stronger rule_set says of a thing hides what a weaker
+    one says of it; default rules count where no other one does, in whatever rule_set."""
 
-    books: Sequence[RuleSet] = ()
+    sets: Sequence[RuleSet] = ()
 
     def __iter__(self) -> Iterator[Rule]:
-        return (rule for book in self.books for rule in book.rules)
+        return (rule for rule_set in self.sets for rule in rule_set.rules)
 
     def for_model(self, spellings: Sequence[str]) -> MatchedRules:
         """Find the rules that name a model, or match its name."""
-        found = ((book.source, book.rule_of(spellings)) for book in self.books)
+        found = ((rule_set.source, rule_set.rule_of(spellings)) for rule_set in self.sets)
         return MatchedRules(tuple((source, rule) for source, rule in found if rule))
 
     def default(self) -> MatchedRules:
         """Find the rules of models that no other one is for."""
-        found = ((book.source, book.default) for book in self.books)
+        found = ((rule_set.source, rule_set.default) for rule_set in self.sets)
         return MatchedRules(tuple((source, rule) for source, rule in found if rule))
 
 
@@ -159,5 +159,5 @@ def _joined(said: Any, before: Any) -> Any:
     if isinstance(said, Mapping):
         return {**before, **said}
     if isinstance(said, TimeoutOverrides):
-        return said.over(before)
+        return said.merged_over(before)
     return before if said is None or said == () else said

@@ -17,7 +17,7 @@ class TimeoutOverrides:
     total_s: float | None = None
     connect_cap_s: float | None = None
 
-    def over(self, weaker: TimeoutOverrides) -> TimeoutOverrides:
+    def merged_over(self, weaker: TimeoutOverrides) -> TimeoutOverrides:
         """Give what both say together; where both say a thing, this one counts."""
         pairs = ((getattr(self, name), getattr(weaker, name)) for name in TimeoutOverrides.__slots__)
         return TimeoutOverrides(*(before if said is None else said for said, before in pairs))
@@ -42,24 +42,24 @@ class Timeouts:
     total_s: float = math.inf
     is_connect_set: bool = False
 
-    def wished(self, wishes: TimeoutOverrides) -> Timeouts:
+    def override(self, overrides: TimeoutOverrides) -> Timeouts:
         """Return the time-outs as an upstream or a rule wants them."""
-        if wishes == NO_OVERRIDES:
+        if overrides == NO_OVERRIDES:
             return self
-        said = {name: getattr(wishes, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
+        said = {name: getattr(overrides, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
         new = replace(self, **{name: value for name, value in said.items() if value is not None})
-        if wishes.connect_s is not None:
+        if overrides.connect_s is not None:
             return replace(new, is_connect_set=True)
-        return _capped(new, wishes.connect_cap_s)
+        return _cap_connect(new, overrides.connect_cap_s)
 
-    def asked(self, timeout_s: float | None) -> Timeouts:
+    def with_request_timeout(self, timeout_s: float | None) -> Timeouts:
         """Return the time-outs of a request that asked for one itself: it stands for first byte and idle."""
         if timeout_s is None:
             return self
-        return _capped(replace(self, first_byte_s=timeout_s, idle_s=timeout_s), timeout_s)
+        return _cap_connect(replace(self, first_byte_s=timeout_s, idle_s=timeout_s), timeout_s)
 
 
-def _capped(timeouts: Timeouts, seconds: float | None) -> Timeouts:
+def _cap_connect(timeouts: Timeouts, seconds: float | None) -> Timeouts:
     if timeouts.is_connect_set or seconds is None or timeouts.connect_s <= seconds:
         return timeouts
     return replace(timeouts, connect_s=seconds)

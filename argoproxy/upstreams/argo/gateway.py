@@ -150,7 +150,7 @@ class Argo:
         return self.names.id_of(call.model) or call.model
 
     def _user(self, call: Call) -> str:
-        if user := self.identity.of(call):
+        if user := self.identity.user_for(call):
             return user
         raise AuthenticationError(
             "The gateway wants to know who asks: send your user name as the API key.", code="user_required"

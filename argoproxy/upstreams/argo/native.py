@@ -32,7 +32,7 @@ class Native(OpenAI):
     def request(self, call: Call) -> UpstreamRequest:
         """Ask as the client asked."""
         body = {**call.body, "model": self.names.id_of(call.model) or call.model}
-        if user := self.identity.caller(call) or ("" if call.body.get("user") else self.identity.user):
+        if user := self.identity.caller_of(call) or ("" if call.body.get("user") else self.identity.user):
             body["user"] = user
         return OpenAI.request(self, call.with_body(body))
 
