@@ -1,4 +1,7 @@
-"""From settings to a served application: the one place where everything is put together."""
+"""Build the WSGI application from the settings, and build its proxy anew when they are reloaded.
+
+Everything is put together here: classes elsewhere get what they need as arguments.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,7 +46,6 @@ from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.app import create_app
-from argoproxy.web.reload import Current
 from argoproxy.web.upstream_factory import models_of, provider
 
 logger = logging.getLogger("argoproxy")
@@ -50,76 +53,121 @@ logger = logging.getLogger("argoproxy")
 KEEP_LIST_S = 60.0
 KEEP_FAILURE_S = 10.0
 KEEP_REFUSAL_S = 600.0
-#: Where an application tells what looks at its endpoints at the start.
+#: The key in `app.extensions` of the function that checks once whether the endpoints answer.
 START_CHECK = "argoproxy.server.start_check"
 LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 
-def application(environ: Mapping[str, str], folder: Path) -> Flask:
-    """Read the settings and make the WSGI application, in the process that serves it. Raises ConfigError."""
+#: Inode and time of the file of published settings.
+Stamp = tuple[int, int]
+
+
+def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
+    """Read the settings and build the WSGI application, in the worker that serves it. Raises ConfigError."""
     return_large_blocks()
     poller, published = Poller(), environ.get(VARIABLE)
-    metrics = _metrics(environ.get(FOLDER_VARIABLE, ""))
+    metrics = _create_metrics(environ.get(FOLDER_VARIABLE, ""))
     counting = (metrics,) if metrics else ()
     shared = Path(published) if published else None
-    current = Current(lambda: assembled(load(environ, folder), poller, counting, draining_in(shared)), shared)
+    is_stopping = partial(is_draining, shared.parent) if shared else lambda: False
+    current = CurrentProxy(lambda: build_proxy(load(environ, folder), poller, counting, is_stopping), shared)
     app = create_app(current, poller, metrics)
-    app.extensions[START_CHECK] = start_check(load(environ, folder), current())
+    app.extensions[START_CHECK] = make_start_check(load(environ, folder), current())
     return app
 
 
-def start_check(config: Config, proxy: Proxy) -> Callable[[], None]:
-    """Return what looks once whether the endpoints answer, and warns where one does not."""
+class CurrentProxy:
+    """Returns the proxy of the latest settings; a request that runs keeps the one it began with.
+
+    The master publishes settings by renaming a file. A worker compares the file's inode and time at each request, which
+    costs one `stat`: it needs no thread or signal to learn of a reload.
+    """
+
+    def __init__(self, build: Callable[[], Proxy], published: Path | None) -> None:
+        """`build` builds a proxy of the settings that are published now; without `published` it is called once."""
+        self._build = build
+        self._published = published
+        self._lock = threading.Lock()
+        self._stamp: Stamp = (0, 0)
+        self._stamp = self._read_stamp()
+        self._proxy = build()
+
+    def __call__(self) -> Proxy:
+        if self._published is not None and self._read_stamp() != self._stamp:
+            with self._lock:
+                self._reload()
+        return self._proxy
+
+    def _reload(self) -> None:
+        stamp = self._read_stamp()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            proxy = self._build()
+        except (ConfigError, OSError) as error:
+            logger.warning("The new settings can't be used; this worker keeps the previous ones: %s", error)
+            return
+        previous, self._proxy = self._proxy, proxy
+        previous.close()
+
+    def _read_stamp(self) -> Stamp:
+        try:
+            status = os.stat(self._published) if self._published else None
+        except OSError:
+            return self._stamp
+        return (status.st_ino, status.st_mtime_ns) if status else self._stamp
+
+
+def make_start_check(config: Config, proxy: Proxy) -> Callable[[], None]:
+    """Return a function that checks once whether the endpoints answer, and logs a warning for each that does not."""
     if config.skips_url_validation:
         return lambda: None
     endpoints = (
-        Endpoint(one.name, proxy.links[one.name].transport.next_hop(url), _bundle(one))
+        Endpoint(one.name, proxy.links[one.name].transport.next_hop(url), _ca_bundle(one))
         for one in config.upstreams
-        for url in _urls(one.target)
+        for url in _urls_of(one.target)
     )
     return look_at(distinct(endpoints))
 
 
-def _urls(target: Target) -> Sequence[str]:
+def _urls_of(target: Target) -> Sequence[str]:
     if isinstance(target, ArgoTarget):
         return target.urls.chat, target.urls.stream, target.urls.embed
     return (target.url,)
 
 
-def _bundle(settings: UpstreamSettings) -> str:
+def _ca_bundle(settings: UpstreamSettings) -> str:
     bundle = settings.access.ca_bundle
     return certifi.where() if bundle is None else bundle
 
 
-def draining_in(published: Path | None) -> Callable[[], bool]:
-    """Give who knows whether the proxy will stop soon, by the folder in which its settings are published."""
-    return partial(is_draining, published.parent) if published else lambda: False
-
-
-def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], draining: Callable[[], bool]) -> Proxy:
-    """Make the proxy of these settings; `listeners` outlive it, `draining` tells whether it will stop soon. Raises
-    ConfigError when it would ask for keys that nobody has, or where a class of the operator's own can't be used."""
+def build_proxy(
+    config: Config, poller: Poller, listeners: Sequence[Listener], is_stopping: Callable[[], bool]
+) -> Proxy:
+    """Build the proxy of these settings. `listeners` are kept over reloads; `is_stopping` tells whether the server will
+    stop soon. Raises ConfigError if keys are required but none is set, or if a plug-in can't be used."""
     if config.asks_for_keys and not config.keys:
-        raise ConfigError(["keys are asked for, but none is set: API_KEY_SECRET sets one"])
-    journal = _journal(config)
-    masker = Masker(_secrets(config))
-    _set_up_log(config, journal, masker)
+        raise ConfigError(["keys are required, but none is set; set API_KEY_SECRET"])
+    journal = _create_journal(config)
+    masker = Masker(_collect_secrets(config))
+    _configure_logging(config, journal, masker)
     models = models_of(config)
-    beside = [config.gateway] if config.gateway else []
-    gateways = [models.bound_to(provider(settings)) for settings in beside]
+    argo_beside = [config.gateway] if config.gateway else []
+    gateways = [models.bound_to(provider(settings)) for settings in argo_beside]
     unwatched = partial(Watch, None, poller)
-    link_to = partial(_link, config=config, unwatched=unwatched, workers=ImageWorkers())
-    links = {settings.name: link_to(settings) for settings in (*beside, *config.upstreams)}
-    asked = [(one.upstream, links[one.upstream.name].transport) for one in models.providers]
+    build_link = partial(_build_link, config=config, unwatched=unwatched, workers=ImageWorkers())
+    links = {settings.name: build_link(settings) for settings in (*argo_beside, *config.upstreams)}
+    probed = [(one.upstream, links[one.upstream.name].transport) for one in models.providers]
     return Proxy(
         models=models,
         gateway=gateways[0] if gateways else None,
         links=links,
-        listeners=(*listeners, *_own_listeners(config), *_log_lines(config, journal)),
+        listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_logs(config, journal)),
         heartbeat=config.heartbeat,
-        probe=Probe(asked, unwatched, draining),
+        probe=Probe(probed, unwatched, is_stopping),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
-        authenticator=_authenticator(config),
+        authenticator=_build_authenticator(config),
         open_routes=config.open_routes,
         masker=masker,
         journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,
@@ -129,7 +177,7 @@ def assembled(config: Config, poller: Poller, listeners: Sequence[Listener], dra
     )
 
 
-def _link(
+def _build_link(
     settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch], workers: ImageWorkers
 ) -> UpstreamLink:
     access = settings.access
@@ -144,34 +192,34 @@ def _link(
     return UpstreamLink(transport, images, CachedResult(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
 
 
-def _authenticator(config: Config) -> Authenticator | None:
+def _build_authenticator(config: Config) -> Authenticator | None:
     if config.authenticate:
         return PluginAuthenticator(config.authenticate)
     return ApiKeys(config.keys) if config.keys else None
 
 
-def _own_listeners(config: Config) -> Iterator[Listener]:
+def _build_plugin_listeners(config: Config) -> Iterator[Listener]:
     for one in wanted(config):
         if one.use == "listener":
             yield made(one)
 
 
-def _metrics(folder: str) -> Metrics | None:
-    """Begin to count, where the master has made a folder for it."""
+def _create_metrics(folder: str) -> Metrics | None:
+    """Return the metrics of this worker, None if the master created no folder for them."""
     try:
         return Metrics(Path(folder)) if folder else None
     except OSError as error:
-        logger.warning("this worker counts nothing, /metrics is off in it: %s", error.strerror)
+        logger.warning("metrics are disabled in this worker: %s", error.strerror)
         return None
 
 
-def _journal(config: Config) -> JournalFiles | None:
+def _create_journal(config: Config) -> JournalFiles | None:
     journal = config.journal
     return JournalFiles(journal.folder, journal.max_bytes, journal.files) if journal else None
 
 
-def _secrets(config: Config) -> Iterator[str]:
-    """Give everything that must never stand in the log or the journal."""
+def _collect_secrets(config: Config) -> Iterator[str]:
+    """Yield every secret of the settings: none of them may appear in the log or the journal."""
     yield from (key.secret.text for key in config.keys)
     for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
         yield from (secret.text for secret in upstream.secrets)
@@ -179,15 +227,15 @@ def _secrets(config: Config) -> Iterator[str]:
         yield from (text for one in classes if one for text in secrets_in(one.options))
 
 
-def _log_lines(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:
-    """Give who writes a line for each request: to standard error, and into the journal."""
+def _build_access_logs(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:
+    """Yield the listeners that write a line for each request: to standard error, and to the journal."""
     if config.verbose:
         yield AccessLog(partial(os.write, sys.stderr.fileno()))
         if journal:
             yield AccessLog(lambda line: journal.log(line.decode()))
 
 
-def _set_up_log(config: Config, journal: JournalFiles | None, masker: Masker) -> None:
+def _configure_logging(config: Config, journal: JournalFiles | None, masker: Masker) -> None:
     handlers = [logging.StreamHandler(sys.stderr), *((JournalHandler(journal),) if journal else ())]
     for handler in handlers:
         handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S", masker))

@@ -1,4 +1,4 @@
-"""The edge to WSGI: a request taken from its environ, a body read as it comes, an answer sent as it goes."""
+"""Read a request from the WSGI environ, its body as it arrives, and send a response as it is produced."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
 class WsgiBody:
-    """The body of a request, read from its client as it comes."""
+    """The body of a request, read from the client as it arrives."""
 
     def __init__(self, environ: dict[str, Any], watch: Watch) -> None:
         self._input = environ["wsgi.input"]
@@ -38,7 +38,8 @@ class WsgiBody:
         self.length: int | None = None if is_chunked else int(environ.get("CONTENT_LENGTH") or 0)
 
     def read(self, limit: int) -> bytes:
-        """Take all of it. Raises PayloadTooLarge over limit bytes; ClientGone, BadRequest when it stays short."""
+        """Read all of it. Raises PayloadTooLarge over `limit` bytes; BadRequest, ClientGone if it ends too early;
+        RequestTimeout."""
         parts, size = [], 0
         too_long = PayloadTooLarge(f"The request body is longer than {limit} bytes.")
         if (self.length or 0) > limit:
@@ -51,7 +52,7 @@ class WsgiBody:
         return b"".join(parts)
 
     def pieces(self) -> Iterator[bytes]:
-        """Take it as it comes. Raises ClientGone, BadRequest when it stays short."""
+        """Yield it as it arrives. Raises BadRequest, ClientGone if it ends too early; RequestTimeout."""
         left = self.length
         while left is None or left > 0:
             begun = time.monotonic()
@@ -71,43 +72,45 @@ class WsgiBody:
 
     def _broken(self) -> BadRequest:
         self._watch.look()
-        return BadRequest("The request body broke off.")
+        return BadRequest("The connection ended before the whole request body had arrived.")
 
 
-def raw_path(environ: dict[str, Any]) -> str:
-    """Give the path of the request's target with its escapes as they came; of an absolute one, the path only."""
+def read_raw_path(environ: dict[str, Any]) -> str:
+    """Return the path of the request's target with its escapes unchanged; of an absolute URL, the path only."""
     uri = environ.get("RAW_URI") or quote(environ.get("PATH_INFO", ""), encoding="latin-1")
     path = uri.partition("#")[0].partition("?")[0]
     origin = _ORIGIN.match(path)
     return path[origin.end() :] or "/" if origin else path
 
 
-def checked_target(environ: dict[str, Any]) -> str:
-    """Give the path to be sent on, which is the one that was routed by (RFC 9112 section 3.2). Raises BadRequest."""
-    path = raw_path(environ)
+def read_routed_path(environ: dict[str, Any]) -> str:
+    """Return the path to forward, escapes unchanged. Raises BadRequest if it is not the one that the request was routed
+    by (RFC 9112 section 3.2)."""
+    path = read_raw_path(environ)
     routed_by = environ.get("PATH_INFO") or "/"
     if not path.startswith("/") or unquote_to_bytes(path.encode("latin-1")).decode("latin-1") != routed_by:
-        raise BadRequest("The request's target is neither a path nor an http URL.")
+        raise BadRequest("The request target must be a path or an http URL.")
     return path
 
 
-def head_first(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Have the server send the head now, before there is anything to send after it."""
+def prepend_head(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield an empty piece first: it makes Gunicorn send the head before the body begins."""
     yield b""
     yield from pieces
 
 
-class LeftAlone:
-    """Nothing, for a client that has gone."""
+class ClientGoneBody:
+    """The body for a client that has gone: iterating it raises ClientGone."""
 
     def __iter__(self) -> Iterator[bytes]:
         raise ClientGone
 
 
-def at_the_edge(pieces: Iterable[bytes], context: RequestContext) -> Iterator[bytes]:
-    """Count what goes out, and cut the connection when it breaks off.
+def deliver(pieces: Iterable[bytes], context: RequestContext) -> Iterator[bytes]:
+    """Yield the pieces of a response, count them, and end the request when they end.
 
-    Raises BrokenPipeError: the one error at which Gunicorn ends a connection without a last chunk or a traceback.
+    Raises BrokenPipeError if they break off: only on EPIPE does Gunicorn close a connection without a last chunk, which
+    would make the body look complete, and without a traceback.
     """
     try:
         for piece in pieces:
@@ -118,9 +121,9 @@ def at_the_edge(pieces: Iterable[bytes], context: RequestContext) -> Iterator[by
         context.set_ending(Ending.CLIENT_GONE)
     except ProxyError as error:
         context.record_failure(error)
-    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
+    except Exception as error:  # noqa: BLE001 the head is sent, so Flask's error handler no longer runs
         context.record_crash(error)
     else:
         context.set_ending(Ending.COMPLETE)
         return
-    raise BrokenPipeError(errno.EPIPE, "the answer broke off")
+    raise BrokenPipeError(errno.EPIPE, "the response broke off")

@@ -10,7 +10,7 @@ import pytest
 
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.pipeline.handlers import Proxy
-from argoproxy.web.reload import Current
+from argoproxy.web.factory import CurrentProxy
 
 
 class Made:
@@ -40,7 +40,7 @@ def test_a_proxy_that_cannot_be_made_leaves_the_one_that_serves(tmp_path: Path, 
         beside.replace(published)
 
     publish()
-    current = Current(make, published)
+    current = CurrentProxy(make, published)
     first = cast(Made, current())
     publish()
     assert [cast(Made, current()), cast(Made, current())] == [first, first]

@@ -12,7 +12,7 @@ from argoproxy.config.values.config_error import ConfigError, refusal
 from argoproxy.config.values.flags import FLAGS_VARIABLE, Task, parse
 
 HERE = Path("/here")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(

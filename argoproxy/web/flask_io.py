@@ -1,0 +1,138 @@
+"""Convert Flask's requests to the proxy's own, and the proxy's responses to Flask's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import uuid4
+
+from flask import Response, g, request
+from werkzeug.datastructures import Headers as WerkzeugHeaders
+
+from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.early_start import StartResponse
+from argoproxy.protocol.access.auth import Authenticator
+from argoproxy.protocol.api.compat_errors import LONGEST_LOOK
+from argoproxy.protocol.api.cors import without_cors
+from argoproxy.protocol.http_messages import Body, ClientRequest, ClientResponse, drop_unsendable, header, read_up_to
+from argoproxy.telemetry.outcome import RequestInfo
+from argoproxy.web.wsgi_io import ClientGoneBody, WsgiBody, deliver, prepend_head, read_raw_path, read_routed_path
+
+#: nginx's status for a client that closed the connection; it is logged, never sent.
+CLIENT_GONE_STATUS = 499
+#: RFC 9110 section 15; a plug-in could return any other number.
+STATUSES = range(100, 600)
+#: Statuses without a Content-Length: one that is never sent, and two that have no body (for a 304 it would be the
+#: length of the response without the condition, RFC 9110 section 8.6).
+NO_LENGTH = frozenset((204, 304, CLIENT_GONE_STATUS))
+
+
+def make_client_request() -> ClientRequest:
+    """Return the current request, without the key that its client was authenticated by. Raises BadRequest."""
+    context: RequestContext = g.context
+    authenticator: Authenticator | None = g.proxy.authenticator
+    headers, body = tuple(request.headers), _make_body(context)
+    query = request.environ.get("QUERY_STRING", "")
+    if context.record:
+        context.record.length = body.length
+    return ClientRequest(
+        id=context.id,
+        created=int(time.time()),
+        method=request.method,
+        path=read_routed_path(request.environ),
+        query=authenticator.query_without_credentials(query) if authenticator else query,
+        headers=authenticator.without_credentials(headers) if authenticator else headers,
+        body=body,
+        caller=g.caller,
+    )
+
+
+def _make_body(context: RequestContext) -> Body:
+    """Return the body. In compatible mode its beginning is read now: the form of an error response depends on it."""
+    body: Body = WsgiBody(request.environ, context.watch)
+    if context.is_compatible:
+        body = g.body = read_up_to(body, LONGEST_LOOK)
+    return body
+
+
+def describe_request(label: str, conceal: Callable[[str], str]) -> RequestInfo:
+    """Describe the current request for logs and metrics; `conceal` stars out keys in what the client could choose."""
+    return RequestInfo(
+        id=uuid4().hex,
+        client_request_id=conceal(request.headers.get("X-Request-Id", "")),
+        method=request.method,
+        route=label,
+        path=conceal(read_raw_path(request.environ)),
+    )
+
+
+class VerbatimResponse(Response):
+    """A response whose status and headers go to the server as they are."""
+
+    default_mimetype = None
+    context: RequestContext
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Start the response. Raises what the server raises when it refuses the headers; it then answers by itself,
+        outside of Flask's error handler, so the request is ended here."""
+        try:
+            return super().__call__(environ, start_response)  # type: ignore[arg-type]
+        except Exception as error:
+            self.context.record_crash(error)
+            self.close()
+            raise
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> WerkzeugHeaders:
+        """Return the headers unchanged. Werkzeug would parse `Location` and `Content-Location` as IRIs, which fails for
+        or changes what some upstreams send, and would drop headers of a 304."""
+        return self.headers
+
+
+class ContinuedResponse(Response):
+    """The rest of a response whose head was sent before the upstream answered."""
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Return the body alone."""
+        return self.get_app_iter(environ)
+
+
+def respond(answer: ClientResponse, context: RequestContext) -> Response:
+    """Make Flask's response; the context is closed when the server has finished with it. Raises ValueError for a status
+    that HTTP does not have."""
+    if context.has_started_early:
+        return _continue(answer, context)
+    if answer.status not in STATUSES:
+        raise ValueError(f"{answer.status!r} is not an HTTP status")
+    context.set_status(answer.status)
+    logging_id, request_id = id_headers(context)
+    kept = drop_unsendable(answer.headers)
+    if cors_headers := g.get("cors_headers"):
+        kept = (*without_cors(kept), *cors_headers)
+    headers = [*kept, logging_id]
+    if not header(kept, "x-request-id"):
+        headers.append(request_id)
+    if isinstance(answer.body, bytes):
+        pieces: Iterable[bytes] = (answer.body,)
+        if answer.status not in NO_LENGTH:
+            headers.append(("Content-Length", str(len(answer.body))))
+    else:
+        pieces = prepend_head(answer.body)
+    response = VerbatimResponse(deliver(pieces, context), answer.status, headers)
+    response.context = context
+    response.call_on_close(context.close)
+    return response
+
+
+def _continue(answer: ClientResponse, context: RequestContext) -> Response:
+    """Return the rest of a stream whose head is sent: status and headers of `answer` no longer matter."""
+    context.set_status(200)
+    pieces = (answer.body,) if isinstance(answer.body, bytes) else answer.body
+    response = ContinuedResponse(deliver(ClientGoneBody() if answer.status == CLIENT_GONE_STATUS else pieces, context))
+    response.call_on_close(context.close)
+    return response
+
+
+def id_headers(context: RequestContext) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the headers by which a request is found in the log: the proxy's own, and the customary one."""
+    return ("X-Logging-Id", context.id), ("X-Request-Id", context.id)

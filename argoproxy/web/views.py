@@ -1,0 +1,172 @@
+"""The routes of the proxy and the view of each; everything that is not served here is forwarded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flask import Blueprint, g, request
+
+from argoproxy import __version__
+from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
+from argoproxy.pipeline import handlers
+from argoproxy.pipeline.health import Health, alive
+from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
+from argoproxy.protocol.http_messages import ClientResponse
+from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
+from argoproxy.web.flask_io import make_client_request, respond
+
+View = Callable[..., ClientResponse]
+
+ANY_METHOD = "*"
+GET_OR_HEAD = ("GET", "HEAD")
+FORWARDED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+#: The route of a forwarded request, in metrics and in the log.
+FORWARDED = "/{path}"
+HTML_TYPE = "text/html"
+ABOUT = {
+    "name": "argoproxy",
+    "message": "argoproxy is running. Its OpenAI-compatible API is at /v1.",
+    "version": __version__,
+    "about": "An OpenAI-compatible proxy in front of any LLM endpoint.",
+    "api": "/v1",
+    "health": "/health",
+    "documentation": {
+        "proxy": "README.md and docs/, beside the program",
+        "api": "https://platform.openai.com/docs/api-reference",
+    },
+    "metrics": "/metrics",
+}
+INDEX_PAGE = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>argoproxy</title>
+<h1>argoproxy is running</h1>
+<p>Version {__version__}, an OpenAI-compatible proxy in front of any LLM endpoint.</p>
+<p>Base URL for clients: the address of this page, followed by <code>v1</code>.</p>
+<ul>
+<li><a href="v1/models">v1/models</a>: the models that can be used (needs a key if keys are required)</li>
+<li><a href="health">health</a>: whether the endpoint can be reached</li>
+<li><a href="metrics">metrics</a>: counts for Prometheus</li>
+<li><a href="https://platform.openai.com/docs/api-reference">the API</a>; the documentation of the proxy itself is
+README.md and docs/, beside the program</li>
+</ul>
+</html>
+"""
+#: The page loads and runs nothing, and other sites can't frame it.
+INDEX_HEADERS = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Vary", "Accept"),
+)
+
+
+class Views:
+    """The blueprint with all routes; `labels` maps Flask's name of a route to its name in metrics and logs."""
+
+    def __init__(self, metrics: Metrics | None) -> None:
+        self.labels: dict[str, str] = {}
+        self._metrics = metrics
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes; each path below `/v1` is served without it too."""
+        routes: Sequence[tuple[str, str | Sequence[str], View]] = (
+            # The proxy's own paths.
+            ("/", GET_OR_HEAD, self.index),
+            ("/health", GET_OR_HEAD, self.health),
+            ("/health/live", GET_OR_HEAD, self.liveness),
+            ("/health/{rest}", GET_OR_HEAD, self.unknown_health_path),
+            ("/health", ANY_METHOD, self.method_not_allowed),
+            ("/health/{rest}", ANY_METHOD, self.method_not_allowed),
+            ("/metrics", GET_OR_HEAD, self.metrics),
+            ("/metrics", ANY_METHOD, self.method_not_allowed),
+            # OpenAI's API.
+            ("/v1/chat/completions", "POST", self.chat_completions),
+            ("/v1/completions", "POST", self.completions),
+            ("/v1/embeddings", "POST", self.embeddings),
+            ("/v1/models", "GET", self.models),
+            ("/v1/models/{name}", "GET", self.model),
+            # Argo's API; forwarded if no Argo gateway is configured.
+            ("/v1/chat", "POST", self.argo_chat),
+            ("/v1/status", "GET", self.argo_status),
+            # Everything else.
+            ("/", ANY_METHOD, self.relay),
+            (FORWARDED, ANY_METHOD, self.relay),
+        )
+        blueprint = Blueprint("views", __name__)
+        for path, methods, view in routes:
+            label = FORWARDED if view == self.relay else path
+            for served in dict.fromkeys((path, path.removeprefix("/v1"))):
+                self._add_route(blueprint, served, methods, view, label)
+        return blueprint
+
+    def index(self) -> ClientResponse:
+        if request.accept_mimetypes.best_match((JSON_TYPE, HTML_TYPE)) == HTML_TYPE:
+            return ClientResponse(200, INDEX_HEADERS, INDEX_PAGE.encode())
+        return _json_response(200, ABOUT)
+
+    def health(self) -> ClientResponse:
+        return _health_response(g.proxy.probe.health())
+
+    def liveness(self) -> ClientResponse:
+        return _health_response(alive())
+
+    def metrics(self) -> ClientResponse:
+        if self._metrics is None:
+            raise MetricsUnavailable("Metrics are disabled; the startup log says why.")
+        if request.accept_mimetypes.best_match(("text/plain", JSON_TYPE)) == JSON_TYPE:
+            return _json_response(200, self._metrics.summary())
+        return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.text())
+
+    def unknown_health_path(self, rest: str) -> ClientResponse:
+        raise NotFound("Unknown path. /health checks the upstreams; /health/live does not.")
+
+    def method_not_allowed(self, rest: str = "") -> ClientResponse:
+        raise MethodNotAllowed(f"{request.method} is not allowed on this path; use GET.", GET_OR_HEAD)
+
+    def chat_completions(self) -> ClientResponse:
+        return handlers.handle_chat(make_client_request(), CHAT, g.proxy, g.context)
+
+    def completions(self) -> ClientResponse:
+        return handlers.handle_chat(make_client_request(), COMPLETIONS, g.proxy, g.context)
+
+    def embeddings(self) -> ClientResponse:
+        return handlers.handle_embeddings(make_client_request(), g.proxy, g.context)
+
+    def models(self) -> ClientResponse:
+        return handlers.list_models(make_client_request(), g.proxy, g.context)
+
+    def model(self, name: str) -> ClientResponse:
+        return handlers.show_model(make_client_request(), name.rstrip("/"), g.proxy, g.context)
+
+    def argo_chat(self) -> ClientResponse:
+        if g.proxy.gateway is None:
+            return self.relay()
+        return handlers.handle_raw_chat(make_client_request(), g.proxy, g.context)
+
+    def argo_status(self) -> ClientResponse:
+        if g.proxy.gateway is None:
+            return self.relay()
+        return handlers.handle_gateway_status(make_client_request(), g.proxy, g.context)
+
+    def relay(self, path: str = "") -> ClientResponse:
+        if request.method == "CONNECT":
+            raise MethodNotAllowed("CONNECT is not supported.", FORWARDED_METHODS)
+        return handlers.relay(make_client_request(), g.proxy, g.context)
+
+    def _add_route(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
+        name = f"{view.__name__} {len(self.labels)}"
+        self.labels[f"{blueprint.name}.{name}"] = label
+        rule = path.replace("{", "<path:").replace("}", ">")
+        method_list = [methods] if isinstance(methods, str) else list(methods)
+        blueprint.add_url_rule(rule, name, lambda **names: respond(view(**names), g.context), methods=method_list)
+
+
+def _health_response(health: Health) -> ClientResponse:
+    return _json_response(health.status, health.document)
+
+
+def _json_response(status: int, document: Json) -> ClientResponse:
+    return ClientResponse(status, (("Content-Type", JSON_TYPE),), dumps(document))
