@@ -22,7 +22,7 @@ from urllib3.exceptions import (
 
 from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.exchange import in_hand
+from argoproxy.transport.exchange import current_exchange
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import UpstreamRequest
@@ -98,7 +98,7 @@ def test_a_foreign_error_becomes_one_of_ours(server: Any, raised: Exception, kin
 @pytest.mark.parametrize("raised", [SEVERAL.ProxyError(RESET), requests.ConnectionError(RESET)])
 def test_what_breaks_after_a_request_was_begun_is_no_matter_of_a_proxy(server: Any, raised: Exception) -> None:
     def begin_and_break(_: requests.PreparedRequest) -> Any:
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         assert exchange
         exchange.sends, exchange.is_fresh = 1, True
         raise raised

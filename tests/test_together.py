@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.errors import ClientGone
-from argoproxy.transport.parallel import Bell, Threads, fulfil, side_by_side, submit_all, wait_for
+from argoproxy.transport.parallel import Bell, Threads, fulfil, run_in_parallel, submit_all, wait_for
 from argoproxy.transport.watch import Poller, Watch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,7 +114,7 @@ def test_a_request_takes_no_more_threads_than_it_may(watch: Watch) -> None:
 
 def test_threads_end_with_their_work(watch: Watch) -> None:
     before = threading.active_count()
-    side_by_side([lambda: 1] * 20, LONG_S, watch)
+    run_in_parallel([lambda: 1] * 20, LONG_S, watch)
     for thread in threading.enumerate()[before:]:
         thread.join(LONG_S)
     assert threading.active_count() <= before
@@ -152,8 +152,8 @@ def test_a_thread_that_can_not_be_started_takes_no_place(monkeypatch: pytest.Mon
 
 def test_work_that_hangs_does_not_keep_a_process_from_ending() -> None:
     code = (
-        "import time; from argoproxy.transport.parallel import side_by_side; from argoproxy.transport.watch import Poller, Watch; "
-        "side_by_side([lambda: time.sleep(600)], 0.01, Watch(None, Poller()))"
+        "import time; from argoproxy.transport.parallel import run_in_parallel; from argoproxy.transport.watch import Poller, Watch; "
+        "run_in_parallel([lambda: time.sleep(600)], 0.01, Watch(None, Poller()))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 

@@ -43,12 +43,12 @@ class Reply:
     def pieces(self) -> Iterator[bytes]:
         return iter(())
 
-    untouched = pieces
+    raw_pieces = pieces
 
     def read(self) -> bytes:
         return b""
 
-    def settle(self) -> None:
+    def release_when_done(self) -> None:
         self.let_go.append("settled")
 
     def close(self) -> None:
@@ -117,9 +117,9 @@ def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None
 def test_overhead_is_what_nobody_was_waited_for() -> None:
     context, clock, outcomes = begun()
     clock.now += 1
-    context.watch.waited_since(time.monotonic() - 0.75)
+    context.watch.add_wait_since(time.monotonic() - 0.75)
     context.record_sent(1)
-    context.watch.waited_since(time.monotonic() - 100)
+    context.watch.add_wait_since(time.monotonic() - 100)
     context.record_sent(1)
     context.close()
     assert outcomes[0].overhead_s == pytest.approx(0.25, abs=0.01)

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from argoproxy.protocol.addresses import Address, AddressRule
-from argoproxy.transport.dns import Found, Names
+from argoproxy.transport.dns import Found, Resolver
 
 REDIRECTS = 5
 PIECE = 64 * 1024
@@ -49,7 +49,7 @@ class Limits:
     addresses: AddressRule
     tls: Callable[[], ssl.SSLContext]
     spend: Callable[[int], None]
-    names: Names = field(default_factory=Names)
+    names: Resolver = field(default_factory=Resolver)
 
 
 class Fetch:

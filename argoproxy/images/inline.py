@@ -20,7 +20,7 @@ from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.images.shrink import Picture, PictureError, cost_of, read, within
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
 from argoproxy.protocol.routing.call import Call
-from argoproxy.transport.dns import Names
+from argoproxy.transport.dns import Resolver
 from argoproxy.transport.parallel import Threads, run_natively, submit_all, wait_for
 from argoproxy.transport.watch import Watch
 
@@ -50,7 +50,7 @@ class ImageWorkers:
 
     decoding: Threads = field(default_factory=lambda: Threads(MOST_DECODED))
     fetches: Threads = field(default_factory=lambda: Threads(MOST_FETCHES))
-    names: Names = field(default_factory=Names)
+    names: Resolver = field(default_factory=Resolver)
 
 
 class Images:
@@ -181,7 +181,7 @@ class _Pause:
 
     def result_of(self, work: Callable[[], Picture], threads: Threads) -> Picture:
         """Run a function in one of these threads and return its result. Raises ClientGone, PictureError."""
-        self._watch.look()
+        self._watch.check_client()
         (future,) = submit_all([work], threads, 1)
         try:
             wait_for([future], self._until - time.monotonic(), self._watch)

@@ -27,7 +27,7 @@ BODILESS = frozenset((204, 304))
 class OpenReply(Reply, Protocol):
     """A reply whose connection is ours to let go."""
 
-    def settle(self) -> None:
+    def release_when_done(self) -> None:
         """Let go of a reply that said all it had to."""
 
     def close(self) -> None:
@@ -217,7 +217,7 @@ class RequestContext:
         self.watch.ignore_client()
         for reply in self._replies:
             if outcome.ending is Ending.COMPLETE:
-                reply.settle()
+                reply.release_when_done()
             else:
                 reply.close()
         self.watch.close()

@@ -134,7 +134,7 @@ def run_passthrough(routes: Sequence[Route[Upstream]], proxy: Proxy, context: Re
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
     context.begins_with_its_reply()
     reply = next(try_routes(routes, lambda route: send_raw(route, proxy, context), proxy, context))
-    pieces = meter_usage(prefetch_first(reply.untouched()), reply.headers, context.record_usage)
+    pieces = meter_usage(prefetch_first(reply.raw_pieces()), reply.headers, context.record_usage)
     answer = ClientResponse(
         reply.status, response_headers_for_client(reply.headers), end_with_error_event(pieces, reply.headers, context)
     )
@@ -192,7 +192,7 @@ def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext)
     reply = send(route.upstream, route.upstream.request(call), route.timeouts, link, context)
     for batch in route.upstream.batches(reply, call):
         if not batch:
-            context.watch.look()
+            context.watch.check_client()
         yield batch
 
 
@@ -282,7 +282,7 @@ def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> Clie
     context.set_upstream(provider.upstream)
     asked = provider.upstream.forward(provider.withhold_credentials(request))
     reply = send_any_status(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], context)
-    answer = ClientResponse(reply.status, response_headers_for_client(reply.headers), prefetch_first(reply.untouched()))
+    answer = ClientResponse(reply.status, response_headers_for_client(reply.headers), prefetch_first(reply.raw_pieces()))
     return record_response(answer, ByteCounter(), context)
 
 

@@ -13,7 +13,7 @@ from argoproxy.errors import ProxyError
 from argoproxy.pipeline.caches import SingleFlight
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.parallel import side_by_side
+from argoproxy.transport.parallel import run_in_parallel
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream
@@ -73,7 +73,7 @@ class Probe:
             return [works[0]()]
         watch = self._watch()
         try:
-            futures = side_by_side(works, PROBE_S, watch)
+            futures = run_in_parallel(works, PROBE_S, watch)
         finally:
             watch.close()
         late: Json = {"reachable": False, "error": "total_timeout"}
@@ -93,7 +93,7 @@ class Probe:
             if asked is None:
                 return {**target, "reachable": True}
             reply = transport.open(asked, PROBE_TIMEOUTS, watch)
-            reply.settle()
+            reply.release_when_done()
             target |= {"reachable": True, "status": reply.status}
         except ProxyError as error:
             target |= {"reachable": False, "error": error.code}

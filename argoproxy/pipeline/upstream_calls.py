@@ -15,7 +15,7 @@ from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.protocol.routing.model_list import Listed, check_model_list
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.parallel import side_by_side
+from argoproxy.transport.parallel import run_in_parallel
 from argoproxy.transport.reply import Reply
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
@@ -48,7 +48,7 @@ def send_any_status(
     if reply.status >= 400:
         context.set_ending(Ending.UPSTREAM_ERROR)
         if context.is_compatible:
-            raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
+            raise upstream.error(reply.status, reply.headers, reply.read_error_body())
     return reply
 
 
@@ -60,7 +60,7 @@ def send(
     reply = link.transport.open(asked, timeouts, context.watch)
     context.add_reply(reply)
     if not 200 <= reply.status < 300:
-        raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
+        raise upstream.error(reply.status, reply.headers, reply.read_error_body())
     return reply
 
 
@@ -112,7 +112,7 @@ def fetch_model_lists(
         partial(_listed, provider, created, partial(_list_aside, request, provider, links[provider.upstream.name]))
         for provider in models.providers
     ]
-    return [_in_time(future) for future in side_by_side(works, LIST_S, context.watch)]
+    return [_in_time(future) for future in run_in_parallel(works, LIST_S, context.watch)]
 
 
 def _listed(provider: Provider[Upstream], created: int, work: Callable[[], bytes]) -> Listed:
@@ -137,10 +137,10 @@ def _read(upstream: Upstream, asked: UpstreamRequest, link: UpstreamLink) -> byt
         reply = link.transport.open(asked, LIST_TIMEOUTS, watch)
         try:
             if not 200 <= reply.status < 300:
-                raise upstream.error(reply.status, reply.headers, reply.read_what_there_is())
+                raise upstream.error(reply.status, reply.headers, reply.read_error_body())
             return reply.read()
         finally:
-            reply.settle()
+            reply.release_when_done()
     finally:
         watch.close()
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from argoproxy.transport.dns import Found, resolved
-from argoproxy.transport.exchange import Exchange, in_hand
+from argoproxy.transport.exchange import Exchange, current_exchange
 from argoproxy.transport.watch import READABLE, WRITABLE
 
 Option = tuple[int, int, int | bytes]
@@ -42,7 +42,7 @@ def _connection(one: Found, options: Sequence[Option], exchange: Exchange, addre
         sock.settimeout(0)
         _connect(sock, address, exchange, math.inf if addresses == 1 else exchange.left_s / addresses)
     except BaseException:
-        exchange.ends()
+        exchange.unregister()
         sock.close()
         raise
     return sock
@@ -77,7 +77,7 @@ class WatchedTlsSocket(ssl.SSLSocket):
 
     def do_handshake(self, *args: Any) -> None:
         """Shake hands. Raises ssl.SSLError, OSError, UpstreamTimeout, ClientGone."""
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is None:
             super().do_handshake(*args)
             return

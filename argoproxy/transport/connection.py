@@ -19,7 +19,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from argoproxy.transport.connect import WatchedTlsSocket, connected
-from argoproxy.transport.exchange import Exchange, in_hand
+from argoproxy.transport.exchange import Exchange, current_exchange
 from argoproxy.transport.receive import HttpHead, TunnelHead, receive_now
 from argoproxy.transport.watch import READABLE, WRITABLE
 
@@ -59,7 +59,7 @@ class WatchedAdapter(HTTPAdapter):
 
     def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
         """Hand the reply's body to the exchange; no cookies are kept, redirects are not looked for."""
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is None or exchange.body_of is None:
             return super().build_response(req, resp)
         exchange.source, exchange.body_of = exchange.body_of(resp), None
@@ -88,41 +88,41 @@ class _Watched(HTTPConnection):
 
     @property
     def response_class(self) -> Any:  # type: ignore[override]
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is None:
             return http.client.HTTPResponse
         return functools.partial(TunnelHead if self._is_connecting else HttpHead, exchange)
 
     def connect(self) -> None:
         """Connect, through a proxy's tunnel too. Raises HTTPError, OSError, UpstreamTimeout, ClientGone."""
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is None:
             super().connect()
             return
-        exchange.expects_connection()
+        exchange.expect_connection()
         self._is_connecting = True
         try:
             super().connect()
         finally:
             self._is_connecting = False
             exchange.sends = 0
-        exchange.expects_progress()
+        exchange.expect_progress()
 
     def close(self) -> None:
         """Close the connection, which is watched no more."""
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is not None:
-            exchange.ends()
+            exchange.unregister()
         super().close()
 
     @property
     def is_connected(self) -> bool:
         """Whether it can be used again; none can where a kept one proved stale."""
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         return not (exchange is not None and exchange.must_be_fresh) and super().is_connected
 
     def _new_conn(self) -> socket.socket:
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is None:
             return super()._new_conn()
         try:
@@ -140,14 +140,14 @@ class _Watched(HTTPConnection):
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
         """Begin a request with the target as it came: urllib3 would spell its escapes anew."""
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is not None:
             url = exchange.url if self.proxy_is_forwarding else exchange.target
         super().putrequest(method, url, *args, **options)
 
     def send(self, data: Any) -> None:
         """Send bytes; a reply that comes before all is sent, or a client that leaves, is seen."""
-        exchange = in_hand.get()
+        exchange = current_exchange.get()
         if exchange is None:
             super().send(data)
             return
@@ -157,7 +157,7 @@ class _Watched(HTTPConnection):
         sock.settimeout(0)
         exchange.sends += 1
         try:
-            if exchange.sends > HEAD_AND_FIRST_PIECE and exchange.glance(sock) & READABLE:
+            if exchange.sends > HEAD_AND_FIRST_PIECE and exchange.poll_now(sock) & READABLE:
                 _stop_if_answered(sock, exchange)
             while view:
                 view = view[_sent(sock, view, exchange) :]
@@ -183,7 +183,7 @@ def _sent(sock: socket.socket, view: memoryview, exchange: Exchange) -> int:
     while True:
         try:
             if sent := sock.send(view[:SENT_AT_ONCE]):
-                exchange.progressed()
+                exchange.record_progress()
                 return sent
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass

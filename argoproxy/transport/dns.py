@@ -23,7 +23,7 @@ Found = tuple[int, int, int, str, Any]
 MOST_LOOKUPS = 64
 
 
-class Names:
+class Resolver:
     """What is being asked for. A lookup can't be interrupted, so whoever asks for the same name shares one."""
 
     def __init__(self) -> None:

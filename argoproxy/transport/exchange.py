@@ -15,7 +15,7 @@ from urllib3 import BaseHTTPResponse
 from argoproxy.errors import ConnectTimeout, UpstreamTimeout
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.dns import Found, Names
+from argoproxy.transport.dns import Found, Resolver
 from argoproxy.transport.parallel import wait_for
 from argoproxy.transport.watch import READABLE, WRITABLE, Watch
 
@@ -59,7 +59,7 @@ class Source(Protocol):
 class Exchange:
     """One request to an upstream and its reply: whom to watch, how long to wait, what came too early."""
 
-    def __init__(self, watch: Watch, timeouts: Timeouts, url: str, names: Names) -> None:
+    def __init__(self, watch: Watch, timeouts: Timeouts, url: str, names: Resolver) -> None:
         self.url = url
         self.target = "/" + url.partition("://")[2].partition("/")[2]
         self.early = b""
@@ -79,39 +79,39 @@ class Exchange:
         self._total_until = time.monotonic() + timeouts.total_s
         self._until = math.inf
         self._reads = 0
-        self.expects_progress()
-        watch.forget()
+        self.expect_progress()
+        watch.unregister()
 
     @property
-    def was_stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether a kept connection was of no use: no reply came back on it."""
         return not (self.is_fresh or self.has_received)
 
     @property
-    def was_begun(self) -> bool:
+    def is_begun(self) -> bool:
         """Whether anything of the request may have come to the upstream."""
         return self.sends > 0
 
-    def again(self) -> Exchange:
+    def copy_for_retry(self) -> Exchange:
         """Give the same once more, on a connection of its own; the time there is in all goes on."""
         other = Exchange(self._watch, self._timeouts, self.url, self._names)
         other.must_be_fresh, other._total_until = True, self._total_until
         return other
 
-    def expects_connection(self) -> None:
+    def expect_connection(self) -> None:
         """From now on the time to connect runs, for a connection of its own: its name, its address, TLS."""
         self.is_fresh = True
         self._expects(CONNECTING, self._timeouts.connect_s)
 
-    def expects_head(self) -> None:
+    def expect_head(self) -> None:
         """From now on the time to the first byte runs, however many bytes the head comes in."""
         self._expects(AWAITING, self._timeouts.first_byte_s)
 
-    def expects_progress(self) -> None:
+    def expect_progress(self) -> None:
         """From now on each silence is measured for itself."""
         self._expects(PROGRESSING, self._timeouts.idle_s)
 
-    def progressed(self) -> None:
+    def record_progress(self) -> None:
         """Take note that bytes went or came, which is no reason to go on for ever.
 
         Raises UpstreamTimeout when all took too long, and ClientGone, now and then, if the client has left.
@@ -123,7 +123,7 @@ class Exchange:
         self._reads += 1
         if self._reads >= READS_BETWEEN_LOOKS:
             self._reads = 0
-            self._watch.look()
+            self._watch.check_client()
 
     @property
     def left_s(self) -> float:
@@ -152,7 +152,7 @@ class Exchange:
         finally:
             del asked
 
-    def glance(self, sock: socket.socket) -> int:
+    def poll_now(self, sock: socket.socket) -> int:
         """Give the socket's events without waiting. Raises ClientGone."""
         return self._watch.wait(sock, 0, READABLE | WRITABLE)
 
@@ -160,9 +160,9 @@ class Exchange:
         """Let time pass. Raises ClientGone."""
         self._watch.wait(None, seconds)
 
-    def ends(self) -> None:
+    def unregister(self) -> None:
         """Stop watching the connection."""
-        self._watch.forget()
+        self._watch.unregister()
 
     def _expects(self, phase: Phase, allowed_s: float) -> None:
         self._phase, self._allowed_s, self._until = phase, allowed_s, math.inf
@@ -174,4 +174,4 @@ class Exchange:
 
 
 #: The exchange for which a connection is being asked; the way from our adapter through urllib3 to our connections.
-in_hand: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+current_exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)

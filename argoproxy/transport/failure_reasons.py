@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-#: Names the setting that makes TLS trust another authority.
+#: Resolver the setting that makes TLS trust another authority.
 CA_HINT = "REQUESTS_CA_BUNDLE names a file of authorities to trust"
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")

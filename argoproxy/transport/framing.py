@@ -30,7 +30,7 @@ def is_chunked(headers: Headers) -> bool:
     return bool(codings)
 
 
-def announced_length(headers: Headers) -> int | None:
+def content_length(headers: Headers) -> int | None:
     """Read the bytes a head announces, None where it does not tell; the same length again is one (RFC 9110 8.6).
 
     Raises UpstreamProtocolError for what is no length, or for two of them.
@@ -43,14 +43,14 @@ def announced_length(headers: Headers) -> int | None:
     return int(first)
 
 
-def with_one_length(headers: Headers) -> Headers:
+def normalize_length(headers: Headers) -> Headers:
     """Give a head's fields as they may travel on: chunks have no length, any other body has one at most."""
-    length = None if is_chunked(headers) else announced_length(headers)
+    length = None if is_chunked(headers) else content_length(headers)
     told = () if length is None else (("Content-Length", str(length)),)
     return (*without(headers, _CONTENT_LENGTH), *told)
 
 
-class Framing(Protocol):
+class BodyReader(Protocol):
     """How a body is delimited."""
 
     done: bool
@@ -63,7 +63,7 @@ class Framing(Protocol):
         """Take the end of the connection. Raises UpstreamProtocolError when the body is not whole."""
 
 
-class Counted:
+class ContentLengthReader:
     """A body of a known number of bytes."""
 
     __slots__ = ("_left", "done", "surplus")
@@ -82,10 +82,10 @@ class Counted:
 
     def end(self) -> None:
         if not self.done:
-            raise cut_short()
+            raise cut_short_error()
 
 
-class UntilClose:
+class UntilCloseReader:
     """A body that ends with its connection."""
 
     __slots__ = ("done", "surplus")
@@ -100,7 +100,7 @@ class UntilClose:
         self.done = True
 
 
-class Chunked:
+class ChunkedReader:
     """A body in chunks, each behind a line with its size; extensions and trailers are passed over."""
 
     __slots__ = ("_left", "_line", "_next", "_trailers", "done", "surplus")
@@ -109,7 +109,7 @@ class Chunked:
         self.done = self.surplus = False
         self._left = 0
         self._line = b""
-        self._next = Chunked._size
+        self._next = ChunkedReader._size
         self._trailers = 0
 
     def feed(self, data: bytes) -> bytes:
@@ -134,19 +134,19 @@ class Chunked:
 
     def end(self) -> None:
         if not self.done:
-            raise cut_short()
+            raise cut_short_error()
 
     def _size(self, line: bytes) -> None:
         size = line.partition(b";")[0].strip(b" \t")
         if not size or len(size) > 16 or size.strip(_HEX):
             raise UpstreamProtocolError("The upstream sent a broken chunk.")
         self._left = int(size, 16)
-        self._next = Chunked._data_end if self._left else Chunked._trailer
+        self._next = ChunkedReader._data_end if self._left else ChunkedReader._trailer
 
     def _data_end(self, line: bytes) -> None:
         if line:
             raise UpstreamProtocolError("The upstream sent a broken chunk.")
-        self._next = Chunked._size
+        self._next = ChunkedReader._size
 
     def _trailer(self, line: bytes) -> None:
         self._trailers += len(line)
@@ -155,12 +155,12 @@ class Chunked:
         self.done = not line
 
     def _keep(self, line: bytes) -> None:
-        if len(line) > LINE_LIMIT or (self._next is Chunked._data_end and line != b"\r"):
+        if len(line) > LINE_LIMIT or (self._next is ChunkedReader._data_end and line != b"\r"):
             raise UpstreamProtocolError("The upstream sent a broken chunk.")
         self._line = line
 
 
-class Inflate:
+class Decompressor:
     """Takes gzip or deflate away (RFC 9110 section 8.4.1), in pieces of bounded size."""
 
     def __init__(self, coding: str) -> None:
@@ -183,7 +183,7 @@ class Inflate:
     def end(self) -> None:
         """Take the end of the body. Raises UpstreamProtocolError when the compressed data is not whole."""
         if self._inner is not None and not self._inner.eof:
-            raise cut_short()
+            raise cut_short_error()
 
     def _window_bits(self, data: bytes) -> int:
         if self._gzip:
@@ -205,6 +205,6 @@ class Inflate:
                 yield inflated
 
 
-def cut_short() -> UpstreamProtocolError:
+def cut_short_error() -> UpstreamProtocolError:
     """Make the error of a message that ended before its end."""
     return UpstreamProtocolError("The upstream's reply was cut short.", code="upstream_reply_cut_short")

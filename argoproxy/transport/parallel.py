@@ -109,7 +109,7 @@ def submit_all(works: Iterable[Callable[[], ResultT]], threads: Threads, most: i
     return futures
 
 
-def side_by_side(works: Sequence[Callable[[], ResultT]], seconds: float, watch: Watch) -> list[Future[ResultT]]:
+def run_in_parallel(works: Sequence[Callable[[], ResultT]], seconds: float, watch: Watch) -> list[Future[ResultT]]:
     """Run functions side by side and wait until all are done or the time is over. Return their futures in the same
     order; what is not done goes on by itself. Raises ClientGone."""
     futures = submit_all(works, Threads(len(works)), len(works))
@@ -122,14 +122,14 @@ def wait_for(futures: Collection[Future[Any]], seconds: float, watch: Watch) -> 
     until = time.monotonic() + seconds
     bell = Bell()
     countdown = _Countdown(len(futures), bell)
-    watch.forget()
+    watch.unregister()
     try:
         for future in futures:
             future.add_done_callback(countdown.count)
         while countdown.left and (left_s := until - time.monotonic()) > 0:
             watch.wait(bell, left_s)
     finally:
-        watch.forget()
+        watch.unregister()
         bell.close()
 
 

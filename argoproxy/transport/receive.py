@@ -1,6 +1,6 @@
 """What comes from an upstream: bytes as they arrive, a head that http.client parses, a body that we take ourselves.
 
-What http.client reads from is not the socket but Arrivals, which tries first and waits second, so that bytes
+What http.client reads from is not the socket but SocketReader, which tries first and waits second, so that bytes
 buffered anywhere can't look like silence. The body's framing is ours (`protocol/framing.py`).
 """
 
@@ -24,14 +24,14 @@ from urllib3 import BaseHTTPResponse
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.framing import (
-    Chunked,
-    Counted,
-    Framing,
-    UntilClose,
-    announced_length,
-    cut_short,
+    BodyReader,
+    ChunkedReader,
+    ContentLengthReader,
+    UntilCloseReader,
+    content_length,
+    cut_short_error,
     is_chunked,
-    with_one_length,
+    normalize_length,
 )
 from argoproxy.transport.watch import READABLE
 
@@ -43,7 +43,7 @@ LAST_STATUS = 599
 NO_FIELD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect, InvalidHeaderDefect)
 
 
-class Arrivals:
+class SocketReader:
     """The receiving side of a connection: bytes as they arrive, and the file http.client reads heads from."""
 
     def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
@@ -63,7 +63,7 @@ class Arrivals:
         """Whether bytes behind the head were received with it."""
         return bool(self._buffer)
 
-    def makefile(self, mode: str) -> Arrivals:
+    def makefile(self, mode: str) -> SocketReader:
         """Give the file http.client asks its socket for: the same thing."""
         return self
 
@@ -112,7 +112,7 @@ class Arrivals:
             while data and len(data) < PIECE and self._sock.pending():  # type: ignore[attr-defined]
                 data += receive_now(self._sock) or b""
         self._dry = not self._is_tls and 0 < len(data) < PIECE
-        self._exchange.progressed()
+        self._exchange.record_progress()
         return data
 
 
@@ -134,12 +134,12 @@ class HttpHead(http.client.HTTPResponse):
 
     def __init__(self, exchange: Exchange, sock: socket.socket, *args: Any, **options: Any) -> None:
         self.exchange = exchange
-        self.arrivals = Arrivals(sock, exchange)
-        super().__init__(self.arrivals, *args, **options)  # type: ignore[arg-type]
+        self.reader = SocketReader(sock, exchange)
+        super().__init__(self.reader, *args, **options)  # type: ignore[arg-type]
 
     def begin(self) -> None:
         """Read the head, passing over interim ones (http.client itself passes over 100 only)."""
-        self.exchange.expects_head()
+        self.exchange.expect_head()
         super().begin()
         while 100 < self.status < 200:
             if self.status == 101:
@@ -148,21 +148,21 @@ class HttpHead(http.client.HTTPResponse):
             super().begin()
         if self.status > LAST_STATUS:
             raise UpstreamProtocolError("The upstream sent a status that HTTP does not have.")
-        _check(self.headers, self.arrivals)
-        self.told = with_one_length(tuple(self.headers.items()))
+        _check(self.headers, self.reader)
+        self.told = normalize_length(tuple(self.headers.items()))
         self.framing = self._framing()
         self.leaves_open = not (self.will_close or self.exchange.is_cut or self._may_be_followed_by_a_body())
         self.will_close = False
         self.exchange.body_of = functools.partial(HttpBody, self)
-        self.exchange.expects_progress()
+        self.exchange.expect_progress()
 
-    def _framing(self) -> Framing:
+    def _framing(self) -> BodyReader:
         if self.length == 0:
-            return Counted(0)
+            return ContentLengthReader(0)
         if is_chunked(self.told):
-            return Chunked()
-        length = announced_length(self.told)
-        return UntilClose() if length is None else Counted(length)
+            return ChunkedReader()
+        length = content_length(self.told)
+        return UntilCloseReader() if length is None else ContentLengthReader(length)
 
     def _may_be_followed_by_a_body(self) -> bool:
         """Return whether bytes may follow a reply that has no body by its status (204, 304) or its method (HEAD).
@@ -172,23 +172,23 @@ class HttpHead(http.client.HTTPResponse):
         """
         if self.length != 0:
             return False
-        length = announced_length(self.told)
+        length = content_length(self.told)
         is_announced = bool(length) if length is not None else is_chunked(self.told) or "content-type" in self.headers
-        return is_announced or self.arrivals.has_buffered
+        return is_announced or self.reader.has_buffered
 
 
 class TunnelHead(http.client.HTTPResponse):
     """What a proxy answers when it is asked for a tunnel."""
 
     def __init__(self, exchange: Exchange, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(Arrivals(sock, exchange), *args, **options)  # type: ignore[arg-type]
+        super().__init__(SocketReader(sock, exchange), *args, **options)  # type: ignore[arg-type]
 
 
-def _check(headers: Message, arrivals: Arrivals) -> None:
+def _check(headers: Message, reader: SocketReader) -> None:
     """See that a head is whole: http.client takes the end of the connection for its end, and drops what stands
     behind a line that is no field. Raises UpstreamProtocolError."""
-    if arrivals.has_ended:
-        raise cut_short()
+    if reader.has_ended:
+        raise cut_short_error()
     if any(isinstance(defect, NO_FIELD) for defect in headers.defects):
         raise UpstreamProtocolError("The upstream sent a header that is none.")
 
@@ -210,7 +210,7 @@ class HttpBody:
     def take(self, tick_s: float) -> bytes | None:
         framing, piece = self._response.framing, b""
         while not piece and not framing.done:
-            arrived = self._response.arrivals.receive(tick_s)
+            arrived = self._response.reader.receive(tick_s)
             if arrived is None:
                 return None
             if arrived:
@@ -225,7 +225,7 @@ class HttpBody:
         if self._raw is None:
             return
         raw, self._raw = self._raw, None
-        self._response.exchange.ends()
+        self._response.exchange.unregister()
         if self.done and self._response.leaves_open and not self._response.framing.surplus:
             self._response.close()
         else:

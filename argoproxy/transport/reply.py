@@ -10,7 +10,7 @@ from argoproxy.protocol.access.secrets import Redactor
 from argoproxy.protocol.http_messages import ENTITY_HEADERS, drop_unsendable, header, without
 from argoproxy.protocol.stream.sse import check_size
 from argoproxy.transport.exchange import Source
-from argoproxy.transport.framing import Inflate
+from argoproxy.transport.framing import Decompressor
 
 IDENTITY = "identity"
 #: How long a stream that has told its end may take to end its body, so that its connection can be kept.
@@ -32,7 +32,7 @@ class Reply:
         self._stars = stars
         self._arrived = 0
 
-    def untouched(self) -> Iterator[bytes]:
+    def raw_pieces(self) -> Iterator[bytes]:
         """Give the body as it arrives, in its content coding; b"" is a moment of silence."""
         return self.pieces() if self._hides else self._stars.over(self._arriving())
 
@@ -51,14 +51,14 @@ class Reply:
             check_size(size)
         return b"".join(parts)
 
-    def read_what_there_is(self) -> bytes:
+    def read_error_body(self) -> bytes:
         """Take the body of an error, whose status counts even when its body breaks. Raises ClientGone."""
         try:
             return self.read()
         except ProxyError:
             return b""
 
-    def settle(self) -> None:
+    def release_when_done(self) -> None:
         """Let go of a reply that said all it had to: its connection is kept if the body ends at once."""
         until = time.monotonic() + SETTLE_S
         try:
@@ -87,7 +87,7 @@ class Reply:
             raise self._telling_how_much_came(error) from None
 
     def _inflated(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        inflate = Inflate(self._coding)
+        inflate = Decompressor(self._coding)
         for piece in pieces:
             if piece:
                 yield from inflate.feed(piece)

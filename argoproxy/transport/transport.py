@@ -23,8 +23,8 @@ from argoproxy.protocol.access.secrets import redactor_for
 from argoproxy.protocol.http_messages import without
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connection import WatchedAdapter
-from argoproxy.transport.dns import Names
-from argoproxy.transport.exchange import Exchange, Source, in_hand
+from argoproxy.transport.dns import Resolver
+from argoproxy.transport.exchange import Exchange, Source, current_exchange
 from argoproxy.transport.failure_reasons import address_of, reason_of
 from argoproxy.transport.reply import Reply
 from argoproxy.transport.watch import Watch
@@ -58,7 +58,7 @@ class Transport:
         self._not_passed = not_passed
         self._proxies = dict(access.proxies)
         self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in (*access.keys, *access.hidden))
-        self._names = Names()
+        self._names = Resolver()
         self._session = requests.Session()
         self._session.trust_env = False
         for scheme in ("http://", "https://"):
@@ -91,9 +91,9 @@ class Transport:
         try:
             self._send(prepared, exchange, timeouts)
         except UpstreamProtocolError:
-            if not exchange.was_stale or not isinstance(request.body, bytes | None):
+            if not exchange.is_stale or not isinstance(request.body, bytes | None):
                 raise
-            exchange = exchange.again()
+            exchange = exchange.copy_for_retry()
             self._send(prepared, exchange, timeouts)
         stars = redactor_for((request.secret, *self._secrets))
         reply = Reply(exchange.status, _source(exchange), self._tick_s, stars)
@@ -101,7 +101,7 @@ class Transport:
         return reply
 
     def _send(self, prepared: requests.PreparedRequest, exchange: Exchange, timeouts: Timeouts) -> None:
-        token = in_hand.set(exchange)
+        token = current_exchange.set(exchange)
         try:
             response = self._session.get_adapter(exchange.url).send(
                 prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(exchange.url)
@@ -112,11 +112,11 @@ class Transport:
             failure = _translated(error, exchange)
             _let_go(error)
         except BaseException:
-            exchange.ends()
+            exchange.unregister()
             raise
         finally:
-            in_hand.reset(token)
-        exchange.ends()
+            current_exchange.reset(token)
+        exchange.unregister()
         try:
             raise failure
         finally:
@@ -148,7 +148,7 @@ class _DemoAdapter(BaseAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         body = request.body if isinstance(request.body, bytes) else b""
         script = perform(urlsplit(request.url or "").path, body)
-        if exchange := in_hand.get():
+        if exchange := current_exchange.get():
             exchange.source = _Played(script, exchange)
         response = requests.Response()
         response.status_code = script.status
@@ -213,7 +213,7 @@ def _is_in_network(host: str, network: str) -> bool:
 def _translated(error: Exception, exchange: Exchange) -> ProxyError:
     """Turn a failure to get a reply's head into ours; the table of all of them."""
     causes = tuple(_causes(error))
-    for kind, made in _AFTERWARDS if exchange.was_begun else _TABLE:
+    for kind, made in _AFTERWARDS if exchange.is_begun else _TABLE:
         if any(isinstance(cause, kind) for cause in causes):
             failure = made()
             failure.reason = failure.reason or reason_of(causes)

@@ -82,7 +82,7 @@ class Watch:
     def _wait(self, upstream: Socket | None, seconds: float, interest: int) -> int:
         events, begun = 0, time.monotonic()
         ready = self._poller.wait(self._set_for(upstream, interest), seconds)
-        self.waited_since(begun)
+        self.add_wait_since(begun)
         for descriptor, seen in ready:
             if descriptor == self._client:
                 raise ClientGone
@@ -91,11 +91,11 @@ class Watch:
             events = seen
         return events
 
-    def waited_since(self, begun: float) -> None:
+    def add_wait_since(self, begun: float) -> None:
         """Take note that somebody was waited for since a moment of the monotonic clock."""
         self.waited_s += time.monotonic() - begun
 
-    def look(self) -> None:
+    def check_client(self) -> None:
         """Look after the client without waiting. Raises ClientGone."""
         if self._client >= 0:
             self.wait(None, 0)
@@ -107,7 +107,7 @@ class Watch:
                 self._epoll.unregister(self._client)
         self._client = -1
 
-    def forget(self) -> None:
+    def unregister(self) -> None:
         """Stop watching the upstream, before its connection is closed or goes to somebody else."""
         if self._epoll is not None and self._upstream >= 0:
             with suppress(OSError):

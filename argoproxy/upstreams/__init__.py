@@ -51,7 +51,7 @@ class Reply(Protocol):
     def pieces(self) -> Iterator[bytes]:
         """Give the body as it arrives, content coding taken away. Raises ProxyError, ClientGone."""
 
-    def untouched(self) -> Iterator[bytes]:
+    def raw_pieces(self) -> Iterator[bytes]:
         """Give the body as it arrives, in its content coding. Raises ProxyError, ClientGone."""
 
     def read(self) -> bytes:

@@ -62,7 +62,7 @@ class WsgiBody:
                 raise RequestTimeout("The body of the request did not arrive in time.") from None
             except (OSError, ParseException):
                 raise self._broken() from None
-            self._watch.waited_since(begun)
+            self._watch.add_wait_since(begun)
             if not piece:
                 break
             left = None if left is None else left - len(piece)
@@ -71,7 +71,7 @@ class WsgiBody:
             raise self._broken()
 
     def _broken(self) -> BadRequest:
-        self._watch.look()
+        self._watch.check_client()
         return BadRequest("The connection ended before the whole request body had arrived.")
 
 

@@ -11,7 +11,7 @@ import re
 from enum import Enum
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.transport.framing import Chunked, Counted
+from argoproxy.transport.framing import ChunkedReader, ContentLengthReader
 
 #: Bytes that a head may have; bytes of a request line, as in Gunicorn's `limit_request_line`.
 HEAD_LIMIT = 64 * 1024
@@ -52,7 +52,7 @@ class RequestScanner:
         #: which takes many times their memory.
         self._kept = bytearray()
         self._searched = 0
-        self._body: Chunked | Counted | None = None
+        self._body: ChunkedReader | ContentLengthReader | None = None
         self._body_size = 0
 
     def __len__(self) -> int:
@@ -109,10 +109,10 @@ class RequestScanner:
         lengths = [value.rstrip(b" \t") for name, value in fields if name == b"content-length"]
         codings = [value.rstrip(b" \t").lower() for name, value in fields if name == b"transfer-encoding"]
         if codings and not lengths and codings[-1].endswith(b"chunked"):
-            self._body = Chunked()
+            self._body = ChunkedReader()
         elif len(lengths) == 1 and not codings and _LENGTH.fullmatch(lengths[0]):
             self._body_size = int(lengths[0])
-            self._body = Counted(self._body_size)
+            self._body = ContentLengthReader(self._body_size)
         else:
             return Progress.ODD
         progress = self._follow_body(self._body, arrived)
@@ -120,7 +120,7 @@ class RequestScanner:
         is_waiting = len(fields) > len(lengths) + len(codings) and progress is Progress.BODY
         return Progress.LONG_BODY if is_waiting else progress
 
-    def _follow_body(self, body: Chunked | Counted, piece: bytes) -> Progress:
+    def _follow_body(self, body: ChunkedReader | ContentLengthReader, piece: bytes) -> Progress:
         try:
             if piece:
                 body.feed(piece)

@@ -31,7 +31,7 @@ class Told:
     def pieces(self) -> Iterator[bytes]:
         yield from self._pieces
 
-    untouched = pieces
+    raw_pieces = pieces
 
     def read(self) -> bytes:
         return b"".join(self._pieces)

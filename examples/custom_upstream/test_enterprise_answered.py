@@ -43,7 +43,7 @@ class Answered:
     def pieces(self) -> Iterator[bytes]:
         yield self.body
 
-    untouched = pieces
+    raw_pieces = pieces
 
     def read(self) -> bytes:
         return self.body

@@ -33,7 +33,7 @@ class Sent:
     def pieces(self) -> Iterator[bytes]:
         yield from self.body
 
-    def untouched(self) -> Iterator[bytes]:
+    def raw_pieces(self) -> Iterator[bytes]:
         yield from self.body
 
     def read(self) -> bytes:

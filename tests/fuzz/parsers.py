@@ -33,7 +33,7 @@ from argoproxy.protocol.stream.sse import Decoder, Document, event_data
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter, UsageRemover
 from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder
-from argoproxy.transport.framing import Chunked, Counted, Inflate
+from argoproxy.transport.framing import ChunkedReader, ContentLengthReader, Decompressor
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to
 from argoproxy.upstreams.argo.models import BUILT_IN
 from argoproxy.upstreams.argo.replies import read_answer, spoken
@@ -120,8 +120,8 @@ def text_cases() -> Iterator[Case]:
     takers: dict[str, Callable[[bytes], object]] = {
         "sse": _decoded,
         "sse, data": event_data,
-        "chunked": lambda text: _fed(Chunked().feed, text),
-        "counted": lambda text: _fed(Counted(len(text)).feed, text),
+        "chunked": lambda text: _fed(ChunkedReader().feed, text),
+        "counted": lambda text: _fed(ContentLengthReader(len(text)).feed, text),
         "parse": parse,
         "loads": loads,
         "estimate": lambda text: estimated_tokens(text.decode()),
@@ -151,7 +151,7 @@ def text_cases() -> Iterator[Case]:
         "model, patterns": lambda text: AllowList(("*a*b*c*", "gpt-*-[0-9]*", "*?*x")).allows(text.decode()),
         "URL": lambda text: Fetch(f"http://127.0.0.1/{text.decode()}", LIMITS).run(),
         "host": lambda text: Fetch(f"http://{text.decode()}/", LIMITS).run(),
-        "inflate": lambda text: Inflate("gzip").feed(text),
+        "inflate": lambda text: Decompressor("gzip").feed(text),
         "usage": lambda text: meter_usage(_pieces(text, 100), STREAM, lambda usage: None),
     }
     for name, work in takers.items():

@@ -13,19 +13,19 @@ from argoproxy.protocol.http_messages import Headers
 from argoproxy.transport.framing import (
     INFLATED_PIECE,
     LINE_LIMIT,
-    Chunked,
-    Counted,
-    Framing,
-    Inflate,
-    UntilClose,
-    announced_length,
+    ChunkedReader,
+    ContentLengthReader,
+    BodyReader,
+    Decompressor,
+    UntilCloseReader,
+    content_length,
     is_chunked,
-    with_one_length,
+    normalize_length,
 )
 from tests.cuts import cut_at, cuts, places
 
 
-def fed(framing: Framing, pieces: Iterable[bytes]) -> bytes:
+def fed(framing: BodyReader, pieces: Iterable[bytes]) -> bytes:
     return b"".join(framing.feed(piece) for piece in pieces)
 
 
@@ -41,7 +41,7 @@ CHUNKED = {
 @pytest.mark.parametrize(("wire", "body"), CHUNKED.items())
 def test_chunks_in_any_cut(wire: bytes, body: bytes) -> None:
     for pieces in cuts(wire):
-        framing = Chunked()
+        framing = ChunkedReader()
         assert fed(framing, pieces) == body
         assert framing.done
         assert not framing.surplus
@@ -51,7 +51,7 @@ def test_chunks_in_any_cut(wire: bytes, body: bytes) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), places)
 def test_random_chunks_in_random_cuts(chunks: list[bytes], at: list[int]) -> None:
     wire = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
-    framing = Chunked()
+    framing = ChunkedReader()
     assert fed(framing, cut_at(wire, at)) == b"".join(chunks)
     assert framing.done
 
@@ -62,26 +62,26 @@ def test_random_chunks_in_random_cuts(chunks: list[bytes], at: list[int]) -> Non
 def test_broken_chunks_are_told(wire: bytes) -> None:
     for pieces in cuts(wire):
         with pytest.raises(UpstreamProtocolError, match="broken chunk"):
-            fed(Chunked(), pieces)
+            fed(ChunkedReader(), pieces)
 
 
 @pytest.mark.parametrize("wire", [b"3\r\nonex", b"3\r\none\rx", b"1\r\nxxx"])
 def test_a_chunk_that_goes_on_is_told_at_once(wire: bytes) -> None:
     for pieces in cuts(wire):
         with pytest.raises(UpstreamProtocolError, match="broken chunk"):
-            fed(Chunked(), pieces)
+            fed(ChunkedReader(), pieces)
 
 
 def test_lines_without_an_end_are_bounded() -> None:
     with pytest.raises(UpstreamProtocolError, match="broken chunk"):
-        fed(Chunked(), [b"1" * LINE_LIMIT, b"1"])
+        fed(ChunkedReader(), [b"1" * LINE_LIMIT, b"1"])
     with pytest.raises(UpstreamProtocolError, match="too long a trailer"):
-        fed(Chunked(), [b"0\r\n", *([b"A: " + b"b" * 1000 + b"\r\n"] * 100)])
+        fed(ChunkedReader(), [b"0\r\n", *([b"A: " + b"b" * 1000 + b"\r\n"] * 100)])
 
 
 @pytest.mark.parametrize("wire", [b"", b"3", b"3\r\non", b"3\r\none", b"3\r\none\r\n", b"0\r\n", b"0\r\nA: b\r\n"])
 def test_chunks_that_stop_too_early_are_told(wire: bytes) -> None:
-    framing = Chunked()
+    framing = ChunkedReader()
     framing.feed(wire)
     with pytest.raises(UpstreamProtocolError) as caught:
         framing.end()
@@ -89,7 +89,7 @@ def test_chunks_that_stop_too_early_are_told(wire: bytes) -> None:
 
 
 def test_bytes_behind_the_end_are_surplus() -> None:
-    chunked, counted = Chunked(), Counted(3)
+    chunked, counted = ChunkedReader(), ContentLengthReader(3)
     assert chunked.feed(b"0\r\n\r\nHTTP/1.1") == b""
     assert counted.feed(b"oneHTTP/1.1") == b"one"
     assert chunked.surplus
@@ -98,19 +98,19 @@ def test_bytes_behind_the_end_are_surplus() -> None:
 
 def test_a_counted_body() -> None:
     for pieces in cuts(b"hello"):
-        framing = Counted(5)
+        framing = ContentLengthReader(5)
         assert fed(framing, pieces) == b"hello"
         assert framing.done
         framing.end()
-    assert Counted(0).done
-    short = Counted(5)
+    assert ContentLengthReader(0).done
+    short = ContentLengthReader(5)
     short.feed(b"hell")
     with pytest.raises(UpstreamProtocolError):
         short.end()
 
 
 def test_a_body_until_the_connection_closes() -> None:
-    framing = UntilClose()
+    framing = UntilCloseReader()
     assert fed(framing, [b"one", b"two"]) == b"onetwo"
     assert not framing.done
     framing.end()
@@ -137,27 +137,27 @@ CODED = {
 @pytest.mark.parametrize(("coding", "wire"), CODED.values(), ids=CODED.keys())
 def test_codings_in_any_cut(coding: str, wire: bytes) -> None:
     for pieces in cuts(wire):
-        inflate = Inflate(coding)
+        inflate = Decompressor(coding)
         assert b"".join(part for piece in pieces for part in inflate.feed(piece)) == TEXT
         inflate.end()
 
 
 def test_what_arrived_is_given_before_the_rest_is_here() -> None:
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
-    inflate = Inflate("gzip")
+    inflate = Decompressor("gzip")
     first = packer.compress(b"one") + packer.flush(zlib.Z_SYNC_FLUSH)
     assert b"".join(inflate.feed(first)) == b"one"
 
 
 def test_a_bomb_comes_in_bounded_pieces() -> None:
     wire = gzip.compress(bytes(50_000_000))
-    sizes = [len(piece) for piece in Inflate("gzip").feed(wire)]
+    sizes = [len(piece) for piece in Decompressor("gzip").feed(wire)]
     assert sum(sizes) == 50_000_000
     assert max(sizes) <= INFLATED_PIECE
 
 
 def test_codings_that_stop_too_early_are_told() -> None:
-    inflate = Inflate("gzip")
+    inflate = Decompressor("gzip")
     list(inflate.feed(gzip.compress(TEXT)[:-4]))
     with pytest.raises(UpstreamProtocolError) as caught:
         inflate.end()
@@ -165,14 +165,14 @@ def test_codings_that_stop_too_early_are_told() -> None:
 
 
 def test_an_empty_body_has_no_coding_to_be_broken() -> None:
-    Inflate("gzip").end()
+    Decompressor("gzip").end()
 
 
 def test_broken_and_unknown_codings_are_told() -> None:
     with pytest.raises(UpstreamProtocolError, match="broken compressed"):
-        list(Inflate("gzip").feed(b"no gzip at all"))
+        list(Decompressor("gzip").feed(b"no gzip at all"))
     with pytest.raises(UpstreamProtocolError, match="not asked for: br"):
-        Inflate("br")
+        Decompressor("br")
 
 
 CODING, LENGTH = "Transfer-Encoding", "Content-Length"
@@ -193,8 +193,8 @@ CODING, LENGTH = "Transfer-Encoding", "Content-Length"
     ],
 )
 def test_how_a_head_frames_its_body(headers: Headers, chunked: bool, length: int | None, told: tuple[str, ...]) -> None:
-    assert (is_chunked(headers), announced_length(headers)) == (chunked, length)
-    travelling = with_one_length(headers)
+    assert (is_chunked(headers), content_length(headers)) == (chunked, length)
+    travelling = normalize_length(headers)
     assert tuple(value for name, value in travelling if name.lower() == "content-length") == told
     assert [name for name, _ in travelling if name == "X"] == [name for name, _ in headers if name == "X"]
 
@@ -212,4 +212,4 @@ BROKEN_HEADS: list[Headers] = [
 @pytest.mark.parametrize("headers", BROKEN_HEADS)
 def test_a_head_that_leaves_the_end_of_its_body_open_is_refused(headers: Headers) -> None:
     with pytest.raises(UpstreamProtocolError):
-        with_one_length(headers)
+        normalize_length(headers)

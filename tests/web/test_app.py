@@ -46,10 +46,10 @@ class CrashingLater(Demo):
 class Reply:
     status, headers = 200, ()
 
-    def settle(self) -> None:
+    def release_when_done(self) -> None:
         pass
 
-    close = settle
+    close = release_when_done
 
 
 class Opening:

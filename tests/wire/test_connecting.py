@@ -19,7 +19,7 @@ import pytest
 from argoproxy.errors import ClientGone, ConnectTimeout
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connect import connected
-from argoproxy.transport.dns import Names
+from argoproxy.transport.dns import Resolver
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.parallel import wait_for
 from argoproxy.transport.watch import Poller, Watch
@@ -109,11 +109,11 @@ def test_a_handshake_in_drips_is_bounded_too(serve: Serve, silent: Mute) -> None
 
 @contextmanager
 def exchange(
-    client: socket.socket | None = None, connect_s: float = 60.0, known: Names | None = None
+    client: socket.socket | None = None, connect_s: float = 60.0, known: Resolver | None = None
 ) -> Iterator[Exchange]:
     watch = Watch(client, Poller())
-    begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/", known or Names())
-    begun.expects_connection()
+    begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/", known or Resolver())
+    begun.expect_connection()
     yield begun
     watch.close()
 
@@ -154,7 +154,7 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPatch, ups
         return [at(upstream.port)] if answered.wait(PATIENCE_S) else []
 
     names(monkeypatch, found)
-    known = Names()
+    known = Resolver()
     for _ in range(3):
         with exchange(connect_s=0.05, known=known) as asked, pytest.raises(ConnectTimeout):
             connected("slow.example", 80, (), asked)
@@ -168,8 +168,8 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPatch, ups
 
 def test_nobody_waits_for_a_lookup_at_the_end_of_a_process() -> None:
     code = (
-        "import socket, time; from argoproxy.transport.dns import Names;"
-        "socket.getaddrinfo = lambda *_, **__: time.sleep(1000); Names().ask('slow.example', 80)"
+        "import socket, time; from argoproxy.transport.dns import Resolver;"
+        "socket.getaddrinfo = lambda *_, **__: time.sleep(1000); Resolver().ask('slow.example', 80)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=PATIENCE_S).returncode == 0
 

@@ -10,7 +10,7 @@ import pytest
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.exchange import Exchange
-from argoproxy.transport.framing import Chunked
+from argoproxy.transport.framing import ChunkedReader
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import UpstreamRequest
@@ -59,7 +59,7 @@ def test_an_exchange_leaves_no_garbage(upstream: Upstream, steps: Step) -> None:
         came.close()
         del came
         transport.close()
-        assert not [one for one in gc.get_objects() if isinstance(one, Exchange | Chunked)]
+        assert not [one for one in gc.get_objects() if isinstance(one, Exchange | ChunkedReader)]
     finally:
         gc.enable()
         watch.close()

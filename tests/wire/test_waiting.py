@@ -7,7 +7,7 @@ import pytest
 
 from argoproxy.errors import UpstreamTimeout
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.dns import Names
+from argoproxy.transport.dns import Resolver
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.watch import Poller, Watch
 
@@ -16,23 +16,23 @@ IDLE_S = 1.0
 
 @pytest.mark.parametrize("phase", ["head", "body"])
 def test_the_total_time_runs_out_while_bytes_are_always_there(phase: str) -> None:
-    exchange = Exchange(Watch(None, Poller()), Timeouts(total_s=0.05), "http://up/", Names())
+    exchange = Exchange(Watch(None, Poller()), Timeouts(total_s=0.05), "http://up/", Resolver())
     if phase == "head":
-        exchange.expects_head()
-    exchange.progressed()
+        exchange.expect_head()
+    exchange.record_progress()
     time.sleep(0.06)
     with pytest.raises(UpstreamTimeout) as caught:
-        exchange.progressed()
+        exchange.record_progress()
     assert caught.value.code == "total_timeout"
 
 
 def test_silence_is_timed_from_the_last_byte_on() -> None:
     watch = Watch(None, Poller())
-    exchange = Exchange(watch, Timeouts(idle_s=IDLE_S), "http://up/", Names())
+    exchange = Exchange(watch, Timeouts(idle_s=IDLE_S), "http://up/", Resolver())
     quiet, other = socket.socketpair()
     with quiet, other:
         assert exchange.wait(quiet, tick_s=IDLE_S / 2) == 0
-        exchange.progressed()
+        exchange.record_progress()
         begun = time.monotonic()
         with pytest.raises(UpstreamTimeout) as caught:
             exchange.wait(quiet)
