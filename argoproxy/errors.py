@@ -201,7 +201,7 @@ class ConnectTimeout(UpstreamTimeout):
     reached = False
 
 
-class OwnClassFailed(ProxyError):
+class PluginFailed(ProxyError):
     """A class of the operator's own failed on a request; the log names it."""
 
     status = 502

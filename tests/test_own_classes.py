@@ -12,9 +12,17 @@ import requests
 
 from argoproxy.config.config import load
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.errors import AuthenticationError, BadRequest, NotFound, OwnClassFailed, UpstreamProtocolError
-from argoproxy.plugins.loader import OwnAuth, PluginAuthenticator, Wanted, check, look_in, made, mistakes_of
-from argoproxy.plugins.upstream import OwnUpstream
+from argoproxy.errors import AuthenticationError, BadRequest, NotFound, PluginFailed, UpstreamProtocolError
+from argoproxy.plugins.loader import (
+    PluginAuth,
+    PluginAuthenticator,
+    Plugin,
+    check_plugins,
+    add_plugin_folders,
+    instantiate,
+    find_mistakes,
+)
+from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody
 from argoproxy.protocol.routing.call import Call
@@ -34,43 +42,43 @@ ASKED = UpstreamRequest("GET", "http://x", ())
 
 
 class Least:
-    def request(self, call):
+    def completion_request(self, call):
         return {"refused": None, "odd": "no request"}.get(call.model, ASKED) or BadRequest.fail()
 
-    def batches(self, reply, call):
+    def read_completion(self, reply, call):
         yield [] if call.model == "odd" else [Event(b"x")]
         yield ["odd"]
 
-    def error(self, status, headers, body):
+    def read_error(self, status, headers, body):
         return BadRequest("so") if status == 400 else "odd"
 
 
 class Most(Least):
-    def spellings(self, model):
+    def aliases(self, model):
         return (model, "other")
 
     def filters(self, call):
         return (Step(),)
 
-    def embed_requests(self, call):
+    def embedding_requests(self, call):
         return (ASKED,)
 
-    def embeddings(self, bodies, call):
+    def read_embeddings(self, bodies, call):
         return Document(bodies[0])
 
-    def models_request(self, request):
+    def model_list_request(self, request):
         return ASKED
 
-    def listing(self, listed, name, created):
+    def read_model_list(self, listed, name, created):
         return Document(listed)
 
-    def own_models(self, created):
+    def static_models(self, created):
         return [{"id": "mine"}]
 
-    def probe(self):
+    def probe_request(self):
         return ASKED
 
-    def forward(self, request):
+    def forward_request(self, request):
         return ASKED
 
 
@@ -108,7 +116,7 @@ class Given(Least):
             raise AttributeError(name)
         return lambda *_: self.given[name]
 
-    def batches(self, reply, call):
+    def read_completion(self, reply, call):
         yield from self.given["batches"]
 
 
@@ -130,8 +138,8 @@ def classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules.pop("own_of_a_test", None)
 
 
-def upstream(name: str) -> OwnUpstream:
-    return OwnUpstream("mine", PluginSpec(f"own_of_a_test:{name}"))
+def upstream(name: str) -> PluginUpstream:
+    return PluginUpstream("mine", PluginSpec(f"own_of_a_test:{name}"))
 
 
 def call(model: str) -> Call:
@@ -140,46 +148,51 @@ def call(model: str) -> Call:
 
 def test_what_a_class_lacks_is_filled_in() -> None:
     least, request = upstream("Least"), ClientRequest("id", 1, "GET", "/v1/files", "", (), ReadBody(b""))
-    assert (least.name, least.is_native, least.knows("x"), least.acquainted(b"") is least) == (
+    assert (least.name, least.is_passthrough, least.resolves("x"), least.with_model_list(b"") is least) == (
         "mine",
         False,
         True,
         True,
     )
-    assert (least.spellings("m"), least.filters(call("m")), least.own_models(1)) == (("m",), [], ())
-    assert (least.common_list(), least.probe()) == (None, None)
+    assert (least.aliases("m"), least.filters(call("m")), least.static_models(1)) == (("m",), [], ())
+    assert (least.shared_model_list_request(), least.probe_request()) == (None, None)
     with pytest.raises(BadRequest):
-        least.embed_requests(call("m"))
-    for asked in (least.models_request, least.forward):
+        least.embedding_requests(call("m"))
+    for asked in (least.model_list_request, least.forward_request):
         with pytest.raises(NotFound):
             asked(request)
 
 
 def test_what_a_class_has_is_asked() -> None:
     most, request = upstream("Most"), ClientRequest("id", 1, "GET", "/v1/files", "", (), ReadBody(b""))
-    assert most.spellings("m") == ["m", "other"]
-    for asked in (most.request(call("m")), most.models_request(request), most.forward(request), most.probe()):
+    assert most.aliases("m") == ["m", "other"]
+    for asked in (
+        most.completion_request(call("m")),
+        most.model_list_request(request),
+        most.forward_request(request),
+        most.probe_request(),
+    ):
         assert isinstance(asked, UpstreamRequest)
-    assert [one.url for one in most.embed_requests(call("m"))] == ["http://x"]
-    assert most.embeddings([b"{}"], call("m")).chunk == most.listing(b"{}", "", 1).chunk == {}
-    assert most.own_models(1) == [{"id": "mine"}]
-    assert most.serves == {}
-    assert most.error(400, (), b"").status == 400
+    assert [one.url for one in most.embedding_requests(call("m"))] == ["http://x"]
+    assert most.read_embeddings([b"{}"], call("m")).chunk == most.read_model_list(b"{}", "", 1).chunk == {}
+    assert most.static_models(1) == [{"id": "mine"}]
+    assert most.served_paths == {}
+    assert most.read_error(400, (), b"").status == 400
 
 
 def test_what_a_class_raises_or_gives_is_no_secret_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     most = upstream("Most")
     (step,) = most.filters(call("m"))
     failing: list[Callable[[], object]] = [
-        lambda: most.request(call("odd")),
-        lambda: most.request(call("refused")),
-        lambda: most.error(500, (), b""),
-        lambda: list(most.batches(None, call("m"))),  # type: ignore[arg-type]
+        lambda: most.completion_request(call("odd")),
+        lambda: most.completion_request(call("refused")),
+        lambda: most.read_error(500, (), b""),
+        lambda: list(most.read_completion(None, call("m"))),  # type: ignore[arg-type]
         lambda: step.feed([Event(b"x")]),
         lambda: step.feed([]),
     ]
     for work in failing:
-        with pytest.raises(OwnClassFailed):
+        with pytest.raises(PluginFailed):
             work()
     assert [record.getMessage() for record in caplog.records] == ["own_of_a_test:Most failed"] * len(failing)
     assert step.finish() == []
@@ -191,7 +204,7 @@ def test_a_doorkeeper_of_ones_own() -> None:
     with pytest.raises(AuthenticationError):
         authenticator.authenticate(())
     for odd in ("z", "n"):
-        with pytest.raises(OwnClassFailed):
+        with pytest.raises(PluginFailed):
             authenticator.authenticate((("X", odd),))
     headers = (("authorization", "a"), ("X-API-Key", "b"), ("X-Else", "c"))
     assert authenticator.without_credentials(headers) == (("X-Else", "c"),)
@@ -199,10 +212,10 @@ def test_a_doorkeeper_of_ones_own() -> None:
 
 
 def test_a_signature_of_ones_own() -> None:
-    sign = OwnAuth("here", PluginSpec("own_of_a_test:Signer"))
+    sign = PluginAuth("here", PluginSpec("own_of_a_test:Signer"))
     assert sign(prepared("me")).headers["X-Signed"] == "me"
     for odd in ("none", "odd", "exit", "two%0d%0alines\r\n"):
-        with pytest.raises(OwnClassFailed):
+        with pytest.raises(PluginFailed):
             sign(prepared(odd))
 
 
@@ -215,25 +228,25 @@ def prepared(said: str) -> requests.PreparedRequest:
 
 SENT: Any = UpstreamRequest("GET", "http://x", ())
 ODD: dict[str, tuple[str, Any]] = {
-    "a URL that is none": ("probe", replace(SENT, url=None)),
-    "a URL with a blank": ("forward", replace(SENT, url="http://x/a b")),
-    "a URL with an umlaut": ("models_request", replace(SENT, url="http://x/ä")),
-    "a method that is none": ("probe", replace(SENT, method="GE T")),
-    "a header of two lines": ("probe", replace(SENT, headers=(("X", "a\r\nY: b"),))),
-    "a body of text": ("probe", replace(SENT, body="text")),
-    "a length of something else": ("probe", replace(SENT, body=b"text", length=5)),
-    "requests that are none": ("embed_requests", [None]),
-    "a list that is none": ("listing", Document.of([])),  # type: ignore[arg-type]
-    "embeddings that are none": ("embeddings", Document.of(None)),  # type: ignore[arg-type]
-    "models without a name": ("own_models", ["m"]),
+    "a URL that is none": ("probe_request", replace(SENT, url=None)),
+    "a URL with a blank": ("forward_request", replace(SENT, url="http://x/a b")),
+    "a URL with an umlaut": ("model_list_request", replace(SENT, url="http://x/ä")),
+    "a method that is none": ("probe_request", replace(SENT, method="GE T")),
+    "a header of two lines": ("probe_request", replace(SENT, headers=(("X", "a\r\nY: b"),))),
+    "a body of text": ("probe_request", replace(SENT, body="text")),
+    "a length of something else": ("probe_request", replace(SENT, body=b"text", length=5)),
+    "requests that are none": ("embedding_requests", [None]),
+    "a list that is none": ("read_model_list", Document.of([])),  # type: ignore[arg-type]
+    "embeddings that are none": ("read_embeddings", Document.of(None)),  # type: ignore[arg-type]
+    "models without a name": ("static_models", ["m"]),
 }
 
 
 @pytest.mark.parametrize(("method", "given"), ODD.values(), ids=ODD.keys())
 def test_what_can_not_be_used_is_the_fault_of_the_class(method: str, given: object) -> None:
-    odd = OwnUpstream("mine", PluginSpec("own_of_a_test:Given", {method: given}))
-    needed = {"probe": 0, "listing": 3, "embeddings": 2}.get(method, 1)
-    with pytest.raises(OwnClassFailed):
+    odd = PluginUpstream("mine", PluginSpec("own_of_a_test:Given", {method: given}))
+    needed = {"probe_request": 0, "read_model_list": 3, "read_embeddings": 2}.get(method, 1)
+    with pytest.raises(PluginFailed):
         getattr(odd, method)(*[None] * needed)
 
 
@@ -242,8 +255,8 @@ def chunk(text: str, reason: str | None = None) -> Event:
 
 
 def read(given: Sequence[Any]) -> list[Batch]:
-    one = OwnUpstream("mine", PluginSpec("own_of_a_test:Given", {"batches": given}))
-    return list(one.batches(None, call("m")))  # type: ignore[arg-type]
+    one = PluginUpstream("mine", PluginSpec("own_of_a_test:Given", {"batches": given}))
+    return list(one.read_completion(None, call("m")))  # type: ignore[arg-type]
 
 
 def test_batches_may_be_anything_that_holds_events() -> None:
@@ -264,7 +277,7 @@ def test_a_stream_that_ends_without_a_word_of_it_broke_off(given: list[Any]) -> 
 
 @pytest.mark.parametrize("given", [["odd"], [5], [[None]], [[Document.of({})]], [[Document.of(None)]]])  # type: ignore[arg-type]
 def test_batches_of_something_else_are_the_fault_of_the_class(given: list[Any]) -> None:
-    with pytest.raises(OwnClassFailed):
+    with pytest.raises(PluginFailed):
         read(given)
 
 
@@ -276,12 +289,12 @@ def test_filters_give_events() -> None:
         def finish(self) -> Any:
             return ["odd"]
 
-    one = OwnUpstream("mine", PluginSpec("own_of_a_test:Given", {"filters": [Step()]}))
+    one = PluginUpstream("mine", PluginSpec("own_of_a_test:Given", {"filters": [Step()]}))
     (step,) = one.filters(call("m"))
     assert step.feed([DONE]) == [DONE]
-    with pytest.raises(OwnClassFailed):
+    with pytest.raises(PluginFailed):
         step.feed([])
-    with pytest.raises(OwnClassFailed):
+    with pytest.raises(PluginFailed):
         step.finish()
 
 
@@ -292,14 +305,19 @@ def test_filters_give_events() -> None:
         ("upstream", "broken_of_a_test:X", {}, "broken_of_a_test can't be imported: ModuleNotFoundError"),
         ("upstream", "own_of_a_test:Nobody", {}, "the module own_of_a_test has no class Nobody"),
         ("upstream", "own_of_a_test:ASKED", {}, "has no class ASKED"),
-        ("upstream", "own_of_a_test:Caller", {}, "own_of_a_test:Caller lacks request, batches, error"),
+        (
+            "upstream",
+            "own_of_a_test:Caller",
+            {},
+            "own_of_a_test:Caller lacks completion_request, read_completion, read_error",
+        ),
         ("auth", "own_of_a_test:Caller", {}, "lacks __call__"),
         ("listener", "own_of_a_test:Picky", {"size": 9}, "lacks __call__"),
         ("upstream", "own_of_a_test:Least", {"size": 9}, "refuses its options: TypeError"),
     ],
 )
 def test_what_is_wrong_with_a_class_is_told(use: str, path: str, options: dict[str, int], mistake: str) -> None:
-    (told,) = mistakes_of([Wanted(use, "here", PluginSpec(path, options))])
+    (told,) = find_mistakes([Plugin(use, "here", PluginSpec(path, options))])
     assert told.startswith("here: ")
     assert mistake in told
 
@@ -307,11 +325,11 @@ def test_what_is_wrong_with_a_class_is_told(use: str, path: str, options: dict[s
 def test_a_class_says_itself_what_is_wrong_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(importlib.import_module("argoproxy.plugins.loader").NEEDS, "any", ())
     with pytest.raises(ConfigError, match="refuses its options: size is too large"):
-        made(Wanted("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 9})))
+        instantiate(Plugin("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 9})))
     with pytest.raises(ConfigError, match="refuses its options: SystemExit: 3"):
-        made(Wanted("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 3})))
+        instantiate(Plugin("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 3})))
     with pytest.raises(ConfigError, match="refuses its options: KeyError: 'size'"):
-        made(Wanted("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 1})))
+        instantiate(Plugin("any", "here", PluginSpec("own_of_a_test:Picky", {"size": 1})))
 
 
 LIVELY = """
@@ -342,14 +360,14 @@ def test_classes_are_checked_in_a_process_of_their_own(
     own = PluginSpec("lively_of_a_test:Lively", {"how": how})
     config = replace(load({"DEMO": "true"}, tmp_path), listeners=(own,))
     if not mistake:
-        check(config)
+        check_plugins(config)
         return
     with pytest.raises(ConfigError, match=mistake):
-        check(config)
+        check_plugins(config)
 
 
 def test_folders_are_looked_in_once(tmp_path: Path) -> None:
-    look_in([str(tmp_path / "a"), str(tmp_path / "b")])
-    look_in([str(tmp_path / "a")])
+    add_plugin_folders([str(tmp_path / "a"), str(tmp_path / "b")])
+    add_plugin_folders([str(tmp_path / "a")])
     assert sys.path[:2] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert sys.path.count(str(tmp_path / "a")) == 1

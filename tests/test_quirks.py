@@ -76,7 +76,7 @@ def filters(case: Json, usages: list[Json]) -> list[Filter]:
 def answered(case: Json, pieces: list[bytes], **body: Any) -> ClientResponse:
     """Answer a client, as a journey does."""
     asked = call(case, **body)
-    batches = UPSTREAM.batches(Reply(pieces), asked)
+    batches = UPSTREAM.read_completion(Reply(pieces), asked)
     return answer(apply_filters(batches, lambda: filters(case, [])), asked, Progress())
 
 
@@ -193,13 +193,13 @@ def test_a_whole_reply_that_is_an_error(case: Json) -> None:
 def test_an_error_answer(case: Json) -> None:
     refusal = case["refusal"]
     headers = tuple(refusal.get("headers", {}).items())
-    check_error(UPSTREAM.error(refusal["status"], headers, refusal["body"].encode()), case["error"])
+    check_error(UPSTREAM.read_error(refusal["status"], headers, refusal["body"].encode()), case["error"])
 
 
 @having("document")
 def test_the_last_usage_counts(case: Json) -> None:
     noted: list[Json] = []
-    batches = UPSTREAM.batches(Reply([case["stream"].encode()]), call(case))
+    batches = UPSTREAM.read_completion(Reply([case["stream"].encode()]), call(case))
     assert list(apply_filters(batches, lambda: filters(case, noted)))
     assert noted[-1:] == [usage for usage in [case["document"].get("usage")] if usage]
 

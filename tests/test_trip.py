@@ -40,10 +40,10 @@ class Reply:
     def __init__(self) -> None:
         self.let_go: list[str] = []
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         return iter(())
 
-    raw_pieces = pieces
+    iter_raw = iter_bytes
 
     def read(self) -> bytes:
         return b""
@@ -107,7 +107,7 @@ def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None
     for stream, told in ((True, "stream"), (False, "non_stream")):
         context, _, outcomes = begun()
         context.set_key_name("team")
-        call = Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", asked="m")
+        call = Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", requested_model="m")
         context.set_call(call)
         context.set_route(Models([Provider(demo)]).resolve(call)[0])
         context.close()

@@ -48,7 +48,7 @@ def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
     timeouts = {name: getattr(route.timeouts, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
     yield f"  timeouts: {_json({name: said for name, said in timeouts.items() if said != float('inf')})}"
     try:
-        asked = route.upstream.request(route.call)
+        asked = route.upstream.completion_request(route.call)
     except ProxyError as error:
         yield f"  refused: {_json(error.message)}"
         return

@@ -18,7 +18,7 @@ from argoproxy.config.config import Config, load, shown
 from argoproxy.config.values.config_error import CANT_START, USAGE_EXIT, ConfigError, refusal
 from argoproxy.config.values.flags import Task, parse
 from argoproxy.config.values.layers import BY_KEY, config_file
-from argoproxy.plugins.loader import check
+from argoproxy.plugins.loader import check_plugins
 from argoproxy.protocol.access.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem
 from argoproxy.server.runtime import pid_at, running_ports
@@ -113,7 +113,7 @@ def _validate(environ: Mapping[str, str], folder: Path) -> None:
     config = load(environ, folder)
     if config.malformed:
         raise ConfigError(config.malformed)
-    check(config)
+    check_plugins(config)
     check_journal(config)
     sys.stdout.writelines(f"warning: {printable(warning)}\n" for warning in config.warnings)
     sys.stdout.write(f"The settings can be used; the upstream is {printable(config.shown)}.\n")

@@ -103,7 +103,7 @@ class RequestContext:
         """Take note of the way the request goes."""
         self.route = route
         self.set_upstream(route.upstream)
-        self._model = self._model or self.redact(route.call.asked)
+        self._model = self._model or self.redact(route.call.requested_model)
         self._sent_model = self.redact(route.call.model)
         self._send_mode = "stream" if route.call.stream else "non_stream"
         if logger.isEnabledFor(logging.DEBUG):

@@ -57,7 +57,7 @@ from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.transport.reply import Reply
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.base_url import checked_path
+from argoproxy.upstreams.base_url import validate_path
 
 HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."}]}
 
@@ -113,7 +113,7 @@ def run_chat(call: Call, models: Models[Upstream], proxy: Proxy, context: Reques
     """Carry a call to an upstream and the answer back. Raises ProxyError, ClientGone."""
     context.may_begin_early(call)
     routes = resolve_routes(call, models, proxy, context)
-    if routes[0].upstream.is_native:
+    if routes[0].upstream.is_passthrough:
         return run_passthrough(routes, proxy, context)
     batches = try_routes(routes, lambda route: attempt_route(route, proxy, context), proxy, context)
     batches = prefetch_first(batches)
@@ -134,7 +134,7 @@ def run_passthrough(routes: Sequence[Route[Upstream]], proxy: Proxy, context: Re
     """Send a call along a route and pass the reply on, byte for byte. Raises ProxyError, ClientGone."""
     context.begins_with_its_reply()
     reply = next(try_routes(routes, lambda route: send_raw(route, proxy, context), proxy, context))
-    pieces = meter_usage(prefetch_first(reply.raw_pieces()), reply.headers, context.record_usage)
+    pieces = meter_usage(prefetch_first(reply.iter_raw()), reply.headers, context.record_usage)
     answer = ClientResponse(
         reply.status, response_headers_for_client(reply.headers), end_with_error_event(pieces, reply.headers, context)
     )
@@ -189,8 +189,8 @@ def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext)
     context.set_route(route)
     link = proxy.links[route.upstream.name]
     call = link.images.inlined(route.call, context.watch)
-    reply = send(route.upstream, route.upstream.request(call), route.timeouts, link, context)
-    for batch in route.upstream.batches(reply, call):
+    reply = send(route.upstream, route.upstream.completion_request(call), route.timeouts, link, context)
+    for batch in route.upstream.read_completion(reply, call):
         if not batch:
             context.watch.check_client()
         yield batch
@@ -201,7 +201,7 @@ def send_raw(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> I
     context.set_route(route)
     link = proxy.links[route.upstream.name]
     call = link.images.inlined(route.call, context.watch)
-    yield send_any_status(route.upstream, route.upstream.request(call), route.timeouts, link, context)
+    yield send_any_status(route.upstream, route.upstream.completion_request(call), route.timeouts, link, context)
 
 
 def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Sequence[Filter]:
@@ -210,7 +210,7 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     is_unasked = route.call.include_usage and not (call.include_usage or call.answers_whole)
     withheld = [UsageRemover()] if is_unasked else []
     ears = context.record.ears() if context.record else ()
-    thoughts = reasoning_filters(route.reasoning, partial(proxy.lone_ends.warn, call.asked))
+    thoughts = reasoning_filters(route.reasoning, partial(proxy.lone_ends.warn, call.requested_model))
     changes = [ToolCallFilter(), *thoughts, *route.upstream.filters(route.call), *withheld]
     changes += model_name_filters(route)
     return [*ears[:1], UsageMeter(context.record_usage), *changes, *ears[1:]]
@@ -226,7 +226,7 @@ def handle_embeddings(request: ClientRequest, proxy: Proxy, context: RequestCont
     call = EMBEDDINGS.parse(request, proxy.body_limit)
     context.set_call(call)
     routes = resolve_routes(call, proxy.models, proxy, context)
-    if routes[0].upstream.is_native:
+    if routes[0].upstream.is_passthrough:
         return run_passthrough(routes, proxy, context)
     document = next(try_routes(routes, lambda route: attempt_embeddings(route, proxy, context), proxy, context))
     UsageMeter(context.record_usage).feed([document])
@@ -240,9 +240,9 @@ def attempt_embeddings(route: Route[Upstream], proxy: Proxy, context: RequestCon
     context.set_route(route)
     upstream, link = route.upstream, proxy.links[route.upstream.name]
     bodies = [
-        send_and_read(upstream, part, route.timeouts, link, context) for part in upstream.embed_requests(route.call)
+        send_and_read(upstream, part, route.timeouts, link, context) for part in upstream.embedding_requests(route.call)
     ]
-    document = upstream.embeddings(bodies, route.call)
+    document = upstream.read_embeddings(bodies, route.call)
     context.record_answer(document)
     yield document
 
@@ -265,7 +265,7 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, context: Request
     provider = models.provider_of(name)
     link = proxy.links[provider.upstream.name]
     try:
-        document = provider.upstream.listing(fetch_model_list(request, provider, link, context), name, created)
+        document = provider.upstream.read_model_list(fetch_model_list(request, provider, link, context), name, created)
     except ProxyError as error:
         context.discard_attempt(error)
         entry = find_entry(models, name, created)
@@ -278,11 +278,11 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, context: Request
 
 def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Pass a request for another path on and its reply back, byte for byte. Raises ProxyError, ClientGone."""
-    request, provider = find_relay_target(replace(request, path=checked_path(request.path)), proxy.models)
+    request, provider = find_relay_target(replace(request, path=validate_path(request.path)), proxy.models)
     context.set_upstream(provider.upstream)
-    asked = provider.upstream.forward(provider.withhold_credentials(request))
+    asked = provider.upstream.forward_request(provider.withhold_credentials(request))
     reply = send_any_status(provider.upstream, asked, provider.timeouts, proxy.links[provider.upstream.name], context)
-    answer = ClientResponse(reply.status, response_headers_for_client(reply.headers), prefetch_first(reply.raw_pieces()))
+    answer = ClientResponse(reply.status, response_headers_for_client(reply.headers), prefetch_first(reply.iter_raw()))
     return record_response(answer, ByteCounter(), context)
 
 
@@ -293,13 +293,13 @@ def resolve_routes(
     BadRequest, also for what no upstream would take (a native one looks for itself), ModelNotAllowed, ClientGone."""
     routes = models.resolve(call)
     upstream, sent = routes[0].upstream, routes[0].call
-    if not upstream.is_native:
+    if not upstream.is_passthrough:
         validate(call.body, call.path)
-    if upstream.common_list() is None or upstream.knows(sent.model):
+    if upstream.shared_model_list_request() is None or upstream.resolves(sent.model):
         return routes
     try:
         listed = fetch_shared_list(upstream, proxy.links[upstream.name], context)
-        return models.with_upstream(upstream.acquainted(listed)).resolve(call)
+        return models.with_upstream(upstream.with_model_list(listed)).resolve(call)
     except ProxyError as error:
         context.discard_attempt(error)
         return routes

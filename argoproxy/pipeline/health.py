@@ -89,7 +89,7 @@ class Probe:
         target: Json = {"name": upstream.name}
         watch = self._watch()
         try:
-            asked = upstream.probe()
+            asked = upstream.probe_request()
             if asked is None:
                 return {**target, "reachable": True}
             reply = transport.open(asked, PROBE_TIMEOUTS, watch)

@@ -48,7 +48,7 @@ def send_any_status(
     if reply.status >= 400:
         context.set_ending(Ending.UPSTREAM_ERROR)
         if context.is_compatible:
-            raise upstream.error(reply.status, reply.headers, reply.read_error_body())
+            raise upstream.read_error(reply.status, reply.headers, reply.read_error_body())
     return reply
 
 
@@ -60,7 +60,7 @@ def send(
     reply = link.transport.open(asked, timeouts, context.watch)
     context.add_reply(reply)
     if not 200 <= reply.status < 300:
-        raise upstream.error(reply.status, reply.headers, reply.read_error_body())
+        raise upstream.read_error(reply.status, reply.headers, reply.read_error_body())
     return reply
 
 
@@ -79,17 +79,17 @@ def fetch_model_list(
     """Ask an upstream for its models, as this client sees them. Raises ProxyError, ClientGone."""
     upstream = provider.upstream
     context.set_upstream(upstream)
-    if upstream.common_list():
+    if upstream.shared_model_list_request():
         return fetch_shared_list(upstream, link, context)
     return send_and_read(
-        upstream, upstream.models_request(provider.withhold_credentials(request)), provider.timeouts, link, context
+        upstream, upstream.model_list_request(provider.withhold_credentials(request)), provider.timeouts, link, context
     )
 
 
 def fetch_shared_list(upstream: Upstream, link: UpstreamLink, context: RequestContext) -> bytes:
     """Ask for a list of models that is the same for everybody: once in a while, and not for long. Raises ProxyError,
     ClientGone."""
-    common = upstream.common_list()
+    common = upstream.shared_model_list_request()
     if common is None:
         raise UpstreamProtocolError("This upstream has no common list of models.")
     return link.listed.result(lambda: send_and_read(upstream, common, LIST_TIMEOUTS, link, context))
@@ -117,7 +117,7 @@ def fetch_model_lists(
 
 def _listed(provider: Provider[Upstream], created: int, work: Callable[[], bytes]) -> Listed:
     try:
-        return check_model_list(provider.upstream.listing(work(), "", created))
+        return check_model_list(provider.upstream.read_model_list(work(), "", created))
     except ProxyError as error:
         return error
 
@@ -125,8 +125,8 @@ def _listed(provider: Provider[Upstream], created: int, work: Callable[[], bytes
 def _list_aside(request: ClientRequest, provider: Provider[Upstream], link: UpstreamLink) -> bytes:
     """Ask for a list in a thread of its own; one that a key of ours is shown is remembered. Raises ProxyError."""
     upstream = provider.upstream
-    common = upstream.common_list()
-    asked = common or upstream.models_request(provider.withhold_credentials(request))
+    common = upstream.shared_model_list_request()
+    asked = common or upstream.model_list_request(provider.withhold_credentials(request))
     work = partial(_read, upstream, asked, link)
     return link.listed.result(work) if common or provider.is_keyed else work()
 
@@ -137,7 +137,7 @@ def _read(upstream: Upstream, asked: UpstreamRequest, link: UpstreamLink) -> byt
         reply = link.transport.open(asked, LIST_TIMEOUTS, watch)
         try:
             if not 200 <= reply.status < 300:
-                raise upstream.error(reply.status, reply.headers, reply.read_error_body())
+                raise upstream.read_error(reply.status, reply.headers, reply.read_error_body())
             return reply.read()
         finally:
             reply.release_when_done()

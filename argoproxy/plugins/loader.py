@@ -21,7 +21,7 @@ from typing import Any
 from argoproxy.config.config import Config
 from argoproxy.config.kinds.targets import PluginTarget
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.errors import AuthenticationError, ClientGone, OwnClassFailed, ProxyError
+from argoproxy.errors import AuthenticationError, ClientGone, PluginFailed, ProxyError
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.queries import without_credentials
 from argoproxy.protocol.http_messages import CREDENTIALS, Headers, check_head, without
@@ -34,15 +34,31 @@ CHECK_S = 60.0
 FAILURES = (Exception, SystemExit)
 #: What a class must have, by what it is for.
 NEEDS = {
-    "upstream": ("request", "batches", "error"),
+    "upstream": ("completion_request", "read_completion", "read_error"),
     "auth": ("__call__",),
     "authenticate": ("authenticate",),
     "listener": ("__call__",),
 }
 
 
+#: The names that the methods of an upstream had up to version 0.3; classes may still use them.
+RENAMED = {
+    "completion_request": "request",
+    "read_completion": "batches",
+    "read_error": "error",
+    "aliases": "aliases",
+    "embedding_requests": "embedding_requests",
+    "read_embeddings": "embeddings",
+    "model_list_request": "model_list_request",
+    "read_model_list": "listing",
+    "static_models": "static_models",
+    "probe_request": "probe",
+    "forward_request": "forward",
+}
+
+
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Plugin:
     """A class that the settings name: what for, where that stands, and what it is made with."""
 
     use: str
@@ -50,25 +66,25 @@ class Wanted:
     own: PluginSpec
 
 
-def wanted(config: Config) -> Iterator[Wanted]:
+def configured_plugins(config: Config) -> Iterator[Plugin]:
     """Give all classes that settings name."""
     for upstream in config.upstreams:
         if isinstance(upstream.target, PluginTarget):
-            yield Wanted("upstream", f"upstreams.{upstream.name}", upstream.target.own)
+            yield Plugin("upstream", f"upstreams.{upstream.name}", upstream.target.own)
         if upstream.access.auth:
-            yield Wanted("auth", f"upstreams.{upstream.name}.auth", upstream.access.auth)
+            yield Plugin("auth", f"upstreams.{upstream.name}.auth", upstream.access.auth)
     if config.authenticate:
-        yield Wanted("authenticate", "authenticate", config.authenticate)
+        yield Plugin("authenticate", "authenticate", config.authenticate)
     for own in config.listeners:
-        yield Wanted("listener", "listeners", own)
+        yield Plugin("listener", "listeners", own)
 
 
-def look_in(folders: Sequence[str]) -> None:
+def add_plugin_folders(folders: Sequence[str]) -> None:
     """Have modules found in these folders too, in their order."""
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
-def made(one: Wanted) -> Any:
+def instantiate(one: Plugin) -> Any:
     """Make an object of a class. Raises ConfigError with what is missing."""
     module_name, _, class_name = one.own.path.partition(":")
     with _told(one, f"{module_name} can't be imported"):
@@ -76,27 +92,28 @@ def made(one: Wanted) -> Any:
     kind = getattr(module, class_name, None)
     if not isinstance(kind, type):
         raise ConfigError([f"{one.place}: the module {module_name} has no class {class_name}"])
-    missing = [need for need in NEEDS[one.use] if not any(need in vars(base) for base in kind.__mro__)]
+    members = {name for base in kind.__mro__ for name in vars(base)}
+    missing = [need for need in NEEDS[one.use] if not members & {need, RENAMED.get(need, need)}]
     if missing:
         raise ConfigError([f"{one.place}: {one.own.path} lacks {', '.join(missing)}"])
     with _told(one, f"{one.own.path} refuses its options"):
         return kind(**one.own.options)
 
 
-def mistakes_of(classes: Sequence[Wanted]) -> list[str]:
+def find_mistakes(classes: Sequence[Plugin]) -> list[str]:
     """Try to make all of them: what is wrong, a line each."""
     mistakes: list[str] = []
     for one in classes:
         try:
-            made(one)
+            instantiate(one)
         except ConfigError as error:
             mistakes += error.mistakes
     return mistakes
 
 
-def check(config: Config) -> None:
+def check_plugins(config: Config) -> None:
     """See in a process of its own that all classes can be used. Raises ConfigError."""
-    classes = list(wanted(config))
+    classes = list(configured_plugins(config))
     if not classes:
         return
     asked = {
@@ -129,7 +146,7 @@ def _in_a_process_of_its_own(asked: bytes) -> bytes:
 
 
 @contextmanager
-def guarded(path: str) -> Iterator[None]:
+def call_safely(path: str) -> Iterator[None]:
     """Let failures that have words for the client pass, log any other one with the class's name. Raises
     OwnClassFailed."""
     try:
@@ -138,7 +155,7 @@ def guarded(path: str) -> Iterator[None]:
         raise
     except FAILURES as error:
         logger.exception("%s failed", path)
-        raise OwnClassFailed("A part of this door that its operator added failed on this request.") from error
+        raise PluginFailed("A part of this door that its operator added failed on this request.") from error
 
 
 class PluginAuthenticator:
@@ -146,10 +163,10 @@ class PluginAuthenticator:
 
     def __init__(self, own: PluginSpec) -> None:
         self._path = own.path
-        self._object = made(Wanted("authenticate", "authenticate", own))
+        self._object = instantiate(Plugin("authenticate", "authenticate", own))
 
     def authenticate(self, headers: Headers) -> Principal:
-        with guarded(self._path):
+        with call_safely(self._path):
             principal = self._object.authenticate(headers)
             if principal is None:
                 raise AuthenticationError("Nobody is known by what was sent.")
@@ -164,16 +181,16 @@ class PluginAuthenticator:
         return without_credentials(query)
 
 
-class OwnAuth:
+class PluginAuth:
     """Signs requests by a class of the operator's own, a requests.auth.AuthBase."""
 
     def __init__(self, place: str, own: PluginSpec) -> None:
         self._path = own.path
-        self._object: Callable[[Any], Any] = made(Wanted("auth", place, own))
+        self._object: Callable[[Any], Any] = instantiate(Plugin("auth", place, own))
 
     def __call__(self, prepared: Any) -> Any:
         """Give the request with what was added to it. Raises OwnClassFailed."""
-        with guarded(self._path):
+        with call_safely(self._path):
             signed = self._object(prepared)
             if not all(hasattr(signed, name) for name in ("method", "url", "headers", "body")):
                 raise TypeError("gives no request")
@@ -182,7 +199,7 @@ class OwnAuth:
 
 
 @contextmanager
-def _told(one: Wanted, said: str) -> Iterator[None]:
+def _told(one: Plugin, said: str) -> Iterator[None]:
     """Turn whatever a class raises into a mistake of the settings."""
     try:
         yield
@@ -193,9 +210,9 @@ def _told(one: Wanted, said: str) -> Iterator[None]:
 
 def _main() -> None:
     asked = json.load(sys.stdin)
-    look_in(asked["folders"])
-    classes = [Wanted(use, place, PluginSpec(path, options)) for use, place, path, options in asked["classes"]]
-    mistakes = mistakes_of(classes)
+    add_plugin_folders(asked["folders"])
+    classes = [Plugin(use, place, PluginSpec(path, options)) for use, place, path, options in asked["classes"]]
+    mistakes = find_mistakes(classes)
     sys.stdout.write("\n" + json.dumps(mistakes))
     sys.stdout.flush()
     os._exit(0)  # whatever the classes have begun, threads and last words too, ends here

@@ -1,6 +1,8 @@
-"""An upstream class of the operator's own, as the house asks it: what it lacks is filled in, what it raises is told.
+"""An upstream class of a plug-in, adapted to the Upstream interface.
 
-The table of what each method gets, gives and may raise is in docs/upstreams.md.
+The proxy calls the plug-in through PluginUpstream, which supplies the methods that the class does not define, checks
+the types of what it returns, and turns its exceptions into errors of this one request. docs/extending.md has the table
+of methods.
 """
 
 from __future__ import annotations
@@ -8,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamProtocolError
-from argoproxy.plugins.loader import Wanted, guarded, made
+from argoproxy.errors import ProxyError, UpstreamProtocolError
+from argoproxy.plugins.loader import RENAMED, Plugin, call_safely, instantiate
 from argoproxy.protocol.http_messages import ClientRequest, Headers, check_head
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
@@ -18,152 +20,168 @@ from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.access import PluginSpec
-from argoproxy.upstreams.any_name import AnyName
-from argoproxy.upstreams.error_replies import refuses_mode
+from argoproxy.upstreams.base import BaseUpstream
 from argoproxy.upstreams.openai import Ends
-from argoproxy.upstreams.served import SERVED, refuse
 
 ResultT = TypeVar("ResultT")
 
 
-class OwnUpstream(AnyName):
-    """An Upstream that asks an object of the operator's class. Whatever that raises and is no ProxyError becomes
-    OwnClassFailed, and a line in the log."""
+class PluginUpstream(BaseUpstream):
+    """An Upstream that delegates to an object of the plug-in's class.
 
-    is_native = False
+    A ProxyError that it raises goes to the client; any other exception is logged and becomes PluginFailed.
+    """
 
-    def __init__(self, name: str, own: PluginSpec) -> None:
+    def __init__(self, name: str, spec: PluginSpec) -> None:
         self.name = name
-        self._path = own.path
-        self._object = made(Wanted("upstream", f"upstreams.{name}", own))
-        self.serves: Mapping[str, str] = {} if self._has("forward") else SERVED
+        self._path = spec.path
+        self._object = instantiate(Plugin("upstream", f"upstreams.{name}", spec))
 
-    def spellings(self, model: str) -> Sequence[str]:
-        return self._call("spellings", list, model) if self._has("spellings") else super().spellings(model)
+    @property
+    def served_paths(self) -> Mapping[str, str]:
+        return {} if self._method("forward_request") else super().served_paths
 
-    def request(self, call: Call) -> UpstreamRequest:
-        return self._asked("request", call)
+    def aliases(self, model: str) -> Sequence[str]:
+        method = self._method("aliases")
+        return self._call(method, list, model) if method else super().aliases(model)
 
-    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
-        """Read a completion; a stream that ends without a word of its end broke off, whatever the class thinks."""
-        ends = Ends(call)
-        with guarded(self._path):
-            for given in self._object.batches(reply, call):
-                batch = _events(given)
+    def completion_request(self, call: Call) -> UpstreamRequest:
+        return self._build(self._method("completion_request"), call)
+
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a completion. Raises UpstreamProtocolError for a stream without an end, which the class may have
+        overlooked."""
+        method, ends = self._method("read_completion"), Ends(call)
+        with call_safely(self._path):
+            for events in method(reply, call):
+                batch = _check_events(events)
                 yield batch
-                if any(map(_is_an_end, batch)):
+                if any(map(_is_end, batch)):
                     return
                 ends.pass_by(batch)
             if not ends.whole():
                 raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
             yield [DONE]
 
-    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        return self._call("error", ProxyError, status, headers, body)
+    def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+        method = self._method("read_error")
+        return (
+            self._call(method, ProxyError, status, headers, body)
+            if method
+            else super().read_error(status, headers, body)
+        )
 
     def filters(self, call: Call) -> Sequence[Filter]:
-        steps = self._call("filters", list, call) if self._has("filters") else ()
-        return [_GuardedFilter(self._path, step) for step in steps]
+        method = self._method("filters")
+        steps = self._call(method, list, call) if method else ()
+        return [_SafeFilter(self._path, step) for step in steps]
 
     def refuses_mode(self, error: ProxyError) -> bool:
-        return self._call("refuses_mode", bool, error) if self._has("refuses_mode") else refuses_mode(error)
+        method = self._method("refuses_mode")
+        return self._call(method, bool, error) if method else super().refuses_mode(error)
 
-    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
-        if not self._has("embed_requests"):
-            raise BadRequest("There are no embeddings behind this model.", param="model")
-        return self._call("embed_requests", list, call, see=_see_requests)
+    def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+        method = self._method("embedding_requests")
+        return self._call(method, list, call, check=_check_requests) if method else super().embedding_requests(call)
 
-    def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
-        return self._call("embeddings", Document, bodies, call, see=_see_object)
+    def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+        return self._call(self._method("read_embeddings"), Document, bodies, call, check=_check_object)
 
-    def models_request(self, request: ClientRequest) -> UpstreamRequest:
-        if not self._has("models_request"):
-            raise NotFound("This upstream lists no models.", param="model", code="model_not_found")
-        return self._asked("models_request", request)
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
+        method = self._method("model_list_request")
+        return self._build(method, request) if method else super().model_list_request(request)
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
-        return self._call("listing", Document, listed, name, created, see=_see_object)
+    def read_model_list(self, body: bytes, name: str, created: int) -> Document:
+        return self._call(self._method("read_model_list"), Document, body, name, created, check=_check_object)
 
-    def own_models(self, created: int) -> Sequence[Json]:
-        return self._call("own_models", list, created, see=_see_entries) if self._has("own_models") else ()
+    def static_models(self, created: int) -> Sequence[Json]:
+        method = self._method("static_models")
+        return self._call(method, list, created, check=_check_entries) if method else ()
 
-    def probe(self) -> UpstreamRequest | None:
-        return self._asked("probe") if self._has("probe") else None
+    def probe_request(self) -> UpstreamRequest | None:
+        method = self._method("probe_request")
+        return self._build(method) if method else None
 
-    def forward(self, request: ClientRequest) -> UpstreamRequest:
-        if not self._has("forward"):
-            refuse(request)
-        return self._asked("forward", request)
+    def forward_request(self, request: ClientRequest) -> UpstreamRequest:
+        method = self._method("forward_request")
+        return self._build(method, request) if method else super().forward_request(request)
 
-    def _has(self, method: str) -> bool:
-        return callable(getattr(self._object, method, None))
+    def _method(self, name: str) -> Any:
+        """Return a method of the plug-in, under its name or the one of version 0.3; None if it only has the default."""
+        for known in (name, RENAMED.get(name, name)):
+            method = getattr(self._object, known, None)
+            is_default = getattr(type(self._object), known, None) is getattr(BaseUpstream, known, 0)
+            if callable(method) and not is_default:
+                return method
+        return None
 
-    def _asked(self, method: str, *given: Any) -> UpstreamRequest:
-        return self._call(method, UpstreamRequest, *given, see=_see_request)
+    def _build(self, method: Any, *arguments: Any) -> UpstreamRequest:
+        return self._call(method, UpstreamRequest, *arguments, check=_check_request)
 
     def _call(
-        self, method: str, gives: type[ResultT], *given: Any, see: Callable[[Any], None] | None = None
+        self, method: Any, kind: type[ResultT], *arguments: Any, check: Callable[[Any], None] | None = None
     ) -> ResultT:
-        with guarded(self._path):
-            result = getattr(self._object, method)(*given)
-            if gives is list and isinstance(result, tuple):
+        """Call a method and check the type of what it returns; a tuple is accepted for a list."""
+        with call_safely(self._path):
+            result = method(*arguments)
+            if kind is list and isinstance(result, tuple):
                 result = list(result)
-            if not isinstance(result, gives):
-                raise TypeError(f"{method}() gives {type(result).__name__}, not {gives.__name__}")
-            if see:
-                see(result)
+            if not isinstance(result, kind):
+                raise TypeError(f"{method.__name__}() returned {type(result).__name__}, not {kind.__name__}")
+            if check:
+                check(result)
             return result
 
 
-class _GuardedFilter:
+class _SafeFilter:
     def __init__(self, path: str, step: Filter) -> None:
         self._path = path
         self._step = step
 
     def feed(self, batch: Batch) -> Batch:
-        with guarded(self._path):
-            return _events(self._step.feed(batch))
+        with call_safely(self._path):
+            return _check_events(self._step.feed(batch))
 
     def finish(self) -> Batch:
-        with guarded(self._path):
-            return _events(self._step.finish())
+        with call_safely(self._path):
+            return _check_events(self._step.finish())
 
 
-def _events(given: Iterable[Any]) -> Batch:
-    """See that these are events. Raises TypeError."""
-    batch = list(given)
+def _check_events(events: Iterable[Any]) -> Batch:
+    """Return the events as a batch. Raises TypeError if one is not an Event, or a Document is not a completion."""
+    batch = list(events)
     for event in batch:
         if not isinstance(event, Event):
-            raise TypeError(f"gives {type(event).__name__}, not Event")
+            raise TypeError(f"a batch holds {type(event).__name__}, not Event")
         if isinstance(event, Document) and not (isinstance(event.chunk, dict) and is_completion(event.chunk)):
-            raise TypeError("gives a Document without a completion's choices")
+            raise TypeError("a Document does not hold a completion (an object with a list of choices)")
     return batch
 
 
-def _is_an_end(event: Event) -> bool:
+def _is_end(event: Event) -> bool:
     return isinstance(event, Document) or (event.chunk is None and is_done(event))
 
 
-def _see_request(asked: UpstreamRequest) -> None:
-    if isinstance(asked.body, str | dict):
-        raise TypeError(f"the body of a request is {type(asked.body).__name__}, not bytes")
-    if isinstance(asked.body, bytes) and asked.length not in (None, len(asked.body)):
-        raise ValueError("the length of a request is not that of its body")
-    check_head(asked.method, asked.url, dict(asked.headers).items())
+def _check_request(request: UpstreamRequest) -> None:
+    if isinstance(request.body, str | dict):
+        raise TypeError(f"the body of an UpstreamRequest is {type(request.body).__name__}, not bytes")
+    if isinstance(request.body, bytes) and request.length not in (None, len(request.body)):
+        raise ValueError("the length of an UpstreamRequest differs from the length of its body")
+    check_head(request.method, request.url, dict(request.headers).items())
 
 
-def _see_requests(given: list[Any]) -> None:
-    for asked in given:
-        if not isinstance(asked, UpstreamRequest):
-            raise TypeError(f"gives {type(asked).__name__}, not UpstreamRequest")
-        _see_request(asked)
+def _check_requests(requests: list[Any]) -> None:
+    for request in requests:
+        if not isinstance(request, UpstreamRequest):
+            raise TypeError(f"the list holds {type(request).__name__}, not UpstreamRequest")
+        _check_request(request)
 
 
-def _see_object(document: Document) -> None:
+def _check_object(document: Document) -> None:
     if not isinstance(document.chunk, dict):
-        raise TypeError("gives a Document that holds no object")
+        raise TypeError("a Document does not hold a JSON object")
 
 
-def _see_entries(entries: list[Any]) -> None:
+def _check_entries(entries: list[Any]) -> None:
     if not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries):
-        raise TypeError("gives an entry without an `id`")
+        raise TypeError("static_models() returned an entry that is not an object with an `id`")

@@ -63,7 +63,7 @@ class Body(Protocol):
     def read(self, limit: int) -> bytes:
         """Take all of it. Raises PayloadTooLarge over limit bytes, ClientGone when it stays short."""
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         """Take it as it comes. Raises ClientGone when it stays short."""
 
 
@@ -81,7 +81,7 @@ class ReadBody:
         """Give it, whatever its length."""
         return self.text
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         """Give it in one piece."""
         yield self.text
 
@@ -97,14 +97,14 @@ class PartlyReadBody:
     def read(self, limit: int) -> bytes:
         """Take all of it. Raises PayloadTooLarge over limit bytes."""
         parts, size = [], 0
-        for piece in self.pieces():
+        for piece in self.iter_bytes():
             parts.append(piece)
             size += len(piece)
             if size > limit:
                 raise PayloadTooLarge(f"The request body is longer than {limit} bytes.")
         return b"".join(parts)
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         """Give what was read, then the rest as it comes."""
         yield from self.taken
         yield from self.rest
@@ -114,7 +114,7 @@ def read_up_to(body: Body, limit: int) -> Body:
     """Read a body if it has no more than limit bytes; else give it with what was read of it."""
     if (body.length or 0) > limit:
         return body
-    taken, size, rest = list[bytes](), 0, body.pieces()
+    taken, size, rest = list[bytes](), 0, body.iter_bytes()
     for piece in rest:
         taken.append(piece)
         size += len(piece)

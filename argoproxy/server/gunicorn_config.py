@@ -22,7 +22,7 @@ from argoproxy import __version__
 from argoproxy.config.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
 from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, refusal
 from argoproxy.config.values.snapshot import VARIABLE, publish
-from argoproxy.plugins.loader import check
+from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import banner, open_door
 from argoproxy.server.ports import port_problem
@@ -49,7 +49,7 @@ terminal = Terminal()
 os.environ.setdefault(RANDOM_KEY, f"sk-{secrets.token_urlsafe(24)}")
 try:
     loaded = load(os.environ, folder)
-    check(loaded)
+    check_plugins(loaded)
     check_journal(loaded)
 except ConfigError as error:
     sys.stderr.write(refusal(error))
@@ -210,7 +210,7 @@ def take_up(server: Any) -> None:
     try:
         fresh = layers(os.environ, folder)
         config = build(fresh, os.environ, folder)
-        check(config)
+        check_plugins(config)
         check_journal(config)
     except ConfigError as error:
         server.log.warning("The settings stay as they were: %s", "; ".join(error.mistakes))

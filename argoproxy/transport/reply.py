@@ -32,11 +32,11 @@ class Reply:
         self._stars = stars
         self._arrived = 0
 
-    def raw_pieces(self) -> Iterator[bytes]:
+    def iter_raw(self) -> Iterator[bytes]:
         """Give the body as it arrives, in its content coding; b"" is a moment of silence."""
-        return self.pieces() if self._hides else self._stars.over(self._arriving())
+        return self.iter_bytes() if self._hides else self._stars.over(self._arriving())
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         """Give the body as it arrives, content coding taken away; b"" comes in silence, and now and then where bytes
         may come that say nothing to the client."""
         arriving = self._arriving()
@@ -45,7 +45,7 @@ class Reply:
     def read(self) -> bytes:
         """Take the whole body, content coding taken away. Raises ProxyError, ClientGone."""
         parts, size = [], 0
-        for piece in self.pieces():
+        for piece in self.iter_bytes():
             parts.append(piece)
             size += len(piece)
             check_size(size)

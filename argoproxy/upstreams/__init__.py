@@ -1,7 +1,7 @@
-"""What an upstream is: a provider's server, seen through the adapter that speaks its dialect. All of it is pure.
+"""The interface of an upstream: a provider's server, seen through the adapter that speaks its API.
 
-An adapter turns a call into a request, the reply into batches, and an error answer into a ProxyError. Sending,
-waiting and time belong to the transport.
+An adapter builds requests (`…_request`) and reads replies (`read_…`). It is pure: no clock, no network. Sending,
+waiting, time-outs and disconnected clients are the transport's business.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from argoproxy.protocol.stream.sse import Batch, Document
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """A request to send: an absolute URL without credentials, and a body, all there or to be streamed.
+    """A request to send: an absolute URL without credentials, and a body, either complete or an iterable to stream.
 
-    `secret` is what must never come back to a client; the transport stars it out of the reply.
+    `length` is the size of the body in bytes; None if it is not known. `secret` is a key that must never be shown to a
+    client: the transport replaces it in the reply. `is_streamed` says whether a stream is requested, where the call
+    does not say (None: as the call says). `has_client_body` marks a body that is the client's own, never parsed here.
     """
 
     method: str
@@ -31,14 +33,12 @@ class UpstreamRequest:
     body: bytes | Iterable[bytes] | None = None
     length: int | None = None
     secret: bytes = field(default=b"", repr=False)
-    #: Whether a stream is asked for, where the call does not tell; None where it does.
     is_streamed: bool | None = None
-    #: Whether the body is the client's own, which nobody has read.
-    is_passed_on: bool = False
+    has_client_body: bool = False
 
 
 class Reply(Protocol):
-    """What an upstream sent back: its head is here, its body arrives. An empty piece is a moment of silence."""
+    """The reply of an upstream: its head has arrived, its body is still arriving."""
 
     @property
     def status(self) -> int:
@@ -46,78 +46,81 @@ class Reply(Protocol):
 
     @property
     def headers(self) -> Headers:
-        """All headers, repeated ones repeated."""
+        """All header fields; repeated ones are repeated."""
 
-    def pieces(self) -> Iterator[bytes]:
-        """Give the body as it arrives, content coding taken away. Raises ProxyError, ClientGone."""
+    def iter_bytes(self) -> Iterator[bytes]:
+        """Yield the decoded body as it arrives; `b""` means that nothing arrived for a moment. Raises ProxyError,
+        ClientGone."""
 
-    def raw_pieces(self) -> Iterator[bytes]:
-        """Give the body as it arrives, in its content coding. Raises ProxyError, ClientGone."""
+    def iter_raw(self) -> Iterator[bytes]:
+        """Yield the body like iter_bytes, but without removing its content coding. Raises ProxyError, ClientGone."""
 
     def read(self) -> bytes:
-        """Take the whole body, content coding taken away. Raises ProxyError, ClientGone."""
+        """Return the whole decoded body. Raises ProxyError, ClientGone."""
 
 
 class Upstream(Protocol):
-    """A dialect, configured."""
+    """An adapter for one provider, configured for one server."""
 
     @property
     def name(self) -> str:
-        """What logs call it."""
+        """Its name in logs and metrics."""
 
     @property
-    def serves(self) -> Mapping[str, str]:
-        """The paths it has besides which nothing is served, with their methods; none when every path is passed on."""
+    def served_paths(self) -> Mapping[str, str]:
+        """The only paths that it serves, each with its method; empty if it accepts every path."""
 
     @property
-    def is_native(self) -> bool:
+    def is_passthrough(self) -> bool:
         """Whether its replies go to the client byte for byte."""
 
-    def spellings(self, model: str) -> Sequence[str]:
-        """Give a model's name and the other names of the same model, by which a rule may call it too."""
+    def aliases(self, model: str) -> Sequence[str]:
+        """Return all names of a model, the given one included: rules may use any of them."""
 
-    def knows(self, model: str) -> bool:
-        """Whether a name can be understood without the common list of models."""
+    def resolves(self, model: str) -> bool:
+        """Tell whether a model's name can be resolved without the server's list of models."""
 
-    def acquainted(self, listed: bytes) -> Self:
-        """Give the same upstream, knowing its own list of models too. Raises UpstreamProtocolError."""
+    def with_model_list(self, body: bytes) -> Self:
+        """Return a copy that also resolves the names in the server's list of models, the reply to
+        shared_model_list_request. Raises UpstreamProtocolError."""
 
-    def request(self, call: Call) -> UpstreamRequest:
-        """Ask for a completion."""
+    def completion_request(self, call: Call) -> UpstreamRequest:
+        """Build the request for a completion. Raises BadRequest."""
 
-    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
-        """Read a completion. Raises ProxyError: the reply broke off, is no completion, or tells of an error."""
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a completion as batches of events. Raises ProxyError if the reply breaks off, can't be understood or
+        holds an error."""
 
-    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        """Read an answer that is none."""
+    def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+        """Make an error of a reply whose status is not a success."""
 
     def refuses_mode(self, error: ProxyError) -> bool:
-        """Tell whether an error of its server says that the model can't be asked this way, as a stream or whole."""
+        """Tell whether an error says that this model can't be called in this mode, streamed or not."""
 
-    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
-        """Ask for embeddings."""
+    def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+        """Build the requests for embeddings: one, or as many as the server's limits demand. Raises BadRequest."""
 
-    def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
-        """Join the replies to embed_requests. Raises UpstreamProtocolError."""
+    def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+        """Join the replies to embedding_requests, in their order. Raises UpstreamProtocolError."""
 
-    def common_list(self) -> UpstreamRequest | None:
-        """Ask for its list of models; None where each client must ask for itself."""
+    def shared_model_list_request(self) -> UpstreamRequest | None:
+        """Build the request for the list of models; None if the list depends on the client's own key."""
 
-    def models_request(self, request: ClientRequest) -> UpstreamRequest:
-        """Ask for `/v1/models` or one model, as the client did."""
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
+        """Build the request for `/v1/models` or `/v1/models/{id}` on behalf of a client. Raises NotFound."""
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
-        """Read the reply to common_list or models_request: OpenAI's list, or the entry of the one model that was named.
-        Raises UpstreamProtocolError, NotFound."""
+    def read_model_list(self, body: bytes, name: str, created: int) -> Document:
+        """Read the reply to either of the two requests above: OpenAI's list of models, or the entry of one model if
+        `name` is not empty. Raises UpstreamProtocolError, NotFound."""
 
-    def own_models(self, created: int) -> Sequence[Json]:
-        """Give entries of the models it has even when it can't be asked."""
+    def static_models(self, created: int) -> Sequence[Json]:
+        """Return entries for models that are listed even if the server can't be reached."""
 
     def filters(self, call: Call) -> Sequence[Filter]:
-        """Give filters of its own over what the client will see, after ours; a native one has none."""
+        """Return filters for what the client will see; they run after the proxy's own. Unused for passthrough."""
 
-    def probe(self) -> UpstreamRequest | None:
-        """Ask whether anyone is there; must cost nothing. None where nobody needs to be asked."""
+    def probe_request(self) -> UpstreamRequest | None:
+        """Build a request that shows whether the server can be reached, at no cost; None if there is no need to."""
 
-    def forward(self, request: ClientRequest) -> UpstreamRequest:
-        """Pass on a request for a path that is not ours. Raises NotFound, MethodNotAllowed."""
+    def forward_request(self, request: ClientRequest) -> UpstreamRequest:
+        """Build the request for any other path. Raises NotFound, MethodNotAllowed."""

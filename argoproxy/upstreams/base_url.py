@@ -60,7 +60,7 @@ class BaseUrl:
         return root + target
 
 
-def checked_path(path: str) -> str:
+def validate_path(path: str) -> str:
     """Return a path that may be forwarded: as it came, but for a doubled slash in front of one of ours. Raises NotFound
     for one that hides where it leads."""
     if path.startswith("//") and _is_ours(path[1:].removesuffix("/")):

@@ -21,9 +21,9 @@ from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, dump
 from argoproxy.protocol.stream.chunks import split
 from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams import UpstreamRequest
+from argoproxy.upstreams.base import SERVED_PATHS, refuse_path
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAI
-from argoproxy.upstreams.served import SERVED, refuse
 
 MODEL = "demo"
 SCHEME = "demo:"
@@ -52,11 +52,11 @@ class Demo(OpenAI):
     """The upstream behind `--demo`; nothing stands behind other paths than ours."""
 
     def __init__(self, name: str = MODEL) -> None:
-        super().__init__(base=BaseUrl(root=SCHEME, query="", stands_for_v1=False), name=name, serves=SERVED)
+        super().__init__(base=BaseUrl(root=SCHEME, query="", stands_for_v1=False), name=name, served_paths=SERVED_PATHS)
 
-    def forward(self, request: ClientRequest) -> UpstreamRequest:
+    def forward_request(self, request: ClientRequest) -> UpstreamRequest:
         """Refuse: there is nothing to pass a request on to."""
-        refuse(request, self.serves)
+        refuse_path(request, self.served_paths)
 
 
 def perform(path: str, body: bytes) -> Script:

@@ -23,7 +23,6 @@ from argoproxy.protocol.http_messages import (
     request_headers_for_upstream,
     without,
 )
-from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
 from argoproxy.protocol.stream.filters import Filter
@@ -39,10 +38,10 @@ from argoproxy.protocol.stream.sse import (
     is_plain,
 )
 from argoproxy.upstreams import Reply, UpstreamRequest
-from argoproxy.upstreams.any_name import AnyName
-from argoproxy.upstreams.base_url import BaseUrl, checked_path
+from argoproxy.upstreams.base import BaseUpstream
+from argoproxy.upstreams.base_url import BaseUrl, validate_path
 from argoproxy.upstreams.detect import Form, form_of, gathered, opened
-from argoproxy.upstreams.error_replies import error_from_reply, error_in_document, error_in_event, refuses_mode
+from argoproxy.upstreams.error_replies import error_in_document, error_in_event
 
 USER_AGENT = "argoproxy"
 
@@ -56,17 +55,17 @@ _OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAI(AnyName):
+class OpenAI(BaseUpstream):
     """An upstream at a base URL; `authorization` replaces the client's credentials where it is set."""
 
     base: BaseUrl
     authorization: str = field(default="", repr=False)
     secret: bytes = field(default=b"", repr=False)
     name: str = "openai"
-    serves: Mapping[str, str] = field(default_factory=dict)
-    is_native: bool = False
+    served_paths: Mapping[str, str] = field(default_factory=dict)
+    is_passthrough: bool = False
 
-    def request(self, call: Call) -> UpstreamRequest:
+    def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion."""
         headers = (
             *without(self._headers(call.headers), _OF_OUR_BODY),
@@ -76,9 +75,9 @@ class OpenAI(AnyName):
         body = call.payload()
         return UpstreamRequest("POST", self.base.url(call.path, call.query), headers, body, len(body), self.secret)
 
-    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion in whatever form it came."""
-        pieces = reply.pieces()
+        pieces = reply.iter_bytes()
         start = yield from opened(pieces)
         form = form_of(start, reply.headers)
         if form is Form.DOCUMENT:
@@ -86,49 +85,36 @@ class OpenAI(AnyName):
         else:
             yield from _stream(chain((start,) if start else (), pieces), Ends(call))
 
-    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        """Read an error answer."""
-        return error_from_reply(status, headers, body)
-
-    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+    def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for all embeddings at once."""
-        return (self.request(call),)
+        return (self.completion_request(call),)
 
-    def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+    def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
         """Give the reply as it came."""
         document = Document(bodies[0])
         if not isinstance(document.chunk.get("data"), list):
             raise UpstreamProtocolError("The upstream's reply holds no embeddings.")
         return document
 
-    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         """Ask for the list of models, or for one, as the client did."""
         headers = (*self._headers(request.headers), ("Accept-Encoding", "identity"))
-        path = checked_path(request.path).rstrip("/")
+        path = validate_path(request.path).rstrip("/")
         url = self.base.url(path if path.startswith("/v1/") else "/v1" + path, request.query)
         return UpstreamRequest("GET", url, headers, secret=self.secret)
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
+    def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
         """Give the reply as it came, if it is an object."""
         document = Document(listed)
         _ = document.chunk
         return document
 
-    def own_models(self, created: int) -> Sequence[Json]:
-        return ()
-
-    def filters(self, call: Call) -> Sequence[Filter]:
-        return ()
-
-    def refuses_mode(self, error: ProxyError) -> bool:
-        return refuses_mode(error)
-
-    def probe(self) -> UpstreamRequest:
+    def probe_request(self) -> UpstreamRequest:
         """Ask for the list of models, with the configured key only."""
         headers = (*self._headers(()), ("Accept-Encoding", "identity"))
         return UpstreamRequest("GET", self.base.url("/v1/models", ""), headers, secret=self.secret)
 
-    def forward(self, request: ClientRequest) -> UpstreamRequest:
+    def forward_request(self, request: ClientRequest) -> UpstreamRequest:
         """Pass a request on; the reply may be compressed as the client wishes unless it could hide our key."""
         wished = header(request.headers, "accept-encoding", "identity")
         coding = "identity" if self.secret else wished
@@ -138,10 +124,10 @@ class OpenAI(AnyName):
             method=request.method,
             url=self.base.url(request.path, request.query),
             headers=headers,
-            body=(body.text or None) if isinstance(body, ReadBody) else body.pieces(),
+            body=(body.text or None) if isinstance(body, ReadBody) else body.iter_bytes(),
             length=request.body.length,
             secret=self.secret,
-            is_passed_on=True,
+            has_client_body=True,
         )
 
     def _headers(self, headers: Headers) -> Headers:

@@ -28,7 +28,7 @@ from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import UpstreamLink
-from argoproxy.plugins.loader import OwnAuth, PluginAuthenticator, made, wanted
+from argoproxy.plugins.loader import PluginAuth, PluginAuthenticator, configured_plugins, instantiate
 from argoproxy.protocol.access.auth import ApiKeys, Authenticator
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
@@ -185,7 +185,7 @@ def _build_link(
         connections=config.threads,
         tick_s=config.heartbeat.every_s or math.inf,
         access=access,
-        auth=OwnAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
+        auth=PluginAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
         not_passed=frozenset() if settings.passes_cookies and not config.authenticate else COOKIES_DOWN,
     )
     images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where(), workers)
@@ -199,9 +199,9 @@ def _build_authenticator(config: Config) -> Authenticator | None:
 
 
 def _build_plugin_listeners(config: Config) -> Iterator[Listener]:
-    for one in wanted(config):
+    for one in configured_plugins(config):
         if one.use == "listener":
-            yield made(one)
+            yield instantiate(one)
 
 
 def _create_metrics(folder: str) -> Metrics | None:

@@ -15,8 +15,8 @@ from argoproxy.config.kinds.targets import (
     UntouchedTarget,
     UpstreamSettings,
 )
-from argoproxy.plugins.loader import look_in, wanted
-from argoproxy.plugins.upstream import OwnUpstream
+from argoproxy.plugins.loader import add_plugin_folders, configured_plugins
+from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.argo.gateway import Argo
@@ -28,8 +28,8 @@ from argoproxy.upstreams.openai import OpenAI
 
 def models_of(config: Config) -> Models[Upstream]:
     """Make all upstreams and the rules that lead to them. Raises ConfigError."""
-    if any(wanted(config)):
-        look_in(config.class_folders)
+    if any(configured_plugins(config)):
+        add_plugin_folders(config.class_folders)
     return Models(
         providers=tuple(map(provider, config.upstreams)),
         rules=config.rules,
@@ -67,9 +67,9 @@ def adapter(settings: UpstreamSettings) -> Upstream:
         key = target.secret.text
         return DashScope(target.urls, f"Bearer {key}" if key else "", key.encode(), target.model_map, name)
     if isinstance(target, PluginTarget):
-        return OwnUpstream(name, target.own)
+        return PluginUpstream(name, target.own)
     if isinstance(target, UntouchedTarget):
-        return replace(_openai(target.server, name), is_native=True)
+        return replace(_openai(target.server, name), is_passthrough=True)
     return _openai(target, name)
 
 

@@ -44,14 +44,14 @@ class WsgiBody:
         too_long = PayloadTooLarge(f"The request body is longer than {limit} bytes.")
         if (self.length or 0) > limit:
             raise too_long
-        for piece in self.pieces():
+        for piece in self.iter_bytes():
             parts.append(piece)
             size += len(piece)
             if size > limit:
                 raise too_long
         return b"".join(parts)
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         """Yield it as it arrives. Raises BadRequest, ClientGone if it ends too early; RequestTimeout."""
         left = self.length
         while left is None or left > 0:

@@ -28,18 +28,18 @@ class Told:
         self.headers = headers
         self._pieces = pieces
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         yield from self._pieces
 
-    raw_pieces = pieces
+    iter_raw = iter_bytes
 
     def read(self) -> bytes:
         return b"".join(self._pieces)
 
 
 def batches(pieces: list[bytes], headers: Headers = STREAM, **body: Any) -> Iterator[list[Any]]:
-    call = Call("id", 7, "/v1/chat/completions", "", (), {"stream": True, **body}, None, asked="alias")
-    for batch in UPSTREAM.batches(Told(pieces, headers), call):
+    call = Call("id", 7, "/v1/chat/completions", "", (), {"stream": True, **body}, None, requested_model="alias")
+    for batch in UPSTREAM.read_completion(Told(pieces, headers), call):
         yield [event if event is DONE else event.chunk for event in batch]
 
 

@@ -54,8 +54,8 @@ def test_a_chat_is_asked_as_a_message_with_the_key_and_the_version(server: respo
             matchers.header_matcher({"x-api-key": "sk-ant-1", "anthropic-version": "2023-06-01"}),
         ],
     )
-    status, reply = answered(UPSTREAM.request(call()))
-    ((document,),) = UPSTREAM.batches(reply, call())
+    status, reply = answered(UPSTREAM.completion_request(call()))
+    ((document,),) = UPSTREAM.read_completion(reply, call())
     assert document.chunk
     assert (status, document.chunk["choices"][0]["message"]["content"]) == (200, "Hello")
 
@@ -64,8 +64,8 @@ def test_a_stream_becomes_chunks(server: responses.RequestsMock) -> None:
     text = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"})
     server.post(MESSAGES, body=START + text + delta("end_turn") + END, content_type="text/event-stream")
     asked = call(stream=True)
-    _, reply = answered(UPSTREAM.request(asked))
-    chunks = [event.chunk for batch in UPSTREAM.batches(reply, asked) for event in batch if event.chunk]
+    _, reply = answered(UPSTREAM.completion_request(asked))
+    chunks = [event.chunk for batch in UPSTREAM.read_completion(reply, asked) for event in batch if event.chunk]
     assert assemble(chunks)["choices"][0]["message"]["content"] == "Hello"
 
 
@@ -73,8 +73,8 @@ def test_a_stream_becomes_chunks(server: responses.RequestsMock) -> None:
 def test_a_refusal_becomes_openais(server: responses.RequestsMock, sent: int, told: int) -> None:
     error: Json = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     server.post(MESSAGES, status=sent, json=error, headers={"retry-after": "3"})
-    status, reply = answered(UPSTREAM.request(call()))
-    made = UPSTREAM.error(status, reply.headers, reply.read())
+    status, reply = answered(UPSTREAM.completion_request(call()))
+    made = UPSTREAM.read_error(status, reply.headers, reply.read())
     assert isinstance(made, UpstreamStatus)
     assert (made.status, json.loads(made.body)["error"]["message"]) == (told, "Overloaded")
     assert ("retry-after", "3") in made.headers
@@ -82,6 +82,6 @@ def test_a_refusal_becomes_openais(server: responses.RequestsMock, sent: int, to
 
 def test_models_are_listed_as_openai_lists_them(server: responses.RequestsMock) -> None:
     server.get(MODELS, json={"data": [{"id": "claude", "created_at": "1970-01-01T00:00:07Z"}]})
-    asked = UPSTREAM.models_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), ReadBody(b"")))
-    listed = UPSTREAM.listing(answered(asked)[1].read(), "", 1).chunk
+    asked = UPSTREAM.model_list_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), ReadBody(b"")))
+    listed = UPSTREAM.read_model_list(answered(asked)[1].read(), "", 1).chunk
     assert listed["data"] == [{"id": "claude", "object": "model", "created": 7, "owned_by": "anthropic"}]

@@ -141,5 +141,5 @@ def test_a_reply_that_is_no_message(reply: bytes) -> None:
 
 def test_a_whole_reply_is_one_document() -> None:
     call = Call("id", 7, "/v1/chat/completions", "", (), {}, None)
-    ((event,),) = UPSTREAM.batches(Told([json.dumps(MESSAGE).encode()], WHOLE), call)
+    ((event,),) = UPSTREAM.read_completion(Told([json.dumps(MESSAGE).encode()], WHOLE), call)
     assert isinstance(event, Document)

@@ -28,7 +28,7 @@ CLIENT = (
 
 def asked(upstream: Anthropic, headers: Headers = CLIENT, path: str = "/v1/chat/completions") -> UpstreamRequest:
     body = {"model": "claude", "messages": [{"role": "user", "content": "Hi"}]}
-    return upstream.request(Call("id", 7, path, "q=1", headers, body, None))
+    return upstream.completion_request(Call("id", 7, path, "q=1", headers, body, None))
 
 
 def about_models(path: str, headers: Headers = ()) -> ClientRequest:
@@ -118,7 +118,7 @@ def test_chats_only() -> None:
         with pytest.raises(BadRequest, match="chats only"):
             asked(UPSTREAM, path=path)
     with pytest.raises(BadRequest, match="no embeddings") as caught:
-        UPSTREAM.embed_requests(Call("id", 7, "/v1/embeddings", "", (), {"input": "a"}, None))
+        UPSTREAM.embedding_requests(Call("id", 7, "/v1/embeddings", "", (), {"input": "a"}, None))
     assert caught.value.param == "input"
 
 
@@ -128,7 +128,7 @@ def test_a_body_nested_too_deeply_is_refused() -> None:
         schema = {"a": schema}
     body = {"messages": [], "output_config": schema}
     with pytest.raises(BadRequest, match="nested too deeply"):
-        UPSTREAM.request(Call("id", 7, "/v1/chat/completions", "", (), body, None))
+        UPSTREAM.completion_request(Call("id", 7, "/v1/chat/completions", "", (), body, None))
 
 
 @pytest.mark.parametrize(
@@ -142,17 +142,17 @@ def test_a_body_nested_too_deeply_is_refused() -> None:
 )
 def test_models_are_asked_for(path: str, url: str) -> None:
     for upstream in (UPSTREAM, OPEN):
-        request = upstream.models_request(about_models(path, CLIENT))
+        request = upstream.model_list_request(about_models(path, CLIENT))
         assert (request.method, request.url, request.body) == ("GET", url, None)
     assert dict(request.headers)["x-api-key"] == "theirs"
     assert dict(request.headers)["anthropic-version"] == "2023-06-01"
 
 
 def test_a_probe_is_free_and_tells_nothing_of_a_client() -> None:
-    request = UPSTREAM.probe()
+    request = UPSTREAM.probe_request()
     assert (request.method, request.url) == ("GET", "https://up/v1/models?limit=1")
     assert dict(request.headers)["x-api-key"] == "sk-ant-ours"
-    assert "x-api-key" not in dict(OPEN.probe().headers)
+    assert "x-api-key" not in dict(OPEN.probe_request().headers)
 
 
 CLAUDE = {"type": "model", "id": "claude-4", "display_name": "Claude 4", "created_at": "2026-02-19T00:00:00Z"}
@@ -161,7 +161,7 @@ ENTRY = {"id": "claude-4", "object": "model", "created": 1771459200, "owned_by":
 
 def test_a_list_of_models() -> None:
     page = {"data": [CLAUDE, {"id": "b", "created_at": 5}, {"id": "c", "created_at": "?"}], "has_more": False}
-    listed = UPSTREAM.listing(json.dumps(page).encode(), "", 7)
+    listed = UPSTREAM.read_model_list(json.dumps(page).encode(), "", 7)
     bare = {"object": "model", "created": 7, "owned_by": "anthropic"}
     assert listed.chunk == {
         "object": "list",
@@ -170,7 +170,7 @@ def test_a_list_of_models() -> None:
 
 
 def test_one_model() -> None:
-    found = UPSTREAM.listing(json.dumps(CLAUDE).encode(), "claude-4", 7)
+    found = UPSTREAM.read_model_list(json.dumps(CLAUDE).encode(), "claude-4", 7)
     assert found.chunk == {**ENTRY, "display_name": "Claude 4"}
 
 
@@ -178,14 +178,14 @@ def test_one_model() -> None:
 @pytest.mark.parametrize("reply", [b"", b"[]", b"{}", b'{"data": 5}', b'{"data": [5]}', b'{"data": [{"id": 5}]}'])
 def test_a_reply_without_models(reply: bytes, name: str) -> None:
     with pytest.raises(UpstreamProtocolError):
-        UPSTREAM.listing(reply, name, 7)
+        UPSTREAM.read_model_list(reply, name, 7)
 
 
 def test_models_of_the_configuration() -> None:
     upstream = Anthropic(models=["a", "b"])
-    assert [entry["id"] for entry in upstream.own_models(7)] == ["a", "b"]
-    assert upstream.own_models(7)[0]["created"] == 7
-    assert not UPSTREAM.own_models(7)
+    assert [entry["id"] for entry in upstream.static_models(7)] == ["a", "b"]
+    assert upstream.static_models(7)[0]["created"] == 7
+    assert not UPSTREAM.static_models(7)
 
 
 def told(kind: str, message: str = "words") -> bytes:
@@ -213,7 +213,7 @@ def told(kind: str, message: str = "words") -> bytes:
 )
 def test_error_answers_get_openais_form(status: int, body: bytes, shown: int, error: dict[str, Any]) -> None:
     headers = (("Retry-After", "7"), ("request-id", "req_1"), ("Content-Length", "9"), ("Server", "x"))
-    made = UPSTREAM.error(status, headers, body)
+    made = UPSTREAM.read_error(status, headers, body)
     assert isinstance(made, UpstreamStatus)
     assert made.status == shown
     assert made.headers == (("Retry-After", "7"), ("request-id", "req_1"), ("Content-Type", "application/json"))
@@ -223,6 +223,6 @@ def test_error_answers_get_openais_form(status: int, body: bytes, shown: int, er
 
 
 def test_a_redirect_passes_untouched() -> None:
-    made = UPSTREAM.error(307, (("Location", "/x"),), told("moved"))
+    made = UPSTREAM.read_error(307, (("Location", "/x"),), told("moved"))
     assert isinstance(made, UpstreamStatus)
     assert (made.status, made.body) == (307, told("moved"))

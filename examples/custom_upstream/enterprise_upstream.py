@@ -45,33 +45,33 @@ class Enterprise:
         self._context = context
         self._redaction = Redaction.parse(redact, longest)
 
-    def request(self, call: Call) -> UpstreamRequest:
+    def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask the region of the caller, in the enterprise's context. Raises BadRequest."""
-        return self._region(call.headers).request(with_context(call, self._context))
+        return self._region(call.headers).completion_request(with_context(call, self._context))
 
-    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion, as every region sends it."""
-        return self._home.batches(reply, call)
+        return self._home.read_completion(reply, call)
 
-    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+    def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Read an error answer, as every region sends it."""
-        return self._home.error(status, headers, body)
+        return self._home.read_error(status, headers, body)
 
     def filters(self, call: Call) -> Sequence[Filter]:
         """Redact what the client sees."""
         return (RedactionFilter(self._redaction),)
 
-    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         """Ask the region of the caller for its models. Raises BadRequest."""
-        return self._region(request.headers).models_request(request)
+        return self._region(request.headers).model_list_request(request)
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
+    def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
         """Give the list of models as it came."""
-        return self._home.listing(listed, name, created)
+        return self._home.read_model_list(listed, name, created)
 
-    def probe(self) -> UpstreamRequest:
+    def probe_request(self) -> UpstreamRequest:
         """Ask whether anyone is there, where no region is named."""
-        return self._home.probe()
+        return self._home.probe_request()
 
     def _region(self, headers: Headers) -> OpenAI:
         name = header(headers, REGION.lower()).strip()

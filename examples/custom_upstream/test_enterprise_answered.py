@@ -40,10 +40,10 @@ class Answered:
     headers: Headers
     body: bytes
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         yield self.body
 
-    raw_pieces = pieces
+    iter_raw = iter_bytes
 
     def read(self) -> bytes:
         return self.body
@@ -78,7 +78,7 @@ def test_a_chat_goes_to_the_callers_region_in_the_enterprises_context(server: re
         ],
     )
     asked = call(("X-Region", "eu"), ("Authorization", "Bearer theirs"))
-    ((document,),) = ENTERPRISE.batches(answered(ENTERPRISE.request(asked)), asked)
+    ((document,),) = ENTERPRISE.read_completion(answered(ENTERPRISE.completion_request(asked)), asked)
     assert document.chunk == COMPLETION
 
 
@@ -87,14 +87,18 @@ def test_a_stream_is_read_as_it_came(server: responses.RequestsMock) -> None:
     stream = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
     server.post("http://home.test/v1/chat/completions", body=stream, content_type="text/event-stream")
     asked = call(stream=True)
-    events = [event for batch in ENTERPRISE.batches(answered(ENTERPRISE.request(asked)), asked) for event in batch]
+    events = [
+        event
+        for batch in ENTERPRISE.read_completion(answered(ENTERPRISE.completion_request(asked)), asked)
+        for event in batch
+    ]
     assert [event.chunk for event in events] == [chunk, None]
 
 
 def test_a_refusal_keeps_its_status_and_its_words(server: responses.RequestsMock) -> None:
     server.post("http://home.test/v1/chat/completions", status=503, body="model is loading")
-    reply = answered(ENTERPRISE.request(call()))
-    error = ENTERPRISE.error(reply.status, reply.headers, reply.read())
+    reply = answered(ENTERPRISE.completion_request(call()))
+    error = ENTERPRISE.read_error(reply.status, reply.headers, reply.read())
     assert isinstance(error, UpstreamStatus)
     assert (error.status, json.loads(error.body)["error"]["message"]) == (503, "model is loading")
 
@@ -102,10 +106,10 @@ def test_a_refusal_keeps_its_status_and_its_words(server: responses.RequestsMock
 def test_models_are_listed_as_the_region_lists_them(server: responses.RequestsMock) -> None:
     listed = {"object": "list", "data": [{"id": "m", "object": "model"}]}
     server.get("http://home.test/v1/models", json=listed)
-    asked = ENTERPRISE.models_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), ReadBody(b"")))
-    assert ENTERPRISE.listing(answered(asked).read(), "", 1).chunk == listed
+    asked = ENTERPRISE.model_list_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), ReadBody(b"")))
+    assert ENTERPRISE.read_model_list(answered(asked).read(), "", 1).chunk == listed
 
 
 def test_a_probe_asks_once(server: responses.RequestsMock) -> None:
     server.get("http://home.test/v1/models", status=401)
-    assert answered(ENTERPRISE.probe()).status == 401
+    assert answered(ENTERPRISE.probe_request()).status == 401

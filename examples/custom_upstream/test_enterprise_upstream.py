@@ -30,10 +30,10 @@ class Sent:
     status: int = 200
     headers: Headers = ()
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         yield from self.body
 
-    def raw_pieces(self) -> Iterator[bytes]:
+    def iter_raw(self) -> Iterator[bytes]:
         yield from self.body
 
     def read(self) -> bytes:
@@ -50,7 +50,7 @@ def call(*headers: tuple[str, str], path: str = "/v1/chat/completions", **body: 
 
 def seen(reply: Sent) -> list[Batch]:
     """Give what a client sees, batch by batch."""
-    return list(apply_filters(ENTERPRISE.batches(reply, call()), lambda: ENTERPRISE.filters(call())))
+    return list(apply_filters(ENTERPRISE.read_completion(reply, call()), lambda: ENTERPRISE.filters(call())))
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def seen(reply: Sent) -> list[Batch]:
     ],
 )
 def test_a_header_names_the_region(headers: Headers, base: str) -> None:
-    assert ENTERPRISE.request(call(*headers)).url == f"{base}/chat/completions"
-    assert ENTERPRISE.models_request(asked("/v1/models", *headers, method="GET")).url == f"{base}/models"
+    assert ENTERPRISE.completion_request(call(*headers)).url == f"{base}/chat/completions"
+    assert ENTERPRISE.model_list_request(asked("/v1/models", *headers, method="GET")).url == f"{base}/models"
 
 
 def test_an_unknown_region_is_refused() -> None:
     with pytest.raises(BadRequest, match=r"X-Region.*known: eu, us") as caught:
-        ENTERPRISE.request(call(("X-Region", "mars")))
+        ENTERPRISE.completion_request(call(("X-Region", "mars")))
     assert (caught.value.param, caught.value.code) == ("X-Region", "unknown_region")
     with pytest.raises(BadRequest, match="none is served"):
-        Enterprise(base_url=HOME).request(call(("X-Region", "eu")))
+        Enterprise(base_url=HOME).completion_request(call(("X-Region", "eu")))
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_an_unknown_region_is_refused() -> None:
     ],
 )
 def test_a_chat_is_told_its_context_once(messages: list[Any], sent: list[Any]) -> None:
-    body = ENTERPRISE.request(call(messages=messages)).body
+    body = ENTERPRISE.completion_request(call(messages=messages)).body
     assert isinstance(body, bytes)
     assert json.loads(body) == {"model": "m", "messages": sent}
 
 
 def test_a_legacy_prompt_stays_as_it_is() -> None:
     legacy = call_of(asked("/v1/completions"), {"model": "m", "prompt": "Hi"}, "/v1/completions")
-    assert ENTERPRISE.request(legacy).body == b'{"model":"m","prompt":"Hi"}'
+    assert ENTERPRISE.completion_request(legacy).body == b'{"model":"m","prompt":"Hi"}'
 
 
 def test_without_a_context_nothing_is_added() -> None:
-    assert Enterprise(base_url=HOME).request(call()).body == call().payload()
+    assert Enterprise(base_url=HOME).completion_request(call()).body == call().payload()
 
 
 def test_a_stream_is_redacted_and_ends() -> None:
@@ -126,15 +126,15 @@ def test_a_stream_that_breaks_off_says_so() -> None:
 
 
 def test_an_error_keeps_its_status() -> None:
-    error = ENTERPRISE.error(401, (), b'{"error": {"message": "The token has expired."}}')
+    error = ENTERPRISE.read_error(401, (), b'{"error": {"message": "The token has expired."}}')
     assert isinstance(error, UpstreamStatus)
     assert (error.status, b"The token has expired." in error.body) == (401, True)
 
 
 def test_models_are_listed_and_the_home_region_is_probed() -> None:
     listed = b'{"object":"list","data":[]}'
-    assert ENTERPRISE.listing(listed, "", 1).raw == listed
-    assert ENTERPRISE.probe().url == f"{HOME}/models"
+    assert ENTERPRISE.read_model_list(listed, "", 1).raw == listed
+    assert ENTERPRISE.probe_request().url == f"{HOME}/models"
 
 
 @pytest.mark.parametrize(

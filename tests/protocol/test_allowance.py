@@ -22,7 +22,7 @@ def request(body: bytes, headers: Headers = JSON, target: str = "/v1/responses",
 
 
 def sent(body: bytes, headers: Headers = JSON, allowed: AllowList = ALLOWED) -> bytes:
-    return b"".join(check_forwarded(request(body, headers), allowed).body.pieces())
+    return b"".join(check_forwarded(request(body, headers), allowed).body.iter_bytes())
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_what_is_too_long_to_look_at_is_413_unless_it_may_be_unknown(headers: He
     asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
     going = check_forwarded(asked, LENIENT)
     assert not isinstance(going.body, ReadBody)
-    assert sum(map(len, going.body.pieces())) == limit + 1
+    assert sum(map(len, going.body.iter_bytes())) == limit + 1
 
 
 @pytest.mark.parametrize("key", ["Model", "models", "MODELS", "model_", "fallbacks", "mod\ud800el", "\uff4dodel"])

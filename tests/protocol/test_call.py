@@ -21,7 +21,7 @@ class Bytes:
     def read(self, limit: int) -> bytes:
         return self._text
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         yield self._text
 
 

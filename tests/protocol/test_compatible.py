@@ -45,7 +45,7 @@ class Gone:
     def read(self, limit: int) -> bytes:
         raise ClientGone
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         raise ClientGone
 
 
@@ -57,7 +57,7 @@ class Long:
     def read(self, limit: int) -> bytes:
         raise AssertionError
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         raise AssertionError
 
 

@@ -26,7 +26,7 @@ class Arriving:
     def read(self, limit: int) -> bytes:
         return b"".join(self.parts)
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         return iter(self.parts)
 
 
@@ -58,7 +58,7 @@ def test_who_gets_a_request(text: bytes, content_type: str, coding: str, name: s
     came = request(Arriving(text[:3], text[3:], length=len(text)), content_type, coding)
     going, provider = find_relay_target(came, models())
     assert provider.upstream.name == name
-    assert b"".join(going.body.pieces()) == text
+    assert b"".join(going.body.iter_bytes()) == text
 
 
 def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
@@ -68,7 +68,7 @@ def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
         assert provider.upstream.name == "one"
         assert not isinstance(going.body, ReadBody)
         assert going.body.length == length
-        assert b"".join(going.body.pieces()) == head + rest
+        assert b"".join(going.body.iter_bytes()) == head + rest
 
 
 def test_what_the_allow_list_has_read_goes_by_rule_too() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.errors import OwnClassFailed, ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
+from argoproxy.errors import PluginFailed, ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.model_list import Listed, check_model_list, find_entry, merge_model_lists
@@ -26,15 +26,15 @@ class Upstream:
         self.name = name
         self._own = own
 
-    def spellings(self, model: str) -> Sequence[str]:
+    def aliases(self, model: str) -> Sequence[str]:
         return (model, *self._own) if model.lower() in self._own else (model,)
 
-    is_native = False
+    is_passthrough = False
 
     def refuses_mode(self, error: ProxyError) -> bool:
         return isinstance(error, UpstreamStatus) and error.status == 422
 
-    def own_models(self, created: int) -> Sequence[Json]:
+    def static_models(self, created: int) -> Sequence[Json]:
         return [{"id": name, "created": created} for name in self._own]
 
 
@@ -118,7 +118,7 @@ def test_a_list_that_is_none_is_told() -> None:
 
 def test_an_upstream_that_fails_to_tell_what_it_has_is_left_out() -> None:
     class Failing(Upstream):
-        def own_models(self, created: int) -> Sequence[Json]:
-            raise OwnClassFailed("no")
+        def static_models(self, created: int) -> Sequence[Json]:
+            raise PluginFailed("no")
 
     assert ids(merge_model_lists(models("", Upstream("one"), Failing("two")), [listed("m"), FAILED], 5)) == ["m"]

@@ -42,22 +42,22 @@ class Upstream:
 
     name = "one"
 
-    def spellings(self, model: str) -> Sequence[str]:
+    def aliases(self, model: str) -> Sequence[str]:
         return (model, "argo:g", "g") if model in ("G", "argo:g", "g") else (model,)
 
-    is_native = False
+    is_passthrough = False
 
     def refuses_mode(self, error: ProxyError) -> bool:
         return isinstance(error, UpstreamStatus) and error.status == 422
 
-    def own_models(self, created: int) -> Sequence[Json]:
+    def static_models(self, created: int) -> Sequence[Json]:
         return ()
 
 
 class WithModels(Upstream):
     """The same, telling of its model."""
 
-    def own_models(self, created: int) -> Sequence[Json]:
+    def static_models(self, created: int) -> Sequence[Json]:
         return ({"id": "argo:g", "created": created},)
 
 
@@ -229,7 +229,7 @@ def test_the_default_model_is_that_of_requests_that_name_none(body: Json) -> Non
     asked = replace(call(), body=body)
     for resolved in (ruled.resolve(asked), ruled.resolve(replace(asked, path="/v1/embeddings"))):
         assert resolved[0].call.body == {"model": "mine", "n": 1}
-        assert resolved[0].call.asked == "mine"
+        assert resolved[0].call.requested_model == "mine"
     assert ruled.resolve(call(model="other"))[0].call.body == {"model": "other"}
 
 
@@ -248,8 +248,8 @@ class Other(Upstream):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def spellings(self, model: str) -> Sequence[str]:
-        return super().spellings(model) if self.name == "two" else (model,)
+    def aliases(self, model: str) -> Sequence[str]:
+        return super().aliases(model) if self.name == "two" else (model,)
 
 
 def ways(models: Models[Upstream], asked: Call) -> list[str]:

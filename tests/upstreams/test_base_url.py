@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from argoproxy.errors import NotFound
-from argoproxy.upstreams.base_url import BaseUrl, checked_path
+from argoproxy.upstreams.base_url import BaseUrl, validate_path
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_is_no_base_url(text: str) -> None:
     ],
 )
 def test_paths_that_may_be_forwarded(path: str) -> None:
-    assert checked_path(path) == path
+    assert validate_path(path) == path
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_paths_that_may_be_forwarded(path: str) -> None:
 )
 def test_paths_that_hide_where_they_lead(path: str) -> None:
     with pytest.raises(NotFound):
-        checked_path(path)
+        validate_path(path)
 
 
 @pytest.mark.parametrize("path", ["//v1/chat/completions", "//chat/completions/", "//v1/models/x", "//embeddings"])
 def test_a_doubled_slash_in_front_of_a_path_of_ours_is_one(path: str) -> None:
-    assert checked_path(path) == path[1:]
+    assert validate_path(path) == path[1:]

@@ -101,13 +101,13 @@ def test_a_body_that_is_no_object() -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions//", "/v1/models//", "///v1/models", "/V1/models"])
 def test_other_spellings_of_our_paths_are_no_paths_of_ours(path: str) -> None:
     with pytest.raises(NotFound):
-        Demo().forward(forwarded("POST", path))
+        Demo().forward_request(forwarded("POST", path))
 
 
 def test_nothing_stands_behind_other_paths() -> None:
-    with pytest.raises(NotFound, match="Served are POST /v1/chat/completions"):
-        Demo().forward(forwarded("GET", "/v1/files"))
+    with pytest.raises(NotFound, match="POST /v1/chat/completions"):
+        Demo().forward_request(forwarded("GET", "/v1/files"))
     for path in ("/v1/chat/completions", "/chat/completions/", "/v1/models/demo", "/models"):
         with pytest.raises(MethodNotAllowed) as caught:
-            Demo().forward(forwarded("DELETE", path))
+            Demo().forward_request(forwarded("DELETE", path))
         assert caught.value.allowed == (("GET",) if "models" in path else ("POST",))

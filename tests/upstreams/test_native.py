@@ -23,7 +23,7 @@ def call(text: bytes, *headers: tuple[str, str]) -> Call:
 
 
 def sent(native: Native, text: bytes, *headers: tuple[str, str]) -> Any:
-    return native.request(call(text, *headers)).body
+    return native.completion_request(call(text, *headers)).body
 
 
 KEY = ("Authorization", "Bearer bob")
@@ -58,7 +58,7 @@ def test_a_direct_id_and_an_unknown_name_pass_untouched(model: str) -> None:
 
 
 def test_the_clients_key_goes_up() -> None:
-    asked = Native(BASE).request(call(TEXT, KEY))
+    asked = Native(BASE).completion_request(call(TEXT, KEY))
     assert asked.url == "http://gateway/argoapi/v1/chat/completions"
     assert header(asked.headers, "authorization") == "Bearer bob"
 
@@ -70,18 +70,18 @@ def test_the_aliases_of_listed_models_are_added() -> None:
         "data": [{"id": "gpt4o"}, {"id": "GPT-3.5 Turbo", "internal_id": "gpt35"}, "odd"],
         "x": 1,
     }
-    shown = native.listing(dumps(listed), "", 7).chunk
+    shown = native.read_model_list(dumps(listed), "", 7).chunk
     assert (shown["data"][:3], shown["x"]) == (listed["data"], 1)
     assert [entry["id"] for entry in shown["data"][3:]] == ["argo:gpt-3.5-turbo", "argo:gpt-4o"]
 
 
 @pytest.mark.parametrize("body", [b'{"data": [{"id": "other"}]}', b'{"data": 5}', b'{"data":[{"id":"argo:gpt-4o"}]}'])
 def test_where_there_is_nothing_to_add_the_list_stays_as_it_is(body: bytes) -> None:
-    assert Native(BASE).listing(body, "", 7).raw == body
-    assert Native(BASE).listing(body, "one", 7).raw == body
+    assert Native(BASE).read_model_list(body, "", 7).raw == body
+    assert Native(BASE).read_model_list(body, "one", 7).raw == body
     with pytest.raises(UpstreamProtocolError):
-        Native(BASE).listing(b"<html>", "", 7)
+        Native(BASE).read_model_list(b"<html>", "", 7)
 
 
 def test_rules_may_call_a_model_by_any_of_its_names() -> None:
-    assert Native(BASE).spellings("GPT-4o") == ("GPT-4o", "argo:gpt-4o", "gpt4o")
+    assert Native(BASE).aliases("GPT-4o") == ("GPT-4o", "argo:gpt-4o", "gpt4o")

@@ -31,10 +31,10 @@ class Told:
         self.headers = headers
         self._pieces = pieces
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_bytes(self) -> Iterator[bytes]:
         yield from self._pieces
 
-    raw_pieces = pieces
+    iter_raw = iter_bytes
 
     def read(self) -> bytes:
         return b"".join(self._pieces)
@@ -46,7 +46,9 @@ def call(**body: Any) -> Call:
 
 def batches(*pieces: bytes, kind: str = "", **body: Any) -> list[list[bytes]]:
     headers = (("Content-Type", kind),) if kind else ()
-    return [[event.raw for event in batch] for batch in UPSTREAM.batches(Told(list(pieces), headers), call(**body))]
+    return [
+        [event.raw for event in batch] for batch in UPSTREAM.read_completion(Told(list(pieces), headers), call(**body))
+    ]
 
 
 def flat(found: list[list[bytes]]) -> bytes:
@@ -63,7 +65,7 @@ STREAM = b": hello\n\n" + chunk("a") + chunk("b", "stop") + DONE.raw
 
 
 def test_a_request_carries_the_call() -> None:
-    request = UPSTREAM.request(call(model="m"))
+    request = UPSTREAM.completion_request(call(model="m"))
     assert (request.method, request.url, request.body, request.length) == (
         "POST",
         "http://up/v1/chat/completions?q=1",
@@ -81,7 +83,7 @@ def test_a_request_carries_the_call() -> None:
 
 
 def test_a_configured_key_takes_the_place_of_the_clients() -> None:
-    request = KEYED.request(call(model="m"))
+    request = KEYED.completion_request(call(model="m"))
     assert dict(request.headers)["Authorization"] == "Bearer sk-ours"
     assert not header(request.headers, "x-api-key")
     assert request.secret == b"sk-ours"
@@ -115,7 +117,7 @@ def test_a_stream_in_any_cut() -> None:
 )
 def test_a_reply_is_taken_for_what_it_is(reply: bytes, kind: str, is_document: bool) -> None:
     for pieces in cuts(reply):
-        found = list(UPSTREAM.batches(Told(pieces, (("Content-Type", kind),)), call()))
+        found = list(UPSTREAM.read_completion(Told(pieces, (("Content-Type", kind),)), call()))
         assert isinstance(found[-1][0], Document) is is_document
 
 
@@ -160,7 +162,7 @@ def test_a_reply_that_is_none_is_told(pieces: list[bytes], kind: str, reason: st
 
 
 def test_what_came_before_the_break_was_given() -> None:
-    moving = UPSTREAM.batches(Told([chunk("a")]), call())
+    moving = UPSTREAM.read_completion(Told([chunk("a")]), call())
     assert [event.raw for event in next(moving)] == [chunk("a")]
     with pytest.raises(UpstreamProtocolError) as caught:
         next(moving)
@@ -238,14 +240,16 @@ def test_words_about_errors_are_no_error() -> None:
 
 @pytest.mark.parametrize("last", [b'data: {"error": {"message": "no"}}\n\n', b'data: {"error": broken\n\n'])
 def test_what_came_together_with_an_error_was_given(last: bytes) -> None:
-    moving = UPSTREAM.batches(Told([b": hello\n\n" + chunk("a") + last + chunk("b")]), call())
+    moving = UPSTREAM.read_completion(Told([b": hello\n\n" + chunk("a") + last + chunk("b")]), call())
     assert b"".join(event.raw for event in next(moving)) == b": hello\n\n" + chunk("a")
     with pytest.raises(ProxyError):
         next(moving)
 
 
 def test_an_error_that_comes_with_comments_alone_keeps_its_status() -> None:
-    moving = UPSTREAM.batches(Told([b": hello\n\n" + b'data: {"error": {"message": "no", "code": 429}}\n\n']), call())
+    moving = UPSTREAM.read_completion(
+        Told([b": hello\n\n" + b'data: {"error": {"message": "no", "code": 429}}\n\n']), call()
+    )
     with pytest.raises(UpstreamStatus) as caught:
         next(moving)
     assert caught.value.status == 429
@@ -276,7 +280,7 @@ def test_an_error_that_comes_with_comments_alone_keeps_its_status() -> None:
     ],
 )
 def test_an_error_in_another_shape_gets_openais(status: int, body: bytes, error: dict[str, Any]) -> None:
-    made = UPSTREAM.error(status, (("Content-Type", "text/html"), ("Retry-After", "1"), ("Server", "x")), body)
+    made = UPSTREAM.read_error(status, (("Content-Type", "text/html"), ("Retry-After", "1"), ("Server", "x")), body)
     assert isinstance(made, UpstreamStatus)
     assert made.headers == (("Retry-After", "1"), ("Content-Type", "application/json"))
     told = json.loads(made.body)["error"]
@@ -285,25 +289,25 @@ def test_an_error_in_another_shape_gets_openais(status: int, body: bytes, error:
 
 def test_an_error_in_openais_shape_passes_byte_for_byte() -> None:
     body = b'{"error":  {"message": "no", "more": 1}, "request_id": "x"}'
-    made = UPSTREAM.error(403, (("Content-Type", "application/json; charset=utf-8"),), body)
+    made = UPSTREAM.read_error(403, (("Content-Type", "application/json; charset=utf-8"),), body)
     assert isinstance(made, UpstreamStatus)
     assert (made.status, made.body) == (403, body)
 
 
 def test_a_redirect_passes_untouched() -> None:
-    made = UPSTREAM.error(307, (("Location", "/x"), ("Content-Type", "text/html")), b"<html>")
+    made = UPSTREAM.read_error(307, (("Location", "/x"), ("Content-Type", "text/html")), b"<html>")
     assert isinstance(made, UpstreamStatus)
     assert (made.status, made.body) == (307, b"<html>")
     assert made.headers == (("Location", "/x"), ("Content-Type", "text/html"))
 
 
 def test_embeddings_pass_untouched() -> None:
-    (request,) = UPSTREAM.embed_requests(call(model="m"))
+    (request,) = UPSTREAM.embedding_requests(call(model="m"))
     assert request.method == "POST"
     text = b'{"data":  [], "usage": {}}'
-    assert UPSTREAM.embeddings([text], call()).raw is text
+    assert UPSTREAM.read_embeddings([text], call()).raw is text
     with pytest.raises(UpstreamProtocolError, match="no embeddings"):
-        UPSTREAM.embeddings([b'{"data": 1}'], call())
+        UPSTREAM.read_embeddings([b'{"data": 1}'], call())
 
 
 def forwarded(method: str, path: str, body: bytes = b"", headers: Headers = CLIENT) -> ClientRequest:
@@ -320,13 +324,13 @@ def forwarded(method: str, path: str, body: bytes = b"", headers: Headers = CLIE
     ],
 )
 def test_models_are_asked_for_as_the_client_did(path: str, url: str) -> None:
-    request = UPSTREAM.models_request(forwarded("GET", path))
+    request = UPSTREAM.model_list_request(forwarded("GET", path))
     assert (request.method, request.url, request.body) == ("GET", url, None)
     assert header(request.headers, "accept-encoding") == "identity"
 
 
 def test_other_paths_are_passed_on() -> None:
-    request = UPSTREAM.forward(forwarded("PATCH", "/v1/files/%2f", b"xyz", (*CLIENT, ("User-Agent", "me"))))
+    request = UPSTREAM.forward_request(forwarded("PATCH", "/v1/files/%2f", b"xyz", (*CLIENT, ("User-Agent", "me"))))
     assert (request.method, request.url, request.length) == ("PATCH", "http://up/v1/files/%2f?a=b", 3)
     assert request.body == b"xyz"
     assert dict(request.headers) == {
@@ -336,19 +340,19 @@ def test_other_paths_are_passed_on() -> None:
         "User-Agent": "me",
         "Accept-Encoding": "gzip",
     }
-    assert UPSTREAM.forward(forwarded("GET", "/x")).body is None
+    assert UPSTREAM.forward_request(forwarded("GET", "/x")).body is None
 
 
 def test_a_reply_that_could_hide_our_key_must_not_be_compressed() -> None:
-    assert header(KEYED.forward(forwarded("GET", "/x")).headers, "accept-encoding") == "identity"
-    assert header(UPSTREAM.forward(forwarded("GET", "/x", headers=())).headers, "accept-encoding") == "identity"
+    assert header(KEYED.forward_request(forwarded("GET", "/x")).headers, "accept-encoding") == "identity"
+    assert header(UPSTREAM.forward_request(forwarded("GET", "/x", headers=())).headers, "accept-encoding") == "identity"
 
 
 def test_a_probe_asks_for_models_with_our_key_only() -> None:
-    request = KEYED.probe()
+    request = KEYED.probe_request()
     assert (request.method, request.url) == ("GET", "http://up/v1/models")
     assert header(request.headers, "authorization") == "Bearer sk-ours"
-    assert not header(UPSTREAM.probe().headers, "authorization")
+    assert not header(UPSTREAM.probe_request().headers, "authorization")
 
 
 def test_a_document_is_bounded() -> None:
@@ -358,7 +362,7 @@ def test_a_document_is_bounded() -> None:
 
 
 def test_every_error_can_be_told() -> None:
-    error: ProxyError = UPSTREAM.error(500, (), b"")
+    error: ProxyError = UPSTREAM.read_error(500, (), b"")
     assert set(to_openai(error)["error"]) == {"message", "type", "param", "code"}
 
 

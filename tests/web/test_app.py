@@ -38,7 +38,7 @@ class Crashing:
 class CrashingLater(Demo):
     """An upstream with a fault of ours in it."""
 
-    def batches(self, reply: Any, call: Any) -> Any:
+    def read_completion(self, reply: Any, call: Any) -> Any:
         yield []
         raise ValueError("secret words")
 
@@ -141,7 +141,7 @@ def refusing(status: Any, *headers: tuple[str, str]) -> Upstream:
     """Return an upstream of an operator's own, whose refusals have this head."""
 
     class Refusing(Demo):
-        def batches(self, reply: Any, call: Any) -> Any:
+        def read_completion(self, reply: Any, call: Any) -> Any:
             raise UpstreamStatus(status, headers, b'{"error": {"message": "odd"}}')
 
     return Refusing()

@@ -60,7 +60,7 @@ class Upper:
     def error(self, status, headers, body):
         return error_from_reply(status, headers, body)
 
-    def own_models(self, created):
+    def static_models(self, created):
         return [{"id": "upper-1", "object": "model", "created": created, "owned_by": "me"}]
 
     def forward(self, request):

@@ -30,7 +30,7 @@ class Call:
     came: Json | None = None
     timeout_s: float | None = None
     #: The model the client asked for, whatever a rule makes of it.
-    asked: str = ""
+    requested_model: str = ""
     #: The name of the key it came in with, where keys are asked for.
     caller: str = ""
 
@@ -39,6 +39,11 @@ class Call:
         """The model asked for; "" when it is missing or no string."""
         model = self.body.get("model")
         return as_text(model)
+
+    @property
+    def asked(self) -> str:
+        """The name of `requested_model` up to version 0.3, for plug-ins written then."""
+        return self.requested_model
 
     @property
     def stream(self) -> bool:
@@ -64,7 +69,7 @@ class Call:
 
     def for_model(self, model: str) -> Call:
         """Ask for a model where none was asked for."""
-        return replace(self.with_body({**self.body, "model": model}), asked=model)
+        return replace(self.with_body({**self.body, "model": model}), requested_model=model)
 
     def with_body(self, body: Json) -> Call:
         """Ask for something else; the same call when it is no different."""
@@ -111,7 +116,7 @@ def call_of(request: ClientRequest, body: Json, path: str) -> Call:
         raw=None,
         caller=request.caller,
     )
-    return replace(call, asked=call.model)
+    return replace(call, requested_model=call.model)
 
 
 def _with_timeout(call: Call) -> Call:

@@ -43,9 +43,9 @@ def check_model_list(listed: Document) -> Document:
 def find_entry(models: Models[UpstreamT], name: str, created: int) -> Document | None:
     """Give a model as `/v1/models/{id}` shows it without asking an upstream; None when there is none."""
     upstream = models.provider_of(name).upstream
-    spellings = upstream.spellings(name)
-    entries = [*pseudo_models(models, created), *upstream.own_models(created)]
-    return next((Document.of(entry) for entry in entries if entry["id"] in spellings), None)
+    aliases = upstream.aliases(name)
+    entries = [*pseudo_models(models, created), *upstream.static_models(created)]
+    return next((Document.of(entry) for entry in entries if entry["id"] in aliases), None)
 
 
 def pseudo_models(models: Models[UpstreamT], created: int) -> list[Json]:
@@ -70,7 +70,7 @@ def _shown(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> 
 def _own(upstream: UpstreamT, created: int) -> Sequence[Json]:
     """Give the models that an upstream has without being asked; none where it fails to tell."""
     try:
-        return upstream.own_models(created)
+        return upstream.static_models(created)
     except ProxyError:
         return ()
 

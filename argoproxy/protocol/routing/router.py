@@ -36,14 +36,14 @@ class NamedUpstream(Protocol):
     def name(self) -> str:
         """What rules and logs call it."""
 
-    def spellings(self, model: str) -> Sequence[str]:
+    def aliases(self, model: str) -> Sequence[str]:
         """Give a model's name and the other names of the same model."""
 
-    def own_models(self, created: int) -> Sequence[Json]:
+    def static_models(self, created: int) -> Sequence[Json]:
         """Give entries of the models it has even when it can't be asked."""
 
     @property
-    def is_native(self) -> bool:
+    def is_passthrough(self) -> bool:
         """Whether its replies go to the client byte for byte."""
 
     def refuses_mode(self, error: ProxyError) -> bool:
@@ -158,7 +158,7 @@ class Models(Generic[UpstreamT]):
 
     def find_rules(self, model: str, path: str) -> MatchedRules:
         """Find the rules that count for a model; the default ones are for completions."""
-        matched = self.rules.for_model(self.default.upstream.spellings(model))
+        matched = self.rules.for_model(self.default.upstream.aliases(model))
         return matched if matched.matches or path == "/v1/embeddings" else self.rules.default()
 
     def provider_of(self, model: str, path: str = "") -> Provider[UpstreamT]:
@@ -203,12 +203,12 @@ class Models(Generic[UpstreamT]):
             timeouts=provider.timeouts.override(rule.timeouts).with_request_timeout(call.timeout_s),
             reasoning=self._reasoning(rule),
             other_mode=provider.usage if mode else None,
-            answers_as=call.asked if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
+            answers_as=call.requested_model if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:
         """Tell how a completion is asked: None where nothing is changed, in native mode and of what is none."""
-        if provider.upstream.is_native or call.path not in COMPLETION_PATHS:
+        if provider.upstream.is_passthrough or call.path not in COMPLETION_PATHS:
             return None
         return requested_mode(call.headers) or rule.mode or provider.mode
 

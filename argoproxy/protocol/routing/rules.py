@@ -102,14 +102,14 @@ class RuleSet:
     source: str
     rules: Sequence[Rule] = ()
 
-    def rule_of(self, spellings: Sequence[str]) -> Rule | None:
+    def rule_of(self, aliases: Sequence[str]) -> Rule | None:
         """Find the rule of a model by its names: an exact name beats a pattern, then the name as asked its others,
         then order."""
         if not self.rules:
             return None
-        named = (rule for name in spellings for rule in self.rules if rule.name == name)
+        named = (rule for name in aliases for rule in self.rules if rule.name == name)
         patterns = [rule for rule in self.rules if rule.is_pattern]
-        matching = (rule for name in spellings for rule in patterns if fnmatchcase(name, rule.name))
+        matching = (rule for name in aliases for rule in patterns if fnmatchcase(name, rule.name))
         return next(named, None) or next(matching, None)
 
     @property
@@ -140,9 +140,9 @@ class Rules:
     def __iter__(self) -> Iterator[Rule]:
         return (rule for rule_set in self.sets for rule in rule_set.rules)
 
-    def for_model(self, spellings: Sequence[str]) -> MatchedRules:
+    def for_model(self, aliases: Sequence[str]) -> MatchedRules:
         """Find the rules that name a model, or match its name."""
-        found = ((rule_set.source, rule_set.rule_of(spellings)) for rule_set in self.sets)
+        found = ((rule_set.source, rule_set.rule_of(aliases)) for rule_set in self.sets)
         return MatchedRules(tuple((source, rule) for source, rule in found if rule))
 
     def default(self) -> MatchedRules:

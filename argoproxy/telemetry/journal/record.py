@@ -47,7 +47,7 @@ class Attempt:
     def input(self) -> Json | None:
         """The body that was sent: its size where it was sent as it came."""
         body = self.asked.body
-        if isinstance(body, bytes) and not self.asked.is_passed_on:
+        if isinstance(body, bytes) and not self.asked.has_client_body:
             return read_body(body)
         return None if body is None else _size(self.asked.length)
 

@@ -64,7 +64,7 @@ def _top(call: Call, of_a_chat: str) -> Json:
         "id": f"{'cmpl' if _is_legacy(call) else 'chatcmpl'}-{call.id}",
         "object": "text_completion" if _is_legacy(call) else of_a_chat,
         "created": call.created,
-        "model": call.asked,
+        "model": call.requested_model,
     }
 
 

@@ -9,32 +9,31 @@ Sources: "Argo API Documentation", 20 October 2025; argo-openai-proxy, March 202
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
-from argoproxy.errors import AuthenticationError, NotFound, ProxyError, UpstreamUnreachable
+from argoproxy.errors import AuthenticationError, NotFound, UpstreamUnreachable
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, RAW
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
 from argoproxy.protocol.json_text import Json, as_text, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.identity import Identity
-from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.argo import answers, embeddings
 from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body
 from argoproxy.upstreams.argo.models import BUILT_IN, Names
 from argoproxy.upstreams.argo.replies import read_answer, refuse_soft_error, spoken
-from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none, refuses_mode
+from argoproxy.upstreams.base import SERVED_PATHS, BaseUpstream
+from argoproxy.upstreams.error_replies import loads_or_none
 from argoproxy.upstreams.openai import USER_AGENT
-from argoproxy.upstreams.served import SERVED, refuse
 
 DEVELOPMENT = "https://apps-dev.inside.anl.gov/argoapi"
 PRODUCTION = "https://apps.inside.anl.gov/argoapi"
 
 _CHAT, _STREAM, _EMBED = "/api/v1/resource/chat/", "/api/v1/resource/streamchat/", "/api/v1/resource/embed/"
 _MODELS = "/api/v1/models/"
-_SERVED: Mapping[str, str] = {**SERVED, "/v1/chat": "POST", "/v1/status": "GET"}
+_SERVED_PATHS: Mapping[str, str] = {**SERVED_PATHS, "/v1/chat": "POST", "/v1/status": "GET"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +58,28 @@ class ArgoUrls:
 
 
 @dataclass(frozen=True, slots=True)
-class Argo:
+class Argo(BaseUpstream):
     """The gateway, asked in the name of who is known."""
 
     urls: ArgoUrls
     identity: Identity
     names: Names = BUILT_IN
     name: str = "argo"
-    serves: Mapping[str, str] = field(default_factory=lambda: _SERVED)
-    is_native: bool = False
 
-    def spellings(self, model: str) -> Sequence[str]:
-        return self.names.spellings(model)
+    @property
+    def served_paths(self) -> Mapping[str, str]:
+        return _SERVED_PATHS
 
-    def knows(self, model: str) -> bool:
+    def aliases(self, model: str) -> Sequence[str]:
+        return self.names.names_of(model)
+
+    def resolves(self, model: str) -> bool:
         return self.names.id_of(model) is not None
 
-    def acquainted(self, listed: bytes) -> Self:
+    def with_model_list(self, listed: bytes) -> Self:
         return replace(self, names=self.names.merged(loads_or_none(listed)))
 
-    def request(self, call: Call) -> UpstreamRequest:
+    def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion. Raises BadRequest."""
         model_id = self._model_id(call)
         make = {RAW.path: raw_body, COMPLETIONS.path: prompt_body}.get(call.path, chat_body)
@@ -87,19 +88,16 @@ class Argo:
             return self._post(self.urls.stream, call, body, "text/plain")
         return self._post(self.urls.chat, call, capped(body, model_id), "application/json")
 
-    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion; of a raw one every byte goes on as it came."""
         if call.path == RAW.path:
             yield from _raw(reply, call)
         elif _is_streamed(call):
-            yield from answers.chunked(spoken(reply.pieces(), "replace"), call)
+            yield from answers.chunked(spoken(reply.iter_bytes(), "replace"), call)
         else:
             yield [answers.document(read_answer(reply.read(), call.id), call)]
 
-    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        return error_from_reply(status, headers, body)
-
-    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+    def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for embeddings, as many texts at a time as the gateway takes. Raises BadRequest."""
         model_id = self._model_id(call)
         parts = embeddings.batches_of(call.body, model_id)
@@ -107,44 +105,35 @@ class Argo:
         bodies = ({"user": user, "model": model_id, "prompt": part} for part in parts)
         return [self._post(self.urls.embed, call, body, "application/json") for body in bodies]
 
-    def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+    def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
         """Join the vectors of all batches in the order of the texts."""
-        return Document.of(embeddings.joined(bodies, call.body, call.asked))
+        return Document.of(embeddings.joined(bodies, call.body, call.requested_model))
 
-    def common_list(self) -> UpstreamRequest | None:
+    def shared_model_list_request(self) -> UpstreamRequest | None:
         if self.urls.models is None:
             return None
         return UpstreamRequest("GET", self.urls.models, _headers((), "application/json"))
 
-    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         raise UpstreamUnreachable("This gateway's list of models has no known address.")
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
+    def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
         """Give the gateway's models beside those of the table, or the one of a name. Raises NotFound."""
-        informed = self.acquainted(listed)
-        entries = informed.own_models(created)
+        informed = self.with_model_list(listed)
+        entries = informed.static_models(created)
         if not name:
             return Document.of({"object": "list", "data": entries})
         for entry in entries:
-            if entry["id"] in informed.spellings(name):
+            if entry["id"] in informed.aliases(name):
                 return Document.of(entry)
         raise NotFound(f"There is no model {name!r}.", param="model", code="model_not_found")
 
-    def own_models(self, created: int) -> Sequence[Json]:
+    def static_models(self, created: int) -> Sequence[Json]:
         return self.names.entries(created)
 
-    def filters(self, call: Call) -> Sequence[Filter]:
-        return ()
-
-    def refuses_mode(self, error: ProxyError) -> bool:
-        return refuses_mode(error)
-
-    def probe(self) -> UpstreamRequest:
+    def probe_request(self) -> UpstreamRequest:
         """Ask in a way that the gateway refuses at once: only that it answers counts."""
         return UpstreamRequest("GET", self.urls.chat, _headers((), "application/json"))
-
-    def forward(self, request: ClientRequest) -> UpstreamRequest:
-        refuse(request, self.serves)
 
     def _model_id(self, call: Call) -> str:
         return self.names.id_of(call.model) or call.model
@@ -176,7 +165,7 @@ def _is_streamed(call: Call) -> bool:
 
 def _raw(reply: Reply, call: Call) -> Iterator[Batch]:
     if _is_streamed(call):
-        for text in spoken(reply.pieces(), "surrogateescape"):
+        for text in spoken(reply.iter_bytes(), "surrogateescape"):
             yield [Event(text.encode("utf-8", "surrogateescape"))] if text else []
         return
     body = reply.read()

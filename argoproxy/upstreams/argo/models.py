@@ -98,7 +98,7 @@ class Names:
             return None
         return self.ids.get(_plain(name)) or self.ids.get(_plain(_DATE.sub("", name)))
 
-    def spellings(self, model: str) -> tuple[str, ...]:
+    def names_of(self, model: str) -> tuple[str, ...]:
         """Give a name with the alias and the id of what it names."""
         model_id = self.id_of(model)
         return (model,) if model_id is None else (model, self.aliases[model_id], model_id)

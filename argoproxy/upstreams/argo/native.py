@@ -22,23 +22,23 @@ class Native(OpenAI):
     """An endpoint whose replies nobody touches."""
 
     name: str = "native"
-    is_native: bool = True
+    is_passthrough: bool = True
     identity: Identity = Identity()
     names: Names = BUILT_IN
 
-    def spellings(self, model: str) -> tuple[str, ...]:
-        return self.names.spellings(model)
+    def aliases(self, model: str) -> tuple[str, ...]:
+        return self.names.names_of(model)
 
-    def request(self, call: Call) -> UpstreamRequest:
+    def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask as the client asked."""
         body = {**call.body, "model": self.names.id_of(call.model) or call.model}
         if user := self.identity.caller_of(call) or ("" if call.body.get("user") else self.identity.user):
             body["user"] = user
-        return OpenAI.request(self, call.with_body(body))
+        return OpenAI.completion_request(self, call.with_body(body))
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
+    def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
         """Add the aliases of the models that the endpoint lists."""
-        document = OpenAI.listing(self, listed, name, created)
+        document = OpenAI.read_model_list(self, listed, name, created)
         data = document.chunk.get("data")
         if name or not isinstance(data, list):
             return document

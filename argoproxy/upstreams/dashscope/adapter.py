@@ -24,10 +24,9 @@ from argoproxy.protocol.http_messages import (
 )
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
-from argoproxy.upstreams.any_name import AnyName
+from argoproxy.upstreams.base import BaseUpstream
 from argoproxy.upstreams.dashscope import embeddings, refusals, streams
 from argoproxy.upstreams.dashscope.messages import (
     has_media,
@@ -40,9 +39,7 @@ from argoproxy.upstreams.dashscope.parameters import chat_parameters, embedding_
 from argoproxy.upstreams.dashscope.replies import document
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls, is_multimodal
 from argoproxy.upstreams.detect import Form, form_of, gathered, opened
-from argoproxy.upstreams.error_replies import refuses_mode
 from argoproxy.upstreams.openai import USER_AGENT
-from argoproxy.upstreams.served import SERVED, refuse
 
 OWNER = "dashscope"
 
@@ -51,7 +48,7 @@ _OURS = frozenset("content-type content-encoding accept x-dashscope-sse x-dashsc
 
 
 @dataclass(frozen=True, slots=True)
-class DashScope(AnyName):
+class DashScope(BaseUpstream):
     """DashScope below a base URL; `authorization` replaces the client's credentials where it is set, `model_map`
     renames models on their way up (`gpt-4: qwen-max`)."""
 
@@ -60,19 +57,17 @@ class DashScope(AnyName):
     secret: bytes = field(default=b"", repr=False)
     model_map: Mapping[str, str] = field(default_factory=dict)
     name: str = "dashscope"
-    serves: Mapping[str, str] = field(default_factory=lambda: SERVED)
-    is_native: bool = False
 
-    def request(self, call: Call) -> UpstreamRequest:
+    def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion. Raises BadRequest."""
         model = self._model(call)
         url = self._generation(call, model)
         said = _INPUTS[call.path == COMPLETIONS.path, url == self.urls.multimodal]
         return self._post(url, call, {"model": model, "input": said(call.body), "parameters": chat_parameters(call)})
 
-    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion in whatever form it came."""
-        pieces = reply.pieces()
+        pieces = reply.iter_bytes()
         start = yield from opened(pieces)
         if form_of(start, reply.headers) is Form.DOCUMENT:
             body = yield from gathered(chain((start,), pieces))
@@ -80,17 +75,11 @@ class DashScope(AnyName):
         else:
             yield from streams.chunked(chain((start,), pieces), call)
 
-    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+    def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Read an error answer."""
         return refusals.answered(status, headers, body)
 
-    def filters(self, call: Call) -> Sequence[Filter]:
-        return ()
-
-    def refuses_mode(self, error: ProxyError) -> bool:
-        return refuses_mode(error)
-
-    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+    def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for embeddings, as many texts at a time as the model takes. Raises BadRequest."""
         model, parameters = self._model(call), embedding_parameters(call.body)
         bodies = (
@@ -99,18 +88,18 @@ class DashScope(AnyName):
         )
         return [self._post(self.urls.embeddings, call, body) for body in bodies]
 
-    def embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+    def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
         """Join the vectors of all batches in the order of the texts. Raises ProxyError."""
         batches = embeddings.batches_of(call.body, self._model(call))
-        return embeddings.joined(bodies, batches, call.body, call.asked)
+        return embeddings.joined(bodies, batches, call.body, call.requested_model)
 
-    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         """Say that there is no list to ask for. Raises NotFound."""
         raise NotFound("DashScope lists no models; the ones that `model_map` names are known.")
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
+    def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
         """Give the names that `model_map` has, or the one of them that was named. Raises NotFound."""
-        entries = self.own_models(created)
+        entries = self.static_models(created)
         if not name:
             return Document.of({"object": "list", "data": entries})
         for entry in entries:
@@ -118,16 +107,13 @@ class DashScope(AnyName):
                 return Document.of(entry)
         raise NotFound(f"There is no model {name!r}.", param="model", code="model_not_found")
 
-    def own_models(self, created: int) -> Sequence[Json]:
+    def static_models(self, created: int) -> Sequence[Json]:
         return [{"id": name, "object": "model", "created": created, "owned_by": OWNER} for name in self.model_map]
 
-    def probe(self) -> UpstreamRequest:
+    def probe_request(self) -> UpstreamRequest:
         """Ask in a way that is refused at once, without a key: only that there is an answer counts."""
         headers = (("User-Agent", USER_AGENT), ("Accept-Encoding", "identity"))
         return UpstreamRequest("GET", self.urls.text, headers)
-
-    def forward(self, request: ClientRequest) -> UpstreamRequest:
-        refuse(request, self.serves)
 
     def _model(self, call: Call) -> str:
         return self.model_map.get(call.model, call.model)

@@ -66,7 +66,7 @@ def top_of(reply: Reply, call: Call, of_a_chat: str) -> Json:
         "id": f"{'cmpl' if is_legacy else 'chatcmpl'}-{reply.request_id or call.id}",
         "object": "text_completion" if is_legacy else of_a_chat,
         "created": call.created,
-        "model": call.asked,
+        "model": call.requested_model,
     }
 
 

@@ -22,7 +22,7 @@ from argoproxy.protocol.json_text import Json, JsonError, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document, encode_json
 from argoproxy.upstreams import Reply, UpstreamRequest
-from argoproxy.upstreams.base_url import BaseUrl, checked_path
+from argoproxy.upstreams.base_url import BaseUrl, validate_path
 from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none
 
 #: The status of "overloaded" at Anthropic; clients and monitors of OpenAI's kind know 503.
@@ -68,7 +68,7 @@ class Anthropic:
             if not is_kept:
                 raise ValueError(rule)
 
-    def request(self, call: Call) -> UpstreamRequest:
+    def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask for a message. Raises BadRequest for what Anthropic has no words for."""
         if call.path != CHAT.path:
             raise BadRequest("Anthropic answers chats only: send `messages` to /v1/chat/completions.", param="prompt")
@@ -79,28 +79,28 @@ class Anthropic:
         headers = (*self._headers(call.headers), ("Content-Type", "application/json"))
         return UpstreamRequest("POST", self._url("/v1/messages"), headers, body, len(body))
 
-    def batches(self, reply: Reply, call: Call) -> Iterator[Batch]:
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a message, streamed or whole."""
         return read(reply, call)
 
-    def error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+    def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Put an error answer into OpenAI's shape, its headers (`retry-after`, `request-id`) kept."""
         error = told_error(loads_or_none(body))
         told = encode_json({"error": error}) if error and status >= 400 else body
         return error_from_reply(503 if status == OVERLOADED else status, headers, told)
 
-    def embed_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+    def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Refuse: there is no such thing."""
         raise BadRequest("Anthropic has no embeddings.", param="input")
 
-    def models_request(self, request: ClientRequest) -> UpstreamRequest:
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         """Ask for all models, or for the one the client asked for."""
-        path = "/v1" + checked_path(request.path).rstrip("/").removeprefix("/v1")
+        path = "/v1" + validate_path(request.path).rstrip("/").removeprefix("/v1")
         query = f"limit={MOST_MODELS}" if path == "/v1/models" else ""
         return UpstreamRequest("GET", self._url(path, query), self._headers(request.headers))
 
-    def listing(self, listed: bytes, name: str, created: int) -> Document:
-        """Read the reply to models_request: a list, or the one model of a name."""
+    def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
+        """Read the reply to model_list_request: a list, or the one model of a name."""
         told = Document(listed).chunk
         models: Any = [told] if name else told.get("data")
         if not isinstance(models, list) or not all(map(_is_model, models)):
@@ -108,11 +108,11 @@ class Anthropic:
         entries = [_entry(model, created) for model in models]
         return Document.of(entries[0] if name else {"object": "list", "data": entries})
 
-    def own_models(self, created: int) -> Sequence[Json]:
+    def static_models(self, created: int) -> Sequence[Json]:
         """Give the models of the configuration."""
         return [_entry({"id": name}, created) for name in self.models]
 
-    def probe(self) -> UpstreamRequest:
+    def probe_request(self) -> UpstreamRequest:
         """Ask for one model: nothing is written, so it costs nothing."""
         return UpstreamRequest("GET", self._url("/v1/models", "limit=1"), self._headers(()))
 

@@ -50,9 +50,9 @@ _SPOKEN = {"text": "content", "thinking": "reasoning_content"}
 def read(reply: Reply, call: Call) -> Iterator[Batch]:
     """Read a reply in the form it came. Raises ProxyError: it broke off, is no message, or tells of an error."""
     if header(reply.headers, "content-type").startswith("text/event-stream"):
-        yield from _streamed(reply.pieces(), call)
+        yield from _streamed(reply.iter_bytes(), call)
     else:
-        text = yield from _taken(reply.pieces())
+        text = yield from _taken(reply.iter_bytes())
         yield [Document.of(completion(Document(text).chunk, call))]
 
 
@@ -235,7 +235,7 @@ def _top(message: Json, call: Call, kind: str) -> Json:
         "id": told_id if isinstance(told_id, str) else f"chatcmpl-{call.id}",
         "object": kind,
         "created": call.created,
-        "model": model if isinstance(model, str) else call.asked,
+        "model": model if isinstance(model, str) else call.requested_model,
     }
 
 

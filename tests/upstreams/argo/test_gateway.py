@@ -38,7 +38,7 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 def call(path: str = CHAT, **body: Any) -> Call:
     body = {"model": "gpt-4o", **body}
-    return Call("id1", 7, path, "q=1", CLIENT, body, None, asked=str(body["model"]))
+    return Call("id1", 7, path, "q=1", CLIENT, body, None, requested_model=str(body["model"]))
 
 
 def request(path: str, method: str = "GET") -> ClientRequest:
@@ -46,7 +46,7 @@ def request(path: str, method: str = "GET") -> ClientRequest:
 
 
 def events(path: str, *pieces: bytes, **body: Any) -> list[Any]:
-    found = list(GATEWAY.batches(Told(list(pieces)), call(path, **body)))
+    found = list(GATEWAY.read_completion(Told(list(pieces)), call(path, **body)))
     return [event.chunk for batch in found for event in batch if event.chunk is not None]
 
 
@@ -64,7 +64,7 @@ def events(path: str, *pieces: bytes, **body: Any) -> list[Any]:
     ],
 )
 def test_where_it_goes_and_what_goes_along(asked: Call, url: str, accept: str) -> None:
-    sent = GATEWAY.request(asked)
+    sent = GATEWAY.completion_request(asked)
     assert (sent.method, sent.url) == ("POST", f"{ROOT}/api/v1/resource/{url}/")
     assert dict(sent.headers) == {
         "User-Agent": "u",
@@ -80,13 +80,13 @@ def test_where_it_goes_and_what_goes_along(asked: Call, url: str, accept: str) -
 
 @pytest.mark.parametrize("user", ["client", None, 5])
 def test_the_user_is_always_the_configured_one(user: Any) -> None:
-    sent = GATEWAY.request(call(messages=HI, user=user))
+    sent = GATEWAY.completion_request(call(messages=HI, user=user))
     assert isinstance(sent.body, bytes)
     assert loads(sent.body)["user"] == "me"
 
 
 def test_an_unknown_name_goes_up_as_it_is() -> None:
-    sent = GATEWAY.request(call(messages=HI, model="Some-Model"))
+    sent = GATEWAY.completion_request(call(messages=HI, model="Some-Model"))
     assert isinstance(sent.body, bytes)
     assert loads(sent.body)["model"] == "Some-Model"
 
@@ -109,7 +109,7 @@ def test_a_streamed_chat() -> None:
 
 
 def test_silence_and_the_end() -> None:
-    found = list(GATEWAY.batches(Told([b"", b"a"]), call(stream=True)))
+    found = list(GATEWAY.read_completion(Told([b"", b"a"]), call(stream=True)))
     assert [len(batch) for batch in found] == [0, 2, 2]
     assert found[-1][-1] is DONE
 
@@ -166,7 +166,7 @@ def test_tool_calls() -> None:
     ],
 )
 def test_raw_answers_are_passed_on_byte_for_byte(stream: bool, pieces: list[bytes]) -> None:
-    found = list(GATEWAY.batches(Told(pieces), call(RAW, prompt="x", stream=stream)))
+    found = list(GATEWAY.read_completion(Told(pieces), call(RAW, prompt="x", stream=stream)))
     assert b"".join(event.raw for batch in found for event in batch) == b"".join(pieces)
 
 
@@ -174,7 +174,7 @@ def test_raw_answers_are_passed_on_byte_for_byte(stream: bool, pieces: list[byte
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RAW])
 def test_who_is_refused_hears_of_it(path: str, stream: bool, reply: bytes) -> None:
     with pytest.raises(UpstreamStatus) as caught:
-        list(GATEWAY.batches(Told([reply]), call(path, stream=stream)))
+        list(GATEWAY.read_completion(Told([reply]), call(path, stream=stream)))
     assert caught.value.status == 403
 
 
@@ -187,19 +187,19 @@ def test_who_is_refused_hears_of_it(path: str, stream: bool, reply: bytes) -> No
     ],
 )
 def test_error_answers(body: bytes, message: str) -> None:
-    error = GATEWAY.error(502, (("Content-Type", "text/html"),), body)
+    error = GATEWAY.read_error(502, (("Content-Type", "text/html"),), body)
     assert isinstance(error, UpstreamStatus)
     assert (error.status, loads(error.body)["error"]["message"]) == (502, message)
 
 
 def test_embeddings() -> None:
     asked = call("/v1/embeddings", model="argo:text-embedding-3-small", input=["a"] * 17, user="other")
-    sent = GATEWAY.embed_requests(asked)
+    sent = GATEWAY.embedding_requests(asked)
     assert [one.url for one in sent] == [f"{ROOT}/api/v1/resource/embed/"] * 2
     assert isinstance(sent[1].body, bytes)
     assert loads(sent[1].body) == {"user": "me", "model": "v3small", "prompt": ["a"]}
     replies = [dumps({"embedding": [[1.0]] * 16}), dumps({"embedding": [[2.0]]})]
-    document = GATEWAY.embeddings(replies, asked)
+    document = GATEWAY.read_embeddings(replies, asked)
     assert document.chunk["data"][16] == {"object": "embedding", "index": 16, "embedding": [2.0]}
     assert document.chunk["model"] == "argo:text-embedding-3-small"
 
@@ -208,52 +208,52 @@ LIST = dumps({"data": LISTED})
 
 
 def test_the_gateways_list() -> None:
-    asked = GATEWAY.common_list()
+    asked = GATEWAY.shared_model_list_request()
     assert asked
     assert (asked.method, asked.url) == ("GET", f"{ROOT}/api/v1/models/")
     assert not header(asked.headers, "authorization")
-    ids = [entry["id"] for entry in GATEWAY.listing(LIST, "", 7).chunk["data"]]
+    ids = [entry["id"] for entry in GATEWAY.read_model_list(LIST, "", 7).chunk["data"]]
     assert {"argo:gpt-4o", "argo:gpt-9-ultra", "argo:text-embedding-3-large"} <= set(ids)
     assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("name", ["gpt9ultra", "argo:gpt-9-ultra", "GPT-9 Ultra"])
 def test_one_model(name: str) -> None:
-    assert GATEWAY.listing(LIST, name, 7).chunk["id"] == "argo:gpt-9-ultra"
-    assert not GATEWAY.knows(name)
-    assert GATEWAY.acquainted(LIST).knows(name)
-    assert GATEWAY.knows("gpt-4o")
+    assert GATEWAY.read_model_list(LIST, name, 7).chunk["id"] == "argo:gpt-9-ultra"
+    assert not GATEWAY.resolves(name)
+    assert GATEWAY.with_model_list(LIST).resolves(name)
+    assert GATEWAY.resolves("gpt-4o")
 
 
 def test_no_model() -> None:
     with pytest.raises(NotFound) as caught:
-        GATEWAY.listing(LIST, "none", 7)
+        GATEWAY.read_model_list(LIST, "none", 7)
     assert caught.value.code == "model_not_found"
     with pytest.raises(UpstreamProtocolError):
-        GATEWAY.listing(b"<html>", "", 7)
+        GATEWAY.read_model_list(b"<html>", "", 7)
 
 
 def test_without_a_known_root_there_is_no_list() -> None:
     elsewhere = Argo(ArgoUrls(chat="http://gateway/ask"), Identity("me"))
-    assert elsewhere.common_list() is None
+    assert elsewhere.shared_model_list_request() is None
     with pytest.raises(UpstreamUnreachable):
-        elsewhere.models_request(request("/v1/models"))
-    assert elsewhere.own_models(7)
+        elsewhere.model_list_request(request("/v1/models"))
+    assert elsewhere.static_models(7)
 
 
 def test_the_probe_asks_for_nothing_that_costs() -> None:
-    probe = GATEWAY.probe()
+    probe = GATEWAY.probe_request()
     assert (probe.method, probe.url, probe.body) == ("GET", f"{ROOT}/api/v1/resource/chat/", None)
 
 
 def test_nothing_is_passed_on() -> None:
     with pytest.raises(NotFound, match="/v1/status"):
-        GATEWAY.forward(request("/v1/files"))
+        GATEWAY.forward_request(request("/v1/files"))
     with pytest.raises(MethodNotAllowed) as caught:
-        GATEWAY.forward(request("/v1/chat"))
+        GATEWAY.forward_request(request("/v1/chat"))
     assert caught.value.allowed == ("POST",)
 
 
 def test_documents_are_documents() -> None:
-    (batch,) = GATEWAY.batches(Told([b'{"response": "x"}']), call(messages=HI))
+    (batch,) = GATEWAY.read_completion(Told([b'{"response": "x"}']), call(messages=HI))
     assert isinstance(batch[0], Document)

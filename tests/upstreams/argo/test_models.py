@@ -30,8 +30,8 @@ ROWS = [*CHAT.items(), *EMBEDDING.items()]
 @pytest.mark.parametrize(("model_id", "alias"), ROWS)
 def test_every_row_both_ways(model_id: str, alias: str) -> None:
     assert BUILT_IN.id_of(alias) == BUILT_IN.id_of(model_id) == model_id
-    assert BUILT_IN.spellings(alias) == (alias, alias, model_id)
-    assert BUILT_IN.spellings(model_id) == (model_id, alias, model_id)
+    assert BUILT_IN.names_of(alias) == (alias, alias, model_id)
+    assert BUILT_IN.names_of(model_id) == (model_id, alias, model_id)
 
 
 @pytest.mark.parametrize("model_id", [*CHAT_MODELS, *EMBEDDING_MODELS])
@@ -89,7 +89,7 @@ def test_flexible_spellings(spelling: str, model_id: str) -> None:
 )
 def test_unknown_names_are_nobodys(name: str) -> None:
     assert BUILT_IN.id_of(name) is None
-    assert BUILT_IN.spellings(name) == (name,)
+    assert BUILT_IN.names_of(name) == (name,)
 
 
 OLD = {"id": "gpt9", "model_name": "GPT-9 Ultra"}

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 def call(path: str = CHAT, **body: Any) -> Call:
     """Make a call of a client whose form of answer is the one the upstream is asked in."""
     body = {"model": "qwen-plus", **body}
-    return Call("id1", 7, path, "q=1", CLIENT, body, None, asked=str(body["model"]))
+    return Call("id1", 7, path, "q=1", CLIENT, body, None, requested_model=str(body["model"]))
 
 
 def frame(document: Json, name: str = "result", status: int = 200) -> bytes:

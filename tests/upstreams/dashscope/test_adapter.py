@@ -38,22 +38,22 @@ def request(path: str, method: str = "GET") -> ClientRequest:
 
 def test_it_is_an_upstream() -> None:
     upstream: Upstream = UPSTREAM
-    assert (upstream.name, upstream.is_native) == ("dashscope", False)
-    assert upstream.serves["/v1/models"] == "GET"
-    assert upstream.knows("anything")
-    assert upstream.spellings("m") == ("m",)
-    assert upstream.acquainted(b"") is UPSTREAM
+    assert (upstream.name, upstream.is_passthrough) == ("dashscope", False)
+    assert upstream.served_paths["/v1/models"] == "GET"
+    assert upstream.resolves("anything")
+    assert upstream.aliases("m") == ("m",)
+    assert upstream.with_model_list(b"") is UPSTREAM
 
 
 def test_openais_request_becomes_dashscopes() -> None:
-    asked = UPSTREAM.request(call(model="gpt-4", messages=HI, temperature=0.7))
+    asked = UPSTREAM.completion_request(call(model="gpt-4", messages=HI, temperature=0.7))
     assert (asked.method, asked.url) == ("POST", TEXT)
     assert sent(asked) == {
         "model": "qwen-max",
         "input": {"messages": [{"role": "user", "content": "Hello"}]},
         "parameters": {"temperature": 0.7, "result_format": "message"},
     }
-    asked = UPSTREAM.request(call(model="gpt-4", messages=HI, temperature=0.7, stream=True))
+    asked = UPSTREAM.completion_request(call(model="gpt-4", messages=HI, temperature=0.7, stream=True))
     assert sent(asked)["parameters"] == {"temperature": 0.7, "result_format": "message", "incremental_output": True}
 
 
@@ -68,13 +68,13 @@ def test_what_goes_along() -> None:
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
     }
-    assert dict(UPSTREAM.request(call(messages=HI)).headers) == {**kept, "Accept": "application/json"}
+    assert dict(UPSTREAM.completion_request(call(messages=HI)).headers) == {**kept, "Accept": "application/json"}
     streamed = {**kept, "Accept": "text/event-stream", "X-DashScope-SSE": "enable"}
-    assert dict(UPSTREAM.request(call(messages=HI, stream=True)).headers) == streamed
+    assert dict(UPSTREAM.completion_request(call(messages=HI, stream=True)).headers) == streamed
 
 
 def test_a_configured_key_takes_the_place_of_the_clients() -> None:
-    for asked in (KEYED.request(call(messages=HI)), *KEYED.embed_requests(call(EMBEDDINGS, input="a"))):
+    for asked in (KEYED.completion_request(call(messages=HI)), *KEYED.embedding_requests(call(EMBEDDINGS, input="a"))):
         assert header(asked.headers, "authorization") == "Bearer sk-ours"
         assert not header(asked.headers, "x-api-key")
         assert asked.secret == b"sk-ours"
@@ -93,24 +93,26 @@ def test_a_configured_key_takes_the_place_of_the_clients() -> None:
     ],
 )
 def test_where_it_goes(asked: Call, url: str, said: Json | None) -> None:
-    found = UPSTREAM.request(asked)
+    found = UPSTREAM.completion_request(asked)
     assert found.url == url
     assert sent(found)["input"] == (said or {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]})
 
 
 def test_an_endpoint_that_was_named_gets_every_chat() -> None:
     multimodal = DashScope(DashScopeUrls.parse(MULTIMODAL))
-    assert multimodal.request(call(messages=HI)).url == MULTIMODAL
-    assert sent(multimodal.request(call(messages=HI)))["input"]["messages"][0]["content"] == [{"text": "Hello"}]
+    assert multimodal.completion_request(call(messages=HI)).url == MULTIMODAL
+    assert sent(multimodal.completion_request(call(messages=HI)))["input"]["messages"][0]["content"] == [
+        {"text": "Hello"}
+    ]
     text = DashScope(DashScopeUrls.parse(TEXT))
-    assert text.request(call(messages=HI, model="qwen-vl-max")).url == TEXT
+    assert text.completion_request(call(messages=HI, model="qwen-vl-max")).url == TEXT
     with pytest.raises(BadRequest, match="text only"):
-        text.request(call(messages=IMAGE))
+        text.completion_request(call(messages=IMAGE))
 
 
 def test_embeddings() -> None:
     asked = call(EMBEDDINGS, model="text-embedding-v4", input=["a"] * 11, dimensions=64)
-    found = UPSTREAM.embed_requests(asked)
+    found = UPSTREAM.embedding_requests(asked)
     assert [one.url for one in found] == [f"{BASE}/services/embeddings/text-embedding/text-embedding"] * 2
     assert sent(found[1]) == {
         "model": "text-embedding-v4",
@@ -121,46 +123,48 @@ def test_embeddings() -> None:
         dumps({"output": {"embeddings": [{"text_index": at, "embedding": [at]} for at in range(count)]}})
         for count in (10, 1)
     ]
-    document = UPSTREAM.embeddings(replies, asked)
+    document = UPSTREAM.read_embeddings(replies, asked)
     assert document.chunk["data"][10] == {"object": "embedding", "index": 10, "embedding": [0]}
     assert document.chunk["model"] == "text-embedding-v4"
 
 
 def test_errors_are_read_and_modes_told() -> None:
     body = dumps({"code": "InvalidParameter", "message": "This model only support stream mode, …"})
-    error = UPSTREAM.error(400, (), body)
+    error = UPSTREAM.read_error(400, (), body)
     assert error.status == 400
     assert UPSTREAM.refuses_mode(error)
 
 
 def test_a_document_with_silence_before_it() -> None:
-    (silence, batch) = UPSTREAM.batches(Told([b"{", b"", b'"output":{"text":"Hi"}}']), call(stream=True, messages=HI))
+    (silence, batch) = UPSTREAM.read_completion(
+        Told([b"{", b"", b'"output":{"text":"Hi"}}']), call(stream=True, messages=HI)
+    )
     assert silence == []
     assert isinstance(batch[0], Document)
     assert batch[0].chunk["model"] == "qwen-plus"
 
 
 def test_the_models_are_those_that_were_named() -> None:
-    assert UPSTREAM.common_list() is None
+    assert UPSTREAM.shared_model_list_request() is None
     entry = {"id": "gpt-4", "object": "model", "created": 7, "owned_by": "dashscope"}
-    assert UPSTREAM.own_models(7) == [entry, {**entry, "id": "gpt-5"}]
-    assert UPSTREAM.listing(b"", "", 7).chunk == {"object": "list", "data": UPSTREAM.own_models(7)}
-    assert UPSTREAM.listing(b"", "gpt-4", 7).chunk == entry
+    assert UPSTREAM.static_models(7) == [entry, {**entry, "id": "gpt-5"}]
+    assert UPSTREAM.read_model_list(b"", "", 7).chunk == {"object": "list", "data": UPSTREAM.static_models(7)}
+    assert UPSTREAM.read_model_list(b"", "gpt-4", 7).chunk == entry
     with pytest.raises(NotFound) as caught:
-        UPSTREAM.listing(b"", "none", 7)
+        UPSTREAM.read_model_list(b"", "none", 7)
     assert caught.value.code == "model_not_found"
     with pytest.raises(NotFound):
-        UPSTREAM.models_request(request("/v1/models"))
+        UPSTREAM.model_list_request(request("/v1/models"))
 
 
 def test_the_probe_asks_for_nothing_that_costs() -> None:
-    probe = KEYED.probe()
+    probe = KEYED.probe_request()
     assert (probe.method, probe.url, probe.body) == ("GET", TEXT, None)
     assert not header(probe.headers, "authorization")
 
 
 def test_nothing_is_passed_on() -> None:
     with pytest.raises(NotFound, match="/v1/embeddings"):
-        UPSTREAM.forward(request("/v1/files"))
+        UPSTREAM.forward_request(request("/v1/files"))
     with pytest.raises(MethodNotAllowed):
-        UPSTREAM.forward(request(CHAT))
+        UPSTREAM.forward_request(request(CHAT))

@@ -50,13 +50,13 @@ def asked(request: UpstreamRequest) -> Wire:
     seen = {"method": request.method, "target": target, "headers": headers, "body": body.decode("latin-1")}
     dashscope.answer(wire, seen)
     if wire.status >= 400:
-        raise UPSTREAM.error(wire.status, (), b"".join(wire.pieces))
+        raise UPSTREAM.read_error(wire.status, (), b"".join(wire.pieces))
     return wire
 
 
 def completed(made: Call) -> Json:
-    wire = asked(UPSTREAM.request(made))
-    return whole(UPSTREAM.batches(Told(wire.pieces), made)).chunk
+    wire = asked(UPSTREAM.completion_request(made))
+    return whole(UPSTREAM.read_completion(Told(wire.pieces), made)).chunk
 
 
 def said(*words: Any, **body: Any) -> Call:
@@ -126,8 +126,8 @@ def test_several_choices_searches_and_log_probabilities(stream: bool) -> None:
 @pytest.mark.parametrize("count", [1, 10, 23])
 def test_embeddings(stream: bool, count: int) -> None:
     made = call(EMBEDDINGS, model="text-embedding-v4", input=["x" * size for size in range(count)], dimensions=4)
-    replies = [b"".join(asked(request).pieces) for request in UPSTREAM.embed_requests(made)]
-    document = UPSTREAM.embeddings(replies, made).chunk
+    replies = [b"".join(asked(request).pieces) for request in UPSTREAM.embedding_requests(made)]
+    document = UPSTREAM.read_embeddings(replies, made).chunk
     assert [entry["embedding"] for entry in document["data"]] == [[size, 1, 2, 3] for size in range(count)]
     assert document["usage"]["total_tokens"] == count
 
@@ -182,11 +182,11 @@ def test_refusals(made: Callable[[], Call], status: int, refuses: bool) -> None:
 def test_the_wrong_path_and_the_wrong_key() -> None:
     named = DashScope(DashScopeUrls.parse("http://up" + dashscope.MULTIMODAL), "Bearer sk-1")
     with pytest.raises(UpstreamStatus) as caught:
-        asked(named.request(said("Hi")))
+        asked(named.completion_request(said("Hi")))
     assert b"url error, please check url" in caught.value.body
     with pytest.raises(UpstreamStatus) as caught:
-        asked(DashScope(named.urls, "Bearer bad").request(said("Hi")))
+        asked(DashScope(named.urls, "Bearer bad").completion_request(said("Hi")))
     assert (caught.value.status, loads(caught.value.body)["error"]["code"]) == (401, "invalid_api_key")
     with pytest.raises(UpstreamStatus) as caught:
-        asked(UPSTREAM.probe())
+        asked(UPSTREAM.probe_request())
     assert caught.value.status == 405

@@ -1,0 +1,94 @@
+"""Defaults that most upstreams share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, Self
+
+from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError
+from argoproxy.protocol.http_messages import ClientRequest, Headers
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Document
+from argoproxy.upstreams import UpstreamRequest
+from argoproxy.upstreams.base_url import validate_path
+from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
+
+SERVED_PATHS: Mapping[str, str] = {
+    "/v1/chat/completions": "POST",
+    "/v1/completions": "POST",
+    "/v1/embeddings": "POST",
+    "/v1/models": "GET",
+}
+
+
+class BaseUpstream:
+    """Everything of an Upstream but its name, completion_request and read_completion.
+
+    The defaults: models have one name, error replies are read in the usual formats, there are no embeddings, no list of
+    models, no filters and no other paths, and the server is never probed.
+    """
+
+    __slots__ = ()
+
+    @property
+    def served_paths(self) -> Mapping[str, str]:
+        return SERVED_PATHS
+
+    @property
+    def is_passthrough(self) -> bool:
+        return False
+
+    def aliases(self, model: str) -> Sequence[str]:
+        return (model,)
+
+    def resolves(self, model: str) -> bool:
+        return True
+
+    def with_model_list(self, body: bytes) -> Self:
+        return self
+
+    def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+        return error_from_reply(status, headers, body)
+
+    def refuses_mode(self, error: ProxyError) -> bool:
+        return refuses_mode(error)
+
+    def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
+        raise BadRequest("This model has no embeddings.", param="model")
+
+    def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
+        raise BadRequest("This model has no embeddings.", param="model")
+
+    def shared_model_list_request(self) -> UpstreamRequest | None:
+        return None
+
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
+        raise NotFound("This upstream has no list of models.", param="model", code="model_not_found")
+
+    def read_model_list(self, body: bytes, name: str, created: int) -> Document:
+        raise NotFound("This upstream has no list of models.", param="model", code="model_not_found")
+
+    def static_models(self, created: int) -> Sequence[Json]:
+        return ()
+
+    def filters(self, call: Call) -> Sequence[Filter]:
+        return ()
+
+    def probe_request(self) -> UpstreamRequest | None:
+        return None
+
+    def forward_request(self, request: ClientRequest) -> UpstreamRequest:
+        refuse_path(request, self.served_paths)
+
+
+def refuse_path(request: ClientRequest, served_paths: Mapping[str, str] = SERVED_PATHS) -> NoReturn:
+    """Raise MethodNotAllowed for a path that is served with another method, else NotFound."""
+    path = "/v1/" + validate_path(request.path).strip("/").removeprefix("v1").strip("/")
+    known = "/v1/models" if path.startswith("/v1/models/") else path
+    if known in served_paths:
+        allowed = served_paths[known]
+        raise MethodNotAllowed(f"This path does not accept {request.method}; use {allowed}.", (allowed,))
+    served = ", ".join(f"{method} {path}" for path, method in served_paths.items())
+    raise NotFound(f"This path does not exist here. Available: {served}.")
