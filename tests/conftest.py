@@ -9,6 +9,8 @@ from hypothesis import settings
 
 from tests.support.prctl import die_with_parent
 
+pytest_plugins = ["tests.support.fixtures"]
+
 settings.register_profile("house", max_examples=100, deadline=None)
 settings.load_profile("house")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import chat
-from tests.wire.processes import ROOT, Proxy, clean_environment
+from tests.support.client import chat
+from tests.support.processes import ROOT, Proxy, clean_environment
 
 
 @pytest.fixture(scope="module")

@@ -128,13 +128,36 @@ def test_rooms_stay_small(file: Path) -> None:
             assert len(arguments) <= MOST_ARGUMENTS, f"{node.name} has {len(arguments)} arguments"
 
 
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def test_tests_share_only_what_is_in_support() -> None:
+    """A test file imports from tests/support/, and from modules of its own folder that hold no tests."""
+    wrong = [
+        f"{file.relative_to(ROOT)}: {module}"
+        for file in TESTS
+        for module in imported(file)
+        if module.startswith("tests.") and not may_import(file, module)
+    ]
+    assert wrong == []
+
+
+def may_import(file: Path, module: str) -> bool:
+    own = ".".join(file.relative_to(ROOT).parent.parts)
+    room, _, name = module.rpartition(".")
+    is_shared = module.startswith("tests.support")
+    return (is_shared or room == own) and not name.startswith(("test_", "conftest"))
+
+
 def test_the_first_run_needs_nothing_installed() -> None:
     """It asks its questions before anything is."""
-    code = "import sys, argoproxy.cli.setup_wizard; sys.exit(bool({'yaml', 'requests', 'flask', 'gunicorn'} & set(sys.modules)))"
+    heavy = {"yaml", "requests", "flask", "gunicorn"}
+    code = f"import sys, argoproxy.cli.setup_wizard; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_gunicorns_settings_load_no_tls() -> None:
     """gevent patches ssl in the workers; a master that has loaded it breaks them (gevent issue 1016)."""
-    code = "import sys, argoproxy.cli.main, argoproxy.config.config, argoproxy.telemetry.slots; sys.exit('ssl' in sys.modules)"
+    modules = "argoproxy.cli.main, argoproxy.config.config, argoproxy.telemetry.slots"
+    code = f"import sys, {modules}; sys.exit('ssl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

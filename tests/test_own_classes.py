@@ -14,13 +14,13 @@ from argoproxy.config.config import load
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, BadRequest, NotFound, PluginFailed, UpstreamProtocolError
 from argoproxy.plugins.loader import (
+    Plugin,
     PluginAuth,
     PluginAuthenticator,
-    Plugin,
-    check_plugins,
     add_plugin_folders,
-    instantiate,
+    check_plugins,
     find_mistakes,
+    instantiate,
 )
 from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.access.auth import Principal

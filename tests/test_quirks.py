@@ -26,9 +26,8 @@ from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
 from argoproxy.protocol.stream.usage import UsageMeter
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAI
-from tests.cuts import cut_at
-from tests.protocol.test_surface import Told as Progress
-from tests.upstreams.test_openai import Told as Reply
+from tests.support.cuts import cut_at
+from tests.support.doubles import FakeProgress, FakeReply
 
 Json = dict[str, Any]
 
@@ -76,8 +75,8 @@ def filters(case: Json, usages: list[Json]) -> list[Filter]:
 def answered(case: Json, pieces: list[bytes], **body: Any) -> ClientResponse:
     """Answer a client, as a journey does."""
     asked = call(case, **body)
-    batches = UPSTREAM.read_completion(Reply(pieces), asked)
-    return answer(apply_filters(batches, lambda: filters(case, [])), asked, Progress())
+    batches = UPSTREAM.read_completion(FakeReply(pieces), asked)
+    return answer(apply_filters(batches, lambda: filters(case, [])), asked, FakeProgress())
 
 
 def plain(case: Json, pieces: list[bytes]) -> bytes:
@@ -199,7 +198,7 @@ def test_an_error_answer(case: Json) -> None:
 @having("document")
 def test_the_last_usage_counts(case: Json) -> None:
     noted: list[Json] = []
-    batches = UPSTREAM.read_completion(Reply([case["stream"].encode()]), call(case))
+    batches = UPSTREAM.read_completion(FakeReply([case["stream"].encode()]), call(case))
     assert list(apply_filters(batches, lambda: filters(case, noted)))
     assert noted[-1:] == [usage for usage in [case["document"].get("usage")] if usage]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.processes import PATIENCE_S, ROOT, eventually, spawn
+from tests.support.processes import PATIENCE_S, ROOT, eventually, spawn
 
 SUPERVISE = [sys.executable, "-m", "tests.support.supervise"]
 #: A server that leaves whoever started it, as far as it can, and does not listen to reason.
@@ -49,7 +49,7 @@ def test_the_end_of_the_command_ends_everything(tmp_path: Path) -> None:
 
 def test_a_process_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from tests.wire.processes import spawn;"
+        "import sys, time; from tests.support.processes import spawn;"
         "print(spawn([sys.executable, '-c', 'import time; time.sleep(1000)']).pid, flush=True); time.sleep(1000)"
     )
     with spawn([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as parent:

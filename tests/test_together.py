@@ -152,7 +152,8 @@ def test_a_thread_that_can_not_be_started_takes_no_place(monkeypatch: pytest.Mon
 
 def test_work_that_hangs_does_not_keep_a_process_from_ending() -> None:
     code = (
-        "import time; from argoproxy.transport.parallel import run_in_parallel; from argoproxy.transport.watch import Poller, Watch; "
+        "import time; from argoproxy.transport.parallel import run_in_parallel; "
+        "from argoproxy.transport.watch import Poller, Watch; "
         "run_in_parallel([lambda: time.sleep(600)], 0.01, Watch(None, Poller()))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

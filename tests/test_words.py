@@ -19,9 +19,9 @@ PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md",
 
 #: Participles that don't end in -ed. `read`, `put`, `set`, `cut`, `split` and `let` are verbs as well.
 IRREGULAR = set(
-    "told heard shown said given found made taken written known gone kept left held sent begun spoken sought meant lost "
-    "built brought caught chosen done drawn felt hidden led met paid seen sold spent stood taught thought understood won "
-    "worn torn thrown grown bound spelt spelled".split()
+    "told heard shown said given found made taken written known gone kept left held sent begun spoken sought meant "
+    "lost built brought caught chosen done drawn felt hidden led met paid seen sold spent stood taught thought "
+    "understood won worn torn thrown grown bound spelt spelled".split()
 )
 #: Verbs and nouns that end in -ed.
 NO_PARTICIPLE = {"feed", "need", "seed", "speed", "embed", "shed", "exceed", "proceed", "succeed"}

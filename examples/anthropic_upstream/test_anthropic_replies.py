@@ -28,7 +28,7 @@ from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import DONE, Document
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from anthropic_told import (
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import DONE
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 #: In the manner of recorded ones: a ping in between, padding, cumulative counts, an empty first piece of JSON.
 RECORDED = b"".join(

@@ -11,7 +11,7 @@ import requests
 from enterprise_auth import Grant, KeptToken, SignedRequests, fetched, signature
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamUnreachable
-from tests.wire.enterprise import CLIENT_ID, SECRET, Enterprise
+from tests.support.providers.enterprise import CLIENT_ID, SECRET, Enterprise
 
 
 def prepared(url: str, body: Any = b"{}") -> requests.PreparedRequest:

@@ -14,7 +14,7 @@ from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.filters import apply_filters
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
-from tests.cuts import cut_at, cuts, places
+from tests.support.cuts import cut_at, cuts, places
 
 EMAIL, CARD = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", r"\b(?:\d[ -]?){12,18}\d\b"
 USUAL = Redaction.parse([EMAIL, CARD], 64)

@@ -12,7 +12,7 @@ from typing import Any
 from tests.fuzz.case import CLIENT_KEY, SERVER_KEYS, Case, Sent, Violation
 from tests.fuzz.client import Seen
 from tests.fuzz.records import leaked_keys
-from tests.lab.client import Answer
+from tests.support.client import Answer
 
 Json = dict[str, Any]
 DONE = "[DONE]"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.fuzz.case import Sent, Violation
-from tests.lab.client import Answer, Client
+from tests.support.client import Answer, Client
 
 #: Who sends what may be half a request reads until nothing came for so long.
 QUIET_S = 0.08

@@ -18,8 +18,8 @@ from tests.fuzz.mutate import encode
 from tests.fuzz.records import KEYS, Records, Tail, Written, counted, disagreements, leaked_keys
 from tests.fuzz.requests import CHAT, ORDINARY_BODIES
 from tests.fuzz.upstream import NO_CASE, PlayedUpstream
-from tests.lab.client import Answer, ask
-from tests.wire.processes import ROOT, UNCOVERED, Proxy, eventually
+from tests.support.client import Answer, ask
+from tests.support.processes import ROOT, UNCOVERED, Proxy, eventually
 
 THREADS = 4
 #: How long anything may take. It bounds waiting; nothing is measured by it.

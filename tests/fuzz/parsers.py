@@ -42,7 +42,7 @@ from argoproxy.upstreams.dashscope.messages import multimodal_input, text_input
 from argoproxy.upstreams.dashscope.refusals import answered
 from argoproxy.upstreams.dashscope.streams import chunked
 from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
-from tests.upstreams.dashscope.calls import call
+from tests.support.dashscope_calls import call
 
 Make = Callable[[int], Any]
 TAGS = (TagPair(), TagPair("<thought>", "</thought>"))

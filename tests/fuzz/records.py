@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.fuzz.case import CLIENT_KEY, SERVER_KEYS, Violation
-from tests.lab.client import Answer
+from tests.support.client import Answer
 
 #: A line of a request; one of ours; one of Gunicorn's.
 REQUEST_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+Z request ")

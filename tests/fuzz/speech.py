@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.fuzz.mutate import encode
-from tests.wire.dashscope import frame
+from tests.support.providers.dashscope import frame
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from tests.fuzz.cases import CASES
 from tests.fuzz.harness import Harness
 from tests.fuzz.run import case_of, run
 from tests.fuzz.selfcheck import cases_until_noticed
-from tests.wire.processes import PATIENCE_S
+from tests.support.processes import PATIENCE_S
 
 SEED = 16
 NUMBERS = range(600)

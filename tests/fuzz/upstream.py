@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from tests.fuzz.case import ORDINARY, Case
-from tests.lab.upstream import PROVIDERS, Lab, Left, Wire, ordinary
-from tests.wire import argo
+from tests.support.providers import argo
+from tests.support.scripted_upstream import PROVIDERS, Lab, Left, Wire, ordinary
 
 Json = dict[str, Any]
 NO_CASE = Case("none", ())

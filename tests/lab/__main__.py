@@ -23,7 +23,7 @@ from tests.lab.judge import (
     is_served,
     official_client,
 )
-from tests.wire.processes import Upstream
+from tests.support.processes import Upstream
 
 
 def verdict(door: Door, client: openai.OpenAI, case: Case) -> Iterator[str]:

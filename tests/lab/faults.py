@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab.scripts import DONE, Step, chunked, event
+from tests.support.scripts import DONE, Step, chunked, event
 
 #: The text, in the pieces it comes in.
 WORDS = ("<think>", "why</think>Hello", " there", "!")

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import openai
 
-from tests.lab.client import Answer, Client
 from tests.lab.faults import CATALOGUE, COMPLETE, WORDS, Fault, Outcome, Reply, reply
+from tests.support.client import Answer, Client
 
 #: Registers a script with the upstream, by its steps and how the request's body is taken; gives its name.
 Register = Callable[[list[Any], str], str]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.lab.client import Client, ask, chat
+from tests.support.client import Client, ask, chat
 
 HALF_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nX-A: "
 HALF_BODY = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nContent-Length: 5000\r\n\r\n" + b'{"model": "m1", '

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lab.client import Answer, chat
 from tests.lab.faults import GONE, MADE_NO_SENSE, MOMENT, SHORT, WORDS, reply
 from tests.lab.judge import Door
-from tests.lab.scripts import DONE, Step, chunked
-from tests.wire.conftest import Serve
-from tests.wire.processes import UNCOVERED, Upstream
+from tests.support.client import Answer, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import UNCOVERED, Upstream
+from tests.support.scripts import DONE, Step, chunked
 
 STEP = 7
 AT_ONCE = 8

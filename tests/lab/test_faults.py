@@ -21,7 +21,6 @@ from typing import Any
 import openai
 import pytest
 
-from tests.lab.client import Answer, ask, chat
 from tests.lab.faults import COMPLETE, GONE, SHORT
 from tests.lab.judge import (
     Case,
@@ -35,9 +34,10 @@ from tests.lab.judge import (
     official_client,
 )
 from tests.lab.judge import ask as ask_for
-from tests.lab.scripts import completion, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.client import Answer, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.scripts import completion, reply
 
 CASES = list(cases())
 OVER_TLS = [case for case in CASES if case.fault.is_of_tls or case.name.startswith(("half", "silence", "FIN", "RST"))]

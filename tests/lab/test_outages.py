@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from tests.lab.client import Answer, chat
-from tests.lab.scripts import CHUNKED, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream, eventually
+from tests.support.client import Answer, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Upstream, eventually
+from tests.support.scripts import CHUNKED, chunked, event
 
 CLIENTS = 6
 #: What a request that met a broken upstream is told.

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.siege import Siege
-from tests.wire.conftest import Serve
-from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.fixtures import Serve
+from tests.support.processes import UNCOVERED, Proxy, Upstream, eventually
 
 SIEGE_S = float(os.environ.get("SIEGE_S", "4"))
 HELD = int(os.environ.get("SIEGE_HELD", "200"))

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, Client, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import PATIENCE_S, UNCOVERED, Upstream, eventually
-from tests.wire.test_leaving import STREAM
+from tests.support.client import STREAM_BODY, Answer, Client, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import PATIENCE_S, UNCOVERED, Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
 
 SILENCE_S = float(os.environ.get("SILENCE_S", "6"))
 STREAMS = 100
@@ -43,7 +42,7 @@ def test_a_silent_stream_lives_and_costs_nothing(upstream: Upstream, start: Serv
 
     def listen() -> None:
         with Client(proxy.port, SILENCE_S + PATIENCE_S) as client:
-            client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
             answers.append(client.answer())
 
     listeners = [threading.Thread(target=listen) for _ in range(STREAMS)]

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, chunked, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.client import Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, chunked, event, reply
 
 SOAK_S = float(os.environ.get("SOAK_S", "0"))
 #: How many requests there are at least, and for how many of them memory may grow.

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from argoproxy.errors import Ending
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.slots import make_folder
-from tests.observe.outcomes import outcome
-from tests.wire.processes import ROOT
+from tests.support.outcomes import outcome
+from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
 BOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana.json").read_text())

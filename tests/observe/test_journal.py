@@ -29,7 +29,7 @@ from argoproxy.telemetry.journal.files import (
     line_of,
 )
 from argoproxy.telemetry.rotating_file import RotatingFile, older
-from tests.wire.processes import ROOT, spawn
+from tests.support.processes import ROOT, spawn
 
 FILES = (CLIENT_FILE, SERVER_FILE, LOG_FILE)
 START = """

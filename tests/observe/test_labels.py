@@ -6,7 +6,7 @@ import pytest
 
 from argoproxy.errors import Ending
 from argoproxy.telemetry.labels import MOST_COMBINATIONS, MOST_NAMES, OTHER, Labeller, Labels, Names, tokens
-from tests.observe.outcomes import outcome
+from tests.support.outcomes import outcome
 
 
 def test_an_outcome_has_labels() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from argoproxy.cli.logs.command import main
 from argoproxy.telemetry.journal.files import CLIENT_FILE, JournalFiles
-from tests.observe.journals import client_file, client_line, journal_of
-from tests.wire.processes import PATIENCE_S, ROOT, spawn
+from tests.support.journals import client_file, client_line, journal_of
+from tests.support.processes import PATIENCE_S, ROOT, spawn
 
 #: Ctrl+C is heard here even where whoever runs the tests ignores it.
 RUN = """

@@ -12,15 +12,15 @@ from argoproxy import __version__
 from argoproxy.errors import Ending
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.slots import make_folder
-from tests.observe.outcomes import outcome
-from tests.wire.processes import ROOT
+from tests.support.outcomes import outcome
+from tests.support.processes import ROOT
 
 CHAT = {"route": "/v1/chat/completions", "upstream": "openai"}
 EARLIER_WORKER = """
 import os, signal, sys
 from pathlib import Path
 from argoproxy.telemetry.metrics import Metrics
-from tests.observe.outcomes import outcome
+from tests.support.outcomes import outcome
 metrics = Metrics(Path(sys.argv[1]))
 for told in (outcome(), outcome(status=400), outcome(key="team")):
     metrics.begins(told.route)

@@ -13,7 +13,7 @@ import pytest
 from argoproxy.cli.logs.reader import BLOCK_BYTES, MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
 from argoproxy.telemetry.journal.files import CLIENT_FILE
 from argoproxy.telemetry.rotating_file import RotatingFile
-from tests.observe.journals import client_file, journal_of
+from tests.support.journals import client_file, journal_of
 
 
 def line(number: int, size: int = 0) -> bytes:

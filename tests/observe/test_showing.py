@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from argoproxy.cli.logs.show import LONGEST_ARGUMENT_BYTES, NoReplay, curl, exchange_text
-from tests.observe.journals import client_line
+from tests.support.journals import client_line
 
 
 def shown(client: Any, *servers: Any) -> str:

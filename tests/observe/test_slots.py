@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.telemetry.slots import PREFIX, Slots, make_folder, places, uptime_s
-from tests.wire.processes import ROOT, spawn
+from tests.support.processes import ROOT, spawn
 
 HOLD = "import sys; from pathlib import Path; from argoproxy.telemetry.slots import Slots; s = Slots(Path(sys.argv[1]))"
 TAKE = f"{HOLD}\nwith s.alone(): print(s.take(), flush=True)\nsys.stdin.read()"

@@ -7,7 +7,7 @@ import pytest
 from argoproxy.cli.logs.entries import exchange_of
 from argoproxy.cli.logs.stats import MOST_MODELS, OTHER, Latencies, Statistics
 from argoproxy.protocol.json_text import Json
-from tests.observe.journals import client_line
+from tests.support.journals import client_line
 
 
 def statistics_of(*lines: Json) -> Statistics:

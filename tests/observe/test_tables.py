@@ -8,7 +8,7 @@ from argoproxy.cli.logs.entries import exchange_of
 from argoproxy.cli.logs.stats import Statistics
 from argoproxy.cli.logs.tables import EXCHANGES, GROUPS, Column, exchange_cells, heading, row, statistics_table
 from argoproxy.protocol.json_text import Json
-from tests.observe.journals import client_line
+from tests.support.journals import client_line
 
 LONG: Json = {
     "model": "m" * 50,

@@ -7,10 +7,10 @@ import pytest
 from argoproxy.errors import ModelNotAllowed, ModelNotTold, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import FORM_LIMIT, JSON_LIMIT, AllowList, check_forwarded
 from argoproxy.protocol.http_messages import ClientRequest, Headers, PartlyReadBody, ReadBody, header
-from tests import ways_around
-from tests.protocol.test_forwarding import Arriving
+from tests.support import evasions
+from tests.support.doubles import BodyInPieces
 
-ALLOWED = AllowList(("gpt-4o", "qwen*", ways_around.ALLOWED))
+ALLOWED = AllowList(("gpt-4o", "qwen*", evasions.ALLOWED))
 LENIENT = AllowList(ALLOWED.patterns, allow_unknown_routes=True)
 JSON = (("Content-Type", "application/json"),)
 FORM = (("Content-Type", 'multipart/form-data; boundary="XX"'),)
@@ -18,7 +18,7 @@ FORM = (("Content-Type", 'multipart/form-data; boundary="XX"'),)
 
 def request(body: bytes, headers: Headers = JSON, target: str = "/v1/responses", method: str = "POST") -> ClientRequest:
     path, _, query = target.partition("?")
-    return ClientRequest("id", 1, method, path, query, headers, Arriving(body, length=len(body)))
+    return ClientRequest("id", 1, method, path, query, headers, BodyInPieces(body, length=len(body)))
 
 
 def sent(body: bytes, headers: Headers = JSON, allowed: AllowList = ALLOWED) -> bytes:
@@ -130,26 +130,26 @@ def test_what_was_read_as_json_is_sent_as_json(said: str | None, sent: str) -> N
     assert header(going.headers, "content-type") == sent
 
 
-@pytest.mark.parametrize(("content_type", "text"), ways_around.FORMS.values(), ids=ways_around.FORMS)
+@pytest.mark.parametrize(("content_type", "text"), evasions.FORMS.values(), ids=evasions.FORMS)
 def test_no_form_is_forwarded_in_which_another_parser_finds_another_model(content_type: str, text: str) -> None:
     body = text.encode("latin-1")
     try:
         going = check_forwarded(request(body, (("Content-Type", content_type),)), ALLOWED)
     except ModelNotAllowed:
         return
-    for parser in (ways_around.models_by_werkzeug, ways_around.models_by_email):
+    for parser in (evasions.models_by_werkzeug, evasions.models_by_email):
         found = list(parser(header(going.headers, "content-type"), going.body.read(FORM_LIMIT)))
-        assert found == [ways_around.ALLOWED], parser.__name__
+        assert found == [evasions.ALLOWED], parser.__name__
 
 
-@pytest.mark.parametrize("text", ways_around.JSON.values(), ids=ways_around.JSON)
+@pytest.mark.parametrize("text", evasions.JSON.values(), ids=evasions.JSON)
 def test_no_json_is_forwarded_in_which_another_parser_finds_another_model(text: str) -> None:
     try:
         going = check_forwarded(request(text.encode("utf-8", "surrogatepass")), ALLOWED)
     except ModelNotAllowed:
         return
     pairs = json.loads(going.body.read(JSON_LIMIT), object_pairs_hook=list)
-    assert [value for key, value in pairs if key.lower() == "model"] == [ways_around.ALLOWED]
+    assert [value for key, value in pairs if key.lower() == "model"] == [evasions.ALLOWED]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
@@ -161,7 +161,7 @@ def test_every_method_must_tell_its_model(method: str) -> None:
     assert check_forwarded(request(b'{"model": "gpt-4o"}', JSON, "/v1/chat/completions", method), ALLOWED)
 
 
-@pytest.mark.parametrize("target", ways_around.TARGETS)
+@pytest.mark.parametrize("target", evasions.TARGETS)
 def test_a_path_or_query_that_may_name_a_model_is_refused(target: str) -> None:
     with pytest.raises(ModelNotTold):
         check_forwarded(request(b'{"model": "allowed"}', JSON, target), ALLOWED)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,25 +8,12 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.protocol.routing.call import Call, parse_call
-
-
-class Bytes:
-    """A body that is all there."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-        self.length: int | None = len(text)
-
-    def read(self, limit: int) -> bytes:
-        return self._text
-
-    def iter_bytes(self) -> Iterator[bytes]:
-        yield self._text
+from tests.support.doubles import WholeBody
 
 
 def request(text: bytes = b"", **headers: str) -> ClientRequest:
     listed = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return ClientRequest("id", 7, "POST", "/v1/chat/completions", "q=1", listed, Bytes(text))
+    return ClientRequest("id", 7, "POST", "/v1/chat/completions", "q=1", listed, WholeBody(text))
 
 
 def parsed(text: bytes) -> Call:

@@ -7,7 +7,7 @@ import pytest
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.telemetry.journal import recorders
 from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder, SizeAndUsageRecorder
-from tests.cuts import cuts
+from tests.support.cuts import cuts
 
 CHUNKS = [{"id": "i", "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("a", "b")]
 MADE = {

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,21 +12,9 @@ from argoproxy.protocol.routing.relay_target import find_relay_target
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.upstreams.demo import Demo
+from tests.support.doubles import BodyInPieces
 
 RULES = Rules((RuleSet("models", (Rule("b*", upstreams=("two",)), Rule("*", upstreams=("two",)))),))
-
-
-class Arriving:
-    """A body that comes in pieces."""
-
-    def __init__(self, *parts: bytes, length: int | None = None) -> None:
-        self.parts, self.length = parts, length
-
-    def read(self, limit: int) -> bytes:
-        return b"".join(self.parts)
-
-    def iter_bytes(self) -> Iterator[bytes]:
-        return iter(self.parts)
 
 
 def models(**options: Any) -> Models[Demo]:
@@ -55,7 +42,7 @@ SENT = [
 
 @pytest.mark.parametrize(("text", "content_type", "coding", "name"), SENT)
 def test_who_gets_a_request(text: bytes, content_type: str, coding: str, name: str) -> None:
-    came = request(Arriving(text[:3], text[3:], length=len(text)), content_type, coding)
+    came = request(BodyInPieces(text[:3], text[3:], length=len(text)), content_type, coding)
     going, provider = find_relay_target(came, models())
     assert provider.upstream.name == name
     assert b"".join(going.body.iter_bytes()) == text
@@ -64,7 +51,7 @@ def test_who_gets_a_request(text: bytes, content_type: str, coding: str, name: s
 def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
     head, rest = b'{"model": "b1", "x": "' + b"x" * JSON_LIMIT, b'"}'
     for length in (None, len(head + rest)):
-        going, provider = find_relay_target(request(Arriving(head, rest, length=length)), models())
+        going, provider = find_relay_target(request(BodyInPieces(head, rest, length=length)), models())
         assert provider.upstream.name == "one"
         assert not isinstance(going.body, ReadBody)
         assert going.body.length == length
@@ -73,21 +60,21 @@ def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
 
 def test_what_the_allow_list_has_read_goes_by_rule_too() -> None:
     allowed = models(allowed=AllowList(("b*",)))
-    going, provider = find_relay_target(request(Arriving(b'{"model": "b1"}')), allowed)
+    going, provider = find_relay_target(request(BodyInPieces(b'{"model": "b1"}')), allowed)
     assert (provider.upstream.name, going.body.read(99)) == ("two", b'{"model": "b1"}')
     with pytest.raises(ModelNotAllowed):
-        find_relay_target(request(Arriving(json.dumps({"model": "c"}).encode())), allowed)
+        find_relay_target(request(BodyInPieces(json.dumps({"model": "c"}).encode())), allowed)
 
 
 def test_without_rules_nothing_is_read() -> None:
-    body = Arriving(b'{"model": "b1"}')
+    body = BodyInPieces(b'{"model": "b1"}')
     going, provider = find_relay_target(request(body), Models([Provider(Demo("one"))], RULES))
     assert (going.body, provider.upstream.name) == (body, "one")
 
 
 def test_a_begun_body_is_read_on_within_limits() -> None:
     for limit, fits in ((6, True), (5, False)):
-        body = read_up_to(Arriving(b"abcd", b"ef"), 3)
+        body = read_up_to(BodyInPieces(b"abcd", b"ef"), 3)
         assert isinstance(body, PartlyReadBody)
         if fits:
             assert body.read(limit) == b"abcdef"

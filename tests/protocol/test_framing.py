@@ -13,16 +13,16 @@ from argoproxy.protocol.http_messages import Headers
 from argoproxy.transport.framing import (
     INFLATED_PIECE,
     LINE_LIMIT,
+    BodyReader,
     ChunkedReader,
     ContentLengthReader,
-    BodyReader,
     Decompressor,
     UntilCloseReader,
     content_length,
     is_chunked,
     normalize_length,
 )
-from tests.cuts import cut_at, cuts, places
+from tests.support.cuts import cut_at, cuts, places
 
 
 def fed(framing: BodyReader, pieces: Iterable[bytes]) -> bytes:

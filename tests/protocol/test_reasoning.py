@@ -16,7 +16,7 @@ from argoproxy.protocol.reasoning.tag_scanner import LONGEST_DOUBT
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.stream.chunks import assemble, split
 from argoproxy.protocol.stream.sse import DONE, Document, Event
-from tests.cuts import cut_at, cuts, places
+from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event
 from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
-from tests.cuts import cut_at, cuts, places
-from tests.protocol.test_tool_calls import HEAD, NEXT, fragment, odd_fragments
+from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
+from tests.support.tool_call_fragments import HEAD, NEXT, fragment, odd_fragments
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.protocol.access.secrets import Redactor, Secret
-from tests.cuts import cut_at, cuts, places
+from tests.support.cuts import cut_at, cuts, places
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.stream.sse import DONE, Decoder, Document, Event, decode, event_data, is_done, is_plain
-from tests.cuts import cut_at, cuts, places
+from tests.support.cuts import cut_at, cuts, places
 
 STREAMS = {
     "LF": b"data: one\n\ndata: two\n\n",

@@ -9,42 +9,21 @@ import pytest
 from argoproxy.errors import (
     BadRequest,
     ClientGone,
-    InternalError,
     MethodNotAllowed,
-    ProxyError,
     UpstreamProtocolError,
     UpstreamStatus,
     UpstreamTimeout,
 )
 from argoproxy.protocol.api.endpoints import answer, answer_document, answer_error, error_event, whole
-from argoproxy.protocol.http_messages import ClientResponse, Headers
+from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
+from tests.support.doubles import FakeProgress
 
 DOCUMENT = (
     b'{"id":"x","object":"chat.completion", "choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'
     b'"finish_reason":"stop"}],"usage":{"total_tokens":3}}'
 )
-
-
-class Told:
-    """What an answer tells of itself, remembered."""
-
-    def __init__(self, headers: Headers = (), due: bool = False) -> None:
-        self.reply_status = 200
-        self.reply_headers = headers
-        self.due = due
-        self.error: Exception | None = None
-
-    def is_heartbeat_due(self) -> bool:
-        return self.due
-
-    def record_failure(self, error: ProxyError) -> None:
-        self.error = error
-
-    def record_crash(self, error: Exception) -> ProxyError:
-        self.error = error
-        return InternalError("It failed.")
 
 
 def call(**body: Any) -> Call:
@@ -55,15 +34,15 @@ def chunk(text: str) -> Event:
     return Event.of({"id": "x", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
 
 
-def streamed(batches: list[Batch] | Iterator[Batch], told: Told, **body: Any) -> list[bytes]:
-    response = answer(batches, call(stream=True, **body), told)
+def streamed(batches: list[Batch] | Iterator[Batch], progress: FakeProgress, **body: Any) -> list[bytes]:
+    response = answer(batches, call(stream=True, **body), progress)
     assert not isinstance(response.body, bytes)
     return list(response.body)
 
 
 def test_events_leave_as_they_came_one_piece_for_each_batch() -> None:
     one, two = chunk("a"), chunk("b")
-    assert streamed([[one, two], [], [DONE]], Told()) == [one.raw + two.raw, DONE.raw]
+    assert streamed([[one, two], [], [DONE]], FakeProgress()) == [one.raw + two.raw, DONE.raw]
 
 
 def test_a_stream_has_the_headers_of_a_stream() -> None:
@@ -74,23 +53,23 @@ def test_a_stream_has_the_headers_of_a_stream() -> None:
         ("X-Accel-Buffering", "yes"),
         ("Retry-After", "1"),
     )
-    response = answer([], call(stream=True), Told(headers))
+    response = answer([], call(stream=True), FakeProgress(headers))
     assert response.headers == (
         ("Retry-After", "1"),
         ("Content-Type", "text/event-stream"),
         ("Cache-Control", "no-cache"),
         ("X-Accel-Buffering", "no"),
     )
-    assert ("Content-Type", "text/event-stream; charset=utf-8") in answer([], call(stream=True), Told()).headers
+    assert ("Content-Type", "text/event-stream; charset=utf-8") in answer([], call(stream=True), FakeProgress()).headers
 
 
 def test_silence_is_filled_with_heartbeats() -> None:
     one = chunk("a")
-    assert streamed([[], [one], []], Told(due=True)) == [HEARTBEAT, one.raw, HEARTBEAT]
+    assert streamed([[], [one], []], FakeProgress(due=True)) == [HEARTBEAT, one.raw, HEARTBEAT]
 
 
 def test_a_document_for_a_stream_is_split() -> None:
-    pieces = streamed([[], [Document(DOCUMENT)]], Told())
+    pieces = streamed([[], [Document(DOCUMENT)]], FakeProgress())
     assert len(pieces) == 1
     chunks = [json.loads(part[6:]) for part in pieces[0].split(b"\n\n") if part.startswith(b"data: {")]
     assert [part["choices"][0]["delta"] for part in chunks] == [
@@ -101,10 +80,10 @@ def test_a_document_for_a_stream_is_split() -> None:
     assert pieces[0].endswith(DONE.raw)
 
 
-@pytest.mark.parametrize(("asked", "told"), [(True, True), (False, False)])
-def test_usage_of_a_split_document_comes_to_who_asked(asked: bool, told: bool) -> None:
-    pieces = streamed([[Document(DOCUMENT)]], Told(), stream_options={"include_usage": asked})
-    assert (b'"usage"' in pieces[0]) is told
+@pytest.mark.parametrize(("asked", "progress"), [(True, True), (False, False)])
+def test_usage_of_a_split_document_comes_to_who_asked(asked: bool, progress: bool) -> None:
+    pieces = streamed([[Document(DOCUMENT)]], FakeProgress(), stream_options={"include_usage": asked})
+    assert (b'"usage"' in pieces[0]) is progress
 
 
 def breaking(*batches: Batch, error: Exception) -> Iterator[Batch]:
@@ -127,27 +106,27 @@ def breaking(*batches: Batch, error: Exception) -> Iterator[Batch]:
     ],
 )
 def test_a_stream_that_breaks_says_so_in_one_last_event(error: Exception, said: dict[str, Any]) -> None:
-    one, told = chunk("a"), Told()
-    pieces = streamed(breaking([one], error=error), told)
+    one, progress = chunk("a"), FakeProgress()
+    pieces = streamed(breaking([one], error=error), progress)
     assert pieces[0] == one.raw
     assert len(pieces) == 2
     assert json.loads(pieces[1].removeprefix(b"data: ")) == {"error": said}
     assert pieces[1].endswith(b"\n\n")
-    assert told.error is error
+    assert progress.error is error
 
 
 def test_a_client_that_left_is_told_nothing() -> None:
-    told = Told()
+    progress = FakeProgress()
     with pytest.raises(ClientGone):
-        streamed(breaking(error=ClientGone()), told)
-    assert told.error is None
+        streamed(breaking(error=ClientGone()), progress)
+    assert progress.error is None
 
 
 def test_an_untouched_document_leaves_as_it_came() -> None:
-    told = Told(
+    progress = FakeProgress(
         (("Content-Type", "application/json; charset=utf-8"), ("Content-Encoding", "gzip"), ("X-Ratelimit", "1"))
     )
-    response = answer([[], [Document(DOCUMENT)]], call(), told)
+    response = answer([[], [Document(DOCUMENT)]], call(), progress)
     assert response == ClientResponse(
         200, (("X-Ratelimit", "1"), ("Content-Type", "application/json; charset=utf-8")), DOCUMENT
     )
@@ -155,7 +134,7 @@ def test_an_untouched_document_leaves_as_it_came() -> None:
 
 def test_chunks_for_a_plain_client_are_assembled() -> None:
     batches = [[chunk("a")], [], [chunk("b"), Event(b": comment\n\n")], [DONE]]
-    response = answer(batches, call(), Told((("Content-Type", "text/event-stream"),)))
+    response = answer(batches, call(), FakeProgress((("Content-Type", "text/event-stream"),)))
     assert response.headers == (("Content-Type", "application/json"),)
     assert isinstance(response.body, bytes)
     assert json.loads(response.body)["choices"][0]["message"] == {"role": "assistant", "content": "ab"}
@@ -163,7 +142,7 @@ def test_chunks_for_a_plain_client_are_assembled() -> None:
 
 def test_a_plain_answer_that_breaks_is_no_answer() -> None:
     with pytest.raises(UpstreamTimeout):
-        answer(breaking([chunk("a")], error=UpstreamTimeout("Too silent.")), call(), Told())
+        answer(breaking([chunk("a")], error=UpstreamTimeout("Too silent.")), call(), FakeProgress())
 
 
 NO_COMPLETION = Event(b'data: {"code": 400, "message": "no"}\n\n')
@@ -176,7 +155,7 @@ def test_a_reply_without_a_completion_is_told(batches: list[Batch]) -> None:
 
 
 def test_a_document_of_another_type_is_called_json() -> None:
-    response = answer_document(Document(b"{}"), Told((("Content-Type", "text/plain"),)))
+    response = answer_document(Document(b"{}"), FakeProgress((("Content-Type", "text/plain"),)))
     assert response.headers == (("Content-Type", "application/json"),)
 
 
@@ -211,8 +190,8 @@ def test_a_stream_that_is_to_become_a_document_is_bounded() -> None:
 
 @pytest.mark.parametrize("body", [b"plain words", b"", b"[1]", b"{}", b'{"error": null}'])
 def test_an_error_without_openais_shape_is_an_event_of_ours(body: bytes) -> None:
-    told = json.loads(error_event(UpstreamStatus(302, (), body))[6:])
-    assert told["error"]["message"] == "The upstream answered with status 302."
+    progress = json.loads(error_event(UpstreamStatus(302, (), body))[6:])
+    assert progress["error"]["message"] == "The upstream answered with status 302."
 
 
 def test_an_upstreams_own_error_is_the_event() -> None:

@@ -13,7 +13,7 @@ from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event
-from tests.cuts import cut_at, cuts, places
+from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]

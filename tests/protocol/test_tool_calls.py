@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.stream.tool_calls import ToolCalls, with_text
 from tests.support.growth import assert_linear
+from tests.support.tool_call_fragments import HEAD, NEXT, fragment, odd_fragments
 
 Json = dict[str, Any]
-MISSING = object()
-
-
-def fragment(index: Any = MISSING, **fields: Any) -> Json:
-    """A fragment; `name` and `arguments` stand in its function."""
-    tool = {key: fields.pop(key) for key in ("name", "arguments") if key in fields}
-    place = {} if index is MISSING else {"index": index}
-    return {**place, **fields, **({"function": tool} if tool else {})}
 
 
 def repaired(*fragments: Json) -> list[Json]:
@@ -27,9 +20,6 @@ def repaired(*fragments: Json) -> list[Json]:
     calls = ToolCalls()
     return [part for one in fragments for part in calls.repaired([one])]
 
-
-HEAD = fragment(0, id="a", type="function", name="f", arguments="")
-NEXT = fragment(0, arguments="{}")
 
 RIGHT = {
     "one call": [HEAD, NEXT, NEXT],
@@ -180,22 +170,6 @@ def test_bare_arguments_of_a_call_that_began_are_told_right() -> None:
     assert calls.repaired([fragment(arguments="of the last one")])[0]["index"] == 0
     assert not calls.goes_on(7)
     assert calls.repaired([fragment(arguments="of the last one")])[0]["index"] == 1
-
-
-strings = st.sampled_from(["", "a", "b", "c"])
-odd = st.none() | st.integers(-1, 3) | strings
-odd_fragments = st.fixed_dictionaries(
-    {},
-    optional={
-        "index": odd,
-        "id": odd,
-        "type": odd,
-        "function": odd
-        | st.fixed_dictionaries(
-            {}, optional={"name": odd, "arguments": odd | st.sampled_from(["{}", '{"a"']) | st.just({"a": 1})}
-        ),
-    },
-)
 
 
 @given(st.lists(odd_fragments, max_size=12))

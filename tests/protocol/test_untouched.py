@@ -7,8 +7,8 @@ import pytest
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
-from tests.cuts import cuts
-from tests.protocol.test_surface import Told
+from tests.support.cuts import cuts
+from tests.support.doubles import FakeProgress
 
 STREAM = (("Content-Type", "text/event-stream; charset=utf-8"),)
 JSON = (("Content-Type", "application/json"),)
@@ -53,7 +53,7 @@ def broken(*pieces: bytes) -> Iterator[bytes]:
     [([b"data: 1\n\n"], b""), ([b"data: 1\n\n", b""], b""), ([b"data: 1\r\n\r\n"], b""), ([b"data: {"], b"\n\n")],
 )
 def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> None:
-    progress = Told()
+    progress = FakeProgress()
     out = b"".join(end_with_error_event(broken(*pieces), STREAM, progress))
     assert out.startswith(b"".join(pieces) + between + b'data: {"error":{"message":"broke"')
     assert str(progress.error) == "broke"
@@ -61,7 +61,7 @@ def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> No
 
 @pytest.mark.parametrize("pieces", [[b"data: 1\n\ndata: [DONE]\n\n"], [b"data: [DO", b"NE]\n\n"], [b"data: [DONE]"]])
 def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
-    progress = Told()
+    progress = FakeProgress()
     assert list(end_with_error_event(broken(*pieces), STREAM, progress)) == pieces
     assert progress.error is None
     with pytest.raises(UpstreamProtocolError):
@@ -73,8 +73,8 @@ def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
 )
 def test_where_nothing_can_be_added_the_break_is_a_break(headers: Any) -> None:
     with pytest.raises(UpstreamProtocolError):
-        list(end_with_error_event(broken(b"x"), headers, Told()))
+        list(end_with_error_event(broken(b"x"), headers, FakeProgress()))
 
 
 def test_what_is_whole_gets_no_last_word() -> None:
-    assert list(end_with_error_event([b"a", b""], STREAM, Told())) == [b"a", b""]
+    assert list(end_with_error_event([b"a", b""], STREAM, FakeProgress())) == [b"a", b""]

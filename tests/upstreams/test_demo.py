@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import MethodNotAllowed, NotFound
+from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams.demo import Demo, perform
-from tests.upstreams.test_openai import forwarded
+from tests.support.doubles import WholeBody
 
 Json = dict[str, Any]
+
+
+def relayed(method: str, path: str) -> ClientRequest:
+    return ClientRequest("id", 1, method, path, "", (), WholeBody(b""))
 
 
 def played(path: str, **asked: Any) -> tuple[int, bytes, float]:
@@ -101,13 +106,13 @@ def test_a_body_that_is_no_object() -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions//", "/v1/models//", "///v1/models", "/V1/models"])
 def test_other_spellings_of_our_paths_are_no_paths_of_ours(path: str) -> None:
     with pytest.raises(NotFound):
-        Demo().forward_request(forwarded("POST", path))
+        Demo().forward_request(relayed("POST", path))
 
 
 def test_nothing_stands_behind_other_paths() -> None:
     with pytest.raises(NotFound, match="POST /v1/chat/completions"):
-        Demo().forward_request(forwarded("GET", "/v1/files"))
+        Demo().forward_request(relayed("GET", "/v1/files"))
     for path in ("/v1/chat/completions", "/chat/completions/", "/v1/models/demo", "/models"):
         with pytest.raises(MethodNotAllowed) as caught:
-            Demo().forward_request(forwarded("DELETE", path))
+            Demo().forward_request(relayed("DELETE", path))
         assert caught.value.allowed == (("GET",) if "models" in path else ("POST",))

@@ -11,14 +11,14 @@ from argoproxy.protocol.routing.call import Call, parse_call
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.upstreams.argo.native import Native
 from argoproxy.upstreams.base_url import BaseUrl
-from tests.protocol.test_call import Bytes
+from tests.support.doubles import WholeBody
 
 BASE = BaseUrl.parse("http://gateway/argoapi/v1")
 TEXT = b'{ "model" : "argo:gpt-4o","user":"ann",  "n": 1.50, "odd": [1e2 , null], "messages": "\\u00e9" }'
 
 
 def call(text: bytes, *headers: tuple[str, str]) -> Call:
-    request = ClientRequest("id", 1, "POST", "/v1/chat/completions", "", headers, Bytes(text))
+    request = ClientRequest("id", 1, "POST", "/v1/chat/completions", "", headers, WholeBody(text))
     return parse_call(request, text, "/v1/chat/completions")
 
 

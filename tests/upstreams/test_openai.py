@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,31 +12,13 @@ from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Document
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.detect import BLANKS_LIMIT
 from argoproxy.upstreams.openai import OpenAI
-from tests.cuts import cuts
-from tests.protocol.test_call import Bytes
+from tests.support.cuts import cuts
+from tests.support.doubles import FakeReply, WholeBody
 from tests.support.growth import FACTOR, assert_linear
 
 UPSTREAM = OpenAI(BaseUrl.parse("http://up/v1"))
 KEYED = OpenAI(BaseUrl.parse("http://up/v1"), "Bearer sk-ours", b"sk-ours")
 CLIENT = (("Authorization", "Bearer theirs"), ("X-API-Key", "k"), ("Accept-Encoding", "gzip"), ("X-Other", "o"))
-
-
-class Told:
-    """A reply that is all there; None is a moment of silence."""
-
-    status = 200
-
-    def __init__(self, pieces: list[bytes], headers: Headers = ()) -> None:
-        self.headers = headers
-        self._pieces = pieces
-
-    def iter_bytes(self) -> Iterator[bytes]:
-        yield from self._pieces
-
-    iter_raw = iter_bytes
-
-    def read(self) -> bytes:
-        return b"".join(self._pieces)
 
 
 def call(**body: Any) -> Call:
@@ -47,7 +28,8 @@ def call(**body: Any) -> Call:
 def batches(*pieces: bytes, kind: str = "", **body: Any) -> list[list[bytes]]:
     headers = (("Content-Type", kind),) if kind else ()
     return [
-        [event.raw for event in batch] for batch in UPSTREAM.read_completion(Told(list(pieces), headers), call(**body))
+        [event.raw for event in batch]
+        for batch in UPSTREAM.read_completion(FakeReply(list(pieces), headers), call(**body))
     ]
 
 
@@ -117,7 +99,7 @@ def test_a_stream_in_any_cut() -> None:
 )
 def test_a_reply_is_taken_for_what_it_is(reply: bytes, kind: str, is_document: bool) -> None:
     for pieces in cuts(reply):
-        found = list(UPSTREAM.read_completion(Told(pieces, (("Content-Type", kind),)), call()))
+        found = list(UPSTREAM.read_completion(FakeReply(pieces, (("Content-Type", kind),)), call()))
         assert isinstance(found[-1][0], Document) is is_document
 
 
@@ -162,7 +144,7 @@ def test_a_reply_that_is_none_is_told(pieces: list[bytes], kind: str, reason: st
 
 
 def test_what_came_before_the_break_was_given() -> None:
-    moving = UPSTREAM.read_completion(Told([chunk("a")]), call())
+    moving = UPSTREAM.read_completion(FakeReply([chunk("a")]), call())
     assert [event.raw for event in next(moving)] == [chunk("a")]
     with pytest.raises(UpstreamProtocolError) as caught:
         next(moving)
@@ -240,7 +222,7 @@ def test_words_about_errors_are_no_error() -> None:
 
 @pytest.mark.parametrize("last", [b'data: {"error": {"message": "no"}}\n\n', b'data: {"error": broken\n\n'])
 def test_what_came_together_with_an_error_was_given(last: bytes) -> None:
-    moving = UPSTREAM.read_completion(Told([b": hello\n\n" + chunk("a") + last + chunk("b")]), call())
+    moving = UPSTREAM.read_completion(FakeReply([b": hello\n\n" + chunk("a") + last + chunk("b")]), call())
     assert b"".join(event.raw for event in next(moving)) == b": hello\n\n" + chunk("a")
     with pytest.raises(ProxyError):
         next(moving)
@@ -248,7 +230,7 @@ def test_what_came_together_with_an_error_was_given(last: bytes) -> None:
 
 def test_an_error_that_comes_with_comments_alone_keeps_its_status() -> None:
     moving = UPSTREAM.read_completion(
-        Told([b": hello\n\n" + b'data: {"error": {"message": "no", "code": 429}}\n\n']), call()
+        FakeReply([b": hello\n\n" + b'data: {"error": {"message": "no", "code": 429}}\n\n']), call()
     )
     with pytest.raises(UpstreamStatus) as caught:
         next(moving)
@@ -311,7 +293,7 @@ def test_embeddings_pass_untouched() -> None:
 
 
 def forwarded(method: str, path: str, body: bytes = b"", headers: Headers = CLIENT) -> ClientRequest:
-    return ClientRequest("id", 1, method, path, "a=b", headers, Bytes(body))
+    return ClientRequest("id", 1, method, path, "a=b", headers, WholeBody(body))
 
 
 @pytest.mark.parametrize(

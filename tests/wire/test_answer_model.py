@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, ask, chat
-from tests.lab.scripts import DONE, chunked, completion, event, reply, stream
-from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream, eventually
+from tests.support.client import Answer, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Upstream, eventually
+from tests.support.scripts import DONE, chunked, completion, event, reply, stream
 
 RULES = "model=mine,upstream_model_name=theirs"
 EMBEDDED = b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]}],"model":"up-model"}'

@@ -10,11 +10,11 @@ from typing import Any
 import openai
 import pytest
 
-from tests.lab.client import Answer, ask
-from tests.lab.scripts import chunked, cut, reply
-from tests.wire.argo import CHAT, EMBED, MODELS, STREAM
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.support.client import Answer, ask
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+from tests.support.providers.argo import CHAT, EMBED, MODELS, STREAM
+from tests.support.scripts import chunked, cut, reply
 
 Json = dict[str, Any]
 HELLO = "Hello 世界 🌍, you said: Hi"

@@ -8,10 +8,10 @@ from typing import Any
 import openai
 import pytest
 
-from tests.lab.client import Answer, ask, chat
-from tests.lab.scripts import DONE, completion, event, reply, stream
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, free_port
+from tests.support.client import Answer, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, free_port
+from tests.support.scripts import DONE, completion, event, reply, stream
 
 ERROR = {"message": "no", "type": "t", "param": None, "code": "c"}
 THEIRS = json.dumps({"error": ERROR}).encode()

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Client, ask, chat
-from tests.lab.scripts import (
+from tests.support.client import STREAM_BODY, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually
+from tests.support.scripts import (
     CHUNKED,
     DONE,
     END,
@@ -20,10 +22,6 @@ from tests.lab.scripts import (
     reply,
     stream,
 )
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
-
-STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 
 
 def scripted(name: str) -> dict[str, str]:
@@ -89,7 +87,7 @@ def test_events_arrive_as_they_are_sent(proxy: Proxy, upstream: Upstream) -> Non
         ["send", bodies([DONE])],
     )
     with Client(proxy.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         for word in "abcd":
             client.until(json.dumps(word).encode())
             upstream.open(script)
@@ -109,7 +107,7 @@ def test_a_reply_without_chunks_is_relayed_event_by_event(proxy: Proxy, upstream
         ["send", head], ["send", event("a")], ["await"], ["send", event("b", "stop")], ["send", DONE], ["close"]
     )
     with Client(proxy.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         client.until(b'"a"')
         upstream.open(script)
         assert client.answer().text == "ab"
@@ -181,7 +179,7 @@ def test_a_visible_character_is_delayed_by_no_more_than_a_tag(proxy: Proxy, upst
         ["send", bodies([event("!", "stop"), DONE])],
     )
     with Client(proxy.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         client.until(b'"ab"')
         upstream.open(script)
         answer = client.answer()
@@ -276,7 +274,7 @@ def test_silence_is_filled_with_heartbeats(serve: Serve, upstream: Upstream) -> 
     script = upstream.script(["send", CHUNKED], ["await"], ["send", bodies([event("a", "stop"), DONE])])
     begun = time.monotonic()
     with Client(proxy.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         client.until(b": heartbeat\n\n", 2)
         upstream.open(script)
         answer = client.answer()
@@ -289,7 +287,7 @@ def test_thoughts_that_are_stripped_are_silence_too(serve: Serve, upstream: Upst
     thinking = ["repeat", 10_000, [["send", chunked(event("hm"))], ["sleep", 0.05]]]
     script = upstream.script(["send", CHUNKED + chunked(event("<think>"))], thinking)
     with Client(proxy.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         heard = client.until(b": heartbeat\n\n", 3)
     assert b"hm" not in heard
     assert upstream.left(script)
@@ -298,7 +296,7 @@ def test_thoughts_that_are_stripped_are_silence_too(serve: Serve, upstream: Upst
 def test_the_head_is_not_kept_back_while_thoughts_are_stripped(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(["send", CHUNKED + chunked(event("<think>"))], ["hold"])
     with Client(proxy.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         assert client.head().status == 200
         assert not upstream.last(script)["played"]
     assert upstream.left(script)

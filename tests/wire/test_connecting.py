@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
@@ -23,12 +22,10 @@ from argoproxy.transport.dns import Resolver
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.parallel import wait_for
 from argoproxy.transport.watch import Poller, Watch
-from tests.lab.client import Client, chat
-from tests.wire.conftest import Serve
-from tests.wire.deaf import Mute, deaf, mute
-from tests.wire.processes import PATIENCE_S, ROOT, Upstream, eventually
-
-STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+from tests.support.client import STREAM_BODY, Client, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import PATIENCE_S, ROOT, Upstream, eventually
+from tests.support.silent_servers import SilentServer, full_backlog, silent_server
 
 
 def ended_with(received: socket.socket) -> None:
@@ -44,30 +41,31 @@ def connections_begun(port: int) -> int:
 
 
 @pytest.fixture
-def silent() -> Iterator[Mute]:
-    with mute() as server:
+def silent() -> Iterator[SilentServer]:
+    with silent_server() as server:
         yield server
 
 
-#: what does not come: the settings of the door, by the ports of a server that accepts nobody and of one that is mute
+#: what does not come: the settings of the door, by the ports of a server
+#: that accepts no connection and of one that is silent
 WAYS: dict[str, Callable[[int, int], dict[str, str]]] = {
-    "a connection": lambda deaf, mute: {"TARGET_BASE_URL": f"http://127.0.0.1:{deaf}"},
-    "TLS": lambda deaf, mute: {"TARGET_BASE_URL": f"https://localhost:{mute}"},
-    "a tunnel": lambda deaf, mute: {
+    "a connection": lambda full, silent: {"TARGET_BASE_URL": f"http://127.0.0.1:{full}"},
+    "TLS": lambda full, silent: {"TARGET_BASE_URL": f"https://localhost:{silent}"},
+    "a tunnel": lambda full, silent: {
         "TARGET_BASE_URL": "https://localhost:9",
-        "HTTPS_PROXY": f"http://127.0.0.1:{mute}",
+        "HTTPS_PROXY": f"http://127.0.0.1:{silent}",
     },
 }
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 @pytest.mark.parametrize("what", WAYS)
-def test_a_client_that_leaves_is_seen(serve: Serve, silent: Mute, what: str, worker_class: str) -> None:
-    with deaf() as port:
+def test_a_client_that_leaves_is_seen(serve: Serve, silent: SilentServer, what: str, worker_class: str) -> None:
+    with full_backlog() as port:
         door = serve(**WAYS[what](port, silent.port), WORKER_CLASS=worker_class, WORKERS="1", CONNECT_TIMEOUT="600")
         before = connections_begun(port)
         with Client(door.port) as client:
-            client.send("POST", "/v1/chat/completions", STREAM, X_Request_Id="mine")
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Request_Id="mine")
             received = None if what == "a connection" else silent.accept()
             eventually(lambda: received or connections_begun(port) > before)
         if received:
@@ -80,8 +78,8 @@ def test_a_client_that_leaves_is_seen(serve: Serve, silent: Mute, what: str, wor
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 @pytest.mark.parametrize("what", WAYS)
-def test_one_time_bounds_all_of_it(serve: Serve, silent: Mute, what: str, worker_class: str) -> None:
-    with deaf() as port:
+def test_one_time_bounds_all_of_it(serve: Serve, silent: SilentServer, what: str, worker_class: str) -> None:
+    with full_backlog() as port:
         door = serve(**WAYS[what](port, silent.port), WORKER_CLASS=worker_class, WORKERS="1", CONNECT_TIMEOUT="0.5")
         begun = time.monotonic()
         answer = chat(door.port)
@@ -90,7 +88,7 @@ def test_one_time_bounds_all_of_it(serve: Serve, silent: Mute, what: str, worker
         assert door.line(answer.id)["ending"] == "upstream_timeout"
 
 
-def test_a_handshake_in_drips_is_bounded_too(serve: Serve, silent: Mute) -> None:
+def test_a_handshake_in_drips_is_bounded_too(serve: Serve, silent: SilentServer) -> None:
     door = serve(TARGET_BASE_URL=f"https://localhost:{silent.port}", CONNECT_TIMEOUT="0.7")
 
     def drip() -> None:
@@ -189,7 +187,7 @@ def test_waiting_for_work_forgets_what_was_watched_before() -> None:
 
 
 def test_each_address_has_its_turn(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> None:
-    with deaf() as port, exchange(connect_s=2.0) as asked:
+    with full_backlog() as port, exchange(connect_s=2.0) as asked:
         names(monkeypatch, lambda: [at(1), at(port), at(upstream.port)])
         begun = time.monotonic()
         with connected("many.example", 80, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], asked) as sock:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tests.lab.client import Answer, ask, chat
-from tests.lab.scripts import reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.support.client import Answer, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+from tests.support.scripts import reply
 
 PAGE = "https://app.example"
 KEY = {"Authorization": "Bearer k-ann"}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import Answer, Client, ask
-from tests.lab.scripts import reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.support.client import Answer, Client, ask
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+from tests.support.scripts import reply
 
 CHAT = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "x"}]}).encode()
 DOCUMENT = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}}]}).encode()

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.lab.client import ask, chat
-from tests.wire.conftest import Serve
-from tests.wire.processes import PATIENCE_S, ROOT, Proxy, Upstream, clean_environment, free_port
+from tests.support.client import ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import PATIENCE_S, ROOT, Proxy, Upstream, clean_environment, free_port
 
 #: How long pip may take, on a slow and busy machine.
 INSTALL_S = 900.0

@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import PATIENCE_S, Proxy, Upstream, eventually, is_listening
+from tests.support.client import STREAM_BODY, Answer, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import PATIENCE_S, Proxy, Upstream, eventually, is_listening
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
 
 STREAMS = 100
 #: Time enough to ask a few things before nobody is let in any more.
 DELAY_S = 4
-STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
@@ -82,7 +81,7 @@ def test_what_does_not_end_in_time_is_told_so(
     answers: dict[str, Answer] = {}
     clients = {script: Client(proxy.port) for script in (begun, silent)}
     for script, client in clients.items():
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
     clients[begun].until(b'"Hi"')
     eventually(lambda: upstream.seen(silent))
     proxy.process.send_signal(number)

@@ -12,11 +12,11 @@ from typing import Any
 import openai
 import pytest
 
-from tests.lab.client import Answer, Client, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, completion, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.deaf import deaf, mute
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.support.client import Answer, Client, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, bodies, completion, event, reply
+from tests.support.silent_servers import full_backlog, silent_server
 
 BEAT = b": heartbeat\n\n"
 BEATING = {"EARLY_HEARTBEAT": "true", "HEARTBEAT": "0.1"}
@@ -134,7 +134,7 @@ def test_a_client_that_leaves_meanwhile_is_seen(door: Proxy, upstream: Upstream)
 @pytest.fixture
 def images(upstream: Upstream) -> Iterator[str]:
     """The URL of an image that takes its time."""
-    with deaf() as port:
+    with full_backlog() as port:
         yield f"http://127.0.0.1:{port}/slow.png"
 
 
@@ -155,7 +155,7 @@ def test_it_beats_while_images_are_fetched(serve: Serve, upstream: Upstream, wor
 
 
 def test_it_beats_while_a_connection_is_made(serve: Serve, worker_class: str) -> None:
-    with deaf() as port:
+    with full_backlog() as port:
         door = serve(
             TARGET_BASE_URL=f"http://127.0.0.1:{port}", WORKER_CLASS=worker_class, CONNECT_TIMEOUT="1", **BEATING
         )
@@ -165,7 +165,7 @@ def test_it_beats_while_a_connection_is_made(serve: Serve, worker_class: str) ->
 
 
 def test_it_beats_while_tls_is_awaited(serve: Serve, worker_class: str) -> None:
-    with mute() as server:
+    with silent_server() as server:
         url = f"https://127.0.0.1:{server.port}"
         door = serve(TARGET_BASE_URL=url, WORKER_CLASS=worker_class, CONNECT_TIMEOUT="1", **BEATING)
         answer = chat(door.port, stream=True)

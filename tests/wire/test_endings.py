@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream, eventually
+from tests.support.client import Answer, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply
 
 CHAT = "/v1/chat/completions"
 

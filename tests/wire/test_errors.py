@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, EVENTS, bodies, chunked, completion, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually, free_port
+from tests.support.client import Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually, free_port
+from tests.support.scripts import CHUNKED, DONE, EVENTS, bodies, chunked, completion, event, reply
 
 CHAT = "/v1/chat/completions"
 OURS = (CHAT, "/v1/completions", "/v1/embeddings")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Proxy, Upstream, clean_environment
 
 NAMES = """
 chat_completions_example chat_completions_example_stream chat_example chat_example_stream completions_example

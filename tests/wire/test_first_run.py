@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import ask
-from tests.wire.processes import PATIENCE_S, ROOT, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.client import ask
+from tests.support.processes import PATIENCE_S, ROOT, clean_environment, eventually, free_port, is_listening, spawn
 
 RUN = str(ROOT / "run_app.sh")
 #: The example session of argo-openai-proxy's README; only the port differs.

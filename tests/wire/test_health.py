@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from argoproxy import __version__
-from tests.lab.client import Answer, ask
-from tests.lab.scripts import reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually, free_port
+from tests.support.client import Answer, ask
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually, free_port
+from tests.support.scripts import reply
 
 
 def behind(serve: Serve, upstream: Upstream, *steps: Any) -> tuple[Proxy, str]:

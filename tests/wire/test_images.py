@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.lab.client import Answer, Client, ask
-from tests.lab.scripts import reply
-from tests.wire.argo import CHAT
-from tests.wire.conftest import Serve
-from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.client import Answer, Client, ask
+from tests.support.fixtures import Serve
+from tests.support.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.providers.argo import CHAT
+from tests.support.scripts import reply
 
 PATH = "/v1/chat/completions"
 MIB = 1024 * 1024

@@ -14,39 +14,23 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, chunked, completion, event, reply, stream
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually, shell
+from tests.support.client import Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.journal_reader import JournalReader
+from tests.support.processes import Proxy, Upstream, eventually, shell
+from tests.support.scripts import CHUNKED, DONE, chunked, completion, event, reply, stream
 
 Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-REQUIRED = ["timestamp", "logging_id", "input", "output", "send_mode", "return_mode"]
-
-
-class Pages:
-    """A journal, and the proxy that writes it."""
-
-    def __init__(self, proxy: Proxy, folder: Path) -> None:
-        self.proxy, self.folder = proxy, folder
-
-    def lines(self, name: str, logging_id: str) -> list[Json]:
-        file = self.folder / f"{name}_interaction.jsonl"
-        text = file.read_text() if file.exists() else ""
-        return [line for line in map(json.loads, text.splitlines()) if line["logging_id"] == logging_id]
-
-    def of(self, answer: Answer) -> tuple[Json, list[Json]]:
-        """Wait for what stands there of an answer: (the client's line, those of upstreams)."""
-        (client,) = eventually(lambda: self.lines("client", answer.id))
-        assert list(client)[:6] == REQUIRED
-        return client, self.lines("server", answer.id)
 
 
 @pytest.fixture(scope="module")
-def pages(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def pages(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> JournalReader:
     folder = tmp_path_factory.mktemp("journal") / "deep" / "logs"
-    return Pages(serve(TARGET_BASE_URL=upstream.url, OUTPUT_PATH=str(folder), TARGET_API_KEY="sk-target-1"), folder)
+    return JournalReader(
+        serve(TARGET_BASE_URL=upstream.url, OUTPUT_PATH=str(folder), TARGET_API_KEY="sk-target-1"), folder
+    )
 
 
 def text_of(document: Json) -> Any:
@@ -55,7 +39,7 @@ def text_of(document: Json) -> Any:
 
 @pytest.mark.parametrize("mode", ["off", "stream", "non_stream"])
 @pytest.mark.parametrize("asks", [False, True])
-def test_both_sides_of_an_exchange_stand_there(pages: Pages, asks: bool, mode: str) -> None:
+def test_both_sides_of_an_exchange_stand_there(pages: JournalReader, asks: bool, mode: str) -> None:
     answer = chat(pages.proxy.port, stream=asks, timeout=30, headers={"X-Upstream-Mode": mode, "X-Request-Id": "mine"})
     client, (server,) = pages.of(answer)
     assert client["input"]["timeout"] == 30
@@ -75,7 +59,7 @@ def test_both_sides_of_an_exchange_stand_there(pages: Pages, asks: bool, mode: s
     assert f"id={answer.id}" in log
 
 
-def test_a_fallback_is_two_requests_upstream(pages: Pages) -> None:
+def test_a_fallback_is_two_requests_upstream(pages: JournalReader) -> None:
     answer = chat(pages.proxy.port, model="stream-only")
     client, (refused, taken) = pages.of(answer)
     assert (refused["send_mode"], refused["status"], taken["send_mode"]) == ("non_stream", 400, "stream")
@@ -85,7 +69,7 @@ def test_a_fallback_is_two_requests_upstream(pages: Pages) -> None:
     assert client["ending"] == taken["ending"] == "complete"
 
 
-def test_what_had_arrived_stands_there_when_a_stream_breaks(pages: Pages, upstream: Upstream) -> None:
+def test_what_had_arrived_stands_there_when_a_stream_breaks(pages: JournalReader, upstream: Upstream) -> None:
     script = upstream.script(["send", CHUNKED + chunked(event("Hello "))], ["read"], ["close"])
     answer = chat(pages.proxy.port, stream=True, headers={"X-Script": script})
     client, (server,) = pages.of(answer)
@@ -95,7 +79,7 @@ def test_what_had_arrived_stands_there_when_a_stream_breaks(pages: Pages, upstre
         assert line["ending"] == "upstream_broken"
 
 
-def test_what_had_arrived_stands_there_when_the_client_leaves(pages: Pages, upstream: Upstream) -> None:
+def test_what_had_arrived_stands_there_when_the_client_leaves(pages: JournalReader, upstream: Upstream) -> None:
     script = upstream.script(["send", CHUNKED + chunked(event("Hello "))], ["hold"])
     body = json.dumps({"model": "m1", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}).encode()
     with Client(pages.proxy.port) as client:
@@ -108,7 +92,7 @@ def test_what_had_arrived_stands_there_when_the_client_leaves(pages: Pages, upst
 
 
 @pytest.mark.parametrize("asks", [False, True])
-def test_errors_stand_there(pages: Pages, upstream: Upstream, asks: bool) -> None:
+def test_errors_stand_there(pages: JournalReader, upstream: Upstream, asks: bool) -> None:
     error = {"message": "no", "type": "t", "param": None, "code": "c"}
     script = upstream.script(reply("429 Too Many", json.dumps({"error": error}).encode()))
     client, (server,) = pages.of(chat(pages.proxy.port, stream=asks, headers={"X-Script": script}))
@@ -120,7 +104,7 @@ def test_errors_stand_there(pages: Pages, upstream: Upstream, asks: bool) -> Non
     assert (unread["input"], unread["output"]["error"]["type"], none) == ({"bytes": 1}, "invalid_request_error", [])
 
 
-def test_secrets_and_pictures_do_not_stand_there(pages: Pages, upstream: Upstream) -> None:
+def test_secrets_and_pictures_do_not_stand_there(pages: JournalReader, upstream: Upstream) -> None:
     picture = "data:image/png;base64," + "A" * 5000
     parts = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": "x" * 5000}]
     script = upstream.script(reply(body=completion("your key is sk-target-1")))
@@ -134,7 +118,7 @@ def test_secrets_and_pictures_do_not_stand_there(pages: Pages, upstream: Upstrea
         assert "x" * 5000 in text
 
 
-def test_embeddings_and_other_paths(pages: Pages, upstream: Upstream) -> None:
+def test_embeddings_and_other_paths(pages: JournalReader, upstream: Upstream) -> None:
     body = json.dumps({"model": "e", "input": "x"}).encode()
     client, (server,) = pages.of(ask(pages.proxy.port, "POST", "/v1/embeddings", body))
     assert client["output"]["data"] == server["output"]["data"]
@@ -147,13 +131,13 @@ def test_embeddings_and_other_paths(pages: Pages, upstream: Upstream) -> None:
 
 def test_native_mode_and_the_gateways_own_chat(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
     settings = {"USE_NATIVE_OPENAI": "true", "NATIVE_OPENAI_BASE_URL": upstream.url, "OUTPUT_PATH": str(tmp_path)}
-    native = Pages(serve(**settings), tmp_path)
+    native = JournalReader(serve(**settings), tmp_path)
     for asks in (False, True):
         client, (server,) = native.of(chat(native.proxy.port, stream=asks))
         assert client["output"] == server["output"]
         assert text_of(client["output"]).endswith("Hello there!")
     settings = {"ARGO_BASE_URL": f"{upstream.url}/argoapi", "ARGO_USER": "me", "OUTPUT_PATH": str(tmp_path)}
-    argo = Pages(serve(**settings), tmp_path)
+    argo = JournalReader(serve(**settings), tmp_path)
     for asks in (False, True):
         body = json.dumps({"model": "gpt4o", "prompt": ["Hi"], "stream": asks}).encode()
         client, (server,) = argo.of(ask(argo.proxy.port, "POST", "/v1/chat", body))
@@ -164,7 +148,7 @@ def test_native_mode_and_the_gateways_own_chat(serve: Serve, upstream: Upstream,
 
 def test_bodies_may_be_left_out(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
     settings = {"TARGET_BASE_URL": upstream.url, "OUTPUT_PATH": str(tmp_path), "JOURNAL_BODIES": "meta"}
-    pages = Pages(serve(**settings), tmp_path)
+    pages = JournalReader(serve(**settings), tmp_path)
     client, (server,) = pages.of(chat(pages.proxy.port, bytes="what it says"))
     for line in (client, server):
         assert list(line["input"]) == list(line["output"]) == ["bytes"]
@@ -184,7 +168,7 @@ def test_a_folder_that_cannot_be_written_refuses_the_start(tmp_path: Path) -> No
 def test_a_folder_that_vanishes_later_costs_nothing(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     proxy = serve(TARGET_BASE_URL=upstream.url, OUTPUT_PATH=str(folder))
-    pages = Pages(proxy, folder)
+    pages = JournalReader(proxy, folder)
     pages.of(chat(proxy.port))
     folder.rename(tmp_path / "elsewhere")
     folder.write_text("in the way")
@@ -194,7 +178,7 @@ def test_a_folder_that_vanishes_later_costs_nothing(serve: Serve, upstream: Upst
     pages.of(chat(proxy.port))
 
 
-def test_the_logs_command_tells_of_it(pages: Pages, tmp_path: Path) -> None:
+def test_the_logs_command_tells_of_it(pages: JournalReader, tmp_path: Path) -> None:
     answer = chat(pages.proxy.port, messages=[{"role": "user", "content": "It's me"}])
     pages.of(answer)
     program = f"python {ROOT / 'cot_proxy.py'} logs"

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import ask, chat
-from tests.lab.scripts import reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream
-from tests.wire.test_journal import Pages
+from tests.support.client import ask, chat
+from tests.support.fixtures import Serve
+from tests.support.journal_reader import JournalReader
+from tests.support.processes import Upstream
+from tests.support.scripts import reply
 
 OWN = """
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import UpstreamRequest
+from tests.support.journal_reader import FIRST_FIELDS, JournalReader
 
 class Files:
     def __init__(self, base_url, token): self.base_url, self.token = base_url, token
@@ -31,42 +32,42 @@ class Files:
 
 
 @pytest.fixture(scope="module")
-def pages(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def pages(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> JournalReader:
     folder = tmp_path_factory.mktemp("journal")
-    return Pages(serve(TARGET_BASE_URL=upstream.url, OUTPUT_PATH=str(folder)), folder)
+    return JournalReader(serve(TARGET_BASE_URL=upstream.url, OUTPUT_PATH=str(folder)), folder)
 
 
 @pytest.fixture(scope="module")
-def argo(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def argo(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> JournalReader:
     folder = tmp_path_factory.mktemp("journal")
     settings = {"ARGO_BASE_URL": f"{upstream.url}/argoapi", "ARGO_USER": "me", "OUTPUT_PATH": str(folder)}
-    return Pages(serve(**settings), folder)
+    return JournalReader(serve(**settings), folder)
 
 
 @pytest.fixture(scope="module")
-def own(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def own(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> JournalReader:
     folder = tmp_path_factory.mktemp("journal")
     (folder / "own_files.py").write_text(OWN)
     options = "options: {token: tok-of-a-class-1}"
     named = f'upstreams:\n  own: {{kind: "own_files:Files", base_url: "{upstream.url}", {options}}}\n'
     (folder / "own.yaml").write_text(named)
     settings = {"CONFIG_PATH": str(folder / "own.yaml"), "OUTPUT_PATH": str(folder), "PYTHONPATH": str(folder)}
-    return Pages(serve(**settings), folder)
+    return JournalReader(serve(**settings), folder)
 
 
-def test_a_secret_among_the_options_of_a_class_is_starred(own: Pages) -> None:
+def test_a_secret_among_the_options_of_a_class_is_starred(own: JournalReader) -> None:
     _, (server,) = own.of(chat(own.proxy.port))
     assert server["input"] == {"pass": "*" * len("tok-of-a-class-1")}
 
 
-def test_a_class_may_say_how_it_asks_on_paths_that_are_passed_on(own: Pages) -> None:
+def test_a_class_may_say_how_it_asks_on_paths_that_are_passed_on(own: JournalReader) -> None:
     answer = ask(own.proxy.port, "GET", "/v1/files")
     assert answer.status == 200
     client, (server,) = own.of(answer)
     assert client["send_mode"] == server["send_mode"] == "non_stream"
 
 
-def test_each_batch_has_its_own_end(argo: Pages, upstream: Upstream) -> None:
+def test_each_batch_has_its_own_end(argo: JournalReader, upstream: Upstream) -> None:
     script = upstream.script(reply("500 No", b'{"detail": "no"}'))
     body = json.dumps({"model": "v3small", "input": [*["x"] * 16, f"script:{script}"]}).encode()
     client, (first, second) = argo.of(ask(argo.proxy.port, "POST", "/v1/embeddings", body))
@@ -75,7 +76,7 @@ def test_each_batch_has_its_own_end(argo: Pages, upstream: Upstream) -> None:
     assert client["output"] == second["output"]
 
 
-def test_lists_of_models_stand_there(pages: Pages, argo: Pages, upstream: Upstream) -> None:
+def test_lists_of_models_stand_there(pages: JournalReader, argo: JournalReader, upstream: Upstream) -> None:
     _, (server,) = pages.of(ask(pages.proxy.port, "GET", "/v1/models"))
     assert [model["id"] for model in server["output"]["data"]] == ["m1", "m2"]
     _, (listed, asked) = argo.of(chat(argo.proxy.port, model="gpt9ultra"))
@@ -87,14 +88,14 @@ def test_a_list_that_fails_does_not_end_as_what_was_answered_without_it(serve: S
     (tmp_path / "own.yaml").write_text(
         "target_base_url: http://127.0.0.1:9\nmodels: {mine: {upstream_model_name: m1}}\n"
     )
-    pages = Pages(serve(CONFIG_PATH=str(tmp_path / "own.yaml"), OUTPUT_PATH=str(tmp_path)), tmp_path)
+    pages = JournalReader(serve(CONFIG_PATH=str(tmp_path / "own.yaml"), OUTPUT_PATH=str(tmp_path)), tmp_path)
     for path in ("/v1/models", "/v1/models/mine"):
         client, (server,) = pages.of(ask(pages.proxy.port, "GET", path))
         assert (client["status"], client["ending"]) == (200, "complete")
         assert (server["ending"], server["output"]["error"]["code"]) == ("upstream_error", "upstream_unreachable")
 
 
-def test_of_what_is_passed_on_the_sizes_stand_there(pages: Pages) -> None:
+def test_of_what_is_passed_on_the_sizes_stand_there(pages: JournalReader) -> None:
     answer = ask(pages.proxy.port, "POST", "/v1/responses", b'{"model": "m1"}')
     client, (server,) = pages.of(answer)
     assert client["input"] == server["input"] == {"bytes": 15}
@@ -103,13 +104,13 @@ def test_of_what_is_passed_on_the_sizes_stand_there(pages: Pages) -> None:
     assert unread["input"] == {"bytes": 1}
 
 
-def test_the_question_whether_argo_answers_has_no_body(argo: Pages) -> None:
+def test_the_question_whether_argo_answers_has_no_body(argo: JournalReader) -> None:
     client, (server,) = argo.of(ask(argo.proxy.port, "GET", "/v1/status"))
     assert client["input"] is None
     assert server["input"]["messages"]
 
 
-def test_a_clients_key_that_comes_back_is_starred(pages: Pages, upstream: Upstream) -> None:
+def test_a_clients_key_that_comes_back_is_starred(pages: JournalReader, upstream: Upstream) -> None:
     key = "sk-of-a-client-0123456789"
     told = json.dumps({"error": {"message": f"Incorrect API key provided: {key}."}}).encode()
     for header in ({"Authorization": f"Bearer {key}"}, {"X-API-Key": key}):

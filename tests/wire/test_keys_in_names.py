@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, ask, chat
-from tests.lab.scripts import reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.support.client import Answer, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually
+from tests.support.scripts import reply
 
 OURS, THEIRS, TARGET = "sk-canary-ours-0123+/=", "sk-canary-theirs-456789", "sk-canary-target-98765"
 ESCAPED = "sk-canary-ours-0123%2B%2F%3D"

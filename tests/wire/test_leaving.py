@@ -13,13 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import PATIENCE_S, Proxy, Upstream, eventually
-
-STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
-PLAIN = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+from tests.support.client import CHAT_BODY, STREAM_BODY, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import PATIENCE_S, Proxy, Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event, reply
 
 
 @pytest.fixture(params=["gthread", "gevent", "sync"])
@@ -41,22 +38,27 @@ def door(serve: Serve, both: Upstream, worker_class: str, ca_file: Path) -> Prox
 SLOW: list[Any] = ["repeat", 400, [["send", chunked(event("hm "))], ["sleep", 0.05]]]
 #: phase: the steps of the upstream, the request, and what the client waits for before it leaves
 PHASES: dict[str, tuple[list[Any], str, bytes, bytes]] = {
-    "before the head": ([["hold"]], "/v1/chat/completions", STREAM, b""),
-    "in half a head": ([["send", "HTTP/1.1 200 OK\r\nX:"], ["hold"]], "/v1/chat/completions", STREAM, b""),
-    "before a plain answer": ([["hold"]], "/v1/chat/completions", PLAIN, b""),
-    "while a plain answer arrives": ([["send", CHUNKED], SLOW], "/v1/chat/completions", PLAIN, b""),
-    "between events": ([["send", CHUNKED], SLOW], "/v1/chat/completions", STREAM, b"hm"),
-    "in silence": ([["send", CHUNKED + chunked(event("a"))], ["hold"]], "/v1/chat/completions", STREAM, b"content"),
+    "before the head": ([["hold"]], "/v1/chat/completions", STREAM_BODY, b""),
+    "in half a head": ([["send", "HTTP/1.1 200 OK\r\nX:"], ["hold"]], "/v1/chat/completions", STREAM_BODY, b""),
+    "before a plain answer": ([["hold"]], "/v1/chat/completions", CHAT_BODY, b""),
+    "while a plain answer arrives": ([["send", CHUNKED], SLOW], "/v1/chat/completions", CHAT_BODY, b""),
+    "between events": ([["send", CHUNKED], SLOW], "/v1/chat/completions", STREAM_BODY, b"hm"),
+    "in silence": (
+        [["send", CHUNKED + chunked(event("a"))], ["hold"]],
+        "/v1/chat/completions",
+        STREAM_BODY,
+        b"content",
+    ),
     "in half an event": (
         [["send", CHUNKED + chunked(event("a")) + "100\r\ndata: {"], ["hold"]],
         "/v1/chat/completions",
-        STREAM,
+        STREAM_BODY,
         b"content",
     ),
     "while thoughts are stripped": (
         [["send", CHUNKED + chunked(event("<think>"))], SLOW],
         "/v1/chat/completions",
-        STREAM,
+        STREAM_BODY,
         b"200 OK",
     ),
     "on a forwarded path": ([["send", CHUNKED + chunked("x")], ["hold"]], "/v1/other", b"x", b"x\r\n"),
@@ -100,7 +102,7 @@ def test_a_client_that_leaves_during_an_upload(door: Proxy, both: Upstream) -> N
 def test_a_half_closed_client_counts_as_gone(door: Proxy, both: Upstream) -> None:
     script = both.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
     with Client(door.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         client.until(b"content")
         client.sock.shutdown(1)
         assert both.left(script)
@@ -133,7 +135,7 @@ def test_300_aborted_streams_leave_no_descriptor(door: Proxy, both: Upstream) ->
     before = door.descriptors()
     for _ in range(300):
         with Client(door.port) as client:
-            client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
             client.until(b"content")
     eventually(lambda: len([seen for seen in both.seen(script) if seen["left"]]) == 300)
     eventually(lambda: door.descriptors() <= before)

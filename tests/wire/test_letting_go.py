@@ -14,8 +14,8 @@ from argoproxy.transport.framing import ChunkedReader
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import UpstreamRequest
-from tests.lab.scripts import CHUNKED, END, Step, chunked, reply
-from tests.wire.processes import Upstream, eventually
+from tests.support.processes import Upstream, eventually
+from tests.support.scripts import CHUNKED, END, Step, chunked, reply
 
 FAILURES = {
     "refused": "http://127.0.0.1:1",

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import ask, chat
-from tests.lab.scripts import completion, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream
+from tests.support.client import ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Upstream
+from tests.support.scripts import completion, reply
 
 PARAMS = (
     "model=gemma,temperature=0.5,top_k=40;"

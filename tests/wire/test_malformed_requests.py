@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.client import Answer, Client
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.support.client import Answer, Client
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually
 
 SECRET = "sk-of-a-client-0123456789"
 REST = f"Host: x\r\nAuthorization: Bearer {SECRET}\r\n\r\n"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream, eventually
+from tests.support.client import Answer, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
 
 LARGE = 256 * 1024 * 1024
 EVENTS = 20

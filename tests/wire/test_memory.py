@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import ask
-from tests.wire.conftest import Serve
-from tests.wire.processes import UNCOVERED, Proxy, Upstream, eventually
+from tests.support.client import ask
+from tests.support.fixtures import Serve
+from tests.support.processes import UNCOVERED, Proxy, Upstream, eventually
 
 PATH = "/v1/chat/completions"
 MIB = 1024 * 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -11,24 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from argoproxy import __version__
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, PREFIX
-from tests.lab.client import Client, ask, chat
-from tests.lab.scripts import CHUNKED, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, eventually, free_port
+from tests.support.client import STREAM_BODY, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Proxy, Upstream, eventually, free_port
+from tests.support.scrape import Counts, scrape, summary, total
+from tests.support.scripts import CHUNKED, chunked, event
 
 WORKERS = 4
-STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
 HELD = (["send", CHUNKED + chunked(event("a"))], ["hold"])
 SHM = Path("/dev/shm")
-
-Counts = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @pytest.fixture
@@ -40,28 +35,6 @@ def door(upstream: Upstream, tmp_path: Path) -> Iterator[Proxy]:
     running.stop()
 
 
-def scrape(proxy: Proxy) -> Counts:
-    """Give every sample of a scrape."""
-    families = text_string_to_metric_families(ask(proxy.port, "GET", "/metrics").body.decode())
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-def summary(proxy: Proxy) -> dict[str, Any]:
-    found: dict[str, Any] = ask(proxy.port, "GET", "/metrics", Accept="application/json").json
-    return found
-
-
-def total(counts: Counts, name: str, **labels: str) -> float:
-    """Add up the samples of a name that have these labels."""
-    return sum(
-        value for (given, having), value in counts.items() if given == name and frozenset(labels.items()) <= having
-    )
-
-
 def side_by_side(times: int, work: Callable[[], object]) -> None:
     with ThreadPoolExecutor(16) as pool:
         for done in [pool.submit(work) for _ in range(times)]:
@@ -71,7 +44,7 @@ def side_by_side(times: int, work: Callable[[], object]) -> None:
 def abort(proxy: Proxy, script: str) -> None:
     """Begin a stream and leave it."""
     with Client(proxy.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         client.until(b"content")
 
 
@@ -207,7 +180,7 @@ def test_what_is_open_is_told(door: Proxy, upstream: Upstream) -> None:
     held = upstream.script(*HELD)
     clients = [Client(door.port) for _ in range(6)]
     for client in clients:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=held)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=held)
         client.until(b"content")
     assert summary(door)["in_flight"] == 6
     for pid in door.workers()[:2]:

@@ -12,10 +12,10 @@ import openai
 import pytest
 
 from argoproxy.protocol.stream.chunks import assemble
-from tests.lab.client import Answer, Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply, stream
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, eventually, free_port
+from tests.support.client import Answer, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Proxy, Upstream, eventually, free_port
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply, stream
 
 Json = dict[str, Any]
 

@@ -12,11 +12,11 @@ from typing import Any
 import openai
 import pytest
 
-from tests.lab.client import Answer, ask
-from tests.lab.scripts import CHUNKED, END, chunked, reply
-from tests.wire.argo import CHAT, EMBED, STREAM
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream
+from tests.support.client import Answer, ask
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Proxy, Upstream
+from tests.support.providers.argo import CHAT, EMBED, STREAM
+from tests.support.scripts import CHUNKED, END, chunked, reply
 
 Json = dict[str, Any]
 HI: Any = [{"role": "user", "content": "Hi"}]

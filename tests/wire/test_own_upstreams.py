@@ -15,8 +15,17 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from tests.lab.client import ask, chat
-from tests.wire.processes import PATIENCE_S, ROOT, Proxy, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.client import ask, chat
+from tests.support.processes import (
+    PATIENCE_S,
+    ROOT,
+    Proxy,
+    clean_environment,
+    eventually,
+    free_port,
+    is_listening,
+    spawn,
+)
 
 SECRET, TOKEN_SECRET = "the secret of the enterprise", "at least thirty-two bytes of secret"
 TOOLS: Any = [
@@ -31,7 +40,7 @@ TOOLS: Any = [
 def stand_in(name: str, **environ: str) -> Iterator[int]:
     """Run a stand-in for a provider: its port."""
     port = free_port()
-    command = [sys.executable, "-m", f"tests.wire.{name}", str(port)]
+    command = [sys.executable, "-m", f"tests.support.providers.{name}", str(port)]
     process = spawn(command, cwd=ROOT, env={**clean_environment(), **environ})
     try:
         eventually(lambda: is_listening(port))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import Client, ask, chat
-from tests.lab.scripts import CHUNKED, chunked, completion, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, free_port
+from tests.support.client import Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, free_port
+from tests.support.scripts import CHUNKED, chunked, completion, event, reply
 
 
 class HttpProxy:

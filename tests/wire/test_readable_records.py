@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import ask, chat
-from tests.lab.scripts import reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, eventually, shell
+from tests.support.client import ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Proxy, Upstream, eventually, shell
+from tests.support.scripts import reply
 
 FORGED = "2026-11-22T00:00:00.000Z request id=FAKE status=200"
 NASTY = f"a\x1b[2J\x9b31m\u202e\u2028\n{FORGED}\r\n{FORGED}"

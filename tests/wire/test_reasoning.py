@@ -10,10 +10,10 @@ import openai
 import pytest
 
 from argoproxy.protocol.stream.chunks import assemble
-from tests.lab.client import Answer, chat
-from tests.lab.scripts import CHUNKED, DONE, END, chunked, event, reply, stream
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, shell
+from tests.support.client import Answer, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, shell
+from tests.support.scripts import CHUNKED, DONE, END, chunked, event, reply, stream
 
 Json = dict[str, Any]
 

@@ -7,10 +7,10 @@ import zlib
 
 import pytest
 
-from tests.lab.client import Client, ask
-from tests.lab.scripts import reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.support.client import Client, ask
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+from tests.support.scripts import reply
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])

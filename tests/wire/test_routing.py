@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Answer, ask, chat
-from tests.lab.scripts import completion, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually, free_port, shell
+from tests.support.client import Answer, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually, free_port, shell
+from tests.support.scripts import completion, reply
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

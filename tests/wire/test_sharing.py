@@ -20,11 +20,11 @@ import requests
 
 from argoproxy.config.config import OPEN_ROUTES
 from argoproxy.protocol.access.allow_list import JSON_LIMIT
-from tests import ways_around
-from tests.lab.client import Answer, Client, ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, clean_environment, eventually
+from tests.support import evasions
+from tests.support.client import Answer, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Proxy, Upstream, clean_environment, eventually
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event, reply
 
 KEYS = "ann=k-ann-canary,k-bob-canary"
 ANN = {"Authorization": "Bearer k-ann-canary"}
@@ -235,10 +235,10 @@ def test_a_request_of_any_method_must_tell_its_model(choosy: Proxy, method: str)
 
 @pytest.fixture
 def careful(serve: Serve, upstream: Upstream) -> Proxy:
-    return serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS=ways_around.ALLOWED)
+    return serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS=evasions.ALLOWED)
 
 
-@pytest.mark.parametrize(("content_type", "text"), ways_around.FORMS.values(), ids=ways_around.FORMS)
+@pytest.mark.parametrize(("content_type", "text"), evasions.FORMS.values(), ids=evasions.FORMS)
 def test_no_form_goes_around_the_list(careful: Proxy, upstream: Upstream, content_type: str, text: str) -> None:
     seen = len(upstream.seen(""))
     answer = ask(careful.port, "POST", "/v1/audio/transcriptions", text.encode("latin-1"), Content_Type=content_type)
@@ -251,7 +251,7 @@ def test_forms_of_ordinary_clients_are_forwarded(careful: Proxy, upstream: Upstr
     url, data = f"{careful.url}/v1/audio/transcriptions", bytes(range(256)) * 40
     (tmp_path / name).write_bytes(data)
     field, file = (
-        f"model={ways_around.ALLOWED}",
+        f"model={evasions.ALLOWED}",
         f"file=@{name};type=audio/wav" if ";" not in name else f'file=@"{name}"',
     )
     curl = subprocess.run(
@@ -261,25 +261,25 @@ def test_forms_of_ordinary_clients_are_forwarded(careful: Proxy, upstream: Upstr
     assert requests.post(url, data={"model": "allowed"}, files={"file": (name, data)}, timeout=20).status_code == 200
     forms.append(upstream.last("")["body"])
     with openai.OpenAI(base_url=f"{careful.url}/v1", api_key="any", max_retries=0) as client:
-        client.audio.transcriptions.create(model=ways_around.ALLOWED, file=(name, data, "audio/wav"))
+        client.audio.transcriptions.create(model=evasions.ALLOWED, file=(name, data, "audio/wav"))
         forms.append(upstream.last("")["body"])
         with pytest.raises(openai.PermissionDeniedError):
-            client.audio.transcriptions.create(model=ways_around.FORBIDDEN, file=(name, data, "audio/wav"))
+            client.audio.transcriptions.create(model=evasions.FORBIDDEN, file=(name, data, "audio/wav"))
     assert all(data.decode("latin-1") in form for form in forms)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"])
-@pytest.mark.parametrize("text", ways_around.JSON.values(), ids=ways_around.JSON)
+@pytest.mark.parametrize("text", evasions.JSON.values(), ids=evasions.JSON)
 def test_no_json_goes_around_the_list(careful: Proxy, upstream: Upstream, path: str, text: str) -> None:
     script = upstream.script(reply(body=b'{"choices": [], "data": []}'))
     body = text.replace("{", '{"messages": [], "input": "x", ', 1).encode("utf-8", "surrogatepass")
     assert ask(careful.port, "POST", path, body, X_Script=script).status in (200, 400, 403)
     for seen in upstream.seen(script):
         pairs = json.loads(seen["body"].encode("latin-1"), object_pairs_hook=list)
-        assert [value for key, value in pairs if key.lower() == "model"] == [ways_around.ALLOWED]
+        assert [value for key, value in pairs if key.lower() == "model"] == [evasions.ALLOWED]
 
 
-@pytest.mark.parametrize("target", ways_around.TARGETS)
+@pytest.mark.parametrize("target", evasions.TARGETS)
 def test_no_target_goes_around_the_list(careful: Proxy, upstream: Upstream, target: str) -> None:
     seen = len(upstream.seen(""))
     answer = ask(careful.port, "POST", target, b'{"model": "allowed"}', Content_Type="application/json")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import Answer, ask, chat
-from tests.lab.scripts import END, chunked, completion, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
-from tests.wire.test_metrics import Counts, scrape, total
+from tests.support.client import Answer, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually
+from tests.support.scrape import Counts, scrape, total
+from tests.support.scripts import END, chunked, completion, event
 
 #: Values that have to arrive as they were sent, byte for byte (latin-1 here).
 PASSED = (

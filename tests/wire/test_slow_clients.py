@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import threading
 import time
@@ -12,14 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Client, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually
+from tests.support.client import CHAT_BODY, STREAM_BODY, Client, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
 
-PLAIN = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
-STREAM = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % len(PLAIN)
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % len(CHAT_BODY)
 FLOOD: list[Any] = ["repeat", 600, [["send", chunked(event("x" * 65_536))]]]
 OF_EACH_KIND = 20
 #: In yardsticks: much less than whoever waits for a thread of the door has to wait.
@@ -68,7 +65,7 @@ def test_a_client_that_stops_reading_is_given_up(serve: Serve, upstream: Upstrea
     door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, CLIENT_WRITE_TIMEOUT="1")
     script = upstream.script(["send", CHUNKED], FLOOD, ["hold"])
     with Client(door.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         client.until(b"content")
         eventually(lambda: endings(door) == ["client_gone"])
         assert upstream.left(script)
@@ -81,7 +78,7 @@ def test_a_client_that_reads_slowly_gets_all(serve: Serve, upstream: Upstream) -
     script = upstream.script(["send", CHUNKED], FLOOD, ["send", bodies([event("", "stop"), DONE])])
     begun, received, tail = time.monotonic(), 0, b""
     with Client(door.port) as client:
-        client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
+        client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         while not tail.endswith(b"\r\n0\r\n\r\n"):
             piece = client.sock.recv(1 << 18)
             assert piece, "the connection ended"
@@ -102,8 +99,8 @@ def test_slow_clients_cost_the_others_nothing(serve: Serve, upstream: Upstream, 
         for client in uploads:
             client.sock.send(HEAD)
         for client in deaf:
-            client.send("POST", "/v1/chat/completions", STREAM, X_Script=script)
-        with dripping(heads, HEAD), dripping(uploads, PLAIN):
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
+        with dripping(heads, HEAD), dripping(uploads, CHAT_BODY):
             eventually(lambda: len(upstream.seen(script)) == OF_EACH_KIND)
             assert_as_fast(door, yardstick)
             eventually(lambda: endings(door).count("client_gone") == OF_EACH_KIND)

@@ -13,24 +13,23 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import Client, ask, chat
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Proxy, Upstream, eventually
+from tests.support.client import CHAT_BODY, Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Proxy, Upstream, eventually
 
 WORKER_CLASSES = ("gthread", "gevent", "sync")
-BODY = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
 HALF_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nX-A: "
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\n%s\r\n\r\n"
-LENGTH = HEAD % (b"Content-Length: %d" % len(BODY))
+LENGTH = HEAD % (b"Content-Length: %d" % len(CHAT_BODY))
 MIB = 1024 * 1024
 #: What a slow client has sent, and what it is told.
 SLOW = {
     "head": (HALF_HEAD, "client_header_timeout"),
-    "body": (LENGTH + BODY[:9], "client_body_timeout"),
+    "body": (LENGTH + CHAT_BODY[:9], "client_body_timeout"),
     "no body": (LENGTH, "client_body_timeout"),
-    "large body": (HEAD % (b"Content-Length: %d" % (2 * MIB)) + BODY, "client_body_timeout"),
-    "chunk": (HEAD % b"Transfer-Encoding: chunked" + b"9\r\n" + BODY[:5], "client_body_timeout"),
-    "chunks": (HEAD % b"Transfer-Encoding: chunked" + b"9\r\n" + BODY[:9] + b"\r\n", "client_body_timeout"),
+    "large body": (HEAD % (b"Content-Length: %d" % (2 * MIB)) + CHAT_BODY, "client_body_timeout"),
+    "chunk": (HEAD % b"Transfer-Encoding: chunked" + b"9\r\n" + CHAT_BODY[:5], "client_body_timeout"),
+    "chunks": (HEAD % b"Transfer-Encoding: chunked" + b"9\r\n" + CHAT_BODY[:9] + b"\r\n", "client_body_timeout"),
 }
 
 
@@ -80,7 +79,7 @@ def test_a_slow_body_is_given_up_before_a_key_is_asked_for(serve: Serve, upstrea
     keys = {"ENABLE_AUTH": "true", "API_KEY_SECRET": "k-1"}
     door = serve(TARGET_BASE_URL=upstream.url, CLIENT_BODY_TIMEOUT="0.5", **keys)
     with Client(door.port, 120) as client:
-        client.sock.sendall(LENGTH + BODY[:9])
+        client.sock.sendall(LENGTH + CHAT_BODY[:9])
         assert client.answer().status == 408
 
 
@@ -124,7 +123,7 @@ def test_a_large_body_that_finds_no_thread_is_refused(serve: Serve, upstream: Up
     door = serve(TARGET_BASE_URL=upstream.url, THREADS="2", CLIENT_BODY_TIMEOUT="2", PORT_NAME="busy")
     head = HEAD % (b"Content-Length: %d" % (2 * MIB))
     statuses = []
-    with many(door, 2, head + BODY) as clients:
+    with many(door, 2, head + CHAT_BODY) as clients:
         for client in clients:
             answer = client.answer()
             statuses.append((answer.status, answer.error["code"]))
@@ -159,7 +158,7 @@ def test_probes_are_answered_while_all_threads_are_busy(serve: Serve, upstream: 
     with ExitStack() as stack:
         for _ in range(4):
             client = stack.enter_context(Client(door.port))
-            client.send("POST", "/v1/chat/completions", BODY, X_Script=script)
+            client.send("POST", "/v1/chat/completions", CHAT_BODY, X_Script=script)
         eventually(lambda: len(upstream.seen(script)) == 2)
         for path in ("/health/live", "/health", "/metrics"):
             assert ask(door.port, "GET", path).status == 200
@@ -178,7 +177,7 @@ def test_an_endless_head_is_refused(serve: Serve, upstream: Upstream, worker_cla
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_a_request_in_pieces_is_served(serve: Serve, upstream: Upstream, worker_class: str) -> None:
     door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
-    request = LENGTH + BODY
+    request = LENGTH + CHAT_BODY
     for cut in range(1, len(request), 16):
         with Client(door.port) as client:
             client.sock.sendall(request[:cut])
@@ -189,7 +188,7 @@ def test_a_request_in_pieces_is_served(serve: Serve, upstream: Upstream, worker_
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_pipelined_requests_are_served_in_turn(serve: Serve, upstream: Upstream, worker_class: str) -> None:
     door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
-    request = LENGTH + BODY
+    request = LENGTH + CHAT_BODY
     with Client(door.port) as client:
         client.sock.sendall(request + request + request[:40])
         assert [client.answer().status for _ in range(2)] == [200, 200]
@@ -201,9 +200,9 @@ def test_pipelined_requests_are_served_in_turn(serve: Serve, upstream: Upstream,
 def test_a_client_that_waits_for_continue_gets_it(serve: Serve, upstream: Upstream, worker_class: str) -> None:
     door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
     with Client(door.port) as client:
-        client.sock.sendall(HEAD % (b"Expect: 100-continue\r\nContent-Length: %d" % len(BODY)))
+        client.sock.sendall(HEAD % (b"Expect: 100-continue\r\nContent-Length: %d" % len(CHAT_BODY)))
         assert client.head().status == 100
-        client.sock.sendall(BODY)
+        client.sock.sendall(CHAT_BODY)
         assert client.answer().status == 200
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import ask, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.support.client import ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, completion, event, reply
 
 
 @pytest.fixture

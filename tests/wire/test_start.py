@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import ask, chat
-from tests.wire.conftest import Serve
-from tests.wire.processes import PATIENCE_S, ROOT, Proxy, Upstream, clean_environment, eventually, free_port
+from tests.support.client import ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import PATIENCE_S, ROOT, Proxy, Upstream, clean_environment, eventually, free_port
 
 #: With it, a stop that waits for anything lasts longer than `Proxy.stop` has patience.
 PATIENT = {"GRACEFUL_TIMEOUT": "600"}

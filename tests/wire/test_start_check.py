@@ -12,9 +12,9 @@ import certifi
 import pytest
 
 from argoproxy.server.start_check import Endpoint, distinct, warn_if_silent
-from tests.lab.client import ask
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream, eventually, free_port
+from tests.support.client import ask
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream, eventually, free_port
 
 LOOKS = {"SKIP_URL_VALIDATION": "false"}
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import Answer, chat
-from tests.lab.scripts import CHUNKED, DONE, bodies, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.processes import ROOT, Upstream, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.client import Answer, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import ROOT, Upstream, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
 
 #: Runs a command in a session of its own, at the terminal that is its standard input.
 IN_TERMINAL = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "

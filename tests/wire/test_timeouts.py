@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.lab.client import chat
-from tests.lab.scripts import CHUNKED, chunked, event
-from tests.wire.conftest import Serve
-from tests.wire.deaf import deaf
-from tests.wire.processes import Proxy, Upstream
+from tests.support.client import chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+from tests.support.scripts import CHUNKED, chunked, event
+from tests.support.silent_servers import full_backlog
 
 BOUND_S = 0.5
 #: Where the reply must begin before the time is over.
@@ -32,17 +32,17 @@ CAUSES: dict[str, tuple[list[Any], bool]] = {
 @pytest.fixture(scope="module")
 def unheard() -> Iterator[str]:
     """The URL of a server that accepts no connection."""
-    with deaf() as port:
+    with full_backlog() as port:
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
 def door(serve: Serve, upstream: Upstream, unheard: str, tmp_path_factory: pytest.TempPathFactory) -> Proxy:
-    upstreams: dict[str, Any] = {"patient": {"base_url": upstream.url}, "deaf": {"base_url": unheard}}
+    upstreams: dict[str, Any] = {"patient": {"base_url": upstream.url}, "full_backlog": {"base_url": unheard}}
     models: dict[str, Any] = {}
     for name in CAUSES:
         bound_s = LONG_BOUND_S if name == "total_timeout" else BOUND_S
-        where = "deaf" if name == "connect_timeout" else "patient"
+        where = "full_backlog" if name == "connect_timeout" else "patient"
         upstreams[f"with-{name}"] = {**upstreams[where], name: bound_s}
         models[f"by-upstream-{name}"] = {"upstream": f"with-{name}"}
         models[f"by-rule-{name}"] = {"upstream": where, name: bound_s}

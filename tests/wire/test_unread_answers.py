@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import Client, ask, chat
-from tests.wire.conftest import Serve
-from tests.wire.processes import Upstream, eventually
+from tests.support.client import Client, ask, chat
+from tests.support.fixtures import Serve
+from tests.support.processes import Upstream, eventually
 
 REQUEST = b"GET %s HTTP/1.1\r\nHost: door\r\n\r\n"
 #: More answers than a connection of small segments can hold.

@@ -8,10 +8,10 @@ from typing import Any
 import openai
 import pytest
 
-from tests.lab.client import ask
-from tests.lab.scripts import completion, reply
-from tests.wire.conftest import Serve
-from tests.wire.processes import Proxy, Upstream
+from tests.support.client import ask
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+from tests.support.scripts import completion, reply
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 USER = {"role": "user", "content": "Hi"}

@@ -17,9 +17,8 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.identity import Identity
 from argoproxy.protocol.stream.sse import DONE, Document
 from argoproxy.upstreams.argo.gateway import Argo, ArgoUrls
-from tests.protocol.test_call import Bytes
-from tests.upstreams.test_openai import Told
-from tests.wire.argo import DENIAL, LISTED
+from tests.support.doubles import FakeReply, WholeBody
+from tests.support.providers.argo import DENIAL, LISTED
 
 Json = dict[str, Any]
 ROOT = "http://gateway/argoapi"
@@ -42,11 +41,11 @@ def call(path: str = CHAT, **body: Any) -> Call:
 
 
 def request(path: str, method: str = "GET") -> ClientRequest:
-    return ClientRequest("id1", 7, method, path, "", (), Bytes(b""))
+    return ClientRequest("id1", 7, method, path, "", (), WholeBody(b""))
 
 
 def events(path: str, *pieces: bytes, **body: Any) -> list[Any]:
-    found = list(GATEWAY.read_completion(Told(list(pieces)), call(path, **body)))
+    found = list(GATEWAY.read_completion(FakeReply(list(pieces)), call(path, **body)))
     return [event.chunk for batch in found for event in batch if event.chunk is not None]
 
 
@@ -109,7 +108,7 @@ def test_a_streamed_chat() -> None:
 
 
 def test_silence_and_the_end() -> None:
-    found = list(GATEWAY.read_completion(Told([b"", b"a"]), call(stream=True)))
+    found = list(GATEWAY.read_completion(FakeReply([b"", b"a"]), call(stream=True)))
     assert [len(batch) for batch in found] == [0, 2, 2]
     assert found[-1][-1] is DONE
 
@@ -166,7 +165,7 @@ def test_tool_calls() -> None:
     ],
 )
 def test_raw_answers_are_passed_on_byte_for_byte(stream: bool, pieces: list[bytes]) -> None:
-    found = list(GATEWAY.read_completion(Told(pieces), call(RAW, prompt="x", stream=stream)))
+    found = list(GATEWAY.read_completion(FakeReply(pieces), call(RAW, prompt="x", stream=stream)))
     assert b"".join(event.raw for batch in found for event in batch) == b"".join(pieces)
 
 
@@ -174,7 +173,7 @@ def test_raw_answers_are_passed_on_byte_for_byte(stream: bool, pieces: list[byte
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RAW])
 def test_who_is_refused_hears_of_it(path: str, stream: bool, reply: bytes) -> None:
     with pytest.raises(UpstreamStatus) as caught:
-        list(GATEWAY.read_completion(Told([reply]), call(path, stream=stream)))
+        list(GATEWAY.read_completion(FakeReply([reply]), call(path, stream=stream)))
     assert caught.value.status == 403
 
 
@@ -255,5 +254,5 @@ def test_nothing_is_passed_on() -> None:
 
 
 def test_documents_are_documents() -> None:
-    (batch,) = GATEWAY.read_completion(Told([b'{"response": "x"}']), call(messages=HI))
+    (batch,) = GATEWAY.read_completion(FakeReply([b'{"response": "x"}']), call(messages=HI))
     assert isinstance(batch[0], Document)

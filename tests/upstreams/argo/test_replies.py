@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.upstreams.argo.replies import LONGEST_REFUSAL, Answer, read_answer, spoken
-from tests.cuts import cut_at, cuts, places
-from tests.wire.argo import DENIAL, MISBUILT
+from tests.support.cuts import cut_at, cuts, places
+from tests.support.providers.argo import DENIAL, MISBUILT
 
 TEXTS = [
     "Hello",

@@ -12,9 +12,8 @@ from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import Upstream, UpstreamRequest
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
-from tests.protocol.test_call import Bytes
-from tests.upstreams.dashscope.calls import CHAT, COMPLETIONS, EMBEDDINGS, call
-from tests.upstreams.test_openai import Told
+from tests.support.dashscope_calls import CHAT, COMPLETIONS, EMBEDDINGS, call
+from tests.support.doubles import FakeReply, WholeBody
 
 Json = dict[str, Any]
 BASE = "https://up/api/v1"
@@ -33,7 +32,7 @@ def sent(asked: UpstreamRequest) -> Any:
 
 
 def request(path: str, method: str = "GET") -> ClientRequest:
-    return ClientRequest("id1", 7, method, path, "", (), Bytes(b""))
+    return ClientRequest("id1", 7, method, path, "", (), WholeBody(b""))
 
 
 def test_it_is_an_upstream() -> None:
@@ -137,7 +136,7 @@ def test_errors_are_read_and_modes_told() -> None:
 
 def test_a_document_with_silence_before_it() -> None:
     (silence, batch) = UPSTREAM.read_completion(
-        Told([b"{", b"", b'"output":{"text":"Hi"}}']), call(stream=True, messages=HI)
+        FakeReply([b"{", b"", b'"output":{"text":"Hi"}}']), call(stream=True, messages=HI)
     )
     assert silence == []
     assert isinstance(batch[0], Document)

@@ -14,9 +14,9 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
-from tests.upstreams.dashscope.calls import COMPLETIONS, EMBEDDINGS, call
-from tests.upstreams.test_openai import Told
-from tests.wire import dashscope
+from tests.support.dashscope_calls import COMPLETIONS, EMBEDDINGS, call
+from tests.support.doubles import FakeReply
+from tests.support.providers import dashscope
 
 UPSTREAM = DashScope(DashScopeUrls.parse("http://up/api/v1"), "Bearer sk-1")
 SPOKEN = "Hello 世界 \U0001f30d, you said: "
@@ -56,7 +56,7 @@ def asked(request: UpstreamRequest) -> Wire:
 
 def completed(made: Call) -> Json:
     wire = asked(UPSTREAM.completion_request(made))
-    return whole(UPSTREAM.read_completion(Told(wire.pieces), made)).chunk
+    return whole(UPSTREAM.read_completion(FakeReply(wire.pieces), made)).chunk
 
 
 def said(*words: Any, **body: Any) -> Call:

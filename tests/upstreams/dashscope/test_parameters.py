@@ -6,7 +6,7 @@ import pytest
 
 from argoproxy.errors import BadRequest
 from argoproxy.upstreams.dashscope.parameters import asks_for_increments, chat_parameters, embedding_parameters
-from tests.upstreams.dashscope.calls import COMPLETIONS, call
+from tests.support.dashscope_calls import COMPLETIONS, call
 
 Json = dict[str, Any]
 TOOLS = [{"type": "function", "function": {"name": "f"}}]

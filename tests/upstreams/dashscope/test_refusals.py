@@ -10,8 +10,8 @@ from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.stream.sse import Event
 from argoproxy.upstreams.dashscope.refusals import answered, check, check_event
 from argoproxy.upstreams.error_replies import refuses_mode
-from tests.upstreams.dashscope.calls import frame
-from tests.wire.dashscope import MUST_BE_INCREMENTAL, NO_CHOICE, NO_THINKING, STREAM_ONLY
+from tests.support.dashscope_calls import frame
+from tests.support.providers.dashscope import MUST_BE_INCREMENTAL, NO_CHOICE, NO_THINKING, STREAM_ONLY
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.json_text import dumps
 from argoproxy.upstreams.dashscope.replies import document
 from argoproxy.upstreams.dashscope.tokens import joined, usage_of
-from tests.upstreams.dashscope.calls import COMPLETIONS, call, said
+from tests.support.dashscope_calls import COMPLETIONS, call, said
 
 Json = dict[str, Any]
 TOP = {"id": "chatcmpl-r1", "object": "chat.completion", "created": 7, "model": "qwen-plus"}

@@ -13,9 +13,9 @@ from argoproxy.protocol.stream.chunks import assemble
 from argoproxy.protocol.stream.sse import is_done
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
-from tests.cuts import cuts
-from tests.upstreams.dashscope.calls import COMPLETIONS, call, frame, said
-from tests.upstreams.test_openai import Told
+from tests.support.cuts import cuts
+from tests.support.dashscope_calls import COMPLETIONS, call, frame, said
+from tests.support.doubles import FakeReply
 
 Json = dict[str, Any]
 UPSTREAM = DashScope(DashScopeUrls.parse("http://up"))
@@ -29,7 +29,7 @@ def streamed(path: str = "/v1/chat/completions", **body: Any) -> Call:
 
 def chunks(asked: Call, *pieces: bytes) -> list[Json]:
     """Read a stream that ends well."""
-    events = [event for batch in UPSTREAM.read_completion(Told(list(pieces)), asked) for event in batch]
+    events = [event for batch in UPSTREAM.read_completion(FakeReply(list(pieces)), asked) for event in batch]
     assert is_done(events[-1])
     return [event.chunk or {} for event in events[:-1]]
 
@@ -46,7 +46,7 @@ def raised(asked: Call, *pieces: bytes) -> tuple[list[Json], ProxyError]:
     """Read a stream that ends badly: what came before, and how."""
     before: list[Json] = []
     try:
-        for batch in UPSTREAM.read_completion(Told(list(pieces)), asked):
+        for batch in UPSTREAM.read_completion(FakeReply(list(pieces)), asked):
             before += [event.chunk or {} for event in batch]
     except ProxyError as error:
         return before, error
@@ -81,7 +81,7 @@ def test_the_last_usage_is_told_where_it_was_asked_for() -> None:
 
 
 def test_silence_is_passed_on() -> None:
-    asked = Told([b"", frame(PLAIN[0]), b"", b": beat\n\n", *map(frame, PLAIN[1:])])
+    asked = FakeReply([b"", frame(PLAIN[0]), b"", b": beat\n\n", *map(frame, PLAIN[1:])])
     assert [len(batch) for batch in UPSTREAM.read_completion(asked, streamed())] == [0, 1, 0, 0, 1, 1, 0, 1]
 
 
@@ -118,7 +118,7 @@ def test_a_text_that_was_rewritten_ends_a_stream() -> None:
 def test_a_client_that_gets_a_document_gets_the_last_text() -> None:
     asked = call(incremental_output=False).with_body({**streamed(incremental_output=False).body})
     assert (asked.stream, asked.answers_whole) == (True, True)
-    document = whole(UPSTREAM.read_completion(Told(list(map(frame, REWRITTEN))), asked))
+    document = whole(UPSTREAM.read_completion(FakeReply(list(map(frame, REWRITTEN))), asked))
     assert document.chunk["choices"][0]["message"]["content"] == "Oh, hello"
 
 
@@ -304,7 +304,9 @@ def test_an_error_before_anything_was_said_has_nothing_before_it() -> None:
 
 
 def test_events_in_place_of_a_document_and_the_other_way_round() -> None:
-    (batch,) = UPSTREAM.read_completion(Told([b" " + b'{"output":{"text":"Hi","finish_reason":"stop"}}']), streamed())
+    (batch,) = UPSTREAM.read_completion(
+        FakeReply([b" " + b'{"output":{"text":"Hi","finish_reason":"stop"}}']), streamed()
+    )
     assert batch[0].chunk["choices"][0]["message"]["content"] == "Hi"  # type: ignore[index]
-    document = whole(UPSTREAM.read_completion(Told(list(map(frame, PLAIN))), call()))
+    document = whole(UPSTREAM.read_completion(FakeReply(list(map(frame, PLAIN))), call()))
     assert document.chunk["choices"][0]["message"]["content"] == "Hello"

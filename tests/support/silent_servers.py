@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.wire.processes import PATIENCE_S
+from tests.support.processes import PATIENCE_S
 
 
 @contextmanager
-def deaf() -> Iterator[int]:
+def full_backlog() -> Iterator[int]:
     """Give the port of a server that accepts no connection."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -24,7 +24,7 @@ def deaf() -> Iterator[int]:
             one.close()
 
 
-class Mute:
+class SilentServer:
     """A server that accepts and says nothing; it remembers whom it accepted."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class Mute:
 
 
 @contextmanager
-def mute() -> Iterator[Mute]:
+def silent_server() -> Iterator[SilentServer]:
     """Give a server that accepts and says nothing."""
-    server = Mute()
+    server = SilentServer()
     yield server
     server.close()

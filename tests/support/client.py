@@ -9,6 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+CHAT_BODY = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+STREAM_BODY = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+
 
 @dataclass
 class Answer:

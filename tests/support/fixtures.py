@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.wire.processes import Proxy, Upstream
+from tests.support.processes import Proxy, Upstream
 
 
 @pytest.fixture(scope="session")

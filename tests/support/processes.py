@@ -76,7 +76,7 @@ class Upstream:
         self.port = port or free_port()
         self.scheme = "https" if certificate else "http"
         files = [str(file) for file in certificate or ()]
-        command = [sys.executable, "-m", "tests.lab.upstream", str(self.port), *files]
+        command = [sys.executable, "-m", "tests.support.scripted_upstream", str(self.port), *files]
         self._process = spawn(command, cwd=ROOT, env=clean_environment())
         self._context = None
         eventually(lambda: is_listening(self.port))

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API as far as it is known, as a process of its own: `python -m tests.wire.anthropic PORT`.
+"""Anthropic's Messages API as far as it is known, as a process: `python -m tests.support.providers.anthropic PORT`.
 
 It refuses what the real one refuses, in its words. A question of the user decides what happens: `fail:529` fails with
 that status, `error:overloaded_error` in the middle of the answer, `break` cuts the connection there, `cut` ends the
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.wire.anthropic_rules import MODELS, STATUSES, Json, Refused, check_body, check_headers
+from tests.support.providers.anthropic_rules import MODELS, STATUSES, Json, Refused, check_body, check_headers
 
 RETRY_AFTER = "7"
 LIMITS = {"anthropic-ratelimit-requests-limit": "50", "anthropic-organization-id": "org_1", "request-id": "req_1"}

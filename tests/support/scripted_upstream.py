@@ -1,4 +1,4 @@
-"""A scripted upstream on raw sockets, as a process of its own: `python -m tests.lab.upstream PORT [CERT KEY]`.
+"""A scripted upstream on raw sockets, as a process: `python -m tests.support.scripted_upstream PORT [CERT KEY]`.
 
 A request that names a script (header `X-Script`, a path below `/s/NAME`, or `script:NAME` in its body) gets its steps
 played; any other one is served as a small OpenAI-compatible server would, below `/argoapi/` as the Argo gateway would
@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.lab.peer import wait_until_read
-from tests.wire import argo, dashscope
+from tests.support.peer import wait_until_read
+from tests.support.providers import argo, dashscope
 
 KEPT_OF_A_BODY = 4 * 1024 * 1024
 LONGEST_SCRIPT = 64 * 1024 * 1024

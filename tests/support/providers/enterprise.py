@@ -1,4 +1,4 @@
-"""A stand-in for an enterprise's gateway, as a process of its own: `python -m tests.wire.enterprise PORT [LIFE_S]`.
+"""An enterprise's gateway, as a process: `python -m tests.support.providers.enterprise PORT [LIFE_S]`.
 
 A token endpoint (`/token`, RFC 6749 section 4.4) hands out tokens that live LIFE_S seconds; below `/home`, `/eu` and
 `/us` stands an OpenAI-compatible chat, streamed in pieces of a few characters, that takes signed requests only. Both
