@@ -19,11 +19,11 @@ from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.filters import Filter, apply_filters
 from argoproxy.protocol.stream.sse import DONE, Decoder, event_data
-from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
-from argoproxy.protocol.stream.usage import UsageMeter
+from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAI
 from tests.support.cuts import cut_at

@@ -43,7 +43,7 @@ from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.rules import Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat
-from argoproxy.protocol.stream.answer_model import AnswerModel
+from argoproxy.protocol.stream.chunk_fields import AnswerModel
 from argoproxy.upstreams.access import PluginSpec
 
 MIB = 1024 * 1024

@@ -14,7 +14,7 @@ from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.reasoning.policy import Reasoning
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.rules import History, Rule
-from argoproxy.protocol.stream.answer_model import AnswerModel
+from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 

@@ -47,11 +47,10 @@ from argoproxy.protocol.routing.model_list import find_entry, merge_model_lists
 from argoproxy.protocol.routing.relay_target import find_relay_target
 from argoproxy.protocol.routing.router import Models, Route, next_route
 from argoproxy.protocol.routing.timeouts import Heartbeat
-from argoproxy.protocol.stream.answer_model import ModelNameFilter
+from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch, Document
-from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
-from argoproxy.protocol.stream.usage import UsageMeter, UsageRemover
+from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
 from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
@@ -231,7 +230,7 @@ def handle_embeddings(request: ClientRequest, proxy: Proxy, context: RequestCont
     document = next(try_routes(routes, lambda route: attempt_embeddings(route, proxy, context), proxy, context))
     UsageMeter(context.record_usage).feed([document])
     for naming in model_name_filters(context.route):
-        document = naming.named(document)
+        document = naming.set_model(document)
     return answer_document(document, context)
 
 

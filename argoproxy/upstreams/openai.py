@@ -25,7 +25,6 @@ from argoproxy.protocol.http_messages import (
 )
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
-from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import (
     DONE,
     LONGEST_DONE,

@@ -16,7 +16,7 @@ from responses import matchers
 from argoproxy.errors import UpstreamStatus
 from argoproxy.protocol.http_messages import ClientRequest, ReadBody
 from argoproxy.protocol.routing.call import Call, call_of
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from argoproxy.upstreams import UpstreamRequest
 
 CHAT = "/v1/chat/completions"

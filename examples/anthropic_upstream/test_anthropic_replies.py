@@ -26,7 +26,7 @@ from anthropic_told import (
 
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from argoproxy.protocol.stream.sse import DONE, Document
 from tests.support.cuts import cuts
 

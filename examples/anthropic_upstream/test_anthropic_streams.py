@@ -22,7 +22,7 @@ from anthropic_told import (
 )
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from argoproxy.protocol.stream.sse import DONE
 from tests.support.cuts import cuts
 
@@ -184,5 +184,5 @@ def test_wherever_a_stream_breaks_off_it_is_told() -> None:
 def test_broken_json_in_a_stream() -> None:
     moving = batches([START + b"data: {\n\n"])
     assert len(next(moving)) == 1
-    with pytest.raises(ProxyError, match="broken JSON"):
+    with pytest.raises(ProxyError, match="invalid JSON"):
         next(moving)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamStatus
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from argoproxy.protocol.stream.filters import apply_filters
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from tests.support.cuts import cut_at, cuts, places

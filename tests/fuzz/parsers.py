@@ -28,10 +28,11 @@ from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.llm_params import parse_llm_params
-from argoproxy.protocol.stream.chunks import Assembly, split
+from argoproxy.protocol.stream.assembly import Assembly
+from argoproxy.protocol.stream.chunk_fields import UsageMeter, UsageRemover
+from argoproxy.protocol.stream.chunks import split
 from argoproxy.protocol.stream.sse import Decoder, Document, event_data
-from argoproxy.protocol.stream.tool_call_filter import ToolCallFilter
-from argoproxy.protocol.stream.usage import UsageMeter, UsageRemover
+from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder
 from argoproxy.transport.framing import ChunkedReader, ContentLengthReader, Decompressor
 from argoproxy.upstreams.argo.messages import chat_body, spoken_to

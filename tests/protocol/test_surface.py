@@ -184,7 +184,7 @@ def test_failures_of_the_upstream_have_no_detail() -> None:
 
 def test_a_stream_that_is_to_become_a_document_is_bounded() -> None:
     piece = b'data: {"choices": [], "x": "%b"}\n\n' % (b"x" * (DOCUMENT_LIMIT // 32))
-    with pytest.raises(UpstreamProtocolError, match="longer than"):
+    with pytest.raises(UpstreamProtocolError, match="larger than"):
         whole([Event(piece)] for _ in range(32))
 
 

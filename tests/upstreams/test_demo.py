@@ -10,7 +10,7 @@ import pytest
 
 from argoproxy.errors import MethodNotAllowed, NotFound
 from argoproxy.protocol.http_messages import ClientRequest
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams.demo import Demo, perform
 from tests.support.doubles import WholeBody

@@ -128,14 +128,14 @@ def test_blanks_before_a_reply_are_bounded_and_take_linear_time() -> None:
         ([b"\n\n  "], "", "is empty"),
         ([b"<html>"], "text/html", "neither JSON nor an event stream"),
         ([b"hello"], "text/plain", "neither JSON nor an event stream"),
-        ([b'{"choices"'], "", "broken JSON"),
+        ([b'{"choices"'], "", "invalid JSON"),
         ([b'{"other": 1}'], "", "no completion"),
         ([b'{"choices": {}}'], "", "no completion"),
-        ([b"[1]"], "", "no object"),
+        ([b"[1]"], "", "not an object"),
         ([chunk("a")], "", "broke off"),
         ([chunk("a"), b"data: {"], "", "broke off"),
         ([b"plain words\n\n"], "text/event-stream", "broke off"),
-        ([chunk("a"), b'data: {"error\n\n'], "", "broken JSON"),
+        ([chunk("a"), b'data: {"error\n\n'], "", "invalid JSON"),
     ],
 )
 def test_a_reply_that_is_none_is_told(pieces: list[bytes], kind: str, reason: str) -> None:
@@ -339,7 +339,7 @@ def test_a_probe_asks_for_models_with_our_key_only() -> None:
 
 def test_a_document_is_bounded() -> None:
     piece = b" " * (DOCUMENT_LIMIT // 4)
-    with pytest.raises(UpstreamProtocolError, match="longer than"):
+    with pytest.raises(UpstreamProtocolError, match="larger than"):
         batches(b"{", piece, piece, piece, piece)
 
 

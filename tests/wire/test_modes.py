@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from tests.support.client import Answer, Client, ask, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import ROOT, Proxy, Upstream, eventually, free_port

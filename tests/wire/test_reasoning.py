@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from tests.support.client import Answer, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, Upstream, shell

@@ -29,7 +29,8 @@ from argoproxy.protocol.http_messages import (
 )
 from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
 from argoproxy.protocol.routing.call import Call, parse_call
-from argoproxy.protocol.stream.chunks import Assembly, split
+from argoproxy.protocol.stream.assembly import Assembly
+from argoproxy.protocol.stream.chunks import split
 from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_size
 
 #: Bytes that the body of a request may have, where no other limit is set.

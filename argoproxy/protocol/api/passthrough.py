@@ -9,8 +9,8 @@ from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import Progress, error_event
 from argoproxy.protocol.http_messages import Headers, header
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.sse import LONGEST_DONE, Decoder, Document
-from argoproxy.protocol.stream.usage import UsageMeter
 
 #: What is longer is not read for its usage: a document, or one event of a stream.
 LONGEST_METERED = 8 * 1024 * 1024

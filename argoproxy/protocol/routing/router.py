@@ -26,7 +26,7 @@ from argoproxy.protocol.routing.modes import (
 )
 from argoproxy.protocol.routing.rules import History, MatchedRules, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.protocol.stream.answer_model import AnswerModel
+from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
 
 class NamedUpstream(Protocol):

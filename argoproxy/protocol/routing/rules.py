@@ -15,7 +15,7 @@ from argoproxy.protocol.reasoning.policy import Opening, Reasoning, TagPair
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides
-from argoproxy.protocol.stream.answer_model import AnswerModel
+from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
 DEFAULT = "default"
 

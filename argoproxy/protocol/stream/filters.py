@@ -1,6 +1,6 @@
-"""Features are filters over batches; this is the one driver of all of them.
+"""The Filter protocol, and the one loop that sends batches through filters.
 
-An empty batch means "nothing for the client just now" and passes untouched.
+An empty batch means "no data yet": it passes untouched, so that the consumer can send heartbeats meanwhile.
 """
 
 from __future__ import annotations
@@ -16,51 +16,52 @@ ItemT = TypeVar("ItemT")
 
 
 class Filter(Protocol):
-    """One transformation of what the client will see."""
+    """One transformation of what the client receives."""
 
     def feed(self, batch: Batch) -> Batch:
-        """Take a batch, give what may go on; the same list when nothing changed."""
+        """Take a batch and return what may be sent; the same list if nothing changed."""
 
     def finish(self) -> Batch:
-        """Take the end of the stream, give what was still held back."""
+        """Take the end of the stream and return what was held back."""
 
 
 def prefetch_first(items: Iterable[ItemT]) -> Iterator[ItemT]:
-    """Take the first one now, even an empty one, so that a failure up to it still has a status; give all of them.
+    """Take the first item now and return an iterator over all items.
 
-    Raises whatever the first one raises.
+    A failure before the first item can still be answered with an error status: it is raised here.
     """
     rest = iter(items)
     return chain(list(islice(rest, 1)), rest)
 
 
-def apply_filters(batches: Iterable[Batch], filters: Callable[[], Sequence[Filter]]) -> Iterator[Batch]:
-    """Send batches through filters, which are asked for when the first event comes.
+def apply_filters(batches: Iterable[Batch], make_filters: Callable[[], Sequence[Filter]]) -> Iterator[Batch]:
+    """Send batches through filters, which are made when the first event arrives.
 
-    When the batches break off, what the filters still hold is given first, then the ProxyError is raised on.
+    If the batches fail with a ProxyError, what the filters still hold is yielded before the error is raised again.
     """
-    chain: Sequence[Filter] | None = None
-    broken: ProxyError | None = None
+    filters: Sequence[Filter] | None = None
+    failure: ProxyError | None = None
     try:
         for batch in batches:
             if batch:
-                chain = filters() if chain is None else chain
-                for step in chain:
+                filters = make_filters() if filters is None else filters
+                for step in filters:
                     batch = step.feed(batch)
             yield batch
     except ProxyError as error:
-        broken = error
-    if held := _finished(chain or ()):
+        failure = error
+    if held := _finish_all(filters or ()):
         yield held
     try:
-        if broken:
-            raise broken
+        if failure:
+            raise failure
     finally:
-        del broken
+        # The error's traceback refers to this frame: without this the two would form a reference cycle.
+        del failure
 
 
-def _finished(chain: Sequence[Filter]) -> Batch:
+def _finish_all(filters: Sequence[Filter]) -> Batch:
     held: Batch = []
-    for step in chain:
+    for step in filters:
         held = (step.feed(held) if held else []) + step.finish()
     return held

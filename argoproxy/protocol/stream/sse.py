@@ -1,8 +1,8 @@
-"""Server-sent events: bytes to events and back, by the rules of WHATWG HTML section 9.2.
+"""Server-sent events: bytes to events and back (WHATWG HTML section 9.2).
 
-An event keeps the bytes it came in, so that what nobody changed leaves as it came; it is parsed when first
-asked. The concatenated `raw` of all that a Decoder gives is its input, with two repairs without which official
-clients lose an event: a leading byte order mark is taken away, a last event without its blank line gets one.
+An event keeps its bytes, so that an unchanged event is sent byte for byte; it is parsed on first use. The events of a
+Decoder, concatenated, are its input with two repairs, without which official clients lose an event: a leading byte
+order mark is removed, and a last event without a blank line gets one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ EVENT_LIMIT = 8 * 1024 * 1024
 DOCUMENT_LIMIT = 256 * 1024 * 1024
 LONGEST_DONE = 64
 HEARTBEAT = b": heartbeat\n\n"
-#: A blank line behind a comment is an empty event to OpenAI's client for Python, once an event has had an id.
+#: Without a blank line: openai-python takes a blank line after a comment for an empty event once an event had an id.
 QUIET_HEARTBEAT = b": heartbeat\n"
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-#: The line end that makes a blank line; a CR after LF counts once the byte behind it is known not to be its LF.
+#: The end of a blank line. A CR after LF counts only if the next byte is known and no LF: CR LF may be cut in two.
 _BLANK_LINE = re.compile(rb"\n(?:\n|\r\n|\r(?=[^\n]))|\r\r")
 
 
 class Event:
-    """One event: `raw`, its bytes with the blank line, and `chunk`, the object its data holds; each made from
-    the other when first asked for. `[DONE]`, comments and whatever holds no object have None as their chunk.
+    """One event: `raw`, its bytes with the blank line, and `chunk`, the JSON object in its data; each is made from the
+    other on first use. `chunk` is None for `[DONE]`, comments and data that is no object.
 
-    Asking for a chunk raises UpstreamProtocolError when the data begins like an object and is none."""
+    Reading `chunk` raises UpstreamProtocolError if the data begins with `{` and is no valid JSON object."""
 
     __slots__ = ("chunk", "raw")
     raw: bytes
@@ -42,48 +42,48 @@ class Event:
 
     @classmethod
     def of(cls, chunk: dict[str, Any]) -> Self:
-        """Make an event of a chunk."""
+        """Return the event that holds a chunk."""
         event = cls.__new__(cls)
         event.chunk = chunk
         return event
 
     def __getattr__(self, name: str) -> Any:
         if name == "raw":
-            self.raw = self._written()
+            self.raw = self._encode()
             return self.raw
         if name == "chunk":
-            self.chunk = self._parsed()
+            self.chunk = self._parse()
             return self.chunk
         raise AttributeError(name)
 
-    def _written(self) -> bytes:
+    def _encode(self) -> bytes:
         return b"data: " + encode_json(self.chunk) + b"\n\n"
 
-    def _parsed(self) -> dict[str, Any] | None:
+    def _parse(self) -> dict[str, Any] | None:
         data = event_data(self.raw)
-        return _object(data) if data is not None and data.lstrip()[:1] == b"{" else None
+        return _parse_object(data) if data is not None and data.lstrip()[:1] == b"{" else None
 
 
 class Document(Event):
-    """A whole reply: `raw` is the JSON text, `chunk` the object it holds."""
+    """A whole reply: `raw` is its JSON text, `chunk` the object."""
 
     __slots__ = ()
     chunk: dict[str, Any]
 
-    def _written(self) -> bytes:
+    def _encode(self) -> bytes:
         return encode_json(self.chunk)
 
-    def _parsed(self) -> dict[str, Any]:
-        return _object(self.raw)
+    def _parse(self) -> dict[str, Any]:
+        return _parse_object(self.raw)
 
 
-#: An event that tells one choice's text and nothing else, as most servers write it: its index and its text.
+#: An event with the text of one choice and nothing else, as most servers write it; groups: index, text.
 PLAIN_EVENT = re.compile(
     rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":(?:"[^"\\]*"|\d+|null),)*'
     rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
     rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
 )
-#: The same, where it is sure to be good JSON.
+#: The same, with certainty that it is valid JSON.
 _GOOD_PLAIN_EVENT = re.compile(
     rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":'
     rb'(?:"[^"\\\x00-\x1f]*"|[1-9]\d*|0|null),)*"choices":\[\{"index":(0|[1-9]\d{0,8}),"delta":\{"content":'
@@ -95,18 +95,18 @@ DONE = Event(b"data: [DONE]\n\n")
 
 
 def is_done(event: Event) -> bool:
-    """Tell whether this is the `[DONE]` that ends a stream."""
+    """Return whether this is the `[DONE]` that ends a stream."""
     raw = event.raw
     return len(raw) < LONGEST_DONE and b"[DONE]" in raw and (event_data(raw) or b"").strip() == b"[DONE]"
 
 
 def is_plain(event: Event) -> bool:
-    """Tell whether this is known to be a good chunk of one choice's text, without reading it as JSON."""
+    """Return whether this is certainly a valid chunk with one choice's text, without parsing it."""
     return _GOOD_PLAIN_EVENT.fullmatch(event.raw) is not None and (event.raw.isascii() or is_utf8(event.raw))
 
 
 def is_utf8(text: bytes) -> bool:
-    """Tell whether bytes are text."""
+    """Return whether bytes are valid UTF-8."""
     try:
         text.decode()
     except UnicodeDecodeError:
@@ -115,7 +115,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def event_data(raw: bytes) -> bytes | None:
-    """Give the data of an event: its data lines joined by LF; None when it has none."""
+    """Return the data of an event, its data lines joined by LF; None if it has none."""
     if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
         return raw[6:-2]
     fields = [line.partition(b":")[2] for line in _LINE_END.split(raw) if line == b"data" or line.startswith(b"data:")]
@@ -123,13 +123,13 @@ def event_data(raw: bytes) -> bytes | None:
 
 
 def check_size(size: int) -> None:
-    """See that a reply can be held whole. Raises UpstreamProtocolError over DOCUMENT_LIMIT."""
+    """Raise UpstreamProtocolError if a whole reply is larger than DOCUMENT_LIMIT."""
     if size > DOCUMENT_LIMIT:
-        raise UpstreamProtocolError(f"The upstream's reply is longer than {DOCUMENT_LIMIT} bytes.")
+        raise UpstreamProtocolError(f"The upstream's reply is larger than {DOCUMENT_LIMIT} bytes.")
 
 
 class Decoder:
-    """Cuts a stream of bytes into events; any cut of the input gives the same events."""
+    """Cuts a stream of bytes into events, the same ones however the bytes are split into pieces."""
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
         self._limit = limit
@@ -138,18 +138,20 @@ class Decoder:
         self._at_start = True
 
     def feed(self, piece: bytes) -> Batch:
-        """Take what has arrived, give the events it completes. Raises UpstreamProtocolError over the limit."""
+        """Take a piece and return the events it completes. Raises UpstreamProtocolError if one exceeds the limit."""
         if self._at_start:
             piece = self._skip_bom(piece)
         if self._rest or b"\r" in piece:
             self._rest += piece
             return self._cut_rest()
+        # Most pieces hold whole events with LF line ends; splitting those is cheaper than the pattern.
         *whole, rest = piece.split(b"\n\n")
-        self._keep(rest)
+        self._rest += rest
+        self._mark_searched()
         return [Event(raw + b"\n\n") for raw in whole]
 
     def finish(self) -> Batch:
-        """Take the end of the stream, give the last event if its blank line was missing."""
+        """Take the end of the stream and return the last event if its blank line was missing."""
         rest = bytes(self._rest)
         self._rest.clear()
         if not rest.strip():
@@ -167,29 +169,25 @@ class Decoder:
         return start.removeprefix(_BOM)
 
     def _cut_rest(self) -> Batch:
-        rest, start, found = self._rest, 0, []
+        rest, start, events = self._rest, 0, []
         for end in _BLANK_LINE.finditer(rest, self._searched):
-            found.append(Event(bytes(rest[start : end.end()])))
+            events.append(Event(bytes(rest[start : end.end()])))
             start = end.end()
         del rest[:start]
-        self._searched = max(0, len(rest) - 3)
-        self._bound(len(rest))
-        return found
+        self._mark_searched()
+        return events
 
-    def _keep(self, rest: bytes) -> None:
-        self._rest += rest
-        self._searched = max(0, len(rest) - 3)
-        self._bound(len(rest))
-
-    def _bound(self, size: int) -> None:
-        if size > self._limit:
+    def _mark_searched(self) -> None:
+        """Begin the next search where a blank line cut in two (up to CR LF CR) could begin; check the size."""
+        self._searched = max(0, len(self._rest) - 3)
+        if len(self._rest) > self._limit:
             raise UpstreamProtocolError(
-                f"The upstream sent an event of more than {self._limit} bytes.", code="upstream_event_too_large"
+                f"The upstream sent an event larger than {self._limit} bytes.", code="upstream_event_too_large"
             )
 
 
 def decode(pieces: Iterable[bytes], limit: int = EVENT_LIMIT) -> Iterator[Batch]:
-    """Turn pieces into batches: the events that arrived together; an empty piece gives an empty batch."""
+    """Turn pieces into batches of the events that they complete; an empty piece gives an empty batch."""
     decoder = Decoder(limit)
     for piece in pieces:
         yield decoder.feed(piece)
@@ -198,18 +196,18 @@ def decode(pieces: Iterable[bytes], limit: int = EVENT_LIMIT) -> Iterator[Batch]
 
 
 def encode_json(value: Any) -> bytes:
-    """Write what an upstream sent as JSON again. Raises UpstreamProtocolError when it is nested too deeply."""
+    """Return a value from an upstream as JSON text. Raises UpstreamProtocolError if it is nested too deeply."""
     try:
         return dumps(value)
     except JsonError as error:
-        raise UpstreamProtocolError(f"The upstream sent JSON that can't be written again: {error}.") from None
+        raise UpstreamProtocolError(f"The upstream sent JSON that cannot be encoded again: {error}.") from None
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _parse_object(text: bytes) -> dict[str, Any]:
     try:
         value = loads(text)
     except JsonError as error:
-        raise UpstreamProtocolError(f"The upstream sent broken JSON: {error}.") from None
+        raise UpstreamProtocolError(f"The upstream sent invalid JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise UpstreamProtocolError("The upstream sent JSON that is no object.")
+        raise UpstreamProtocolError("The upstream sent JSON that is not an object.")
     return value

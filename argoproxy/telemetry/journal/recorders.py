@@ -8,9 +8,9 @@ from typing import Any
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.http_messages import Headers, header
 from argoproxy.protocol.json_text import Json, JsonError, loads
-from argoproxy.protocol.stream.chunks import Assembly
+from argoproxy.protocol.stream.assembly import Assembly
+from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.sse import Batch, Decoder, Document
-from argoproxy.protocol.stream.usage import UsageMeter
 
 #: What is longer is not remembered for the journal.
 LONGEST_HEARD = 32 * 1024 * 1024

@@ -9,7 +9,7 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.api.endpoints import whole
 from argoproxy.protocol.json_text import loads
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from argoproxy.protocol.stream.sse import is_done
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls

@@ -14,7 +14,8 @@ from argoproxy.protocol.reasoning.filters import reasoning_filters
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.tag_scanner import LONGEST_DOUBT
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
-from argoproxy.protocol.stream.chunks import assemble, split
+from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.chunks import split
 from argoproxy.protocol.stream.sse import DONE, Document, Event
 from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear

@@ -7,7 +7,6 @@ import pytest
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.stream.filters import apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch, Event
-from argoproxy.protocol.stream.usage import UsageMeter
 
 ONE, TWO, THREE = Event(b"data: 1\n\n"), Event(b"data: 2\n\n"), Event(b"data: 3\n\n")
 
@@ -90,18 +89,3 @@ def test_priming_raises_what_the_first_raises() -> None:
 
     with pytest.raises(UpstreamProtocolError, match="at once"):
         prefetch_first(broken())
-
-
-def test_usage_is_noted_and_the_batch_left_alone() -> None:
-    noted: list[object] = []
-    meter = UsageMeter(noted.append)
-    batch = [
-        Event(b'data: {"usage":null}\n\n'),
-        Event(b'data: {"text":"the \\"usage\\": {"}\n\n'),
-        Event(b'data: {"choices":[{"usage":{"a":1}}]}\n\n'),
-        Event(b'data: {"usage": {"prompt_tokens": 1}}\n\n'),
-        ONE,
-    ]
-    assert meter.feed(batch) is batch
-    assert meter.finish() == []
-    assert noted == [{"prompt_tokens": 1}]

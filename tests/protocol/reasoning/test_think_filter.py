@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
-from argoproxy.protocol.stream.chunks import assemble
+from argoproxy.protocol.stream.assembly import assemble
 from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event
 from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
@@ -485,7 +485,7 @@ def test_broken_text_goes_with_its_thought_unless_it_could_end_it(broken: bytes,
     assert think.feed([compact("<think>")]) == []
     raw = compact("#").raw.replace(b'"#"', broken)
     if is_told:
-        with pytest.raises(UpstreamProtocolError, match="broken JSON"):
+        with pytest.raises(UpstreamProtocolError, match="invalid JSON"):
             think.feed([Event(raw)])
     else:
         assert think.feed([Event(raw)]) == []

@@ -7,8 +7,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.stream.answer_model import ModelNameFilter
+from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.sse import DONE, Document, Event
+
+USAGE = {"prompt_tokens": 1}
+EMPTY = {"id": "i", "object": "chat.completion.chunk", "choices": []}
+ALONE = {**EMPTY, "usage": USAGE}
+
+
+def test_the_last_usage_counts() -> None:
+    told: list[Any] = []
+    meter, batch = UsageMeter(told.append), [Event.of({"usage": {"a": 1}}), Event.of({"usage": None}), Event.of(ALONE)]
+    assert meter.feed(batch) is batch
+    assert meter.finish() == []
+    assert told == [{"a": 1}, USAGE]
+
+
+def test_usage_is_recorded_from_the_top_level_only() -> None:
+    noted: list[object] = []
+    meter = UsageMeter(noted.append)
+    batch = [
+        Event(b'data: {"usage":null}\n\n'),
+        Event(b'data: {"text":"the \\"usage\\": {"}\n\n'),
+        Event(b'data: {"choices":[{"usage":{"a":1}}]}\n\n'),
+        Event(b'data: {"usage": {"prompt_tokens": 1}}\n\n'),
+        Event(b"data: 1\n\n"),
+    ]
+    assert meter.feed(batch) is batch
+    assert meter.finish() == []
+    assert noted == [{"prompt_tokens": 1}]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "kept"),
+    [
+        (ALONE, None),
+        ({**ALONE, "choices": None}, None),
+        (
+            {**ALONE, "citations": ["a"]},
+            {"id": "i", "object": "chat.completion.chunk", "choices": [], "citations": ["a"]},
+        ),
+        ({"choices": [{"index": 0}], "usage": USAGE}, {"choices": [{"index": 0}], "usage": USAGE}),
+        ({"choices": [], "x": {"usage": {}}}, {"choices": [], "x": {"usage": {}}}),
+        ({"choices": [], "usage": None}, {"choices": [], "usage": None}),
+    ],
+)
+def test_usage_that_was_not_requested_is_removed(chunk: Any, kept: Any) -> None:
+    assert [event.chunk for event in UsageRemover().feed([Event.of(chunk)])] == ([] if kept is None else [kept])
+
+
+def test_other_events_pass_in_the_same_batch() -> None:
+    withheld, batch = UsageRemover(), [Event(b": hm\n\n"), Document(b'{"choices": [], "usage": {"a": 1}}'), DONE]
+    assert withheld.feed(batch) is batch
+    assert withheld.finish() == []
+
 
 CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"theirs","choices":[{"index":0}]}\n\n'
 

@@ -135,18 +135,18 @@ def test_what_holds_no_object_has_no_chunk(raw: bytes) -> None:
     assert Event(raw).chunk is None
 
 
-def test_broken_json_is_told() -> None:
-    with pytest.raises(UpstreamProtocolError, match="broken JSON"):
+def test_invalid_json_is_an_error() -> None:
+    with pytest.raises(UpstreamProtocolError, match="invalid JSON"):
         _ = Event(b'data: {"a": \n\n').chunk
-    with pytest.raises(UpstreamProtocolError, match="no object"):
+    with pytest.raises(UpstreamProtocolError, match="not an object"):
         _ = Document(b"[1]").chunk
 
 
-def test_json_too_deep_to_be_written_again_is_told() -> None:
+def test_json_too_deep_to_be_encoded_is_an_error() -> None:
     deep: dict[str, object] = {}
     for _ in range(100_000):
         deep = {"a": deep}
-    with pytest.raises(UpstreamProtocolError, match="written again"):
+    with pytest.raises(UpstreamProtocolError, match="cannot be encoded"):
         _ = Event.of(deep).raw
 
 

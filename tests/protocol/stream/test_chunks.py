@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.chunks import assemble, is_completion, split
+from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.chunks import is_completion, split
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
@@ -324,7 +325,7 @@ def test_what_nobody_knows_may_be_nested_deeply() -> None:
 
 def test_arguments_too_deep_to_be_written_are_the_upstreams_fault() -> None:
     call = {"index": 0, "function": {"arguments": nested(5000)}}
-    with pytest.raises(UpstreamProtocolError, match="can't be written again"):
+    with pytest.raises(UpstreamProtocolError, match="cannot be encoded"):
         assemble([delta({"tool_calls": [call]})])
 
 

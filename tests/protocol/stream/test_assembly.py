@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.stream.merge import PIECES, Fields, Joined, Text, arguments_as_text, put, settled
+from argoproxy.protocol.stream.assembly import MAX_PIECES, ListBuilder, ObjectBuilder, TextBuilder, build, set_field
+from argoproxy.protocol.stream.tool_calls import arguments_as_text
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
 
 
 def joined(*lists: list[Any]) -> Any:
-    fields = Fields()
+    fields = ObjectBuilder()
     for one in lists:
-        put(fields, "list", one)
-    return settled(fields)["list"]
+        set_field(fields, "list", one)
+    return build(fields)["list"]
 
 
 def text(words: str, **more: Any) -> Json:
@@ -101,28 +102,28 @@ def test_parts_may_be_nested_deeply(key: str) -> None:
 
 
 def test_what_says_nothing_replaces_nothing() -> None:
-    fields = Fields()
+    fields = ObjectBuilder()
     for value in (None, {}, {"a": 1}, {}, None):
-        put(fields, "results", value)
-    assert settled(fields) == {"results": {"a": 1}}
-    put(fields, "results", 0)
-    assert settled(fields) == {"results": 0}
+        set_field(fields, "results", value)
+    assert build(fields) == {"results": {"a": 1}}
+    set_field(fields, "results", 0)
+    assert build(fields) == {"results": 0}
 
 
 def test_a_string_of_many_pieces_takes_the_room_of_its_letters() -> None:
-    spelled = Text()
-    for number in range(PIECES * 3 + 5):
-        spelled.add(f"{number} ")
-    assert str(spelled) == "".join(f"{number} " for number in range(PIECES * 3 + 5))
-    assert str(Text()) == ""
+    spelled = TextBuilder()
+    for number in range(MAX_PIECES * 3 + 5):
+        spelled.append(f"{number} ")
+    assert str(spelled) == "".join(f"{number} " for number in range(MAX_PIECES * 3 + 5))
+    assert str(TextBuilder()) == ""
 
 
 def test_long_lists_of_texts_take_linear_time() -> None:
     def work(size: int) -> None:
-        parts = Joined()
+        parts = ListBuilder()
         for _ in range(size):
-            parts.go_on([text("ab")])
-        assert settled(parts) == [text("ab" * size)]
+            parts.extend_joining([text("ab")])
+        assert build(parts) == [text("ab" * size)]
 
     assert_linear(work, 5_000)
 

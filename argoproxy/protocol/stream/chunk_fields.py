@@ -1,0 +1,99 @@
+"""Filters over the top-level fields of chunks and documents: `usage` and `model`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from operator import is_
+from typing import TypeVar
+
+from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.stream.sse import Batch, Document, Event
+
+EventT = TypeVar("EventT", bound=Event)
+
+#: Fields of every chunk, and padding: a chunk of nothing else carries no information.
+_COMMON_FIELDS = frozenset(
+    "id object created model system_fingerprint service_tier choices obfuscation provider".split()
+)
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+#: Nearly all chunks and documents: the model stands among plain fields before the choices.
+_MODEL = re.compile(
+    rb'(?:data: ?)?\{\s*(?:"(?:id|object|created|system_fingerprint|service_tier|provider)"\s*:\s*'
+    rb'(?:"[^"\\]*"|\d+|null)\s*,\s*)*"model"\s*:\s*("[^"\\]*"|null)(?=\s*[,}])'
+)
+_MODEL_KEY = b'"model"'
+
+
+class UsageMeter:
+    """A Filter that changes nothing and passes each usage to `record`; the last one counts."""
+
+    def __init__(self, record: Callable[[Json], None]) -> None:
+        self._record = record
+
+    def feed(self, batch: Batch) -> Batch:
+        for event in batch:
+            if b'"usage"' in event.raw and _USAGE.search(event.raw):
+                usage = (event.chunk or {}).get("usage")
+                if isinstance(usage, dict):
+                    self._record(usage)
+        return batch
+
+    def finish(self) -> Batch:
+        return []
+
+
+class UsageRemover:
+    """A Filter that removes `usage` from chunks without choices, for a client that did not ask for it when the proxy
+    did. Other fields of such a chunk stay; a chunk that had none is not sent."""
+
+    def feed(self, batch: Batch) -> Batch:
+        kept = [passed for event in batch for passed in _without_usage(event)]
+        return batch if len(kept) == len(batch) and all(map(is_, kept, batch)) else kept
+
+    def finish(self) -> Batch:
+        return []
+
+
+def _without_usage(event: Event) -> Batch:
+    if b'"usage"' not in event.raw or isinstance(event, Document) or not _USAGE.search(event.raw):
+        return [event]
+    chunk = event.chunk or {}
+    if chunk.get("choices") or not isinstance(chunk.get("usage"), dict):
+        return [event]
+    rest = {key: value for key, value in chunk.items() if key != "usage"}
+    return [Event.of(rest)] if rest.keys() - _COMMON_FIELDS else []
+
+
+class AnswerModel(StrEnum):
+    """Which model an answer names: as the upstream does, or the name in the request."""
+
+    UPSTREAM = "upstream"
+    ASKED = "asked"
+
+
+class ModelNameFilter:
+    """A Filter that sets `model` in chunks and documents; everything else in them stays byte for byte."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._json = dumps(name)
+
+    def feed(self, batch: Batch) -> Batch:
+        return [self.set_model(event) for event in batch]
+
+    def finish(self) -> Batch:
+        return []
+
+    def set_model(self, event: EventT) -> EventT:
+        """Return an event with the name in it; the same object if it has that name, or no model at all."""
+        raw = event.raw
+        match = _MODEL.match(raw)
+        if match and raw.count(_MODEL_KEY) == 1:
+            start, end = match.span(1)
+            return event if raw[start:end] == self._json else type(event)(raw[:start] + self._json + raw[end:])
+        chunk = event.chunk
+        if chunk is None or chunk.get("model") == self._name or not ("model" in chunk or "choices" in chunk):
+            return event
+        return type(event).of({**chunk, "model": self._name})
