@@ -21,7 +21,7 @@ from argoproxy.config.values.layers import BY_KEY, Given
 from argoproxy.config.values.parsers import is_placeholder
 from argoproxy.config.values.settings import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import Secret
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.base_url import BaseUrl

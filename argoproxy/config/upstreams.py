@@ -40,7 +40,7 @@ from argoproxy.config.values.section import Reader, Section
 from argoproxy.config.values.settings import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import Secret, is_key_name, is_secret_name
 from argoproxy.protocol.http_messages import Headers
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides

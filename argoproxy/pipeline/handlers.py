@@ -26,6 +26,7 @@ from argoproxy.pipeline.upstream_calls import (
 )
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Authenticator
+from argoproxy.protocol.access.header_rules import response_headers_for_client
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import (
@@ -40,12 +41,11 @@ from argoproxy.protocol.api.endpoints import (
 )
 from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
 from argoproxy.protocol.api.schema import validate
-from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, response_headers_for_client
+from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.reasoning.filters import reasoning_filters
 from argoproxy.protocol.routing.call import Call, call_of
 from argoproxy.protocol.routing.model_list import find_entry, merge_model_lists
-from argoproxy.protocol.routing.relay_target import find_relay_target
-from argoproxy.protocol.routing.router import Models, Route, next_route
+from argoproxy.protocol.routing.router import Models, Route, find_relay_target, next_route
 from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first

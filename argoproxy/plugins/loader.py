@@ -23,8 +23,8 @@ from argoproxy.config.kinds.targets import PluginTarget
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, ClientGone, PluginFailed, ProxyError
 from argoproxy.protocol.access.auth import Principal
-from argoproxy.protocol.access.queries import without_credentials
-from argoproxy.protocol.http_messages import CREDENTIALS, Headers, check_head, without
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, without_credentials
+from argoproxy.protocol.http_messages import Headers, check_head, without
 from argoproxy.upstreams.access import PluginSpec
 
 logger = logging.getLogger("argoproxy")
@@ -175,7 +175,7 @@ class PluginAuthenticator:
             return principal
 
     def without_credentials(self, headers: Headers) -> Headers:
-        return without(headers, CREDENTIALS)
+        return without(headers, CREDENTIAL_HEADERS)
 
     def query_without_credentials(self, query: str) -> str:
         return without_credentials(query)

@@ -14,40 +14,6 @@ from argoproxy.errors import PayloadTooLarge
 
 Headers = tuple[tuple[str, str], ...]
 
-HOP_BY_HOP = frozenset(
-    "connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade proxy-authenticate"
-    " proxy-authorization proxy-authentication-info".split()
-)
-#: Cookies travel as credentials do: sites and balancers in front of models tell callers apart by them.
-CREDENTIALS = frozenset("authorization x-api-key api-key x-goog-api-key cookie".split())
-COOKIES_DOWN = frozenset(("set-cookie",))
-#: Fields that `Connection` may not take away from us (naming them there is a known way around a proxy's checks).
-END_TO_END = CREDENTIALS | frozenset("content-type content-length host".split())
-
-#: Fields by which some servers and frameworks serve another URL or method than the one that was checked here, and
-#: `Proxy`, which CGI scripts take for HTTP_PROXY (httpoxy, CVE-2016-5385).
-OVERRIDES = frozenset(
-    "x-original-url x-original-uri x-rewrite-url x-http-method-override x-http-method x-method-override proxy".split()
-)
-#: Set anew for the upstream's own connection, answered here, or nobody's business there.
-NOT_SENT_UP = (
-    HOP_BY_HOP
-    | OVERRIDES
-    | frozenset(
-        "host content-length expect accept-encoding referer forwarded via x-real-ip x-upstream-mode"
-        " x-compatible".split()
-    )
-)
-NOT_SENT_UP_PREFIXES = ("x-forwarded-", "cf-")
-
-#: About the upstream's own connection and site, not about the answer.
-NOT_SENT_DOWN = HOP_BY_HOP | frozenset(
-    "date server set-cookie2 alt-svc strict-transport-security nel report-to x-logging-id".split()
-)
-#: True only of the very bytes the upstream sent.
-ENTITY_HEADERS = frozenset(
-    "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
-)
 _UNSAFE_HEADER = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _URL = re.compile(r"https?://[\x21-\x7e]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -180,28 +146,3 @@ def drop_unsendable(headers: Iterable[tuple[str, str]]) -> Headers:
 def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Headers:
     """Leave out the fields of these names; names in lower case."""
     return tuple((name, value) for name, value in headers if name.lower() not in names)
-
-
-def request_headers_for_upstream(headers: Headers) -> Headers:
-    """Give the client's headers that go to an upstream."""
-    dropped = NOT_SENT_UP | _named_by_connection(headers)
-    return tuple(
-        (name, value)
-        for name, value in headers
-        if (key := name.lower()) not in dropped and not key.startswith(NOT_SENT_UP_PREFIXES)
-    )
-
-
-def response_headers_for_client(headers: Headers) -> Headers:
-    """Give the upstream's headers that go to the client with the upstream's own bytes."""
-    dropped = NOT_SENT_DOWN | _named_by_connection(headers)
-    return without(headers, dropped)
-
-
-def response_headers_for_new_body(headers: Headers) -> Headers:
-    """Give the upstream's headers that go to the client with a body of ours."""
-    return without(response_headers_for_client(headers), ENTITY_HEADERS)
-
-
-def _named_by_connection(headers: Headers) -> frozenset[str]:
-    return frozenset(list_members(headers, "connection")) - END_TO_END

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
+from argoproxy.protocol.access.header_rules import ENTITY_HEADERS
 from argoproxy.protocol.access.secrets import Redactor
-from argoproxy.protocol.http_messages import ENTITY_HEADERS, drop_unsendable, header, without
+from argoproxy.protocol.http_messages import drop_unsendable, header, without
 from argoproxy.protocol.stream.sse import check_size
 from argoproxy.transport.exchange import Source
 from argoproxy.transport.framing import Decompressor

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from argoproxy.protocol.access.secrets import Secret
-from argoproxy.protocol.http_messages import CREDENTIALS, Headers
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, Secret
+from argoproxy.protocol.http_messages import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +37,4 @@ class Access:
     @property
     def holds_credentials(self) -> bool:
         """Whether requests carry configured credentials: in a header, or as a signature."""
-        return self.auth is not None or any(name.lower() in CREDENTIALS for name, _ in self.headers)
+        return self.auth is not None or any(name.lower() in CREDENTIAL_HEADERS for name, _ in self.headers)

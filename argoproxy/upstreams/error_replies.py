@@ -17,8 +17,9 @@ import re
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, type_by_status
+from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.access.printable import printable
-from argoproxy.protocol.http_messages import Headers, response_headers_for_new_body, without
+from argoproxy.protocol.http_messages import Headers, without
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, loads
 from argoproxy.protocol.stream.chunks import is_completion
 from argoproxy.protocol.stream.sse import Event, encode_json, event_data

@@ -13,16 +13,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.http_messages import (
-    CREDENTIALS,
-    ClientRequest,
-    Headers,
-    ReadBody,
-    header,
-    read_up_to,
-    request_headers_for_upstream,
-    without,
-)
+from argoproxy.protocol.access.header_rules import request_headers_for_upstream
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
+from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody, header, read_up_to, without
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
 from argoproxy.protocol.stream.sse import (
@@ -132,7 +125,7 @@ class OpenAI(BaseUpstream):
     def _headers(self, headers: Headers) -> Headers:
         sent = request_headers_for_upstream(headers)
         if self.authorization:
-            sent = (*without(sent, CREDENTIALS), ("Authorization", self.authorization))
+            sent = (*without(sent, CREDENTIAL_HEADERS), ("Authorization", self.authorization))
         return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
 
 

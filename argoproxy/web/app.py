@@ -21,9 +21,15 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import EarlyStart, WithStart
 from argoproxy.pipeline.handlers import Proxy
 from argoproxy.protocol.access.auth import find_sent_keys
-from argoproxy.protocol.api.compat_errors import answer_error_as_success, is_compatible, wants_a_stream
 from argoproxy.protocol.api.cors import is_preflight
-from argoproxy.protocol.api.endpoints import STREAM_HEAD, answer_error, error_event
+from argoproxy.protocol.api.endpoints import (
+    STREAM_HEAD,
+    answer_error,
+    answer_error_as_success,
+    error_event,
+    is_compatible,
+    wants_a_stream,
+)
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.telemetry.journal.record import JournalRecord
 from argoproxy.telemetry.metrics import Metrics

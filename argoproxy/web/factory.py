@@ -30,9 +30,9 @@ from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.upstream_calls import UpstreamLink
 from argoproxy.plugins.loader import PluginAuth, PluginAuthenticator, configured_plugins, instantiate
 from argoproxy.protocol.access.auth import ApiKeys, Authenticator
+from argoproxy.protocol.access.header_rules import COOKIES_DOWN
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
-from argoproxy.protocol.http_messages import COOKIES_DOWN
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at

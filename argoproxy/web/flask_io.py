@@ -13,8 +13,8 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import StartResponse
 from argoproxy.protocol.access.auth import Authenticator
-from argoproxy.protocol.api.compat_errors import LONGEST_LOOK
 from argoproxy.protocol.api.cors import without_cors
+from argoproxy.protocol.api.endpoints import LONGEST_LOOK
 from argoproxy.protocol.http_messages import Body, ClientRequest, ClientResponse, drop_unsendable, header, read_up_to
 from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.web.wsgi_io import ClientGoneBody, WsgiBody, deliver, prepend_head, read_raw_path, read_routed_path

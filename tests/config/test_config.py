@@ -18,7 +18,7 @@ from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts

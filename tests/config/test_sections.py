@@ -12,7 +12,7 @@ from argoproxy.config.config import Config, load, shown
 from argoproxy.config.kinds.targets import ArgoTarget, DashScopeTarget, OpenAITarget, PluginTarget, UntouchedTarget
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.access.secrets import Secret
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.rules import Rule

@@ -10,13 +10,11 @@ from typing import Any
 from argoproxy.errors import ProxyError
 from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.protocol import http_messages
-from argoproxy.protocol.access import queries
-from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.access.allow_list import AllowList, path_may_name_a_model, query_names_a_model
 from argoproxy.protocol.access.forms import FormError, fields_of
 from argoproxy.protocol.access.masking import mask_json
-from argoproxy.protocol.access.model_names import path_may_name_a_model, query_names_a_model
 from argoproxy.protocol.access.printable import printable_lines
-from argoproxy.protocol.access.secrets import Redactor
+from argoproxy.protocol.access.secrets import Redactor, without_credentials
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.api.passthrough import meter_usage
 from argoproxy.protocol.api.schema import validate
@@ -142,7 +140,7 @@ def text_cases() -> Iterator[Case]:
         "masking": lambda text: mask_json({"b64_json": text.decode(), "a": text.decode()}, ("secret-a",)),
         "history": lambda text: strip_history([{"role": "assistant", "content": text.decode()}], TAGS),
         "printable": lambda text: printable_lines(text.decode()),
-        "query": lambda text: queries.without_credentials(text.decode()),
+        "query": lambda text: without_credentials(text.decode()),
         "query, model": lambda text: query_names_a_model(text.decode()),
         "path, model": lambda text: path_may_name_a_model(text.decode()),
         "form": lambda text: fields_of(b"--b\r\n" + text + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"),

@@ -7,8 +7,7 @@ import pytest
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.http_messages import ClientRequest, header
 from argoproxy.protocol.json_text import dumps
-from argoproxy.protocol.routing.call import Call, parse_call
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Call, Identity, parse_call
 from argoproxy.upstreams.argo.native import Native
 from argoproxy.upstreams.base_url import BaseUrl
 from tests.support.doubles import WholeBody

@@ -8,8 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from argoproxy.config.kinds.targets import OpenAITarget
 from argoproxy.config.values.layers import Given
-from argoproxy.protocol.access.queries import credentials_in
-from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.access.secrets import Secret, credentials_in
 from argoproxy.upstreams.base_url import BaseUrl
 
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|0\.0\.0\.0|::")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from argoproxy.protocol.access.secrets import Secret
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import Timeouts

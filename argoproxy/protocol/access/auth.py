@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.access.queries import credentials_in, without_secrets
-from argoproxy.protocol.access.secrets import Secret
-from argoproxy.protocol.http_messages import CREDENTIALS, Headers
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, Secret, credentials_in, without_secrets
+from argoproxy.protocol.http_messages import Headers
 
 _CARRIERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
 SHORTEST_SENT = 16
 #: Headers that carry keys, as WSGI (PEP 3333) names them.
-_IN_ENVIRON = tuple(f"HTTP_{name.upper().replace('-', '_')}" for name in sorted(CREDENTIALS))
+_IN_ENVIRON = tuple(f"HTTP_{name.upper().replace('-', '_')}" for name in sorted(CREDENTIAL_HEADERS))
 
 
 @dataclass(frozen=True, slots=True)

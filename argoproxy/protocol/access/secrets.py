@@ -7,9 +7,10 @@ options of classes, URLs, bodies for the journal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import unquote_plus
 
 SHORTEST_STARRED = 6
 
@@ -21,6 +22,9 @@ _SECRET_NAME = re.compile(
 _HARMLESS = frozenset(("client_keys",))
 #: Under which keys stand in bodies and queries. Whole names only: `max_tokens` is a field like any other there.
 CREDENTIAL_FIELDS = frozenset("api_key api-key apikey access_token".split())
+
+#: Headers of a client that carry credentials. Cookies do too: sites and balancers tell callers apart by them.
+CREDENTIAL_HEADERS = frozenset("authorization x-api-key api-key x-goog-api-key cookie".split())
 
 _QUOTED = {ord('"'): '\\"', ord("\\"): "\\\\"}
 #: How a text stands in headers, and in JSON as most write it, PHP, Go and Rails, and .NET.
@@ -107,3 +111,39 @@ def _tail_of(data: bytes, spelling: bytes) -> int:
     """Give how many of the last bytes could begin the spelling."""
     longest = min(len(spelling) - 1, len(data))
     return next((size for size in range(longest, 0, -1) if data.endswith(spelling[:size])), 0)
+
+
+CREDENTIAL_NAMES = CREDENTIAL_FIELDS | {"key"}
+
+#: Between parameters; `;` separates them for some servers.
+_SEPARATOR = re.compile("[&;]")
+
+
+def without_credentials(query: str) -> str:
+    """Return a query without the parameters that carry credentials."""
+    return _without(query, lambda name, value: name.lower() in CREDENTIAL_NAMES)
+
+
+def without_secrets(query: str, secrets: Sequence[str]) -> str:
+    """Return a query without the parameters in which one of the secrets stands."""
+    return _without(query, lambda name, value: any(secret in text for secret in secrets for text in (name, value)))
+
+
+def credentials_in(query: str) -> Iterator[str]:
+    """Yield the credentials that a query carries."""
+    for name, value in map(_decoded, _SEPARATOR.split(query)):
+        if value and name.lower() in CREDENTIAL_NAMES:
+            yield value
+
+
+def _without(query: str, is_dropped: Callable[[str, str], bool]) -> str:
+    if not query:
+        return query
+    parts = _SEPARATOR.split(query)
+    kept = [part for part in parts if not is_dropped(*_decoded(part))]
+    return query if len(kept) == len(parts) else "&".join(kept)
+
+
+def _decoded(parameter: str) -> tuple[str, str]:
+    name, _, value = parameter.partition("=")
+    return unquote_plus(name).strip(), unquote_plus(value)

@@ -19,16 +19,20 @@ from argoproxy.errors import (
     UpstreamStatus,
     to_openai,
 )
+from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.http_messages import (
+    Body,
     ClientRequest,
     ClientResponse,
     Headers,
+    ReadBody,
     header,
-    response_headers_for_new_body,
+    read_up_to,
     without,
 )
 from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
 from argoproxy.protocol.routing.call import Call, parse_call
+from argoproxy.protocol.routing.llm_params import BOOLEANS
 from argoproxy.protocol.stream.assembly import Assembly
 from argoproxy.protocol.stream.chunks import split
 from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_size
@@ -187,3 +191,37 @@ def _as_events(batch: Batch, call: Call) -> Batch:
 
 def _is_usage_alone(chunk: Json) -> bool:
     return not chunk["choices"] and chunk.get("usage") is not None
+
+
+HEADER = "x-compatible"
+#: Of a request that was refused before it was parsed, this much is read to learn whether it wants a stream.
+LONGEST_LOOK = 1024 * 1024
+
+
+def is_compatible(headers: Headers, otherwise: bool) -> bool:  # noqa: FBT001 a setting
+    """Tell whether a request wants its errors so: by a header of its own, else as is set. Raises BadRequest."""
+    wished = header(headers, HEADER).strip().lower()
+    if wished and wished not in BOOLEANS:
+        raise BadRequest("The header X-Compatible must be true or false.", code="invalid_compatible")
+    return BOOLEANS.get(wished, otherwise)
+
+
+def answer_error_as_success(error: ProxyError, wants_stream: bool) -> ClientResponse:  # noqa: FBT001 what the client asked
+    """Answer with a failure that has the status of a success."""
+    told = answer_error(error)
+    if told.status < 400:
+        return told
+    if not wants_stream:
+        return ClientResponse(200, told.headers, told.body)
+    headers = (*without(told.headers, _CONTENT_TYPE), ("Content-Type", STREAM_TYPE), ("Cache-Control", "no-cache"))
+    return ClientResponse(200, headers, error_event(error))
+
+
+def wants_a_stream(body: Body) -> bool:
+    """Tell whether the JSON of a request asks for a stream, as far as it is short enough to be looked at."""
+    try:
+        begun_body = read_up_to(body, LONGEST_LOOK)
+        value = loads(begun_body.text) if isinstance(begun_body, ReadBody) else None
+    except (ProxyError, ClientGone, JsonError):
+        return False
+    return isinstance(value, dict) and value.get("stream") is True

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from argoproxy.errors import BadRequest, ProxyError
-from argoproxy.protocol.access.allow_list import AllowList
-from argoproxy.protocol.access.queries import without_credentials
-from argoproxy.protocol.http_messages import CREDENTIALS, ClientRequest, without
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList, check_forwarded
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, without_credentials
+from argoproxy.protocol.http_messages import ClientRequest, ReadBody, header, read_up_to, without
+from argoproxy.protocol.json_text import Json, JsonError, as_text, loads
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.routing.call import Call
@@ -81,7 +81,9 @@ class Provider(Generic[UpstreamT]):
         dropped."""
         if self.credentials is Credentials.FORWARDED:
             return request
-        return replace(request, headers=without(request.headers, CREDENTIALS), query=without_credentials(request.query))
+        return replace(
+            request, headers=without(request.headers, CREDENTIAL_HEADERS), query=without_credentials(request.query)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +239,36 @@ class Models(Generic[UpstreamT]):
         self.allowed.check(named.model)
         self.allowed.check_others(call.body, call.query)
         return named
+
+
+#: What JSON is called by those who do not call it so: `curl -d` says that it is a form.
+_MAY_BE_JSON = ("", "application/x-www-form-urlencoded")
+
+
+def find_relay_target(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
+    """Find who gets a request, by the model that its JSON names: (the request to send, who gets it). Raises
+    ModelNotAllowed, PayloadTooLarge."""
+    if models.allowed.patterns:
+        request = check_forwarded(request, models.allowed)
+    if models.leads_elsewhere and _may_be_json(request):
+        request = replace(request, body=read_up_to(request.body, JSON_LIMIT))
+    body = request.body
+    if not models.leads_elsewhere or not isinstance(body, ReadBody):
+        return request, models.default
+    return request, models.provider_of(_model_in(body.text))
+
+
+def _may_be_json(request: ClientRequest) -> bool:
+    kind = header(request.headers, "content-type").partition(";")[0].strip().lower()
+    is_plain = header(request.headers, "content-encoding", "identity").lower() == "identity"
+    return is_plain and ("json" in kind or kind in _MAY_BE_JSON)
+
+
+def _model_in(text: bytes) -> str:
+    """Give the model that a JSON object names; "" when there is none."""
+    try:
+        value: Any = loads(text) if text[:1] in b" \t\r\n{" else None
+    except JsonError:
+        return ""
+    model = value.get("model") if isinstance(value, dict) else None
+    return as_text(model)

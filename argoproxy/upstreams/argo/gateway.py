@@ -16,8 +16,7 @@ from argoproxy.errors import AuthenticationError, NotFound, UpstreamUnreachable
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, RAW
 from argoproxy.protocol.http_messages import ClientRequest, Headers, header
 from argoproxy.protocol.json_text import Json, as_text, dumps
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.argo import answers, embeddings

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.argo.models import BUILT_IN, Names

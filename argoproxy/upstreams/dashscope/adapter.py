@@ -13,15 +13,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from argoproxy.errors import NotFound, ProxyError
+from argoproxy.protocol.access.header_rules import request_headers_for_upstream
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
 from argoproxy.protocol.api.endpoints import COMPLETIONS
-from argoproxy.protocol.http_messages import (
-    CREDENTIALS,
-    ClientRequest,
-    Headers,
-    header,
-    request_headers_for_upstream,
-    without,
-)
+from argoproxy.protocol.http_messages import ClientRequest, Headers, header, without
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document
@@ -131,7 +126,7 @@ class DashScope(BaseUpstream):
     def _headers(self, headers: Headers) -> Headers:
         sent = request_headers_for_upstream(headers)
         if self.authorization:
-            sent = (*without(sent, CREDENTIALS), ("Authorization", self.authorization))
+            sent = (*without(sent, CREDENTIAL_HEADERS), ("Authorization", self.authorization))
         return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
 
 

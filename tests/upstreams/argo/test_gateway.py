@@ -13,8 +13,7 @@ from argoproxy.errors import (
 )
 from argoproxy.protocol.http_messages import ClientRequest, header
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import DONE, Document
 from argoproxy.upstreams.argo.gateway import Argo, ArgoUrls
 from tests.support.doubles import FakeReply, WholeBody

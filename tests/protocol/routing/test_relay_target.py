@@ -8,8 +8,7 @@ import pytest
 from argoproxy.errors import ModelNotAllowed, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList
 from argoproxy.protocol.http_messages import Body, ClientRequest, PartlyReadBody, ReadBody, read_up_to
-from argoproxy.protocol.routing.relay_target import find_relay_target
-from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.router import Models, Provider, find_relay_target
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.upstreams.demo import Demo
 from tests.support.doubles import BodyInPieces

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.http_messages import (
-    drop_unsendable,
-    header,
+from argoproxy.protocol.access.header_rules import (
     request_headers_for_upstream,
     response_headers_for_client,
     response_headers_for_new_body,
-    without,
 )
+from argoproxy.protocol.http_messages import drop_unsendable, header, without
 
 
 def names(headers: tuple[tuple[str, str], ...]) -> set[str]:

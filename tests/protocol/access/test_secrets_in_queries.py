@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.access.queries import credentials_in, without_credentials, without_secrets
+from argoproxy.protocol.access.secrets import credentials_in, without_credentials, without_secrets
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.identity import Identity
+from argoproxy.protocol.routing.call import Call, Identity
 
 
 @pytest.mark.parametrize(

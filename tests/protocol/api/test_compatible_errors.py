@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from argoproxy.errors import BadRequest, ClientGone, UpstreamStatus, UpstreamUnreachable
-from argoproxy.protocol.api.compat_errors import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
+from argoproxy.protocol.api.endpoints import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
 from argoproxy.protocol.http_messages import Body, ReadBody, header
 from argoproxy.protocol.json_text import loads
 

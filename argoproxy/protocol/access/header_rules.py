@@ -1,0 +1,67 @@
+"""Which header fields travel between clients and upstreams.
+
+Sources: RFC 9110 section 7.6.1 (hop-by-hop fields).
+"""
+
+from __future__ import annotations
+
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
+from argoproxy.protocol.http_messages import Headers, list_members, without
+
+HOP_BY_HOP = frozenset(
+    "connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade proxy-authenticate"
+    " proxy-authorization proxy-authentication-info".split()
+)
+COOKIES_DOWN = frozenset(("set-cookie",))
+#: Fields that `Connection` may not take away from us (naming them there is a known way around a proxy's checks).
+END_TO_END = CREDENTIAL_HEADERS | frozenset("content-type content-length host".split())
+
+#: Fields by which some servers and frameworks serve another URL or method than the one that was checked here, and
+#: `Proxy`, which CGI scripts take for HTTP_PROXY (httpoxy, CVE-2016-5385).
+OVERRIDES = frozenset(
+    "x-original-url x-original-uri x-rewrite-url x-http-method-override x-http-method x-method-override proxy".split()
+)
+#: Set anew for the upstream's own connection, answered here, or nobody's business there.
+NOT_SENT_UP = (
+    HOP_BY_HOP
+    | OVERRIDES
+    | frozenset(
+        "host content-length expect accept-encoding referer forwarded via x-real-ip x-upstream-mode"
+        " x-compatible".split()
+    )
+)
+NOT_SENT_UP_PREFIXES = ("x-forwarded-", "cf-")
+
+#: About the upstream's own connection and site, not about the answer.
+NOT_SENT_DOWN = HOP_BY_HOP | frozenset(
+    "date server set-cookie2 alt-svc strict-transport-security nel report-to x-logging-id".split()
+)
+#: True only of the very bytes the upstream sent.
+ENTITY_HEADERS = frozenset(
+    "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
+)
+
+
+def request_headers_for_upstream(headers: Headers) -> Headers:
+    """Give the client's headers that go to an upstream."""
+    dropped = NOT_SENT_UP | _named_by_connection(headers)
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if (key := name.lower()) not in dropped and not key.startswith(NOT_SENT_UP_PREFIXES)
+    )
+
+
+def response_headers_for_client(headers: Headers) -> Headers:
+    """Give the upstream's headers that go to the client with the upstream's own bytes."""
+    dropped = NOT_SENT_DOWN | _named_by_connection(headers)
+    return without(headers, dropped)
+
+
+def response_headers_for_new_body(headers: Headers) -> Headers:
+    """Give the upstream's headers that go to the client with a body of ours."""
+    return without(response_headers_for_client(headers), ENTITY_HEADERS)
+
+
+def _named_by_connection(headers: Headers) -> frozenset[str]:
+    return frozenset(list_members(headers, "connection")) - END_TO_END
