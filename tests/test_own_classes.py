@@ -24,7 +24,7 @@ from argoproxy.plugins.loader import (
 )
 from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.access.auth import Principal
-from argoproxy.protocol.http_messages import ClientRequest, ReadBody
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.upstreams import UpstreamRequest
@@ -147,7 +147,7 @@ def call(model: str) -> Call:
 
 
 def test_what_a_class_lacks_is_filled_in() -> None:
-    least, request = upstream("Least"), ClientRequest("id", 1, "GET", "/v1/files", "", (), ReadBody(b""))
+    least, request = upstream("Least"), ClientRequest("id", 1, "GET", "/v1/files", "", (), BytesBody(b""))
     assert (least.name, least.is_passthrough, least.resolves("x"), least.with_model_list(b"") is least) == (
         "mine",
         False,
@@ -164,7 +164,7 @@ def test_what_a_class_lacks_is_filled_in() -> None:
 
 
 def test_what_a_class_has_is_asked() -> None:
-    most, request = upstream("Most"), ClientRequest("id", 1, "GET", "/v1/files", "", (), ReadBody(b""))
+    most, request = upstream("Most"), ClientRequest("id", 1, "GET", "/v1/files", "", (), BytesBody(b""))
     assert most.aliases("m") == ["m", "other"]
     for asked in (
         most.completion_request(call("m")),

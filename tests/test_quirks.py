@@ -19,19 +19,19 @@ from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.filters import Filter, apply_filters
-from argoproxy.protocol.stream.sse import DONE, Decoder, event_data
+from argoproxy.protocol.stream.sse import DONE, EventDecoder, event_data
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.openai import OpenAI
+from argoproxy.upstreams.openai import OpenAIUpstream
 from tests.support.cuts import cut_at
 from tests.support.doubles import FakeProgress, FakeReply
 
 Json = dict[str, Any]
 
-UPSTREAM = OpenAI(BaseUrl.parse("http://up/v1"))
+UPSTREAM = OpenAIUpstream(BaseUrl.parse("http://up/v1"))
 RANDOM_CUTS = 8
 
 
@@ -92,12 +92,12 @@ def streamed(case: Json, pieces: list[bytes], **body: Any) -> bytes:
 
 
 def chunks(stream: bytes) -> list[Json]:
-    return [event.chunk for event in Decoder().feed(stream) if event.chunk is not None]
+    return [event.chunk for event in EventDecoder().feed(stream) if event.chunk is not None]
 
 
 def spoken(stream: bytes) -> bytes:
     """Leave out what clients pass over."""
-    return b"".join(event.raw for event in Decoder().feed(stream) if event_data(event.raw) is not None)
+    return b"".join(event.raw for event in EventDecoder().feed(stream) if event_data(event.raw) is not None)
 
 
 def seen(case: Json) -> bytes:
@@ -140,7 +140,7 @@ def test_a_stream_for_a_plain_client(case: Json) -> None:
 
 @having("stream", without=["error"])
 def test_what_a_streaming_client_sees_is_what_a_plain_one_does(case: Json) -> None:
-    assert assemble(chunks(seen(case))) == case["document"]
+    assert assemble_completion(chunks(seen(case))) == case["document"]
 
 
 @having("whole", without=["error"])
@@ -157,7 +157,7 @@ def test_a_whole_reply_for_a_streaming_client(case: Json) -> None:
         stream = streamed(case, pieces, stream_options={"include_usage": True})
         assert stream.endswith(DONE.raw)
         assert stream.count(DONE.raw) == 1
-        assert assemble(chunks(stream)) == as_chunks_have_it(of_whole(case))
+        assert assemble_completion(chunks(stream)) == as_chunks_have_it(of_whole(case))
     check_manners(chunks(stream), of_whole(case))
 
 

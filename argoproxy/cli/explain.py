@@ -9,9 +9,9 @@ from argoproxy.config.config import Config
 from argoproxy.config.values.layers import without_credentials
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import CHAT
-from argoproxy.protocol.http_messages import ClientRequest, ReadBody
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.reasoning.policy import Reasoning, ReasoningSettings
-from argoproxy.protocol.routing.call import Call, call_of
+from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.router import Route
 from argoproxy.upstreams import Upstream
 from argoproxy.web.upstream_factory import models_of
@@ -38,8 +38,8 @@ def explained(config: Config, model: str) -> Iterator[str]:
 
 
 def _chat(model: str) -> Call:
-    request = ClientRequest("", 0, "POST", CHAT.path, "", CALLER, ReadBody(b""), "caller")
-    return call_of(request, {"model": model, **ASKED}, CHAT.path)
+    request = ClientRequest("", 0, "POST", CHAT.path, "", CALLER, BytesBody(b""), "caller")
+    return make_call(request, {"model": model, **ASKED}, CHAT.path)
 
 
 def _told(route: Route[Upstream], shown: str) -> Iterator[str]:

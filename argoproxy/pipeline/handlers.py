@@ -43,7 +43,7 @@ from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.reasoning.filters import reasoning_filters
-from argoproxy.protocol.routing.call import Call, call_of
+from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.model_list import find_entry, merge_model_lists
 from argoproxy.protocol.routing.router import Models, Route, find_relay_target, next_route
 from argoproxy.protocol.routing.timeouts import Heartbeat
@@ -103,7 +103,7 @@ def handle_chat(request: ClientRequest, surface: Endpoint, proxy: Proxy, context
 
 def handle_gateway_status(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Have a model of the gateway say hello, to show that the way to it works. Raises ProxyError, ClientGone."""
-    call = call_of(request, HELLO, CHAT.path)
+    call = make_call(request, HELLO, CHAT.path)
     context.set_call(call)
     return run_chat(call, replace(require_gateway(proxy), allowed=AllowList()), proxy, context)
 

@@ -34,7 +34,7 @@ class Body(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBody:
+class BytesBody:
     """A request body that was read already."""
 
     text: bytes
@@ -86,7 +86,7 @@ def read_up_to(body: Body, limit: int) -> Body:
         size += len(piece)
         if size > limit:
             return PartlyReadBody(taken, rest, body.length)
-    return ReadBody(b"".join(taken))
+    return BytesBody(b"".join(taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class ClientResponse:
     body: bytes | Iterable[bytes]
 
 
-def header(headers: Headers, name: str, default: str = "") -> str:
+def get_header(headers: Headers, name: str, default: str = "") -> str:
     """Find the first value of a field; name in lower case."""
     return next((value for key, value in headers if key.lower() == name), default)
 

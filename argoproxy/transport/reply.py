@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.protocol.access.header_rules import ENTITY_HEADERS
 from argoproxy.protocol.access.secrets import Redactor
-from argoproxy.protocol.http_messages import drop_unsendable, header, without
-from argoproxy.protocol.stream.sse import check_size
+from argoproxy.protocol.http_messages import drop_unsendable, get_header, without
+from argoproxy.protocol.stream.sse import check_reply_size
 from argoproxy.transport.exchange import Source
 from argoproxy.transport.framing import Decompressor
 
@@ -24,7 +24,7 @@ class Reply:
 
     def __init__(self, status: int, source: Source, tick_s: float, stars: Redactor) -> None:
         headers = drop_unsendable((name, stars.text(value)) for name, value in source.headers)
-        self._coding = header(headers, "content-encoding").strip().lower() or IDENTITY
+        self._coding = get_header(headers, "content-encoding").strip().lower() or IDENTITY
         self._hides = bool(stars) and self._coding != IDENTITY
         self.status = status
         self.headers = without(headers, ENTITY_HEADERS) if self._hides else headers
@@ -49,7 +49,7 @@ class Reply:
         for piece in self.iter_bytes():
             parts.append(piece)
             size += len(piece)
-            check_size(size)
+            check_reply_size(size)
         return b"".join(parts)
 
     def read_error_body(self) -> bytes:

@@ -18,12 +18,12 @@ from typing import Any
 from argoproxy.errors import BadRequest, NotFound, ProxyError, to_openai
 from argoproxy.protocol.http_messages import ClientRequest, Headers
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, dumps, loads
-from argoproxy.protocol.stream.chunks import split
+from argoproxy.protocol.stream.chunks import split_completion
 from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.base import SERVED_PATHS, refuse_path
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.openai import OpenAI
+from argoproxy.upstreams.openai import OpenAIUpstream
 
 MODEL = "demo"
 SCHEME = "demo:"
@@ -48,7 +48,7 @@ class Script:
     steps: Iterable[tuple[float, bytes]]
 
 
-class Demo(OpenAI):
+class Demo(OpenAIUpstream):
     """The upstream behind `--demo`; nothing stands behind other paths than ours."""
 
     def __init__(self, name: str = MODEL) -> None:
@@ -131,7 +131,7 @@ def _spoken(document: Json, asked: Json) -> Iterator[tuple[float, bytes]]:
     """Give a completion as a stream: a pause before each word."""
     options = asked.get("stream_options")
     include_usage = isinstance(options, dict) and options.get("include_usage") is True
-    for chunk in split(document):
+    for chunk in split_completion(document):
         if not chunk["choices"] and not include_usage:
             continue
         for part in _word_by_word(chunk):

@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator
 from enum import Enum, auto
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.http_messages import Headers, header
-from argoproxy.protocol.stream.sse import Batch, check_size
+from argoproxy.protocol.http_messages import Headers, get_header
+from argoproxy.protocol.stream.sse import Batch, check_reply_size
 
 #: Some servers send blank lines while they think.
 BLANKS_LIMIT = 64 * 1024
@@ -45,7 +45,7 @@ def form_of(start: bytes, headers: Headers) -> Form:
     first = _beginning(start)
     if first[:1] in (b"{", b"["):
         return Form.DOCUMENT
-    if first.startswith(_FIELDS) or header(headers, "content-type").lower().startswith("text/event-stream"):
+    if first.startswith(_FIELDS) or get_header(headers, "content-type").lower().startswith("text/event-stream"):
         return Form.STREAM
     if first:
         raise UpstreamProtocolError("The upstream's reply is neither JSON nor an event stream.")
@@ -59,7 +59,7 @@ def gathered(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
     for piece in pieces:
         parts.append(piece)
         size += len(piece)
-        check_size(size)
+        check_reply_size(size)
         if not piece:
             yield []
     return b"".join(parts).removeprefix(_BOM)

@@ -15,16 +15,16 @@ from itertools import chain
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.access.header_rules import request_headers_for_upstream
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
-from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody, header, read_up_to, without
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
 from argoproxy.protocol.stream.sse import (
     DONE,
     LONGEST_DONE,
     Batch,
-    Decoder,
     Document,
     Event,
+    EventDecoder,
     event_data,
     is_done,
     is_plain,
@@ -47,7 +47,7 @@ _OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAI(BaseUpstream):
+class OpenAIUpstream(BaseUpstream):
     """An upstream at a base URL; `authorization` replaces the client's credentials where it is set."""
 
     base: BaseUrl
@@ -108,7 +108,7 @@ class OpenAI(BaseUpstream):
 
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
         """Pass a request on; the reply may be compressed as the client wishes unless it could hide our key."""
-        wished = header(request.headers, "accept-encoding", "identity")
+        wished = get_header(request.headers, "accept-encoding", "identity")
         coding = "identity" if self.secret else wished
         headers = (*self._headers(request.headers), ("Accept-Encoding", coding))
         body = request.body if request.body.length is None else read_up_to(request.body, HELD_BODY)
@@ -116,7 +116,7 @@ class OpenAI(BaseUpstream):
             method=request.method,
             url=self.base.url(request.path, request.query),
             headers=headers,
-            body=(body.text or None) if isinstance(body, ReadBody) else body.iter_bytes(),
+            body=(body.text or None) if isinstance(body, BytesBody) else body.iter_bytes(),
             length=request.body.length,
             secret=self.secret,
             has_client_body=True,
@@ -126,7 +126,7 @@ class OpenAI(BaseUpstream):
         sent = request_headers_for_upstream(headers)
         if self.authorization:
             sent = (*without(sent, CREDENTIAL_HEADERS), ("Authorization", self.authorization))
-        return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
+        return sent if get_header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
 
 
 #: An event that has an empty line of data and nothing else is not longer; official clients can't read it.
@@ -184,7 +184,7 @@ def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
 
 
 def _stream(pieces: Iterator[bytes], ends: Ends) -> Iterator[Batch]:
-    decoder, size = Decoder(), 0
+    decoder, size = EventDecoder(), 0
     for piece in _as_far_as_needed(pieces, ends):
         size += len(piece)
         batch = [event for event in decoder.feed(piece) if len(event.raw) > EMPTY or event_data(event.raw) != b""]

@@ -15,7 +15,14 @@ from argoproxy.pipeline.early_start import StartResponse
 from argoproxy.protocol.access.auth import Authenticator
 from argoproxy.protocol.api.cors import without_cors
 from argoproxy.protocol.api.endpoints import LONGEST_LOOK
-from argoproxy.protocol.http_messages import Body, ClientRequest, ClientResponse, drop_unsendable, header, read_up_to
+from argoproxy.protocol.http_messages import (
+    Body,
+    ClientRequest,
+    ClientResponse,
+    drop_unsendable,
+    get_header,
+    read_up_to,
+)
 from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.web.wsgi_io import ClientGoneBody, WsgiBody, deliver, prepend_head, read_raw_path, read_routed_path
 
@@ -110,7 +117,7 @@ def respond(answer: ClientResponse, context: RequestContext) -> Response:
     if cors_headers := g.get("cors_headers"):
         kept = (*without_cors(kept), *cors_headers)
     headers = [*kept, logging_id]
-    if not header(kept, "x-request-id"):
+    if not get_header(kept, "x-request-id"):
         headers.append(request_id)
     if isinstance(answer.body, bytes):
         pieces: Iterable[bytes] = (answer.body,)

@@ -23,7 +23,7 @@ from argoproxy.upstreams.argo.gateway import Argo
 from argoproxy.upstreams.argo.native import Native
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.demo import Demo
-from argoproxy.upstreams.openai import OpenAI
+from argoproxy.upstreams.openai import OpenAIUpstream
 
 
 def models_of(config: Config) -> Models[Upstream]:
@@ -73,5 +73,5 @@ def adapter(settings: UpstreamSettings) -> Upstream:
     return _openai(target, name)
 
 
-def _openai(target: OpenAITarget, name: str) -> OpenAI:
-    return OpenAI(target.base, target.authorization.text, target.secret.text.encode(), name)
+def _openai(target: OpenAITarget, name: str) -> OpenAIUpstream:
+    return OpenAIUpstream(target.base, target.authorization.text, target.secret.text.encode(), name)

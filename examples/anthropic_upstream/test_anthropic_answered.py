@@ -14,9 +14,9 @@ from anthropic_upstream import OVERLOADED, Anthropic
 from responses import matchers
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.http_messages import ClientRequest, ReadBody
-from argoproxy.protocol.routing.call import Call, call_of
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest
+from argoproxy.protocol.routing.call import Call, make_call
+from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.upstreams import UpstreamRequest
 
 CHAT = "/v1/chat/completions"
@@ -32,9 +32,9 @@ def answered(asked: UpstreamRequest) -> tuple[int, Told]:
 
 
 def call(**body: Any) -> Call:
-    request = ClientRequest("id", 1, "POST", CHAT, "", (), ReadBody(b""))
+    request = ClientRequest("id", 1, "POST", CHAT, "", (), BytesBody(b""))
     asked = {"model": "claude", "messages": [{"role": "user", "content": "Hi"}], **body}
-    return call_of(request, asked, CHAT)
+    return make_call(request, asked, CHAT)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_stream_becomes_chunks(server: responses.RequestsMock) -> None:
     asked = call(stream=True)
     _, reply = answered(UPSTREAM.completion_request(asked))
     chunks = [event.chunk for batch in UPSTREAM.read_completion(reply, asked) for event in batch if event.chunk]
-    assert assemble(chunks)["choices"][0]["message"]["content"] == "Hello"
+    assert assemble_completion(chunks)["choices"][0]["message"]["content"] == "Hello"
 
 
 @pytest.mark.parametrize(("sent", "told"), [(429, 429), (OVERLOADED, 503)])
@@ -82,6 +82,6 @@ def test_a_refusal_becomes_openais(server: responses.RequestsMock, sent: int, to
 
 def test_models_are_listed_as_openai_lists_them(server: responses.RequestsMock) -> None:
     server.get(MODELS, json={"data": [{"id": "claude", "created_at": "1970-01-01T00:00:07Z"}]})
-    asked = UPSTREAM.model_list_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), ReadBody(b"")))
+    asked = UPSTREAM.model_list_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), BytesBody(b"")))
     listed = UPSTREAM.read_model_list(answered(asked)[1].read(), "", 1).chunk
     assert listed["data"] == [{"id": "claude", "object": "model", "created": 7, "owned_by": "anthropic"}]

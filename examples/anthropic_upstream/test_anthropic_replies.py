@@ -26,7 +26,7 @@ from anthropic_told import (
 
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.sse import DONE, Document
 from tests.support.cuts import cuts
 
@@ -130,7 +130,7 @@ def test_a_reply_that_leaves_things_out_gets_ours() -> None:
 
 def test_a_tool_that_begins_with_its_arguments() -> None:
     told = streamed(START, block(0, USE), delta("tool_use"), END)
-    assert assemble(told[:-1])["choices"][0]["message"]["tool_calls"] == [CALLED]
+    assert assemble_completion(told[:-1])["choices"][0]["message"]["tool_calls"] == [CALLED]
 
 
 @pytest.mark.parametrize("reply", [b"", b"<html>", b"[]", b"{}", b'{"content": "Hi"}'])

@@ -22,7 +22,7 @@ from anthropic_told import (
 )
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.sse import DONE
 from tests.support.cuts import cuts
 
@@ -129,7 +129,7 @@ def test_a_stream_and_a_whole_reply_say_the_same() -> None:
     usage = {**USAGE, "output_tokens": 42, "output_tokens_details": {"thinking_tokens": 30}}
     document = whole({**MESSAGE, "content": content, "stop_reason": "tool_use", "usage": usage})
     told = streamed(RECORDED, stream_options={"include_usage": True})
-    assembled = assemble(told[:-1])
+    assembled = assemble_completion(told[:-1])
     assert assembled["choices"][0]["message"].pop("refusal", None) is None
     assert document["choices"][0]["message"].pop("refusal") is None
     assert document == assembled

@@ -10,7 +10,7 @@ import pytest
 from anthropic_upstream import Anthropic
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers
 from argoproxy.protocol.routing.call import Call
 from argoproxy.upstreams import UpstreamRequest
 
@@ -32,7 +32,7 @@ def asked(upstream: Anthropic, headers: Headers = CLIENT, path: str = "/v1/chat/
 
 
 def about_models(path: str, headers: Headers = ()) -> ClientRequest:
-    return ClientRequest("id", 7, "GET", path, "a=b", headers, ReadBody(b""))
+    return ClientRequest("id", 7, "GET", path, "a=b", headers, BytesBody(b""))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import jwt
 
 from argoproxy.errors import AuthenticationError
 from argoproxy.protocol.access.auth import Principal
-from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.http_messages import Headers, get_header
 
 #: The one algorithm: a token that could choose would choose `none`.
 ALGORITHM = "HS256"
@@ -28,7 +28,7 @@ class Tokens:
 
     def authenticate(self, headers: Headers) -> Principal:
         """Let in who sends a good token; its `sub` is the caller's name. Raises AuthenticationError."""
-        scheme, _, token = header(headers, "authorization").strip().partition(" ")
+        scheme, _, token = get_header(headers, "authorization").strip().partition(" ")
         if scheme.lower() != "bearer":
             raise AuthenticationError("A token is needed. Send it as `Authorization: Bearer …`.")
         try:

@@ -12,13 +12,13 @@ from typing import Any
 from enterprise_redaction import LONGEST, Redaction, RedactionFilter
 
 from argoproxy.errors import BadRequest, ProxyError
-from argoproxy.protocol.http_messages import ClientRequest, Headers, header
+from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.openai import OpenAI
+from argoproxy.upstreams.openai import OpenAIUpstream
 
 REGION = "X-Region"
 
@@ -73,8 +73,8 @@ class Enterprise:
         """Ask whether anyone is there, where no region is named."""
         return self._home.probe_request()
 
-    def _region(self, headers: Headers) -> OpenAI:
-        name = header(headers, REGION.lower()).strip()
+    def _region(self, headers: Headers) -> OpenAIUpstream:
+        name = get_header(headers, REGION.lower()).strip()
         if name and name not in self._regions:
             known = ", ".join(sorted(self._regions)) or "none is served"
             raise BadRequest(
@@ -101,8 +101,8 @@ def _named(regions: Any) -> Mapping[str, str]:
     return regions or {}
 
 
-def _upstream(place: str, url: Any) -> OpenAI:
+def _upstream(place: str, url: Any) -> OpenAIUpstream:
     try:
-        return OpenAI(BaseUrl.parse(str(url)))
+        return OpenAIUpstream(BaseUrl.parse(str(url)))
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None

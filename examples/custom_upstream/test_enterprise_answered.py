@@ -14,8 +14,8 @@ from enterprise_upstream import Enterprise
 from responses import matchers
 
 from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody
-from argoproxy.protocol.routing.call import Call, call_of
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers
+from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.upstreams import UpstreamRequest
 
 CHAT = "/v1/chat/completions"
@@ -57,8 +57,8 @@ def answered(asked: UpstreamRequest) -> Answered:
 
 
 def call(*headers: tuple[str, str], **body: Any) -> Call:
-    request = ClientRequest("id", 1, "POST", CHAT, "", headers, ReadBody(b""))
-    return call_of(request, {"model": "m", "messages": [HI], **body}, CHAT)
+    request = ClientRequest("id", 1, "POST", CHAT, "", headers, BytesBody(b""))
+    return make_call(request, {"model": "m", "messages": [HI], **body}, CHAT)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_refusal_keeps_its_status_and_its_words(server: responses.RequestsMock
 def test_models_are_listed_as_the_region_lists_them(server: responses.RequestsMock) -> None:
     listed = {"object": "list", "data": [{"id": "m", "object": "model"}]}
     server.get("http://home.test/v1/models", json=listed)
-    asked = ENTERPRISE.model_list_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), ReadBody(b"")))
+    asked = ENTERPRISE.model_list_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), BytesBody(b"")))
     assert ENTERPRISE.read_model_list(answered(asked).read(), "", 1).chunk == listed
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamStatus
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.filters import apply_filters
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from tests.support.cuts import cut_at, cuts, places
@@ -55,7 +55,7 @@ def redact(events: Iterable[Event], redaction: Redaction = USUAL) -> Batch:
 
 
 def told(events: Sequence[Event]) -> Json:
-    return assemble(event.chunk for event in events if event.chunk)
+    return assemble_completion(event.chunk for event in events if event.chunk)
 
 
 def text_of(events: Sequence[Event]) -> str:

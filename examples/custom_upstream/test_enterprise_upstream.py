@@ -10,8 +10,8 @@ from enterprise_redaction import REDACTED
 from enterprise_upstream import Enterprise
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody
-from argoproxy.protocol.routing.call import Call, call_of
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers
+from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.stream.filters import apply_filters
 from argoproxy.protocol.stream.sse import Batch, Document
 
@@ -41,11 +41,11 @@ class Sent:
 
 
 def asked(path: str, *headers: tuple[str, str], method: str = "POST") -> ClientRequest:
-    return ClientRequest("id", 1, method, path, "", headers, ReadBody(b""))
+    return ClientRequest("id", 1, method, path, "", headers, BytesBody(b""))
 
 
 def call(*headers: tuple[str, str], path: str = "/v1/chat/completions", **body: Any) -> Call:
-    return call_of(asked(path, *headers), {"model": "m", "messages": [HI], **body}, path)
+    return make_call(asked(path, *headers), {"model": "m", "messages": [HI], **body}, path)
 
 
 def seen(reply: Sent) -> list[Batch]:
@@ -91,7 +91,7 @@ def test_a_chat_is_told_its_context_once(messages: list[Any], sent: list[Any]) -
 
 
 def test_a_legacy_prompt_stays_as_it_is() -> None:
-    legacy = call_of(asked("/v1/completions"), {"model": "m", "prompt": "Hi"}, "/v1/completions")
+    legacy = make_call(asked("/v1/completions"), {"model": "m", "prompt": "Hi"}, "/v1/completions")
     assert ENTERPRISE.completion_request(legacy).body == b'{"model":"m","prompt":"Hi"}'
 
 

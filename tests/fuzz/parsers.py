@@ -26,10 +26,10 @@ from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
 from argoproxy.protocol.routing.llm_params import parse_llm_params
-from argoproxy.protocol.stream.assembly import Assembly
+from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import UsageMeter, UsageRemover
-from argoproxy.protocol.stream.chunks import split
-from argoproxy.protocol.stream.sse import Decoder, Document, event_data
+from argoproxy.protocol.stream.chunks import split_completion
+from argoproxy.protocol.stream.sse import Document, EventDecoder, event_data
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder
 from argoproxy.transport.framing import ChunkedReader, ContentLengthReader, Decompressor
@@ -166,7 +166,7 @@ def _pieces(text: bytes, size: int) -> Iterator[bytes]:
 
 
 def _decoded(text: bytes) -> None:
-    decoder = Decoder()
+    decoder = EventDecoder()
     for piece in _pieces(text, 3):
         decoder.feed(piece)
     decoder.finish()
@@ -213,7 +213,7 @@ EVENTS: dict[str, Callable[[int], dict[str, Any]]] = {
 
 
 def events_of(event: Callable[[int], dict[str, Any]], count: int) -> list[Any]:
-    decoder = Decoder()
+    decoder = EventDecoder()
     return [decoder.feed(b"data: " + dumps(event(number)) + b"\n\n") for number in range(count)]
 
 
@@ -254,10 +254,10 @@ def _through(filters: list[Any], batches: list[Any]) -> None:
 
 
 def _assembled(chunks: list[dict[str, Any]]) -> None:
-    assembly = Assembly()
+    assembly = CompletionAssembler()
     for chunk in chunks:
         assembly.add(chunk)
-    for _ in split(assembly.document()):
+    for _ in split_completion(assembly.document()):
         pass
 
 
@@ -322,7 +322,7 @@ def document_cases() -> Iterator[Case]:
             yield Case(f"{name}, {kind}", lambda size, make=make: make(size // 16), work)  # type: ignore[misc]
     listed = lambda size: {"data": [{"id": f"m{n}", "internal_id": f"i{n}"} for n in range(size // 16)]}  # noqa: E731
     yield Case("argo, list", listed, BUILT_IN.merged)
-    yield Case("document", lambda size: _document(size // 16), lambda document: list(split(document)))
+    yield Case("document", lambda size: _document(size // 16), lambda document: list(split_completion(document)))
     yield Case(
         "document, think",
         lambda size: [[Document.of(_document(size // 16))]],

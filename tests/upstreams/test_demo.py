@@ -10,7 +10,7 @@ import pytest
 
 from argoproxy.errors import MethodNotAllowed, NotFound
 from argoproxy.protocol.http_messages import ClientRequest
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.sse import DONE, Event
 from argoproxy.upstreams.demo import Demo, perform
 from tests.support.doubles import WholeBody
@@ -62,7 +62,10 @@ def test_streamed_and_whole_agree(path: str, asked: Json) -> None:
     document = whole(path, n=2, max_tokens=3, **asked)
     assert len(document["choices"]) == 2
     assert document["choices"][0]["finish_reason"] == "length"
-    assert assemble(streamed(path, n=2, max_tokens=3, stream_options={"include_usage": True}, **asked)) == document
+    assert (
+        assemble_completion(streamed(path, n=2, max_tokens=3, stream_options={"include_usage": True}, **asked))
+        == document
+    )
     assert all(chunk["choices"] for chunk in streamed(path, **asked))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.http_messages import ClientRequest, header
+from argoproxy.protocol.http_messages import ClientRequest, get_header
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.routing.call import Call, Identity, parse_call
 from argoproxy.upstreams.argo.native import Native
@@ -59,7 +59,7 @@ def test_a_direct_id_and_an_unknown_name_pass_untouched(model: str) -> None:
 def test_the_clients_key_goes_up() -> None:
     asked = Native(BASE).completion_request(call(TEXT, KEY))
     assert asked.url == "http://gateway/argoapi/v1/chat/completions"
-    assert header(asked.headers, "authorization") == "Bearer bob"
+    assert get_header(asked.headers, "authorization") == "Bearer bob"
 
 
 def test_the_aliases_of_listed_models_are_added() -> None:

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, to_openai
-from argoproxy.protocol.http_messages import ClientRequest, Headers, header
+from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Document
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.detect import BLANKS_LIMIT
-from argoproxy.upstreams.openai import OpenAI
+from argoproxy.upstreams.openai import OpenAIUpstream
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeReply, WholeBody
 from tests.support.growth import FACTOR, assert_linear
 
-UPSTREAM = OpenAI(BaseUrl.parse("http://up/v1"))
-KEYED = OpenAI(BaseUrl.parse("http://up/v1"), "Bearer sk-ours", b"sk-ours")
+UPSTREAM = OpenAIUpstream(BaseUrl.parse("http://up/v1"))
+KEYED = OpenAIUpstream(BaseUrl.parse("http://up/v1"), "Bearer sk-ours", b"sk-ours")
 CLIENT = (("Authorization", "Bearer theirs"), ("X-API-Key", "k"), ("Accept-Encoding", "gzip"), ("X-Other", "o"))
 
 
@@ -67,7 +67,7 @@ def test_a_request_carries_the_call() -> None:
 def test_a_configured_key_takes_the_place_of_the_clients() -> None:
     request = KEYED.completion_request(call(model="m"))
     assert dict(request.headers)["Authorization"] == "Bearer sk-ours"
-    assert not header(request.headers, "x-api-key")
+    assert not get_header(request.headers, "x-api-key")
     assert request.secret == b"sk-ours"
     assert "sk-ours" not in repr(KEYED)
     assert "sk-ours" not in repr(request).replace("Bearer sk-ours", "")
@@ -308,7 +308,7 @@ def forwarded(method: str, path: str, body: bytes = b"", headers: Headers = CLIE
 def test_models_are_asked_for_as_the_client_did(path: str, url: str) -> None:
     request = UPSTREAM.model_list_request(forwarded("GET", path))
     assert (request.method, request.url, request.body) == ("GET", url, None)
-    assert header(request.headers, "accept-encoding") == "identity"
+    assert get_header(request.headers, "accept-encoding") == "identity"
 
 
 def test_other_paths_are_passed_on() -> None:
@@ -326,15 +326,18 @@ def test_other_paths_are_passed_on() -> None:
 
 
 def test_a_reply_that_could_hide_our_key_must_not_be_compressed() -> None:
-    assert header(KEYED.forward_request(forwarded("GET", "/x")).headers, "accept-encoding") == "identity"
-    assert header(UPSTREAM.forward_request(forwarded("GET", "/x", headers=())).headers, "accept-encoding") == "identity"
+    assert get_header(KEYED.forward_request(forwarded("GET", "/x")).headers, "accept-encoding") == "identity"
+    assert (
+        get_header(UPSTREAM.forward_request(forwarded("GET", "/x", headers=())).headers, "accept-encoding")
+        == "identity"
+    )
 
 
 def test_a_probe_asks_for_models_with_our_key_only() -> None:
     request = KEYED.probe_request()
     assert (request.method, request.url) == ("GET", "http://up/v1/models")
-    assert header(request.headers, "authorization") == "Bearer sk-ours"
-    assert not header(UPSTREAM.probe_request().headers, "authorization")
+    assert get_header(request.headers, "authorization") == "Bearer sk-ours"
+    assert not get_header(UPSTREAM.probe_request().headers, "authorization")
 
 
 def test_a_document_is_bounded() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from tests.support.client import Answer, Client, ask, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import ROOT, Proxy, Upstream, eventually, free_port
@@ -76,7 +76,7 @@ def document_of(answer: Answer, is_stream: bool) -> Json:
     assert answer.status == 200, answer.body
     if is_stream:
         assert answer.body.endswith(b"data: [DONE]\n\n")
-        made = assemble(answer.chunks)
+        made = assemble_completion(answer.chunks)
     else:
         made = answer.json
     return {key: value for key, value in made.items() if key not in ("id", "created")}

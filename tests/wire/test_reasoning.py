@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from tests.support.client import Answer, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, Upstream, shell
@@ -63,7 +63,7 @@ def steps_of(message: Json, mode: str) -> list[list[Any]]:
 
 
 def message_of(answer: Answer, asks: bool) -> Json:
-    document = assemble(answer.chunks) if asks else answer.json
+    document = assemble_completion(answer.chunks) if asks else answer.json
     (choice,) = document["choices"]
     assert choice["finish_reason"] == "stop"
     return {key: value for key, value in choice["message"].items() if key != "role" and value}

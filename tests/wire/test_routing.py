@@ -22,8 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 OWN = '''
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.stream.chunks import assemble
-from argoproxy.protocol.stream.sse import DONE, Document, Event
+from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none
 
@@ -36,7 +35,7 @@ class Upper:
             raise ValueError("shout must be true or false")
         self.base_url, self.shout = base_url.rstrip("/"), shout
 
-    def request(self, call):
+    def completion_request(self, call):
         said = str(call.body["messages"][-1]["content"])
         if said == "refuse":
             raise BadRequest("Nothing to say.", param="messages")
@@ -45,7 +44,7 @@ class Upper:
         body = said.encode()
         return UpstreamRequest("POST", self.base_url + "/speak", (), body, len(body))
 
-    def batches(self, reply, call):
+    def read_completion(self, reply, call):
         told = loads_or_none(reply.read())
         if told["body"] == "crash later":
             yield []
@@ -55,16 +54,16 @@ class Upper:
         text = told["body"].upper() if self.shout else told["body"]
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         yield [Document.of({"id": call.id, "object": "chat.completion", "created": call.created,
-                            "model": call.asked, "choices": [choice]})]
+                            "model": call.requested_model, "choices": [choice]})]
 
-    def error(self, status, headers, body):
+    def read_error(self, status, headers, body):
         return error_from_reply(status, headers, body)
 
     def static_models(self, created):
         return [{"id": "upper-1", "object": "model", "created": created, "owned_by": "me"}]
 
-    def forward(self, request):
-        return UpstreamRequest(request.method, self.base_url + request.path, (), request.body.pieces(),
+    def forward_request(self, request):
+        return UpstreamRequest(request.method, self.base_url + request.path, (), request.body.iter_bytes(),
                                request.body.length)
 '''
 

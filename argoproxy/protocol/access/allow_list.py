@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 from argoproxy.errors import ModelNotAllowed, ModelNotTold
 from argoproxy.protocol.access.forms import Field, FormError, fields_of
 from argoproxy.protocol.access.header_rules import ENTITY_HEADERS
-from argoproxy.protocol.http_messages import ClientRequest, Headers, ReadBody, header, read_up_to, without
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
 from argoproxy.protocol.json_text import JsonError, dumps, parse
 
 #: A body that is forwarded is read for its model up to these sizes.
@@ -66,7 +66,7 @@ def check_forwarded(request: ClientRequest, allowed: AllowList) -> ClientRequest
 
 def _check_if_known(request: ClientRequest, allowed: AllowList) -> ClientRequest:
     request = replace(request, body=read_up_to(request.body, _limit_of(request.headers)))
-    if not isinstance(request.body, ReadBody):
+    if not isinstance(request.body, BytesBody):
         return request
     try:
         return _with_checked_body(request, request.body.text, allowed)
@@ -75,12 +75,12 @@ def _check_if_known(request: ClientRequest, allowed: AllowList) -> ClientRequest
 
 
 def _with_checked_body(request: ClientRequest, text: bytes, allowed: AllowList) -> ClientRequest:
-    if header(request.headers, "content-encoding", "identity").lower() != "identity":
+    if get_header(request.headers, "content-encoding", "identity").lower() != "identity":
         raise _not_told("the body is compressed")
     if not _is_multipart(request.headers):
         return _with_checked_json(request, text, allowed)
-    _check_form(text, header(request.headers, "content-type"), allowed)
-    return replace(request, body=ReadBody(text))
+    _check_form(text, get_header(request.headers, "content-type"), allowed)
+    return replace(request, body=BytesBody(text))
 
 
 def _with_checked_json(request: ClientRequest, text: bytes, allowed: AllowList) -> ClientRequest:
@@ -98,9 +98,9 @@ def _with_checked_json(request: ClientRequest, text: bytes, allowed: AllowList) 
     headers = request.headers
     if not exact:
         text, headers = dumps(value), without(headers, ENTITY_HEADERS)
-    if header(headers, "content-type").lower().replace(" ", "") not in _JSON_TYPES:
+    if get_header(headers, "content-type").lower().replace(" ", "") not in _JSON_TYPES:
         headers = (*without(headers, _CONTENT_TYPE), _JSON_TYPE)
-    return replace(request, headers=headers, body=ReadBody(text))
+    return replace(request, headers=headers, body=BytesBody(text))
 
 
 def _check_form(body: bytes, content_type: str, allowed: AllowList) -> None:
@@ -126,7 +126,7 @@ def _text_of(field: Field) -> str:
 
 
 def _is_multipart(headers: Headers) -> bool:
-    return header(headers, "content-type").strip().lower().startswith("multipart/")
+    return get_header(headers, "content-type").strip().lower().startswith("multipart/")
 
 
 def _limit_of(headers: Headers) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from argoproxy.errors import OriginNotAllowed
-from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.http_messages import Headers, get_header
 
 ANY_ORIGIN = "*"
 #: For how long a browser may remember the answer to a preflight; Chromium caps it at two hours.
@@ -40,7 +40,7 @@ class Cors:
         Raises OriginNotAllowed."""
         if not self._allowed(request_headers):
             raise OriginNotAllowed("Pages of this origin may not use the proxy; CORS_ORIGINS lists those that may.")
-        wished = header(request_headers, "access-control-request-headers")
+        wished = get_header(request_headers, "access-control-request-headers")
         return (
             ("Access-Control-Allow-Methods", _METHODS),
             *((("Access-Control-Allow-Headers", wished),) if wished else ()),
@@ -52,13 +52,15 @@ class Cors:
         """Return the origin to allow; "" for none."""
         if ANY_ORIGIN in self.origins:
             return ANY_ORIGIN
-        origin = header(request_headers, "origin")
+        origin = get_header(request_headers, "origin")
         return origin if origin.lower() in self.origins else ""
 
 
 def is_preflight(method: str, headers: Headers) -> bool:
     """Whether a request is a browser's question and no request of a client's own."""
-    return method == "OPTIONS" and bool(header(headers, "origin") and header(headers, "access-control-request-method"))
+    return method == "OPTIONS" and bool(
+        get_header(headers, "origin") and get_header(headers, "access-control-request-method")
+    )
 
 
 def without_cors(headers: Headers) -> Headers:

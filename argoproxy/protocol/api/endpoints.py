@@ -22,20 +22,20 @@ from argoproxy.errors import (
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.http_messages import (
     Body,
+    BytesBody,
     ClientRequest,
     ClientResponse,
     Headers,
-    ReadBody,
-    header,
+    get_header,
     read_up_to,
     without,
 )
 from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
 from argoproxy.protocol.routing.call import Call, parse_call
 from argoproxy.protocol.routing.llm_params import BOOLEANS
-from argoproxy.protocol.stream.assembly import Assembly
-from argoproxy.protocol.stream.chunks import split
-from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_size
+from argoproxy.protocol.stream.assembly import CompletionAssembler
+from argoproxy.protocol.stream.chunks import split_completion
+from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_reply_size
 
 #: Bytes that the body of a request may have, where no other limit is set.
 BODY_LIMIT = 32 * 1024 * 1024
@@ -78,7 +78,7 @@ class Endpoint:
 
     def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
         """Read a call of at most `limit` bytes. Raises BadRequest, PayloadTooLarge."""
-        if header(request.headers, "content-encoding", "identity").lower() != "identity":
+        if get_header(request.headers, "content-encoding", "identity").lower() != "identity":
             raise BadRequest("The request body must not be compressed.", code="unsupported_content_encoding")
         return parse_call(request, request.body.read(limit), self.path)
 
@@ -95,7 +95,7 @@ def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientRe
     if not call.stream:
         return answer_document(whole(batches), progress)
     kept = without(response_headers_for_new_body(progress.reply_headers), _STREAM_HEADERS)
-    said = header(progress.reply_headers, "content-type")
+    said = get_header(progress.reply_headers, "content-type")
     content_type = said if said.startswith("text/event-stream") else STREAM_TYPE
     headers = (
         *kept,
@@ -118,7 +118,7 @@ def answer_raw(batches: Iterable[Batch], call: Call, progress: Progress) -> Clie
 def answer_document(document: Document, progress: Progress) -> ClientResponse:
     """Answer with a whole document."""
     kept = without(response_headers_for_new_body(progress.reply_headers), _CONTENT_TYPE)
-    said = header(progress.reply_headers, "content-type")
+    said = get_header(progress.reply_headers, "content-type")
     content_type = said if "json" in said else JSON_TYPE
     return ClientResponse(progress.reply_status, (*kept, ("Content-Type", content_type)), document.raw)
 
@@ -132,7 +132,7 @@ def answer_error(error: ProxyError) -> ClientResponse:
 
 def whole(batches: Iterable[Batch]) -> Document:
     """Take all of a reply, assembled when it came in chunks. Raises ProxyError."""
-    assembly, found, size = Assembly(), None, 0
+    assembly, found, size = CompletionAssembler(), None, 0
     for batch in batches:
         for event in batch:
             if isinstance(event, Document):
@@ -140,7 +140,7 @@ def whole(batches: Iterable[Batch]) -> Document:
             if event.chunk is not None:
                 found = event if "choices" in event.chunk else found
                 size += len(event.raw)
-                check_size(size)
+                check_reply_size(size)
                 assembly.add(event.chunk)
     if found is None:
         raise UpstreamProtocolError("The upstream's reply holds no completion.")
@@ -185,7 +185,7 @@ def _told(body: bytes) -> Any:
 def _as_events(batch: Batch, call: Call) -> Batch:
     if not batch or not isinstance(batch[0], Document):
         return batch
-    chunks = split(batch[0].chunk)
+    chunks = split_completion(batch[0].chunk)
     return [*(Event.of(chunk) for chunk in chunks if call.include_usage or not _is_usage_alone(chunk)), DONE]
 
 
@@ -200,7 +200,7 @@ LONGEST_LOOK = 1024 * 1024
 
 def is_compatible(headers: Headers, otherwise: bool) -> bool:  # noqa: FBT001 a setting
     """Tell whether a request wants its errors so: by a header of its own, else as is set. Raises BadRequest."""
-    wished = header(headers, HEADER).strip().lower()
+    wished = get_header(headers, HEADER).strip().lower()
     if wished and wished not in BOOLEANS:
         raise BadRequest("The header X-Compatible must be true or false.", code="invalid_compatible")
     return BOOLEANS.get(wished, otherwise)
@@ -221,7 +221,7 @@ def wants_a_stream(body: Body) -> bool:
     """Tell whether the JSON of a request asks for a stream, as far as it is short enough to be looked at."""
     try:
         begun_body = read_up_to(body, LONGEST_LOOK)
-        value = loads(begun_body.text) if isinstance(begun_body, ReadBody) else None
+        value = loads(begun_body.text) if isinstance(begun_body, BytesBody) else None
     except (ProxyError, ClientGone, JsonError):
         return False
     return isinstance(value, dict) and value.get("stream") is True

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import Progress, error_event
-from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
-from argoproxy.protocol.stream.sse import LONGEST_DONE, Decoder, Document
+from argoproxy.protocol.stream.sse import LONGEST_DONE, Document, EventDecoder
 
 #: What is longer is not read for its usage: a document, or one event of a stream.
 LONGEST_METERED = 8 * 1024 * 1024
@@ -36,7 +36,7 @@ def end_with_error_event(pieces: Iterable[bytes], headers: Headers, progress: Pr
             last = (last + piece)[-LONGEST_DONE:]
             yield piece
     except ProxyError as error:
-        if not _is_stream(headers) or header(headers, "content-length") or header(headers, "content-encoding"):
+        if not _is_stream(headers) or get_header(headers, "content-length") or get_header(headers, "content-encoding"):
             raise
         if last.rstrip().endswith(b"data: [DONE]"):
             return
@@ -45,13 +45,13 @@ def end_with_error_event(pieces: Iterable[bytes], headers: Headers, progress: Pr
 
 
 def _is_stream(headers: Headers) -> bool:
-    return header(headers, "content-type").startswith("text/event-stream")
+    return get_header(headers, "content-type").startswith("text/event-stream")
 
 
 class _EventUsage:
     def __init__(self, note: Note) -> None:
         self._meter = UsageMeter(note)
-        self._decoder: Decoder | None = Decoder(LONGEST_METERED)
+        self._decoder: EventDecoder | None = EventDecoder(LONGEST_METERED)
 
     def hear(self, piece: bytes) -> None:
         if self._decoder is None:

@@ -8,7 +8,7 @@ from sys import float_info
 from typing import Any
 
 from argoproxy.errors import BadRequest
-from argoproxy.protocol.http_messages import ClientRequest, Headers, header
+from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.json_edit import edit_json, is_same_json
 from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, as_text, dumps, kind_of, parse
 
@@ -98,14 +98,14 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise BadRequest(f"The request body must be a JSON object, not {kind_of(body)}.")
-    call = call_of(request, body, path)
+    call = make_call(request, body, path)
     if len(call.model) > LONGEST_MODEL:
         raise BadRequest(f"`model` is longer than {LONGEST_MODEL} characters.", param="model")
     call = replace(call, raw=text if exact else None)
     return _with_timeout(call) if "timeout" in body else call
 
 
-def call_of(request: ClientRequest, body: Json, path: str) -> Call:
+def make_call(request: ClientRequest, body: Json, path: str) -> Call:
     """Make a call of a request with a body of its own."""
     call = Call(
         id=request.id,
@@ -150,6 +150,6 @@ class Identity:
 
     def caller_of(self, call: Call) -> str:
         """Give the name of the caller, where that counts: keys come in Authorization, X-API-Key or API-Key."""
-        keys = (header(call.headers, name).strip() for name in ("authorization", "x-api-key", "api-key"))
+        keys = (get_header(call.headers, name).strip() for name in ("authorization", "x-api-key", "api-key"))
         names = (_BEARER.sub("", key, count=1) for key in keys)
         return next(filter(None, (call.caller, *names)), "") if self.passes_callers else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
-from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.json_text import as_dict
 from argoproxy.protocol.routing.call import Call
 
@@ -30,7 +30,7 @@ class Usage(StrEnum):
 
 def requested_mode(headers: Headers) -> Mode | None:
     """Read the mode that a request wishes for itself; None where it wishes none. Raises BadRequest."""
-    wished = header(headers, HEADER).strip().lower()
+    wished = get_header(headers, HEADER).strip().lower()
     if not wished:
         return None
     try:

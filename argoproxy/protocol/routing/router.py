@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList, check_forwarded
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, without_credentials
-from argoproxy.protocol.http_messages import ClientRequest, ReadBody, header, read_up_to, without
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, get_header, read_up_to, without
 from argoproxy.protocol.json_text import Json, JsonError, as_text, loads
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
@@ -253,14 +253,14 @@ def find_relay_target(request: ClientRequest, models: Models[UpstreamT]) -> tupl
     if models.leads_elsewhere and _may_be_json(request):
         request = replace(request, body=read_up_to(request.body, JSON_LIMIT))
     body = request.body
-    if not models.leads_elsewhere or not isinstance(body, ReadBody):
+    if not models.leads_elsewhere or not isinstance(body, BytesBody):
         return request, models.default
     return request, models.provider_of(_model_in(body.text))
 
 
 def _may_be_json(request: ClientRequest) -> bool:
-    kind = header(request.headers, "content-type").partition(";")[0].strip().lower()
-    is_plain = header(request.headers, "content-encoding", "identity").lower() == "identity"
+    kind = get_header(request.headers, "content-type").partition(";")[0].strip().lower()
+    is_plain = get_header(request.headers, "content-encoding", "identity").lower() == "identity"
     return is_plain and ("json" in kind or kind in _MAY_BE_JSON)
 
 

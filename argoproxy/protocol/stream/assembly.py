@@ -1,4 +1,4 @@
-"""A whole completion assembled from its chunks; `assemble(split(document))` is the document again.
+"""Assemble a whole completion from its chunks; the inverse of `chunks.split_completion`.
 
 That holds whatever the document contains: content, refusal, reasoning, tool calls, function_call, audio, logprobs,
 annotations, several choices, usage, unknown fields at every level. Equivalent spellings become one: a missing
@@ -29,15 +29,15 @@ _TEXT_PARTS = {"text": "text"}
 _GROWING_PARTS = {**_TEXT_PARTS, "thinking": "thinking", "reasoning.text": "text", "reasoning.summary": "summary"}
 
 
-def assemble(chunks: Iterable[Json]) -> Json:
+def assemble_completion(chunks: Iterable[Json]) -> Json:
     """Join the chunks of a stream to one completion."""
-    assembly = Assembly()
+    assembly = CompletionAssembler()
     for chunk in chunks:
         assembly.add(chunk)
     return assembly.document()
 
 
-class Assembly:
+class CompletionAssembler:
     """Joins chunks one by one."""
 
     def __init__(self) -> None:

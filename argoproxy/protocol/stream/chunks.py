@@ -1,6 +1,6 @@
 """The chunks of a completion, and a whole completion split into them (OpenAI API reference, chat and legacy).
 
-`split` is the inverse of `assembly.assemble`.
+`split_completion` is the inverse of `assembly.assemble_completion`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def iterate_choices(choices: Any) -> Iterator[tuple[int, Json]]:
             yield choice_index(choice, position), choice
 
 
-def split(document: Json) -> Iterator[Json]:
+def split_completion(document: Json) -> Iterator[Json]:
     """Turn a completion into the chunks of a stream; usage comes last, in a chunk without choices."""
     repeated = {key: document[key] for key in REPEATED if key in document and _is_short(document[key])}
     if repeated.get("object") == CHAT:

@@ -1,7 +1,7 @@
 """Server-sent events: bytes to events and back (WHATWG HTML section 9.2).
 
 An event keeps its bytes, so that an unchanged event is sent byte for byte; it is parsed on first use. The events of a
-Decoder, concatenated, are its input with two repairs, without which official clients lose an event: a leading byte
+EventDecoder, concatenated, are its input with two repairs, without which official clients lose an event: a leading byte
 order mark is removed, and a last event without a blank line gets one.
 """
 
@@ -122,13 +122,13 @@ def event_data(raw: bytes) -> bytes | None:
     return b"\n".join(value.removeprefix(b" ") for value in fields) if fields else None
 
 
-def check_size(size: int) -> None:
+def check_reply_size(size: int) -> None:
     """Raise UpstreamProtocolError if a whole reply is larger than DOCUMENT_LIMIT."""
     if size > DOCUMENT_LIMIT:
         raise UpstreamProtocolError(f"The upstream's reply is larger than {DOCUMENT_LIMIT} bytes.")
 
 
-class Decoder:
+class EventDecoder:
     """Cuts a stream of bytes into events, the same ones however the bytes are split into pieces."""
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
@@ -186,9 +186,9 @@ class Decoder:
             )
 
 
-def decode(pieces: Iterable[bytes], limit: int = EVENT_LIMIT) -> Iterator[Batch]:
+def decode_events(pieces: Iterable[bytes], limit: int = EVENT_LIMIT) -> Iterator[Batch]:
     """Turn pieces into batches of the events that they complete; an empty piece gives an empty batch."""
-    decoder = Decoder(limit)
+    decoder = EventDecoder(limit)
     for piece in pieces:
         yield decoder.feed(piece)
     if last := decoder.finish():

@@ -6,11 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.json_text import Json, JsonError, loads
-from argoproxy.protocol.stream.assembly import Assembly
+from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
-from argoproxy.protocol.stream.sse import Batch, Decoder, Document
+from argoproxy.protocol.stream.sse import Batch, Document, EventDecoder
 
 #: What is longer is not remembered for the journal.
 LONGEST_HEARD = 32 * 1024 * 1024
@@ -22,7 +22,7 @@ class EventRecorder:
 
     def __init__(self) -> None:
         self.latest: Batch = []
-        self._assembly = Assembly()
+        self._assembly = CompletionAssembler()
         self._document: Json | None = None
         self._size = 0
         self._hears_chunks = False
@@ -144,9 +144,9 @@ class ByteRecorder:
     """Listens to bytes that nobody reads on their way: events, a document, or text."""
 
     def __init__(self, headers: Headers) -> None:
-        is_stream = header(headers, "content-type").startswith("text/event-stream")
-        is_plain = header(headers, "content-encoding", "identity").lower() == "identity"
-        self._decoder = Decoder(LONGEST_HEARD) if is_stream and is_plain else None
+        is_stream = get_header(headers, "content-type").startswith("text/event-stream")
+        is_plain = get_header(headers, "content-encoding", "identity").lower() == "identity"
+        self._decoder = EventDecoder(LONGEST_HEARD) if is_stream and is_plain else None
         self._events = EventRecorder()
         self._is_plain = is_plain
         self._kept = bytearray()

@@ -14,7 +14,7 @@ from typing import Self
 
 from argoproxy.errors import AuthenticationError, NotFound, UpstreamUnreachable
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, RAW
-from argoproxy.protocol.http_messages import ClientRequest, Headers, header
+from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.json_text import Json, as_text, dumps
 from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import Batch, Document, Event
@@ -152,9 +152,9 @@ class Argo(BaseUpstream):
 
 def _headers(headers: Headers, accept: str) -> Headers:
     """Give what is sent along: nothing of the client's but who it is made by and its request's id."""
-    request_id = header(headers, "x-request-id")
+    request_id = get_header(headers, "x-request-id")
     named = (("X-Request-Id", request_id),) if request_id else ()
-    agent = header(headers, "user-agent", USER_AGENT)
+    agent = get_header(headers, "user-agent", USER_AGENT)
     return (("User-Agent", agent), *named, ("Accept", accept), ("Accept-Encoding", "identity"))
 
 

@@ -13,11 +13,11 @@ from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.argo.models import BUILT_IN, Names
-from argoproxy.upstreams.openai import OpenAI
+from argoproxy.upstreams.openai import OpenAIUpstream
 
 
 @dataclass(frozen=True, slots=True)
-class Native(OpenAI):
+class Native(OpenAIUpstream):
     """An endpoint whose replies nobody touches."""
 
     name: str = "native"
@@ -33,11 +33,11 @@ class Native(OpenAI):
         body = {**call.body, "model": self.names.id_of(call.model) or call.model}
         if user := self.identity.caller_of(call) or ("" if call.body.get("user") else self.identity.user):
             body["user"] = user
-        return OpenAI.completion_request(self, call.with_body(body))
+        return OpenAIUpstream.completion_request(self, call.with_body(body))
 
     def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
         """Add the aliases of the models that the endpoint lists."""
-        document = OpenAI.read_model_list(self, listed, name, created)
+        document = OpenAIUpstream.read_model_list(self, listed, name, created)
         data = document.chunk.get("data")
         if name or not isinstance(data, list):
             return document

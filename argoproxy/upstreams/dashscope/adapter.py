@@ -16,7 +16,7 @@ from argoproxy.errors import NotFound, ProxyError
 from argoproxy.protocol.access.header_rules import request_headers_for_upstream
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
 from argoproxy.protocol.api.endpoints import COMPLETIONS
-from argoproxy.protocol.http_messages import ClientRequest, Headers, header, without
+from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header, without
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document
@@ -127,7 +127,7 @@ class DashScope(BaseUpstream):
         sent = request_headers_for_upstream(headers)
         if self.authorization:
             sent = (*without(sent, CREDENTIAL_HEADERS), ("Authorization", self.authorization))
-        return sent if header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
+        return sent if get_header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
 
 
 #: What makes the input: whether a legacy completion is asked, whether on the multimodal path.

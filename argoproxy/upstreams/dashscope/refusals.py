@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamStatus, type_by_status
-from argoproxy.protocol.http_messages import Headers, header
+from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.sse import EVENT_LIMIT, Decoder, Event, encode_json, event_data
+from argoproxy.protocol.stream.sse import EVENT_LIMIT, Event, EventDecoder, encode_json, event_data
 from argoproxy.upstreams.error_replies import error_from_reply, error_in_success, loads_or_none
 
 #: The status of an error that tells none and has no code that we know.
@@ -79,7 +79,7 @@ def answered(status: int, headers: Headers, body: bytes) -> ProxyError:
     if known and known.status < 500 and status in _CATCH_ALL:
         status = known.status
     request_id = _request_id(told)
-    if request_id and not header(headers, "x-request-id"):
+    if request_id and not get_header(headers, "x-request-id"):
         headers = (*headers, ("X-Request-Id", request_id))
     return error_from_reply(status, headers, encode_json({"error": _error(told, status)}))
 
@@ -166,6 +166,6 @@ def _told_in(body: bytes) -> Any:
     told = loads_or_none(body)
     if told is not None or len(body) > EVENT_LIMIT:
         return told
-    decoder = Decoder()
+    decoder = EventDecoder()
     datas = (event_data(event.raw) for event in [*decoder.feed(body), *decoder.finish()])
     return next((told for data in datas if data and (told := loads_or_none(data)) is not None), None)

@@ -13,7 +13,7 @@ from typing import Any
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Event
+from argoproxy.protocol.stream.sse import DONE, Batch, Event, EventDecoder
 from argoproxy.upstreams.dashscope.choices import Choice
 from argoproxy.upstreams.dashscope.refusals import check_event
 from argoproxy.upstreams.dashscope.replies import Reply, read, top_of
@@ -23,7 +23,7 @@ from argoproxy.upstreams.dashscope.tokens import joined
 def chunked(pieces: Iterable[bytes], call: Call) -> Iterator[Batch]:
     """Read a stream. Raises ProxyError for an error it tells of, for text that was rewritten, and when it breaks off;
     what came before is given first."""
-    decoder, stream = Decoder(), Stream(call)
+    decoder, stream = EventDecoder(), Stream(call)
     for piece in pieces:
         yield from _told(decoder.feed(piece), stream)
     yield from _told(decoder.finish(), stream)

@@ -17,7 +17,7 @@ from anthropic_upstream.replies import read, told_error
 from anthropic_upstream.request import messages_body
 from argoproxy.errors import BadRequest, ProxyError, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import CHAT
-from argoproxy.protocol.http_messages import ClientRequest, Headers, header
+from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.json_text import Json, JsonError, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document, encode_json
@@ -121,10 +121,10 @@ class Anthropic:
 
     def _headers(self, headers: Headers) -> Headers:
         """Give what every request carries; of the client's only who made it, its request's id and its features."""
-        beta = ",".join(filter(None, (self.beta, header(headers, "anthropic-beta"))))
+        beta = ",".join(filter(None, (self.beta, get_header(headers, "anthropic-beta"))))
         sent = (
-            ("User-Agent", header(headers, "user-agent", "argoproxy")),
-            ("X-Request-Id", header(headers, "x-request-id")),
+            ("User-Agent", get_header(headers, "user-agent", "argoproxy")),
+            ("X-Request-Id", get_header(headers, "x-request-id")),
             ("Accept-Encoding", "identity"),
             ("anthropic-version", str(self.version)),
             ("anthropic-beta", beta),
@@ -135,8 +135,8 @@ class Anthropic:
 
 def _key_of(headers: Headers) -> str:
     """Find the client's own key, as either provider's clients send it."""
-    scheme, _, token = header(headers, "authorization").partition(" ")
-    return header(headers, "x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+    scheme, _, token = get_header(headers, "authorization").partition(" ")
+    return get_header(headers, "x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
 
 
 def _is_model(model: Any) -> bool:

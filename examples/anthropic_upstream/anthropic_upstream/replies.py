@@ -11,10 +11,10 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.http_messages import header
+from argoproxy.protocol.http_messages import get_header
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event, check_size, encode_json
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder, check_reply_size, encode_json
 from argoproxy.upstreams import Reply
 from argoproxy.upstreams.error_replies import error_in_success
 
@@ -49,7 +49,7 @@ _SPOKEN = {"text": "content", "thinking": "reasoning_content"}
 
 def read(reply: Reply, call: Call) -> Iterator[Batch]:
     """Read a reply in the form it came. Raises ProxyError: it broke off, is no message, or tells of an error."""
-    if header(reply.headers, "content-type").startswith("text/event-stream"):
+    if get_header(reply.headers, "content-type").startswith("text/event-stream"):
         yield from _streamed(reply.iter_bytes(), call)
     else:
         text = yield from _taken(reply.iter_bytes())
@@ -179,7 +179,7 @@ class Stream:
 
 
 def _streamed(pieces: Iterator[bytes], call: Call) -> Iterator[Batch]:
-    decoder, stream = Decoder(), Stream(call)
+    decoder, stream = EventDecoder(), Stream(call)
     for piece in pieces:
         events = decoder.feed(piece)
         if events or not piece:
@@ -216,7 +216,7 @@ def _taken(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
     taken = bytearray()
     for piece in pieces:
         taken += piece
-        check_size(len(taken))
+        check_reply_size(len(taken))
         if not piece:
             yield []
     return bytes(taken)

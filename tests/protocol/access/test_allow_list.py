@@ -6,7 +6,7 @@ import pytest
 
 from argoproxy.errors import ModelNotAllowed, ModelNotTold, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import FORM_LIMIT, JSON_LIMIT, AllowList, check_forwarded
-from argoproxy.protocol.http_messages import ClientRequest, Headers, PartlyReadBody, ReadBody, header
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, PartlyReadBody, get_header
 from tests.support import evasions
 from tests.support.doubles import BodyInPieces
 
@@ -127,7 +127,7 @@ def test_what_was_read_as_json_is_sent_as_json(said: str | None, sent: str) -> N
     headers = (("Content-Type", said),) if said else ()
     going = check_forwarded(request(b'{"model": "gpt-4o", "x": "&model=other"}', headers), ALLOWED)
     assert [value for name, value in going.headers if name == "Content-Type"] == [sent]
-    assert header(going.headers, "content-type") == sent
+    assert get_header(going.headers, "content-type") == sent
 
 
 @pytest.mark.parametrize(("content_type", "text"), evasions.FORMS.values(), ids=evasions.FORMS)
@@ -138,7 +138,7 @@ def test_no_form_is_forwarded_in_which_another_parser_finds_another_model(conten
     except ModelNotAllowed:
         return
     for parser in (evasions.models_by_werkzeug, evasions.models_by_email):
-        found = list(parser(header(going.headers, "content-type"), going.body.read(FORM_LIMIT)))
+        found = list(parser(get_header(going.headers, "content-type"), going.body.read(FORM_LIMIT)))
         assert found == [evasions.ALLOWED], parser.__name__
 
 
@@ -203,7 +203,7 @@ def test_what_is_too_long_to_look_at_is_413_unless_it_may_be_unknown(headers: He
     long = PartlyReadBody([b"x" * limit], iter([b"x"]), None)
     asked = ClientRequest("id", 1, "POST", "/v1/responses", "", headers, long)
     going = check_forwarded(asked, LENIENT)
-    assert not isinstance(going.body, ReadBody)
+    assert not isinstance(going.body, BytesBody)
     assert sum(map(len, going.body.iter_bytes())) == limit + 1
 
 

@@ -7,7 +7,7 @@ from argoproxy.protocol.access.header_rules import (
     response_headers_for_client,
     response_headers_for_new_body,
 )
-from argoproxy.protocol.http_messages import drop_unsendable, header, without
+from argoproxy.protocol.http_messages import drop_unsendable, get_header, without
 
 
 def names(headers: tuple[tuple[str, str], ...]) -> set[str]:
@@ -113,7 +113,7 @@ def test_what_comes_down_with_a_body_of_ours() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("retry-after", "5"), ("vary", "a"), ("none", "")])
 def test_a_header_is_found_by_its_lower_case_name(name: str, value: str) -> None:
-    assert header(REPLY, name) == value
+    assert get_header(REPLY, name) == value
 
 
 def test_fields_are_left_out_by_name() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from argoproxy.errors import BadRequest, ClientGone, UpstreamStatus, UpstreamUnreachable
 from argoproxy.protocol.api.endpoints import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
-from argoproxy.protocol.http_messages import Body, ReadBody, header
+from argoproxy.protocol.http_messages import Body, BytesBody, get_header
 from argoproxy.protocol.json_text import loads
 
 
@@ -30,7 +30,7 @@ def test_the_same_error_under_200() -> None:
     event = answer_error_as_success(UpstreamUnreachable("gone"), True)
     assert isinstance(event.body, bytes)
     assert event.body.startswith(b'data: {"error"')
-    assert header(event.headers, "content-type").startswith("text/event-stream")
+    assert get_header(event.headers, "content-type").startswith("text/event-stream")
 
 
 def test_a_redirect_is_no_error() -> None:
@@ -64,10 +64,10 @@ class Long:
 @pytest.mark.parametrize(
     ("body", "wants"),
     [
-        (ReadBody(b'{"stream": true}'), True),
-        (ReadBody(b'{"stream": 1}'), False),
-        (ReadBody(b"[true]"), False),
-        (ReadBody(b'{"stream": true'), False),
+        (BytesBody(b'{"stream": true}'), True),
+        (BytesBody(b'{"stream": 1}'), False),
+        (BytesBody(b"[true]"), False),
+        (BytesBody(b'{"stream": true'), False),
         (Long(), False),
         (Gone(), False),
     ],

@@ -14,8 +14,8 @@ from argoproxy.protocol.reasoning.filters import reasoning_filters
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.tag_scanner import LONGEST_DOUBT
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
-from argoproxy.protocol.stream.assembly import assemble
-from argoproxy.protocol.stream.chunks import split
+from argoproxy.protocol.stream.assembly import assemble_completion
+from argoproxy.protocol.stream.chunks import split_completion
 from argoproxy.protocol.stream.sse import DONE, Document, Event
 from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
@@ -246,7 +246,7 @@ def spelled(chunk: Json) -> Event:
 
 
 def joined(events: Iterable[Event]) -> Json:
-    return assemble(event.chunk for event in events if event.chunk)
+    return assemble_completion(event.chunk for event in events if event.chunk)
 
 
 TEXTS = ("content", "text", "reasoning_content", "reasoning")
@@ -269,7 +269,7 @@ def recut(chunk: Json, pieces: Sequence[str]) -> list[Json]:
 
 def streams_of(document: Json) -> Iterator[list[Json]]:
     """Give the streams that tell a document: as one chunk for each text, and each of its texts in every cut."""
-    chunks = list(split(document))
+    chunks = list(split_completion(document))
     yield chunks
     for place, chunk in enumerate(chunks):
         for pieces in cuts(text_in(chunk)) if text_in(chunk) else ():
@@ -278,7 +278,7 @@ def streams_of(document: Json) -> Iterator[list[Json]]:
 
 def cut_stream(document: Json, at: list[int]) -> list[Json]:
     """Give a stream that tells a document, each of its texts cut at these places."""
-    chunks = split(document)
+    chunks = split_completion(document)
     return [part for one in chunks for part in (recut(one, cut_at(text_in(one), at)) if text_in(one) else [one])]
 
 
@@ -286,7 +286,7 @@ def check(document: Json, expected: Json, settings: ReasoningSettings) -> None:
     """See that a document becomes another one, however it comes and goes out."""
     answer = whole(document, settings)
     assert answer == expected
-    assert assemble(split(answer)) == expected
+    assert assemble_completion(split_completion(answer)) == expected
     for chunks in streams_of(document):
         for write in (spelled, written):
             assert joined(passed([*map(write, chunks), DONE], settings)) == expected
@@ -397,7 +397,7 @@ def test_doubt_has_a_bound(length: int, is_thought: bool, size: int) -> None:
 
 def stream_of(text: str, size: int) -> Iterator[Event]:
     """Give a stream that tells a text in pieces of this size."""
-    first, last, usage = split(document(told("")))
+    first, last, usage = split_completion(document(told("")))
     yield spelled(first)
     for at in range(0, len(text), size):
         yield said({"content": text[at : at + size]})
@@ -478,7 +478,7 @@ def test_streamed_and_whole_agree(
     settings = ReasoningSettings(policy, "reasoning", pairs, opening)
     sent = document(thought(reasoning, text), told(text))
     expected = whole(sent, settings)
-    assert assemble(split(expected)) == expected
+    assert assemble_completion(split_completion(expected)) == expected
     *chunks, usage = cut_stream(sent, at)
     one, other = ([chunk for chunk in chunks if chunk["choices"][0]["index"] == index] for index in (0, 1))
     mixed = [chunk for pair in zip_longest(one, other) for chunk in pair if chunk]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.reasoning.think_filter import ThinkFilter
-from argoproxy.protocol.stream.assembly import assemble
-from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event
+from argoproxy.protocol.stream.assembly import assemble_completion
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder
 from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
 
@@ -89,7 +89,7 @@ def strip(events: Iterable[Event], tags: TagPair = TAGS) -> list[Event]:
 
 
 def texts(events: Sequence[Event]) -> dict[int, str]:
-    document = assemble(event.chunk for event in events if event.chunk)
+    document = assemble_completion(event.chunk for event in events if event.chunk)
     return {
         choice["index"]: choice["message"]["content"] or "" if "message" in choice else choice["text"]
         for choice in document["choices"]
@@ -160,7 +160,7 @@ def test_random_texts_of_three_choices_in_random_cuts(spoken: list[tuple[int, st
     events = [said(text, index) for index, text in spoken]
     events += [ended(index) for index in range(3)] if ends else [DONE]
     stream = b"".join(event.raw for event in events)
-    decoder, think = Decoder(), ThinkFilter(TAGS)
+    decoder, think = EventDecoder(), ThinkFilter(TAGS)
     passed: Batch = []
     for piece in cut_at(stream, at):
         passed += think.feed(decoder.feed(piece))
@@ -185,7 +185,7 @@ def test_streamed_and_whole_agree_on_logprobs_too(spoken: list[str], size: int) 
     message = {"role": "assistant", "content": "".join(spoken)}
     told = {"content": entries, "refusal": None}
     expected = whole({"choices": [{"index": 0, "message": message, "logprobs": told, "finish_reason": "stop"}]})
-    document = assemble(event.chunk for event in strip([*streamed, ended()]) if event.chunk)
+    document = assemble_completion(event.chunk for event in strip([*streamed, ended()]) if event.chunk)
     choice = document["choices"][0]
     assert (choice["message"]["content"] or "") == expected["choices"][0]["message"]["content"]
     kept = (choice.get("logprobs") or {}).get("content") or []

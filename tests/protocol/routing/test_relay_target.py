@@ -7,7 +7,7 @@ import pytest
 
 from argoproxy.errors import ModelNotAllowed, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList
-from argoproxy.protocol.http_messages import Body, ClientRequest, PartlyReadBody, ReadBody, read_up_to
+from argoproxy.protocol.http_messages import Body, BytesBody, ClientRequest, PartlyReadBody, read_up_to
 from argoproxy.protocol.routing.router import Models, Provider, find_relay_target
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.upstreams.demo import Demo
@@ -52,7 +52,7 @@ def test_what_is_long_goes_to_the_default_upstream_as_it_comes() -> None:
     for length in (None, len(head + rest)):
         going, provider = find_relay_target(request(BodyInPieces(head, rest, length=length)), models())
         assert provider.upstream.name == "one"
-        assert not isinstance(going.body, ReadBody)
+        assert not isinstance(going.body, BytesBody)
         assert going.body.length == length
         assert b"".join(going.body.iter_bytes()) == head + rest
 

@@ -16,7 +16,7 @@ from argoproxy.errors import (
     UpstreamUnreachable,
 )
 from argoproxy.protocol.access.allow_list import AllowList
-from argoproxy.protocol.http_messages import ClientRequest, ReadBody
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.llm_params import parse_llm_params
@@ -286,7 +286,7 @@ def test_a_clients_credentials_go_where_they_may() -> None:
     headers = (("Authorization", "Bearer k"), ("X-Api-Key", "k"), ("X-Else", "e"))
     routes = ruled.resolve(replace(call(model="a"), headers=headers))
     assert [route.call.headers for route in routes] == [(("X-Else", "e"),), headers]
-    request = ClientRequest("id", 1, "GET", "/v1/models", "", headers, ReadBody(b""))
+    request = ClientRequest("id", 1, "GET", "/v1/models", "", headers, BytesBody(b""))
     assert [provider.withhold_credentials(request).headers for provider in ruled.providers] == [
         headers,
         (("X-Else", "e"),),

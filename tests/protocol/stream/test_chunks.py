@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.assembly import assemble
-from argoproxy.protocol.stream.chunks import is_completion, split
+from argoproxy.protocol.stream.assembly import assemble_completion
+from argoproxy.protocol.stream.chunks import is_completion, split_completion
 from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
@@ -101,7 +101,7 @@ DOCUMENTS = {
 @pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
 def test_a_document_comes_back_from_its_chunks(document: Json) -> None:
     kept = copy.deepcopy(document)
-    assert assemble(split(document)) == document
+    assert assemble_completion(split_completion(document)) == document
     assert document == kept
 
 
@@ -152,17 +152,17 @@ def documents(draw: st.DrawFn) -> Json:
 
 @given(documents())
 def test_any_document_comes_back_from_its_chunks(document: Json) -> None:
-    assert assemble(split(document)) == document
+    assert assemble_completion(split_completion(document)) == document
 
 
 @given(documents())
 def test_what_was_assembled_once_stays_the_same(document: Json) -> None:
-    again = assemble(split(assemble(split(document))))
+    again = assemble_completion(split_completion(assemble_completion(split_completion(document))))
     assert again == document
 
 
 def test_the_chunks_are_a_stream_as_openai_sends_it() -> None:
-    chunks = list(split({**DOCUMENTS["text and tool calls"], "usage": USAGE}))
+    chunks = list(split_completion({**DOCUMENTS["text and tool calls"], "usage": USAGE}))
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks} == {("chatcmpl-1", 1, "m")}
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
@@ -194,7 +194,7 @@ def test_interleaved_tool_calls_are_told_apart_by_index() -> None:
         fragment(1, function={"arguments": "{}"}),
         fragment(0, function={"arguments": ": 1}"}),
     ]
-    message = assemble(chunks)["choices"][0]["message"]
+    message = assemble_completion(chunks)["choices"][0]["message"]
     assert message == {
         "role": "assistant",
         "content": None,
@@ -219,7 +219,7 @@ def test_interleaved_tool_calls_are_told_apart_by_index() -> None:
     ],
 )
 def test_fragments_as_odd_servers_send_them(fragments: list[Any], made: list[tuple[str, ...]]) -> None:
-    message = assemble(delta({"tool_calls": [part]}) for part in fragments)["choices"][0]["message"]
+    message = assemble_completion(delta({"tool_calls": [part]}) for part in fragments)["choices"][0]["message"]
     calls = [(call["id"], *call["function"].values()) for call in message["tool_calls"]]
     assert calls == made
 
@@ -227,7 +227,9 @@ def test_fragments_as_odd_servers_send_them(fragments: list[Any], made: list[tup
 def test_many_tool_calls_without_an_index_take_no_longer_than_one() -> None:
     def work(size: int) -> None:
         calls = [{"id": f"call_{number}", "function": {"name": "f"}} for number in range(size)]
-        made = assemble(delta({"tool_calls": [call]}) for call in calls)["choices"][0]["message"]["tool_calls"]
+        made = assemble_completion(delta({"tool_calls": [call]}) for call in calls)["choices"][0]["message"][
+            "tool_calls"
+        ]
         assert [call["id"] for call in made] == [call["id"] for call in calls]
 
     assert_linear(work, 1_000)
@@ -243,7 +245,7 @@ def test_what_servers_repeat_is_said_once() -> None:
         {"choices": None},
         {"choices": ["odd"]},
     ]
-    assert assemble(chunks) == {
+    assert assemble_completion(chunks) == {
         "id": "x",
         "model": "m",
         "choices": [
@@ -258,8 +260,12 @@ def test_what_servers_repeat_is_said_once() -> None:
 
 
 def test_who_speaks_is_the_assistant_unless_someone_else_is_named() -> None:
-    assert assemble([delta({"role": None, "content": "a"})] * 2)["choices"][0]["message"]["role"] == "assistant"
-    assert assemble([delta({"role": None}), delta({"role": "tool"})])["choices"][0]["message"]["role"] == "tool"
+    assert (
+        assemble_completion([delta({"role": None, "content": "a"})] * 2)["choices"][0]["message"]["role"] == "assistant"
+    )
+    assert (
+        assemble_completion([delta({"role": None}), delta({"role": "tool"})])["choices"][0]["message"]["role"] == "tool"
+    )
 
 
 def test_content_in_parts_and_in_strings_goes_together() -> None:
@@ -269,9 +275,9 @@ def test_content_in_parts_and_in_strings_goes_together() -> None:
         delta({"content": "b"}),
         delta({"content": ""}),
     ]
-    message = assemble(chunks)["choices"][0]["message"]
+    message = assemble_completion(chunks)["choices"][0]["message"]
     assert message["content"] == [{"type": "text", "text": "a"}, {"type": "x"}, {"type": "text", "text": "b"}]
-    parts = assemble([delta({"content": ""}), delta({"content": [{"type": "x"}]})])
+    parts = assemble_completion([delta({"content": ""}), delta({"content": [{"type": "x"}]})])
     assert parts["choices"][0]["message"]["content"] == [{"type": "x"}]
 
 
@@ -283,7 +289,7 @@ def test_parts_that_go_on_become_one() -> None:
         delta({"content": [{"type": "text", "text": "ll"}]}),
         delta({"content": "o"}),
     ]
-    assert assemble(chunks)["choices"][0]["message"]["content"] == [
+    assert assemble_completion(chunks)["choices"][0]["message"]["content"] == [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True},
         {"type": "text", "text": "Hello"},
     ]
@@ -295,7 +301,7 @@ def test_an_empty_object_replaces_nothing() -> None:
         {"choices": [{"index": 0, "delta": {}, "content_filter_results": {"hate": {"filtered": False}}}]},
         {"choices": [{"index": 0, "delta": {}, "content_filter_results": {}, "finish_reason": "stop"}], "timings": {}},
     ]
-    document = assemble(chunks)
+    document = assemble_completion(chunks)
     assert document["timings"] == {"ms": 1}
     assert document["choices"][0]["content_filter_results"] == {"hate": {"filtered": False}}
 
@@ -307,9 +313,9 @@ def test_odd_deltas_are_survived() -> None:
         {"choices": [{"index": "0", "delta": "odd"}]},
         delta({"content": {"odd": 1}}),
     ]
-    assert assemble(chunks)["choices"][0]["message"]["content"] == "a"
+    assert assemble_completion(chunks)["choices"][0]["message"]["content"] == "a"
     odd = {"choices": [{"message": "odd", "finish_reason": "stop"}]}
-    assert [chunk["choices"][0]["delta"] for chunk in split(odd)] == [{}, {}]
+    assert [chunk["choices"][0]["delta"] for chunk in split_completion(odd)] == [{}, {}]
 
 
 def nested(depth: int) -> Any:
@@ -320,20 +326,20 @@ def nested(depth: int) -> Any:
 
 
 def test_what_nobody_knows_may_be_nested_deeply() -> None:
-    assert assemble([delta({"new": nested(5000)})])["choices"][0]["message"]["new"]["a"]
+    assert assemble_completion([delta({"new": nested(5000)})])["choices"][0]["message"]["new"]["a"]
 
 
 def test_arguments_too_deep_to_be_written_are_the_upstreams_fault() -> None:
     call = {"index": 0, "function": {"arguments": nested(5000)}}
     with pytest.raises(UpstreamProtocolError, match="cannot be encoded"):
-        assemble([delta({"tool_calls": [call]})])
+        assemble_completion([delta({"tool_calls": [call]})])
 
 
 def test_a_choice_without_an_index_counts_from_its_place() -> None:
     document = {"choices": [{"text": "a"}, {"text": "b"}]}
-    assert [choice["index"] for choice in assemble(split(document))["choices"]] == [0, 1]
+    assert [choice["index"] for choice in assemble_completion(split_completion(document))["choices"]] == [0, 1]
     streamed = [{"choices": [{"text": "a"}, {"text": "b", "index": None}]}] * 2
-    assert [choice["text"] for choice in assemble(streamed)["choices"]] == ["aa", "bb"]
+    assert [choice["text"] for choice in assemble_completion(streamed)["choices"]] == ["aa", "bb"]
 
 
 @pytest.mark.parametrize(
@@ -353,6 +359,6 @@ def test_what_a_completion_is(document: Json, is_one: bool) -> None:
 @pytest.mark.parametrize("value", ["x" * 1001, ["x"], {"a": 1}])
 def test_what_is_long_is_said_once(value: Any) -> None:
     document = {"id": "c", "model": value, "choices": [{"index": n, "message": {"content": "a"}} for n in range(3)]}
-    chunks = list(split(document))
+    chunks = list(split_completion(document))
     assert [chunk["model"] for chunk in chunks if "model" in chunk] == [value]
     assert {chunk["id"] for chunk in chunks} == {"c"}

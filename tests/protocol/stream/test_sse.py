@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.sse import DONE, Decoder, Document, Event, decode, event_data, is_done, is_plain
+from argoproxy.protocol.stream.sse import (
+    DONE,
+    Document,
+    Event,
+    EventDecoder,
+    decode_events,
+    event_data,
+    is_done,
+    is_plain,
+)
 from tests.support.cuts import cut_at, cuts, places
 
 STREAMS = {
@@ -27,7 +36,7 @@ STREAMS = {
 
 
 def events(pieces: list[bytes]) -> list[bytes]:
-    return [event.raw for batch in decode(pieces) for event in batch]
+    return [event.raw for batch in decode_events(pieces) for event in batch]
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS.keys())
@@ -67,7 +76,7 @@ def test_the_data_of_an_event(raw: bytes, data: bytes | None) -> None:
 
 
 def test_a_batch_holds_what_arrived_together_and_silence_is_an_empty_one() -> None:
-    batches = list(decode([b"data: 1\n\ndata: 2\n\ndata", b"", b": 3\n\n"]))
+    batches = list(decode_events([b"data: 1\n\ndata: 2\n\ndata", b"", b": 3\n\n"]))
     assert [[event.raw for event in batch] for batch in batches] == [
         [b"data: 1\n\n", b"data: 2\n\n"],
         [],
@@ -105,13 +114,13 @@ def test_half_a_byte_order_mark_is_passed_on() -> None:
 def test_an_event_over_the_limit_is_refused(cut: int, line_end: bytes) -> None:
     stream = line_end + b"data: " + b"x" * 3000
     with pytest.raises(UpstreamProtocolError) as caught:
-        list(decode([stream[at : at + cut] for at in range(0, len(stream), cut)], limit=1000))
+        list(decode_events([stream[at : at + cut] for at in range(0, len(stream), cut)], limit=1000))
     assert caught.value.code == "upstream_event_too_large"
 
 
 def test_a_long_line_arrives_whole() -> None:
     line = b"data: " + b"x" * 5_000_000 + b"\n\n"
-    decoder, found = Decoder(), []
+    decoder, found = EventDecoder(), []
     for at in range(0, len(line), 65536):
         found += decoder.feed(line[at : at + 65536])
     assert [event.raw for event in found] == [line]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.assembly import assemble
-from argoproxy.protocol.stream.sse import DONE, Batch, Decoder, Document, Event
+from argoproxy.protocol.stream.assembly import assemble_completion
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter, ToolCalls, complete_call_with_text
 from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
@@ -237,13 +237,13 @@ def spaced(chunk: Json) -> Event:
 
 
 def run(pieces: Iterable[bytes]) -> Batch:
-    decoder, repairs = Decoder(), ToolCallFilter()
+    decoder, repairs = EventDecoder(), ToolCallFilter()
     passed = [event for piece in pieces for event in repairs.feed(decoder.feed(piece))]
     return passed + repairs.feed(decoder.finish()) + repairs.finish()
 
 
 def told(events: Iterable[Event]) -> Json:
-    return assemble(event.chunk for event in events if event.chunk)
+    return assemble_completion(event.chunk for event in events if event.chunk)
 
 
 FOREIGN = [
@@ -345,7 +345,7 @@ def legal_streams(draw: st.DrawFn) -> list[Json]:
 @given(legal_streams(), places, st.sampled_from([compact, spaced]))
 def test_a_legal_stream_passes_byte_for_byte(chunks: list[Json], at: list[int], make: Any) -> None:
     stream = b"".join(make(one).raw for one in chunks) + DONE.raw
-    decoder, repairs = Decoder(), ToolCallFilter()
+    decoder, repairs = EventDecoder(), ToolCallFilter()
     for piece in cut_at(stream, at):
         batch = decoder.feed(piece)
         assert repairs.feed(batch) is batch
@@ -369,7 +369,7 @@ def test_a_stream_put_right_tells_the_same_in_any_cut(chunks: list[Json], at: li
     right = b"".join(event.raw for event in passed)
     assert b"".join(event.raw for event in run(cut_at(stream, at))) == right
     assert b"".join(event.raw for event in run([right])) == right
-    assert told(passed) == assemble(chunks)
+    assert told(passed) == assemble_completion(chunks)
 
 
 def test_a_stream_put_right_in_every_cut() -> None:

@@ -11,7 +11,7 @@ from argoproxy.errors import (
     UpstreamStatus,
     UpstreamUnreachable,
 )
-from argoproxy.protocol.http_messages import ClientRequest, header
+from argoproxy.protocol.http_messages import ClientRequest, get_header
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import DONE, Document
@@ -209,7 +209,7 @@ def test_the_gateways_list() -> None:
     asked = GATEWAY.shared_model_list_request()
     assert asked
     assert (asked.method, asked.url) == ("GET", f"{ROOT}/api/v1/models/")
-    assert not header(asked.headers, "authorization")
+    assert not get_header(asked.headers, "authorization")
     ids = [entry["id"] for entry in GATEWAY.read_model_list(LIST, "", 7).chunk["data"]]
     assert {"argo:gpt-4o", "argo:gpt-9-ultra", "argo:text-embedding-3-large"} <= set(ids)
     assert len(ids) == len(set(ids))

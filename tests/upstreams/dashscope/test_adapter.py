@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound
-from argoproxy.protocol.http_messages import ClientRequest, header
+from argoproxy.protocol.http_messages import ClientRequest, get_header
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Document
@@ -74,8 +74,8 @@ def test_what_goes_along() -> None:
 
 def test_a_configured_key_takes_the_place_of_the_clients() -> None:
     for asked in (KEYED.completion_request(call(messages=HI)), *KEYED.embedding_requests(call(EMBEDDINGS, input="a"))):
-        assert header(asked.headers, "authorization") == "Bearer sk-ours"
-        assert not header(asked.headers, "x-api-key")
+        assert get_header(asked.headers, "authorization") == "Bearer sk-ours"
+        assert not get_header(asked.headers, "x-api-key")
         assert asked.secret == b"sk-ours"
     assert "sk-ours" not in repr(KEYED)
 
@@ -159,7 +159,7 @@ def test_the_models_are_those_that_were_named() -> None:
 def test_the_probe_asks_for_nothing_that_costs() -> None:
     probe = KEYED.probe_request()
     assert (probe.method, probe.url, probe.body) == ("GET", TEXT, None)
-    assert not header(probe.headers, "authorization")
+    assert not get_header(probe.headers, "authorization")
 
 
 def test_nothing_is_passed_on() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
-from argoproxy.protocol.http_messages import header
+from argoproxy.protocol.http_messages import get_header
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.stream.sse import Event
 from argoproxy.upstreams.dashscope.refusals import answered, check, check_event
@@ -101,10 +101,10 @@ def test_the_id_of_the_request_is_not_lost() -> None:
     assert isinstance(error, UpstreamStatus)
     assert loads(error.body)["error"]["message"] == "It failed. (code: Throttling, request id: r-1)"
     error = answered(429, (("x-request-id", "theirs"),), dumps(told("Throttling")))
-    assert header(error.headers, "x-request-id") == "theirs"
+    assert get_header(error.headers, "x-request-id") == "theirs"
     with pytest.raises(UpstreamStatus) as caught:
         check(told("Throttling"))
-    assert header(caught.value.headers, "x-request-id") == "r-1"
+    assert get_header(caught.value.headers, "x-request-id") == "r-1"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_an_id_that_is_none(request_id: Any) -> None:
     with pytest.raises(UpstreamStatus) as caught:
         check(failed)
     for error in (answered(400, (), dumps(failed)), caught.value):
-        assert not header(error.headers, "x-request-id")
+        assert not get_header(error.headers, "x-request-id")
         assert isinstance(error, UpstreamStatus)
         assert loads(error.body)["error"]["message"] == "It failed."
 

@@ -9,7 +9,7 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.api.endpoints import whole
 from argoproxy.protocol.json_text import loads
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.assembly import assemble
+from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.sse import is_done
 from argoproxy.upstreams.dashscope.adapter import DashScope
 from argoproxy.upstreams.dashscope.urls import DashScopeUrls
@@ -91,7 +91,9 @@ def test_silence_is_passed_on() -> None:
 def test_cumulative_texts_are_understood_whatever_was_asked(body: Json) -> None:
     frames = [said("He"), said("Hello"), said("Hello!"), said("Hello!", "stop")]
     found = choices(call(**{"stream": True, **body}), *frames)
-    assert assemble([{"choices": [choice]} for choice in found])["choices"][0]["message"]["content"] == "Hello!"
+    assert (
+        assemble_completion([{"choices": [choice]} for choice in found])["choices"][0]["message"]["content"] == "Hello!"
+    )
     assert found[-1] == part({}, "stop")
 
 
@@ -167,7 +169,7 @@ def test_calls_of_tools_told_whole_each_time(body: Json) -> None:
     frames = [said("", tool_calls=[fragment(arguments, name="f", id="call_1")]) for arguments in parts]
     frames[-1]["output"]["choices"][0]["finish_reason"] = "tool_calls"
     found = choices(streamed(**body), *frames)
-    message = assemble([{"choices": [choice]} for choice in found])["choices"][0]["message"]
+    message = assemble_completion([{"choices": [choice]} for choice in found])["choices"][0]["message"]
     function = {"name": "f", "arguments": '{"a": 1}'}
     assert message["tool_calls"] == [{"id": "call_1", "type": "function", "function": function}]
 
