@@ -23,7 +23,7 @@ ONLY_THERE = {
     "urllib3": {"transport"},
     "socket": {"transport", "workers", "server", "images"},
     "ssl": {"transport", "server/start_check", "cli/setup_wizard", "images"},
-    "select": {"transport/watch", "workers/client_poll"},
+    "select": {"transport/watch", "workers"},
     "yaml": {"config/values/layers"},
     "dotenv": {"config/values/layers"},
     "PIL": {"images/shrink"},

@@ -30,8 +30,7 @@ from argoproxy.server.terminal import Terminal
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_format import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, make_folder, places
-from argoproxy.workers.client_timeouts import ClientTimeouts
-from argoproxy.workers.goodbye import linger
+from argoproxy.workers.client_timeouts import ClientTimeouts, linger
 
 # A master that is replaced (USR2) runs Gunicorn as a script, whose folder comes first and would hide `http`.
 GUNICORN_FOLDER = Path(gunicorn.__file__).resolve().parent

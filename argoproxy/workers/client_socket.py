@@ -1,8 +1,7 @@
-"""A client's connection that gives a slow sender up.
+"""A client's socket with a limit of time on what it receives.
 
-Gunicorn reads heads and bodies without any limit of time. Here `recv` has one: a head must be whole within `head_s`;
-a body must not pause for longer than `body_s`, and on the whole must come at a least rate. When the time is over,
-`recv` raises ClientTooSlow.
+Gunicorn reads heads and bodies without any. Here a head must be complete within `head_s`; a body must not pause for
+longer than `body_s`, and must come at a minimum rate on average. When the time is over, `recv` raises ClientTooSlow.
 """
 
 from __future__ import annotations
@@ -10,20 +9,22 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from gunicorn.http.errors import LimitRequestHeaders
 
 from argoproxy.errors import ClientTooSlow
 from argoproxy.workers.client_timeouts import ClientTimeouts
-from argoproxy.workers.refusals import LATE_HEAD
+from argoproxy.workers.error_responses import LATE_HEAD
 from argoproxy.workers.request_scanner import HEAD_LIMIT
 
+SocketT = TypeVar("SocketT", bound="TimedRecv")
 
-class Timekeeper:
-    """A socket's `recv` that waits for as long as the client may take; to be mixed into a socket class.
 
-    Where the socket has a time-out already, the caller keeps the time.
+class TimedRecv:
+    """Mixin of socket classes: a `recv` that waits for as long as the client may take.
+
+    It changes nothing while the socket has a time-out (0 included): then the caller keeps the time.
     """
 
     timeouts: ClientTimeouts
@@ -34,12 +35,12 @@ class Timekeeper:
     _received = 0
 
     def expect_head(self) -> None:
-        """Take what comes from now on for the next request."""
+        """Count what is received from now on as the next request."""
         self._is_in_head, self._is_first = True, False
         self.restart_clock()
 
     def expect_body(self) -> None:
-        """Take what comes from now on for a body."""
+        """Count what is received from now on as a body."""
         self._is_in_head = False
         self.restart_clock()
 
@@ -58,7 +59,8 @@ class Timekeeper:
         try:
             piece = sock.recv(bufsize, flags)
         except TimeoutError:
-            if self._is_in_head and self._received:  # no application knows of this request yet
+            # The application, which would answer, is not called before the head is complete.
+            if self._is_in_head and self._received:
                 with suppress(OSError):
                     sock.send(LATE_HEAD)
             raise ClientTooSlow from None
@@ -83,5 +85,14 @@ class Timekeeper:
             raise LimitRequestHeaders("the head is over 64 KiB")
 
 
-class TimedSocket(Timekeeper, socket.socket):
-    """A client's connection in a worker of processes or threads."""
+class TimedSocket(TimedRecv, socket.socket):
+    """A client's socket in a sync or threaded worker."""
+
+
+def replace_socket(client: Any, kind: type[SocketT], timeouts: ClientTimeouts) -> SocketT:
+    """Return a socket of another class for the same connection; `client` must not be used any more."""
+    make: Any = kind
+    sock: SocketT = make(client.family, client.type, client.proto, fileno=client.detach())
+    sock.timeouts = timeouts
+    sock.restart_clock()
+    return sock

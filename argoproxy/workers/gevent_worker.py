@@ -1,4 +1,4 @@
-"""Gunicorn's gevent worker, in which a client that is slow to send is given up."""
+"""Gunicorn's gevent worker, with limits on the time that clients may take to send."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from typing import Any
 import gevent.socket
 from gunicorn.workers.ggevent import GeventWorker
 
-from argoproxy.workers.client_socket import Timekeeper
+from argoproxy.workers.client_socket import TimedRecv, replace_socket
 from argoproxy.workers.client_timeouts import ClientTimeouts
-from argoproxy.workers.malformed import RefusesMalformed
+from argoproxy.workers.error_responses import OpenAIErrors
 
 
-class TimedGeventSocket(Timekeeper, gevent.socket.socket):  # type: ignore[misc]
-    """A client's connection under gevent."""
+class TimedGeventSocket(TimedRecv, gevent.socket.socket):  # type: ignore[misc]
+    """A client's socket under gevent."""
 
 
-class TimedGeventWorker(RefusesMalformed, GeventWorker):  # type: ignore[misc]
-    """Reads from clients by sockets that keep the time."""
+class TimedGeventWorker(OpenAIErrors, GeventWorker):  # type: ignore[misc]
+    """Reads from clients through sockets with a limit of time."""
 
     timeouts: ClientTimeouts
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection."""
-        sock = TimedGeventSocket(client.family, client.type, client.proto, fileno=client.detach())
-        sock.timeouts = self.timeouts
-        sock.restart_clock()
-        super().handle(listener, sock, addr)
+        super().handle(listener, replace_socket(client, TimedGeventSocket, self.timeouts), addr)
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
-        """The socket keeps the time of a head."""
+        """Return a context without a time-out: Gunicorn would end a kept connection in the midst of a head, without an
+        answer, where the socket sends one."""
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Gunicorn's sync worker, in which a client that is slow to send is given up."""
+"""Gunicorn's sync worker, with limits on the time that clients may take to send."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ from typing import Any
 
 from gunicorn.workers.sync import SyncWorker
 
-from argoproxy.workers.client_socket import TimedSocket
+from argoproxy.workers.client_socket import TimedSocket, replace_socket
 from argoproxy.workers.client_timeouts import ClientTimeouts
-from argoproxy.workers.malformed import RefusesMalformed
+from argoproxy.workers.error_responses import OpenAIErrors
 
-LOOK_S = 1.0
+#: Gunicorn would wait for half of its `timeout`, and see as late as that when the master has died.
+MASTER_CHECK_S = 1.0
 
 
-class TimedSyncWorker(RefusesMalformed, SyncWorker):  # type: ignore[misc]
-    """Reads from clients by sockets that keep the time."""
+class TimedSyncWorker(OpenAIErrors, SyncWorker):  # type: ignore[misc]
+    """Reads from clients through sockets with a limit of time."""
 
     timeouts: ClientTimeouts
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection."""
-        sock = TimedSocket(client.family, client.type, client.proto, fileno=client.detach())
-        sock.timeouts = self.timeouts
-        sock.restart_clock()
-        super().handle(listener, sock, addr)
+        super().handle(listener, replace_socket(client, TimedSocket, self.timeouts), addr)
 
     def wait(self, timeout: float) -> Any:
-        """Wait for a connection; look once a second whether the master is still there."""
-        return super().wait(min(timeout, LOOK_S))
+        """Wait for a connection; return to Gunicorn's loop, which checks the master, once a second."""
+        return super().wait(min(timeout, MASTER_CHECK_S))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn
 
 from argoproxy.errors import ClientTooSlow
-from argoproxy.workers.client_socket import TimedSocket
+from argoproxy.workers.client_socket import TimedSocket, replace_socket
 from argoproxy.workers.client_timeouts import ClientTimeouts
 from argoproxy.workers.request_scanner import Progress, RequestScanner
 
@@ -20,26 +21,26 @@ class Wait(Enum):
     """What the worker's main thread waits for on a connection."""
 
     REQUEST = "a request"
-    READER = "the client's reading of earlier answers"
+    WRITABLE = "room for the next answer: the client has not read earlier ones"
     THREAD = "a thread that may read a large body"
-    GOODBYE = "the client's closing"
+    CLOSE = "the end of the client's half, after ours was closed"
 
 
-class PooledSocket(TimedSocket):
-    """A socket from which a thread may read a body only after it was given leave to do so."""
+class CollectedSocket(TimedSocket):
+    """A socket whose requests the main thread collects. A thread may read a body from it only after `allow_reading`."""
 
-    #: Reads what is there, for whoever keeps the time.
+    #: Reads without a limit of time, for the main thread, whose sockets don't block.
     recv_now = socket.socket.recv
 
     _body: RequestScanner | None = None
     _on_end: Callable[[], None] = staticmethod(lambda: None)
 
-    def let_thread_read(self, body: RequestScanner, on_end: Callable[[], None]) -> None:
+    def allow_reading(self, body: RequestScanner, on_end: Callable[[], None]) -> None:
         """Let a thread read a body; `on_end` is called in that thread when it is complete, or its connection ends."""
         self._body, self._on_end = body, on_end
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """Read some bytes. Raises ClientTooSlow, in a thread also for a body that it was not given leave to read."""
+        """Read some bytes. Raises ClientTooSlow, in a thread also for bytes that it may not read."""
         if self.gettimeout() is None and self._body is None:
             raise ClientTooSlow
         piece = super().recv(bufsize, flags)
@@ -50,22 +51,32 @@ class PooledSocket(TimedSocket):
 
 
 class Connection(TConn):  # type: ignore[misc]
-    """A client's connection, with the request that is being collected. Refers to nothing that refers to it: what it
-    holds is given back with the last reference, not when garbage is collected."""
+    """A client's connection, with the request that is being collected. Nothing it refers to refers to it: a reference
+    cycle would keep its buffers until the garbage collector runs."""
 
     def __init__(self, cfg: Any, client: socket.socket, address: Any, server: Any, timeouts: ClientTimeouts) -> None:
-        sock = PooledSocket(client.family, client.type, client.proto, fileno=client.detach())
-        sock.timeouts = timeouts
+        sock = replace_socket(client, CollectedSocket, timeouts)
         sock.expect_body()
         super().__init__(cfg, sock, address, server)
         self.descriptor = sock.fileno()
+        #: Gunicorn's own: its threads need not wait for data.
         self.data_ready = True
         self.request = RequestScanner()
         self.wait = Wait.REQUEST
         self.deadline = time.monotonic() + timeouts.head_s
-        #: Bytes of the request that its worker has counted.
+        #: Bytes of the request, as far as they count for the limit of all connections of the worker.
         self.collected = 0
         self._begun = 0.0
+        self._poll: select.poll | None = None
+
+    def is_writable(self) -> bool:
+        """Return whether a thread can write an answer without waiting for the client to read earlier ones."""
+        if self.parser is None:  # nothing was written yet
+            return True
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.descriptor, select.POLLOUT)
+        return bool(self._poll.poll(0))
 
     def expect_request(self, keepalive_s: float) -> None:
         """Begin to collect the next request."""
@@ -75,7 +86,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.deadline = time.monotonic() + keepalive_s
 
     def feed(self, piece: bytes) -> Progress:
-        """Add what came to the request; the deadline follows."""
+        """Add bytes to the request and move its deadline."""
         before = self.request.progress
         progress = self.request.feed(piece)
         if progress in (Progress.HEAD, Progress.BODY):
