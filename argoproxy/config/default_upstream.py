@@ -25,7 +25,7 @@ from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.dashscope.urls import DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScopeUrls
 
 #: What the path of a URL holds that leads to DashScope in its native protocol.
 DASHSCOPE_PATH = "/api/v1/services/aigc/"

@@ -46,7 +46,7 @@ from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides
 from argoproxy.upstreams.access import Access, PluginSpec
 from argoproxy.upstreams.argo.gateway import ArgoUrls
-from argoproxy.upstreams.dashscope.urls import DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScopeUrls
 
 NO_PROXY = "none"
 

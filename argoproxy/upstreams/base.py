@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn, Self
 
 from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError
-from argoproxy.protocol.http_messages import ClientRequest, Headers
+from argoproxy.protocol.access.header_rules import request_headers_for_upstream
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
+from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header, without
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
@@ -15,6 +17,7 @@ from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.base_url import validate_path
 from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
 
+USER_AGENT = "argoproxy"
 SERVED_PATHS: Mapping[str, str] = {
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
@@ -81,6 +84,25 @@ class BaseUpstream:
 
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
         refuse_path(request, self.served_paths)
+
+
+def make_headers(headers: Headers, authorization: str) -> Headers:
+    """Return a client's request headers for an upstream. `authorization` replaces its credentials unless it is ""."""
+    kept = request_headers_for_upstream(headers)
+    if authorization:
+        kept = (*without(kept, CREDENTIAL_HEADERS), ("Authorization", authorization))
+    return kept if get_header(kept, "user-agent") else (*kept, ("User-Agent", USER_AGENT))
+
+
+def make_model_list(entries: Sequence[Json], aliases: Sequence[str]) -> Document:
+    """Return entries of models as OpenAI's list, or the one whose id is among `aliases`, unless that is empty. Raises
+    NotFound."""
+    if not aliases:
+        return Document.of({"object": "list", "data": list(entries)})
+    for entry in entries:
+        if entry["id"] in aliases:
+            return Document.of(entry)
+    raise NotFound(f"The model {aliases[0]!r} does not exist.", param="model", code="model_not_found")
 
 
 def refuse_path(request: ClientRequest, served_paths: Mapping[str, str] = SERVED_PATHS) -> NoReturn:

@@ -1,4 +1,8 @@
-"""What a reply begins with: a document or a stream, whatever was asked for and whatever its head says."""
+"""Detect whether a reply is a document or an event stream by how its body begins.
+
+Neither the request nor the Content-Type decides: some servers send a document to a stream request or the other way
+round, or a stream as `text/plain`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.stream.sse import Batch, check_reply_size
 
-#: Some servers send blank lines while they think.
+#: Some servers send blank lines to keep the connection open before a reply.
 BLANKS_LIMIT = 64 * 1024
 
 _BLANK = b" \t\r\n"
@@ -18,31 +22,31 @@ _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 
 
 class Form(Enum):
-    """What a reply is."""
+    """The form of a reply."""
 
     DOCUMENT = auto()
     STREAM = auto()
 
 
-def opened(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
-    """Take what is needed to tell a document from a stream: blanks, and the first bytes behind them. Raises
-    UpstreamProtocolError over BLANKS_LIMIT."""
-    taken, first = bytearray(), b""
+def read_start(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
+    """Return the beginning of a body, as far as detect_form needs it. Raises UpstreamProtocolError if more than
+    BLANKS_LIMIT bytes of blanks come first."""
+    start, first = bytearray(), b""
     for piece in pieces:
-        taken += piece
-        first = _beginning(first + piece)
+        start += piece
+        first = _strip_blanks(first + piece)
         if not _is_undecided(first):
             break
-        if len(taken) > BLANKS_LIMIT:
-            raise UpstreamProtocolError("The upstream sent too many blanks before its reply.")
+        if len(start) > BLANKS_LIMIT:
+            raise UpstreamProtocolError("The upstream sent too many blank lines before its reply.")
         if not piece:
             yield []
-    return bytes(taken)
+    return bytes(start)
 
 
-def form_of(start: bytes, headers: Headers) -> Form:
-    """Tell what begins like this. Raises UpstreamProtocolError when it is neither."""
-    first = _beginning(start)
+def detect_form(start: bytes, headers: Headers) -> Form:
+    """Return the form of a body that begins like this. Raises UpstreamProtocolError if it is neither."""
+    first = _strip_blanks(start)
     if first[:1] in (b"{", b"["):
         return Form.DOCUMENT
     if first.startswith(_FIELDS) or get_header(headers, "content-type").lower().startswith("text/event-stream"):
@@ -52,9 +56,9 @@ def form_of(start: bytes, headers: Headers) -> Form:
     raise UpstreamProtocolError("The upstream's reply is empty.")
 
 
-def gathered(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
-    """Take a document whole; only silence gives the client a head before it is known to be one. Raises
-    UpstreamProtocolError over DOCUMENT_LIMIT."""
+def read_document(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
+    """Return the whole body. Yields an empty batch when nothing arrives for a moment. Raises UpstreamProtocolError over
+    DOCUMENT_LIMIT."""
     parts, size = [], 0
     for piece in pieces:
         parts.append(piece)
@@ -65,11 +69,10 @@ def gathered(pieces: Iterator[bytes]) -> Generator[Batch, None, bytes]:
     return b"".join(parts).removeprefix(_BOM)
 
 
-def _beginning(start: bytes) -> bytes:
-    """Give what stands behind the blanks."""
+def _strip_blanks(start: bytes) -> bytes:
     return start.removeprefix(_BOM).lstrip(_BLANK)
 
 
 def _is_undecided(first: bytes) -> bool:
-    """Whether more is needed to tell a document from a stream."""
+    """Tell whether more bytes are needed to detect the form."""
     return _BOM.startswith(first) or any(name.startswith(first) and name != first for name in _FIELDS)

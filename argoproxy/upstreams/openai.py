@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.access.header_rules import request_headers_for_upstream
-from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, get_header, read_up_to, without
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
 from argoproxy.protocol.stream.sse import (
@@ -30,12 +28,10 @@ from argoproxy.protocol.stream.sse import (
     is_plain,
 )
 from argoproxy.upstreams import Reply, UpstreamRequest
-from argoproxy.upstreams.base import BaseUpstream
+from argoproxy.upstreams.base import BaseUpstream, make_headers
 from argoproxy.upstreams.base_url import BaseUrl, validate_path
-from argoproxy.upstreams.detect import Form, form_of, gathered, opened
+from argoproxy.upstreams.detect import Form, detect_form, read_document, read_start
 from argoproxy.upstreams.error_replies import error_in_document, error_in_event
-
-USER_AGENT = "argoproxy"
 
 #: Of a single choice, only the last few events tell how it ended.
 LAST_ONES = 8
@@ -60,7 +56,7 @@ class OpenAIUpstream(BaseUpstream):
     def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask for a completion."""
         headers = (
-            *without(self._headers(call.headers), _OF_OUR_BODY),
+            *without(make_headers(call.headers, self.authorization), _OF_OUR_BODY),
             ("Content-Type", "application/json"),
             ("Accept-Encoding", "identity"),
         )
@@ -70,8 +66,8 @@ class OpenAIUpstream(BaseUpstream):
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion in whatever form it came."""
         pieces = reply.iter_bytes()
-        start = yield from opened(pieces)
-        form = form_of(start, reply.headers)
+        start = yield from read_start(pieces)
+        form = detect_form(start, reply.headers)
         if form is Form.DOCUMENT:
             yield from _document(chain((start,), pieces))
         else:
@@ -90,7 +86,7 @@ class OpenAIUpstream(BaseUpstream):
 
     def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         """Ask for the list of models, or for one, as the client did."""
-        headers = (*self._headers(request.headers), ("Accept-Encoding", "identity"))
+        headers = (*make_headers(request.headers, self.authorization), ("Accept-Encoding", "identity"))
         path = validate_path(request.path).rstrip("/")
         url = self.base.url(path if path.startswith("/v1/") else "/v1" + path, request.query)
         return UpstreamRequest("GET", url, headers, secret=self.secret)
@@ -103,14 +99,14 @@ class OpenAIUpstream(BaseUpstream):
 
     def probe_request(self) -> UpstreamRequest:
         """Ask for the list of models, with the configured key only."""
-        headers = (*self._headers(()), ("Accept-Encoding", "identity"))
+        headers = (*make_headers((), self.authorization), ("Accept-Encoding", "identity"))
         return UpstreamRequest("GET", self.base.url("/v1/models", ""), headers, secret=self.secret)
 
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
         """Pass a request on; the reply may be compressed as the client wishes unless it could hide our key."""
         wished = get_header(request.headers, "accept-encoding", "identity")
         coding = "identity" if self.secret else wished
-        headers = (*self._headers(request.headers), ("Accept-Encoding", coding))
+        headers = (*make_headers(request.headers, self.authorization), ("Accept-Encoding", coding))
         body = request.body if request.body.length is None else read_up_to(request.body, HELD_BODY)
         return UpstreamRequest(
             method=request.method,
@@ -121,12 +117,6 @@ class OpenAIUpstream(BaseUpstream):
             secret=self.secret,
             has_client_body=True,
         )
-
-    def _headers(self, headers: Headers) -> Headers:
-        sent = request_headers_for_upstream(headers)
-        if self.authorization:
-            sent = (*without(sent, CREDENTIAL_HEADERS), ("Authorization", self.authorization))
-        return sent if get_header(sent, "user-agent") else (*sent, ("User-Agent", USER_AGENT))
 
 
 #: An event that has an empty line of data and nothing else is not longer; official clients can't read it.
@@ -174,7 +164,7 @@ class Ends:
 
 
 def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
-    document = Document((yield from gathered(pieces)))
+    document = Document((yield from read_document(pieces)))
     is_one = is_completion(document.chunk)
     if not (is_one and document.chunk["choices"]) and (told := error_in_document(document.chunk)):
         raise told

@@ -222,7 +222,7 @@ def test_a_url_of_dashscopes_native_api_is_known(tmp_path: Path) -> None:
     text = f"target_base_url: {url}\ntarget_api_key: k-123456\nmodel_map: gpt-4=qwen-max, b = c\n"
     target = made(tmp_path, text).target
     assert isinstance(target, DashScopeTarget)
-    assert (target.urls.named, target.model_map) == (url, {"gpt-4": "qwen-max", "b": "c"})
+    assert (target.urls.fixed, target.model_map) == (url, {"gpt-4": "qwen-max", "b": "c"})
     compatible = made(tmp_path, "target_base_url: https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions")
     assert isinstance(compatible.target, OpenAITarget)
 

@@ -37,9 +37,9 @@ from argoproxy.upstreams.argo.messages import chat_body, spoken_to
 from argoproxy.upstreams.argo.models import BUILT_IN
 from argoproxy.upstreams.argo.replies import read_answer, spoken
 from argoproxy.upstreams.argo.token_estimate import estimated_tokens
+from argoproxy.upstreams.dashscope.completions import make_chunks
+from argoproxy.upstreams.dashscope.error_codes import error_from_dashscope_reply
 from argoproxy.upstreams.dashscope.messages import multimodal_input, text_input
-from argoproxy.upstreams.dashscope.refusals import answered
-from argoproxy.upstreams.dashscope.streams import chunked
 from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
 from tests.support.dashscope_calls import call
 
@@ -129,9 +129,11 @@ def text_cases() -> Iterator[Case]:
         "argo, refusal": lambda text: read_answer(
             dumps({"response": "IMPORTANT AUTHENTICATION NOTICE FROM ARGO ACCESS DENIED " + text.decode()}), "id"
         ),
-        "dashscope, error": lambda text: answered(400, (), dumps({"code": text.decode(), "message": text.decode()})),
-        "dashscope, no error": lambda text: answered(400, (), text),
-        "dashscope, stream": lambda text: chunked(_pieces(text, 1000), call(stream=True)),
+        "dashscope, error": lambda text: error_from_dashscope_reply(
+            400, (), dumps({"code": text.decode(), "message": text.decode()})
+        ),
+        "dashscope, no error": lambda text: error_from_dashscope_reply(400, (), text),
+        "dashscope, stream": lambda text: make_chunks(_pieces(text, 1000), call(stream=True)),
         "failure": lambda text: refuses_mode(error_from_reply(400, (), text)),
         "failure, words": lambda text: refuses_mode(
             error_from_reply(400, (), dumps({"error": {"message": text.decode()}}))

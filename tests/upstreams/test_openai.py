@@ -117,7 +117,7 @@ def test_a_document_without_silence_is_one_batch() -> None:
 def test_blanks_before_a_reply_are_bounded_and_take_linear_time() -> None:
     assert_linear(lambda size: batches(*[b"\n"] * size, DOCUMENT), BLANKS_LIMIT // FACTOR)
     assert flat(batches(*[b"\n"] * BLANKS_LIMIT, DOCUMENT)) == b"\n" * BLANKS_LIMIT + DOCUMENT
-    with pytest.raises(UpstreamProtocolError, match="too many blanks"):
+    with pytest.raises(UpstreamProtocolError, match="too many blank lines"):
         batches(*[b"\n"] * BLANKS_LIMIT, b" ", DOCUMENT)
 
 

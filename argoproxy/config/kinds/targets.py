@@ -13,7 +13,7 @@ from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.upstreams.access import Access, PluginSpec
 from argoproxy.upstreams.argo.gateway import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.dashscope.urls import DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScopeUrls
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class DashScopeTarget:
 
     @property
     def url(self) -> str:
-        return self.urls.named or self.urls.text
+        return self.urls.fixed or self.urls.text
 
 
 @dataclass(frozen=True, slots=True)

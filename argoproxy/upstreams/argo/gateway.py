@@ -23,9 +23,8 @@ from argoproxy.upstreams.argo import answers, embeddings
 from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body
 from argoproxy.upstreams.argo.models import BUILT_IN, Names
 from argoproxy.upstreams.argo.replies import read_answer, refuse_soft_error, spoken
-from argoproxy.upstreams.base import SERVED_PATHS, BaseUpstream
+from argoproxy.upstreams.base import SERVED_PATHS, USER_AGENT, BaseUpstream
 from argoproxy.upstreams.error_replies import loads_or_none
-from argoproxy.upstreams.openai import USER_AGENT
 
 DEVELOPMENT = "https://apps-dev.inside.anl.gov/argoapi"
 PRODUCTION = "https://apps.inside.anl.gov/argoapi"
@@ -99,14 +98,14 @@ class Argo(BaseUpstream):
     def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Ask for embeddings, as many texts at a time as the gateway takes. Raises BadRequest."""
         model_id = self._model_id(call)
-        parts = embeddings.batches_of(call.body, model_id)
+        parts = embeddings.split_texts(call.body, model_id)
         user = self._user(call)
         bodies = ({"user": user, "model": model_id, "prompt": part} for part in parts)
         return [self._post(self.urls.embed, call, body, "application/json") for body in bodies]
 
     def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
         """Join the vectors of all batches in the order of the texts."""
-        return Document.of(embeddings.joined(bodies, call.body, call.requested_model))
+        return Document.of(embeddings.join_replies(bodies, call.body, call.requested_model))
 
     def shared_model_list_request(self) -> UpstreamRequest | None:
         if self.urls.models is None:

@@ -1,8 +1,8 @@
-"""What is said to DashScope: OpenAI's messages as each of the two paths takes them, and the prompt of a completion.
+"""Build DashScope's `input` from OpenAI's messages or from the prompt of a legacy completion.
 
-On the text path a content is a string, on the multimodal path a list of parts that are keyed, not typed:
-`{"image": url}`, `{"audio": url}`, `{"video": url or frames, "fps": 2}`, `{"text": …}`. What stands in an OpenAI part
-beside its own field (`fps`, `min_pixels`, `cache_control`) is kept. Source: "DashScope API reference", September 2026.
+On the text path a content is a string. On the multimodal path it is a list of parts that have a key in place of a type:
+`{"image": url}`, `{"audio": url}`, `{"video": url or frames, "fps": 2}`, `{"text": …}`. Other fields of OpenAI's parts
+(`fps`, `min_pixels`, `cache_control`) are kept. Source: "DashScope API reference", September 2026.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.content import path_of
 from argoproxy.protocol.json_text import Json, as_dict, as_list, as_text
 
-#: The type of a part, or its only key where it has no type; DashScope's key for it.
+#: DashScope's key for each type of a part, or for its only key if it has no type.
 _KEYS: Mapping[str, str] = {
     "text": "text",
     "refusal": "text",
@@ -29,27 +29,28 @@ _KEYS: Mapping[str, str] = {
 
 
 def text_input(body: Json) -> Json:
-    """Give the `input` of a chat on the text path. Raises BadRequest."""
-    return {"messages": [_message(place, message, _text) for place, message in _messages(body)]}
+    """Return the `input` of a chat on the text path. Raises BadRequest."""
+    return {"messages": [_make_message(place, message, _make_text) for place, message in _messages(body)]}
 
 
 def multimodal_input(body: Json) -> Json:
-    """Give the `input` of a chat on the multimodal path. Raises BadRequest."""
-    return {"messages": [_message(place, message, _parts) for place, message in _messages(body)]}
+    """Return the `input` of a chat on the multimodal path. Raises BadRequest."""
+    return {"messages": [_make_message(place, message, _make_parts) for place, message in _messages(body)]}
 
 
 def prompt_input(body: Json) -> Json:
-    """Give the `input` of a legacy completion on the text path. Raises BadRequest."""
+    """Return the `input` of a legacy completion on the text path. Raises BadRequest."""
     return {"prompt": _prompt(body)}
 
 
 def prompt_message_input(body: Json) -> Json:
-    """Give the `input` of a legacy completion on the multimodal path, which knows messages only. Raises BadRequest."""
+    """Return the `input` of a legacy completion on the multimodal path, which accepts only messages. Raises
+    BadRequest."""
     return {"messages": [{"role": "user", "content": [{"text": _prompt(body)}]}]}
 
 
 def has_media(body: Json) -> bool:
-    """Tell whether a chat holds images, audio or video."""
+    """Tell whether a chat contains images, audio or video."""
     messages = body.get("messages")
     contents = (message.get("content") for message in as_list(messages) if isinstance(message, dict))
     return any(_KEYS.get(_kind(part), "text") != "text" for content in contents for part in as_list(content))
@@ -65,50 +66,51 @@ def _messages(body: Json) -> Iterator[tuple[int, Json]]:
         yield place, message
 
 
-def _message(place: int, message: Json, content: Callable[[Any, int], Any]) -> Json:
-    """Give a message with a role and a content that DashScope takes; the fields that are null say nothing."""
+def _make_message(place: int, message: Json, content: Callable[[Any, int], Any]) -> Json:
+    """Return a message with a role and a content that DashScope accepts, without fields that are null."""
     kept = {key: value for key, value in message.items() if value is not None}
     if kept.get("role") == "developer":
         kept["role"] = "system"
     return {**kept, "content": content(message.get("content"), place)}
 
 
-def _text(content: Any, place: int) -> str:
+def _make_text(content: Any, place: int) -> str:
     if not isinstance(content, list):
         return as_text(content)
-    keyed = [_keyed(part, (place, column)) for column, part in enumerate(content)]
-    for column, part in enumerate(keyed):
+    parts = [_make_part(part, (place, column)) for column, part in enumerate(content)]
+    for column, part in enumerate(parts):
         if "text" not in part:
-            raise BadRequest("This endpoint takes text only.", param=path_of((place, column)))
-    return "".join(part["text"] for part in keyed)
+            raise BadRequest("This endpoint accepts text only.", param=path_of((place, column)))
+    return "".join(part["text"] for part in parts)
 
 
-def _parts(content: Any, place: int) -> list[Json]:
+def _make_parts(content: Any, place: int) -> list[Json]:
     if not isinstance(content, list):
         return [{"text": as_text(content)}]
-    return [_keyed(part, (place, column)) for column, part in enumerate(content)]
+    return [_make_part(part, (place, column)) for column, part in enumerate(content)]
 
 
-def _keyed(part: Any, place: tuple[int, int]) -> Json:
+def _make_part(part: Any, place: tuple[int, int]) -> Json:
     if isinstance(part, str):
         return {"text": part}
     kind = _kind(part)
     key = _KEYS.get(kind)
     source = _source(part.get(kind)) if key else None
     if key is None or source is None or (key == "text" and not isinstance(source, str)):
-        raise BadRequest("DashScope takes no content part like this one.", param=path_of(place))
+        raise BadRequest("DashScope does not support this kind of content part.", param=path_of(place))
     return {key: source, **{name: value for name, value in part.items() if name not in ("type", kind)}}
 
 
 def _kind(part: Any) -> str:
-    """Give the type of a part, told or not; "" when it has none."""
+    """Return the type of a part, "" if it has none; a part without a type has the one of its first known key."""
     fields = as_dict(part)
     kind = fields.get("type")
     return kind if isinstance(kind, str) else next((key for key in fields if key in _KEYS), "")
 
 
 def _source(value: Any) -> Any:
-    """Give where a part's data is: a URL, data as one, or the list of a video's frames; None where it has none."""
+    """Return the URL of a part's data, or the URLs of a video's frames; None if it has none. Base64 data becomes a data
+    URL."""
     if isinstance(value, list):
         frames = [_source(frame) for frame in value]
         return None if None in frames else frames
@@ -125,5 +127,7 @@ def _prompt(body: Json) -> str:
     prompt = body.get("prompt")
     texts = prompt if isinstance(prompt, list) else [prompt]
     if len(texts) != 1 or not isinstance(texts[0], str):
-        raise BadRequest("`prompt` must be one string; DashScope takes no tokens and no lists.", param="prompt")
+        raise BadRequest(
+            "`prompt` must be one string; DashScope does not accept tokens or lists of prompts.", param="prompt"
+        )
     return texts[0]

@@ -1,33 +1,35 @@
-"""What DashScope says, whole or in an event: both have one shape.
+"""Parse what DashScope sends: a whole reply and an event of a stream have one form.
 
 `{"request_id", "output": {"choices": [{"message", "finish_reason", "logprobs", "index"}]}, "usage"}`; with the result
 format `text` the output is `{"text", "finish_reason"}`. A content is a string or, on the multimodal path, a list of
-keyed parts. While a choice goes on, its finish reason is null or the string "null". Ids but the request's, the time
-and the model are not told. Source: "DashScope API reference", Alibaba Cloud Model Studio, September 2026.
+parts like `{"text": …}`. Before the end of a choice its finish reason is null or, from older models, the string "null".
+
+Usage has `input_tokens`, `output_tokens` (reasoning included) and, on most models, `total_tokens`; details under
+OpenAI's or DashScope's name, and counts by kind beside the totals (`image_tokens`).
+Source: "DashScope API reference", Alibaba Cloud Model Studio, September 2026.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.api.endpoints import COMPLETIONS
-from argoproxy.protocol.json_text import Json, as_dict, as_list, as_text
-from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text
 from argoproxy.protocol.stream.chunks import iterate_choices
-from argoproxy.protocol.stream.sse import Document, encode_json
-from argoproxy.upstreams.dashscope.refusals import check
-from argoproxy.upstreams.dashscope.tokens import usage_of
+from argoproxy.upstreams.dashscope.error_codes import check_reply
 
-_OF_CHOICES = frozenset(("choices", "text", "finish_reason"))
+_CHOICE_FIELDS = frozenset(("choices", "text", "finish_reason"))
+_TOTALS = frozenset(("input_tokens", "output_tokens", "total_tokens"))
+_PROMPT_DETAILS = ("input_tokens_details", "prompt_tokens_details")
+_COMPLETION_DETAILS = ("output_tokens_details", "completion_tokens_details")
+_PROMPT_KINDS = ("image_tokens", "video_tokens", "audio_tokens")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What is said of one choice; `message` has its content as a string, parts that are no text as `parts`, and no
-    field that is null; `finish_reason` is "" while it goes on."""
+class ChoicePart:
+    """One choice of a reply or an event. In `message` the content is a string, parts that are not text are in `parts`,
+    and fields that are null are left out. `finish_reason` is "" before the end."""
 
     index: int
     message: Json
@@ -36,122 +38,112 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A reply, or an event of one; `extras` are what else the output holds (`search_info`)."""
+class DashScopeReply:
+    """A reply, or an event; `extras` are the other fields of its output (`search_info`)."""
 
     request_id: str
-    choices: tuple[Said, ...]
+    choices: tuple[ChoicePart, ...]
     usage: Json
     extras: Json
 
 
-def read(told: Json) -> Reply:
-    """Read a reply or an event. Raises ProxyError for one that tells of an error."""
-    check(told)
-    output = told.get("output")
-    fields = as_dict(output)
-    request_id = told.get("request_id")
-    return Reply(
-        request_id=as_text(request_id),
-        choices=tuple(_choices(fields)),
-        usage=usage_of(told.get("usage")),
-        extras={key: value for key, value in fields.items() if key not in _OF_CHOICES and value is not None},
+def parse_reply(fields: Json) -> DashScopeReply:
+    """Parse a reply or an event. Raises ProxyError if it reports an error."""
+    check_reply(fields)
+    output = as_dict(fields.get("output"))
+    return DashScopeReply(
+        request_id=as_text(fields.get("request_id")),
+        choices=tuple(_parse_choices(output)),
+        usage=convert_usage(fields.get("usage")),
+        extras={key: value for key, value in output.items() if key not in _CHOICE_FIELDS and value is not None},
     )
 
 
-def top_of(reply: Reply, call: Call, of_a_chat: str) -> Json:
-    """Give what every chunk or document of an answer begins with."""
-    is_legacy = call.path == COMPLETIONS.path
+def convert_usage(value: Any) -> Json:
+    """Return a reply's usage in OpenAI's fields, {} if it has none. Fields unknown to OpenAI keep their name."""
+    fields = as_dict(value)
+    if not any(_is_count(fields.get(name)) for name in _TOTALS):
+        return {}
+    prompt, completion = _count(fields.get("input_tokens")), _count(fields.get("output_tokens"))
+    total = fields.get("total_tokens")
+    kinds = {name: fields[name] for name in _PROMPT_KINDS if _is_count(fields.get(name))}
+    details = {
+        "prompt_tokens_details": {**kinds, **_merge_details(fields, _PROMPT_DETAILS)},
+        "completion_tokens_details": _merge_details(fields, _COMPLETION_DETAILS),
+    }
+    known = _TOTALS.union(_PROMPT_DETAILS, _COMPLETION_DETAILS, kinds)
     return {
-        "id": f"{'cmpl' if is_legacy else 'chatcmpl'}-{reply.request_id or call.id}",
-        "object": "text_completion" if is_legacy else of_a_chat,
-        "created": call.created,
-        "model": call.requested_model,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": total if _is_count(total) else prompt + completion,
+        **{name: value for name, value in details.items() if value},
+        **{name: value for name, value in fields.items() if name not in known},
     }
 
 
-def document(body: bytes, call: Call) -> Document:
-    """Give a whole reply as OpenAI's completion. Raises ProxyError when it holds none."""
-    reply = read(Document(body).chunk)
-    if not reply.choices:
-        raise UpstreamProtocolError("The upstream's reply holds no completion.")
-    completion = {
-        **reply.extras,
-        **top_of(reply, call, "chat.completion"),
-        "choices": [_choice(said, call) for said in reply.choices],
-    }
-    return Document.of({**completion, "usage": reply.usage} if reply.usage else completion)
+def add_usages(usages: Iterable[Json]) -> Json:
+    """Add up the usage of several choices, each sent for itself; all of them have the same prompt."""
+    total, *others = usages
+    for other in others:
+        total = {
+            **total,
+            "completion_tokens": total["completion_tokens"] + other["completion_tokens"],
+            "total_tokens": total["total_tokens"] + other["completion_tokens"],
+        }
+        details = _add_counts(total.get("completion_tokens_details", {}), other.get("completion_tokens_details", {}))
+        if details:
+            total["completion_tokens_details"] = details
+    return total
 
 
-def call_id(told: Any, call: Call, place: int) -> str:
-    """Give the id of a tool's call, made where none is told."""
-    return told if isinstance(told, str) and told else f"call_{call.id}_{place}"
+def _parse_choices(output: Json) -> Iterator[ChoicePart]:
+    if isinstance(output.get("choices"), list):
+        for index, choice in iterate_choices(output["choices"]):
+            yield ChoicePart(
+                index,
+                _parse_message(as_dict(choice.get("message"))),
+                _parse_logprobs(choice.get("logprobs")),
+                _parse_finish_reason(choice.get("finish_reason")),
+            )
+    elif isinstance(output.get("text"), str):
+        yield ChoicePart(0, {"content": output["text"]}, None, _parse_finish_reason(output.get("finish_reason")))
 
 
-def function_of(tool_call: Json) -> Json:
-    """Give the function of a tool's call, its arguments as text."""
-    function = tool_call.get("function")
-    fields = dict(function) if isinstance(function, dict) else {}
-    if isinstance(fields.get("arguments"), dict):
-        fields["arguments"] = encode_json(fields["arguments"]).decode()
+def _parse_message(message: Json) -> Json:
+    fields = {key: value for key, value in message.items() if value is not None}
+    content = fields.get("content")
+    if isinstance(content, list):
+        parts = as_dicts(content)
+        others = [part for part in parts if set(part) != {"text"}]
+        texts = (part.get("text") for part in parts)
+        fields["content"] = "".join(text for text in texts if isinstance(text, str))
+        fields |= {"parts": others} if others else {}
     return fields
 
 
-def _choices(output: Json) -> Iterator[Said]:
-    if isinstance(output.get("choices"), list):
-        for index, choice in iterate_choices(output["choices"]):
-            message = choice.get("message")
-            yield Said(
-                index,
-                _message(as_dict(message)),
-                _logprobs(choice.get("logprobs")),
-                _ending(choice.get("finish_reason")),
-            )
-    elif isinstance(output.get("text"), str):
-        yield Said(0, {"content": output["text"]}, None, _ending(output.get("finish_reason")))
-
-
-def _message(message: Json) -> Json:
-    said = {key: value for key, value in message.items() if value is not None}
-    content = said.get("content")
-    if isinstance(content, list):
-        parts = [part for part in content if isinstance(part, dict)]
-        others = [part for part in parts if set(part) != {"text"}]
-        texts = (part.get("text") for part in parts)
-        said["content"] = "".join(text for text in texts if isinstance(text, str))
-        said |= {"parts": others} if others else {}
-    return said
-
-
-def _choice(said: Said, call: Call) -> Json:
-    ending = said.finish_reason or None
-    if call.path == COMPLETIONS.path:
-        text = said.message.get("content", "")
-        return {"index": said.index, "text": text, "logprobs": None, "finish_reason": ending}
-    logprobs = None if said.logprobs is None else {"content": said.logprobs, "refusal": None}
-    return {"index": said.index, "message": _whole(said.message, call), "logprobs": logprobs, "finish_reason": ending}
-
-
-def _whole(said: Json, call: Call) -> Json:
-    """Give a message as a document has it: fields that say nothing are left out."""
-    told = said.get("tool_calls")
-    calls = [_call(item, call, place) for place, item in enumerate(as_list(told))]
-    content = said.get("content") or (None if calls else "")
-    rest = {key: value for key, value in said.items() if key not in ("role", "content", "tool_calls") and value != ""}
-    message = {"role": "assistant", "content": content, "refusal": None, **rest}
-    return {**message, "tool_calls": calls} if calls else message
-
-
-def _call(item: Any, call: Call, place: int) -> Json:
-    fields = as_dict(item)
-    kept = {key: value for key, value in fields.items() if key != "index"}
-    return {**kept, "id": call_id(fields.get("id"), call, place), "type": "function", "function": function_of(fields)}
-
-
-def _logprobs(told: Any) -> list[Any] | None:
-    content = told.get("content") if isinstance(told, dict) else None
+def _parse_logprobs(value: Any) -> list[Any] | None:
+    content = as_dict(value).get("content")
     return content if isinstance(content, list) else None
 
 
-def _ending(told: Any) -> str:
-    return told if isinstance(told, str) and told != "null" else ""
+def _parse_finish_reason(value: Any) -> str:
+    return value if isinstance(value, str) and value != "null" else ""
+
+
+def _merge_details(fields: Json, names: Iterable[str]) -> Json:
+    merged: Json = {}
+    for name in names:
+        merged |= as_dict(fields.get(name))
+    return merged
+
+
+def _add_counts(some: Json, more: Json) -> Json:
+    return {**some, **{name: _count(some.get(name)) + _count(value) for name, value in more.items()}}
+
+
+def _count(value: Any) -> int:
+    return value if _is_count(value) else 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

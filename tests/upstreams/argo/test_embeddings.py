@@ -8,7 +8,7 @@ import pytest
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
 from argoproxy.protocol.json_text import dumps
-from argoproxy.upstreams.argo.embeddings import batches_of, joined
+from argoproxy.upstreams.argo.embeddings import join_replies, split_texts
 
 Json = dict[str, Any]
 
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 )
 def test_texts_go_up_in_batches(given: Any, sizes: list[int]) -> None:
     for key in ("input", "prompt"):
-        found = list(batches_of({key: given}, "ada002"))
+        found = list(split_texts({key: given}, "ada002"))
         assert [len(batch) for batch in found] == sizes
         assert [text for batch in found for text in batch] == (given if isinstance(given, list) else [given])
 
@@ -42,13 +42,13 @@ def test_texts_go_up_in_batches(given: Any, sizes: list[int]) -> None:
 )
 def test_what_is_refused(body: Json, param: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        list(batches_of(body, "v3small"))
+        list(split_texts(body, "v3small"))
     assert caught.value.param == param
 
 
 def test_old_models_have_the_dimensions_they_have() -> None:
     with pytest.raises(BadRequest, match="dimensions"):
-        list(batches_of({"input": "a", "dimensions": 2}, "ada002"))
+        list(split_texts({"input": "a", "dimensions": 2}, "ada002"))
 
 
 def reply(*vectors: list[float]) -> bytes:
@@ -56,7 +56,7 @@ def reply(*vectors: list[float]) -> bytes:
 
 
 def test_batches_are_joined_in_order() -> None:
-    document = joined([reply([1, 2], [3, 4]), reply([5, 6])], {"input": ["a", "b c", "d"]}, "argo:x")
+    document = join_replies([reply([1, 2], [3, 4]), reply([5, 6])], {"input": ["a", "b c", "d"]}, "argo:x")
     assert document == {
         "object": "list",
         "data": [
@@ -70,16 +70,16 @@ def test_batches_are_joined_in_order() -> None:
 
 
 def test_base64_is_little_endian_floats() -> None:
-    document = joined([reply([0.5, -2.25, 1e38])], {"input": "a", "encoding_format": "base64"}, "x")
+    document = join_replies([reply([0.5, -2.25, 1e38])], {"input": "a", "encoding_format": "base64"}, "x")
     data = base64.b64decode(document["data"][0]["embedding"])
     assert struct.unpack("<3f", data) == (0.5, -2.25, pytest.approx(1e38))
 
 
 def test_dimensions_cut_and_normalise() -> None:
-    document = joined([reply([3, 4, 12], [0, 0, 1])], {"input": ["a", "b"], "dimensions": 2}, "x")
+    document = join_replies([reply([3, 4, 12], [0, 0, 1])], {"input": ["a", "b"], "dimensions": 2}, "x")
     assert [entry["embedding"] for entry in document["data"]] == [[0.6, 0.8], [0, 0]]
-    with pytest.raises(BadRequest, match="have 3 dimensions"):
-        joined([reply([3, 4, 12])], {"input": "a", "dimensions": 4}, "x")
+    with pytest.raises(BadRequest, match="3 dimensions"):
+        join_replies([reply([3, 4, 12])], {"input": "a", "dimensions": 4}, "x")
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_dimensions_cut_and_normalise() -> None:
 )
 def test_replies_without_embeddings(body: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
-        joined([body], {"input": "a"}, "x")
+        join_replies([body], {"input": "a"}, "x")

@@ -10,8 +10,7 @@ from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import Upstream, UpstreamRequest
-from argoproxy.upstreams.dashscope.adapter import DashScope
-from argoproxy.upstreams.dashscope.urls import DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScope, DashScopeUrls
 from tests.support.dashscope_calls import CHAT, COMPLETIONS, EMBEDDINGS, call
 from tests.support.doubles import FakeReply, WholeBody
 

@@ -8,7 +8,7 @@ import pytest
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.json_text import dumps
-from argoproxy.upstreams.dashscope.embeddings import batches_of, joined
+from argoproxy.upstreams.dashscope.embeddings import join_replies, split_texts
 
 Json = dict[str, Any]
 
@@ -25,7 +25,7 @@ Json = dict[str, Any]
     ],
 )
 def test_texts_go_up_in_rows(model: str, given: Any, sizes: list[int]) -> None:
-    found = batches_of({"input": given}, model)
+    found = split_texts({"input": given}, model)
     assert [len(batch) for batch in found] == sizes
     assert [text for batch in found for text in batch] == (given if isinstance(given, list) else [given])
 
@@ -43,7 +43,7 @@ def test_texts_go_up_in_rows(model: str, given: Any, sizes: list[int]) -> None:
 )
 def test_what_is_refused(body: Json, param: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        batches_of(body, "m")
+        split_texts(body, "m")
     assert caught.value.param == param
 
 
@@ -57,7 +57,7 @@ def row(index: int, *vector: float) -> Json:
 
 def test_rows_are_joined_in_the_order_of_their_texts() -> None:
     bodies = [reply(row(1, 3, 4), row(0, 1, 2), total_tokens=5), reply({"embedding": [5, 6]}, total_tokens=2)]
-    assert joined(bodies, [["a", "b"], ["c"]], {}, "m").chunk == {
+    assert join_replies(bodies, [["a", "b"], ["c"]], {}, "m").chunk == {
         "object": "list",
         "data": [
             {"object": "embedding", "index": 0, "embedding": [1, 2]},
@@ -71,12 +71,12 @@ def test_rows_are_joined_in_the_order_of_their_texts() -> None:
 
 @pytest.mark.parametrize("index", [[0], {}, "0", None])
 def test_an_odd_index_is_taken_for_the_place(index: Any) -> None:
-    told = joined([reply({"text_index": index, "embedding": [1]}, row(1, 2))], [["a", "b"]], {}, "m").chunk
+    told = join_replies([reply({"text_index": index, "embedding": [1]}, row(1, 2))], [["a", "b"]], {}, "m").chunk
     assert [entry["embedding"] for entry in told["data"]] == [[1], [2]]
 
 
 def test_base64_is_little_endian_floats() -> None:
-    document = joined([reply(row(0, 0.5, -2.25))], [["a"]], {"encoding_format": "base64"}, "m").chunk
+    document = join_replies([reply(row(0, 0.5, -2.25))], [["a"]], {"encoding_format": "base64"}, "m").chunk
     assert struct.unpack("<2f", base64.b64decode(document["data"][0]["embedding"])) == (0.5, -2.25)
     assert document["usage"] == {"prompt_tokens": 0, "total_tokens": 0}
 
@@ -95,10 +95,10 @@ def test_base64_is_little_endian_floats() -> None:
 )
 def test_replies_without_embeddings(body: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
-        joined([body], [["a"]], {}, "m")
+        join_replies([body], [["a"]], {}, "m")
 
 
 def test_an_error_under_a_status_of_success() -> None:
     with pytest.raises(UpstreamStatus) as caught:
-        joined([dumps({"code": "Throttling", "message": "x"})], [["a"]], {}, "m")
+        join_replies([dumps({"code": "Throttling", "message": "x"})], [["a"]], {}, "m")
     assert caught.value.status == 429

@@ -12,8 +12,7 @@ from argoproxy.protocol.api.endpoints import whole
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.upstreams import UpstreamRequest
-from argoproxy.upstreams.dashscope.adapter import DashScope
-from argoproxy.upstreams.dashscope.urls import DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScope, DashScopeUrls
 from tests.support.dashscope_calls import COMPLETIONS, EMBEDDINGS, call
 from tests.support.doubles import FakeReply
 from tests.support.providers import dashscope

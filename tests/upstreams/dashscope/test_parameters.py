@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest
-from argoproxy.upstreams.dashscope.parameters import asks_for_increments, chat_parameters, embedding_parameters
+from argoproxy.upstreams.dashscope.parameters import chat_parameters, embedding_parameters, wants_incremental_output
 from tests.support.dashscope_calls import COMPLETIONS, call
 
 Json = dict[str, Any]
@@ -64,7 +64,7 @@ def test_what_goes_along(given: Json, sent: Json | None) -> None:
 def test_a_stream_is_asked_for_what_is_new(given: Json, is_incremental: bool) -> None:
     asked = call(stream=True, **given)
     assert chat_parameters(asked) == {**OURS, "incremental_output": is_incremental}
-    assert asks_for_increments(asked) is is_incremental
+    assert wants_incremental_output(asked) is is_incremental
 
 
 @pytest.mark.parametrize(

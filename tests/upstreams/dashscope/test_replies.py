@@ -6,8 +6,8 @@ import pytest
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.json_text import dumps
-from argoproxy.upstreams.dashscope.replies import document
-from argoproxy.upstreams.dashscope.tokens import joined, usage_of
+from argoproxy.upstreams.dashscope.completions import make_document
+from argoproxy.upstreams.dashscope.replies import add_usages, convert_usage
 from tests.support.dashscope_calls import COMPLETIONS, call, said
 
 Json = dict[str, Any]
@@ -16,7 +16,7 @@ CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f"
 
 
 def completed(told: Json, **body: Any) -> Json:
-    return document(dumps(told), call(**body)).chunk
+    return make_document(dumps(told), call(**body)).chunk
 
 
 def message(told: Json) -> Any:
@@ -117,7 +117,7 @@ def test_a_legacy_completion() -> None:
 )
 def test_what_is_no_completion(body: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
-        document(body, call())
+        make_document(body, call())
 
 
 @pytest.mark.parametrize(
@@ -158,15 +158,15 @@ def test_what_is_no_completion(body: bytes) -> None:
     ],
 )
 def test_tokens(told: Any, usage: Json) -> None:
-    assert usage_of(told) == usage
+    assert convert_usage(told) == usage
 
 
 def test_tokens_of_several_choices_share_their_prompt() -> None:
     details = {"output_tokens_details": {"reasoning_tokens": 2}}
-    one = usage_of({"input_tokens": 3, "output_tokens": 4})
-    two = usage_of({"input_tokens": 3, "output_tokens": 5, **details})
+    one = convert_usage({"input_tokens": 3, "output_tokens": 4})
+    two = convert_usage({"input_tokens": 3, "output_tokens": 5, **details})
     whole = {"prompt_tokens": 3, "completion_tokens": 9, "total_tokens": 12}
-    assert joined([one]) == one
-    assert joined([one, usage_of({"input_tokens": 3, "output_tokens": 5})]) == whole
-    assert joined([one, two]) == {**whole, "completion_tokens_details": {"reasoning_tokens": 2}}
-    assert joined([two, one, two])["completion_tokens_details"] == {"reasoning_tokens": 4}
+    assert add_usages([one]) == one
+    assert add_usages([one, convert_usage({"input_tokens": 3, "output_tokens": 5})]) == whole
+    assert add_usages([one, two]) == {**whole, "completion_tokens_details": {"reasoning_tokens": 2}}
+    assert add_usages([two, one, two])["completion_tokens_details"] == {"reasoning_tokens": 4}

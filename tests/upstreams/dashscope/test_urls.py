@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.upstreams.dashscope.urls import DashScopeUrls, is_multimodal
+from argoproxy.upstreams.dashscope.adapter import DashScopeUrls, is_multimodal
 
 BASE = "https://dashscope.aliyuncs.com/api/v1"
 TEXT = f"{BASE}/services/aigc/text-generation/generation"
@@ -36,7 +36,7 @@ def test_a_base_of_another_kind_and_a_query_are_kept() -> None:
     urls = DashScopeUrls.parse("http://up:8000/mirror/qwen?k=v")
     assert urls.text == "http://up:8000/mirror/qwen/services/aigc/text-generation/generation?k=v"
     urls = DashScopeUrls.parse(f"{MULTIMODAL}?k=v")
-    assert (urls.named, urls.multimodal, urls.embeddings) == (
+    assert (urls.fixed, urls.multimodal, urls.embeddings) == (
         f"{MULTIMODAL}?k=v",
         f"{MULTIMODAL}?k=v",
         EMBEDDINGS + "?k=v",
@@ -47,8 +47,8 @@ def test_a_base_of_another_kind_and_a_query_are_kept() -> None:
     ("text", "reason"),
     [
         ("dashscope.aliyuncs.com", "http"),
-        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "OpenAI's dialect"),
-        ("https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions", "OpenAI's dialect"),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "compatible mode"),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions", "compatible mode"),
     ],
 )
 def test_what_is_no_native_url(text: str, reason: str) -> None:

@@ -8,7 +8,7 @@ from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.protocol.http_messages import get_header
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.stream.sse import Event
-from argoproxy.upstreams.dashscope.refusals import answered, check, check_event
+from argoproxy.upstreams.dashscope.error_codes import check_event, check_reply, error_from_dashscope_reply
 from argoproxy.upstreams.error_replies import refuses_mode
 from tests.support.dashscope_calls import frame
 from tests.support.providers.dashscope import MUST_BE_INCREMENTAL, NO_CHOICE, NO_THINKING, STREAM_ONLY
@@ -64,10 +64,10 @@ CODES = [
 @pytest.mark.parametrize(("code", "status", "kind", "openai_code"), CODES)
 def test_codes_become_openais_wherever_they_come(code: str, status: int, kind: str, openai_code: str) -> None:
     expected = (status, kind, openai_code)
-    assert shown(answered(status, (), dumps(told(code)))) == expected
-    assert shown(answered(status, (), frame(told(code), "error", status))) == expected
+    assert shown(error_from_dashscope_reply(status, (), dumps(told(code)))) == expected
+    assert shown(error_from_dashscope_reply(status, (), frame(told(code), "error", status))) == expected
     with pytest.raises(UpstreamStatus) as caught:
-        check(told(code))
+        check_reply(told(code))
     assert shown(caught.value) == expected
     for name in ("error", "result"):
         with pytest.raises(UpstreamStatus) as caught:
@@ -88,11 +88,11 @@ def test_codes_become_openais_wherever_they_come(code: str, status: int, kind: s
     ],
 )
 def test_a_status_is_kept_unless_it_says_less_than_the_code(status: int, code: str, right: int) -> None:
-    assert answered(status, (), dumps(told(code))).status == right
+    assert error_from_dashscope_reply(status, (), dumps(told(code))).status == right
 
 
 def test_the_id_of_the_request_is_not_lost() -> None:
-    error = answered(429, (("Retry-After", "3"), ("Content-Length", "9")), dumps(told("Throttling")))
+    error = error_from_dashscope_reply(429, (("Retry-After", "3"), ("Content-Length", "9")), dumps(told("Throttling")))
     assert dict(error.headers) == {
         "Retry-After": "3",
         "X-Request-Id": "r-1",
@@ -100,10 +100,10 @@ def test_the_id_of_the_request_is_not_lost() -> None:
     }
     assert isinstance(error, UpstreamStatus)
     assert loads(error.body)["error"]["message"] == "It failed. (code: Throttling, request id: r-1)"
-    error = answered(429, (("x-request-id", "theirs"),), dumps(told("Throttling")))
+    error = error_from_dashscope_reply(429, (("x-request-id", "theirs"),), dumps(told("Throttling")))
     assert get_header(error.headers, "x-request-id") == "theirs"
     with pytest.raises(UpstreamStatus) as caught:
-        check(told("Throttling"))
+        check_reply(told("Throttling"))
     assert get_header(caught.value.headers, "x-request-id") == "r-1"
 
 
@@ -117,7 +117,7 @@ def test_the_id_of_the_request_is_not_lost() -> None:
     ],
 )
 def test_codes_that_are_mapped_to_one_are_told_apart(code: str, mapped: str, said: str) -> None:
-    error = answered(429, (), dumps(told(code)))
+    error = error_from_dashscope_reply(429, (), dumps(told(code)))
     assert isinstance(error, UpstreamStatus)
     document = loads(error.body)["error"]
     assert (document["code"], document["message"]) == (mapped, said)
@@ -127,8 +127,8 @@ def test_codes_that_are_mapped_to_one_are_told_apart(code: str, mapped: str, sai
 def test_an_id_that_is_none(request_id: Any) -> None:
     failed = {**told("InvalidParameter"), "request_id": request_id}
     with pytest.raises(UpstreamStatus) as caught:
-        check(failed)
-    for error in (answered(400, (), dumps(failed)), caught.value):
+        check_reply(failed)
+    for error in (error_from_dashscope_reply(400, (), dumps(failed)), caught.value):
         assert not get_header(error.headers, "x-request-id")
         assert isinstance(error, UpstreamStatus)
         assert loads(error.body)["error"]["message"] == "It failed."
@@ -136,14 +136,17 @@ def test_an_id_that_is_none(request_id: Any) -> None:
 
 @pytest.mark.parametrize("message", [None, "", 3])
 def test_an_error_without_words(message: Any) -> None:
-    error = answered(503, (), dumps({"code": "ModelUnavailable", "message": message}))
+    error = error_from_dashscope_reply(503, (), dumps({"code": "ModelUnavailable", "message": message}))
     assert isinstance(error, UpstreamStatus)
     assert loads(error.body)["error"]["message"] == "DashScope answered with status 503."
 
 
 def test_a_text_that_is_too_long() -> None:
     words = "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"
-    assert shown(answered(400, (), dumps(told("InvalidParameter", words))))[2] == "context_length_exceeded"
+    assert (
+        shown(error_from_dashscope_reply(400, (), dumps(told("InvalidParameter", words))))[2]
+        == "context_length_exceeded"
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,14 +163,14 @@ def test_a_text_that_is_too_long() -> None:
     ],
 )
 def test_errors_that_are_not_dashscopes(status: int, body: bytes, message: str) -> None:
-    error = answered(status, (), body)
+    error = error_from_dashscope_reply(status, (), body)
     assert isinstance(error, UpstreamStatus)
     assert error.status == status
     assert loads(error.body)["error"]["message"] == message
 
 
 def test_a_redirect_stays_what_it_is() -> None:
-    error = answered(302, (("Location", "/x"),), dumps(told("InvalidParameter")))
+    error = error_from_dashscope_reply(302, (("Location", "/x"),), dumps(told("InvalidParameter")))
     assert isinstance(error, UpstreamStatus)
     assert (error.status, error.body) == (302, dumps(told("InvalidParameter")))
 
@@ -182,13 +185,13 @@ def test_a_redirect_stays_what_it_is() -> None:
 )
 def test_errors_under_a_status_of_success_that_nobody_knows(reply: Json, status: int, code: Any) -> None:
     with pytest.raises(UpstreamStatus) as caught:
-        check(reply)
+        check_reply(reply)
     assert (caught.value.status, loads(caught.value.body)["error"]["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("reply", [{}, {"code": ""}, {"code": None, "message": ""}, {"code": 200, "error": None}])
 def test_a_reply_that_tells_of_no_error(reply: Json) -> None:
-    check(reply)
+    check_reply(reply)
     check_event(Event(frame(reply)))
 
 
@@ -222,5 +225,5 @@ def test_events_that_are_called_errors(raw: bytes, status: int, message: str) ->
     ],
 )
 def test_refusals_of_the_way_it_was_asked(words: str, status: int, refuses: bool) -> None:
-    assert refuses_mode(answered(status, (), dumps(told("Odd", words)))) is refuses
+    assert refuses_mode(error_from_dashscope_reply(status, (), dumps(told("Odd", words)))) is refuses
     assert not refuses_mode(BadRequest(words))

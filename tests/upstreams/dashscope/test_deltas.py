@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.upstreams.dashscope.texts import Reading, Texts
+from argoproxy.upstreams.dashscope.deltas import DeltaExtractor, TextMode
 
 
-def told(reading: Reading, *values: Any, name: str = "content") -> list[Any]:
+def told(reading: TextMode, *values: Any, name: str = "content") -> list[Any]:
     """Give what is told after each value, and what at the end."""
-    texts = Texts(reading)
+    texts = DeltaExtractor(reading)
     return [*(texts.feed({name: value}).get(name) for value in values), texts.finish().get(name)]
 
 
-def whole(reading: Reading, *values: str) -> str:
+def whole(reading: TextMode, *values: str) -> str:
     return "".join(part or "" for part in told(reading, *values))
 
 
@@ -38,22 +38,22 @@ def whole(reading: Reading, *values: str) -> str:
     ],
 )
 def test_undecided_until_a_text_does_not_go_on(values: list[Any], parts: list[Any]) -> None:
-    assert told(Reading.UNDECIDED, *values) == parts
+    assert told(TextMode.UNDECIDED, *values) == parts
 
 
 @given(st.lists(st.text("1 0", max_size=4), max_size=8))
 def test_both_kinds_are_exact_whatever_they_say(pieces: list[str]) -> None:
     """An incremental stream ends with an empty text, a cumulative one with the whole."""
     text = "".join(pieces)
-    assert whole(Reading.UNDECIDED, *pieces, "") == text
+    assert whole(TextMode.UNDECIDED, *pieces, "") == text
     so_far = [part for part in accumulate(pieces) if part]
-    assert whole(Reading.UNDECIDED, *so_far, *so_far[-1:]) == text
-    assert whole(Reading.CUMULATIVE, *so_far, *so_far[-1:], "") == text
-    assert whole(Reading.LAST, *so_far, *so_far[-1:], "") == text
+    assert whole(TextMode.UNDECIDED, *so_far, *so_far[-1:]) == text
+    assert whole(TextMode.CUMULATIVE, *so_far, *so_far[-1:], "") == text
+    assert whole(TextMode.FINAL_ONLY, *so_far, *so_far[-1:], "") == text
 
 
 def test_one_text_that_does_not_go_on_settles_all() -> None:
-    texts = Texts(Reading.UNDECIDED)
+    texts = DeltaExtractor(TextMode.UNDECIDED)
     assert texts.feed({"a": "1", "b": "x"}) == {"a": "1", "b": "x"}
     assert texts.feed({"a": "12"}) == {}
     assert texts.feed({"c": [0]}) == {"c": [0]}
@@ -70,12 +70,12 @@ def test_one_text_that_does_not_go_on_settles_all() -> None:
     ],
 )
 def test_a_cumulative_text_is_told_as_it_grows(values: list[Any], parts: list[Any]) -> None:
-    assert told(Reading.CUMULATIVE, *values) == parts
+    assert told(TextMode.CUMULATIVE, *values) == parts
 
 
 @pytest.mark.parametrize("value", ["Hi", "Hel", "hello"])
 def test_a_text_that_was_rewritten_is_an_error(value: str) -> None:
-    texts = Texts(Reading.CUMULATIVE)
+    texts = DeltaExtractor(TextMode.CUMULATIVE)
     texts.feed({"content": "Hello"})
     with pytest.raises(UpstreamProtocolError) as caught:
         texts.feed({"content": value})
@@ -86,4 +86,4 @@ def test_a_text_that_was_rewritten_is_an_error(value: str) -> None:
     ("values", "last"), [(["Hello", "Hi", ""], "Hi"), (["He", "Hello"], "Hello"), ([[1], [2]], [1, 2])]
 )
 def test_the_last_text_is_what_counts_where_nothing_was_told(values: list[Any], last: Any) -> None:
-    assert told(Reading.LAST, *values) == [*(None for _ in values), last]
+    assert told(TextMode.FINAL_ONLY, *values) == [*(None for _ in values), last]

@@ -11,8 +11,7 @@ from argoproxy.protocol.json_text import loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.sse import is_done
-from argoproxy.upstreams.dashscope.adapter import DashScope
-from argoproxy.upstreams.dashscope.urls import DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScope, DashScopeUrls
 from tests.support.cuts import cuts
 from tests.support.dashscope_calls import COMPLETIONS, call, frame, said
 from tests.support.doubles import FakeReply
