@@ -133,7 +133,7 @@ class RefusedModes:
         self._keep_s = keep_s
         self._until: dict[_Way, float] = {}
 
-    def turned(self, route: Route[Upstream]) -> Route[Upstream]:
+    def adapt(self, route: Route[Upstream]) -> Route[Upstream]:
         """Give a route as its model can be asked; the mode it came in follows where the other one is refused."""
         if not self._until or not route.other_mode:
             return route

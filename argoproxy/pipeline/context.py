@@ -1,4 +1,4 @@
-"""The trip of one request: the one mutable thing there is, closed once, and the outcome it comes to."""
+"""The state of one request: what is known of it so far, which replies are open, how it ended."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Protocol
 
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.pipeline.early_start import EarlyStart
+from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.router import Route
-from argoproxy.protocol.stream.sse import HEARTBEAT, Document
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo
 from argoproxy.transport.watch import Watch
@@ -21,88 +21,91 @@ from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 
 logger = logging.getLogger("argoproxy")
 
+#: Statuses whose responses have no body (RFC 9110 section 6.4.1).
 BODILESS = frozenset((204, 304))
 
 
 class OpenReply(Reply, Protocol):
-    """A reply whose connection is ours to let go."""
+    """A reply whose connection is still held."""
 
     def release_when_done(self) -> None:
-        """Let go of a reply that said all it had to."""
+        """Release the connection of a reply that is complete, so that it can be used again."""
 
     def close(self) -> None:
-        """Let go of a reply that is of no more use."""
+        """Close the connection."""
 
 
 class RequestContext:
-    """Counts, remembers and lets go, for one request. Nothing else in the house counts anything."""
+    """Everything about one request that changes while it is served. Closed once, whatever happened; the outcome then
+    goes to the listeners.
+
+    The defaults are class attributes, so that a request sets only what becomes known of it.
+    """
+
+    #: The route taken last; unset before one was taken.
+    route: Route[Upstream]
+    #: What is remembered for the journal, if there is one.
+    record: JournalRecord | None = None
+    #: Starts the response before there is an answer, where that is allowed.
+    early: EarlyStart | None = None
+    #: Whether errors are sent with status 200.
+    is_compatible = False
+    #: Whether the client wants its answer as a stream.
+    wants_stream = False
+    #: The name of the caller's key.
+    key_name = ""
+    reply_status = 200
+    reply_headers: Headers = ()
+
+    _usage: Json | None = None
+    _status = 0
+    _model = _upstream = _return_mode = _send_mode = _sent_model = ""
+    _code: str | None = None
+    _reason = _address = ""
+    _ending: Ending | None = None
+    _is_closed = False
 
     def __init__(
         self,
         info: RequestInfo,
         watch: Watch,
-        clock: Callable[[], float],
-        heartbeat_s: float,
+        meter: ResponseMeter,
         listeners: Iterable[Listener],
+        redact: Callable[[str], str] = str,
     ) -> None:
+        """`redact` stars the proxy's keys and the request's own in a name that will be logged."""
+        self.id = info.id
         self.watch = watch
-        #: The way the request went last; there is none before it took one.
-        self.route: Route[Upstream]
-        #: Stars the keys of ours and of the request in a text that is written down.
-        self.redact: Callable[[str], str] = str
-        #: What is remembered for the journal, where there is one.
-        self.record: JournalRecord | None = None
-        #: How the client can be sent something before there is an answer, where that may be.
-        self.early: EarlyStart | None = None
-        #: Whether errors are told under a status of success, and whether in a stream.
-        self.is_compatible = self.wants_stream = False
-        self.reply_status = 200
-        self.reply_headers: Headers = ()
+        self.meter = meter
+        self.redact = redact
         self._info = info
-        self._clock = clock
-        self._heartbeat_s = heartbeat_s
         self._listeners = listeners
-        self._started = self._last_sent = clock()
-        self._first_byte_s: float | None = None
-        self._overhead_s: float | None = None
-        self._bytes_sent = 0
         self._replies: list[OpenReply] = []
-        self._usage: Json = {}
-        self._status = 0
-        self._model = self._upstream = self._key = self._return_mode = self._send_mode = self._sent_model = ""
-        self._code: str | None = None
-        self._reason = self._address = ""
-        self._ending: Ending | None = None
-        self._is_closed = False
 
     def add_listener(self, listener: Listener) -> None:
-        """Have one more listener told the outcome."""
+        """Send the outcome to one more listener."""
         self._listeners = (*self._listeners, listener)
 
-    @property
-    def id(self) -> str:
-        return self._info.id
-
-    def set_key_name(self, name: str) -> None:
-        """Take note of the name of the caller's key."""
-        self._key = name
-
     def set_model(self, model: str) -> None:
-        """Take note of the model the client asked for."""
+        """Set the model that the client named."""
         self._model = self.redact(model)
 
     def set_call(self, call: Call) -> None:
-        """Take note of what the client asks for."""
-        self.set_model(call.model)
+        """Set what the client wants."""
+        self._model = self.redact(call.model)
         self.wants_stream = not call.answers_whole
         self._return_mode = "stream" if self.wants_stream else "non_stream"
         if self.record:
             self.record.call = call
 
+    def set_upstream(self, upstream: Upstream) -> None:
+        """Set the upstream that is asked."""
+        self._upstream = upstream.name
+
     def set_route(self, route: Route[Upstream]) -> None:
-        """Take note of the way the request goes."""
+        """Set the route that is tried now."""
         self.route = route
-        self.set_upstream(route.upstream)
+        self._upstream = route.upstream.name
         self._model = self._model or self.redact(route.call.requested_model)
         self._sent_model = self.redact(route.call.model)
         self._send_mode = "stream" if route.call.stream else "non_stream"
@@ -110,110 +113,82 @@ class RequestContext:
             model = log_value(self._sent_model)
             logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, model, route.call.stream)
 
-    def set_upstream(self, upstream: Upstream) -> None:
-        """Take note of the upstream that is asked."""
-        self._upstream = upstream.name
-
-    def record_attempt(self, upstream: Upstream, asked: UpstreamRequest) -> None:
-        """Take note of a request that goes upstream."""
-        if asked.is_streamed is not None:
-            self._send_mode = "stream" if asked.is_streamed else "non_stream"
+    def record_attempt(self, upstream: Upstream, request: UpstreamRequest) -> None:
+        """Note a request that is sent upstream."""
+        if request.is_streamed is not None:
+            self._send_mode = "stream" if request.is_streamed else "non_stream"
         if self.record:
-            self.record.sends(Attempt(upstream.name, self._sent_model, self._send_mode, asked))
+            self.record.attempts.append(Attempt(upstream.name, self._sent_model, self._send_mode, request))
+
+    def add_reply(self, reply: OpenReply) -> None:
+        """Take charge of an open reply: it is released when the context is closed."""
+        self._replies.append(reply)
+        if self.record:
+            self.record.set_reply_status(reply.status)
+        self.reply_status, self.reply_headers = reply.status, reply.headers
+        if logger.isEnabledFor(logging.DEBUG):
+            elapsed_ms = 1000 * self.meter.elapsed_s()
+            logger.debug("id=%s reply_status=%s after_ms=%.1f", self.id, reply.status, elapsed_ms)
 
     def discard_attempt(self, error: ProxyError) -> None:
-        """Take note of a failure the client is not told about, and let go of what failed."""
+        """Close the replies of an attempt that failed, when something else is tried and the client sees no error."""
         while self._replies:
             self._replies.pop().close()
         if self.record:
-            self.record.fails(error)
-
-    def record_reply_body(self, body: bytes) -> None:
-        """Take note of a reply that was read to its end."""
-        if self.record:
-            self.record.reads(body)
-
-    def record_answer(self, document: Document) -> None:
-        """Take note of an answer that was made of whole replies."""
-        if self.record:
-            self.record.answers(document)
-
-    def add_reply(self, reply: OpenReply) -> None:
-        """Take a reply into care until the context is closed."""
-        self._replies.append(reply)
-        if self.record:
-            self.record.comes(reply.status)
-        self.reply_status, self.reply_headers = reply.status, reply.headers
-        logger.debug(
-            "id=%s reply_status=%s after_ms=%.1f", self.id, reply.status, 1000 * (self._clock() - self._started)
-        )
+            self.record.fail_attempt(error)
 
     def clear_reply_head(self) -> None:
-        """Take note that the answer is ours, whatever the upstream said."""
+        """Forget status and headers of the reply: the answer is the proxy's own."""
         self.reply_status, self.reply_headers = 200, ()
 
     def record_usage(self, usage: Json) -> None:
-        """Take note of the tokens an upstream counted; the last word counts."""
+        """Set the tokens that the upstream counted; the last report wins."""
         self._usage = usage
 
     def set_status(self, status: int) -> None:
-        """Take note of the status the client is told, and that there is an answer."""
-        self.watch.pulse = None
+        """Set the status of the response, which begins now."""
+        if self.early:
+            self.early.disable()
         self._status = status
-
-    def record_sent(self, size: int) -> None:
-        """Take note of bytes on their way to the client."""
-        self._last_sent = self._clock()
-        if self._first_byte_s is None:
-            self._first_byte_s = self._last_sent - self._started
-            self._overhead_s = max(0.0, self._first_byte_s - self.watch.waited_s)
-        self._bytes_sent += size
-
-    def is_heartbeat_due(self) -> bool:
-        """Whether the client was sent nothing for too long."""
-        return 0 < self._heartbeat_s <= self._clock() - self._last_sent + 0.001
-
-    def may_begin_early(self, call: Call) -> None:
-        """Have a client that asked for a stream sent heartbeats while its upstream is awaited, until `answers`."""
-        if self.early and call.stream:
-            self.watch.pulse = self._beat
-
-    def begins_with_its_reply(self) -> None:
-        """Have the client sent nothing before the upstream's own head."""
-        self.watch.pulse = None
 
     @property
     def has_started_early(self) -> bool:
-        """Whether the client was sent something before there was an answer."""
-        return self.early is not None and self.early.has_begun
+        """Whether the client was sent a status before there was an answer."""
+        return self.early is not None and self.early.has_started
+
+    def is_heartbeat_due(self) -> bool:
+        """Return whether the client has been sent nothing for too long."""
+        return self.meter.is_heartbeat_due()
 
     def set_ending(self, ending: Ending) -> None:
-        """Take note of the ending; the first one stays."""
+        """Set how the request ended, unless that is set."""
         self._ending = self._ending or ending
 
     def record_failure(self, error: ProxyError) -> None:
-        """Take note of a failure the client is told about."""
+        """Note the error that the client gets."""
         self.set_ending(error.ending)
         self._code = self._code or error.code
         self._reason, self._address = error.reason, error.address
         if self.record:
-            self.record.fails(error)
+            self.record.fail_attempt(error)
             self.record.error = self.record.error or error
 
     def record_crash(self, error: Exception) -> ProxyError:
-        """Log a fault of ours with its traceback; gives what the client may be told of it."""
+        """Log a bug of the proxy with its traceback; return the error that the client may see."""
         logger.error("id=%s internal error", self.id, exc_info=error)
-        told = InternalError(f"The proxy failed on this request. Its log tells more under the id {self.id}.")
-        self.record_failure(told)
-        return told
+        visible = InternalError(f"The proxy failed on this request; its log has the details under the id {self.id}.")
+        self.record_failure(visible)
+        return visible
 
     def close(self) -> None:
-        """Let every upstream go and hand the outcome to the listeners; only the first call does anything."""
+        """Release all replies and send the outcome to the listeners; further calls do nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        self.watch.pulse = None
+        if self.early:
+            self.early.disable()
         outcome = self._outcome()
+        # The client has all it gets and may leave; that must not count while `release_when_done` waits.
         self.watch.ignore_client()
         for reply in self._replies:
             if outcome.ending is Ending.COMPLETE:
@@ -224,38 +199,36 @@ class RequestContext:
         for listener in self._listeners:
             try:
                 listener(outcome)
-            except (Exception, SystemExit):  # one of the operator's own may raise anything
+            except (Exception, SystemExit):  # a plug-in's listener may raise anything
                 logger.exception("id=%s listener=%r failed", self.id, listener)
 
-    def _beat(self) -> float:
-        """Send a heartbeat if it is time for one: the seconds until the next. Raises ClientGone."""
-        if self.early and self.is_heartbeat_due():
-            self.early.send(HEARTBEAT)
-            self.record_sent(len(HEARTBEAT))
-        return max(0.0, self._heartbeat_s - (self._clock() - self._last_sent))
-
     def _outcome(self) -> Outcome:
-        has_no_body = self._info.method == "HEAD" or self._status in BODILESS
-        ending = self._ending or (Ending.COMPLETE if has_no_body else Ending.CLIENT_GONE)
+        info, meter, usage = self._info, self.meter, self._usage or {}
+        has_no_body = info.method == "HEAD" or self._status in BODILESS
         return Outcome(
-            **{name: getattr(self._info, name) for name in RequestInfo.__slots__},
+            id=info.id,
+            client_request_id=info.client_request_id,
+            method=info.method,
+            route=info.route,
+            path=info.path,
             model=self._model,
             upstream=self._upstream,
-            key=self._key,
+            key=self.key_name,
             send_mode=self._send_mode,
             return_mode=self._return_mode,
             status=self._status,
-            ending=ending,
+            # Without an ending the body was not read to its end, so the client left, unless there was no body to read.
+            ending=self._ending or (Ending.COMPLETE if has_no_body else Ending.CLIENT_GONE),
             code=self._code,
             upstream_model=self._sent_model if self._sent_model != self._model else "",
             reason=self._reason,
             address=self._address,
-            first_byte_s=self._first_byte_s,
-            overhead_s=self._overhead_s,
-            total_s=self._clock() - self._started,
-            bytes_sent=self._bytes_sent,
-            prompt_tokens=_count(self._usage.get("prompt_tokens")),
-            completion_tokens=_count(self._usage.get("completion_tokens")),
+            first_byte_s=meter.first_byte_s,
+            overhead_s=meter.overhead_s,
+            total_s=meter.elapsed_s(),
+            bytes_sent=meter.bytes_sent,
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
         )
 
 

@@ -1,50 +1,59 @@
-"""A stream that begins before its upstream answers.
+"""Heartbeats before the upstream answers (`early_heartbeat`, off by default).
 
-The thread that waits for the upstream sends the heartbeats itself, between two looks, with the `write` that WSGI's
-start_response gives (PEP 3333): there is no second thread to hand anything over, and the client is watched as ever.
+The thread that waits for the upstream sends them itself, between two waits, with the `write` that WSGI's
+start_response returns (PEP 3333). A second thread would cost a switch for each batch, and the waiting thread would no
+longer watch the client. The head goes out with the first heartbeat and no sooner: an upstream that answers or refuses
+in time keeps its status and headers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from argoproxy.errors import ClientGone
+from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.protocol.stream.sse import HEARTBEAT
+from argoproxy.transport.watch import Watch
 
 Write = Callable[[bytes], object]
 StartResponse = Callable[[str, list[tuple[str, str]]], Write]
 
-START_RESPONSE = "argoproxy.start_response"
-
-
-class WithStart:
-    """An application that finds in its environ how a response is started."""
-
-    def __init__(self, application: Callable[..., Any]) -> None:
-        self._application = application
-
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Any:
-        environ[START_RESPONSE] = start_response
-        return self._application(environ, start_response)
-
 
 class EarlyStart:
-    """What a client was sent before there was an answer for it."""
+    """Starts the response of a stream while its upstream is awaited, as soon as a heartbeat is due."""
 
-    def __init__(self, environ: dict[str, Any], headers: Sequence[tuple[str, str]]) -> None:
-        self._start: StartResponse = environ[START_RESPONSE]
+    def __init__(
+        self, start_response: StartResponse, headers: Sequence[tuple[str, str]], watch: Watch, meter: ResponseMeter
+    ) -> None:
+        self._start_response = start_response
         self._headers = headers
+        self._watch = watch
+        self._meter = meter
         self._write: Write | None = None
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the status is settled."""
+    def has_started(self) -> bool:
+        """Whether the status has been sent."""
         return self._write is not None
 
-    def send(self, piece: bytes) -> None:
-        """Send bytes, after the head of a stream where they are the first. Raises ClientGone."""
+    def enable(self) -> None:
+        """Send heartbeats whenever `watch` waits, until `disable`."""
+        self._watch.pulse = self._beat
+
+    def disable(self) -> None:
+        """Send no more heartbeats."""
+        self._watch.pulse = None
+
+    def _beat(self) -> float:
+        """Send a heartbeat if one is due; return the seconds until the next. Raises ClientGone."""
+        if self._meter.is_heartbeat_due():
+            self._send(HEARTBEAT)
+            self._meter.add_bytes(len(HEARTBEAT))
+        return self._meter.until_heartbeat_s()
+
+    def _send(self, piece: bytes) -> None:
         try:
-            self._write = self._write or self._start("200 OK", list(self._headers))
+            self._write = self._write or self._start_response("200 OK", list(self._headers))
             self._write(piece)
         except OSError:
             raise ClientGone from None

@@ -28,7 +28,7 @@ from argoproxy.server.banner import banner, open_door
 from argoproxy.server.ports import port_problem
 from argoproxy.server.terminal import Terminal
 from argoproxy.telemetry.journal.writer import check_journal
-from argoproxy.telemetry.log_format import PrintableLogger
+from argoproxy.telemetry.log_lines import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, make_folder, places
 from argoproxy.workers.client_timeouts import ClientTimeouts, linger
 

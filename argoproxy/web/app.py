@@ -18,8 +18,9 @@ from werkzeug.routing import Rule as UrlRule
 
 from argoproxy.errors import BadRequest, ClientGone, Ending, ProxyError
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.early_start import EarlyStart, WithStart
-from argoproxy.pipeline.handlers import Proxy
+from argoproxy.pipeline.early_start import EarlyStart
+from argoproxy.pipeline.proxy import Proxy
+from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.protocol.access.auth import find_sent_keys
 from argoproxy.protocol.api.cors import is_preflight
 from argoproxy.protocol.api.endpoints import (
@@ -36,7 +37,7 @@ from argoproxy.telemetry.metrics import Metrics
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.flask_io import CLIENT_GONE_STATUS, describe_request, id_headers, respond
 from argoproxy.web.views import ANY_METHOD, Views
-from argoproxy.web.wsgi_io import WsgiBody
+from argoproxy.web.wsgi_io import START_RESPONSE, StartResponseMiddleware, WsgiBody
 
 #: The key in `app.extensions` of the poller, by which a worker ends all waits when it stops.
 POLLER = "argoproxy.poller"
@@ -68,7 +69,7 @@ def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | 
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.extensions[POLLER] = poller
-    app.wsgi_app = WithStart(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = StartResponseMiddleware(app.wsgi_app)  # type: ignore[method-assign]
     views = Views(metrics)
     blueprint = views.blueprint()
     hooks = RequestHooks(current, poller, metrics, views.labels)
@@ -109,21 +110,19 @@ class RequestHooks:
             raise BadRequest("An HTTP/1.1 request must have a Host header (RFC 9112 section 3.2).")
         if proxy.authenticator and label not in proxy.open_routes:
             g.caller = proxy.authenticator.authenticate(tuple(request.headers)).name
-            context.set_key_name(g.caller)
+            context.key_name = g.caller
         return None
 
     def _create_context(self, proxy: Proxy, label: str, keys: tuple[str, ...]) -> RequestContext:
-        conceal = partial(proxy.masker.name, keys)
-        context = RequestContext(
-            info=describe_request(label, conceal),
-            watch=Watch(request.environ.get("gunicorn.socket"), self._poller),
-            clock=time.monotonic,
-            heartbeat_s=proxy.heartbeat.every_s,
-            listeners=() if label.startswith(UNCOUNTED) else proxy.listeners,
-        )
-        context.redact = conceal
+        environ = request.environ
+        redact = partial(proxy.masker.name, keys)
+        watch = Watch(environ.get("gunicorn.socket"), self._poller)
+        meter = ResponseMeter(watch, time.monotonic, proxy.heartbeat.every_s)
+        listeners = () if label.startswith(UNCOUNTED) else proxy.listeners
+        context = RequestContext(describe_request(label, redact), watch, meter, listeners, redact)
         if proxy.heartbeat.is_early:
-            context.early = EarlyStart(request.environ, (*STREAM_HEAD, *id_headers(context), *g.cors_headers))
+            headers = (*STREAM_HEAD, *id_headers(context), *g.cors_headers)
+            context.early = EarlyStart(environ[START_RESPONSE], headers, watch, meter)
         return context
 
     def _start_telemetry(self, proxy: Proxy, context: RequestContext, label: str, keys: tuple[str, ...]) -> None:
@@ -132,7 +131,7 @@ class RequestHooks:
             self._metrics.begins(label)
         if proxy.journal:
             context.record = record = JournalRecord(is_brief=proxy.journal.is_brief, keys=keys)
-            context.add_listener(partial(proxy.journal.tell, record))
+            context.add_listener(partial(proxy.journal.write, record))
 
     def handle_error(self, error: Exception) -> Response:
         """Return the response to an error, in OpenAI's shape."""

@@ -25,9 +25,8 @@ from argoproxy.config.values.layers import secrets_in
 from argoproxy.config.values.snapshot import VARIABLE
 from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
-from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
-from argoproxy.pipeline.upstream_calls import UpstreamLink
+from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.plugins.loader import PluginAuth, PluginAuthenticator, configured_plugins, instantiate
 from argoproxy.protocol.access.auth import ApiKeys, Authenticator
 from argoproxy.protocol.access.header_rules import COOKIES_DOWN
@@ -36,10 +35,8 @@ from argoproxy.protocol.api.cors import Cors
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import Endpoint, distinct, look_at
-from argoproxy.telemetry.access_log import AccessLog
-from argoproxy.telemetry.journal.files import JournalFiles, JournalHandler
-from argoproxy.telemetry.journal.writer import JournalWriter
-from argoproxy.telemetry.log_format import PrintableFormatter
+from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
+from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
@@ -163,7 +160,7 @@ def build_proxy(
         models=models,
         gateway=gateways[0] if gateways else None,
         links=links,
-        listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_logs(config, journal)),
+        listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_log(config, journal)),
         heartbeat=config.heartbeat,
         probe=Probe(probed, unwatched, is_stopping),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
@@ -227,12 +224,11 @@ def _collect_secrets(config: Config) -> Iterator[str]:
         yield from (text for one in classes if one for text in secrets_in(one.options))
 
 
-def _build_access_logs(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:
-    """Yield the listeners that write a line for each request: to standard error, and to the journal."""
+def _build_access_log(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:
+    """Yield the listener that writes a line for each request, to standard error and to the journal."""
     if config.verbose:
-        yield AccessLog(partial(os.write, sys.stderr.fileno()))
-        if journal:
-            yield AccessLog(lambda line: journal.log(line.decode()))
+        to_journal = (lambda line: journal.log(line.decode()),) if journal else ()
+        yield AccessLog(partial(os.write, sys.stderr.fileno()), *to_journal)
 
 
 def _configure_logging(config: Config, journal: JournalFiles | None, masker: Masker) -> None:

@@ -63,14 +63,14 @@ def _make_body(context: RequestContext) -> Body:
     return body
 
 
-def describe_request(label: str, conceal: Callable[[str], str]) -> RequestInfo:
-    """Describe the current request for logs and metrics; `conceal` stars out keys in what the client could choose."""
+def describe_request(label: str, redact: Callable[[str], str]) -> RequestInfo:
+    """Describe the current request for logs and metrics; `redact` stars out keys in what the client could choose."""
     return RequestInfo(
         id=uuid4().hex,
-        client_request_id=conceal(request.headers.get("X-Request-Id", "")),
+        client_request_id=redact(request.headers.get("X-Request-Id", "")),
         method=request.method,
         route=label,
-        path=conceal(read_raw_path(request.environ)),
+        path=redact(read_raw_path(request.environ)),
     )
 
 

@@ -8,7 +8,7 @@ from flask import Blueprint, g, request
 
 from argoproxy import __version__
 from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
-from argoproxy.pipeline import handlers
+from argoproxy.pipeline import handlers, model_lists
 from argoproxy.pipeline.health import Health, alive
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
@@ -136,10 +136,10 @@ class Views:
         return handlers.handle_embeddings(make_client_request(), g.proxy, g.context)
 
     def models(self) -> ClientResponse:
-        return handlers.list_models(make_client_request(), g.proxy, g.context)
+        return model_lists.list_models(make_client_request(), g.proxy, g.context)
 
     def model(self, name: str) -> ClientResponse:
-        return handlers.show_model(make_client_request(), name.rstrip("/"), g.proxy, g.context)
+        return model_lists.show_model(make_client_request(), name.rstrip("/"), g.proxy, g.context)
 
     def argo_chat(self) -> ClientResponse:
         if g.proxy.gateway is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -26,6 +26,20 @@ from argoproxy.transport.watch import Watch
 PIECE = 64 * 1024
 
 _ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
+
+#: The key in a WSGI environ of its start_response, for EarlyStart.
+START_RESPONSE = "argoproxy.start_response"
+
+
+class StartResponseMiddleware:
+    """Puts start_response into the environ, where a view can find it: Flask shows it to responses only."""
+
+    def __init__(self, application: Callable[..., Any]) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        environ[START_RESPONSE] = start_response
+        return self._application(environ, start_response)
 
 
 class WsgiBody:
@@ -112,10 +126,11 @@ def deliver(pieces: Iterable[bytes], context: RequestContext) -> Iterator[bytes]
     Raises BrokenPipeError if they break off: only on EPIPE does Gunicorn close a connection without a last chunk, which
     would make the body look complete, and without a traceback.
     """
+    meter = context.meter
     try:
         for piece in pieces:
             if piece:
-                context.record_sent(len(piece))
+                meter.add_bytes(len(piece))
             yield piece
     except ClientGone:
         context.set_ending(Ending.CLIENT_GONE)

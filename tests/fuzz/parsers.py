@@ -264,11 +264,11 @@ def _assembled(chunks: list[dict[str, Any]]) -> None:
 
 
 def _heard(batches: list[Any]) -> None:
-    ear = ByteRecorder(STREAM)
+    recorder = ByteRecorder(STREAM)
     for batch in batches:
         for event in batch:
-            ear.hear(event.raw)
-    ear.heard()
+            recorder.add(event.raw)
+    recorder.result()
 
 
 def _conversation(count: int) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from typing import Any
 from gevent.monkey import get_original
 
 from argoproxy.pipeline import handlers
-from argoproxy.telemetry.access_log import AccessLog
-from argoproxy.telemetry.journal.files import JournalFiles
+from argoproxy.telemetry.journal.writer import JournalFiles
+from argoproxy.telemetry.log_lines import AccessLog
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.upstreams import openai
 from argoproxy.wsgi import app as application

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.protocol.json_text import Json
-from argoproxy.telemetry.journal.files import CLIENT_FILE, JournalFiles, line_of
+from argoproxy.telemetry.journal.writer import CLIENT_FILE, JournalFiles, encode_line
 
 
 def client_line(logging_id: str, **fields: Any) -> Json:
@@ -44,5 +44,5 @@ def journal_of(folder: Path, *exchanges: tuple[Json, list[Json]]) -> Path:
 def client_file(folder: Path, ids: Iterable[str], rest: bytes = b"") -> Path:
     """Write the clients' file, with a rest behind its lines: it."""
     path = folder / CLIENT_FILE
-    path.write_bytes(b"".join(line_of(client_line(logging_id)) for logging_id in ids) + rest)
+    path.write_bytes(b"".join(encode_line(client_line(logging_id)) for logging_id in ids) + rest)
     return path

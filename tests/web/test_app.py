@@ -13,9 +13,8 @@ from werkzeug.test import EnvironBuilder
 from argoproxy.errors import Ending, UpstreamStatus
 from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
-from argoproxy.pipeline.handlers import Proxy
 from argoproxy.pipeline.health import Probe
-from argoproxy.pipeline.upstream_calls import UpstreamLink
+from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.protocol.routing.timeouts import Heartbeat

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.pipeline.handlers import Proxy
+from argoproxy.pipeline.proxy import Proxy
 from argoproxy.web.factory import CurrentProxy
 
 

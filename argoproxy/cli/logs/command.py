@@ -19,7 +19,7 @@ from argoproxy.cli.logs.tables import EXCHANGES, exchange_cells, heading, row, s
 from argoproxy.protocol.access.masking import is_masked
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import dumps
-from argoproxy.telemetry.journal.files import CLIENT_FILE, SERVER_FILE
+from argoproxy.telemetry.journal.writer import CLIENT_FILE, SERVER_FILE
 
 NOT_THERE_EXIT = 2
 BETWEEN_LOOKS_S = 0.5

@@ -20,7 +20,6 @@ from argoproxy.protocol.routing.modes import (
     Usage,
     apply_mode,
     opposite_mode,
-    refuses_usage,
     requested_mode,
     without_usage,
 )
@@ -113,20 +112,6 @@ class Route(Generic[UpstreamT]):
         """Whether a stream is asked for its tokens without its client's asking."""
         came = self.call.came
         return self.call.include_usage and came is not None and "stream_options" not in came
-
-
-def next_route(
-    failed: Route[UpstreamT], others: Sequence[Route[UpstreamT]], error: ProxyError
-) -> Route[UpstreamT] | None:
-    """Give the route to try after one that failed: the same in the other mode where the mode was refused, without what
-    we added to it where that was; another one where nothing was sent; None where there is none."""
-    if failed.other_mode and failed.upstream.refuses_mode(error):
-        return failed.in_other_mode()
-    if failed.adds_usage and refuses_usage(error):
-        return failed.without_usage()
-    if others and not error.reached:
-        return others[0]
-    return None
 
 
 @dataclass(frozen=True, slots=True)

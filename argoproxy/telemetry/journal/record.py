@@ -1,4 +1,4 @@
-"""What is remembered of one request for the journal: what came, what was sent upstream, and what came back."""
+"""What is remembered of one request for the journal: its body, each request sent upstream, and the answers."""
 
 from __future__ import annotations
 
@@ -19,119 +19,110 @@ from argoproxy.telemetry.journal.recorders import (
 )
 from argoproxy.upstreams import UpstreamRequest
 
-Ear = EventRecorder | FilteredRecorder | SizeAndUsageRecorder | ByteRecorder | ByteCounter
+Recorder = EventRecorder | FilteredRecorder | SizeAndUsageRecorder | ByteRecorder | ByteCounter
 
-_FROM_UPSTREAM = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
+#: A failure of the proxy or the client says nothing about the attempt that was running.
+_UPSTREAM_FAILURES = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One request that was sent upstream, and what came of it."""
+    """One request that was sent upstream, and what came back."""
 
     upstream: str
     model: str
     send_mode: str
-    asked: UpstreamRequest
+    request: UpstreamRequest
     status: int | None = None
     error: ProxyError | None = None
-    ear: Ear | None = None
+    recorder: Recorder | None = None
     document: Document | None = None
 
-    def ending(self, otherwise: Ending) -> Ending:
-        """Give how it ended: as the client's request did, where it did not fail and was not over before."""
+    def ending(self, request_ending: Ending) -> Ending:
+        """Return how the attempt ended: by its own error; COMPLETE if the reply was read whole; else as the client's
+        request did."""
         if self.error:
             return self.error.ending
-        return Ending.COMPLETE if self.document else otherwise
+        return Ending.COMPLETE if self.document else request_ending
 
     @property
     def input(self) -> Json | None:
-        """The body that was sent: its size where it was sent as it came."""
-        body = self.asked.body
-        if isinstance(body, bytes) and not self.asked.has_client_body:
-            return read_body(body)
-        return None if body is None else _size(self.asked.length)
+        """The body that was sent; only its size if it was passed on unread."""
+        body = self.request.body
+        if isinstance(body, bytes) and not self.request.has_client_body:
+            return parse_body(body)
+        return None if body is None else _size(self.request.length)
 
     @property
     def output(self) -> Json | None:
-        """What came back, as far as it came, and the error it ended with."""
-        return with_error(_heard(self.document, self.ear), self.error)
+        """The part of the reply that arrived, with the error that the attempt ended with."""
+        return _add_error(_recorded(self.document, self.recorder), self.error)
 
 
 @dataclass(slots=True)
 class JournalRecord:
-    """What is remembered of one request; it is filled through the context, and read when that is closed."""
+    """What is remembered of one request; the RequestContext fills it, JournalWriter reads it at the end."""
 
     call: Call | None = None
-    #: Whether sizes are enough.
+    #: Whether sizes and usage are enough.
     is_brief: bool = False
-    #: Keys that the client sent.
+    #: The keys that the client sent, to be starred.
     keys: tuple[str, ...] = field(default=(), repr=False)
-    #: How long the client's body is; None where that is not told.
+    #: Bytes of the client's body; None if the client did not declare it.
     length: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    ear: Ear | None = None
+    recorder: Recorder | None = None
     document: Document | None = None
     error: ProxyError | None = None
 
     @property
     def input(self) -> Json | None:
-        """The body of the client's request, as it came; its size where nobody read it, None where there was none."""
+        """The body of the client's request; only its size if it was not parsed, None if there was none."""
         call = self.call
         if call is None or self.length == 0:
             return _size(self.length)
-        return read_body(call.raw) if call.raw is not None else call.came or call.body
+        return parse_body(call.raw) if call.raw is not None else call.came or call.body
 
     @property
     def output(self) -> Json | None:
-        """What the client was answered, as far as it was."""
-        return with_error(_heard(self.document, self.ear), self.error)
+        """The part of the response that was sent, with the error it ended with."""
+        return _add_error(_recorded(self.document, self.recorder), self.error)
 
-    def sends(self, attempt: Attempt) -> None:
-        """Take note of a request that goes upstream."""
-        self.attempts.append(attempt)
-
-    def comes(self, status: int) -> None:
-        """Take note of the status of the last attempt's reply."""
+    def set_reply_status(self, status: int) -> None:
+        """Set the status of the last attempt's reply."""
         if self.attempts:
             self.attempts[-1].status = status
 
-    def fails(self, error: ProxyError) -> None:
-        """Take note of how the last attempt failed; the first failure counts."""
-        if self.attempts and self.attempts[-1].error is None and error.ending in _FROM_UPSTREAM:
-            self.attempts[-1].error = error
-
-    def ears(self) -> tuple[Filter, Filter]:
-        """Give the ears of what the last attempt says and of what the client is told."""
-        first = EventRecorder()
-        theirs, ours = (
-            (SizeAndUsageRecorder(), SizeAndUsageRecorder()) if self.is_brief else (first, FilteredRecorder(first))
-        )
-        if self.attempts:
-            self.attempts[-1].ear = theirs
-        self.ear = ours
-        return theirs, ours
-
-    def listening(self, pieces: Iterable[bytes], ear: ByteRecorder | ByteCounter) -> Iterator[bytes]:
-        """Give the pieces of an answer that goes out as it comes in, listened to."""
-        self.ear = ear
-        if self.attempts:
-            self.attempts[-1].ear = ear
-        for piece in pieces:
-            ear.hear(piece)
-            yield piece
-
-    def reads(self, body: bytes) -> None:
-        """Take note of the last attempt's reply, which was read to its end."""
+    def set_reply_body(self, body: bytes) -> None:
+        """Set the whole body of the last attempt's reply."""
         if self.attempts:
             self.attempts[-1].document = Document(body)
 
-    def answers(self, document: Document) -> None:
-        """Take note of an answer that was made of whole replies."""
-        self.document = document
+    def fail_attempt(self, error: ProxyError) -> None:
+        """Set the error of the last attempt, unless it has one."""
+        if self.attempts and self.attempts[-1].error is None and error.ending in _UPSTREAM_FAILURES:
+            self.attempts[-1].error = error
+
+    def recorders(self) -> tuple[Filter, Filter]:
+        """Return the recorders that stand before and after the filters: of the upstream's answer and the client's."""
+        before, after = _brief_recorders() if self.is_brief else _full_recorders()
+        if self.attempts:
+            self.attempts[-1].recorder = before
+        self.recorder = after
+        return before, after
+
+    def record_pieces(self, pieces: Iterable[bytes], recorder: ByteRecorder | ByteCounter) -> Iterator[bytes]:
+        """Yield the pieces of a body that goes through unchanged, and record them."""
+        self.recorder = recorder
+        if self.attempts:
+            self.attempts[-1].recorder = recorder
+        for piece in pieces:
+            recorder.add(piece)
+            yield piece
 
 
-def read_body(body: bytes) -> Json | None:
-    """Give a body as the object it holds; else its size."""
+def parse_body(body: bytes) -> Json | None:
+    """Return the JSON object that a body holds, else its size."""
     try:
         value = loads(body)
     except JsonError:
@@ -139,22 +130,28 @@ def read_body(body: bytes) -> Json | None:
     return value if isinstance(value, dict) else {"bytes": len(body)}
 
 
-def error_document(error: ProxyError) -> Json:
-    """Give an error as the client reads it."""
-    told = read_body(error.body) if isinstance(error, UpstreamStatus) else to_openai(error)
-    return {"error": (told or {}).get("error", error.message)}
+def _full_recorders() -> tuple[EventRecorder, FilteredRecorder]:
+    before = EventRecorder()
+    return before, FilteredRecorder(before)
 
 
-def with_error(heard: Json | None, error: ProxyError | None) -> Json | None:
-    """Give what was heard with the error it ended with."""
-    return heard if error is None else {**(heard or {}), **error_document(error)}
+def _brief_recorders() -> tuple[SizeAndUsageRecorder, SizeAndUsageRecorder]:
+    return SizeAndUsageRecorder(), SizeAndUsageRecorder()
+
+
+def _add_error(output: Json | None, error: ProxyError | None) -> Json | None:
+    """Return an output with the error it ended with, as the client reads it."""
+    if error is None:
+        return output
+    document = parse_body(error.body) if isinstance(error, UpstreamStatus) else to_openai(error)
+    return {**(output or {}), "error": (document or {}).get("error", error.message)}
+
+
+def _recorded(document: Document | None, recorder: Recorder | None) -> Json | None:
+    if document is not None:
+        return parse_body(document.raw)
+    return recorder.result() if recorder is not None else None
 
 
 def _size(length: int | None) -> Json | None:
     return {"bytes": length} if length else None
-
-
-def _heard(document: Document | None, ear: Ear | None) -> Json | None:
-    if document is not None:
-        return read_body(document.raw)
-    return ear.heard() if ear is not None else None

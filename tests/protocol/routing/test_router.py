@@ -8,12 +8,9 @@ import pytest
 
 from argoproxy.errors import (
     BadRequest,
-    ConnectTimeout,
     ModelNotAllowed,
     ProxyError,
     UpstreamStatus,
-    UpstreamTimeout,
-    UpstreamUnreachable,
 )
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
@@ -21,7 +18,7 @@ from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSet
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
-from argoproxy.protocol.routing.router import Credentials, Models, Provider, next_route
+from argoproxy.protocol.routing.router import Credentials, Models, Provider
 from argoproxy.protocol.routing.rules import History, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 
@@ -294,22 +291,7 @@ def test_a_clients_credentials_go_where_they_may() -> None:
     ]
 
 
-def test_a_second_upstream_is_tried_when_nothing_came_to_the_first() -> None:
-    first, second = several(Rule("a", upstreams=("two", "one"))).resolve(call(model="a"))
-    assert next_route(first, [second], UpstreamUnreachable("x")) is second
-    assert next_route(first, [second], ConnectTimeout("x")) is second
-    for error in (UpstreamTimeout("x"), UpstreamStatus(503, (), b"{}")):
-        assert next_route(first, [second], error) is None
-    assert next_route(second, [], ConnectTimeout("x")) is None
-
-
-def test_a_refused_mode_is_left_for_the_other_one_once() -> None:
-    (route,) = several().resolve(call(stream=True))
-    refusal = UpstreamStatus(422, (), b"{}")
-    turned = next_route(route, [], refusal)
-    assert turned
-    assert (turned.upstream, turned.call.stream, turned.call.answers_whole) == (route.upstream, False, False)
-    assert next_route(turned, [], refusal) is None
+def test_only_chats_and_completions_have_another_mode() -> None:
     for asked in (embedding(), replace(call(), path="/v1/chat")):
         assert several().resolve(asked)[0].other_mode is None
 

@@ -20,11 +20,11 @@ JSON = (("Content-Type", "application/json"),)
 
 
 def heard(*batches: Batch) -> Any:
-    ear = EventRecorder()
+    recorder = EventRecorder()
     for batch in batches:
-        assert ear.feed(batch) is batch
-    assert ear.finish() == []
-    return ear.heard()
+        assert recorder.feed(batch) is batch
+    assert recorder.finish() == []
+    return recorder.result()
 
 
 def test_chunks_are_put_together() -> None:
@@ -39,21 +39,21 @@ def test_a_document_is_taken_as_it_is() -> None:
 
 
 def test_what_is_too_long_leaves_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorders, "LONGEST_HEARD", 10)
+    monkeypatch.setattr(recorders, "MAX_RECORDED_BYTES", 10)
     assert heard([Document(b'{"a":  "12345"}')]) == {"bytes": 15}
     for headers in (JSON, EVENTS):
-        ear = ByteRecorder(headers)
+        recorder = ByteRecorder(headers)
         for piece in (b"data: {", b'"choices": []}\n\n'):
-            ear.hear(piece)
-        assert ear.heard() == {"bytes": 23}
+            recorder.add(piece)
+        assert recorder.result() == {"bytes": 23}
 
 
 @pytest.mark.parametrize("pieces", list(cuts(STREAM)))
 def test_bytes_of_events_are_put_together_in_any_cut(pieces: list[bytes]) -> None:
-    ear = ByteRecorder(EVENTS)
+    recorder = ByteRecorder(EVENTS)
     for piece in pieces:
-        ear.hear(piece)
-    assert ear.heard() == MADE
+        recorder.add(piece)
+    assert recorder.result() == MADE
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def test_bytes_of_events_are_put_together_in_any_cut(pieces: list[bytes]) -> Non
     ],
 )
 def test_bytes_that_are_no_events(headers: Any, text: bytes, told: Any) -> None:
-    ear = ByteRecorder(headers)
-    ear.hear(text)
-    assert ear.heard() == told
+    recorder = ByteRecorder(headers)
+    recorder.add(text)
+    assert recorder.result() == told
 
 
 def told(batch: Batch) -> Any:
-    ear = EventRecorder()
-    ear.feed(batch)
-    return ear.heard()
+    recorder = EventRecorder()
+    recorder.feed(batch)
+    return recorder.result()
 
 
 def spoken(*texts: str) -> Batch:
@@ -109,8 +109,8 @@ def test_what_is_heard_behind_filters_is_what_came_through(way: list[tuple[Batch
         assert echo.feed(passed) is passed
         came, went = came + batch, went + passed
     assert (first.finish(), echo.finish()) == ([], [])
-    assert echo.heard() == told(went)
-    assert (first.heard(), echo.heard()) == (told(came), told(went))
+    assert echo.result() == told(went)
+    assert (first.result(), echo.result()) == (told(came), told(went))
 
 
 def test_what_comes_at_the_end_is_heard_too() -> None:
@@ -120,7 +120,7 @@ def test_what_comes_at_the_end_is_heard_too() -> None:
     first.feed(batch)
     echo.feed(batch)
     echo.feed(spoken("rest"))
-    assert (text_of(first.heard()), text_of(echo.heard())) == ("a", "arest")
+    assert (text_of(first.result()), text_of(echo.result())) == ("a", "arest")
 
 
 def test_what_never_came_through_is_not_heard() -> None:
@@ -128,17 +128,17 @@ def test_what_never_came_through_is_not_heard() -> None:
     echo = FilteredRecorder(first)
     for batch in (spoken("a"), spoken("b")):
         first.feed(batch)
-        if not echo.heard():
+        if not echo.result():
             echo.feed(batch)
-    assert (text_of(first.heard()), text_of(echo.heard())) == ("ab", "a")
+    assert (text_of(first.result()), text_of(echo.result())) == ("ab", "a")
 
 
 def test_sizes_are_enough_for_some() -> None:
-    ear = SizeAndUsageRecorder()
-    assert ear.heard() is None
+    recorder = SizeAndUsageRecorder()
+    assert recorder.result() is None
     batch = [Event(b"12345"), Event.of({"usage": {"a": 1}})]
-    assert ear.feed(batch) is batch
-    assert ear.finish() == []
-    assert ear.heard() == {"bytes": 5 + len(batch[1].raw), "usage": {"a": 1}}
-    assert ear.feed([Event(b"1")])
-    assert ear.heard() == {"bytes": 6 + len(batch[1].raw), "usage": {"a": 1}}
+    assert recorder.feed(batch) is batch
+    assert recorder.finish() == []
+    assert recorder.result() == {"bytes": 5 + len(batch[1].raw), "usage": {"a": 1}}
+    assert recorder.feed([Event(b"1")])
+    assert recorder.result() == {"bytes": 6 + len(batch[1].raw), "usage": {"a": 1}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.cli.logs.command import main
-from argoproxy.telemetry.journal.files import CLIENT_FILE, JournalFiles
+from argoproxy.telemetry.journal.writer import CLIENT_FILE, JournalFiles
 from tests.support.journals import client_file, client_line, journal_of
 from tests.support.processes import PATIENCE_S, ROOT, spawn
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.cli.logs.reader import BLOCK_BYTES, MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
-from argoproxy.telemetry.journal.files import CLIENT_FILE
+from argoproxy.telemetry.journal.writer import CLIENT_FILE
 from argoproxy.telemetry.rotating_file import RotatingFile
 from tests.support.journals import client_file, journal_of
 

@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.telemetry.journal.files import (
-    BETWEEN_WARNINGS_S,
+from argoproxy.telemetry.journal.writer import (
     CLIENT_FILE,
     LOG_FILE,
     SERVER_FILE,
+    WARNING_INTERVAL_S,
     JournalFiles,
-    line_of,
+    encode_line,
 )
 from argoproxy.telemetry.rotating_file import RotatingFile, older
 from tests.support.processes import ROOT, spawn
@@ -35,7 +35,7 @@ FILES = (CLIENT_FILE, SERVER_FILE, LOG_FILE)
 START = """
 import os, random, signal, sys
 from pathlib import Path
-from argoproxy.telemetry.journal.files import JournalFiles
+from argoproxy.telemetry.journal.writer import JournalFiles
 folder, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 """
 #: Sizes from 1 to 200 KB, most of them small.
@@ -140,7 +140,7 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
 
 def test_a_full_file_is_put_aside_and_the_oldest_is_deleted(tmp_path: Path) -> None:
     line = {"logging_id": "00"}
-    journal = journal_in(tmp_path, max_bytes=2 * len(line_of(line)), files=2)
+    journal = journal_in(tmp_path, max_bytes=2 * len(encode_line(line)), files=2)
     for number in range(11):
         journal.write({"logging_id": f"{number:02}"}, [])
     assert ids(tmp_path / CLIENT_FILE) == ["06", "07", "08", "09", "10"]
@@ -264,7 +264,7 @@ def test_a_disk_that_gets_full_in_a_line_costs_that_line_alone(tmp_path: Path) -
         journal.write(line, [])
         journal.write(line, [])
         assert journal.lost == 1
-        assert (tmp_path / CLIENT_FILE).read_bytes() == line_of(line)
+        assert (tmp_path / CLIENT_FILE).read_bytes() == encode_line(line)
     journal.write({"logging_id": "2"}, [])
     assert ids(tmp_path / CLIENT_FILE) == ["x" * 6000, "2"]
     assert journal.lost == 1
@@ -283,11 +283,11 @@ def test_a_full_disk_is_counted_and_warned_of_once_a_minute(tmp_path: Path, capl
 
     with largest_file(0):
         assert warned_of(steps=0) == [1]
-        assert warned_of(steps=BETWEEN_WARNINGS_S - 1) == []
+        assert warned_of(steps=WARNING_INTERVAL_S - 1) == []
         assert warned_of(steps=1) == [6]
     assert warned_of(steps=1) == []
-    assert warned_of(steps=BETWEEN_WARNINGS_S) == [2]
-    assert warned_of(steps=BETWEEN_WARNINGS_S) == []
+    assert warned_of(steps=WARNING_INTERVAL_S) == [2]
+    assert warned_of(steps=WARNING_INTERVAL_S) == []
     assert journal.lost == 9
 
 
@@ -458,7 +458,7 @@ def nested(depth: int) -> Any:
     "odd", [object(), {(): 1}, nested(5000), [*nested(600), math.nan]], ids="object name deep nan".split()
 )
 def test_what_has_no_json_text_is_told_in_its_place(odd: Any) -> None:
-    line = json.loads(line_of({"logging_id": "1", "input": {"a": 1}, "output": odd}))
+    line = json.loads(encode_line({"logging_id": "1", "input": {"a": 1}, "output": odd}))
     assert list(line) == ["logging_id", "input", "output"]
     assert line["input"] == {"a": 1}
     assert list(line["output"]) == ["error"]
@@ -469,9 +469,9 @@ def test_lines_are_strict_json() -> None:
         raise AssertionError(name)
 
     document = {"a": [math.nan, {"b": -math.inf}], "c": "NaN and Infinity"}
-    line = json.loads(line_of(document), parse_constant=refuse)
+    line = json.loads(encode_line(document), parse_constant=refuse)
     assert line == {"a": ["nan", {"b": "-inf"}], "c": "NaN and Infinity"}
-    assert line_of({"a": "Infinity", "b": 1.5}) == b'{"a":"Infinity","b":1.5}\n'
+    assert encode_line({"a": "Infinity", "b": 1.5}) == b'{"a":"Infinity","b":1.5}\n'
 
 
 def test_a_journal_that_nobody_has_any_more_keeps_no_file_open(tmp_path: Path) -> None:

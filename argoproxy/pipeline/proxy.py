@@ -1,0 +1,102 @@
+"""What all requests share: the upstreams and how each is reached, listeners, limits, caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from argoproxy.errors import Ending
+from argoproxy.images.inline import Images
+from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, RefusedModes
+from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.health import Probe
+from argoproxy.protocol.access.auth import Authenticator
+from argoproxy.protocol.access.masking import Masker
+from argoproxy.protocol.api.cors import Cors
+from argoproxy.protocol.api.endpoints import BODY_LIMIT
+from argoproxy.protocol.routing.router import Models
+from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
+from argoproxy.telemetry.journal.writer import JournalWriter
+from argoproxy.telemetry.outcome import Listener
+from argoproxy.transport.reply import Reply
+from argoproxy.transport.transport import Transport
+from argoproxy.transport.watch import Watch
+from argoproxy.upstreams import Upstream, UpstreamRequest
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLink:
+    """How one upstream is reached. `images` puts images into its calls, `model_list` caches its list of models,
+    `unwatched` creates a Watch without a client."""
+
+    transport: Transport
+    images: Images
+    model_list: CachedResult[bytes]
+    unwatched: Callable[[], Watch]
+
+    def send(self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext) -> Reply:
+        """Send a request and wait for the head of its reply. Raises ProxyError, for an error status too, ClientGone."""
+        reply = self._open(upstream, request, timeouts, context)
+        if not 200 <= reply.status < 300:
+            raise upstream.read_error(reply.status, reply.headers, reply.read_error_body())
+        return reply
+
+    def send_any_status(
+        self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext
+    ) -> Reply:
+        """Send a request and wait for the head of its reply, whatever its status. In compatible mode an error status is
+        raised: the client gets it as a 200. Raises ProxyError, ClientGone."""
+        reply = self._open(upstream, request, timeouts, context)
+        if reply.status >= 400:
+            context.set_ending(Ending.UPSTREAM_ERROR)
+            if context.is_compatible:
+                raise upstream.read_error(reply.status, reply.headers, reply.read_error_body())
+        return reply
+
+    def send_and_read(
+        self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext
+    ) -> bytes:
+        """Send a request and read the whole reply. Raises ProxyError, for an error status too, ClientGone."""
+        body = self.send(upstream, request, timeouts, context).read()
+        if context.record:
+            context.record.set_reply_body(body)
+        return body
+
+    def _open(self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext) -> Reply:
+        context.record_attempt(upstream, request)
+        reply = self.transport.open(request, timeouts, context.watch)
+        context.add_reply(reply)
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """What all requests share; replaced as a whole when settings are reloaded.
+
+    `gateway` is the Argo gateway, if there is one: among the upstreams, or beside them. `links` are by the upstream's
+    name. With an `authenticator`, only `open_routes` are served without credentials.
+    """
+
+    models: Models[Upstream]
+    gateway: Models[Upstream] | None
+    links: Mapping[str, UpstreamLink]
+    listeners: Sequence[Listener]
+    heartbeat: Heartbeat
+    probe: Probe
+    refused_modes: RefusedModes
+    authenticator: Authenticator | None = None
+    open_routes: Collection[str] = ()
+    journal: JournalWriter | None = None
+    #: Whether errors are sent with status 200 unless a request says otherwise.
+    compatible: bool = False
+    masker: Masker = Masker()
+    #: The web pages that may use the proxy; None refuses all.
+    cors: Cors | None = None
+    #: Bytes that a JSON body may have where it is parsed.
+    body_limit: int = BODY_LIMIT
+    lone_closing_tags: LoneClosingTags = field(default_factory=LoneClosingTags)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        for link in self.links.values():
+            link.transport.close()
