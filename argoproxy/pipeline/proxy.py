@@ -10,7 +10,7 @@ from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, RefusedModes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.health import Probe
-from argoproxy.protocol.access.auth import Authenticator
+from argoproxy.protocol.access.auth import RequestAuthenticator
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import BODY_LIMIT
@@ -84,7 +84,7 @@ class Proxy:
     heartbeat: Heartbeat
     probe: Probe
     refused_modes: RefusedModes
-    authenticator: Authenticator | None = None
+    authenticator: RequestAuthenticator | None = None
     open_routes: Collection[str] = ()
     journal: JournalWriter | None = None
     #: Whether errors are sent with status 200 unless a request says otherwise.

@@ -159,7 +159,7 @@ def call_safely(path: str) -> Iterator[None]:
 
 
 class PluginAuthenticator:
-    """An Authenticator that asks a class of the operator's own. Every header that may carry a credential stays here."""
+    """An RequestAuthenticator that asks a class of the operator's own. Every header that may carry a credential stays here."""
 
     def __init__(self, own: PluginSpec) -> None:
         self._path = own.path

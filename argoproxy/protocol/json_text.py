@@ -87,6 +87,11 @@ def parse(text: bytes) -> tuple[Any, bool]:
     return value, exactness.exact and json.detect_encoding(text) == "utf-8"
 
 
+def loads_strict(text: bytes) -> Any:
+    """Parse JSON, strictly as `parse` does. Raises JsonError."""
+    return parse(text)[0]
+
+
 def loads(text: bytes) -> Any:
     """Parse JSON of an upstream; NaN and Infinity, which some of them send, are let through. Raises JsonError."""
     OF_A_REPLY.check(text)

@@ -28,7 +28,7 @@ from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.plugins.loader import PluginAuth, PluginAuthenticator, configured_plugins, instantiate
-from argoproxy.protocol.access.auth import ApiKeys, Authenticator
+from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
 from argoproxy.protocol.access.header_rules import COOKIES_DOWN
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
@@ -189,7 +189,7 @@ def _build_link(
     return UpstreamLink(transport, images, CachedResult(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
 
 
-def _build_authenticator(config: Config) -> Authenticator | None:
+def _build_authenticator(config: Config) -> RequestAuthenticator | None:
     if config.authenticate:
         return PluginAuthenticator(config.authenticate)
     return ApiKeys(config.keys) if config.keys else None

@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import StartResponse
-from argoproxy.protocol.access.auth import Authenticator
+from argoproxy.protocol.access.auth import RequestAuthenticator
 from argoproxy.protocol.api.cors import without_cors
 from argoproxy.protocol.api.endpoints import LONGEST_LOOK
 from argoproxy.protocol.http_messages import (
@@ -38,7 +38,7 @@ NO_LENGTH = frozenset((204, 304, CLIENT_GONE_STATUS))
 def make_client_request() -> ClientRequest:
     """Return the current request, without the key that its client was authenticated by. Raises BadRequest."""
     context: RequestContext = g.context
-    authenticator: Authenticator | None = g.proxy.authenticator
+    authenticator: RequestAuthenticator | None = g.proxy.authenticator
     headers, body = tuple(request.headers), _make_body(context)
     query = request.environ.get("QUERY_STRING", "")
     if context.record:

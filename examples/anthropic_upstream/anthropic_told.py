@@ -8,9 +8,7 @@ from typing import Any
 
 from anthropic_upstream import Anthropic
 
-from argoproxy.protocol.http_messages import Headers
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import DONE
+from argoproxy.api import DONE, Call, Headers
 
 Json = dict[str, Any]
 

@@ -13,11 +13,15 @@ from anthropic_told import END, MESSAGE, START, Json, Told, block, delta
 from anthropic_upstream import OVERLOADED, Anthropic
 from responses import matchers
 
-from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest
-from argoproxy.protocol.routing.call import Call, make_call
-from argoproxy.protocol.stream.assembly import assemble_completion
-from argoproxy.upstreams import UpstreamRequest
+from argoproxy.api import (
+    BytesBody,
+    Call,
+    ClientRequest,
+    UpstreamRequest,
+    UpstreamStatus,
+    assemble_completion,
+    make_call,
+)
 
 CHAT = "/v1/chat/completions"
 MESSAGES, MODELS = "https://up.test/v1/messages", "https://up.test/v1/models"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from anthropic_upstream.messages import conversation
 
-from argoproxy.errors import BadRequest
+from argoproxy.api import BadRequest
 
 Json = dict[str, Any]
 

@@ -24,10 +24,7 @@ from anthropic_told import (
     whole,
 )
 
-from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.assembly import assemble_completion
-from argoproxy.protocol.stream.sse import DONE, Document
+from argoproxy.api import DONE, Call, Document, UpstreamProtocolError, UpstreamStatus, assemble_completion
 from tests.support.cuts import cuts
 
 

@@ -21,9 +21,7 @@ from anthropic_told import (
     whole,
 )
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.stream.assembly import assemble_completion
-from argoproxy.protocol.stream.sse import DONE
+from argoproxy.api import DONE, ProxyError, UpstreamProtocolError, assemble_completion
 from tests.support.cuts import cuts
 
 #: In the manner of recorded ones: a ping in between, padding, cumulative counts, an empty first piece of JSON.

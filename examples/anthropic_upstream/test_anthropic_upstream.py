@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 from anthropic_upstream import Anthropic
 
-from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers
-from argoproxy.protocol.routing.call import Call
-from argoproxy.upstreams import UpstreamRequest
+from argoproxy.api import (
+    BadRequest,
+    BytesBody,
+    Call,
+    ClientRequest,
+    Headers,
+    UpstreamProtocolError,
+    UpstreamRequest,
+    UpstreamStatus,
+)
 
 UPSTREAM = Anthropic(base_url="https://up", api_key="sk-ant-ours")
 OPEN = Anthropic(base_url="https://up/v1/")

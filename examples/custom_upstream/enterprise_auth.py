@@ -18,7 +18,7 @@ from typing import Any
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamUnreachable
+from argoproxy.api import BadRequest, UpstreamProtocolError, UpstreamUnreachable
 
 TIMEOUT_S = 10.0
 #: A token is given up this long before it expires, or after four fifths of a short life.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import jwt
 
-from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.access.auth import Principal
-from argoproxy.protocol.http_messages import Headers, get_header
+from argoproxy.api import AuthenticationError, Headers, Principal, get_header
 
 #: The one algorithm: a token that could choose would choose `none`.
 ALGORITHM = "HS256"

@@ -12,9 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.chunks import choice_index
-from argoproxy.protocol.stream.sse import Batch, Document, Event, is_done
+from argoproxy.api import Batch, Document, Event, Json, choice_index, is_done
 
 LONGEST = 64
 REDACTED = "[redacted]"

@@ -11,14 +11,21 @@ from typing import Any
 
 from enterprise_redaction import LONGEST, Redaction, RedactionFilter
 
-from argoproxy.errors import BadRequest, ProxyError
-from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.filters import Filter
-from argoproxy.protocol.stream.sse import Batch, Document
-from argoproxy.upstreams import Reply, UpstreamRequest
-from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.openai import OpenAIUpstream
+from argoproxy.api import (
+    BadRequest,
+    BaseUrl,
+    Batch,
+    Call,
+    ClientRequest,
+    Document,
+    Filter,
+    Headers,
+    OpenAIUpstream,
+    ProxyError,
+    Reply,
+    UpstreamRequest,
+    get_header,
+)
 
 REGION = "X-Region"
 

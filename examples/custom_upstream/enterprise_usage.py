@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from argoproxy.protocol.json_text import Json, dumps
-from argoproxy.telemetry.outcome import Outcome
+from argoproxy.api import Json, Outcome, dumps
 
 
 class UsageLog:

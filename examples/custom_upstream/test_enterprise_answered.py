@@ -13,10 +13,7 @@ import responses
 from enterprise_upstream import Enterprise
 from responses import matchers
 
-from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers
-from argoproxy.protocol.routing.call import Call, make_call
-from argoproxy.upstreams import UpstreamRequest
+from argoproxy.api import BytesBody, Call, ClientRequest, Headers, UpstreamRequest, UpstreamStatus, make_call
 
 CHAT = "/v1/chat/completions"
 HI = {"role": "user", "content": "Hi"}

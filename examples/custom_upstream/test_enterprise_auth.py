@@ -10,7 +10,7 @@ import pytest
 import requests
 from enterprise_auth import Grant, KeptToken, SignedRequests, fetched, signature
 
-from argoproxy.errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamUnreachable
+from argoproxy.api import BadRequest, ProxyError, UpstreamProtocolError, UpstreamUnreachable
 from tests.support.providers.enterprise import CLIENT_ID, SECRET, Enterprise
 
 

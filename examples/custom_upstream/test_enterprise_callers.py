@@ -7,8 +7,7 @@ import jwt
 import pytest
 from enterprise_callers import Tokens
 
-from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.access.auth import Principal
+from argoproxy.api import AuthenticationError, Principal
 
 SECRET, OTHER = "x" * 32, "y" * 32
 #: Longer than any run of the tests.

@@ -9,11 +9,7 @@ from enterprise_redaction import REDACTED, Redaction, RedactionFilter, Text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argoproxy.errors import UpstreamStatus
-from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.assembly import assemble_completion
-from argoproxy.protocol.stream.filters import apply_filters
-from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
+from argoproxy.api import DONE, Batch, Document, Event, Json, UpstreamStatus, apply_filters, assemble_completion
 from tests.support.cuts import cut_at, cuts, places
 
 EMAIL, CARD = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", r"\b(?:\d[ -]?){12,18}\d\b"

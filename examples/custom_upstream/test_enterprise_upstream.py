@@ -9,11 +9,19 @@ import pytest
 from enterprise_redaction import REDACTED
 from enterprise_upstream import Enterprise
 
-from argoproxy.errors import BadRequest, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers
-from argoproxy.protocol.routing.call import Call, make_call
-from argoproxy.protocol.stream.filters import apply_filters
-from argoproxy.protocol.stream.sse import Batch, Document
+from argoproxy.api import (
+    BadRequest,
+    Batch,
+    BytesBody,
+    Call,
+    ClientRequest,
+    Document,
+    Headers,
+    UpstreamProtocolError,
+    UpstreamStatus,
+    apply_filters,
+    make_call,
+)
 
 HOME, EU, US = "http://home.test/v1", "http://eu.test/v1", "https://us.test/llm/v1"
 CONTEXT = "You answer on behalf of the enterprise."

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from enterprise_usage import UsageLog
 
-from argoproxy.errors import Ending
-from argoproxy.telemetry.outcome import Outcome
+from argoproxy.api import Ending, Outcome
 
 OUTCOME = Outcome(
     id="1",

@@ -28,27 +28,31 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who came in."""
+    """An authenticated caller; `name` appears in logs, metrics and the journal."""
 
     name: str
 
 
 class Authenticator(Protocol):
-    """Who decides whom to let in."""
+    """Identifies the caller of a request."""
 
     def authenticate(self, headers: Headers) -> Principal:
-        """Let in whoever may come. Raises AuthenticationError, and other kinds of ProxyError."""
+        """Return the caller. Raises AuthenticationError if it is not known, or another ProxyError."""
+
+
+class RequestAuthenticator(Authenticator, Protocol):
+    """An Authenticator that also knows what to remove from a request, so that no upstream sees its credentials."""
 
     def without_credentials(self, headers: Headers) -> Headers:
-        """Leave out the headers by which a caller was let in: they are nobody else's business."""
+        """Return the headers without those that authenticate the caller."""
 
     def query_without_credentials(self, query: str) -> str:
-        """Return a query without such credentials."""
+        """Return the query string without parameters that authenticate the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeys:
-    """An Authenticator that knows some keys."""
+    """A RequestAuthenticator that accepts a list of API keys."""
 
     keys: Sequence[Key]
 

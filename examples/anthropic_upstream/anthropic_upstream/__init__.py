@@ -15,16 +15,29 @@ from typing import Any
 
 from anthropic_upstream.replies import read, told_error
 from anthropic_upstream.request import messages_body
-from argoproxy.errors import BadRequest, ProxyError, UpstreamProtocolError
-from argoproxy.protocol.api.endpoints import CHAT
-from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
-from argoproxy.protocol.json_text import Json, JsonError, dumps
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import Batch, Document, encode_json
-from argoproxy.upstreams import Reply, UpstreamRequest
-from argoproxy.upstreams.base_url import BaseUrl, validate_path
-from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none
+from argoproxy.api import (
+    BadRequest,
+    BaseUrl,
+    Batch,
+    Call,
+    ClientRequest,
+    Document,
+    Headers,
+    Json,
+    JsonError,
+    ProxyError,
+    Reply,
+    UpstreamProtocolError,
+    UpstreamRequest,
+    dumps,
+    encode_json,
+    error_from_reply,
+    get_header,
+    loads_or_none,
+    validate_path,
+)
 
+CHAT_PATH = "/v1/chat/completions"
 #: The status of "overloaded" at Anthropic; clients and monitors of OpenAI's kind know 503.
 OVERLOADED = 529
 #: The longest page of GET /v1/models.
@@ -70,7 +83,7 @@ class Anthropic:
 
     def completion_request(self, call: Call) -> UpstreamRequest:
         """Ask for a message. Raises BadRequest for what Anthropic has no words for."""
-        if call.path != CHAT.path:
+        if call.path != CHAT_PATH:
             raise BadRequest("Anthropic answers chats only: send `messages` to /v1/chat/completions.", param="prompt")
         try:
             body = dumps(messages_body(call.body, self.max_tokens))

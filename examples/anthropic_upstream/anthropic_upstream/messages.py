@@ -12,8 +12,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
-from argoproxy.errors import BadRequest
-from argoproxy.protocol.json_text import Json, JsonError, parse
+from argoproxy.api import BadRequest, Json, JsonError, loads_strict
 
 Blocks = list[Json]
 
@@ -142,7 +141,7 @@ def _arguments(text: Any) -> Json:
     if text is None or (isinstance(text, str) and not text.strip()):
         return {}
     try:
-        value = parse(text.encode("utf-8", "replace"))[0] if isinstance(text, str) else text
+        value = loads_strict(text.encode("utf-8", "replace")) if isinstance(text, str) else text
     except JsonError:
         value = text
     return value if isinstance(value, dict) else {"arguments": value}

@@ -10,13 +10,22 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.http_messages import get_header
-from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder, check_reply_size, encode_json
-from argoproxy.upstreams import Reply
-from argoproxy.upstreams.error_replies import error_in_success
+from argoproxy.api import (
+    DONE,
+    Batch,
+    Call,
+    Document,
+    Event,
+    EventDecoder,
+    Json,
+    ProxyError,
+    Reply,
+    UpstreamProtocolError,
+    check_reply_size,
+    encode_json,
+    error_in_success,
+    get_header,
+)
 
 FINISH_REASONS = {
     "end_turn": "stop",

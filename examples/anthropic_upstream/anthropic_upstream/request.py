@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from anthropic_upstream.messages import awaits_thoughts, cache_mark, conversation
-from argoproxy.errors import BadRequest
-from argoproxy.protocol.json_text import Json
+from argoproxy.api import BadRequest, Json
 
 #: Anthropic's own fields that have no other name at OpenAI.
 OWN = ("cache_control", "container", "inference_geo", "speed", "top_k")
