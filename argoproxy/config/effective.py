@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from argoproxy.config.values.layers import BY_KEY, Given
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
-from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.argo.adapter import ArgoUrls
 
 _ARGO_URLS = {"argo_url": "chat", "argo_stream_url": "stream", "argo_embedding_url": "embed"}
 _SET_BY_TIMEOUT = ("first_byte_timeout", "idle_timeout")

@@ -45,7 +45,7 @@ from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides
 from argoproxy.upstreams.access import Access, PluginSpec
-from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.argo.adapter import ArgoUrls
 from argoproxy.upstreams.dashscope.adapter import DashScopeUrls
 
 NO_PROXY = "none"

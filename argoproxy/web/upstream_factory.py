@@ -19,9 +19,8 @@ from argoproxy.plugins.loader import add_plugin_folders, configured_plugins
 from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.argo.gateway import Argo
-from argoproxy.upstreams.argo.native import Native
-from argoproxy.upstreams.dashscope.adapter import DashScope
+from argoproxy.upstreams.argo.adapter import ArgoNativeUpstream, ArgoUpstream
+from argoproxy.upstreams.dashscope.adapter import DashScopeUpstream
 from argoproxy.upstreams.demo import Demo
 from argoproxy.upstreams.openai import OpenAIUpstream
 
@@ -60,12 +59,12 @@ def adapter(settings: UpstreamSettings) -> Upstream:
     if isinstance(target, DemoTarget):
         return Demo(name)
     if isinstance(target, ArgoTarget):
-        return Argo(target.urls, target.identity, name=name)
+        return ArgoUpstream(target.urls, target.identity, name=name)
     if isinstance(target, NativeTarget):
-        return Native(target.base, name=name, identity=target.identity)
+        return ArgoNativeUpstream(target.base, name=name, identity=target.identity)
     if isinstance(target, DashScopeTarget):
         key = target.secret.text
-        return DashScope(target.urls, f"Bearer {key}" if key else "", key.encode(), target.model_map, name)
+        return DashScopeUpstream(target.urls, f"Bearer {key}" if key else "", key.encode(), target.model_map, name)
     if isinstance(target, PluginTarget):
         return PluginUpstream(name, target.own)
     if isinstance(target, UntouchedTarget):

@@ -23,7 +23,7 @@ from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.upstreams.access import Access
-from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.argo.adapter import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 
 ROOT = Path(__file__).resolve().parents[2]

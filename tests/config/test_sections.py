@@ -17,7 +17,7 @@ from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.rules import Rule
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
-from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.argo.adapter import ArgoUrls
 
 
 def made(folder: Path, text: str, **environ: str) -> Config:

@@ -33,10 +33,10 @@ from argoproxy.protocol.stream.sse import Document, EventDecoder, event_data
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder
 from argoproxy.transport.framing import ChunkedReader, ContentLengthReader, Decompressor
-from argoproxy.upstreams.argo.messages import chat_body, spoken_to
-from argoproxy.upstreams.argo.models import BUILT_IN
-from argoproxy.upstreams.argo.replies import read_answer, spoken
-from argoproxy.upstreams.argo.token_estimate import estimated_tokens
+from argoproxy.upstreams.argo.completions import estimate_tokens
+from argoproxy.upstreams.argo.messages import chat_body, prompt_text
+from argoproxy.upstreams.argo.model_ids import BUILT_IN
+from argoproxy.upstreams.argo.replies import parse_reply, read_text_stream
 from argoproxy.upstreams.dashscope.completions import make_chunks
 from argoproxy.upstreams.dashscope.error_codes import error_from_dashscope_reply
 from argoproxy.upstreams.dashscope.messages import multimodal_input, text_input
@@ -123,10 +123,10 @@ def text_cases() -> Iterator[Case]:
         "counted": lambda text: _fed(ContentLengthReader(len(text)).feed, text),
         "parse": parse,
         "loads": loads,
-        "estimate": lambda text: estimated_tokens(text.decode()),
+        "estimate": lambda text: estimate_tokens(text.decode()),
         "llm_params": lambda text: parse_llm_params(text.decode()),
-        "argo, stream": lambda text: spoken(_pieces(text, 7), "replace"),
-        "argo, refusal": lambda text: read_answer(
+        "argo, stream": lambda text: read_text_stream(_pieces(text, 7), "replace"),
+        "argo, refusal": lambda text: parse_reply(
             dumps({"response": "IMPORTANT AUTHENTICATION NOTICE FROM ARGO ACCESS DENIED " + text.decode()}), "id"
         ),
         "dashscope, error": lambda text: error_from_dashscope_reply(
@@ -148,7 +148,7 @@ def text_cases() -> Iterator[Case]:
         "form": lambda text: fields_of(b"--b\r\n" + text + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"),
         "form, type": lambda text: fields_of(b"--b--", "multipart/form-data; boundary=" + text.decode()),
         "headers": lambda text: http_messages.list_members((("connection", text.decode()),), "connection"),
-        "model, argo": lambda text: BUILT_IN.id_of(text.decode()),
+        "model, argo": lambda text: BUILT_IN.find(text.decode()),
         "model, patterns": lambda text: AllowList(("*a*b*c*", "gpt-*-[0-9]*", "*?*x")).allows(text.decode()),
         "URL": lambda text: Fetch(f"http://127.0.0.1/{text.decode()}", LIMITS).run(),
         "host": lambda text: Fetch(f"http://{text.decode()}/", LIMITS).run(),
@@ -314,7 +314,7 @@ def document_cases() -> Iterator[Case]:
         "argo, gpt": lambda body: chat_body(body, "gpt4o"),
         "argo, claude": lambda body: chat_body(body, "claudeopus4"),
         "argo, gemini": lambda body: dumps(chat_body(body, "gemini25pro")),
-        "argo, text": spoken_to,
+        "argo, text": prompt_text,
         "dashscope, text": text_input,
         "dashscope, multimodal": multimodal_input,
         "masking": lambda body: mask_json(body, ("secret-a",)),
@@ -323,7 +323,7 @@ def document_cases() -> Iterator[Case]:
         for name, work in takers.items():
             yield Case(f"{name}, {kind}", lambda size, make=make: make(size // 16), work)  # type: ignore[misc]
     listed = lambda size: {"data": [{"id": f"m{n}", "internal_id": f"i{n}"} for n in range(size // 16)]}  # noqa: E731
-    yield Case("argo, list", listed, BUILT_IN.merged)
+    yield Case("argo, list", listed, BUILT_IN.with_list)
     yield Case("document", lambda size: _document(size // 16), lambda document: list(split_completion(document)))
     yield Case(
         "document, think",

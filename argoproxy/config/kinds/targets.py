@@ -11,7 +11,7 @@ from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.upstreams.access import Access, PluginSpec
-from argoproxy.upstreams.argo.gateway import ArgoUrls
+from argoproxy.upstreams.argo.adapter import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.adapter import DashScopeUrls
 

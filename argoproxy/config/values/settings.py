@@ -31,7 +31,7 @@ from argoproxy.config.values.parsers import (
     whole_number,
 )
 from argoproxy.protocol.routing.modes import Mode
-from argoproxy.upstreams.argo.gateway import DEVELOPMENT, ArgoUrls
+from argoproxy.upstreams.argo.adapter import DEVELOPMENT, ArgoUrls
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"
 ARGO_URLS = ArgoUrls()

@@ -12,7 +12,7 @@ from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json
-from argoproxy.upstreams.argo.token_estimate import estimated_tokens
+from argoproxy.upstreams.argo.completions import estimate_tokens
 from argoproxy.upstreams.error_replies import loads_or_none
 from argoproxy.upstreams.vectors import check_encoding, is_vector, make_entries, read_texts
 
@@ -42,7 +42,7 @@ def join_replies(bodies: Sequence[bytes], body: Json, model: str) -> Json:
         raise UpstreamProtocolError(f"The Argo gateway returned {len(vectors)} embeddings for {len(texts)} texts.")
     if dimensions := body.get("dimensions"):
         vectors = [_shorten(vector, dimensions) for vector in vectors]
-    tokens = sum(map(estimated_tokens, texts))
+    tokens = sum(map(estimate_tokens, texts))
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": make_entries(vectors, body), "model": model, "usage": usage}
 

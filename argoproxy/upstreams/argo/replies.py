@@ -1,8 +1,8 @@
-"""What comes from Argo's gateway: text as it is written, whole answers, and the errors that look like answers.
+"""Parse the gateway's replies: whole ones, streams of text, and errors that look like answers.
 
-A stream is raw UTF-8 in arbitrary cuts, no event stream: its end is the end of the body. An answer is
-`{"response": "text"}`, with tools `{"response": {"content", "tool_calls"}}`. Some refusals come as an answer under
-a status of success; the openings of those are known (captured from the gateway in 2026).
+A whole reply is `{"response": "text"}`, with tools `{"response": {"content", "tool_calls"}}`. A stream is UTF-8 text without
+events, cut anywhere, even within a character; it ends with the body. Some errors ("soft errors") come as an answer
+with status 200. They are recognised by how they begin, as captured from the gateway in 2026.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json, as_text, dumps
-from argoproxy.upstreams.argo.tools import calls_from
+from argoproxy.upstreams.argo.tools import parse_calls
 from argoproxy.upstreams.error_replies import error_in_success, loads_or_none
 
-#: How much of what begins like a refusal is held back to see whether it is one.
-LONGEST_REFUSAL = 16 * 1024
+#: The most characters held back while a text could still be a soft error.
+MAX_HELD_BACK = 16 * 1024
 
+#: Stars, blanks and signs in front of the words of a soft error.
 _ORNAMENT = re.compile(r"[\W_]*")
 _URL = re.compile(r"(?<!\S)\S*://\S*")
-_TOLD_CHARACTERS = 600
+_QUOTED_CHARACTERS = 600
 
 
 @dataclass(frozen=True, slots=True)
 class SoftError:
-    """A refusal that comes as an answer: how it begins, what else is in it, and the error it is."""
+    """An error that comes as an answer: how it begins, what else it contains, and the error to report."""
 
-    opening: str
-    holds: str
+    beginning: str
+    contains: str
     status: int
     type: str
     code: str
@@ -58,27 +59,27 @@ SOFT_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model answered: text, and calls of tools in OpenAI's shape."""
+    """A whole answer: its text, and its tool calls in OpenAI's form."""
 
     text: str
     calls: list[Json]
 
 
-def spoken(pieces: Iterable[bytes], undecodable: str) -> Iterator[str]:
-    """Give a stream's text as it arrives, "" for silence; `undecodable` names the codec's error handler. Raises
-    ProxyError when the text is a refusal, ends before it began, or breaks off."""
+def read_text_stream(pieces: Iterable[bytes], undecodable: str) -> Iterator[str]:
+    """Yield a stream's text as it arrives, "" when nothing arrives for a moment. `undecodable` is the codec's error
+    handler. Raises ProxyError if the text is a soft error, is empty, or breaks off."""
     decoder = codecs.getincrementaldecoder("utf-8")(undecodable)
-    opening, is_empty = _Opening(), True
+    beginning, is_empty = _Beginning(), True
     broken: ProxyError | None = None
     try:
         for piece in pieces:
             is_empty = is_empty and not piece
-            text = opening.feed(decoder.decode(piece))
+            text = beginning.feed(decoder.decode(piece))
             if text or not piece:
                 yield text
     except ProxyError as error:
         broken = error
-    if rest := opening.feed(decoder.decode(b"", final=True)) + opening.finish():
+    if rest := beginning.feed(decoder.decode(b"", final=True)) + beginning.finish():
         yield rest
     if broken:
         raise broken
@@ -86,76 +87,76 @@ def spoken(pieces: Iterable[bytes], undecodable: str) -> Iterator[str]:
         raise _no_answer("")
 
 
-def read_answer(body: bytes, call_id: str) -> Answer:
-    """Read a whole answer. Raises ProxyError when there is none in it, or a refusal."""
+def parse_reply(body: bytes, call_id: str) -> Answer:
+    """Parse a whole reply. Raises ProxyError if it contains no answer, or a soft error."""
     document = loads_or_none(body)
     if not isinstance(document, dict):
-        raise UpstreamProtocolError("The Argo gateway's reply is no JSON object.")
+        raise UpstreamProtocolError("The Argo gateway's reply is not a JSON object.")
     response = document.get("response")
     if isinstance(response, str):
-        refuse_soft_error(response)
+        raise_soft_error(response)
         return Answer(response, [])
     if isinstance(response, dict):
-        text, calls = response.get("content"), calls_from(response.get("tool_calls"), call_id)
+        text, calls = response.get("content"), parse_calls(response.get("tool_calls"), call_id)
         if isinstance(text, str) or calls:
-            refuse_soft_error(as_text(text))
+            raise_soft_error(as_text(text))
             return Answer(as_text(text), calls)
     raise _no_answer(document.get("detail") or document.get("error") or document.get("message"))
 
 
-def refuse_soft_error(text: str) -> None:
-    """Raise the error that an answer is, if it is one."""
+def raise_soft_error(text: str) -> None:
+    """Raise an error if a text is one."""
     start = text[_ornament(text) :]
     for soft in SOFT_ERRORS:
-        if start.startswith(soft.opening) and soft.holds in start[:LONGEST_REFUSAL]:
-            words = " ".join(_URL.sub("", start[:LONGEST_REFUSAL]).replace("*", " ").split())
+        if start.startswith(soft.beginning) and soft.contains in start[:MAX_HELD_BACK]:
+            words = " ".join(_URL.sub("", start[:MAX_HELD_BACK]).replace("*", " ").split())
             raise error_in_success(
                 soft.status,
                 {
-                    "message": f"The Argo gateway refused: {words[:_TOLD_CHARACTERS]}",
+                    "message": f"The Argo gateway refused: {words[:_QUOTED_CHARACTERS]}",
                     "type": soft.type,
                     "code": soft.code,
                 },
             )
 
 
-class _Opening:
-    """Holds a text back while it could still be a refusal."""
+class _Beginning:
+    """Holds a text back while it could still be a soft error."""
 
     def __init__(self) -> None:
         self._held = ""
         self._ornament = 0
-        self._is_settled = False
+        self._is_decided = False
 
     def feed(self, text: str) -> str:
-        """Take text, give what may go on. Raises the error that it is."""
-        if self._is_settled:
+        """Take text and return what can be sent on. Raises UpstreamStatus for a soft error."""
+        if self._is_decided:
             return text
         self._held += text
         self._ornament = _ornament(self._held, self._ornament)
-        if len(self._held) < LONGEST_REFUSAL and _may_be_refusal(self._held, self._ornament):
+        if len(self._held) < MAX_HELD_BACK and _may_be_soft_error(self._held, self._ornament):
             return ""
         return self.finish()
 
     def finish(self) -> str:
-        """Give what is held. Raises the error that it is."""
+        """Return what is held back. Raises UpstreamStatus for a soft error."""
         held, self._held = self._held, ""
-        self._is_settled = True
-        refuse_soft_error(held)
+        self._is_decided = True
+        raise_soft_error(held)
         return held
 
 
-def _may_be_refusal(text: str, at: int) -> bool:
-    return any(text.startswith(soft.opening[: len(text) - at], at) for soft in SOFT_ERRORS)
+def _may_be_soft_error(text: str, at: int) -> bool:
+    return any(text.startswith(soft.beginning[: len(text) - at], at) for soft in SOFT_ERRORS)
 
 
 def _ornament(text: str, known: int = 0) -> int:
-    """Return the length of the blanks, stars and signs a text begins with, of which so many are known."""
-    found = _ORNAMENT.match(text, known)
-    return found.end() if found else known
+    """Return the length of the ornament at the beginning of a text, of which `known` characters were found before."""
+    match = _ORNAMENT.match(text, known)
+    return match.end() if match else known
 
 
-def _no_answer(said: Any) -> UpstreamProtocolError:
-    told = said if isinstance(said, str) else dumps(said).decode() if said else ""
-    reason = f": {told[:_TOLD_CHARACTERS]}" if told else "; the model gave none."
-    return UpstreamProtocolError(f"The Argo gateway's reply holds no answer{reason}", code="argo_no_answer")
+def _no_answer(reason: Any) -> UpstreamProtocolError:
+    text = reason if isinstance(reason, str) else dumps(reason).decode() if reason else ""
+    suffix = f": {text[:_QUOTED_CHARACTERS]}" if text else "."
+    return UpstreamProtocolError(f"The Argo gateway's reply contains no answer{suffix}", code="argo_no_answer")

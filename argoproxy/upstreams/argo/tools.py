@@ -1,8 +1,9 @@
-"""Tools as the families behind Argo's gateway want them, and their calls as OpenAI's clients do.
+"""Convert tools to the form of the model's family, and tool calls to OpenAI's.
 
-OpenAI's shape goes through. Claude wants Anthropic's: `{name, description, input_schema}`, calls and results as
-content blocks (Anthropic API reference, tool use). Gemini wants `{name, description, parameters}`, and of several
-calls in one turn each followed by its own result: the gateway rejects unequal counts.
+OpenAI's form is passed on. Claude needs Anthropic's: `{name, description, input_schema}`, with calls and results as
+content blocks (Anthropic API reference, tool use). Gemini needs `{name, description, parameters}`, and each of several
+calls in one turn followed by its own result, because the gateway rejects a turn whose calls and results differ in
+number.
 """
 
 from __future__ import annotations
@@ -20,34 +21,36 @@ _CLAUDE_CHOICE = {"auto": "auto", "required": "any", "none": "none"}
 _GEMINI_CHOICE = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
-def with_tools_for(family: str, body: Json) -> Json:
-    """Give a body whose `tools`, `tool_choice` and `messages` are in a family's shape. Raises BadRequest."""
+def convert_tools(family: str, body: Json) -> Json:
+    """Return a body with `tools`, `tool_choice` and `messages` in the form of a family. Raises BadRequest."""
     if not body.get("tools"):
         body = {key: value for key, value in body.items() if key not in ("tools", "tool_choice", "parallel_tool_calls")}
     if family == "gpt":
         return body
-    shaped = {key: value for key, value in body.items() if key != "parallel_tool_calls"}
-    if "tools" in shaped:
+    converted = {key: value for key, value in body.items() if key != "parallel_tool_calls"}
+    if "tools" in converted:
         schema = "input_schema" if family == "claude" else "parameters"
-        shaped["tools"] = [_tool(place, tool, schema) for place, tool in enumerate(as_list(shaped["tools"]))]
-    if "tool_choice" in shaped:
-        shaped["tool_choice"] = _choice(family, shaped["tool_choice"])
+        converted["tools"] = [
+            _convert_tool(place, tool, schema) for place, tool in enumerate(as_list(converted["tools"]))
+        ]
+    if "tool_choice" in converted:
+        converted["tool_choice"] = _convert_choice(family, converted["tool_choice"])
     if isinstance(body.get("messages"), list):
         history = _claude_history if family == "claude" else _gemini_history
-        shaped["messages"] = history(body["messages"])
-    return shaped
+        converted["messages"] = history(body["messages"])
+    return converted
 
 
-def calls_from(items: Any, call_id: str) -> list[Json]:
-    """Read the calls of a reply, in whichever of the three shapes they are; calls without an id get one made of
-    `call_id`. Raises UpstreamProtocolError."""
-    return [_call(item, f"call_{call_id}_{place}") for place, item in enumerate(as_list(items))]
+def parse_calls(items: Any, call_id: str) -> list[Json]:
+    """Parse the tool calls of a reply, in any of the three forms. Calls without an id get one made of `call_id`. Raises
+    UpstreamProtocolError."""
+    return [_parse_call(item, f"call_{call_id}_{place}") for place, item in enumerate(as_list(items))]
 
 
-def _tool(place: int, tool: Any, schema: str) -> Json:
+def _convert_tool(place: int, tool: Any, schema: str) -> Json:
     function = tool.get("function") if isinstance(tool, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise BadRequest("This model takes tools of the type `function` with a name.", param=f"tools[{place}]")
+        raise BadRequest("This model only supports tools of the type `function` with a name.", param=f"tools[{place}]")
     return {
         "name": function["name"],
         "description": function.get("description") or "",
@@ -55,7 +58,7 @@ def _tool(place: int, tool: Any, schema: str) -> Json:
     }
 
 
-def _choice(family: str, choice: Any) -> Any:
+def _convert_choice(family: str, choice: Any) -> Any:
     function = choice.get("function") if isinstance(choice, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
     if family == "gemini":
@@ -66,13 +69,13 @@ def _choice(family: str, choice: Any) -> Any:
 
 
 def _claude_history(messages: list[Any]) -> list[Any]:
-    shaped: list[Any] = []
+    converted: list[Any] = []
     for message, results in _turns(messages):
         if message is not None:
-            shaped.append(_with_use_blocks(message) if _calls(message) else message)
+            converted.append(_with_use_blocks(message) if _calls(message) else message)
         if results:
-            shaped.append({"role": "user", "content": [_result_block(result) for result in results]})
-    return shaped
+            converted.append({"role": "user", "content": [_result_block(result) for result in results]})
+    return converted
 
 
 def _result_block(message: Json) -> Json:
@@ -84,14 +87,14 @@ def _result_block(message: Json) -> Json:
 
 
 def _with_use_blocks(message: Json) -> Json:
-    said = message.get("content")
-    blocks = said if isinstance(said, list) else [{"type": "text", "text": said}] if said else []
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
     uses = [
         {
             "type": "tool_use",
             "id": call.get("id"),
             "name": _function(call).get("name"),
-            "input": _arguments(_function(call).get("arguments")),
+            "input": _parse_arguments(_function(call).get("arguments")),
         }
         for call in _calls(message)
     ]
@@ -99,24 +102,24 @@ def _with_use_blocks(message: Json) -> Json:
 
 
 def _gemini_history(messages: list[Any]) -> list[Any]:
-    return [shaped for message, results in _turns(messages) for shaped in _turn(message, results)]
+    return [converted for message, results in _turns(messages) for converted in _turn(message, results)]
 
 
 def _turns(messages: list[Any]) -> Iterator[tuple[Any, list[Json]]]:
-    """Give each message with the results of tools that follow it; None is said before results that come first."""
-    said: Any = None
+    """Yield each message with the tool results that follow it; None for results without a message before them."""
+    current: Any = None
     results: list[Json] = []
     for message in messages:
         if _role(message) == "tool":
             results.append(message)
             continue
-        yield said, results
-        said, results = message, []
-    yield said, results
+        yield current, results
+        current, results = message, []
+    yield current, results
 
 
 def _turn(message: Any, results: list[Json]) -> Iterator[Any]:
-    """Give a message and the results that follow it: each call of its own turn with its own result."""
+    """Yield a message and the results that follow it; of several calls each as its own message with its own result."""
     calls = _calls(message)
     if message is not None and not calls:
         yield message
@@ -133,7 +136,7 @@ def _turn(message: Any, results: list[Json]) -> Iterator[Any]:
 
 
 def _by_call(results: Iterable[Json]) -> dict[Any, deque[tuple[int, Json]]]:
-    """Group results, each with its place, by the id of the call that they are of."""
+    """Group results, each with its position, by the id of their call."""
     grouped: dict[Any, deque[tuple[int, Json]]] = {}
     for place, result in enumerate(results):
         grouped.setdefault(_key(result.get("tool_call_id")), deque()).append((place, result))
@@ -141,26 +144,28 @@ def _by_call(results: Iterable[Json]) -> dict[Any, deque[tuple[int, Json]]]:
 
 
 def _key(identity: Any) -> Any:
-    """Return an id as a key; one that is no string has the text it is written in."""
+    """Return an id as a key of a dict; one that is not a string as its JSON."""
     return identity if isinstance(identity, str) or identity is None else (dumps(identity),)
 
 
-def _call(item: Any, own_id: str) -> Json:
+def _parse_call(item: Any, own_id: str) -> Json:
     fields = as_dict(item)
     function = _function(fields) or fields
     name = function.get("name")
     if not isinstance(name, str):
-        raise UpstreamProtocolError("The Argo gateway's reply holds a tool call that can't be read.")
-    given: Any = next((function[key] for key in ("arguments", "input", "args") if function.get(key) is not None), {})
+        raise UpstreamProtocolError("The Argo gateway's reply contains a tool call that can't be parsed.")
+    arguments: Any = next(
+        (function[key] for key in ("arguments", "input", "args") if function.get(key) is not None), {}
+    )
     return {
         "id": call_id if isinstance(call_id := fields.get("id"), str) and call_id else own_id,
         "type": "function",
-        "function": {"name": name, "arguments": given if isinstance(given, str) else dumps(given).decode()},
+        "function": {"name": name, "arguments": arguments if isinstance(arguments, str) else dumps(arguments).decode()},
     }
 
 
-def _arguments(text: Any) -> Json:
-    """Give arguments as the object they are; what a model wrote that is none is kept under one key."""
+def _parse_arguments(text: Any) -> Json:
+    """Return arguments as an object; what a model wrote that is not one is kept under the key `arguments`."""
     try:
         value = loads(text.encode("utf-8", "replace")) if isinstance(text, str) and text.strip() else {}
     except JsonError:

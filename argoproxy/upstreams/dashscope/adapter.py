@@ -100,7 +100,7 @@ def is_multimodal(model: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class DashScope(BaseUpstream):
+class DashScopeUpstream(BaseUpstream):
     """DashScope below a base URL. `authorization` replaces the client's credentials unless it is ""; `model_map` maps
     names that clients use to names of models (`gpt-4: qwen-max`)."""
 

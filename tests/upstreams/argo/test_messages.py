@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest
-from argoproxy.upstreams.argo.messages import capped, chat_body, prompt_body, raw_body, spoken_to
+from argoproxy.upstreams.argo.messages import chat_body, limit_whole_reply, prompt_body, prompt_text, raw_body
 
 Json = dict[str, Any]
 SYSTEM, USER = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}
@@ -135,7 +135,7 @@ def test_what_is_refused(make: Any, body: Json, param: str) -> None:
     ],
 )
 def test_claude_writes_no_more_than_it_may_in_one_piece(model_id: str, asked: Any, sent: Any) -> None:
-    assert capped({"max_tokens": asked}, model_id) == {"max_tokens": sent}
+    assert limit_whole_reply({"max_tokens": asked}, model_id) == {"max_tokens": sent}
 
 
 @pytest.mark.parametrize(
@@ -149,4 +149,4 @@ def test_claude_writes_no_more_than_it_may_in_one_piece(model_id: str, asked: An
     ],
 )
 def test_the_text_a_model_reads(body: Json, text: str) -> None:
-    assert spoken_to(body) == text
+    assert prompt_text(body) == text

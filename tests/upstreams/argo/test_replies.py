@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.upstreams.argo.replies import LONGEST_REFUSAL, Answer, read_answer, spoken
+from argoproxy.upstreams.argo.replies import MAX_HELD_BACK, Answer, parse_reply, read_text_stream
 from tests.support.cuts import cut_at, cuts, places
 from tests.support.providers.argo import DENIAL, MISBUILT
 
@@ -27,7 +27,7 @@ TEXTS = [
 
 
 def said(pieces: list[bytes]) -> str:
-    return "".join(spoken(pieces, "replace"))
+    return "".join(read_text_stream(pieces, "replace"))
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -44,16 +44,18 @@ def test_random_cuts(text: str, at: list[int]) -> None:
 
 def test_bytes_that_are_no_text() -> None:
     assert said([b"a\xff", b"b\xe4"]) == "a\ufffdb\ufffd"
-    raw = b"".join(text.encode("utf-8", "surrogateescape") for text in spoken([b"a\xff", b"b\xe4"], "surrogateescape"))
+    raw = b"".join(
+        text.encode("utf-8", "surrogateescape") for text in read_text_stream([b"a\xff", b"b\xe4"], "surrogateescape")
+    )
     assert raw == b"a\xffb\xe4"
 
 
 def test_silence_is_passed_on() -> None:
-    assert list(spoken([b"", b"a", b"", b"b"], "replace")) == ["", "a", "", "b"]
+    assert list(read_text_stream([b"", b"a", b"", b"b"], "replace")) == ["", "a", "", "b"]
 
 
 def test_a_usual_answer_is_not_held_back() -> None:
-    assert list(spoken([b"W", b"e", b"ll"], "replace")) == ["W", "e", "ll"]
+    assert list(read_text_stream([b"W", b"e", b"ll"], "replace")) == ["W", "e", "ll"]
 
 
 @pytest.mark.parametrize(("text", "status"), [(DENIAL, 403), (MISBUILT, 400)])
@@ -63,7 +65,7 @@ def test_a_refusal_is_an_error_in_every_cut(text: str, status: int) -> None:
             said(pieces)
         assert caught.value.status == status
     with pytest.raises(UpstreamStatus) as caught:
-        read_answer(dumps({"response": text}), "id")
+        parse_reply(dumps({"response": text}), "id")
     assert caught.value.status == status
     error = loads(caught.value.body)["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -80,8 +82,8 @@ def test_what_the_notice_says_is_told_without_its_ornaments_and_addresses() -> N
 
 
 def test_what_begins_like_a_refusal_is_held_back_for_a_while_only() -> None:
-    long = "AUTHENTICATION NOTICE FROM ARGO" + " x" * LONGEST_REFUSAL
-    assert list(spoken([long.encode(), b"more"], "replace")) == [long, "more"]
+    long = "AUTHENTICATION NOTICE FROM ARGO" + " x" * MAX_HELD_BACK
+    assert list(read_text_stream([long.encode(), b"more"], "replace")) == [long, "more"]
 
 
 def broken_after(*pieces: bytes) -> Iterator[bytes]:
@@ -90,17 +92,17 @@ def broken_after(*pieces: bytes) -> Iterator[bytes]:
 
 
 def test_what_was_said_before_a_break_is_given_first() -> None:
-    texts = spoken(broken_after(b"Hello", b"\xe4"), "replace")
+    texts = read_text_stream(broken_after(b"Hello", b"\xe4"), "replace")
     assert [next(texts), next(texts)] == ["Hello", "\ufffd"]
     with pytest.raises(UpstreamProtocolError, match="broke"):
         next(texts)
-    held = spoken(broken_after(b"\n\nAUTH"), "replace")
+    held = read_text_stream(broken_after(b"\n\nAUTH"), "replace")
     assert next(held) == "\n\nAUTH"
 
 
 @pytest.mark.parametrize("pieces", [[], [b""]])
 def test_an_empty_stream_is_no_answer(pieces: list[bytes]) -> None:
-    with pytest.raises(UpstreamProtocolError, match="no answer; the model gave none"):
+    with pytest.raises(UpstreamProtocolError, match="contains no answer"):
         said(pieces)
 
 
@@ -118,17 +120,17 @@ CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{
     ],
 )
 def test_answers(reply: Any, answer: Answer) -> None:
-    assert read_answer(dumps(reply), "id") == answer
+    assert parse_reply(dumps(reply), "id") == answer
 
 
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b"", "no JSON object"),
-        (b"<html>", "no JSON object"),
-        (b"[]", "no JSON object"),
-        (b"{}", "no answer; the model gave none"),
-        (b'{"response": null}', "no answer; the model gave none"),
+        (b"", "not a JSON object"),
+        (b"<html>", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "contains no answer"),
+        (b'{"response": null}', "contains no answer"),
         (b'{"response": 5}', "no answer"),
         (b'{"response": {}}', "no answer"),
         (b'{"response": {"content": null, "tool_calls": []}}', "no answer"),
@@ -138,4 +140,4 @@ def test_answers(reply: Any, answer: Answer) -> None:
 )
 def test_replies_without_an_answer(body: bytes, told: str) -> None:
     with pytest.raises(UpstreamProtocolError, match=told):
-        read_answer(body, "id")
+        parse_reply(body, "id")

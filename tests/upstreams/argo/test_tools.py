@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
-from argoproxy.upstreams.argo.tools import calls_from, with_tools_for
+from argoproxy.upstreams.argo.tools import convert_tools, parse_calls
 
 Json = dict[str, Any]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -21,17 +21,17 @@ def call(call_id: str, name: str, arguments: Any) -> Json:
 
 def test_openais_shape_goes_through() -> None:
     body = {"tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": False, "messages": ["any"]}
-    assert with_tools_for("gpt", body) is body
+    assert convert_tools("gpt", body) is body
 
 
 @pytest.mark.parametrize("family", ["gpt", "claude", "gemini"])
 @pytest.mark.parametrize("tools", [[], None])
 def test_no_tools_are_not_sent(family: str, tools: Any) -> None:
-    assert with_tools_for(family, {"tools": tools, "tool_choice": "none", "parallel_tool_calls": True}) == {}
+    assert convert_tools(family, {"tools": tools, "tool_choice": "none", "parallel_tool_calls": True}) == {}
 
 
 def test_tools_for_claude() -> None:
-    shaped = with_tools_for("claude", {"tools": [TOOL, BARE], "parallel_tool_calls": True})
+    shaped = convert_tools("claude", {"tools": [TOOL, BARE], "parallel_tool_calls": True})
     assert shaped == {
         "tools": [
             {"name": "weather", "description": "Tells it.", "input_schema": SCHEMA},
@@ -41,7 +41,7 @@ def test_tools_for_claude() -> None:
 
 
 def test_tools_for_gemini() -> None:
-    assert with_tools_for("gemini", {"tools": [TOOL]}) == {
+    assert convert_tools("gemini", {"tools": [TOOL]}) == {
         "tools": [{"name": "weather", "description": "Tells it.", "parameters": SCHEMA}]
     }
 
@@ -62,8 +62,8 @@ NAMED = {"type": "function", "function": {"name": "weather"}}
 )
 def test_choices(choice: Any, claude: Any, gemini: Any) -> None:
     body = {"tools": [TOOL], "tool_choice": choice}
-    assert with_tools_for("claude", body)["tool_choice"] == claude
-    assert with_tools_for("gemini", body)["tool_choice"] == gemini
+    assert convert_tools("claude", body)["tool_choice"] == claude
+    assert convert_tools("gemini", body)["tool_choice"] == gemini
 
 
 HISTORY = [
@@ -82,7 +82,7 @@ HISTORY = [
 
 def test_claudes_history_is_made_of_blocks() -> None:
     before = deepcopy(HISTORY)
-    assert with_tools_for("claude", {"tools": [TOOL], "messages": HISTORY})["messages"] == [
+    assert convert_tools("claude", {"tools": [TOOL], "messages": HISTORY})["messages"] == [
         HISTORY[0],
         {
             "role": "assistant",
@@ -110,7 +110,7 @@ def test_claudes_history_is_made_of_blocks() -> None:
 
 def test_geminis_history_has_each_call_followed_by_its_result() -> None:
     a, b = call("a", "weather", '{"city":"Rome"}'), call("b", "time", "")
-    assert with_tools_for("gemini", {"messages": HISTORY})["messages"] == [
+    assert convert_tools("gemini", {"messages": HISTORY})["messages"] == [
         HISTORY[0],
         {"role": "assistant", "content": "Let me see.", "tool_calls": [a]},
         {"role": "tool", "tool_call_id": "a", "content": "sunny", "name": "weather"},
@@ -132,7 +132,7 @@ def test_a_result_belongs_to_the_turn_it_follows() -> None:
         {"role": "tool", "tool_call_id": "call_0", "content": "SECOND"},
         {"role": "tool", "tool_call_id": "other", "content": "left over"},
     ]
-    shaped = with_tools_for("gemini", {"messages": history})["messages"]
+    shaped = convert_tools("gemini", {"messages": history})["messages"]
     assert [message["content"] for message in shaped] == ["of no turn", "", "FIRST", "", "SECOND", "left over"]
     assert [message.get("name") for message in shaped] == [None, None, "weather", None, "time", None]
 
@@ -144,7 +144,7 @@ def test_odd_ids_are_nobodys_fault(family: str, call_id: Any) -> None:
         {"role": "assistant", "tool_calls": [{"id": call_id, "function": {"name": "f"}}]},
         {"role": "tool", "tool_call_id": call_id, "content": "x"},
     ]
-    assert len(with_tools_for(family, {"messages": messages})["messages"]) == 2
+    assert len(convert_tools(family, {"messages": messages})["messages"]) == 2
 
 
 def test_odd_histories_go_on_as_they_are() -> None:
@@ -153,8 +153,8 @@ def test_odd_histories_go_on_as_they_are() -> None:
         {"role": "tool", "tool_call_id": "z", "content": "orphan"},
         {"role": "assistant", "tool_calls": ["odd", {"id": "q", "function": "odd"}]},
     ]
-    assert with_tools_for("gemini", {"messages": odd})["messages"][:2] == odd[:2]
-    claude = with_tools_for("claude", {"messages": odd})["messages"]
+    assert convert_tools("gemini", {"messages": odd})["messages"][:2] == odd[:2]
+    claude = convert_tools("claude", {"messages": odd})["messages"]
     assert claude[1]["content"][0]["tool_use_id"] == "z"
     assert claude[2]["content"] == [{"type": "tool_use", "id": "q", "name": None, "input": {}}]
 
@@ -162,7 +162,7 @@ def test_odd_histories_go_on_as_they_are() -> None:
 @pytest.mark.parametrize("text", ["{", "text", "[1]", "5"])
 def test_arguments_that_are_no_object_are_kept(text: str) -> None:
     message = {"role": "assistant", "tool_calls": [call("a", "f", text)]}
-    (shaped,) = with_tools_for("claude", {"messages": [message]})["messages"]
+    (shaped,) = convert_tools("claude", {"messages": [message]})["messages"]
     assert set(shaped["content"][0]["input"]) == {"arguments"}
 
 
@@ -170,7 +170,7 @@ def test_arguments_that_are_no_object_are_kept(text: str) -> None:
 @pytest.mark.parametrize("family", ["claude", "gemini"])
 def test_other_tools_are_refused(family: str, tool: Any) -> None:
     with pytest.raises(BadRequest) as caught:
-        with_tools_for(family, {"tools": [TOOL, tool]})
+        convert_tools(family, {"tools": [TOOL, tool]})
     assert caught.value.param == "tools[1]"
 
 
@@ -187,21 +187,21 @@ def test_other_tools_are_refused(family: str, tool: Any) -> None:
     ],
 )
 def test_calls_of_all_three_shapes(item: Json, read: Json) -> None:
-    assert calls_from([item], "own") == [read]
+    assert parse_calls([item], "own") == [read]
 
 
 @pytest.mark.parametrize("items", [["odd"], [{}], [{"function": {}}], [{"name": 5}]])
 def test_calls_that_are_none(items: Any) -> None:
     with pytest.raises(UpstreamProtocolError):
-        calls_from(items, "own")
-    assert calls_from(None, "own") == []
+        parse_calls(items, "own")
+    assert parse_calls(None, "own") == []
 
 
 def test_results_of_no_call_keep_their_order_behind_the_turn() -> None:
     calls = [{"id": name, "function": {"name": name}} for name in "ab"]
     results = [{"role": "tool", "tool_call_id": name} for name in ("x", "b", "a", "a", ["y"])]
     history = [{"role": "assistant", "tool_calls": calls, "note": 1}, *results]
-    shaped = with_tools_for("gemini", {"messages": history})["messages"]
+    shaped = convert_tools("gemini", {"messages": history})["messages"]
     assert shaped == [
         {"role": "assistant", "content": "", "tool_calls": calls[:1], "note": 1},
         {"role": "tool", "tool_call_id": "a", "name": "a"},

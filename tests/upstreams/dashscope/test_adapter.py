@@ -10,7 +10,7 @@ from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.upstreams import Upstream, UpstreamRequest
-from argoproxy.upstreams.dashscope.adapter import DashScope, DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScopeUpstream, DashScopeUrls
 from tests.support.dashscope_calls import CHAT, COMPLETIONS, EMBEDDINGS, call
 from tests.support.doubles import FakeReply, WholeBody
 
@@ -18,8 +18,8 @@ Json = dict[str, Any]
 BASE = "https://up/api/v1"
 TEXT = f"{BASE}/services/aigc/text-generation/generation"
 MULTIMODAL = f"{BASE}/services/aigc/multimodal-generation/generation"
-UPSTREAM = DashScope(DashScopeUrls.parse(BASE), model_map={"gpt-4": "qwen-max", "gpt-5": "qwen3.7-plus"})
-KEYED = DashScope(DashScopeUrls.parse(BASE), "Bearer sk-ours", b"sk-ours")
+UPSTREAM = DashScopeUpstream(DashScopeUrls.parse(BASE), model_map={"gpt-4": "qwen-max", "gpt-5": "qwen3.7-plus"})
+KEYED = DashScopeUpstream(DashScopeUrls.parse(BASE), "Bearer sk-ours", b"sk-ours")
 HI = [{"role": "user", "content": "Hello"}]
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/i.png"}}]}]
 
@@ -97,12 +97,12 @@ def test_where_it_goes(asked: Call, url: str, said: Json | None) -> None:
 
 
 def test_an_endpoint_that_was_named_gets_every_chat() -> None:
-    multimodal = DashScope(DashScopeUrls.parse(MULTIMODAL))
+    multimodal = DashScopeUpstream(DashScopeUrls.parse(MULTIMODAL))
     assert multimodal.completion_request(call(messages=HI)).url == MULTIMODAL
     assert sent(multimodal.completion_request(call(messages=HI)))["input"]["messages"][0]["content"] == [
         {"text": "Hello"}
     ]
-    text = DashScope(DashScopeUrls.parse(TEXT))
+    text = DashScopeUpstream(DashScopeUrls.parse(TEXT))
     assert text.completion_request(call(messages=HI, model="qwen-vl-max")).url == TEXT
     with pytest.raises(BadRequest, match="text only"):
         text.completion_request(call(messages=IMAGE))

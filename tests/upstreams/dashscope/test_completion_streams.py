@@ -11,13 +11,13 @@ from argoproxy.protocol.json_text import loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.sse import is_done
-from argoproxy.upstreams.dashscope.adapter import DashScope, DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScopeUpstream, DashScopeUrls
 from tests.support.cuts import cuts
 from tests.support.dashscope_calls import COMPLETIONS, call, frame, said
 from tests.support.doubles import FakeReply
 
 Json = dict[str, Any]
-UPSTREAM = DashScope(DashScopeUrls.parse("http://up"))
+UPSTREAM = DashScopeUpstream(DashScopeUrls.parse("http://up"))
 TOP = {"id": "chatcmpl-r1", "object": "chat.completion.chunk", "created": 7, "model": "qwen-plus"}
 USAGE: Any = {"stream_options": {"include_usage": True}}
 

@@ -12,12 +12,12 @@ from argoproxy.protocol.api.endpoints import whole
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.upstreams import UpstreamRequest
-from argoproxy.upstreams.dashscope.adapter import DashScope, DashScopeUrls
+from argoproxy.upstreams.dashscope.adapter import DashScopeUpstream, DashScopeUrls
 from tests.support.dashscope_calls import COMPLETIONS, EMBEDDINGS, call
 from tests.support.doubles import FakeReply
 from tests.support.providers import dashscope
 
-UPSTREAM = DashScope(DashScopeUrls.parse("http://up/api/v1"), "Bearer sk-1")
+UPSTREAM = DashScopeUpstream(DashScopeUrls.parse("http://up/api/v1"), "Bearer sk-1")
 SPOKEN = "Hello 世界 \U0001f30d, you said: "
 IMAGE = {"type": "image_url", "image_url": {"url": "https://x/i.png"}}
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
@@ -179,12 +179,12 @@ def test_refusals(made: Callable[[], Call], status: int, refuses: bool) -> None:
 
 
 def test_the_wrong_path_and_the_wrong_key() -> None:
-    named = DashScope(DashScopeUrls.parse("http://up" + dashscope.MULTIMODAL), "Bearer sk-1")
+    named = DashScopeUpstream(DashScopeUrls.parse("http://up" + dashscope.MULTIMODAL), "Bearer sk-1")
     with pytest.raises(UpstreamStatus) as caught:
         asked(named.completion_request(said("Hi")))
     assert b"url error, please check url" in caught.value.body
     with pytest.raises(UpstreamStatus) as caught:
-        asked(DashScope(named.urls, "Bearer bad").completion_request(said("Hi")))
+        asked(DashScopeUpstream(named.urls, "Bearer bad").completion_request(said("Hi")))
     assert (caught.value.status, loads(caught.value.body)["error"]["code"]) == (401, "invalid_api_key")
     with pytest.raises(UpstreamStatus) as caught:
         asked(UPSTREAM.probe_request())

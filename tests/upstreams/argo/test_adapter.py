@@ -15,13 +15,13 @@ from argoproxy.protocol.http_messages import ClientRequest, get_header
 from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import DONE, Document
-from argoproxy.upstreams.argo.gateway import Argo, ArgoUrls
+from argoproxy.upstreams.argo.adapter import ArgoUpstream, ArgoUrls
 from tests.support.doubles import FakeReply, WholeBody
 from tests.support.providers.argo import DENIAL, LISTED
 
 Json = dict[str, Any]
 ROOT = "http://gateway/argoapi"
-GATEWAY = Argo(ArgoUrls.below(ROOT + "/"), Identity("me"))
+GATEWAY = ArgoUpstream(ArgoUrls.below(ROOT + "/"), Identity("me"))
 CHAT, COMPLETIONS, RAW = "/v1/chat/completions", "/v1/completions", "/v1/chat"
 CLIENT = (
     ("Authorization", "Bearer k"),
@@ -232,7 +232,7 @@ def test_no_model() -> None:
 
 
 def test_without_a_known_root_there_is_no_list() -> None:
-    elsewhere = Argo(ArgoUrls(chat="http://gateway/ask"), Identity("me"))
+    elsewhere = ArgoUpstream(ArgoUrls(chat="http://gateway/ask"), Identity("me"))
     assert elsewhere.shared_model_list_request() is None
     with pytest.raises(UpstreamUnreachable):
         elsewhere.model_list_request(request("/v1/models"))

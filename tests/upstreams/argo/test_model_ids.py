@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.upstreams.argo.models import BUILT_IN, CHAT_MODELS, EMBEDDING_MODELS, family_of
+from argoproxy.upstreams.argo.model_ids import BUILT_IN, CHAT_MODELS, EMBEDDING_MODELS, model_family
 
 #: The tables of argo-openai-proxy's README.
 CHAT = {
@@ -29,16 +29,16 @@ ROWS = [*CHAT.items(), *EMBEDDING.items()]
 
 @pytest.mark.parametrize(("model_id", "alias"), ROWS)
 def test_every_row_both_ways(model_id: str, alias: str) -> None:
-    assert BUILT_IN.id_of(alias) == BUILT_IN.id_of(model_id) == model_id
-    assert BUILT_IN.names_of(alias) == (alias, alias, model_id)
-    assert BUILT_IN.names_of(model_id) == (model_id, alias, model_id)
+    assert BUILT_IN.find(alias) == BUILT_IN.find(model_id) == model_id
+    assert BUILT_IN.aliases_of(alias) == (alias, alias, model_id)
+    assert BUILT_IN.aliases_of(model_id) == (model_id, alias, model_id)
 
 
 @pytest.mark.parametrize("model_id", [*CHAT_MODELS, *EMBEDDING_MODELS])
 def test_later_models_by_every_alias(model_id: str) -> None:
     aliases = {**CHAT_MODELS, **EMBEDDING_MODELS}[model_id]
     for alias in aliases:
-        assert {BUILT_IN.id_of(name) for name in (alias, f"argo:{alias}", model_id, f"argo:{model_id}")} == {model_id}
+        assert {BUILT_IN.find(name) for name in (alias, f"argo:{alias}", model_id, f"argo:{model_id}")} == {model_id}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_later_models_by_every_alias(model_id: str) -> None:
     ],
 )
 def test_flexible_spellings(spelling: str, model_id: str) -> None:
-    assert BUILT_IN.id_of(spelling) == model_id
+    assert BUILT_IN.find(spelling) == model_id
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_flexible_spellings(spelling: str, model_id: str) -> None:
     ],
 )
 def test_unknown_names_are_nobodys(name: str) -> None:
-    assert BUILT_IN.id_of(name) is None
-    assert BUILT_IN.names_of(name) == (name,)
+    assert BUILT_IN.find(name) is None
+    assert BUILT_IN.aliases_of(name) == (name,)
 
 
 OLD = {"id": "gpt9", "model_name": "GPT-9 Ultra"}
@@ -111,22 +111,22 @@ NEW = {"id": "GPT-9 Ultra", "internal_id": "gpt9"}
     ],
 )
 def test_what_the_gateway_lists_is_merged(entry: dict[str, Any], names: list[str], alias: str) -> None:
-    merged = BUILT_IN.merged({"data": [entry, "odd", {}, {"id": 5}, {"id": " "}]})
+    merged = BUILT_IN.with_list({"data": [entry, "odd", {}, {"id": 5}, {"id": " "}]})
     model_id = entry.get("internal_id") or entry["id"]
-    assert {merged.id_of(name) for name in names} == {model_id}
+    assert {merged.find(name) for name in names} == {model_id}
     assert merged.aliases[model_id] == alias
     assert set(BUILT_IN.aliases) <= set(merged.aliases)
-    assert len(merged.entries(5)) == len(merged.aliases)
+    assert len(merged.make_entries(5)) == len(merged.aliases)
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"data": None}, {"data": "x"}, {"detail": "no"}])
 def test_a_list_that_is_none_is_told(document: Any) -> None:
     with pytest.raises(UpstreamProtocolError):
-        BUILT_IN.merged(document)
+        BUILT_IN.with_list(document)
 
 
 def test_the_tables_nine_and_three_are_listed() -> None:
-    listed = {entry["id"]: entry for entry in BUILT_IN.entries(7)}
+    listed = {entry["id"]: entry for entry in BUILT_IN.make_entries(7)}
     assert list(listed)[:9] == list(CHAT.values())
     assert list(listed)[-3:] == list(EMBEDDING.values())
     assert listed["argo:gpt-4o"] == {
@@ -142,4 +142,4 @@ def test_the_tables_nine_and_three_are_listed() -> None:
     ("model_id", "family"), [("gpt4o", "gpt"), ("claudeopus4", "claude"), ("Gemini25pro", "gemini"), ("other", "gpt")]
 )
 def test_families(model_id: str, family: str) -> None:
-    assert family_of(model_id) == family
+    assert model_family(model_id) == family

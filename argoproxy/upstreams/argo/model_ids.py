@@ -1,7 +1,7 @@
-"""The names of Argo's models: the gateway's ids, the `argo:` aliases clients know, and the other ways to spell them.
+"""The ids of Argo's models, their `argo:` aliases, and the other ways in which clients write them.
 
-The table is that of argo-openai-proxy's README and of later releases of argo-proxy; what the gateway itself lists
-is merged into it. A name that is in neither is nobody's: it goes to the gateway as it is.
+The table is from the README of argo-openai-proxy and later releases of argo-proxy. The gateway's own list is merged
+into it. An unknown name is sent to the gateway unchanged: the gateway may know it.
 """
 
 from __future__ import annotations
@@ -68,86 +68,86 @@ EMBEDDING_MODELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-_SPELLING = re.compile(r"[a-z0-9 ._:/-]+")
+_NAME = re.compile(r"[a-z0-9 ._:/-]+")
 _SEPARATORS = re.compile(r"[ ._:/-]")
 _DATE = re.compile(r"-20\d\d-?[01]\d-?[0-3]\d$")
 _CLAUDE = re.compile(r"claude-([a-z]+)-([\d.]+)(-.+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """`aliases` maps an id to its alias, `ids` a plain spelling (letters and digits only) to an id."""
+class ModelIds:
+    """`aliases` maps an id to its alias, `ids` a normalized name (lower case, without separators) to an id."""
 
     aliases: Mapping[str, str]
     ids: Mapping[str, str]
 
     @classmethod
     def of(cls, table: Mapping[str, tuple[str, ...]]) -> Self:
-        """Make the names of a table of ids with their aliases, the first one being the one shown."""
+        """Make it of a table from ids to aliases; the first alias is the one that is listed."""
         ids: dict[str, str] = {}
         for model_id, aliases in table.items():
             for name in (model_id, *aliases):
-                ids.setdefault(_plain(name), model_id)
+                ids.setdefault(_normalize(name), model_id)
         return cls({model_id: PREFIX + aliases[0] for model_id, aliases in table.items()}, ids)
 
-    def id_of(self, model: str) -> str | None:
-        """Find the id of a model: by alias or id, with `argo:`, `argo/` or neither, in any case, with any separators,
-        with a date at its end or without."""
+    def find(self, model: str) -> str | None:
+        """Return the id of a model, None if the name is unknown. A name is an alias or an id, with `argo:`, `argo/` or
+        neither, in upper or lower case, with any separators, with or without a date at its end."""
         name = model.strip().lower()
-        if not _SPELLING.fullmatch(name):
+        if not _NAME.fullmatch(name):
             return None
-        return self.ids.get(_plain(name)) or self.ids.get(_plain(_DATE.sub("", name)))
+        return self.ids.get(_normalize(name)) or self.ids.get(_normalize(_DATE.sub("", name)))
 
-    def names_of(self, model: str) -> tuple[str, ...]:
-        """Give a name with the alias and the id of what it names."""
-        model_id = self.id_of(model)
+    def aliases_of(self, model: str) -> tuple[str, ...]:
+        """Return a name with the alias and the id of its model."""
+        model_id = self.find(model)
         return (model,) if model_id is None else (model, self.aliases[model_id], model_id)
 
-    def merged(self, document: Any) -> Names:
-        """Add what the gateway lists: `{"data": [{"id", "model_name"}]}` or, since late 2025, `{"id": the shown name,
-        "internal_id"}`. Raises UpstreamProtocolError when it is no list."""
-        data = document.get("data") if isinstance(document, dict) else None
+    def with_list(self, document: Any) -> ModelIds:
+        """Return a copy with the models of the gateway's list: `{"data": [{"id", "model_name"}]}` or, since late 2025,
+        `{"data": [{"internal_id", "id"}]}`. Raises UpstreamProtocolError if it is not a list."""
+        data = as_dict(document).get("data")
         if not isinstance(data, list):
-            raise UpstreamProtocolError("The Argo gateway's reply holds no list of models.")
+            raise UpstreamProtocolError("The Argo gateway's reply contains no list of models.")
         aliases, ids = dict(self.aliases), dict(self.ids)
-        for model_id, shown in _listed(data):
-            names = _aliases(model_id, shown)
+        for model_id, display in _read_list(data):
+            names = _make_aliases(model_id, display)
             aliases.setdefault(model_id, PREFIX + names[0])
             for name in (model_id, *names):
-                ids.setdefault(_plain(name), model_id)
-        return Names(aliases, ids)
+                ids.setdefault(_normalize(name), model_id)
+        return ModelIds(aliases, ids)
 
-    def entries(self, created: int) -> list[Json]:
-        """Give the models as `/v1/models` lists them."""
+    def make_entries(self, created: int) -> list[Json]:
+        """Return the models as `/v1/models` lists them."""
         return [
             {"id": alias, "object": "model", "created": created, "owned_by": OWNER, "internal_name": model_id}
             for model_id, alias in self.aliases.items()
         ]
 
 
-def family_of(model_id: str) -> str:
-    """Tell whose model an id names: `claude`, `gemini`, else `gpt`."""
-    begins = model_id[: len("claude")].lower()
-    return begins if begins in ("claude", "gemini") else "gpt"
+def model_family(model_id: str) -> str:
+    """Return the family of a model, `claude`, `gemini` or `gpt`: it decides the form of a request."""
+    prefix = model_id[: len("claude")].lower()
+    return prefix if prefix in ("claude", "gemini") else "gpt"
 
 
-def _plain(name: str) -> str:
-    plain = _SEPARATORS.sub("", name.lower())
-    return plain.removeprefix("argo") or plain
+def _normalize(name: str) -> str:
+    name = _SEPARATORS.sub("", name.lower())
+    return name.removeprefix("argo") or name
 
 
-def _listed(data: list[Any]) -> Iterator[tuple[str, str]]:
-    """Give (id, shown name) of each model the gateway lists."""
+def _read_list(data: list[Any]) -> Iterator[tuple[str, str]]:
+    """Yield (id, display name) of each model in the gateway's list."""
     for entry in data:
         fields = as_dict(entry)
-        shown = fields.get("model_name") or fields.get("id")
+        display = fields.get("model_name") or fields.get("id")
         model_id = fields.get("internal_id") or fields.get("id")
-        if isinstance(model_id, str) and isinstance(shown, str) and model_id.strip() and shown.strip():
-            yield model_id, shown
+        if isinstance(model_id, str) and isinstance(display, str) and model_id.strip() and display.strip():
+            yield model_id, display
 
 
-def _aliases(model_id: str, shown: str) -> list[str]:
-    name = "-".join(shown.lower().split())
+def _make_aliases(model_id: str, display: str) -> list[str]:
+    name = "-".join(display.lower().split())
     names = [f"gpt-{name}", name] if model_id.startswith("gpto") and not name.startswith("gpt") else [name]
     if claude := _CLAUDE.fullmatch(name):
         codename, generation, rest = claude.groups(default="")
@@ -155,4 +155,4 @@ def _aliases(model_id: str, shown: str) -> list[str]:
     return names
 
 
-BUILT_IN = Names.of({**CHAT_MODELS, **EMBEDDING_MODELS})
+BUILT_IN = ModelIds.of({**CHAT_MODELS, **EMBEDDING_MODELS})

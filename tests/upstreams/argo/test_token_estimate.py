@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.upstreams.argo.token_estimate import estimated_tokens, estimated_usage
+from argoproxy.upstreams.argo.completions import estimate_tokens, estimate_usage
 
 #: Texts with their tokens as o200k counts them.
 COUNTED = [
@@ -24,13 +24,13 @@ COUNTED = [
 
 @pytest.mark.parametrize(("text", "tokens"), COUNTED)
 def test_an_estimate_is_near(text: str, tokens: int) -> None:
-    assert abs(estimated_tokens(text) - tokens) <= max(2, 0.35 * tokens)
+    assert abs(estimate_tokens(text) - tokens) <= max(2, 0.35 * tokens)
 
 
 def test_usage_adds_up() -> None:
-    assert estimated_usage("Hello there", "Hi") == {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
+    assert estimate_usage("Hello there", "Hi") == {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
 
 
 def test_long_texts_cost_no_more_than_their_length() -> None:
-    assert estimated_tokens("a" * 1_000_000) > 100_000
-    assert estimated_tokens("\n" * 100_000) == 1
+    assert estimate_tokens("a" * 1_000_000) > 100_000
+    assert estimate_tokens("\n" * 100_000) == 1
