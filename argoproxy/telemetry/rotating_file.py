@@ -105,7 +105,7 @@ class RotatingFile:
 
     def _rotate(self) -> None:
         """Put the file among the older ones. A process killed on the way leaves a gap, which the next one fills."""
-        for beyond in older(self._path):
+        for beyond in rotated_files(self._path):
             if _number(beyond) > self._files:
                 beyond.unlink(missing_ok=True)
         if not self._files:
@@ -117,7 +117,7 @@ class RotatingFile:
         self._path.rename(self._named(1))
 
     def _named(self, number: int) -> Path:
-        return numbered(self._path, number)
+        return rotated_name(self._path, number)
 
 
 def _open(path: Path) -> int:
@@ -143,12 +143,12 @@ def _make_private(descriptor: int) -> None:
         os.fchmod(descriptor, PRIVATE)
 
 
-def numbered(path: Path, number: int) -> Path:
+def rotated_name(path: Path, number: int) -> Path:
     """Name the older file of a number; the higher it is, the older the file."""
     return path.with_name(f"{path.name}.{number}")
 
 
-def older(path: Path) -> list[Path]:
+def rotated_files(path: Path) -> list[Path]:
     """Give the older files that are there, the newest one first."""
     found = (file for file in path.parent.glob(f"{path.name}.*") if _number(file))
     return sorted(found, key=_number)

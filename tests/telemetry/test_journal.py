@@ -28,7 +28,7 @@ from argoproxy.telemetry.journal.writer import (
     JournalFiles,
     encode_line,
 )
-from argoproxy.telemetry.rotating_file import RotatingFile, older
+from argoproxy.telemetry.rotating_file import RotatingFile, rotated_files
 from tests.support.processes import ROOT, spawn
 
 FILES = (CLIENT_FILE, SERVER_FILE, LOG_FILE)
@@ -86,7 +86,7 @@ def process(code: str, *arguments: object) -> subprocess.Popen[bytes]:
 
 def texts(file: Path) -> list[bytes]:
     """Give the lines of a file and the older ones beside it, oldest first."""
-    return [line for part in (*reversed(older(file)), file) for line in part.read_bytes().splitlines()]
+    return [line for part in (*reversed(rotated_files(file)), file) for line in part.read_bytes().splitlines()]
 
 
 def ids(file: Path) -> list[str]:
@@ -176,7 +176,7 @@ def test_rotation_fills_gaps_and_keeps_no_more_than_told(
     path.write_text("full")
     RotatingFile(path, 1, files).append(b"new\n")
     assert path.read_text() == "new\n"
-    assert {int(file.suffix[1:]): file.read_text() for file in older(path)} == left
+    assert {int(file.suffix[1:]): file.read_text() for file in rotated_files(path)} == left
     assert (tmp_path / "x.bak").exists()
 
 
@@ -186,7 +186,7 @@ def test_others_notice_that_a_file_was_put_aside(tmp_path: Path) -> None:
         journals[number % 3].write({"logging_id": f"{number:02}"}, [])
     found = ids(tmp_path / CLIENT_FILE)
     assert found == [f"{number:02}" for number in range(30 - len(found), 30)]
-    assert len(older(tmp_path / CLIENT_FILE)) == 5
+    assert len(rotated_files(tmp_path / CLIENT_FILE)) == 5
 
 
 def test_threads_share_it(tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def test_processes_lose_and_double_no_line_across_rotations(tmp_path: Path) -> N
     assert Counter(ids(tmp_path / CLIENT_FILE)) == dict.fromkeys(written, 1)
     assert Counter(ids(tmp_path / SERVER_FILE)) == {name: times for name, times in written.items() if times}
     for file in (CLIENT_FILE, SERVER_FILE):
-        assert len(older(tmp_path / file)) > 2
-        assert all(part.stat().st_size <= 4_000_000 for part in older(tmp_path / file))
+        assert len(rotated_files(tmp_path / file)) > 2
+        assert all(part.stat().st_size <= 4_000_000 for part in rotated_files(tmp_path / file))
 
 
 def test_a_killed_worker_spoils_no_line_of_another(tmp_path: Path) -> None:

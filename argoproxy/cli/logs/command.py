@@ -1,4 +1,4 @@
-"""The command `logs`, for a person who reads a journal: the last exchanges, one in full, numbers per model."""
+"""The command `logs`: the last requests of a journal, one request in full, numbers per model."""
 
 from __future__ import annotations
 
@@ -11,54 +11,63 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from argoproxy.cli.logs.entries import exchange_of
-from argoproxy.cli.logs.reader import MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
-from argoproxy.cli.logs.show import NoReplay, curl, exchange_text
-from argoproxy.cli.logs.stats import Statistics
-from argoproxy.cli.logs.tables import EXCHANGES, exchange_cells, heading, row, statistics_table
+from argoproxy.cli.logs.lines import Statistics, read_line
+from argoproxy.cli.logs.reader import MAX_IDS, LineParser, Tail, find_ids, find_lines, open_files, read_lines
+from argoproxy.cli.logs.render import (
+    REQUESTS,
+    NotRepeatable,
+    curl_command,
+    full_request,
+    request_cells,
+    statistics_table,
+    table_head,
+    table_row,
+)
 from argoproxy.protocol.access.masking import is_masked
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import dumps
 from argoproxy.telemetry.journal.writer import CLIENT_FILE, SERVER_FILE
 
-NOT_THERE_EXIT = 2
-BETWEEN_LOOKS_S = 0.5
-LAST_LINES = 20
+NOT_FOUND_EXIT = 2
+POLL_S = 0.5
+DEFAULT_LINES = 20
 
 
-class NotThere(Exception):
-    """What was asked for is not in the journal, or there is none; the message is for the person who asked."""
+class NotInJournal(Exception):
+    """There is no journal, or it does not hold what was asked for; the message is for the user."""
 
 
 def main(arguments: Sequence[str], folder: Path | None, port: int = 5000) -> int:
-    """Do what is asked for, with the journal in a folder (None: no folder is configured): the exit status. `port` is
-    where a request would be sent again."""
-    asked = _parser().parse_args(arguments)
+    """Run the command on the journal in a folder (None: no folder is configured) and return the exit status. `port` is
+    where `--curl` sends a request."""
+    options = _make_parser().parse_args(arguments)
     try:
-        asked.run(asked, _existing(folder), port)
+        options.run(options, _check_folder(folder), port)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:
-        # Who read this has left; at the exit it must not be tried again.
+        # The reader of the pipe has left (`| head`). Python flushes at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (NotThere, NoReplay, OSError) as error:
+    except (NotInJournal, NotRepeatable, OSError) as error:
         sys.stderr.write(f"{printable(str(error))}\n")
-        return NOT_THERE_EXIT
+        return NOT_FOUND_EXIT
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{Path(sys.argv[0]).name} logs", description="Read the journal.")
     tasks = parser.add_subparsers(required=True, metavar="tail | show ID | stats")
-    tail = tasks.add_parser("tail", help="the last exchanges in a table, then new ones as they come")
-    tail.add_argument("--lines", type=_lines, default=LAST_LINES, metavar="N", help=f"how many ({LAST_LINES})")
-    tail.add_argument("--no-follow", action="store_true", help="end after the last one")
+    tail = tasks.add_parser("tail", help="the last requests as a table, then each new one")
+    tail.add_argument(
+        "--lines", type=_line_count, default=DEFAULT_LINES, metavar="N", help=f"how many ({DEFAULT_LINES})"
+    )
+    tail.add_argument("--no-follow", action="store_true", help="do not wait for new ones")
     tail.set_defaults(run=_tail)
-    show = tasks.add_parser("show", help="one exchange in full")
-    show.add_argument("id", type=_id, metavar="ID", help="its id, or as much of it as names no other one")
-    show.add_argument("--curl", action="store_true", help="a command that sends the client's request again")
+    show = tasks.add_parser("show", help="one request in full")
+    show.add_argument("id", type=_id, metavar="ID", help="its id, or the beginning of it")
+    show.add_argument("--curl", action="store_true", help="print a command that sends the client's request again")
     show.set_defaults(run=_show)
     stats = tasks.add_parser("stats", help="requests, errors, tokens and latencies per model")
     stats.add_argument("--json", action="store_true", help="as JSON")
@@ -66,81 +75,82 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tail(asked: argparse.Namespace, folder: Path, port: int) -> None:
-    lines = Lines()
-    _say(heading(EXCHANGES))
+def _tail(options: argparse.Namespace, folder: Path, port: int) -> None:
+    parser = LineParser()
+    _print(table_head(REQUESTS))
     try:
         with closing(Tail(folder / CLIENT_FILE)) as tail:
-            _say_rows(lines, tail.last(asked.lines))
-            while not asked.no_follow:
-                time.sleep(BETWEEN_LOOKS_S)
-                _say_rows(lines, tail.new())
+            _print_rows(parser, tail.last_lines(options.lines))
+            while not options.no_follow:
+                time.sleep(POLL_S)
+                _print_rows(parser, tail.new_lines())
     finally:
-        _warn_of(lines)
+        _warn_of_broken_lines(parser)
 
 
-def _show(asked: argparse.Namespace, folder: Path, port: int) -> None:
-    found = alike(folder / CLIENT_FILE, asked.id) or dict.fromkeys(alike(folder / SERVER_FILE, asked.id))
-    if not found:
-        raise NotThere(f"The journal in {folder} has no exchange whose id begins with {asked.id}.")
-    if len(found) > 1:
-        more = " …" if len(found) == MOST_IDS else ""
-        raise NotThere(f"Several ids begin with {asked.id}: {' '.join(sorted(found))}{more}")
-    ((logging_id, client),) = found.items()
-    if not asked.curl:
-        for text in exchange_text(client, lines_of(folder / SERVER_FILE, logging_id)):
-            _say(text)
+def _show(options: argparse.Namespace, folder: Path, port: int) -> None:
+    matches = find_ids(folder / CLIENT_FILE, options.id) or dict.fromkeys(find_ids(folder / SERVER_FILE, options.id))
+    if not matches:
+        raise NotInJournal(f"The journal in {folder} has no request whose id begins with {options.id}.")
+    if len(matches) > 1:
+        more = " …" if len(matches) == MAX_IDS else ""
+        raise NotInJournal(f"Several ids begin with {options.id}: {' '.join(sorted(matches))}{more}")
+    ((logging_id, client),) = matches.items()
+    if not options.curl:
+        for text in full_request(client, find_lines(folder / SERVER_FILE, logging_id)):
+            _print(text)
     elif client is None:
-        raise NotThere(f"The journal in {folder} has no client's line of {logging_id}.")
+        raise NotInJournal(f"The journal in {folder} has no client's line of {logging_id}.")
     else:
-        _say(curl(client, port))
+        _print(curl_command(client, port))
         if is_masked(dumps(client.get("input")).decode()):
-            sys.stderr.write("Base64 is not in the journal: this is not quite what the client sent.\n")
+            sys.stderr.write("The journal shortens base64: this is not exactly what the client sent.\n")
 
 
-def _stats(asked: argparse.Namespace, folder: Path, port: int) -> None:
-    lines = Lines()
-    with opened(folder / CLIENT_FILE) as files:
-        statistics = Statistics(map(exchange_of, lines.parsed(all_lines(files))))
-    if asked.json:
-        _say(json.dumps({**statistics.document(), "broken_lines": lines.broken}, indent=2))
+def _stats(options: argparse.Namespace, folder: Path, port: int) -> None:
+    parser = LineParser()
+    with open_files(folder / CLIENT_FILE) as files:
+        statistics = Statistics(map(read_line, parser.parse(read_lines(files))))
+    if options.json:
+        _print(json.dumps({**statistics.document(), "broken_lines": parser.broken}, indent=2))
         return
     for text in statistics_table(statistics):
-        _say(text)
-    _warn_of(lines)
+        _print(text)
+    _warn_of_broken_lines(parser)
 
 
-def _say_rows(lines: Lines, raw: Iterator[bytes]) -> None:
-    for line in lines.parsed(raw):
-        _say(row(EXCHANGES, exchange_cells(exchange_of(line))))
+def _print_rows(parser: LineParser, lines: Iterator[bytes]) -> None:
+    for document in parser.parse(lines):
+        _print(table_row(REQUESTS, request_cells(read_line(document))))
     sys.stdout.flush()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
+    """Print a line, with escapes for what the terminal's encoding does not have."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _warn_of(lines: Lines) -> None:
-    if lines.broken:
-        sys.stderr.write(f"Lines that can't be read: {lines.broken}\n")
+def _warn_of_broken_lines(parser: LineParser) -> None:
+    if parser.broken:
+        sys.stderr.write(f"Lines that could not be read: {parser.broken}\n")
 
 
-def _existing(folder: Path | None) -> Path:
+def _check_folder(folder: Path | None) -> Path:
     if folder is None:
-        raise NotThere("No log folder is configured: --output_path DIR, or output_path: in the config file.")
+        raise NotInJournal("No log folder is configured: use --output_path DIR, or output_path: in the config file.")
     if not folder.is_dir():
-        raise NotThere(f"The log folder {folder} does not exist.")
+        raise NotInJournal(f"The log folder {folder} does not exist.")
     return folder
 
 
-def _lines(text: str) -> int:
+def _line_count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is no number of lines")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of lines")
     return int(text)
 
 
 def _id(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("an empty id names nothing")
+        raise argparse.ArgumentTypeError("the id must not be empty")
     return text

@@ -1,4 +1,4 @@
-"""Reading a journal's files while others write them: line by line, older files too, whatever is put aside meanwhile."""
+"""Read a journal's files, rotated ones too, while workers write and rotate them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from argoproxy.protocol.json_text import Json, JsonError, loads
-from argoproxy.telemetry.rotating_file import numbered, older
+from argoproxy.telemetry.rotating_file import rotated_files, rotated_name
 
 BLOCK_BYTES = 64 * 1024
-#: So many ids that begin alike are told.
-MOST_IDS = 10
+#: How many ids are returned for a prefix that is not unique.
+MAX_IDS = 10
 
-_LINES_ID = rb'"logging_id"\s*:\s*"'
+_ID_FIELD = rb'"logging_id"\s*:\s*"'
 
 
-class Lines:
-    """Parses lines; those that are none of a journal are passed over and counted."""
+class LineParser:
+    """Parses lines, and counts those that are not a journal's."""
 
     def __init__(self) -> None:
         self.broken = 0
 
-    def parsed(self, lines: Iterable[bytes]) -> Iterator[Json]:
-        """Give the documents of lines; empty ones are nothing."""
+    def parse(self, lines: Iterable[bytes]) -> Iterator[Json]:
+        """Yield the documents of lines; empty lines are skipped."""
         for line in lines:
             if not line.strip():
                 continue
-            document = _loaded(line)
+            document = _load(line)
             if isinstance(document, dict) and isinstance(document.get("logging_id"), str):
                 yield document
             else:
@@ -39,26 +39,27 @@ class Lines:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[list[BinaryIO]]:
-    """Open a file and the older ones beside it, the oldest one first, all before anything is read.
+def open_files(path: Path) -> Iterator[list[BinaryIO]]:
+    """Open a file and the rotated ones beside it, oldest first, all before anything is read.
 
-    They are opened from the newest to the oldest: one that moves on meanwhile is met again, and none is missed. When
-    a new file was begun before the last one was opened, all is done again.
+    They are opened from the newest to the oldest: a file that is renamed meanwhile is met again under its next name,
+    and none is missed. If a new file was begun before the last one was opened, everything is opened again.
     """
     with ExitStack() as stack:
-        yield _opened(path, stack)
+        yield _open_files(path, stack)
 
 
-def all_lines(files: Sequence[BinaryIO]) -> Iterator[bytes]:
-    """Give the lines of files, the oldest one first. One that is just being written is not there yet."""
+def read_lines(files: Sequence[BinaryIO]) -> Iterator[bytes]:
+    """Yield the lines of files, oldest first, without a last line that is still being written."""
     for file in files:
         yield from (line for line in file if file is not files[-1] or line.endswith(b"\n"))
 
 
 class Tail:
-    """The end of a file that is written and put aside meanwhile: its last lines, then what is new.
+    """The end of a file that is written and rotated meanwhile: its last lines, then each new one.
 
-    The files stay open, the older ones too: as long as they are, no new one can be taken for one of them.
+    All files stay open, the rotated ones too: the inode of an open file is not used again, so that no new file can be
+    mistaken for one of them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,30 +68,30 @@ class Tail:
         self._files: list[BinaryIO] = []
         self._read_bytes = 0
 
-    def last(self, count: int) -> Iterator[bytes]:
-        """Give the last lines there are, read from the end."""
-        self._files = _opened(self._path, self._stack)
+    def last_lines(self, count: int) -> Iterator[bytes]:
+        """Yield the last lines there are, read from the end."""
+        self._files = _open_files(self._path, self._stack)
         for file in self._files[-1:]:
-            count -= _step_back(file, count)
+            count -= _seek_back(file, count)
             self._read_bytes = file.tell()
-        older_ones = self._files[:-1]
-        while older_ones and count:
-            count -= _step_back(older_ones.pop(), count)
-        yield from chain.from_iterable(self._files[len(older_ones) : -1])
-        yield from self._whole()
+        earlier = self._files[:-1]
+        while earlier and count:
+            count -= _seek_back(earlier.pop(), count)
+        yield from chain.from_iterable(self._files[len(earlier) : -1])
+        yield from self._unread_lines()
 
-    def new(self) -> Iterator[bytes]:
-        """Give the lines that were written since somebody asked."""
-        yield from self._whole()
-        if not _leads_to(self._path, self._files[-1] if self._files else None):
-            yield from self._put_aside()
+    def new_lines(self) -> Iterator[bytes]:
+        """Yield the lines that were written since the last call."""
+        yield from self._unread_lines()
+        if not _is_at(self._path, self._files[-1] if self._files else None):
+            yield from self._lines_after_rotation()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._stack.close()
 
-    def _whole(self) -> Iterator[bytes]:
-        """Give the lines of the newest file from the first unread one on, as far as they are whole."""
+    def _unread_lines(self) -> Iterator[bytes]:
+        """Yield the complete lines of the newest file that were not read yet."""
         for file in self._files[-1:]:
             if os.fstat(file.fileno()).st_size < self._read_bytes:
                 self._read_bytes = 0
@@ -101,71 +102,71 @@ class Tail:
                 self._read_bytes += len(line)
                 yield line
 
-    def _put_aside(self) -> Iterator[bytes]:
-        """Go on to the files that came after those that are known."""
+    def _lines_after_rotation(self) -> Iterator[bytes]:
+        """Go on to the files that were begun after the known ones."""
         stack = ExitStack()
-        files = _opened(self._path, stack)
+        files = _open_files(self._path, stack)
         known = {_identity(file) for file in self._files}
-        later = files[max((place for place, file in enumerate(files, 1) if _identity(file) in known), default=0) :]
+        later = files[max((index for index, file in enumerate(files, 1) if _identity(file) in known), default=0) :]
         if not later:
             stack.close()
             return
-        # Nobody writes to a file that was put aside: what is left is all, half a line too.
-        yield from self._whole()
+        # A rotated file is not written any more: what is left in it is all there will be, half a line too.
+        yield from self._unread_lines()
         for file in self._files[-1:]:
             file.seek(self._read_bytes)
             yield from file
         self._stack.close()
         self._stack, self._files, self._read_bytes = stack, files, 0
         yield from chain.from_iterable(later[:-1])
-        yield from self._whole()
+        yield from self._unread_lines()
 
 
-def alike(path: Path, beginning: str) -> dict[str, Json]:
-    """Find the lines whose id begins so, by their id, from the newest file on: at most ten of them, and the only one
-    as soon as the id is a whole one."""
-    found: dict[str, Json] = {}
-    with opened(path) as files:
+def find_ids(path: Path, prefix: str) -> dict[str, Json]:
+    """Return the lines whose id has this prefix, by their id: at most MAX_IDS, from the newest file on; only the one
+    if the prefix is a whole id."""
+    lines: dict[str, Json] = {}
+    with open_files(path) as files:
         for file in reversed(files):
-            for line in _with_id(file, re.escape(beginning.encode())):
-                if line["logging_id"] == beginning:
-                    return {beginning: line}
-                if line["logging_id"].startswith(beginning) and len(found) < MOST_IDS:
-                    found[line["logging_id"]] = line
-    return found
+            for line in _parse_matching(file, re.escape(prefix.encode())):
+                if line["logging_id"] == prefix:
+                    return {prefix: line}
+                if line["logging_id"].startswith(prefix) and len(lines) < MAX_IDS:
+                    lines[line["logging_id"]] = line
+    return lines
 
 
-def lines_of(path: Path, logging_id: str) -> list[Json]:
-    """Find the lines of an id, in their order. Those of one exchange are written together: once some are found, files
-    that hold none of them end the search."""
-    found: list[Json] = []
-    with opened(path) as files:
+def find_lines(path: Path, logging_id: str) -> list[Json]:
+    """Return the lines of an id, in their order. Those of one request are written together: once some were found, a
+    file without any ends the search."""
+    lines: list[Json] = []
+    with open_files(path) as files:
         for file in reversed(files):
-            candidates = _with_id(file, re.escape(logging_id.encode()) + b'"')
+            candidates = _parse_matching(file, re.escape(logging_id.encode()) + b'"')
             here = [line for line in candidates if line["logging_id"] == logging_id]
-            if found and not here:
+            if lines and not here:
                 break
-            found = [*here, *found]
-    return found
+            lines = [*here, *lines]
+    return lines
 
 
-def _opened(path: Path, stack: ExitStack) -> list[BinaryIO]:
+def _open_files(path: Path, stack: ExitStack) -> list[BinaryIO]:
     while True:
         newest = _open(path, stack)
-        found = {_identity(file): file for file in (newest,) if file}
-        for name in _older_names(path):
+        files = {_identity(file): file for file in (newest,) if file}
+        for name in _possible_names(path):
             if file := _open(name, stack):
-                found.setdefault(_identity(file), file)
-        if _leads_to(path, newest):
-            return [*reversed(found.values())]
+                files.setdefault(_identity(file), file)
+        if _is_at(path, newest):
+            return [*reversed(files.values())]
         stack.close()
 
 
-def _older_names(path: Path) -> list[Path]:
-    """Give the names that older files may have. While all move on, the last one may be overlooked in its place, and
-    be at the next one when that is looked at."""
-    highest = max((int(file.suffix[1:]) for file in older(path)), default=0)
-    return [numbered(path, number) for number in range(1, highest + 3)]
+def _possible_names(path: Path) -> list[Path]:
+    """Return the names that rotated files may have. While all are renamed, the oldest one can be missed under its
+    name; it is then under the next one when that is opened, hence one more."""
+    highest = max((int(file.suffix[1:]) for file in rotated_files(path)), default=0)
+    return [rotated_name(path, number) for number in range(1, highest + 3)]
 
 
 def _open(file: Path, stack: ExitStack) -> BinaryIO | None:
@@ -175,13 +176,13 @@ def _open(file: Path, stack: ExitStack) -> BinaryIO | None:
         return None
 
 
-def _leads_to(path: Path, file: BinaryIO | None) -> bool:
-    """Whether a name leads to this file; None is no file."""
+def _is_at(path: Path, file: BinaryIO | None) -> bool:
+    """Return whether a path leads to this open file; None stands for no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return file is None
-    return file is not None and os.path.samestat(found, os.fstat(file.fileno()))
+    return file is not None and os.path.samestat(status, os.fstat(file.fileno()))
 
 
 def _identity(file: BinaryIO) -> tuple[int, int]:
@@ -189,30 +190,30 @@ def _identity(file: BinaryIO) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _step_back(file: BinaryIO, wanted: int) -> int:
-    """Go to where the last lines of a file begin; gives how many there are, at most those wanted."""
-    at, seen = file.seek(0, os.SEEK_END), 0
-    while at:
-        size = min(BLOCK_BYTES, at)
-        at = file.seek(at - size)
+def _seek_back(file: BinaryIO, count: int) -> int:
+    """Seek to the beginning of the last `count` lines; return how many there are, at most `count`."""
+    offset, seen = file.seek(0, os.SEEK_END), 0
+    while offset:
+        size = min(BLOCK_BYTES, offset)
+        offset = file.seek(offset - size)
         block = file.read(size)
-        place = size
-        while (place := block.rfind(b"\n", 0, place)) >= 0:
-            if seen == wanted:
-                file.seek(at + place + 1)
+        index = size
+        while (index := block.rfind(b"\n", 0, index)) >= 0:
+            if seen == count:
+                file.seek(offset + index + 1)
                 return seen
             seen += 1
     file.seek(0)
     return seen
 
 
-def _with_id(file: BinaryIO, pattern: bytes) -> Iterator[Json]:
-    """Give the lines in which an id like this stands somewhere; only those are parsed."""
-    search = re.compile(_LINES_ID + pattern).search
-    return Lines().parsed(line for line in file if search(line))
+def _parse_matching(file: BinaryIO, pattern: bytes) -> Iterator[Json]:
+    """Parse only the lines with an id that matches; parsing all would take seconds."""
+    search = re.compile(_ID_FIELD + pattern).search
+    return LineParser().parse(line for line in file if search(line))
 
 
-def _loaded(line: bytes) -> Any:
+def _load(line: bytes) -> Any:
     try:
         return loads(line)
     except JsonError:

@@ -30,12 +30,12 @@ def logs(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return spawn(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_the_last_exchanges_are_a_table(tmp_path: Path, capsys: Output) -> None:
+def test_the_last_requests_are_a_table(tmp_path: Path, capsys: Output) -> None:
     client_file(tmp_path, [f"{number:08}" for number in range(30)], b"{half\n")
     assert main(["tail", "--no-follow", "--lines", "3"], tmp_path) == 0
     out, err = capsys.readouterr()
     assert [line.split()[2] for line in out.splitlines()[1:]] == ["00000028", "00000029"]
-    assert err == "Lines that can't be read: 1\n"
+    assert err.split()[-1] == "1", "how many lines could not be read"
     assert main(["tail", "--no-follow"], tmp_path) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 19
 
@@ -64,7 +64,7 @@ def test_who_stops_reading_is_not_told_of_it(tmp_path: Path) -> None:
     tail.stderr.close()
 
 
-def test_one_exchange_is_shown_by_how_its_id_begins(tmp_path: Path, capsys: Output) -> None:
+def test_a_request_is_shown_by_the_beginning_of_its_id(tmp_path: Path, capsys: Output) -> None:
     exchanges = [(client_line(name), [client_line(name, upstream=name)]) for name in ("ab1", "ab2", "cd")]
     folder = journal_of(tmp_path, *exchanges)
     assert main(["show", "c"], folder) == 0
@@ -72,18 +72,18 @@ def test_one_exchange_is_shown_by_how_its_id_begins(tmp_path: Path, capsys: Outp
     assert out.count("logging_id     cd\n") == 2
     assert "upstream       cd\n" in out
     assert main(["show", "ab"], folder) == 2
-    assert capsys.readouterr().err == "Several ids begin with ab: ab1 ab2\n"
+    assert capsys.readouterr().err.split()[-2:] == ["ab1", "ab2"]
     assert main(["show", "x"], folder) == 2
-    assert "no exchange whose id begins with x" in capsys.readouterr().err
+    assert "begins with x" in capsys.readouterr().err
 
 
-def test_many_ids_that_begin_alike_are_not_all_told(tmp_path: Path, capsys: Output) -> None:
+def test_many_ids_with_one_beginning_are_not_all_listed(tmp_path: Path, capsys: Output) -> None:
     client_file(tmp_path, map(str, range(1000, 1100)))
     assert main(["show", "1"], tmp_path) == 2
     assert capsys.readouterr().err.endswith(" …\n")
 
 
-def test_an_exchange_whose_clients_line_is_gone_is_shown(tmp_path: Path, capsys: Output) -> None:
+def test_a_request_whose_client_line_is_missing_is_shown(tmp_path: Path, capsys: Output) -> None:
     folder = journal_of(tmp_path, (client_line("a"), [client_line("ab")]))
     (folder / CLIENT_FILE).unlink()
     assert main(["show", "a"], folder) == 0
@@ -101,7 +101,7 @@ def test_a_request_can_be_sent_again(tmp_path: Path, capsys: Output) -> None:
     assert out.startswith("curl -N http://localhost:5001/v1/chat/completions ")
     assert err == ""
     assert main(["show", "b", "--curl"], folder) == 0
-    assert "Base64 is not in the journal" in capsys.readouterr().err
+    assert "base64" in capsys.readouterr().err
     assert main(["show", "c", "--curl"], folder) == 2
 
 
@@ -113,7 +113,7 @@ def test_numbers_per_model(tmp_path: Path, capsys: Output) -> None:
         ["gpt-4o", "3", "0", "0", "45", "96"],
         ["total", "3", "0", "0", "45", "96"],
     ]
-    assert err == "Lines that can't be read: 1\n"
+    assert err.split()[-1] == "1", "how many lines could not be read"
     assert main(["stats", "--json"], tmp_path) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["broken_lines"] == 1

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.cli.logs.reader import BLOCK_BYTES, MOST_IDS, Lines, Tail, alike, all_lines, lines_of, opened
+from argoproxy.cli.logs.reader import (
+    BLOCK_BYTES,
+    MAX_IDS,
+    LineParser,
+    Tail,
+    find_ids,
+    find_lines,
+    open_files,
+    read_lines,
+)
 from argoproxy.telemetry.journal.writer import CLIENT_FILE
 from argoproxy.telemetry.rotating_file import RotatingFile
 from tests.support.journals import client_file, journal_of
@@ -21,12 +30,12 @@ def line(number: int, size: int = 0) -> bytes:
 
 
 def numbers(lines: Iterable[bytes]) -> list[int]:
-    return [int(document["logging_id"]) for document in Lines().parsed(lines)]
+    return [int(document["logging_id"]) for document in LineParser().parse(lines)]
 
 
 def all_in(path: Path) -> list[int]:
-    with opened(path) as files:
-        return numbers(all_lines(files))
+    with open_files(path) as files:
+        return numbers(read_lines(files))
 
 
 def write(path: Path, max_bytes: int, numbers: Iterable[int]) -> None:
@@ -48,9 +57,9 @@ def tail(path: Path) -> Iterator[Tail]:
 
 
 def test_lines_that_are_none_are_passed_over_and_counted() -> None:
-    lines = Lines()
+    lines = LineParser()
     raw = [line(1), b"\n", b"{half", b"[]\n", b'{"logging_id":5}\n', b"\xff\n", b"[" * 100_000, b'{"a":\0}\n', line(2)]
-    assert [document["logging_id"] for document in lines.parsed(raw)] == ["1", "2"]
+    assert [document["logging_id"] for document in lines.parse(raw)] == ["1", "2"]
     assert lines.broken == 6
 
 
@@ -84,12 +93,12 @@ def test_files_put_aside_while_they_are_opened_are_neither_missed_nor_met_twice(
 def test_a_tail_misses_nothing_while_files_are_put_aside(path: Path, tail: Tail) -> None:
     count = 4000
     writing = threading.Thread(target=write, args=(path, 10_000, range(count)))
-    found = numbers(tail.last(5))
+    found = numbers(tail.last_lines(5))
     writing.start()
     while writing.is_alive():
-        found += numbers(tail.new())
+        found += numbers(tail.new_lines())
     writing.join()
-    found += [*numbers(tail.new()), *numbers(tail.new())]
+    found += [*numbers(tail.new_lines()), *numbers(tail.new_lines())]
     assert found == [*range(count)]
 
 
@@ -99,48 +108,48 @@ def test_the_last_lines_are_read_from_the_end(path: Path, tail: Tail, wanted: in
     path.with_name("x.jsonl.2").write_bytes(line(0) + line(1, size) + line(2))
     path.with_name("x.jsonl.1").write_bytes(line(3) + line(4, size) + line(5))
     path.write_bytes(line(6) + line(7, size) + line(8) + line(9) + b'{"half')
-    assert numbers(tail.last(wanted)) == [*range(10)][max(0, 10 - wanted) :]
-    assert numbers(tail.new()) == []
+    assert numbers(tail.last_lines(wanted)) == [*range(10)][max(0, 10 - wanted) :]
+    assert numbers(tail.new_lines()) == []
 
 
 def test_an_empty_file_has_no_last_lines(path: Path, tail: Tail) -> None:
     path.touch()
-    assert numbers(tail.last(3)) == []
+    assert numbers(tail.last_lines(3)) == []
     path.write_bytes(line(1))
-    assert numbers(tail.new()) == [1]
+    assert numbers(tail.new_lines()) == [1]
 
 
 def test_a_tail_waits_for_a_file_and_for_the_end_of_a_line(path: Path, tail: Tail) -> None:
-    assert numbers(tail.last(3)) == []
-    assert numbers(tail.new()) == []
+    assert numbers(tail.last_lines(3)) == []
+    assert numbers(tail.new_lines()) == []
     text = line(1) + line(2) + line(3)
     end = len(line(1))
     for cut, come in ((end - 1, []), (2 * end - 5, [1]), (3 * end, [2, 3])):
         path.write_bytes(text[:cut])
-        assert numbers(tail.new()) == come
+        assert numbers(tail.new_lines()) == come
 
 
 def test_half_a_line_is_told_once_its_file_is_put_aside(path: Path, tail: Tail) -> None:
     path.write_bytes(line(1) + b"{half")
-    assert numbers(tail.last(3)) == [1]
+    assert numbers(tail.last_lines(3)) == [1]
     path.rename(path.with_name("x.jsonl.1"))
-    assert list(tail.new()) == []
+    assert list(tail.new_lines()) == []
     path.write_bytes(line(2))
-    assert list(tail.new()) == [b"{half", line(2)]
-    assert list(tail.new()) == []
+    assert list(tail.new_lines()) == [b"{half", line(2)]
+    assert list(tail.new_lines()) == []
 
 
 def test_a_tail_reads_files_it_never_saw_in_place(path: Path, tail: Tail) -> None:
     path.write_bytes(line(1))
-    assert numbers(tail.last(3)) == [1]
+    assert numbers(tail.last_lines(3)) == [1]
     file = RotatingFile(path, 1, 3)
     for number in (2, 3, 4):
         file.append(line(number))
-    assert numbers(tail.new()) == [2, 3, 4]
+    assert numbers(tail.new_lines()) == [2, 3, 4]
     for number in range(5, 12):
         file.append(line(number))
-    assert numbers(tail.new()) == [8, 9, 10, 11]
-    assert numbers(tail.new()) == []
+    assert numbers(tail.new_lines()) == [8, 9, 10, 11]
+    assert numbers(tail.new_lines()) == []
 
 
 def test_a_tail_goes_on_in_a_folder_that_was_made_again(tmp_path: Path) -> None:
@@ -148,37 +157,37 @@ def test_a_tail_goes_on_in_a_folder_that_was_made_again(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(line(1))
     with closing(Tail(path)) as tail:
-        assert numbers(tail.last(3)) == [1]
+        assert numbers(tail.last_lines(3)) == [1]
         shutil.rmtree(path.parent)
-        assert numbers(tail.new()) == []
+        assert numbers(tail.new_lines()) == []
         path.parent.touch()
-        assert numbers(tail.new()) == []
+        assert numbers(tail.new_lines()) == []
         path.parent.unlink()
         path.parent.mkdir()
         path.write_bytes(line(2))
-        assert numbers(tail.new()) == [2]
+        assert numbers(tail.new_lines()) == [2]
 
 
 def test_a_file_that_was_emptied_is_read_from_its_start(path: Path, tail: Tail) -> None:
     path.write_bytes(line(1) + line(2))
-    assert numbers(tail.last(3)) == [1, 2]
+    assert numbers(tail.last_lines(3)) == [1, 2]
     os.truncate(path, 0)
     with path.open("ab") as file:
         file.write(line(3))
-    assert numbers(tail.new()) == [3]
+    assert numbers(tail.new_lines()) == [3]
 
 
 def test_ids_are_found_by_how_they_begin(tmp_path: Path) -> None:
     quoting = {"logging_id": "ca", "input": 'what is {"logging_id":"ab1"}?'}
     path = journal_of(tmp_path, *(({"logging_id": name}, []) for name in ("ab1", "ab2", "ab", "b")), (quoting, []))
     path /= CLIENT_FILE
-    assert sorted(alike(path, "a")) == ["ab", "ab1", "ab2"]
-    assert alike(path, "c") == {"ca": quoting}
-    assert alike(path, "ab1") == {"ab1": {"logging_id": "ab1"}}
-    assert alike(path, "ab") == {"ab": {"logging_id": "ab"}}
-    assert alike(path, "x") == alike(path.with_name("none"), "x") == {}
+    assert sorted(find_ids(path, "a")) == ["ab", "ab1", "ab2"]
+    assert find_ids(path, "c") == {"ca": quoting}
+    assert find_ids(path, "ab1") == {"ab1": {"logging_id": "ab1"}}
+    assert find_ids(path, "ab") == {"ab": {"logging_id": "ab"}}
+    assert find_ids(path, "x") == find_ids(path.with_name("none"), "x") == {}
     many = client_file(tmp_path, map(str, range(1000, 1100)))
-    assert len(alike(many, "10")) == MOST_IDS
+    assert len(find_ids(many, "10")) == MAX_IDS
 
 
 def test_the_lines_of_an_id_are_found_across_files_in_their_order(tmp_path: Path) -> None:
@@ -186,6 +195,6 @@ def test_the_lines_of_an_id_are_found_across_files_in_their_order(tmp_path: Path
         return [{"logging_id": name, "number": number} for number in range(count)]
 
     path = journal_of(tmp_path, *(({}, lines(name, 3)) for name in ("a", "b", "bb", "c"))) / "server_interaction.jsonl"
-    assert lines_of(path, "b") == lines("b", 3)
-    assert lines_of(path, "a") == lines("a", 3)
-    assert lines_of(path, "x") == []
+    assert find_lines(path, "b") == lines("b", 3)
+    assert find_lines(path, "a") == lines("a", 3)
+    assert find_lines(path, "x") == []

@@ -4,14 +4,13 @@ import random
 
 import pytest
 
-from argoproxy.cli.logs.entries import exchange_of
-from argoproxy.cli.logs.stats import MOST_MODELS, OTHER, Latencies, Statistics
+from argoproxy.cli.logs.lines import MAX_MODELS, OTHER, Latencies, Statistics, read_line
 from argoproxy.protocol.json_text import Json
 from tests.support.journals import client_line
 
 
 def statistics_of(*lines: Json) -> Statistics:
-    return Statistics(map(exchange_of, lines))
+    return Statistics(map(read_line, lines))
 
 
 def test_endings_tokens_and_times_are_counted_per_model_and_together() -> None:
@@ -50,15 +49,15 @@ def test_percentiles_are_those_of_all_times_to_three_digits(percent: int) -> Non
 
 
 def test_so_many_models_are_told_apart() -> None:
-    lines = (client_line("1", model=str(number)) for number in range(MOST_MODELS + 5))
+    lines = (client_line("1", model=str(number)) for number in range(MAX_MODELS + 5))
     models = statistics_of(*lines).document()["models"]
-    assert len(models) == MOST_MODELS + 1
+    assert len(models) == MAX_MODELS + 1
     assert models[OTHER]["requests"] == 5
 
 
 @pytest.mark.parametrize("odd", [True, -1, "5", [5], None, float("inf"), float("nan")])
 def test_a_field_of_another_type_is_not_there(odd: object) -> None:
     line = client_line("1", total_ms=odd, model=odd if odd != "5" else 5, output={"usage": {"prompt_tokens": odd}})
-    exchange = exchange_of(line)
+    exchange = read_line(line)
     assert (exchange.total_ms, exchange.model, exchange.prompt_tokens) == (None, "", None)
-    assert exchange_of({"output": {"usage": odd}, "usage": odd}).completion_tokens is None
+    assert read_line({"output": {"usage": odd}, "usage": odd}).completion_tokens is None

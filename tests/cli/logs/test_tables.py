@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.cli.logs.entries import exchange_of
-from argoproxy.cli.logs.stats import Statistics
-from argoproxy.cli.logs.tables import EXCHANGES, GROUPS, Column, exchange_cells, heading, row, statistics_table
+from argoproxy.cli.logs.lines import Statistics, read_line
+from argoproxy.cli.logs.render import GROUPS, REQUESTS, Column, request_cells, statistics_table, table_head, table_row
 from argoproxy.protocol.json_text import Json
 from tests.support.journals import client_line
 
@@ -26,10 +25,14 @@ LONG: Json = {
 
 def test_tables_fit_120_columns() -> None:
     line = client_line("f" * 32, **LONG)
-    statistics = Statistics(exchange_of({**line, "ending": "complete"}) for _ in range(200))
-    for text in (heading(EXCHANGES), row(EXCHANGES, exchange_cells(exchange_of(line))), *statistics_table(statistics)):
+    statistics = Statistics(read_line({**line, "ending": "complete"}) for _ in range(200))
+    for text in (
+        table_head(REQUESTS),
+        table_row(REQUESTS, request_cells(read_line(line))),
+        *statistics_table(statistics),
+    ):
         assert len(text) <= 120
-    assert heading(GROUPS).split()[:3] == ["model", "requests", "errors"]
+    assert table_head(GROUPS).split()[:3] == ["model", "requests", "errors"]
 
 
 @pytest.mark.parametrize(
@@ -57,11 +60,11 @@ def test_tables_fit_120_columns() -> None:
     ],
 )
 def test_what_a_row_says_of_an_exchange(fields: dict[str, Any], cells: str) -> None:
-    said = exchange_cells(exchange_of(client_line("123456789", **fields)))
+    said = request_cells(read_line(client_line("123456789", **fields)))
     assert said == cells.replace("456.7", "457").replace("ms|", "|").split("|")
 
 
 def test_nothing_in_a_cell_moves_the_cursor() -> None:
     columns = (Column("a", 9), Column("b", 6, ">"))
-    assert row(columns, ["\x1b[2J", "1\n2"]) == "\\u001b[2J   1\\n2"
-    assert row(columns, ["1234567890", "\u202e"]) == "12345678… \\u202e"
+    assert table_row(columns, ["\x1b[2J", "1\n2"]) == "\\u001b[2J   1\\n2"
+    assert table_row(columns, ["1234567890", "\u202e"]) == "12345678… \\u202e"

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from argoproxy.cli.logs.show import LONGEST_ARGUMENT_BYTES, NoReplay, curl, exchange_text
+from argoproxy.cli.logs.render import MAX_ARGUMENT_BYTES, NotRepeatable, curl_command, full_request
 from tests.support.journals import client_line
 
 
 def shown(client: Any, *servers: Any) -> str:
-    return "\n".join(exchange_text(client, servers))
+    return "\n".join(full_request(client, servers))
 
 
 def test_both_sides_are_shown_in_full() -> None:
@@ -39,9 +39,9 @@ def test_errors_of_any_shape_are_told(error: Any, told: str) -> None:
     assert f"\nerror          {told}\n".replace("  " * 8, " ") in shown(client_line("a", output={"error": error}))
 
 
-def test_a_side_that_is_not_there_is_told() -> None:
+def test_a_missing_side_is_named() -> None:
     assert "=== client: no line" in shown(None, client_line("a"))
-    assert "=== upstream: not asked ===" in shown(client_line("a"))
+    assert "=== upstream: no request was sent ===" in shown(client_line("a"))
     assert "input" not in shown({"logging_id": "a"})
     assert shown({}, {}).count("===") == 4
 
@@ -75,7 +75,7 @@ def ran(command: str, folder: Path) -> list[str]:
 
 BODIES: list[Any] = [
     {"model": "x", "messages": [{"role": "user", "content": 'it\'s "$HOME" `ls` \\ \n é END_OF_BODY'}]},
-    {"content": "it's $HOME `ls` \n" * LONGEST_ARGUMENT_BYTES},
+    {"content": "it's $HOME `ls` \n" * MAX_ARGUMENT_BYTES},
     "text",
     [],
 ]
@@ -83,7 +83,7 @@ BODIES: list[Any] = [
 
 @pytest.mark.parametrize("body", BODIES, ids="quotes long text list".split())
 def test_a_request_is_sent_again_as_it_was(tmp_path: Path, body: Any) -> None:
-    words = ran(curl(client_line("a", input=body, key="team"), 5001), tmp_path)
+    words = ran(curl_command(client_line("a", input=body, key="team"), 5001), tmp_path)
     assert words[:2] == ["-N", "http://localhost:5001/v1/chat/completions"]
     assert words[2:6] == ["-H", "Authorization: Bearer sk-mine", "-H", "Content-Type: application/json"]
     assert json.loads(words[-1]) == body
@@ -102,20 +102,20 @@ def test_a_request_is_sent_again_as_it_was(tmp_path: Path, body: Any) -> None:
     ],
 )
 def test_other_methods_and_no_body(fields: dict[str, Any], command: str) -> None:
-    assert curl(client_line("a", return_mode="", **fields), 5000) == command
+    assert curl_command(client_line("a", return_mode="", **fields), 5000) == command
 
 
 def test_a_body_that_is_not_in_the_journal_can_not_be_sent_again() -> None:
-    with pytest.raises(NoReplay):
-        curl(client_line("a", input={"bytes": 12}), 5000)
+    with pytest.raises(NotRepeatable):
+        curl_command(client_line("a", input={"bytes": 12}), 5000)
 
 
 def test_a_command_shows_no_character_that_moves_the_cursor_and_sends_the_same() -> None:
     body = {"model": "\x9b2J", "messages": [{"role": "user", "content": "\u202e\x1b it's\n\ud800 \U000e0041"}]}
     path = "/v1/chat/\x9b%e9\x1b"
-    command = curl(client_line("a", input=body, path=path, method="P\x9bT"), 5000)
+    command = curl_command(client_line("a", input=body, path=path, method="P\x9bT"), 5000)
     assert all(character.isprintable() or character == "\n" for character in command)
     words = shlex.split(command.replace("\\\n", ""))
     assert json.loads(words[words.index("--data-raw") + 1]) == body
     assert words[2] == "http://localhost:5000/v1/chat/%9B%e9%1B"
-    assert "/%E2%80%AE" in curl(client_line("a", path="/\u202e"), 5000)
+    assert "/%E2%80%AE" in curl_command(client_line("a", path="/\u202e"), 5000)
