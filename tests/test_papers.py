@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from argoproxy import __version__
-from argoproxy.config.values.settings import SETTINGS, Setting
+from argoproxy.config.values.declaration import Setting
+from argoproxy.config.values.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED_KEYS = "port argo_url argo_stream_url argo_embedding_url user verbose num_workers timeout".split()

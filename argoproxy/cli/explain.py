@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from argoproxy.config.config import Config
-from argoproxy.config.values.layers import without_credentials
+from argoproxy.config.values.config_values import hide_credentials
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
@@ -23,7 +23,7 @@ CALLER = (("Authorization", "Bearer caller"),)
 
 def explained(config: Config, model: str) -> Iterator[str]:
     """Give, line by line as YAML, what becomes of a chat with a model. Raises ConfigError."""
-    shown = {settings.name: settings.target.shown for settings in config.upstreams}
+    shown = {settings.name: settings.target.description for settings in config.upstreams}
     models = models_of(config)
     yield f"# what becomes of a chat with the model {model}"
     found = models.find_rules(model, CHAT.path).matches
@@ -52,7 +52,7 @@ def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
     except ProxyError as error:
         yield f"  refused: {_json(error.message)}"
         return
-    yield f"  sent to: {_json(without_credentials(asked.url))}"
+    yield f"  sent to: {_json(hide_credentials(asked.url))}"
     yield f"  body: {asked.body.decode() if isinstance(asked.body, bytes) else ''}"
 
 

@@ -14,10 +14,11 @@ from typing import NoReturn
 
 from argoproxy.cli.explain import explained
 from argoproxy.cli.logs import command as logs_command
-from argoproxy.config.config import Config, load, shown
-from argoproxy.config.values.config_error import CANT_START, USAGE_EXIT, ConfigError, refusal
-from argoproxy.config.values.flags import Task, parse
-from argoproxy.config.values.layers import BY_KEY, config_file
+from argoproxy.config.config import Config, load, show
+from argoproxy.config.values.config_error import CANT_START, USAGE_EXIT, ConfigError, explain_refusal
+from argoproxy.config.values.flags import Task, parse_arguments
+from argoproxy.config.values.layers import config_file
+from argoproxy.config.values.settings import BY_KEY
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.protocol.access.printable import printable, printable_lines
 from argoproxy.server.ports import port_problem
@@ -39,25 +40,25 @@ def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
     folder = Path.cwd()
     if arguments[:1] == ["logs"]:
         sys.exit(_logs(arguments[1:], folder))
-    asked = parse(arguments, program)
+    asked = parse_arguments(arguments, program)
     environ = asked.environment(os.environ, folder)
     sys.stderr.writelines(f"warning: {printable(warning)}\n" for warning in asked.warnings)
     if asked.task is Task.EDIT:
         _edit(environ, folder)
     try:
         if asked.task is Task.SHOW:
-            lines = explained(load(environ, folder), asked.model) if asked.model else shown(environ, folder)
+            lines = explained(load(environ, folder), asked.model) if asked.model else show(environ, folder)
             sys.stdout.writelines(f"{printable_lines(line)}\n" for line in lines)
         elif asked.task is Task.VALIDATE:
             _validate(environ, folder)
         elif asked.task is Task.RELOAD:
-            _reload(load(environ, folder).port)
+            _reload(load(environ, folder).server.port)
         else:
             _refuse_taken_port(load(environ, folder), environ)
             _serve(environ)
         sys.stdout.flush()
     except ConfigError as error:
-        sys.stderr.write(refusal(error, RUNS_ON if asked.task is Task.RELOAD else CANT_START))
+        sys.stderr.write(explain_refusal(error, RUNS_ON if asked.task is Task.RELOAD else CANT_START))
         sys.exit(USAGE_EXIT)
     except BrokenPipeError:  # who reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -77,9 +78,9 @@ def _logs(arguments: Sequence[str], folder: Path) -> int:
     try:
         config = load({**os.environ, **named, **said}, folder)
     except ConfigError as error:
-        sys.stderr.write(refusal(error))
+        sys.stderr.write(explain_refusal(error))
         return USAGE_EXIT
-    port = config.port if asked.port else _likely_port(config.port)
+    port = config.server.port if asked.port else _likely_port(config.server.port)
     return logs_command.main(rest, config.journal.folder if config.journal else None, port)
 
 
@@ -91,7 +92,7 @@ def _likely_port(configured: int) -> int:
 
 def _refuse_taken_port(config: Config, environ: Mapping[str, str]) -> None:
     """Raise ConfigError where nobody can listen at the port, unless systemd hands a socket over."""
-    if "LISTEN_FDS" not in environ and (problem := port_problem(config.host, config.port)):
+    if "LISTEN_FDS" not in environ and (problem := port_problem(config.server.host, config.server.port)):
         raise ConfigError([problem])
 
 
@@ -116,7 +117,7 @@ def _validate(environ: Mapping[str, str], folder: Path) -> None:
     check_plugins(config)
     check_journal(config)
     sys.stdout.writelines(f"warning: {printable(warning)}\n" for warning in config.warnings)
-    sys.stdout.write(f"The settings can be used; the upstream is {printable(config.shown)}.\n")
+    sys.stdout.write(f"The settings can be used; the upstream is {printable(config.description)}.\n")
 
 
 def _reload(port: int) -> None:

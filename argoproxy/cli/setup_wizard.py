@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from argoproxy.config.values.flags import Task, parse
+from argoproxy.config.values.flags import Task, parse_arguments
 from argoproxy.server.ports import LAST_PORT, is_free, port_problem
 
 SAMPLE = Path(__file__).resolve().parents[2] / "config.sample.yaml"
@@ -90,7 +90,7 @@ class Session:
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Ask what is to be asked: the exit status, DONE_EXIT when nothing is left to be served."""
     try:
-        asked = parse(arguments, "run_app.sh")
+        asked = parse_arguments(arguments, "run_app.sh")
     except SystemExit as ended:
         return USAGE_EXIT if ended.code else DONE_EXIT
     path = Path(asked.file or environ.get("CONFIG_PATH", "") or "config.yaml")

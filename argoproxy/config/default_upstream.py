@@ -1,25 +1,23 @@
-"""Which upstreams answer: the rows of the table, the strongest that is named."""
+"""Which upstream answers by default: a table of rows, of which the strongest one that is named wins."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from argoproxy.config.effective import argo_urls
-from argoproxy.config.kinds.servers import refuse_itself, server_at
-from argoproxy.config.kinds.targets import (
-    ArgoTarget,
-    DashScopeTarget,
-    DemoTarget,
-    NativeTarget,
-    Process,
-    Target,
-    UpstreamSettings,
-)
+from argoproxy.config.derived import argo_urls
+from argoproxy.config.kinds.argo_kind import ArgoTarget, NativeTarget
+from argoproxy.config.kinds.dashscope_kind import DashScopeTarget
+from argoproxy.config.kinds.demo_kind import DemoTarget
+from argoproxy.config.kinds.openai_kind import OpenAITarget
+from argoproxy.config.kinds.target import Target, refuse_itself
+from argoproxy.config.kinds.upstream_settings import UpstreamDefaults, UpstreamSettings
 from argoproxy.config.upstreams import read_upstreams
-from argoproxy.config.values.layers import BY_KEY, Given
+from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.parsers import is_placeholder
-from argoproxy.config.values.settings import DEFAULT_TARGET
+from argoproxy.config.values.settings import BY_KEY
+from argoproxy.config.values.upstream_options import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.router import Credentials
@@ -27,125 +25,164 @@ from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.adapter import DashScopeUrls
 
-#: What the path of a URL holds that leads to DashScope in its native protocol.
+#: In the path of a URL of DashScope's native protocol.
 DASHSCOPE_PATH = "/api/v1/services/aigc/"
-#: Rows of the table, strongest first; a row is named by any of its keys.
-_ROWS = {
-    "demo": ("demo",),
-    "upstreams": ("upstreams",),
-    "native": ("use_native_openai",),
-    "target": ("target_base_url",),
-    "argo": ("argo_url", "argo_stream_url", "argo_embedding_url", "argo_base_url"),
-}
-_NOT_BESIDE_UPSTREAMS = ("target_api_key", "openai_api_key", "model_map")
-#: Rows that yield to all others, in whatever layer they are.
-_WEAK_ROWS = {"user": ("user",), "openai": ("openai_base_url",)}
 
 
-def described(given: Given, process: Process) -> tuple[tuple[UpstreamSettings, ...], UpstreamSettings | None]:
-    """Describe all upstreams, the default one first, and the Argo gateway where there is one: (upstreams, gateway).
-    What is wrong with them is added to the mistakes."""
-    target = choose(given)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A way to name the default upstream: by any of these `keys`. If several rows are named, the one in the strongest
+    layer wins; in the same layer, the one that comes first in the table.
+
+    A row that loses is a warning, unless the winner uses its keys too (`used_by`). A weak row yields to all others,
+    in whatever layer they are. `build` makes the target; None for those of the section `upstreams`."""
+
+    name: str
+    keys: tuple[str, ...]
+    build: Callable[[ConfigValues], Target | None]
+    used_by: frozenset[str] = frozenset()
+    is_weak: bool = False
+
+    def key(self, values: ConfigValues) -> str:
+        """Return the key that names this row, in the strongest layer; "" if none does."""
+        return min((key for key in self.keys if values.is_enabled(key)), key=values.precedence, default="")
+
+
+def resolve_upstreams(
+    values: ConfigValues, defaults: UpstreamDefaults
+) -> tuple[tuple[UpstreamSettings, ...], UpstreamSettings | None]:
+    """Return all upstreams, the default one first, and the Argo gateway if there is one. Mistakes are added to those of
+    the values."""
+    target = pick_target(values)
     if target is None:
-        upstreams = read_upstreams(given, process)
-        gateways = (upstream for upstream in upstreams if isinstance(upstream.target, ArgoTarget))
-        return upstreams, next(gateways, None)
-    upstream = _alone(target, process)
+        upstreams = read_upstreams(values, defaults)
+        return upstreams, next((one for one in upstreams if isinstance(one.target, ArgoTarget)), None)
+    upstream = _only_upstream(target, defaults)
     if isinstance(target, NativeTarget) and target.gateway:
-        return (upstream,), _alone(target.gateway, process)
+        return (upstream,), _only_upstream(target.gateway, defaults)
     return (upstream,), upstream if isinstance(target, ArgoTarget) else None
 
 
-def choose(given: Given) -> Target | None:
-    """Choose the upstream: a row named in a stronger layer wins, within a layer the earlier row; None where those of
-    the `upstreams` section do. What is wrong with it is added to the mistakes."""
-    named = {row: _named_by(keys, given) for row, keys in _ROWS.items()}
-    rows = sorted((row for row, key in named.items() if key), key=lambda row: given.strength(named[row]))
-    named |= {row: _named_by(keys, given) for row, keys in _WEAK_ROWS.items()}
-    belongs = {"user": ("argo", "native", "upstreams"), "argo": ("native",)}
-    rows += [row for row in _WEAK_ROWS if named[row]]
-    losers = [row for row in rows[1:] if rows[0] not in belongs.get(row, ()) and not (row == "user" and named["argo"])]
-    for loser in losers:
-        given.warnings.append(f"{given.named(named[loser])} is not used: {given.named(named[rows[0]])} is stronger")
-    row = rows[0] if rows else "openai"
-    if row == "upstreams":
-        for key in _NOT_BESIDE_UPSTREAMS:
-            if given[key]:
-                given.warnings.append(f"{given.named(key)} does not count beside `upstreams`, which say their own")
-        return None
-    if row == "demo":
-        return DemoTarget()
-    if row == "native":
-        return _native(given)
-    return _argo(given) if row in ("argo", "user") else _openai(given, row)
+def pick_target(values: ConfigValues) -> Target | None:
+    """Return the target of the row that wins; None for the section `upstreams`. Rows that are named in vain are
+    warnings, other mistakes are added to those of the values."""
+    rows = rank_rows(values)
+    if not rows:
+        return _build_openai(values)
+    winner, *losers = rows
+    names = {row.name for row in rows}
+    for row in losers:
+        # `user` belongs to the Argo gateway: where that loses too, one warning is enough.
+        if winner.name not in row.used_by and not (row.name == "user" and "argo" in names):
+            loser, stronger = values.describe(row.key(values)), values.describe(winner.key(values))
+            values.warnings.append(f"{loser} is not used: {stronger} takes precedence")
+    return winner.build(values)
 
 
-def _alone(target: Target, process: Process) -> UpstreamSettings:
+def rank_rows(values: ConfigValues) -> Sequence[Row]:
+    """Return the rows that are named, the winner first."""
+    rows = [row for row in ROWS if row.key(values)]
+    return sorted(rows, key=lambda row: (row.is_weak, 0 if row.is_weak else values.precedence(row.key(values))))
+
+
+def _only_upstream(target: Target, defaults: UpstreamDefaults) -> UpstreamSettings:
     settings = UpstreamSettings(
         name=target.kind,
         target=target,
-        timeouts=process.timeouts,
-        access=Access(ca_bundle=process.ca_bundle, proxies=process.proxies),
-        inline_images=process.inlines(target),
-        mode=process.mode,
-        usage=process.usage,
+        timeouts=defaults.timeouts,
+        access=Access(ca_bundle=defaults.ca_bundle, proxies=defaults.proxies),
+        inline_images=defaults.inlines_images(target),
+        mode=defaults.mode,
+        usage=defaults.usage,
     )
     return replace(settings, credentials=Credentials.DROPPED) if settings.is_keyed else settings
 
 
-def _named_by(keys: tuple[str, ...], given: Given) -> str:
-    """Give the key that names a row, "" when none does."""
-    return min((key for key in keys if given.says(key)), key=given.strength, default="")
+def _build_demo(values: ConfigValues) -> Target:
+    return DemoTarget()
 
 
-def _openai(given: Given, row: str) -> Target:
-    own_key, other_key = "target_api_key", "openai_api_key"
-    if row == "openai":
-        own_key, other_key = other_key, own_key
-    if given[other_key] and not given[own_key]:
-        given.warnings.append(
-            f"{given.named(other_key)} is not sent to this upstream; its key is {BY_KEY[own_key].environment}"
+def _build_section(values: ConfigValues) -> None:
+    """Warn of keys that count for other rows only."""
+    for key in ("target_api_key", "openai_api_key", "model_map"):
+        if values[key]:
+            values.warnings.append(f"{values.describe(key)} is not used: set it for one of the `upstreams`")
+
+
+def _build_target(values: ConfigValues) -> Target:
+    """Return the server at `target_base_url`: DashScope if its path says so."""
+    key, url = _server_key("target_api_key", "openai_api_key", values), values["target_base_url"]
+    refuse_itself(url, values)
+    if DASHSCOPE_PATH in urlsplit(url).path + "/":
+        return DashScopeTarget(DashScopeUrls.parse(url), Secret(key), values["model_map"] or {})
+    return OpenAITarget.at(url, key)
+
+
+def _build_openai(values: ConfigValues) -> Target:
+    """Return the server at `openai_base_url`, else OpenAI's."""
+    key, url = _server_key("openai_api_key", "target_api_key", values), values["openai_base_url"] or DEFAULT_TARGET
+    refuse_itself(url, values)
+    return OpenAITarget.at(url, key)
+
+
+def _server_key(own: str, other: str, values: ConfigValues) -> str:
+    """Return the API key of a server, "" if none is set; warn if only the key of the other server is set."""
+    if values[other] and not values[own]:
+        values.warnings.append(
+            f"{values.describe(other)} is not sent to this upstream; set {BY_KEY[own].environment} for it"
         )
-    if given[own_key] and is_placeholder(given[own_key]):
-        given.mistakes.append(
-            f"{given.named(own_key)} is still the placeholder of .env.example: set your key, or take the line away to "
-            "have the clients' keys forwarded"
+    key: str = values[own] or ""
+    if is_placeholder(key):
+        values.mistakes.append(
+            f"{values.describe(own)} is still the placeholder of .env.example; set your key, or remove the line to "
+            "forward the clients' keys"
         )
-    url = given["target_base_url" if row == "target" else "openai_base_url"] or DEFAULT_TARGET
-    refuse_itself(url, given)
-    if row == "target" and DASHSCOPE_PATH in urlsplit(url).path + "/":
-        return DashScopeTarget(DashScopeUrls.parse(url), Secret(given[own_key] or ""), given["model_map"] or {})
-    return server_at(url, given[own_key] or "")
+    return key
 
 
-def _argo(given: Given) -> ArgoTarget:
-    urls = argo_urls(given)
-    for url in dict.fromkeys((urls.chat, urls.stream, urls.embed)):
-        refuse_itself(url, given)
-    if not given["user"] and not given["username_passthrough"]:
-        given.mistakes.append(
-            "the Argo gateway wants a user: set `user` in the config file or ARGO_USER to your Argonne user name"
+def _build_argo(values: ConfigValues) -> ArgoTarget:
+    target = ArgoTarget(argo_urls(values), _identity(values))
+    for url in target.urls:
+        refuse_itself(url, values)
+    if not values["user"] and not values["username_passthrough"]:
+        values.mistakes.append(
+            "the Argo gateway needs a user: set `user` in the config file or ARGO_USER to your Argonne user name"
         )
-    _leave_keys_out(given)
-    return ArgoTarget(urls, _identity(given))
+    _warn_of_keys(values)
+    return target
 
 
-def _native(given: Given) -> Target:
-    url = given["native_openai_base_url"]
-    refuse_itself(url, given)
-    identity = _identity(given)
-    is_anyone_known = identity.user or identity.passes_callers
-    gateway = _argo(given) if is_anyone_known else None
-    if gateway is None:
-        _leave_keys_out(given)
-    return NativeTarget(BaseUrl.parse(url), identity, gateway)
+def _build_native(values: ConfigValues) -> Target:
+    """Return Argo's OpenAI-compatible endpoint, with the gateway beside it if a user is known."""
+    url, identity = values["native_openai_base_url"], _identity(values)
+    refuse_itself(url, values)
+    if identity.user or identity.passes_callers:
+        return NativeTarget(BaseUrl.parse(url), identity, _build_argo(values))
+    _warn_of_keys(values)
+    return NativeTarget(BaseUrl.parse(url), identity, None)
 
 
-def _identity(given: Given) -> Identity:
-    return Identity(given["user"] or "", given["username_passthrough"])
+def _identity(values: ConfigValues) -> Identity:
+    return Identity(values["user"] or "", values["username_passthrough"])
 
 
-def _leave_keys_out(given: Given) -> None:
+def _warn_of_keys(values: ConfigValues) -> None:
     for key in ("target_api_key", "openai_api_key"):
-        if given[key]:
-            given.warnings.append(f"{given.named(key)} is not sent to this upstream: Argo takes no key")
+        if values[key]:
+            values.warnings.append(f"{values.describe(key)} is not sent to this upstream: Argo takes no key")
+
+
+ROWS = (
+    Row("demo", ("demo",), _build_demo),
+    Row("upstreams", ("upstreams",), _build_section),
+    Row("native", ("use_native_openai",), _build_native),
+    Row("target", ("target_base_url",), _build_target),
+    Row(
+        "argo",
+        ("argo_url", "argo_stream_url", "argo_embedding_url", "argo_base_url"),
+        _build_argo,
+        used_by=frozenset(("native",)),
+    ),
+    Row("user", ("user",), _build_argo, used_by=frozenset(("argo", "native", "upstreams")), is_weak=True),
+    Row("openai", ("openai_base_url",), _build_openai, is_weak=True),
+)

@@ -6,89 +6,93 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from argoproxy.config.upstreams import TIMEOUTS, wished_timeouts
-from argoproxy.config.values.layers import Given
-from argoproxy.config.values.parsers import boolean, mapping, mode, names, one_of, opening, suggestion, text
-from argoproxy.config.values.section import Reader, Section
+from argoproxy.config.upstreams import TIMEOUTS, read_timeouts
+from argoproxy.config.values.config_values import ConfigValues
+from argoproxy.config.values.declaration import Parser
+from argoproxy.config.values.parsers import (
+    choice_parser,
+    parse_boolean,
+    parse_mapping,
+    parse_mode,
+    parse_names,
+    parse_opening,
+    parse_text,
+    suggest,
+)
+from argoproxy.config.values.section import Section
 from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.reasoning.policy import Reasoning
-from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.rules import History, Rule
 from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
-#: Fields in which providers tell thoughts.
-FIELDS = ("reasoning_content", "reasoning")
-#: What a rule has keys of its own for, or what makes a request what it is.
-_NO_PARAMETERS = {"model": "upstream_model_name", "timeout": "timeout"}
-_NEEDED = ("model", "messages")
+#: Fields in which providers send thoughts.
+REASONING_FIELDS = ("reasoning_content", "reasoning")
+#: Parameters for which a rule has keys of its own.
+_KEY_INSTEAD = {"model": "upstream_model_name", "timeout": "timeout"}
+_REQUIRED = ("model", "messages")
 
 
-def parameters(value: Any) -> Mapping[str, Any]:
-    """Read parameters of requests, as JSON has them. Raises ValueError."""
-    read = mapping(value)
-    for key, instead in _NO_PARAMETERS.items():
-        if key in read:
-            raise ValueError(f"holds {key!r}, for which there is the key `{instead}`")
+def parse_parameters(value: Any) -> Mapping[str, Any]:
+    """Parse request parameters, as JSON has them."""
+    mapping = parse_mapping(value)
+    for key, instead in _KEY_INSTEAD.items():
+        if key in mapping:
+            raise ValueError(f"must not hold {key!r}; use the key `{instead}` of the rule")
     try:
-        made: Mapping[str, Any] = as_json(read)
+        parameters: Mapping[str, Any] = as_json(mapping)
     except JsonError as error:
-        raise ValueError(f"holds what JSON can't: {error}") from None
-    return made
+        raise ValueError(f"holds what JSON cannot represent: {error}") from None
+    return parameters
 
 
-def removable(value: Any) -> tuple[str, ...]:
-    """Read names of parameters that a request can do without. Raises ValueError."""
-    read = names(value)
-    if needed := [name for name in read if name in _NEEDED]:
-        raise ValueError(f"holds {needed[0]!r}, without which a request is none")
-    return read
+def parse_removed_names(value: Any) -> tuple[str, ...]:
+    """Parse names of parameters that are removed; some are required in every request."""
+    names = parse_names(value)
+    if required := [name for name in names if name in _REQUIRED]:
+        raise ValueError(f"must not list {required[0]!r}: requests need it")
+    return names
 
 
-def spoken_text(value: Any) -> str:
-    """Read a text, blanks and all. Raises ValueError."""
+def parse_exact_text(value: Any) -> str:
+    """Parse a text, white space included."""
     if not isinstance(value, str) or not value:
-        raise ValueError("is no text")
+        raise ValueError("must be a text that is not empty")
     return value
 
 
-def mode_of_rule(value: Any) -> Mode:
-    """Read a mode. Raises ValueError."""
-    return Mode(mode(value))
+def enum_parser(kinds: type[EnumT]) -> Parser:
+    """Return a parser of the members of an enum, by their values."""
+    parse = choice_parser([str(kind.value) for kind in kinds])
+    return lambda value: kinds(parse(value))
 
 
-def a_kind_of(kinds: type[EnumT]) -> Reader:
-    """Make a reader of one of some kinds, by its name."""
-    names = [str(kind.value) for kind in kinds]
-    read = one_of(names)
-    return lambda value: kinds(read(value))
+def parse_tags(value: Any) -> str | tuple[str, ...]:
+    """Parse a tag, or a list of them."""
+    return tuple(map(parse_text, value)) if isinstance(value, list) and value else parse_text(value)
 
 
-def tags(value: Any) -> str | tuple[str, ...]:
-    """Read a tag, or a list of them. Raises ValueError."""
-    return tuple(map(text, value)) if isinstance(value, list) and value else text(value)
-
-
-_READERS: Mapping[str, Reader] = {
-    "upstream": names,
-    "upstream_model_name": text,
-    "params": parameters,
-    "defaults": parameters,
-    "remove": removable,
-    "append_to_last_user_message": spoken_text,
-    "enable_think_tag_filtering": boolean,
-    "think_tag_start": tags,
-    "think_tag_end": tags,
-    "reasoning": a_kind_of(Reasoning),
-    "reasoning_field": one_of(FIELDS),
-    "think_starts_open": opening,
-    "history": a_kind_of(History),
-    "answer_model": a_kind_of(AnswerModel),
-    "mode": mode_of_rule,
+_PARSERS: Mapping[str, Parser] = {
+    "upstream": parse_names,
+    "upstream_model_name": parse_text,
+    "params": parse_parameters,
+    "defaults": parse_parameters,
+    "remove": parse_removed_names,
+    "append_to_last_user_message": parse_exact_text,
+    "enable_think_tag_filtering": parse_boolean,
+    "think_tag_start": parse_tags,
+    "think_tag_end": parse_tags,
+    "reasoning": enum_parser(Reasoning),
+    "reasoning_field": choice_parser(REASONING_FIELDS),
+    "think_starts_open": parse_opening,
+    "history": enum_parser(History),
+    "answer_model": enum_parser(AnswerModel),
+    "mode": parse_mode,
     **TIMEOUTS,
 }
-_OF_THE_RULE = (
+#: Keys that are fields of a rule as they are.
+_RULE_FIELDS = (
     "upstream_model_name",
     "append_to_last_user_message",
     "enable_think_tag_filtering",
@@ -103,45 +107,44 @@ _OF_THE_RULE = (
 )
 
 
-def read_rules(given: Given, native: Mapping[str, bool]) -> tuple[Rule, ...]:
-    """Read the section; what is wrong in it is added to the mistakes. `native` tells of each upstream, by its name,
-    whether its replies are left as they are."""
-    return tuple(_rule(section, native) for section in Section.of(given, "models").members())
+def read_rules(values: ConfigValues, passthrough: Mapping[str, bool]) -> tuple[Rule, ...]:
+    """Read the section; mistakes are added to those of the values. `passthrough` tells of each upstream, by its name,
+    whether its replies are passed on unchanged."""
+    return tuple(_read_rule(section, passthrough) for section in Section.of(values, "models").members())
 
 
-def _rule(section: Section, native: Mapping[str, bool]) -> Rule:
-    read = section.read(_READERS)
+def _read_rule(section: Section, passthrough: Mapping[str, bool]) -> Rule:
+    options = section.parse(_PARSERS)
     rule = Rule(
         name=section.name,
-        upstreams=_upstreams(section, read.get("upstream", ()), native),
-        params=read.get("params", {}),
-        defaults=read.get("defaults", {}),
-        remove=read.get("remove", ()),
-        timeouts=wished_timeouts(read),
-        **{key: read[key] for key in _OF_THE_RULE if key in read},
+        upstreams=_read_upstream_names(section, options.get("upstream", ()), passthrough),
+        params=options.get("params", {}),
+        defaults=options.get("defaults", {}),
+        remove=options.get("remove", ()),
+        timeouts=read_timeouts(options),
+        **{key: options[key] for key in _RULE_FIELDS if key in options},
     )
-    starts, ends = (said if isinstance(said, tuple) else (said,) for said in (rule.think_tag_start, rule.think_tag_end))
+    starts, ends = (tag if isinstance(tag, tuple) else (tag,) for tag in (rule.think_tag_start, rule.think_tag_end))
     if (len(starts) != len(ends) and len(ends) > 1) or (len(starts) > 1 and ends == (None,)):
-        section.mistake("names tags that are no pairs: as many ends as starts are needed", "think_tag_end")
+        section.mistake("must hold as many tags as think_tag_start", "think_tag_end")
     if rule.sets_nothing:
         section.warning("sets nothing")
     return rule
 
 
-def _upstreams(section: Section, named: Collection[str], native: Mapping[str, bool]) -> tuple[str, ...]:
+def _read_upstream_names(section: Section, names: Collection[str], passthrough: Mapping[str, bool]) -> tuple[str, ...]:
     unused = section.names_beside("upstreams")
-    if named and not unused.isdisjoint(named) and unused.isdisjoint(native):
-        section.warning("does not count: the upstreams of the file are not used", "upstream")
+    if names and not unused.isdisjoint(names) and unused.isdisjoint(passthrough):
+        section.warning("has no effect: the upstreams of the file are not used", "upstream")
         return ()
-    known = [name for name in named if name in native]
-    for name in named:
-        if name not in native:
-            others = ", ".join(native)
-            section.mistake(
-                f"leads to {name!r}, but there are only {others}{suggestion(name, list(native))}", "upstream"
-            )
-    if len(set(named)) < len(named):
+    known = [name for name in names if name in passthrough]
+    for name in names:
+        if name not in passthrough:
+            others = ", ".join(passthrough)
+            hint = suggest(name, list(passthrough))
+            section.mistake(f"names {name!r}, which is not an upstream; there are {others}{hint}", "upstream")
+    if len(set(names)) < len(names):
         section.mistake("names an upstream twice", "upstream")
-    if len({native[name] for name in known}) > 1:
-        section.mistake("names native upstreams beside others, whose answers are read", "upstream")
+    if len({passthrough[name] for name in known}) > 1:
+        section.mistake("names native upstreams together with others; a rule may hold either", "upstream")
     return tuple(known)

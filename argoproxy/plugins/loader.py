@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.config.config import Config
-from argoproxy.config.kinds.targets import PluginTarget
+from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, ClientGone, PluginFailed, ProxyError
 from argoproxy.protocol.access.auth import Principal
@@ -70,7 +70,7 @@ def configured_plugins(config: Config) -> Iterator[Plugin]:
     """Give all classes that settings name."""
     for upstream in config.upstreams:
         if isinstance(upstream.target, PluginTarget):
-            yield Plugin("upstream", f"upstreams.{upstream.name}", upstream.target.own)
+            yield Plugin("upstream", f"upstreams.{upstream.name}", upstream.target.spec)
         if upstream.access.auth:
             yield Plugin("auth", f"upstreams.{upstream.name}.auth", upstream.access.auth)
     if config.authenticate:

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Iterator
 
 from argoproxy.config.config import Config
-from argoproxy.config.kinds.targets import ArgoTarget, DemoTarget, NativeTarget
 from argoproxy.server.ports import UNIX
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -25,35 +24,35 @@ def banner(config: Config) -> Iterator[str]:
 
 def open_door(config: Config) -> str:
     """Return a warning where anyone on the network may use a key of the server's; "" elsewhere."""
-    is_open = not (config.asks_for_keys or config.authenticate or _LOOPBACK.fullmatch(config.host))
+    is_open = not (config.requires_key or config.authenticate or _LOOPBACK.fullmatch(config.server.host))
     keyed = [upstream.name for upstream in config.upstreams if upstream.is_keyed]
     if not is_open or not keyed:
         return ""
     return (
-        f"anyone who reaches {config.host}:{config.port} can use the key of {', '.join(keyed)}: "
+        f"anyone who reaches {config.server.host}:{config.server.port} can use the key of {', '.join(keyed)}: "
         "ENABLE_AUTH=true asks for keys, HOST=127.0.0.1 serves this machine only"
     )
 
 
 def _socket_note(config: Config) -> str:
-    return f" at the socket {config.host.removeprefix(UNIX)}" if config.host.startswith(UNIX) else ""
+    return f" at the socket {config.server.host.removeprefix(UNIX)}" if config.server.host.startswith(UNIX) else ""
 
 
 def _base_url(config: Config) -> str:
-    if config.host.startswith(UNIX):
+    if config.server.host.startswith(UNIX):
         return "http://localhost/v1"
-    host = "localhost" if config.host in ANY_ADDRESS else config.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}/v1"
+    host = "localhost" if config.server.host in ANY_ADDRESS else config.server.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.server.port}/v1"
 
 
 def _command(config: Config) -> Iterator[str]:
     """Yield the words of a command that tries the proxy: a chat where a model is known, else the list of models."""
     model = _known_model(config)
     yield "curl"
-    if config.host.startswith(UNIX):
-        yield f"--unix-socket {shlex.quote(config.host.removeprefix(UNIX))}"
+    if config.server.host.startswith(UNIX):
+        yield f"--unix-socket {shlex.quote(config.server.host.removeprefix(UNIX))}"
     yield f"{_base_url(config)}{'/chat/completions' if model else '/models'}"
-    if config.asks_for_keys or config.authenticate:
+    if config.requires_key or config.authenticate:
         yield f'-H "Authorization: Bearer {KEY}"'
     if model:
         body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
@@ -61,8 +60,4 @@ def _command(config: Config) -> Iterator[str]:
 
 
 def _known_model(config: Config) -> str:
-    if config.default_model:
-        return config.default_model
-    if isinstance(config.target, DemoTarget):
-        return "demo"
-    return "argo:gpt-4o" if isinstance(config.target, ArgoTarget | NativeTarget) else ""
+    return config.default_model or config.target.sample_model

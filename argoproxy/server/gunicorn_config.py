@@ -19,9 +19,9 @@ from typing import Any
 import gunicorn
 
 from argoproxy import __version__
-from argoproxy.config.config import OF_A_START, RANDOM_KEY, Config, build, layers, load
-from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, refusal
-from argoproxy.config.values.snapshot import VARIABLE, publish
+from argoproxy.config.config import RANDOM_KEY, Config, build, load, settings_for_restart
+from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, explain_refusal
+from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, read_layers
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import banner, open_door
@@ -51,7 +51,7 @@ try:
     check_plugins(loaded)
     check_journal(loaded)
 except ConfigError as error:
-    sys.stderr.write(refusal(error))
+    sys.stderr.write(explain_refusal(error))
     sys.exit(USAGE_EXIT)
 
 # By name: a class that is imported here would load ssl before gevent patches it.
@@ -61,14 +61,13 @@ WORKER_CLASSES = {
     "sync": "argoproxy.workers.sync_worker.TimedSyncWorker",
 }
 
-if loaded.host.startswith("unix:"):
-    bind = loaded.host
-else:
-    bind = f"[{loaded.host}]:{loaded.port}" if ":" in loaded.host else f"{loaded.host}:{loaded.port}"
-workers = loaded.workers
-polls_clients = loaded.worker_class == "gthread"
-worker_class = WORKER_CLASSES[loaded.worker_class]
-threads = loaded.threads if polls_clients else 1
+host, port = loaded.server.host, loaded.server.port
+address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+bind = host if host.startswith("unix:") else address
+workers = loaded.server.num_workers
+polls_clients = loaded.server.worker_class == "gthread"
+worker_class = WORKER_CLASSES[loaded.server.worker_class]
+threads = loaded.server.threads if polls_clients else 1
 # Idle ones included; at the limit, a gthread worker closes the one that has idled longest. Each may become a stream,
 # which takes three descriptors: clients that only connect must not take those that the others' requests need.
 worker_connections = min(10_000, max(1, hard_limit() // 3))
@@ -76,7 +75,7 @@ backlog = 4096
 keepalive = 75
 # Finds workers that hang. A sync worker beats only between requests, so there it caps a stream.
 timeout = 3000
-graceful_timeout = max(1, round(loaded.graceful_timeout_s))
+graceful_timeout = max(1, round(loaded.server.graceful_timeout))
 limit_request_line = 8190
 # A head may have 64 KiB (HEAD_LIMIT): Gunicorn's parser takes time that grows with the square of its length.
 limit_request_field_size = 16_384
@@ -89,7 +88,7 @@ STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
 logger_class = PrintableLogger
 # Gunicorn's debug level would log the target of each request, with its query.
-loglevel = "info" if loaded.verbose or loaded.debug else "warning"
+loglevel = "warning" if loaded.log.level == "warning" else "info"
 
 
 def on_starting(server: Any) -> None:
@@ -103,7 +102,7 @@ def on_starting(server: Any) -> None:
     )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server.log.info("argoproxy %s in front of %s", __version__, loaded.shown)
+    server.log.info("argoproxy %s in front of %s", __version__, loaded.description)
     server.log.debug("Up to %s files may be open", hard)
     tell(loaded, server)
     make_room(server)
@@ -117,7 +116,7 @@ def refuse_taken_port(server: Any) -> None:
     addresses = [address for address in server.cfg.address if isinstance(address, tuple)]
     problems = [problem for host, port, *_ in addresses if (problem := port_problem(host, port))]
     if problems:
-        sys.stderr.write(refusal(ConfigError(problems)))
+        sys.stderr.write(explain_refusal(ConfigError(problems)))
         sys.exit(USAGE_EXIT)
 
 
@@ -138,13 +137,13 @@ def make_room(server: Any) -> None:
         server.log.warning("/metrics and reloading are off: neither /dev/shm nor the temp folder has room")
         return
     os.chown(shared, server.cfg.uid, server.cfg.gid)
-    publish(layers(os.environ, folder), shared / SNAPSHOT)
-    os.environ[VARIABLE] = str(shared / SNAPSHOT)
+    publish_snapshot(read_layers(os.environ, folder), shared / SNAPSHOT)
+    os.environ[SNAPSHOT_VARIABLE] = str(shared / SNAPSHOT)
 
 
 def when_ready(server: Any) -> None:
     """Bound how long a client may take nothing, and take over the signals that change or end what is served."""
-    give_up_stuck_clients(server, loaded.client_write_timeout_s)
+    give_up_stuck_clients(server, loaded.client.write_timeout)
     take_signals(server)
     for line in banner(loaded):
         server.log.info("%s", line)
@@ -172,8 +171,8 @@ def is_news(record: logging.LogRecord) -> bool:
 def take_signals(server: Any) -> None:
     """Take new settings at a HUP, in place of Gunicorn's way, which stops the master when they are broken; at a TERM
     let who balances load look elsewhere before nobody is let in any more, which Gunicorn begins with."""
-    if VARIABLE in os.environ:
-        runtime.tell(Path(os.environ[VARIABLE]).parent, loaded.port)
+    if SNAPSHOT_VARIABLE in os.environ:
+        runtime.tell(Path(os.environ[SNAPSHOT_VARIABLE]).parent, loaded.server.port)
         signal.signal(signal.SIGTERM, lambda number, frame: drain(server, number))
     signal.signal(signal.SIGHUP, lambda *_: hang_up(server))
 
@@ -189,8 +188,8 @@ def hang_up(server: Any) -> None:
 
 def drain(server: Any, number: int) -> None:
     """Tell that the proxy will stop, and have it stop when the delay is over; a second time at once."""
-    folder = Path(os.environ[VARIABLE]).parent
-    delay_s = 0.0 if runtime.is_draining(folder) else loaded.drain_delay_s
+    folder = Path(os.environ[SNAPSHOT_VARIABLE]).parent
+    delay_s = 0.0 if runtime.is_draining(folder) else loaded.server.drain_delay
     runtime.drain(folder)
     if not delay_s:
         server.signal(number, None)
@@ -203,28 +202,28 @@ def drain(server: Any, number: int) -> None:
 
 def take_up(server: Any) -> None:
     """Read the settings anew and publish them; broken ones change nothing."""
-    if VARIABLE not in os.environ:
+    if SNAPSHOT_VARIABLE not in os.environ:
         server.log.warning("The settings can't be read anew: no folder can be written to publish them")
         return
     try:
-        fresh = layers(os.environ, folder)
+        fresh = read_layers(os.environ, folder)
         config = build(fresh, os.environ, folder)
         check_plugins(config)
         check_journal(config)
     except ConfigError as error:
         server.log.warning("The settings stay as they were: %s", "; ".join(error.mistakes))
         return
-    publish(fresh, Path(os.environ[VARIABLE]))
-    server.log.info("The settings were read anew; in front of %s", config.shown)
+    publish_snapshot(fresh, Path(os.environ[SNAPSHOT_VARIABLE]))
+    server.log.info("The settings were read anew; in front of %s", config.description)
     tell(config, server)
-    changed = [name for name in OF_A_START if getattr(config, name) != getattr(loaded, name)]
+    changed = settings_for_restart(loaded, config)
     if changed:
         server.log.warning("Only a restart changes %s", ", ".join(changed))
 
 
 def post_worker_init(worker: Any) -> None:
     """Prepare a worker that is about to serve; the first one there is looks whether the endpoints answer."""
-    worker.timeouts = ClientTimeouts(loaded.client_header_timeout_s, loaded.client_body_timeout_s, keepalive)
+    worker.timeouts = ClientTimeouts(loaded.client.header_timeout, loaded.client.body_timeout, keepalive)
     # The master decides what a hang-up means; it also comes here when the terminal goes away.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     extensions = getattr(worker.wsgi, "extensions", {})

@@ -19,10 +19,11 @@ import certifi
 from flask import Flask
 
 from argoproxy.config.config import Config, load
-from argoproxy.config.kinds.targets import ArgoTarget, PluginTarget, Target, UpstreamSettings
+from argoproxy.config.kinds.plugin_kind import PluginTarget
+from argoproxy.config.kinds.upstream_settings import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.config.values.layers import secrets_in
-from argoproxy.config.values.snapshot import VARIABLE
+from argoproxy.config.values.config_values import secrets_in
+from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
 from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.health import Probe
@@ -62,7 +63,7 @@ Stamp = tuple[int, int]
 def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     """Read the settings and build the WSGI application, in the worker that serves it. Raises ConfigError."""
     return_large_blocks()
-    poller, published = Poller(), environ.get(VARIABLE)
+    poller, published = Poller(), environ.get(SNAPSHOT_VARIABLE)
     metrics = _create_metrics(environ.get(FOLDER_VARIABLE, ""))
     counting = (metrics,) if metrics else ()
     shared = Path(published) if published else None
@@ -118,20 +119,14 @@ class CurrentProxy:
 
 def make_start_check(config: Config, proxy: Proxy) -> Callable[[], None]:
     """Return a function that checks once whether the endpoints answer, and logs a warning for each that does not."""
-    if config.skips_url_validation:
+    if config.requests.skip_url_validation:
         return lambda: None
     endpoints = (
         Endpoint(one.name, proxy.links[one.name].transport.next_hop(url), _ca_bundle(one))
         for one in config.upstreams
-        for url in _urls_of(one.target)
+        for url in one.target.urls
     )
     return look_at(distinct(endpoints))
-
-
-def _urls_of(target: Target) -> Sequence[str]:
-    if isinstance(target, ArgoTarget):
-        return target.urls.chat, target.urls.stream, target.urls.embed
-    return (target.url,)
 
 
 def _ca_bundle(settings: UpstreamSettings) -> str:
@@ -144,7 +139,7 @@ def build_proxy(
 ) -> Proxy:
     """Build the proxy of these settings. `listeners` are kept over reloads; `is_stopping` tells whether the server will
     stop soon. Raises ConfigError if keys are required but none is set, or if a plug-in can't be used."""
-    if config.asks_for_keys and not config.keys:
+    if config.requires_key and not config.keys:
         raise ConfigError(["keys are required, but none is set; set API_KEY_SECRET"])
     journal = _create_journal(config)
     masker = Masker(_collect_secrets(config))
@@ -168,7 +163,7 @@ def build_proxy(
         open_routes=config.open_routes,
         masker=masker,
         journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,
-        compatible=config.compatible,
+        compatible=config.requests.compatible,
         body_limit=config.body_limit,
         cors=Cors(config.cors_origins) if config.cors_origins else None,
     )
@@ -179,7 +174,7 @@ def _build_link(
 ) -> UpstreamLink:
     access = settings.access
     transport = Transport(
-        connections=config.threads,
+        connections=config.server.threads,
         tick_s=config.heartbeat.every_s or math.inf,
         access=access,
         auth=PluginAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
@@ -220,13 +215,13 @@ def _collect_secrets(config: Config) -> Iterator[str]:
     yield from (key.secret.text for key in config.keys)
     for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
         yield from (secret.text for secret in upstream.secrets)
-        classes = (upstream.target.own if isinstance(upstream.target, PluginTarget) else None, upstream.access.auth)
+        classes = (upstream.target.spec if isinstance(upstream.target, PluginTarget) else None, upstream.access.auth)
         yield from (text for one in classes if one for text in secrets_in(one.options))
 
 
 def _build_access_log(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:
     """Yield the listener that writes a line for each request, to standard error and to the journal."""
-    if config.verbose:
+    if config.log.requests:
         to_journal = (lambda line: journal.log(line.decode()),) if journal else ()
         yield AccessLog(partial(os.write, sys.stderr.fileno()), *to_journal)
 
@@ -237,4 +232,4 @@ def _configure_logging(config: Config, journal: JournalFiles | None, masker: Mas
         handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S", masker))
     logger.handlers = list[logging.Handler](handlers)
     logger.propagate = False
-    logger.setLevel(logging.DEBUG if config.debug else logging.INFO if config.verbose else logging.WARNING)
+    logger.setLevel(config.log.level.upper())

@@ -1,39 +1,25 @@
-"""From the description of an upstream to the adapter that speaks to it. Nothing of ours here is more than data."""
+"""From the settings of upstreams to the adapters that speak to them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from argoproxy.config.config import Config
-from argoproxy.config.kinds.targets import (
-    ArgoTarget,
-    DashScopeTarget,
-    DemoTarget,
-    NativeTarget,
-    OpenAITarget,
-    PluginTarget,
-    UntouchedTarget,
-    UpstreamSettings,
-)
+from argoproxy.config.kinds.plugin_kind import PluginTarget
+from argoproxy.config.kinds.upstream_settings import UpstreamSettings
 from argoproxy.plugins.loader import add_plugin_folders, configured_plugins
 from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.argo.adapter import ArgoNativeUpstream, ArgoUpstream
-from argoproxy.upstreams.dashscope.adapter import DashScopeUpstream
-from argoproxy.upstreams.demo import Demo
-from argoproxy.upstreams.openai import OpenAIUpstream
 
 
 def models_of(config: Config) -> Models[Upstream]:
-    """Make all upstreams and the rules that lead to them. Raises ConfigError."""
+    """Create all upstreams and the rules that lead to them. Raises ConfigError."""
     if any(configured_plugins(config)):
         add_plugin_folders(config.class_folders)
     return Models(
         providers=tuple(map(provider, config.upstreams)),
         rules=config.rules,
         tags=config.tags,
-        think_filter=config.think_filter,
+        think_filter=config.thinking.filter,
         opening=config.opening,
         answer_model=config.answer_model,
         default_model=config.default_model,
@@ -42,7 +28,7 @@ def models_of(config: Config) -> Models[Upstream]:
 
 
 def provider(settings: UpstreamSettings) -> Provider[Upstream]:
-    """Make an upstream, and say how it is asked. Raises ConfigError."""
+    """Create an upstream, with how it is asked. Raises ConfigError if its plug-in cannot be used."""
     return Provider(
         adapter(settings),
         settings.timeouts,
@@ -54,23 +40,7 @@ def provider(settings: UpstreamSettings) -> Provider[Upstream]:
 
 
 def adapter(settings: UpstreamSettings) -> Upstream:
-    """Make the adapter of an upstream. Raises ConfigError where a class of the operator's own can't be used."""
-    target, name = settings.target, settings.name
-    if isinstance(target, DemoTarget):
-        return Demo(name)
-    if isinstance(target, ArgoTarget):
-        return ArgoUpstream(target.urls, target.identity, name=name)
-    if isinstance(target, NativeTarget):
-        return ArgoNativeUpstream(target.base, name=name, identity=target.identity)
-    if isinstance(target, DashScopeTarget):
-        key = target.secret.text
-        return DashScopeUpstream(target.urls, f"Bearer {key}" if key else "", key.encode(), target.model_map, name)
-    if isinstance(target, PluginTarget):
-        return PluginUpstream(name, target.own)
-    if isinstance(target, UntouchedTarget):
-        return replace(_openai(target.server, name), is_passthrough=True)
-    return _openai(target, name)
-
-
-def _openai(target: OpenAITarget, name: str) -> OpenAIUpstream:
-    return OpenAIUpstream(target.base, target.authorization.text, target.secret.text.encode(), name)
+    """Create the adapter of an upstream. Raises ConfigError if its plug-in cannot be used."""
+    if isinstance(settings.target, PluginTarget):
+        return PluginUpstream(settings.name, settings.target.spec)
+    return settings.target.adapter(settings.name)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from argoproxy.cli.main import main
-from argoproxy.config.values.config_error import ConfigError, refusal
-from argoproxy.config.values.flags import FLAGS_VARIABLE, Task, parse
+from argoproxy.config.values.config_error import ConfigError, explain_refusal
+from argoproxy.config.values.flags import FLAGS_VARIABLE, Task, parse_arguments
 
 HERE = Path("/here")
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,12 +36,12 @@ ROOT = Path(__file__).resolve().parents[2]
         (["--timeout=90s"], {"API_REQUEST_TIMEOUT": "90s", FLAGS_VARIABLE: "API_REQUEST_TIMEOUT"}),
         (
             ["--output_path", "logs", "--compatible"],
-            {"OUTPUT_PATH": "logs", "COMPATIBLE": "true", FLAGS_VARIABLE: "OUTPUT_PATH,COMPATIBLE"},
+            {"OUTPUT_PATH": "logs", "COMPATIBLE": "true", FLAGS_VARIABLE: "COMPATIBLE,OUTPUT_PATH"},
         ),
     ],
 )
 def test_flags_become_variables(arguments: list[str], added: dict[str, str]) -> None:
-    asked = parse(arguments, "x")
+    asked = parse_arguments(arguments, "x")
     assert asked.task is Task.SERVE
     assert asked.environment({"A": "b", "PORT": "1"}, HERE) == {"A": "b", "PORT": "1", **added}
 
@@ -52,7 +52,7 @@ def test_flags_become_variables(arguments: list[str], added: dict[str, str]) -> 
 )
 def test_what_ends_at_once(arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(arguments, "cot_proxy.py")
+        parse_arguments(arguments, "cot_proxy.py")
     assert caught.value.code == status
     shown = capsys.readouterr()
     assert "argoproxy" in shown.out or "cot_proxy.py" in shown.out + shown.err
@@ -73,7 +73,7 @@ def test_a_refused_start_says_why_and_exits_with_2(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().err
     assert shown.startswith("argoproxy can't start:\n  - flag: ")
     assert shown.count("\n  - ") == 2
-    assert refusal(ConfigError(["a", "b"])) == "argoproxy can't start:\n  - a\n  - b\n"
+    assert explain_refusal(ConfigError(["a", "b"])) == "argoproxy can't start:\n  - a\n  - b\n"
 
 
 def test_show_tells_every_setting_and_where_it_comes_from(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_show_tells_the_values_that_count(
     ("timeout", "times"), [("600", 1), ("999.5", 1), ("1000", 0), ("60000", 0), ("600ms", 0), ("90s", 0), ("0", 0)]
 )
 def test_a_time_out_that_was_probably_meant_as_seconds_is_warned_of(timeout: str, times: int) -> None:
-    warnings = parse(["--timeout", timeout], "x").warnings
+    warnings = parse_arguments(["--timeout", timeout], "x").warnings
     assert len(warnings) == times
     assert all(f"{float(timeout) / 1000:g} seconds" in warning for warning in warnings)
 
@@ -155,7 +155,7 @@ def test_a_time_out_that_was_probably_meant_as_seconds_is_warned_of(timeout: str
     ],
 )
 def test_words_for_flags(words: list[str], task: Task) -> None:
-    assert parse(words, "x").task is task
+    assert parse_arguments(words, "x").task is task
 
 
 def test_show_stars_the_credentials_of_a_url(tmp_path: Path) -> None:

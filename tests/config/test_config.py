@@ -8,20 +8,25 @@ from typing import Any
 import pytest
 
 from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
-from argoproxy.config.kinds.targets import ArgoTarget, DemoTarget, OpenAITarget, UpstreamSettings
+from argoproxy.config.derived import LogSettings
+from argoproxy.config.kinds.argo_kind import ArgoTarget
+from argoproxy.config.kinds.demo_kind import DemoTarget
+from argoproxy.config.kinds.openai_kind import OpenAITarget
+from argoproxy.config.kinds.upstream_settings import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.config.values.layers import Layer
+from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, Layer, publish_snapshot
+from argoproxy.config.values.server_options import ClientOptions, RequestOptions, ServerOptions
 from argoproxy.config.values.settings import IGNORED
-from argoproxy.config.values.snapshot import VARIABLE, publish
+from argoproxy.config.values.upstream_options import ThinkingOptions
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.reasoning.policy import TagPair
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
+from argoproxy.protocol.stream.chunk_fields import AnswerModel
 from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.argo.adapter import ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
@@ -46,19 +51,12 @@ def mistakes(**environ: str) -> list[str]:
 
 def test_defaults() -> None:
     assert config() == Config(
-        host="0.0.0.0",
-        port=5000,
-        workers=4,
-        threads=256,
-        worker_class="gthread",
-        debug=False,
-        verbose=True,
+        server=ServerOptions(),
+        client=ClientOptions(),
+        requests=RequestOptions(),
+        thinking=ThinkingOptions(),
+        log=LogSettings("info", requests=True),
         heartbeat=Heartbeat(15.0),
-        client_header_timeout_s=30.0,
-        client_body_timeout_s=30.0,
-        client_write_timeout_s=60.0,
-        drain_delay_s=0.0,
-        graceful_timeout_s=30.0,
         upstreams=(
             UpstreamSettings(
                 name="openai",
@@ -70,19 +68,17 @@ def test_defaults() -> None:
         ),
         gateway=None,
         rules=Rules(),
-        tags=TagPair("<think>", "</think>"),
-        think_filter=True,
         default_model="",
+        answer_model=AnswerModel.UPSTREAM,
         images=ImageSettings(),
         keys=(),
-        asks_for_keys=False,
+        requires_key=False,
         open_routes=OPEN_ROUTES,
         authenticate=None,
         listeners=(),
         class_folders=(str(NOWHERE), str(NOWHERE)),
         allowed=AllowList(),
         cors_origins=frozenset(),
-        compatible=False,
         journal=None,
         ca_bundle=None,
         warnings=(),
@@ -117,19 +113,12 @@ def test_everything_from_the_environment() -> None:
         NO_PROXY="local",
     )
     assert made == Config(
-        host="127.0.0.1",
-        port=81,
-        workers=2,
-        threads=3,
-        worker_class="gevent",
-        debug=True,
-        verbose=False,
+        server=ServerOptions(host="127.0.0.1", port=81, num_workers=2, threads=3, worker_class="gevent"),
+        client=ClientOptions(),
+        requests=RequestOptions(),
+        thinking=ThinkingOptions(filter=False, tag="[", end_tag="]"),
+        log=LogSettings("debug", requests=False),
         heartbeat=Heartbeat(0.0),
-        client_header_timeout_s=30.0,
-        client_body_timeout_s=30.0,
-        client_write_timeout_s=60.0,
-        drain_delay_s=0.0,
-        graceful_timeout_s=30.0,
         upstreams=(
             UpstreamSettings(
                 name="openai",
@@ -147,19 +136,17 @@ def test_everything_from_the_environment() -> None:
         ),
         gateway=None,
         rules=Rules((RuleSet("LLM_PARAMS", (Rule("a", {"n": 1}),)),)),
-        tags=TagPair("[", "]"),
-        think_filter=False,
         default_model="m",
+        answer_model=AnswerModel.UPSTREAM,
         images=ImageSettings(),
         keys=(),
-        asks_for_keys=False,
+        requires_key=False,
         open_routes=OPEN_ROUTES,
         authenticate=None,
         listeners=(),
         class_folders=(str(NOWHERE), str(NOWHERE)),
         allowed=AllowList(),
         cors_origins=frozenset(),
-        compatible=False,
         journal=None,
         ca_bundle="/ca.pem",
         warnings=(odd := "LLM_PARAMS, group 1 (model=a): ignored 'odd', which is not key=value",),
@@ -178,7 +165,7 @@ def test_everything_from_the_environment() -> None:
     ],
 )
 def test_a_stronger_layer_wins(layers: list[dict[str, Any]], port: int) -> None:
-    assert layered(*layers).port == port
+    assert layered(*layers).server.port == port
 
 
 @pytest.mark.parametrize(
@@ -223,37 +210,37 @@ def test_connecting_takes_no_longer_than_the_time_out_unless_it_says_so(
             {"TARGET_BASE_URL": "http://t/", "OPENAI_API_KEY": "sk-a"},
             "http://t",
             "",
-            ["OPENAI_API_KEY (environment) is not sent to this upstream; its key is TARGET_API_KEY"],
+            ["OPENAI_API_KEY (environment) is not sent to this upstream; set TARGET_API_KEY for it"],
         ),
         (
             {"TARGET_API_KEY": "sk-t"},
             "https://api.openai.com/v1",
             "",
-            ["TARGET_API_KEY (environment) is not sent to this upstream; its key is OPENAI_API_KEY"],
+            ["TARGET_API_KEY (environment) is not sent to this upstream; set OPENAI_API_KEY for it"],
         ),
         (
             {"TARGET_BASE_URL": "http://t/", "OPENAI_BASE_URL": "http://o"},
             "http://t",
             "",
-            ["OPENAI_BASE_URL (environment) is not used: TARGET_BASE_URL (environment) is stronger"],
+            ["OPENAI_BASE_URL (environment) is not used: TARGET_BASE_URL (environment) takes precedence"],
         ),
         (
             {"DEMO": "1", "TARGET_BASE_URL": "http://t/"},
             None,
             "",
-            ["TARGET_BASE_URL (environment) is not used: DEMO (environment) is stronger"],
+            ["TARGET_BASE_URL (environment) is not used: DEMO (environment) takes precedence"],
         ),
         (
             {"DEMO": "1", "TARGET_BASE_URL": "http://t/", "ARGOPROXY_FLAGS": "TARGET_BASE_URL"},
             "http://t",
             "",
-            ["DEMO (environment) is not used: TARGET_BASE_URL (flag) is stronger"],
+            ["DEMO (environment) is not used: TARGET_BASE_URL (flag) takes precedence"],
         ),
         (
             {"OPENAI_BASE_URL": "http://o", "TARGET_BASE_URL": "http://t/", "ARGOPROXY_FLAGS": "OPENAI_BASE_URL"},
             "http://t",
             "",
-            ["OPENAI_BASE_URL (flag) is not used: TARGET_BASE_URL (environment) is stronger"],
+            ["OPENAI_BASE_URL (flag) is not used: TARGET_BASE_URL (environment) takes precedence"],
         ),
         ({"TARGET_BASE_URL": "http://me:p%40ss@t/"}, "http://t", "Basic bWU6cEBzcw==", []),
         ({"TARGET_BASE_URL": "http://me@t/", "TARGET_API_KEY": "k"}, "http://t", "Bearer k", []),
@@ -307,7 +294,7 @@ def test_when_the_argo_gateway_answers(layers: list[dict[str, Any]], urls: ArgoU
 )
 def test_when_the_argo_gateway_yields(layers: list[dict[str, Any]], target: str, warnings: list[str]) -> None:
     made = layered(*layers)
-    assert made.target.shown == target
+    assert made.target.description == target
     assert [warning.partition(" is not used")[0] for warning in made.warnings] == warnings
 
 
@@ -323,8 +310,7 @@ def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
     upstream = UpstreamSettings("argo", ArgoTarget(urls, Identity("your_username")), Timeouts(), Access(), True)
     assert made == replace(
         config(),
-        port=44497,
-        workers=5,
+        server=ServerOptions(port=44497, num_workers=5),
         upstreams=(upstream,),
         gateway=upstream,
         class_folders=(str(tmp_path), str(tmp_path)),
@@ -335,7 +321,7 @@ def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
 def test_an_empty_url_is_no_url(tmp_path: Path, key: str) -> None:
     made = load({}, written(tmp_path, f'user: me\n{key}: ""\n'))
     assert isinstance(made.target, ArgoTarget)
-    assert made.target.urls == ArgoUrls()
+    assert made.target.argo_urls == ArgoUrls()
     assert made.warnings == ()
 
 
@@ -369,27 +355,30 @@ def test_a_placeholder_that_nobody_uses_is_none_of_our_business(environ: dict[st
 @pytest.mark.parametrize("key", IGNORED)
 def test_keys_of_later_argo_proxies_are_let_pass_with_a_warning(tmp_path: Path, key: str) -> None:
     (warning,) = load({}, written(tmp_path, f"user: me\n{key}: true\n")).warnings
-    assert warning.startswith(f"config.yaml, line 2: {key} does nothing here: ")
+    assert warning.startswith(f"config.yaml, line 2: {key} has no effect here: ")
 
 
 @pytest.mark.parametrize(
     ("environ", "mistake"),
     [
-        ({"PORT": "abc"}, "environment: PORT 'abc' is no whole number from 1 to 65535"),
-        ({"PORT": "0"}, "environment: PORT '0' is no whole number from 1 to 65535"),
-        ({"PORT": "70000"}, "environment: PORT '70000' is no whole number from 1 to 65535"),
-        ({"MODE": "strem"}, "environment: MODE 'strem' is none of off, stream, non_stream; did you mean \"stream\"?"),
-        ({"MODEL_MAP": "a"}, "environment: MODEL_MAP 'a' is no list of name=other name"),
-        ({"WORKERS": "-1"}, "environment: WORKERS '-1' is no whole number from 1 to 1000"),
+        ({"PORT": "abc"}, "environment: PORT 'abc' must be a whole number from 1 to 65535"),
+        ({"PORT": "0"}, "environment: PORT '0' must be a whole number from 1 to 65535"),
+        ({"PORT": "70000"}, "environment: PORT '70000' must be a whole number from 1 to 65535"),
+        (
+            {"MODE": "strem"},
+            "environment: MODE 'strem' must be one of off, stream, non_stream; did you mean \"stream\"?",
+        ),
+        ({"MODEL_MAP": "a"}, "environment: MODEL_MAP 'a' must be a list of name=new name"),
+        ({"WORKERS": "-1"}, "environment: WORKERS '-1' must be a whole number from 1 to 1000"),
         (
             {"WORKER_CLASS": "gevnt"},
-            "environment: WORKER_CLASS 'gevnt' is none of gthread, gevent, sync; did you mean \"gevent\"?",
+            "environment: WORKER_CLASS 'gevnt' must be one of gthread, gevent, sync; did you mean \"gevent\"?",
         ),
-        ({"WORKER_CLASS": "uvicorn"}, "environment: WORKER_CLASS 'uvicorn' is none of gthread, gevent, sync"),
-        ({"DEBUG": "maybe"}, "environment: DEBUG 'maybe' is neither true nor false"),
+        ({"WORKER_CLASS": "uvicorn"}, "environment: WORKER_CLASS 'uvicorn' must be one of gthread, gevent, sync"),
+        ({"DEBUG": "maybe"}, "environment: DEBUG 'maybe' must be true or false"),
         (
             {"API_REQUEST_TIMEOUT": "fast"},
-            "environment: API_REQUEST_TIMEOUT 'fast' is no duration; write seconds, 90s or 60000ms",
+            "environment: API_REQUEST_TIMEOUT 'fast' must be a duration, such as 90 (seconds), 90s or 60000ms",
         ),
         (
             {"API_REQUEST_TIMEOUT": "0"},
@@ -401,32 +390,32 @@ def test_keys_of_later_argo_proxies_are_let_pass_with_a_warning(tmp_path: Path, 
         ),
         (
             {"TARGET_BASE_URL": "up:8000/v1"},
-            "environment: TARGET_BASE_URL 'up:8000/v1' is no base URL: a base URL begins with http:// or https://; "
+            "environment: TARGET_BASE_URL 'up:8000/v1' is not a base URL: a base URL begins with http:// or https://; "
             'did you mean "http://up:8000/v1"?',
         ),
         (
             {"TARGET_BASE_URL": "ftp://up"},
-            "environment: TARGET_BASE_URL 'ftp://up' is no base URL: a base URL begins with http:// or https://",
+            "environment: TARGET_BASE_URL 'ftp://up' is not a base URL: a base URL begins with http:// or https://",
         ),
         (
             {"TARGET_BASE_URL": "http://"},
-            "environment: TARGET_BASE_URL 'http://' is no base URL: a base URL names a host",
+            "environment: TARGET_BASE_URL 'http://' is not a base URL: a base URL names a host",
         ),
         (
             {"OPENAI_API_KEY": "two words"},
-            "environment: OPENAI_API_KEY holds a blank or a character that no header can hold",
+            "environment: OPENAI_API_KEY must not contain blanks or characters that headers cannot carry",
         ),
         (
             {"TARGET_BASE_URL": "http://localhost:5000/v1"},
-            "the upstream 'http://localhost:5000/v1' is this very proxy; name another one",
+            "the upstream 'http://localhost:5000/v1' is this proxy itself; set another URL",
         ),
         (
             {"TARGET_BASE_URL": "http://127.0.0.1/", "PORT": "80"},
-            "the upstream 'http://127.0.0.1' is this very proxy; name another one",
+            "the upstream 'http://127.0.0.1' is this proxy itself; set another URL",
         ),
         (
             {"TARGET_BASE_URL": "https://[::1]/", "PORT": "443"},
-            "the upstream 'https://[::1]' is this very proxy; name another one",
+            "the upstream 'https://[::1]' is this proxy itself; set another URL",
         ),
         ({"SSL_CERT_FILE": "/missing.pem"}, "environment: the CA bundle '/missing.pem' does not exist"),
         ({"CONFIG_PATH": "missing.yaml"}, "the config file 'missing.yaml' does not exist"),
@@ -458,27 +447,22 @@ def test_the_file_in_the_folder_is_read(tmp_path: Path) -> None:
         "port: 81\nnum_workers: 2\ntimeout: 90s\ndebug: on\ntarget_base_url: http://up\nheartbeat:\nthink_filter: no\n"
     )
     made = load({"PORT": "82"}, written(tmp_path, text))
-    assert (made.port, made.workers, made.upstreams[0].timeouts.idle_s, made.debug, made.think_filter) == (
-        82,
-        2,
-        90,
-        True,
-        False,
-    )
+    assert made.server == ServerOptions(port=82, num_workers=2)
+    assert (made.upstreams[0].timeouts.idle_s, made.log.level, made.thinking.filter) == (90, "debug", False)
     assert made.heartbeat == Heartbeat(15)
 
 
 def test_the_named_file_is_read(tmp_path: Path) -> None:
     written(tmp_path, "port: 81")
     written(tmp_path, "port: 83", "other file.yaml")
-    assert load({"CONFIG_PATH": "other file.yaml"}, tmp_path).port == 83
-    assert load({"CONFIG_PATH": str(tmp_path / "other file.yaml")}, NOWHERE).port == 83
+    assert load({"CONFIG_PATH": "other file.yaml"}, tmp_path).server.port == 83
+    assert load({"CONFIG_PATH": str(tmp_path / "other file.yaml")}, NOWHERE).server.port == 83
 
 
-UNREADABLE = "config.yaml holds a value that YAML can't read"
-NO_MORE = "holds credentials, a query, a fragment or a blank, none of which belongs there"
-NO_SCHEME = "is no base URL: a base URL begins with http:// or https://"
-NO_USER = "the Argo gateway wants a user: set `user` in the config file or ARGO_USER to your Argonne user name"
+UNREADABLE = "config.yaml holds a value that YAML cannot read"
+NO_MORE = "must not contain credentials, a query, a fragment or a blank"
+NO_SCHEME = "is not a base URL: a base URL begins with http:// or https://"
+NO_USER = "the Argo gateway needs a user: set `user` in the config file or ARGO_USER to your Argonne user name"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
@@ -494,65 +478,68 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         (
             "port: x\ndebug: [1]",
             [
-                "config.yaml, line 1: port 'x' is no whole number from 1 to 65535",
-                "config.yaml, line 2: debug '[1]' is neither true nor false",
+                "config.yaml, line 1: port 'x' must be a whole number from 1 to 65535",
+                "config.yaml, line 2: debug '[1]' must be true or false",
             ],
         ),
-        ("port: true", ["config.yaml, line 1: port 'True' is no whole number from 1 to 65535"]),
-        ("timeout: true", ["config.yaml, line 1: timeout 'True' is no duration; write seconds, 90s or 60000ms"]),
-        ("host: {a: 1}", ["config.yaml, line 1: host \"{'a': 1}\" is no text"]),
-        ("openai_api_key: [1]", ["config.yaml, line 1: openai_api_key is no text"]),
-        ("port: [", ["config.yaml, line 1: no YAML: expected the node content, but found '<stream end>'"]),
-        ("a: b: c", ["config.yaml, line 1: no YAML: mapping values are not allowed here"]),
-        ("user: cels", ["config.yaml, line 1: user 'cels' is no user of its own; take your own user name"]),
-        ("user: CELS", ["config.yaml, line 1: user 'CELS' is no user of its own; take your own user name"]),
-        ("user: two words", ["config.yaml, line 1: user 'two words' holds a blank"]),
-        ('argo_stream_url: "  "\nuser: ""', ["config.yaml, line 2: user '' is no text"]),
-        ('user: ""', ["config.yaml, line 1: user '' is no text"]),
-        ("user: [a]", ["config.yaml, line 1: user \"['a']\" is no text; write it in quotes"]),
+        ("port: true", ["config.yaml, line 1: port 'True' must be a whole number from 1 to 65535"]),
+        (
+            "timeout: true",
+            ["config.yaml, line 1: timeout 'True' must be a duration, such as 90 (seconds), 90s or 60000ms"],
+        ),
+        ("host: {a: 1}", ["config.yaml, line 1: host \"{'a': 1}\" must be a text that is not empty"]),
+        ("openai_api_key: [1]", ["config.yaml, line 1: openai_api_key must be a text that is not empty"]),
+        ("port: [", ["config.yaml, line 1: not valid YAML: expected the node content, but found '<stream end>'"]),
+        ("a: b: c", ["config.yaml, line 1: not valid YAML: mapping values are not allowed here"]),
+        ("user: cels", ["config.yaml, line 1: user 'cels' is not a personal user name; use your own"]),
+        ("user: CELS", ["config.yaml, line 1: user 'CELS' is not a personal user name; use your own"]),
+        ("user: two words", ["config.yaml, line 1: user 'two words' must not contain blanks"]),
+        ('argo_stream_url: "  "\nuser: ""', ["config.yaml, line 2: user '' must be a text that is not empty"]),
+        ('user: ""', ["config.yaml, line 1: user '' must be a text that is not empty"]),
+        ("user: [a]", ["config.yaml, line 1: user \"['a']\" must be a text; put it in quotes"]),
         ("argo_url: http://a", [NO_USER]),
         ("argo_base_url: http://a", [NO_USER]),
         (
             "user: me\nargo_url: apps/chat",
             [
-                "config.yaml, line 2: argo_url 'apps/chat' is no base URL: a base URL begins with http:// or https://; "
+                "config.yaml, line 2: argo_url 'apps/chat' is not a base URL: a base URL begins with http:// or https://; "
                 'did you mean "http://apps/chat"?'
             ],
         ),
         (
             "user: me\nargo_stream_url: ftp://apps",
             [
-                "config.yaml, line 2: argo_stream_url 'ftp://apps' is no base URL: "
+                "config.yaml, line 2: argo_stream_url 'ftp://apps' is not a base URL: "
                 "a base URL begins with http:// or https://"
             ],
         ),
         (
             "user: me\nargo_embedding_url: http://",
-            ["config.yaml, line 2: argo_embedding_url 'http://' is no base URL: a base URL names a host"],
+            ["config.yaml, line 2: argo_embedding_url 'http://' is not a base URL: a base URL names a host"],
         ),
         (
             "user: me\nport: 81\nargo_url: http://localhost:81/chat",
-            ["the upstream 'http://localhost:81/chat' is this very proxy; name another one"],
+            ["the upstream 'http://localhost:81/chat' is this proxy itself; set another URL"],
         ),
         ("argo_ulr: http://a", ['config.yaml, line 1: unknown key "argo_ulr"; did you mean "argo_url"?']),
         ("usr: me", ['config.yaml, line 1: unknown key "usr"; did you mean "user"?']),
         ("num_worker: 4", ['config.yaml, line 1: unknown key "num_worker"; did you mean "num_workers"?']),
-        ("num_workers: 0", ["config.yaml, line 1: num_workers '0' is no whole number from 1 to 1000"]),
-        ("num_workers: many", ["config.yaml, line 1: num_workers 'many' is no whole number from 1 to 1000"]),
-        ("num_workers: 2.5", ["config.yaml, line 1: num_workers '2.5' is no whole number from 1 to 1000"]),
-        ("verbose: loud", ["config.yaml, line 1: verbose 'loud' is neither true nor false"]),
-        ("timeout: -1", ["config.yaml, line 1: timeout '-1' is no duration; write seconds, 90s or 60000ms"]),
+        ("num_workers: 0", ["config.yaml, line 1: num_workers '0' must be a whole number from 1 to 1000"]),
+        ("num_workers: many", ["config.yaml, line 1: num_workers 'many' must be a whole number from 1 to 1000"]),
+        ("num_workers: 2.5", ["config.yaml, line 1: num_workers '2.5' must be a whole number from 1 to 1000"]),
+        ("verbose: loud", ["config.yaml, line 1: verbose 'loud' must be true or false"]),
+        ("timeout: -1", ["config.yaml, line 1: timeout '-1' must be a duration, such as 90 (seconds), 90s or 60000ms"]),
         ("timeout: 0", ["config.yaml, line 1: timeout '0' must be more than 0 and at most 1000000 seconds"]),
-        ("default_model: []", ["config.yaml, line 1: default_model '[]' is no text"]),
-        ("port: 1\nuser: me\nport: 2", ["config.yaml, line 3: port stands in line 1 already"]),
-        ("user: 1:30", ["config.yaml, line 1: user '90' is no text; write it in quotes"]),
-        ("user: 'm\\e'", ["config.yaml, line 1: user 'm\\\\e' holds a character that no user name has"]),
+        ("default_model: []", ["config.yaml, line 1: default_model '[]' must be a text that is not empty"]),
+        ("port: 1\nuser: me\nport: 2", ["config.yaml, line 3: port is already set in line 1"]),
+        ("user: 1:30", ["config.yaml, line 1: user '90' must be a text; put it in quotes"]),
+        ("user: 'm\\e'", ["config.yaml, line 1: user 'm\\\\e' may contain only letters, digits and . _ @ + -"]),
         ("user: 2021-13-45", [UNREADABLE]),
         ("port: !!int abc", [UNREADABLE]),
         ("debug: !!bool abc", [UNREADABLE]),
         ("port: !!timestamp abc", [UNREADABLE]),
         ("port: " + "[" * 3000, [UNREADABLE]),
-        ("host: no such", ["config.yaml, line 1: host 'no such' is no address to listen on"]),
+        ("host: no such", ["config.yaml, line 1: host 'no such' must be an address or a host name"]),
         (
             "user: me\nargo_url: http://me:word@a/chat",
             [f"config.yaml, line 2: argo_url 'http://****@a/chat' {NO_MORE}"],
@@ -560,12 +547,12 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("user: me\nargo_base_url: http://a/b?x=1", [f"config.yaml, line 2: argo_base_url 'http://a/b?x=1' {NO_MORE}"]),
         ("user: me\nargo_url: http://a b/", [f"config.yaml, line 2: argo_url 'http://a b/' {NO_MORE}"]),
         ("target_base_url: ftp://me:word@a", [f"config.yaml, line 1: target_base_url 'ftp://****@a' {NO_SCHEME}"]),
-        ("- a", ["config.yaml must hold `key: value` lines"]),
-        ("just text", ["config.yaml must hold `key: value` lines"]),
-        ("port: \x01", ["config.yaml is no YAML"]),
-        ("models: &m {a: *m}", ["config.yaml holds an anchor that holds itself"]),
-        ("models: &m {<<: *m}", ["config.yaml holds an anchor that holds itself"]),
-        ("models: {a: {params: &p {x: [*p]}}}", ["config.yaml holds an anchor that holds itself"]),
+        ("- a", ["config.yaml must hold lines of the form `key: value`"]),
+        ("just text", ["config.yaml must hold lines of the form `key: value`"]),
+        ("port: \x01", ["config.yaml is not valid YAML"]),
+        ("models: &m {a: *m}", ["config.yaml holds an anchor that contains itself"]),
+        ("models: &m {<<: *m}", ["config.yaml holds an anchor that contains itself"]),
+        ("models: {a: {params: &p {x: [*p]}}}", ["config.yaml holds an anchor that contains itself"]),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, text: str, expected: list[str]) -> None:
@@ -590,7 +577,7 @@ def test_rules_may_share_what_an_anchor_names(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(ConfigError, match=r"config\.yaml can't be read: UnicodeDecodeError"):
+    with pytest.raises(ConfigError, match=r"config\.yaml cannot be read: UnicodeDecodeError"):
         load({}, tmp_path)
 
 
@@ -642,25 +629,26 @@ def test_a_dotenv_file_is_a_layer_of_its_own(tmp_path: Path) -> None:
     written(tmp_path, "port: 81\nnum_workers: 3\nthreads: 5")
     written(tmp_path, 'export PORT="82"\nWORKERS=4 # four\nPATH=/x\nDEBUG=\n# HOST=no\nUSER=me\n', ".env")
     made = load({"WORKERS": "5"}, tmp_path)
-    assert (made.port, made.workers, made.threads, made.debug, made.host) == (82, 5, 5, False, "0.0.0.0")
+    assert made.server == ServerOptions(port=82, num_workers=5, threads=5)
+    assert made.log.level == "info"
 
 
 def test_a_broken_dotenv_file_is_refused(tmp_path: Path) -> None:
     written(tmp_path, "PORT=x", ".env")
-    with pytest.raises(ConfigError, match=r"\.env: PORT 'x' is no whole number"):
+    with pytest.raises(ConfigError, match=r"\.env: PORT 'x' must be a whole number"):
         load({}, tmp_path)
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
-    with pytest.raises(ConfigError, match=r"\.env can't be read"):
+    with pytest.raises(ConfigError, match=r"\.env cannot be read"):
         load({}, tmp_path)
 
 
 def test_a_worker_takes_what_was_published(tmp_path: Path) -> None:
-    publish(
+    publish_snapshot(
         [Layer("flag", {"PORT": "83"}), Layer("config.yaml", {"num_workers": 2}, {"num_workers": 1})], tmp_path / "s"
     )
     written(tmp_path, "port: broken")
-    made = load({VARIABLE: str(tmp_path / "s"), "PORT": "84"}, tmp_path)
-    assert (made.port, made.workers) == (83, 2)
+    made = load({SNAPSHOT_VARIABLE: str(tmp_path / "s"), "PORT": "84"}, tmp_path)
+    assert (made.server.port, made.server.num_workers) == (83, 2)
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.config.config import Config, load
-from argoproxy.config.values.flags import parse
+from argoproxy.config.values.flags import parse_arguments
 from argoproxy.config.values.settings import IGNORED
 
 #: Every setting of version 0.3: key, variable, and a value that is not the default, with the settings it needs.
@@ -151,4 +151,4 @@ def test_keys_of_later_argo_proxy_files_are_accepted() -> None:
 
 @pytest.mark.parametrize(("arguments", "variables"), OLD_FLAGS, ids=[flag[0] for flag, _ in OLD_FLAGS])
 def test_an_old_flag_stands_for_its_variable(arguments: list[str], variables: dict[str, str]) -> None:
-    assert parse(arguments, "argo-proxy").variables == variables
+    assert parse_arguments(arguments, "argo-proxy").variables == variables

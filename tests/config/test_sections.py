@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config.config import Config, load, shown
-from argoproxy.config.kinds.targets import ArgoTarget, DashScopeTarget, OpenAITarget, PluginTarget, UntouchedTarget
+from argoproxy.config.config import Config, load, show
+from argoproxy.config.kinds.argo_kind import ArgoTarget
+from argoproxy.config.kinds.dashscope_kind import DashScopeTarget
+from argoproxy.config.kinds.openai_kind import OpenAITarget
+from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.call import Identity
@@ -69,17 +72,17 @@ def test_upstreams_are_read(tmp_path: Path) -> None:
     assert [one.name for one in config.upstreams] == ["a", "b", "c", "d", "e"]
     assert a.timeouts == Timeouts(0.5, 90, 90, is_connect_set=True)
     assert b.timeouts == Timeouts(10, 300, 300)
-    assert isinstance(b.target, UntouchedTarget)
-    assert b.target.server.secret == Secret("k-123456")
+    assert isinstance(b.target, OpenAITarget)
+    assert b.target.secret == Secret("k-123456")
     assert dict(b.access.headers) == {"X-Team": "none", "X-Plain": "True", "Authorization": "Basic x"}
     assert b.access.keys == (Secret("k-123456"), Secret("x"))
-    assert (b.access.ca_bundle, b.access.proxies, b.is_native, b.is_keyed) == ("", {}, True, True)
+    assert (b.access.ca_bundle, b.access.proxies, b.is_passthrough, b.is_keyed) == ("", {}, True, True)
     urls = ArgoUrls.below("http://c/argoapi")
     assert c.target == ArgoTarget(ArgoUrls(urls.chat, "http://s", urls.embed), Identity("me"))
     assert (c.inline_images, config.gateway) == (True, c)
     assert isinstance(d.target, PluginTarget)
-    assert d.target.own.path == "mod:Class"
-    assert d.target.own.options == {"x": 1, "y": "${B_KEY}", "base_url": "http://d"}
+    assert d.target.spec.path == "mod:Class"
+    assert d.target.spec.options == {"x": 1, "y": "${B_KEY}", "base_url": "http://d"}
     assert d.inline_images
     assert e.access.proxies == {"all": "http://p:1"}
     assert [one.credentials for one in config.upstreams] == [
@@ -96,7 +99,7 @@ def test_upstreams_are_read(tmp_path: Path) -> None:
 def test_secrets_are_starred_where_settings_are_shown(tmp_path: Path) -> None:
     text = SEVERAL + "  f: {base_url: 'http://u:p@f', api_key: k-plain1, headers: {api-key: k-plain2}}\n"
     made(tmp_path, text, B_KEY="k-123456")
-    told = "\n".join(shown({"B_KEY": "k-123456"}, tmp_path))
+    told = "\n".join(show({"B_KEY": "k-123456"}, tmp_path))
     assert not re.search("k-123456|k-plain|u:p", told)
     assert "${B_KEY}" in told
 
@@ -113,7 +116,7 @@ upstreams:
 
 def test_secrets_are_starred_wherever_they_stand(tmp_path: Path) -> None:
     made(tmp_path, HIDDEN)
-    told = "\n".join(shown({}, tmp_path))
+    told = "\n".join(show({}, tmp_path))
     assert "hide" not in told
     for words in (
         "?api-key=****&v=2",
@@ -156,14 +159,14 @@ def test_a_header_that_is_starred_where_settings_are_shown_is_starred_everywhere
     (upstream,) = config.upstreams
     assert [secret.text for secret in upstream.secrets] == ["hide-me"]
     assert upstream.is_keyed is is_key
-    assert "hide-me" not in "\n".join(shown({}, tmp_path)) + repr(config)
+    assert "hide-me" not in "\n".join(show({}, tmp_path)) + repr(config)
 
 
 @pytest.mark.parametrize("name", ["X-Team", "X-Design", "User-Agent", "X-Region", "Accept"])
 def test_other_headers_are_no_secrets(tmp_path: Path, name: str) -> None:
     (upstream,) = made(tmp_path, f"upstreams: {{a: {{base_url: http://a, headers: {{{name}: see-me}}}}}}").upstreams
     assert upstream.secrets == ()
-    assert "see-me" in "\n".join(shown({}, tmp_path))
+    assert "see-me" in "\n".join(show({}, tmp_path))
 
 
 def test_a_kind_may_be_a_variable(tmp_path: Path) -> None:
@@ -222,23 +225,25 @@ def test_a_url_of_dashscopes_native_api_is_known(tmp_path: Path) -> None:
     text = f"target_base_url: {url}\ntarget_api_key: k-123456\nmodel_map: gpt-4=qwen-max, b = c\n"
     target = made(tmp_path, text).target
     assert isinstance(target, DashScopeTarget)
-    assert (target.urls.fixed, target.model_map) == (url, {"gpt-4": "qwen-max", "b": "c"})
+    assert (target.dashscope_urls.fixed, target.model_map) == (url, {"gpt-4": "qwen-max", "b": "c"})
     compatible = made(tmp_path, "target_base_url: https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions")
     assert isinstance(compatible.target, OpenAITarget)
 
 
 A = "upstreams: {a: {base_url: http://a}}\n"
 MISTAKES: dict[str, tuple[str, list[str]]] = {
-    "no mapping": ("upstreams: [a]", ["is no mapping of names"]),
-    "a member that is none": ("upstreams: {a: 5}", ["config.yaml, line 1: upstreams.a is no mapping"]),
-    "no URL": ("upstreams:\n  a: {kind: openai}", ["config.yaml, line 2: upstreams.a names no `base_url`"]),
+    "no mapping": ("upstreams: [a]", ["must be a mapping"]),
+    "a member that is none": ("upstreams: {a: 5}", ["config.yaml, line 1: upstreams.a must be a mapping"]),
+    "no URL": ("upstreams:\n  a: {kind: openai}", ["config.yaml, line 2: upstreams.a needs a `base_url`"]),
     "a broken URL": (
         "upstreams:\n  a:\n    base_url: localhost:80",
-        ["config.yaml, line 3: upstreams.a.base_url 'localhost:80' is no base URL: a base URL begins with http:// or"],
+        [
+            "config.yaml, line 3: upstreams.a.base_url 'localhost:80' is not a base URL: a base URL begins with http:// or"
+        ],
     ),
-    "a bad name": ("upstreams: {'a b': {kind: demo}}", ["upstreams.a b is no name"]),
-    "a key of another kind": ("upstreams: {a: {base_url: http://a, user: me}}", ["upstreams.a.user is no key here"]),
-    "no user": ("upstreams: {a: {kind: argo}}", ["upstreams.a names no `user`"]),
+    "a bad name": ("upstreams: {'a b': {kind: demo}}", ["upstreams.a b is not a valid name"]),
+    "a key of another kind": ("upstreams: {a: {base_url: http://a, user: me}}", ["upstreams.a.user is not a key here"]),
+    "no user": ("upstreams: {a: {kind: argo}}", ["upstreams.a needs a `user`"]),
     "a bad header": ("upstreams: {a: {base_url: http://a, headers: {Host: x}}}", ["upstreams.a.headers holds 'Host'"]),
     "a header of several lines": (
         'upstreams: {a: {base_url: http://a, headers: {X: "a\\nb"}}}',
@@ -246,42 +251,51 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "a header of nothing": (
         "upstreams: {a: {base_url: http://a, headers: {X: null}}}",
-        ["upstreams.a.headers holds no text for 'X'"],
+        ["upstreams.a.headers needs a text for 'X'"],
     ),
-    "a header of many": ("upstreams: {a: {base_url: http://a, headers: {X: [a]}}}", ["holds no text for 'X'"]),
-    "a URL for the demo": ("upstreams: {a: {kind: demo, base_url: http://a}}", ["upstreams.a.base_url is no key here"]),
-    "a kind that is not set": ("upstreams: {a: {kind: '${NONE}', user: me}}", ["upstreams.a.kind", "names ${NONE}"]),
-    "no bundle": ("upstreams: {a: {base_url: http://a, verify: /none}}", ["neither true nor false nor the path"]),
+    "a header of many": ("upstreams: {a: {base_url: http://a, headers: {X: [a]}}}", ["needs a text for 'X'"]),
+    "a URL for the demo": (
+        "upstreams: {a: {kind: demo, base_url: http://a}}",
+        ["upstreams.a.base_url is not a key here"],
+    ),
+    "a kind that is not set": ("upstreams: {a: {kind: '${NONE}', user: me}}", ["upstreams.a.kind", "uses ${NONE}"]),
+    "no bundle": ("upstreams: {a: {base_url: http://a, verify: /none}}", ["must be true, false or the path"]),
     "both keys": (
         "upstreams: {a: {base_url: http://a, api_key: k, client_keys: forward}}",
-        ["upstreams.a.client_keys asks for the clients' keys beside one of its own"],
+        ["upstreams.a.client_keys is forward"],
     ),
-    "itself": ("port: 5001\nupstreams: {a: {base_url: 'http://localhost:5001'}}", ["is this very proxy"]),
+    "itself": ("port: 5001\nupstreams: {a: {base_url: 'http://localhost:5001'}}", ["is this proxy itself"]),
     "no URL of DashScope's": (
         "upstreams: {a: {kind: dashscope, base_url: 'https://dashscope.aliyuncs.com/compatible-mode/v1'}}",
-        ["upstreams.a.base_url is none of DashScope's"],
+        ["upstreams.a.base_url is not a URL of DashScope"],
     ),
-    "no path of a class": ("authenticate: {class: 5}", ["names no class"]),
+    "no path of a class": ("authenticate: {class: 5}", ["must name a class"]),
     "an empty map": ("upstreams: {a: {kind: dashscope, base_url: http://a, model_map: {x: ''}}}", ["model_map"]),
-    "no proxy": ("upstreams: {a: {base_url: http://a, proxy: p}}", ["upstreams.a.proxy 'p' is no base URL"]),
-    "no class": ("upstreams: {a: {base_url: http://a, auth: x}}", ["upstreams.a.auth 'x' names no class"]),
-    "odd options": ("authenticate: {class: 'a:B', option: 1}", ["authenticate", "holds something else"]),
-    "an unknown key of a rule": ("models: {m: {parms: {}}}", ['models.m.parms is no key here; did you mean "params"?']),
-    "what JSON can't hold": ("models: {m: {params: {x: .nan}}}", ["models.m.params holds what JSON can't"]),
-    "what a rule has a key for": ("models: {m: {params: {model: x}}}", ["there is the key `upstream_model_name`"]),
-    "what no request can do without": ("models: {m: {remove: [model]}}", ["models.m.remove holds 'model'"]),
-    "a rule to nowhere": (A + "models: {m: {upstream: [b]}}", ["models.m.upstream leads to 'b'"]),
+    "no proxy": ("upstreams: {a: {base_url: http://a, proxy: p}}", ["upstreams.a.proxy 'p' is not a base URL"]),
+    "no class": ("upstreams: {a: {base_url: http://a, auth: x}}", ["upstreams.a.auth 'x' must name a class"]),
+    "odd options": ("authenticate: {class: 'a:B', option: 1}", ["authenticate", "may hold only"]),
+    "an unknown key of a rule": (
+        "models: {m: {parms: {}}}",
+        ['models.m.parms is not a key here; did you mean "params"?'],
+    ),
+    "what JSON can't hold": ("models: {m: {params: {x: .nan}}}", ["models.m.params holds what JSON cannot"]),
+    "what a rule has a key for": ("models: {m: {params: {model: x}}}", ["use the key `upstream_model_name`"]),
+    "what no request can do without": ("models: {m: {remove: [model]}}", ["models.m.remove must not list 'model'"]),
+    "a rule to nowhere": (A + "models: {m: {upstream: [b]}}", ["models.m.upstream names 'b'"]),
     "an upstream twice": (A + "models: {m: {upstream: [a, a]}}", ["names an upstream twice"]),
     "native beside others": (
         "upstreams: {a: {base_url: http://a}, b: {base_url: http://b, native: true}}\nmodels: {m: {upstream: [a, b]}}",
-        ["names native upstreams beside others"],
+        ["names native upstreams together"],
     ),
-    "no text": ("models: {m: {append_to_last_user_message: 5}}", ["append_to_last_user_message '5' is no text"]),
+    "no text": (
+        "models: {m: {append_to_last_user_message: 5}}",
+        ["append_to_last_user_message '5' must be a text that is not empty"],
+    ),
     "an unset variable in a class's options": ("listeners: {class: 'a:B', options: {x: '${NONE}'}}", ["${NONE}"]),
     "two doorkeepers": ("demo: true\nauthenticate: 'a:B'\nenable_auth: true", ["exclude each other"]),
     "a key twice, deep down": (
         "models:\n  m:\n    params: {}\n    params: {}",
-        ["config.yaml, line 4: models/m/params stands in line 3 already"],
+        ["config.yaml, line 4: models/m/params is already set in line 3"],
     ),
 }
 
@@ -296,7 +310,7 @@ def test_each_mistake_is_told_once(tmp_path: Path, text: str, said: list[str]) -
 def test_a_flag_for_another_endpoint_leaves_rules_without_their_upstreams(tmp_path: Path) -> None:
     config = made(tmp_path, A + "models: {m: {upstream: a, params: {n: 1}}}", DEMO="true", ARGOPROXY_FLAGS="DEMO")
     assert rules(config)["m"].upstreams == ()
-    assert any("models.m.upstream does not count" in warning for warning in config.warnings)
+    assert any("models.m.upstream has no effect" in warning for warning in config.warnings)
     assert any("upstreams (config.yaml) is not used" in warning for warning in config.warnings)
 
 

@@ -1,4 +1,4 @@
-"""Settings that can't be used: the exception, its exit status, and how it is shown."""
+"""Settings that cannot be used: the exception, the exit status of a refused start, and its message."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CANT_START = "argoproxy can't start"
 
 
 class ConfigError(Exception):
-    """The settings can't be used; `mistakes` holds one line for each. Never meets a client."""
+    """The settings cannot be used; `mistakes` holds a line for each mistake. It never reaches a client."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
 
 
-def refusal(error: ConfigError, heading: str = CANT_START) -> str:
-    """Return why settings can't be used, a line for each mistake."""
+def explain_refusal(error: ConfigError, heading: str = CANT_START) -> str:
+    """Return the message for settings that cannot be used, with a line for each mistake."""
     return f"{heading}:\n" + "".join(f"  - {printable_lines(mistake)}\n" for mistake in error.mistakes)

@@ -1,0 +1,40 @@
+"""Kind `package.module:Class`: an upstream class of the operator's. Plug-ins are loaded elsewhere, in the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from argoproxy.config.kinds.target import SERVER_OPTIONS, Target
+from argoproxy.config.values.declaration import Parser
+from argoproxy.config.values.parsers import parse_mapping
+from argoproxy.config.values.section import Section
+from argoproxy.upstreams.access import PluginSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PluginTarget(Target):
+    """An upstream class, and the options that it is called with."""
+
+    kind: ClassVar[str] = "package.module:Class"
+    options: ClassVar[Mapping[str, Parser]] = {**SERVER_OPTIONS, "options": parse_mapping}
+
+    spec: PluginSpec
+
+    @classmethod
+    def parse(cls, section: Section, options: Mapping[str, Any]) -> Target:
+        """Return the class that `kind` names, with `base_url` and `api_key` among its options."""
+        server = {name: options[name] for name in SERVER_OPTIONS if options.get(name)}
+        path = str(section.value_of("kind")).strip()
+        return cls(PluginSpec(path, {**options.get("options", {}), **server}))
+
+    @property
+    def url(self) -> str:
+        """Its `base_url`, if it has one."""
+        return str(self.spec.options.get("base_url", ""))
+
+    @property
+    def description(self) -> str:
+        """How the log of the start names it."""
+        return self.spec.path

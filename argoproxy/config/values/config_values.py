@@ -1,0 +1,186 @@
+"""The values of all settings, as the layers set them. All mistakes are collected, each with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from argoproxy.config.values.declaration import Setting, settings_of
+from argoproxy.config.values.layers import Layer
+from argoproxy.config.values.parsers import parse_base_url, parse_plain_url, suggest
+from argoproxy.config.values.settings import BY_ENVIRONMENT, BY_KEY, IGNORED, SECTIONS, SETTINGS
+from argoproxy.protocol.access.secrets import is_secret_name
+
+STARS = "****"
+#: Parsers of URLs: an empty text counts as unset, as in argo-proxy's files.
+URL_PARSERS = (parse_base_url, parse_plain_url)
+#: A setting that follows from another one: (key, value, where that one is set).
+Derived = tuple[str, object, str]
+GroupT = TypeVar("GroupT")
+
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
+_QUERY_PARAMETER = re.compile(r"([?&]([^=&\s]+)=)[^&#\s]+")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
+
+
+class _Value(NamedTuple):
+    """A parsed value, the name and the place where it is set, and the index of its layer: 0 is the strongest."""
+
+    value: Any
+    name: str
+    place: str
+    layer: int
+
+
+class ConfigValues:
+    """Parses what layers hold; `mistakes` and `warnings` are collected."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.mistakes: list[str] = []
+        self.warnings: list[str] = []
+        self._layers = layers
+        self._values: dict[str, _Value] = {}
+        for index, layer in enumerate(layers):
+            for name, value in layer.values.items():
+                self._read(index, name, value)
+
+    def __getitem__(self, key: str) -> Any:
+        """Return the value of a setting, its default where it is not set."""
+        return self._values[key].value if key in self._values else BY_KEY[key].default
+
+    def group(self, group: type[GroupT]) -> GroupT:
+        """Return a group of settings with their values."""
+        return group(**{setting.name: self[setting.key] for setting in settings_of(group)})
+
+    def is_set(self, key: str) -> bool:
+        """Return whether a layer sets a key, to whatever value."""
+        return key in self._values
+
+    def is_enabled(self, key: str) -> bool:
+        """Return whether a layer sets a key, and neither to false nor to nothing."""
+        return key in self._values and bool(self[key])
+
+    def precedence(self, key: str) -> int:
+        """Return the index of the layer that sets a key, the number of layers if none does: the lower, the stronger."""
+        return self._values[key].layer if key in self._values else len(self._layers)
+
+    def stronger(self, key: str, general: str) -> str:
+        """Return the one of two keys that counts: the special one, unless a stronger layer sets the general one."""
+        return key if self.is_set(key) and self.precedence(key) <= self.precedence(general) else general
+
+    def describe(self, key: str) -> str:
+        """Return the name of a setting that is set, and its layer: `ARGO_USER (environment)`."""
+        return f"{BY_KEY[key].environment or key} ({self._layers[self.precedence(key)].name})"
+
+    def place(self, key: str) -> str:
+        """Return where a setting is set: `config.yaml, line 3`, or `default`."""
+        return self._values[key].place if key in self._values else "default"
+
+    def layer_of(self, key: str) -> Layer:
+        """Return the layer that sets a key; an empty one if none does."""
+        return self._layers[self.precedence(key)] if key in self._values else Layer("default", {})
+
+    def show(self, derived: Iterable[Derived] = ()) -> Iterator[str]:
+        """Yield a line for each setting: its value, secrets starred, and where it is set. `derived` holds settings
+        whose values follow from others."""
+        others = {key: (value, place) for key, value, place in derived}
+        for setting in SETTINGS:
+            if not setting.replaced_by:
+                value, place = others.get(setting.key, (self[setting.key], self.place(setting.key)))
+                yield f"{setting.key}: {_display(setting, value)}  # {place}"
+
+    def _read(self, index: int, name: str, value: Any) -> None:
+        layer = self._layers[index]
+        if name in IGNORED:
+            self.warnings.append(f"{layer.place_of(name)}: {name} has no effect here: {IGNORED[name]}")
+        elif name in SECTIONS:
+            self._read_section(index, name, value)
+        elif setting := BY_KEY.get(name) or BY_ENVIRONMENT.get(name):
+            self._set(setting, _Value(value, name, layer.place_of(name), index))
+        else:
+            self.mistakes.append(f'{layer.place_of(name)}: unknown key "{name}"{suggest(name, [*BY_KEY, *SECTIONS])}')
+
+    def _read_section(self, index: int, section: str, value: Any) -> None:
+        layer, settings = self._layers[index], SECTIONS[section]
+        if value is not None and not isinstance(value, dict):
+            self.mistakes.append(f"{layer.place_of(section)}: {section} must be a mapping of {', '.join(settings)}")
+            return
+        for name, part in (value or {}).items():
+            place = layer.place_of(f"{section}/{name}")
+            if name in settings:
+                self._set(settings[name], _Value(part, f"{section}.{name}", place, index))
+            else:
+                self.mistakes.append(f'{place}: unknown key "{section}.{name}"{suggest(str(name), list(settings))}')
+
+    def _set(self, setting: Setting, raw: _Value) -> None:
+        """Parse a value and keep it, unless a stronger layer sets the same setting."""
+        if raw.value is None or (setting.parse in URL_PARSERS and str(raw.value).strip() == ""):
+            return
+        try:
+            value = setting.parse(raw.value)
+        except ValueError as error:
+            shown = "" if setting.is_secret else f" {hide_credentials(str(raw.value))[:80]!r}"
+            self.mistakes.append(f"{raw.place}: {raw.name}{shown} {error}")
+            return
+        kept = self._values.setdefault(setting.key, raw._replace(value=value))
+        if kept.layer == raw.layer and kept.name != raw.name:
+            self.mistakes.append(f"{raw.place}: {raw.name} and {kept.name} are the same setting; remove one of them")
+
+
+def hide_credentials(text: str) -> str:
+    """Replace the credentials in URLs by stars: before the host, and keys in the query."""
+    return _QUERY_PARAMETER.sub(_hide_parameter, _CREDENTIALS.sub(f"//{STARS}@", text))
+
+
+def _hide_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}{STARS}" if is_secret_name(match[2]) else match[0]
+
+
+def secrets_in(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts that stand under names of secrets among the options of a plug-in."""
+    for name, value in options.items():
+        if is_secret_name(str(name)):
+            yield from _texts(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _display(setting: Setting, value: Any) -> str:
+    if value is None:
+        return ""
+    if setting.is_secret:
+        return STARS
+    return json.dumps(_star(value), ensure_ascii=False, default=str)
+
+
+def _star(value: Any) -> Any:
+    """Star the secrets within a value. A text that only names a variable is no secret."""
+    if isinstance(value, dict):
+        return {key: _star_named(str(key), part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_star(part) for part in value]
+    return hide_credentials(value) if isinstance(value, str) else value
+
+
+def _star_named(name: str, value: Any) -> Any:
+    if name == "options" and isinstance(value, dict):
+        return {key: _star_texts(part) if is_secret_name(str(key)) else _star(part) for key, part in value.items()}
+    is_secret = is_secret_name(name) and not isinstance(value, dict)
+    return _star_texts(value) if is_secret else _star(value)
+
+
+def _star_texts(value: Any) -> Any:
+    """Star all texts within a value."""
+    if isinstance(value, dict):
+        return {key: _star_texts(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_star_texts(part) for part in value]
+    return STARS if isinstance(value, str) and not _VARIABLE.fullmatch(value.strip()) else value
