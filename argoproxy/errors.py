@@ -202,7 +202,7 @@ class ConnectTimeout(UpstreamTimeout):
 
 
 class PluginFailed(ProxyError):
-    """A class of the operator's own failed on a request; the log names it."""
+    """A plug-in failed on a request; the log names it."""
 
     status = 502
     code = "own_class_failed"

@@ -1,1 +1,1 @@
-"""Classes of the operator's own: load, check and guard them."""
+"""Plug-ins: classes of operators that extend the proxy."""

@@ -1,7 +1,8 @@
-"""Classes of the operator's own: found, made and checked at the start, guarded while they serve.
+"""Plug-ins: load the classes that the settings name, check them at the start, and contain their failures.
 
-`python -m argoproxy.plugins.loader` checks, in a process of its own, those that standard input names: the process that
-starts the workers must not load what they load.
+The check runs in a subprocess, `python -m argoproxy.plugins.loader`. The master process never imports plug-ins: what
+they import (ssl, requests) must be imported after gevent has patched the workers (gevent issue 1016), and threads or
+exit handlers that they start must not live in the process that forks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from argoproxy.config.config import Config
 from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, ClientGone, PluginFailed, ProxyError
+from argoproxy.plugins.old_names import install_old_modules, missing_methods
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, without_credentials
 from argoproxy.protocol.http_messages import Headers, check_head, without
@@ -29,11 +31,11 @@ from argoproxy.upstreams.access import PluginSpec
 
 logger = logging.getLogger("argoproxy")
 
-CHECK_S = 60.0
-#: What a class of somebody else's may raise. One that ends the process would end all that is served.
+CHECK_TIMEOUT_S = 60.0
+#: What a plug-in may raise. SystemExit too: it would end a worker with all its requests.
 FAILURES = (Exception, SystemExit)
-#: What a class must have, by what it is for.
-NEEDS = {
+#: The methods that a class must have, by the kind of plug-in.
+REQUIRED_METHODS = {
     "upstream": ("completion_request", "read_completion", "read_error"),
     "auth": ("__call__",),
     "authenticate": ("authenticate",),
@@ -41,137 +43,120 @@ NEEDS = {
 }
 
 
-#: The names that the methods of an upstream had up to version 0.3; classes may still use them.
-RENAMED = {
-    "completion_request": "request",
-    "read_completion": "batches",
-    "read_error": "error",
-    "aliases": "aliases",
-    "embedding_requests": "embedding_requests",
-    "read_embeddings": "embeddings",
-    "model_list_request": "model_list_request",
-    "read_model_list": "listing",
-    "static_models": "static_models",
-    "probe_request": "probe",
-    "forward_request": "forward",
-}
-
-
 @dataclass(frozen=True, slots=True)
-class Plugin:
-    """A class that the settings name: what for, where that stands, and what it is made with."""
+class ConfiguredPlugin:
+    """A plug-in that the settings name: its kind, a key of REQUIRED_METHODS, and the setting that names it."""
 
-    use: str
-    place: str
-    own: PluginSpec
+    kind: str
+    setting: str
+    spec: PluginSpec
 
 
-def configured_plugins(config: Config) -> Iterator[Plugin]:
-    """Give all classes that settings name."""
+def configured_plugins(config: Config) -> Iterator[ConfiguredPlugin]:
+    """Yield all plug-ins that the settings name."""
     for upstream in config.upstreams:
         if isinstance(upstream.target, PluginTarget):
-            yield Plugin("upstream", f"upstreams.{upstream.name}", upstream.target.spec)
+            yield ConfiguredPlugin("upstream", f"upstreams.{upstream.name}", upstream.target.spec)
         if upstream.access.auth:
-            yield Plugin("auth", f"upstreams.{upstream.name}.auth", upstream.access.auth)
+            yield ConfiguredPlugin("auth", f"upstreams.{upstream.name}.auth", upstream.access.auth)
     if config.authenticate:
-        yield Plugin("authenticate", "authenticate", config.authenticate)
-    for own in config.listeners:
-        yield Plugin("listener", "listeners", own)
+        yield ConfiguredPlugin("authenticate", "authenticate", config.authenticate)
+    for spec in config.listeners:
+        yield ConfiguredPlugin("listener", "listeners", spec)
 
 
 def add_plugin_folders(folders: Sequence[str]) -> None:
-    """Have modules found in these folders too, in their order."""
+    """Let plug-ins be imported from these folders, in their order, and use their old imports of this package."""
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    install_old_modules()
 
 
-def instantiate(one: Plugin) -> Any:
-    """Make an object of a class. Raises ConfigError with what is missing."""
-    module_name, _, class_name = one.own.path.partition(":")
-    with _told(one, f"{module_name} can't be imported"):
+def instantiate(plugin: ConfiguredPlugin) -> Any:
+    """Import the class of a plug-in and call it with its options. Raises ConfigError."""
+    module_name, _, class_name = plugin.spec.path.partition(":")
+    with _failures_as_config_error(plugin, f"cannot import {module_name}"):
         module = importlib.import_module(module_name)
-    kind = getattr(module, class_name, None)
-    if not isinstance(kind, type):
-        raise ConfigError([f"{one.place}: the module {module_name} has no class {class_name}"])
-    members = {name for base in kind.__mro__ for name in vars(base)}
-    missing = [need for need in NEEDS[one.use] if not members & {need, RENAMED.get(need, need)}]
-    if missing:
-        raise ConfigError([f"{one.place}: {one.own.path} lacks {', '.join(missing)}"])
-    with _told(one, f"{one.own.path} refuses its options"):
-        return kind(**one.own.options)
+    factory = getattr(module, class_name, None)
+    if not isinstance(factory, type):
+        raise ConfigError([f"{plugin.setting}: the module {module_name} has no class {class_name}"])
+    members = [name for base in factory.__mro__ for name in vars(base)]
+    if missing := missing_methods(members, REQUIRED_METHODS[plugin.kind]):
+        raise ConfigError([f"{plugin.setting}: {plugin.spec.path} lacks the method {', '.join(missing)}"])
+    with _failures_as_config_error(plugin, f"{plugin.spec.path} rejects its options"):
+        return factory(**plugin.spec.options)
 
 
-def find_mistakes(classes: Sequence[Plugin]) -> list[str]:
-    """Try to make all of them: what is wrong, a line each."""
+def find_mistakes(plugins: Sequence[ConfiguredPlugin]) -> list[str]:
+    """Instantiate all plug-ins and return what is wrong with them, one line each."""
     mistakes: list[str] = []
-    for one in classes:
+    for plugin in plugins:
         try:
-            instantiate(one)
+            instantiate(plugin)
         except ConfigError as error:
             mistakes += error.mistakes
     return mistakes
 
 
-def check_plugins(config: Config) -> None:
-    """See in a process of its own that all classes can be used. Raises ConfigError."""
-    classes = list(configured_plugins(config))
-    if not classes:
+def check_plugins(config: Config, timeout_s: float = CHECK_TIMEOUT_S) -> None:
+    """Check in a subprocess that all plug-ins can be instantiated. Raises ConfigError."""
+    plugins = list(configured_plugins(config))
+    if not plugins:
         return
-    asked = {
+    task = {
         "folders": config.class_folders,
-        "classes": [[one.use, one.place, one.own.path, dict(one.own.options)] for one in classes],
+        "plugins": [[one.kind, one.setting, one.spec.path, dict(one.spec.options)] for one in plugins],
     }
     try:
-        mistakes = json.loads(_in_a_process_of_its_own(json.dumps(asked, default=str).encode()))
+        mistakes = json.loads(_run_check(json.dumps(task, default=str).encode(), timeout_s))
     except subprocess.TimeoutExpired:
-        names = ", ".join(dict.fromkeys(one.own.path for one in classes))
-        mistakes = [f"the classes ({names}) were not made within {CHECK_S:.0f} seconds"]
+        names = ", ".join(dict.fromkeys(one.spec.path for one in plugins))
+        mistakes = [f"the plug-ins ({names}) did not start within {timeout_s:.0f} seconds"]
     except (subprocess.SubprocessError, ValueError):
-        mistakes = [f"{one.place}: {one.own.path} ends the process that loads it" for one in classes]
+        mistakes = [f"{one.setting}: {one.spec.path} ends the process that loads it" for one in plugins]
     if mistakes:
         raise ConfigError(mistakes)
 
 
-def _in_a_process_of_its_own(asked: bytes) -> bytes:
-    """Give the last line that the check writes."""
+def _run_check(task: bytes, timeout_s: float) -> bytes:
+    """Run `_main` in a subprocess and return the last line that it writes: plug-ins may print, too."""
     path = os.pathsep.join(filter(None, (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "argoproxy.plugins.loader"],
-        input=asked,
+        input=task,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
-        timeout=CHECK_S,
+        timeout=timeout_s,
         check=True,
     )
-    return done.stdout.rpartition(b"\n")[2]
+    return process.stdout.rpartition(b"\n")[2]
 
 
 @contextmanager
-def call_safely(path: str) -> Iterator[None]:
-    """Let failures that have words for the client pass, log any other one with the class's name. Raises
-    OwnClassFailed."""
+def catch_failures(path: str) -> Iterator[None]:
+    """Log an exception of the plug-in of this path and raise PluginFailed instead; a ProxyError passes."""
     try:
         yield
     except (ProxyError, ClientGone, GeneratorExit):
         raise
     except FAILURES as error:
-        logger.exception("%s failed", path)
-        raise PluginFailed("A part of this door that its operator added failed on this request.") from error
+        logger.exception("the plug-in %s failed", path)
+        raise PluginFailed("A plug-in of this proxy failed; the server's log has the details.") from error
 
 
 class PluginAuthenticator:
-    """An RequestAuthenticator that asks a class of the operator's own. Every header that may carry a credential stays here."""
+    """A RequestAuthenticator that asks a plug-in. Every header that may carry a credential is removed from requests."""
 
-    def __init__(self, own: PluginSpec) -> None:
-        self._path = own.path
-        self._object = instantiate(Plugin("authenticate", "authenticate", own))
+    def __init__(self, spec: PluginSpec) -> None:
+        self._path = spec.path
+        self._object = instantiate(ConfiguredPlugin("authenticate", "authenticate", spec))
 
     def authenticate(self, headers: Headers) -> Principal:
-        with call_safely(self._path):
+        with catch_failures(self._path):
             principal = self._object.authenticate(headers)
             if principal is None:
-                raise AuthenticationError("Nobody is known by what was sent.")
+                raise AuthenticationError("Invalid credentials.")
             if not isinstance(principal, Principal) or not isinstance(principal.name, str):
-                raise TypeError("authenticate() gives no Principal with a name")
+                raise TypeError(f"authenticate() returned {principal!r}, not a Principal with a name")
             return principal
 
     def without_credentials(self, headers: Headers) -> Headers:
@@ -182,40 +167,43 @@ class PluginAuthenticator:
 
 
 class PluginAuth:
-    """Signs requests by a class of the operator's own, a requests.auth.AuthBase."""
+    """Signs requests with a plug-in, a requests.auth.AuthBase."""
 
-    def __init__(self, place: str, own: PluginSpec) -> None:
-        self._path = own.path
-        self._object: Callable[[Any], Any] = instantiate(Plugin("auth", place, own))
+    def __init__(self, setting: str, spec: PluginSpec) -> None:
+        self._path = spec.path
+        self._object: Callable[[Any], Any] = instantiate(ConfiguredPlugin("auth", setting, spec))
 
     def __call__(self, prepared: Any) -> Any:
-        """Give the request with what was added to it. Raises OwnClassFailed."""
-        with call_safely(self._path):
+        """Return the signed request. Raises PluginFailed, also if it can't be sent."""
+        with catch_failures(self._path):
             signed = self._object(prepared)
             if not all(hasattr(signed, name) for name in ("method", "url", "headers", "body")):
-                raise TypeError("gives no request")
+                raise TypeError(f"it returned {type(signed).__name__}, not a PreparedRequest")
             check_head(signed.method, signed.url, signed.headers.items())
             return signed
 
 
 @contextmanager
-def _told(one: Plugin, said: str) -> Iterator[None]:
-    """Turn whatever a class raises into a mistake of the settings."""
+def _failures_as_config_error(plugin: ConfiguredPlugin, problem: str) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
-        raise ConfigError([f"{one.place}: {said}: {' '.join(reason.split())[:300]}"]) from None
+        if isinstance(error, ImportError) and (error.name or "").startswith("argoproxy."):
+            reason += " (import from argoproxy.api: docs/extending.md)"
+        raise ConfigError([f"{plugin.setting}: {problem}: {' '.join(reason.split())[:300]}"]) from None
 
 
 def _main() -> None:
-    asked = json.load(sys.stdin)
-    add_plugin_folders(asked["folders"])
-    classes = [Plugin(use, place, PluginSpec(path, options)) for use, place, path, options in asked["classes"]]
-    mistakes = find_mistakes(classes)
+    task = json.load(sys.stdin)
+    add_plugin_folders(task["folders"])
+    plugins = [
+        ConfiguredPlugin(kind, setting, PluginSpec(path, options)) for kind, setting, path, options in task["plugins"]
+    ]
+    mistakes = find_mistakes(plugins)
     sys.stdout.write("\n" + json.dumps(mistakes))
     sys.stdout.flush()
-    os._exit(0)  # whatever the classes have begun, threads and last words too, ends here
+    os._exit(0)  # ends threads that plug-ins have started, and skips their exit handlers
 
 
 if __name__ == "__main__":

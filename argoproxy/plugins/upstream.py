@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.plugins.loader import RENAMED, Plugin, call_safely, instantiate
+from argoproxy.plugins.loader import ConfiguredPlugin, catch_failures, instantiate
+from argoproxy.plugins.old_names import find_method
 from argoproxy.protocol.http_messages import ClientRequest, Headers, check_head
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
@@ -27,33 +28,32 @@ ResultT = TypeVar("ResultT")
 
 
 class PluginUpstream(BaseUpstream):
-    """An Upstream that delegates to an object of the plug-in's class.
+    """An Upstream that delegates to an object of the plug-in's class, and to BaseUpstream for what that lacks.
 
-    A ProxyError that it raises goes to the client; any other exception is logged and becomes PluginFailed.
+    A ProxyError that the class raises goes to the client; any other exception is logged and becomes PluginFailed.
     """
 
     def __init__(self, name: str, spec: PluginSpec) -> None:
         self.name = name
         self._path = spec.path
-        self._object = instantiate(Plugin("upstream", f"upstreams.{name}", spec))
+        self._object = instantiate(ConfiguredPlugin("upstream", f"upstreams.{name}", spec))
 
     @property
     def served_paths(self) -> Mapping[str, str]:
-        return {} if self._method("forward_request") else super().served_paths
+        return {} if self._defines("forward_request") else super().served_paths
 
     def aliases(self, model: str) -> Sequence[str]:
-        method = self._method("aliases")
-        return self._call(method, list, model) if method else super().aliases(model)
+        return self._call("aliases", list, model)
 
     def completion_request(self, call: Call) -> UpstreamRequest:
-        return self._build(self._method("completion_request"), call)
+        return self._build("completion_request", call)
 
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
-        """Read a completion. Raises UpstreamProtocolError for a stream without an end, which the class may have
-        overlooked."""
-        method, ends = self._method("read_completion"), Ends(call)
-        with call_safely(self._path):
-            for events in method(reply, call):
+        """Read a completion. Raises UpstreamProtocolError if a stream ends without `[DONE]` or finish reasons, even if
+        the class did not notice."""
+        ends = Ends(call)
+        with catch_failures(self._path):
+            for events in find_method(self._object, "read_completion")(reply, call):
                 batch = _check_events(events)
                 yield batch
                 if any(map(_is_end, batch)):
@@ -64,86 +64,72 @@ class PluginUpstream(BaseUpstream):
             yield [DONE]
 
     def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        method = self._method("read_error")
-        return (
-            self._call(method, ProxyError, status, headers, body)
-            if method
-            else super().read_error(status, headers, body)
-        )
-
-    def filters(self, call: Call) -> Sequence[Filter]:
-        method = self._method("filters")
-        steps = self._call(method, list, call) if method else ()
-        return [_SafeFilter(self._path, step) for step in steps]
+        return self._call("read_error", ProxyError, status, headers, body)
 
     def refuses_mode(self, error: ProxyError) -> bool:
-        method = self._method("refuses_mode")
-        return self._call(method, bool, error) if method else super().refuses_mode(error)
+        return self._call("refuses_mode", bool, error)
 
     def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
-        method = self._method("embedding_requests")
-        return self._call(method, list, call, check=_check_requests) if method else super().embedding_requests(call)
+        return self._call("embedding_requests", list, call, check=_check_requests)
 
     def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
-        return self._call(self._method("read_embeddings"), Document, bodies, call, check=_check_object)
+        return self._call("read_embeddings", Document, bodies, call, check=_check_object)
 
     def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
-        method = self._method("model_list_request")
-        return self._build(method, request) if method else super().model_list_request(request)
+        return self._build("model_list_request", request)
 
     def read_model_list(self, body: bytes, name: str, created: int) -> Document:
-        return self._call(self._method("read_model_list"), Document, body, name, created, check=_check_object)
+        return self._call("read_model_list", Document, body, name, created, check=_check_object)
 
     def static_models(self, created: int) -> Sequence[Json]:
-        method = self._method("static_models")
-        return self._call(method, list, created, check=_check_entries) if method else ()
+        return self._call("static_models", list, created, check=_check_entries)
+
+    def filters(self, call: Call) -> Sequence[Filter]:
+        return [_CheckedFilter(self._path, step) for step in self._call("filters", list, call)]
 
     def probe_request(self) -> UpstreamRequest | None:
-        method = self._method("probe_request")
-        return self._build(method) if method else None
+        return self._build("probe_request") if self._defines("probe_request") else None
 
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
-        method = self._method("forward_request")
-        return self._build(method, request) if method else super().forward_request(request)
+        return self._build("forward_request", request)
 
-    def _method(self, name: str) -> Any:
-        """Return a method of the plug-in, under its name or the one of version 0.3; None if it only has the default."""
-        for known in (name, RENAMED.get(name, name)):
-            method = getattr(self._object, known, None)
-            is_default = getattr(type(self._object), known, None) is getattr(BaseUpstream, known, 0)
-            if callable(method) and not is_default:
-                return method
-        return None
+    def _defines(self, name: str) -> bool:
+        """Tell whether the class has a method of its own, not the one it inherits from BaseUpstream."""
+        is_inherited = getattr(type(self._object), name, None) is getattr(BaseUpstream, name)
+        return not is_inherited and find_method(self._object, name) is not None
 
-    def _build(self, method: Any, *arguments: Any) -> UpstreamRequest:
-        return self._call(method, UpstreamRequest, *arguments, check=_check_request)
+    def _build(self, name: str, *arguments: Any) -> UpstreamRequest:
+        return self._call(name, UpstreamRequest, *arguments, check=_check_request)
 
     def _call(
-        self, method: Any, kind: type[ResultT], *arguments: Any, check: Callable[[Any], None] | None = None
+        self, name: str, kind: type[ResultT], *arguments: Any, check: Callable[[Any], None] | None = None
     ) -> ResultT:
-        """Call a method and check the type of what it returns; a tuple is accepted for a list."""
-        with call_safely(self._path):
+        """Call a method of the plug-in, else the default, and check what it returns; a tuple counts as a list."""
+        with catch_failures(self._path):
+            method = find_method(self._object, name) or getattr(super(), name)
             result = method(*arguments)
             if kind is list and isinstance(result, tuple):
                 result = list(result)
             if not isinstance(result, kind):
-                raise TypeError(f"{method.__name__}() returned {type(result).__name__}, not {kind.__name__}")
+                raise TypeError(f"{name}() returned {type(result).__name__}, not {kind.__name__}")
             if check:
                 check(result)
             return result
 
 
-class _SafeFilter:
+class _CheckedFilter:
+    """A filter of the plug-in's; its results are checked, its failures caught."""
+
     def __init__(self, path: str, step: Filter) -> None:
         self._path = path
         self._step = step
 
     def feed(self, batch: Batch) -> Batch:
-        with call_safely(self._path):
+        with catch_failures(self._path):
             return _check_events(self._step.feed(batch))
 
     def finish(self) -> Batch:
-        with call_safely(self._path):
+        with catch_failures(self._path):
             return _check_events(self._step.finish())
 
 
@@ -173,7 +159,7 @@ def _check_request(request: UpstreamRequest) -> None:
 def _check_requests(requests: list[Any]) -> None:
     for request in requests:
         if not isinstance(request, UpstreamRequest):
-            raise TypeError(f"the list holds {type(request).__name__}, not UpstreamRequest")
+            raise TypeError(f"embedding_requests() returned {type(request).__name__}, not UpstreamRequest")
         _check_request(request)
 
 

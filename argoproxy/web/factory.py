@@ -192,7 +192,7 @@ def _build_authenticator(config: Config) -> RequestAuthenticator | None:
 
 def _build_plugin_listeners(config: Config) -> Iterator[Listener]:
     for one in configured_plugins(config):
-        if one.use == "listener":
+        if one.kind == "listener":
             yield instantiate(one)
 
 
