@@ -1,7 +1,7 @@
 """The questions of a first start, before anything is installed: standard library only.
 
-`python -m argoproxy.cli.setup_wizard [config.yaml] [flags]`, run by run_app.sh, writes the config file of an Argo user when
-there is none and nothing else says what to serve. It prints flags to be added on descriptor 3.
+`python -m argoproxy.cli.setup_wizard [config.yaml] [flags]`, run by run_app.sh, writes the config file of an Argo user
+when there is none and nothing else says what to serve. It prints flags to be added on descriptor 3.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, is_done
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.access import PluginSpec
 from argoproxy.upstreams.base import BaseUpstream
-from argoproxy.upstreams.openai import Ends
+from argoproxy.upstreams.openai import CompletionTracker
 
 ResultT = TypeVar("ResultT")
 
@@ -51,15 +51,15 @@ class PluginUpstream(BaseUpstream):
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion. Raises UpstreamProtocolError if a stream ends without `[DONE]` or finish reasons, even if
         the class did not notice."""
-        ends = Ends(call)
+        tracker = CompletionTracker(call)
         with catch_failures(self._path):
             for events in find_method(self._object, "read_completion")(reply, call):
                 batch = _check_events(events)
                 yield batch
                 if any(map(_is_end, batch)):
                     return
-                ends.pass_by(batch)
-            if not ends.whole():
+                tracker.add(batch)
+            if not tracker.is_complete():
                 raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
             yield [DONE]
 

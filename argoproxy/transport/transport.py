@@ -30,7 +30,7 @@ from argoproxy.transport.reply import Reply
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.access import Access
-from argoproxy.upstreams.demo import SCHEME, Script, perform
+from argoproxy.upstreams.demo import SCHEME, Script, make_script
 
 PLAIN_ACCESS = Access()
 PROXY_ERROR = "proxy_error"
@@ -147,7 +147,7 @@ class _DemoAdapter(BaseAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         body = request.body if isinstance(request.body, bytes) else b""
-        script = perform(urlsplit(request.url or "").path, body)
+        script = make_script(urlsplit(request.url or "").path, body)
         if exchange := current_exchange.get():
             exchange.source = _Played(script, exchange)
         response = requests.Response()

@@ -1,9 +1,12 @@
-"""The base URL of an OpenAI-compatible server, and where a client's path leads behind it.
+"""The base URL of an OpenAI-compatible server, and the URL that a client's path is forwarded to.
 
-A base whose path has a version segment (`v1`, `v4`, `v1beta`) stands for our `/v1`; to any other `/v1/…` is
-appended; another path is appended as it is, to the base without a trailing `/v1` where it never lives below that.
-Nothing outside the base is reachable: the origin is never taken from the client, and a path with dot segments, in any
-spelling, leads nowhere.
+A base whose path has a version segment (`v1`, `v4`, `v1beta`) replaces `/v1` of the client's path; to any other base
+the path is appended as it is. Paths that are never below `/v1` (`/api/…`) are appended to the base without a trailing
+`/v1`.
+
+Nothing outside the base is reachable: the origin never comes from the client, and paths with dot segments are refused,
+however they are escaped. A path that a lenient server would read as a path of the OpenAI API is refused too: it would
+reach that endpoint without the checks that the proxy does for it (rules, allowed models).
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from argoproxy.errors import NotFound
 
 _ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|models|responses)/*$")
 _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
-#: Paths that never live below `/v1`: Ollama's and others' `/api/…`, and those of another version.
-_FOREIGN = re.compile(r"/(?:api|(?!v1/)v\d+(?:(?:alpha|beta)\d*)?)/.*", re.DOTALL)
-_OURS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models(?:/[^/].*)?)", re.DOTALL)
-#: More than any proxy in between decodes.
-MOST_DECODINGS = 4
+#: Paths that are never below `/v1`: `/api/…` of Ollama and others, and other versions.
+_OTHER_API = re.compile(r"/(?:api|(?!v1/)v\d+(?:(?:alpha|beta)\d*)?)/.*", re.DOTALL)
+#: Paths that the proxy handles itself.
+_HANDLED = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models(?:/[^/].*)?)", re.DOTALL)
+#: No chain of servers decodes a path so many times.
+MAX_DECODINGS = 4
 _END_OF_PATH = re.compile(rb"[?#\x00]")
 _BLANKS = b" \t\n\r\x0b\x0c"
 _TARGET_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~\"<>\\^`{|}"
@@ -30,7 +34,8 @@ _TARGET_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~\"<>\\^`{|}"
 
 @dataclass(frozen=True, slots=True)
 class BaseUrl:
-    """`root` has no trailing slash and no credentials; `query` goes with every request."""
+    """`root` has no trailing slash and no credentials; `query` is sent with every request; `stands_for_v1` says that
+    the path has a version."""
 
     root: str
     query: str
@@ -38,21 +43,21 @@ class BaseUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a base URL or a full endpoint. Raises ValueError with what is wrong."""
+        """Parse a base URL or a full endpoint. Raises ValueError with what is wrong."""
         parts = urlsplit(text.strip())
         if parts.scheme not in ("http", "https"):
-            raise ValueError("a base URL begins with http:// or https://")
+            raise ValueError("a base URL must begin with http:// or https://")
         if not parts.hostname or parts.port == 0:
-            raise ValueError("a base URL names a host")
+            raise ValueError("a base URL must have a host")
         path = _ENDPOINT.sub("", parts.path).rstrip("/")
         host = parts.netloc.rpartition("@")[2]
         has_version = any(_VERSION.fullmatch(segment) for segment in path.split("/"))
         return cls(f"{parts.scheme}://{host}{quote(path, safe=_TARGET_CHARACTERS)}", parts.query, has_version)
 
     def url(self, path: str, query: str) -> str:
-        """Give the URL of a path of ours (`/v1/…`) or of the upstream's, escapes as they are."""
+        """Return the URL for a path, `/v1/…` or any other; escapes stay as they are."""
         path = path if path.startswith("/") else "/" + path
-        root = self.root.removesuffix("/v1") if self.stands_for_v1 and _FOREIGN.fullmatch(path) else self.root
+        root = self.root.removesuffix("/v1") if self.stands_for_v1 and _OTHER_API.fullmatch(path) else self.root
         if self.stands_for_v1 and (path == "/v1" or path.startswith("/v1/")):
             path = path.removeprefix("/v1")
         query = "&".join(part for part in (self.query, query) if part)
@@ -61,33 +66,33 @@ class BaseUrl:
 
 
 def validate_path(path: str) -> str:
-    """Return a path that may be forwarded: as it came, but for a doubled slash in front of one of ours. Raises NotFound
-    for one that hides where it leads."""
-    if path.startswith("//") and _is_ours(path[1:].removesuffix("/")):
+    """Return a path that may be forwarded: unchanged, except that `//v1/…` loses a slash. Raises NotFound for dot
+    segments and for other spellings of a path that the proxy handles."""
+    if path.startswith("//") and _is_handled(path[1:].removesuffix("/")):
         return path[1:]
-    if _is_ours(_normalized(path)) and not _is_ours(path.removesuffix("/")):
-        raise NotFound("This spelling of the path leads nowhere.")
+    if _is_handled(_normalize(path)) and not _is_handled(path.removesuffix("/")):
+        raise NotFound("Use the plain form of this path, such as /v1/chat/completions.")
     return path
 
 
-def _normalized(path: str) -> str:
-    """Return a path as the most lenient server reads it: decoded, without parameters, empty segments, case, and what
-    stands around a name. Raises NotFound for dot segments, and for escapes within escapes."""
+def _normalize(path: str) -> str:
+    """Return a path as the most lenient server would read it: decoded, in lower case, without parameters, empty
+    segments and blanks or dots around a name. Raises NotFound for dot segments, and for too many levels of escapes."""
     plain = path.encode("latin-1", "replace")
-    for _ in range(MOST_DECODINGS):
+    for _ in range(MAX_DECODINGS):
         decoded = unquote_to_bytes(plain)
         if decoded == plain:
             break
         plain = decoded
     else:
-        raise NotFound("A path that is escaped again and again leads nowhere.")
+        raise NotFound("Paths with nested escapes are not allowed.")
     plain = _END_OF_PATH.split(plain, maxsplit=1)[0].replace(b"\\", b"/")
     segments = [segment.partition(b";")[0].strip(_BLANKS) for segment in plain.split(b"/")]
     if b"." in segments or b".." in segments:
-        raise NotFound("A path with dot segments leads nowhere.")
+        raise NotFound("Paths with dot segments are not allowed.")
     text = "/".join(name.decode("utf-8", "replace") for segment in segments if (name := segment.rstrip(_BLANKS + b".")))
     return "/" + unicodedata.normalize("NFKC", text).casefold()
 
 
-def _is_ours(path: str) -> bool:
-    return bool(_OURS.fullmatch(path) or _OURS.fullmatch("/v1" + path))
+def _is_handled(path: str) -> bool:
+    return bool(_HANDLED.fullmatch(path) or _HANDLED.fullmatch("/v1" + path))

@@ -1,7 +1,7 @@
-"""The embedded demo: a small model that thinks aloud and answers word by word, with no key and no network.
+"""The embedded demo: a small model that shows its reasoning and answers word by word, with no key and no network.
 
-It speaks OpenAI's dialect to the rest of the house. Its requests go to `demo:`, where the transport plays the
-script that `perform` writes; pauses are data here, so that this room needs no clock.
+It is an OpenAI upstream whose requests go to `demo:`. For that scheme the transport sends what `make_script` returns.
+Pauses are data in the script, because this package must not use a clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import math
 import re
 import struct
-from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.base import SERVED_PATHS, refuse_path
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAIUpstream
+from argoproxy.upstreams.vectors import make_entries
 
 MODEL = "demo"
 SCHEME = "demo:"
@@ -33,113 +33,114 @@ PAUSE_S = 0.04
 
 _WORD = re.compile(r"(?<!\s)\s*\S+")
 _QUOTED_CHARACTERS = 300
-_MOST_CHOICES = 8
-_MOST_DIMENSIONS = 4096
-_JSON = (("Content-Type", "application/json"),)
-_EVENTS = (("Content-Type", "text/event-stream; charset=utf-8"),)
+_MAX_CHOICES = 8
+_MAX_DIMENSIONS = 4096
+_JSON_HEADERS = (("Content-Type", "application/json"),)
+_STREAM_HEADERS = (("Content-Type", "text/event-stream; charset=utf-8"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A reply to play: pieces of the body, each with the seconds to wait before it."""
+    """A reply: pieces of its body, each with the seconds to wait before it is sent."""
 
     status: int
     headers: Headers
     steps: Iterable[tuple[float, bytes]]
 
 
-class Demo(OpenAIUpstream):
-    """The upstream behind `--demo`; nothing stands behind other paths than ours."""
+class DemoUpstream(OpenAIUpstream):
+    """The upstream of `--demo`."""
 
     def __init__(self, name: str = MODEL) -> None:
         super().__init__(base=BaseUrl(root=SCHEME, query="", stands_for_v1=False), name=name, served_paths=SERVED_PATHS)
 
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
-        """Refuse: there is nothing to pass a request on to."""
+        """Raise NotFound or MethodNotAllowed: there is no server to forward to."""
         refuse_path(request, self.served_paths)
 
 
-def perform(path: str, body: bytes) -> Script:
-    """Write the reply of the demo model to a request for a path under `/v1`."""
+def make_script(path: str, body: bytes) -> Script:
+    """Return the demo model's reply to a request for a path below `/v1`."""
     try:
         if path.startswith("/v1/models"):
-            return _whole(_models(path.removeprefix("/v1/models").strip("/")))
-        asked = _asked(body)
+            return _whole(_make_model_list(path.removeprefix("/v1/models").strip("/")))
+        fields = _parse(body)
         if path == "/v1/embeddings":
-            return _whole(_embeddings(asked))
-        document = _chat(asked) if path == "/v1/chat/completions" else _completion(asked)
-        return Script(200, _EVENTS, _spoken(document, asked)) if asked.get("stream") is True else _whole(document)
+            return _whole(_make_embeddings(fields))
+        document = _make_chat(fields) if path == "/v1/chat/completions" else _make_completion(fields)
+        if fields.get("stream") is True:
+            return Script(200, _STREAM_HEADERS, _make_stream(document, fields))
+        return _whole(document)
     except ProxyError as error:
-        return Script(error.status, _JSON, [(0.0, dumps(to_openai(error)))])
+        return Script(error.status, _JSON_HEADERS, [(0.0, dumps(to_openai(error)))])
 
 
-def _asked(body: bytes) -> Json:
+def _parse(body: bytes) -> Json:
     try:
-        asked = loads(body)
+        return as_dict(loads(body))
     except JsonError as error:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
-    return as_dict(asked)
 
 
-def _models(name: str) -> Json:
+def _make_model_list(name: str) -> Json:
     entry = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "argoproxy"}
     if name not in ("", MODEL):
-        raise NotFound(f"The demo has one model, {MODEL!r}.", param="model", code="model_not_found")
+        raise NotFound(f"The demo has only the model {MODEL!r}.", param="model", code="model_not_found")
     return entry if name else {"object": "list", "data": [entry]}
 
 
-def _chat(asked: Json) -> Json:
-    messages = asked.get("messages")
+def _make_chat(fields: Json) -> Json:
+    messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadRequest("`messages` must be a list of at least one message.", param="messages")
-    said = next((_text(turn.get("content")) for turn in reversed(messages) if _is_of_the_user(turn)), "")
-    document = _answer(said, asked, "chat.completion")
+    prompt = next((_text(turn.get("content")) for turn in reversed(messages) if _is_from_user(turn)), "")
+    document = _make_document(prompt, fields, "chat.completion")
     for choice in document["choices"]:
         choice["message"] = {"role": "assistant", "content": choice.pop("text"), "refusal": None}
     return document
 
 
-def _completion(asked: Json) -> Json:
-    return _answer(_text(asked.get("prompt")), asked, "text_completion")
+def _make_completion(fields: Json) -> Json:
+    return _make_document(_text(fields.get("prompt")), fields, "text_completion")
 
 
-def _answer(said: str, asked: Json, kind: str) -> Json:
+def _make_document(prompt: str, fields: Json, kind: str) -> Json:
     words = _WORD.findall(
         "Hello! I am the demo model inside this proxy: no key, no network. "
-        f"You wrote: {said[:_QUOTED_CHARACTERS]!r}. "
+        f"You wrote: {prompt[:_QUOTED_CHARACTERS]!r}. "
         "Point the proxy at a real endpoint and everything else stays as it is."
     )
-    most = _count(asked.get("max_completion_tokens") or asked.get("max_tokens"), len(words), len(words))
-    thought = f"<think>The user wrote {len(said.split())} words; a short answer will do.</think>\n\n"
+    limit = _count(fields.get("max_completion_tokens") or fields.get("max_tokens"), len(words), len(words))
+    reasoning = f"<think>The user wrote {len(prompt.split())} words; a short answer will do.</think>\n\n"
     choice = {
-        "text": thought + "".join(words[:most]),
+        "text": reasoning + "".join(words[:limit]),
         "logprobs": None,
-        "finish_reason": "length" if most < len(words) else "stop",
+        "finish_reason": "length" if limit < len(words) else "stop",
     }
-    choices = [{"index": index, **choice} for index in range(_count(asked.get("n"), 1, _MOST_CHOICES))]
+    choices = [{"index": index, **choice} for index in range(_count(fields.get("n"), 1, _MAX_CHOICES))]
     return {
-        "id": "demo-" + hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:24],
+        "id": "demo-" + hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:24],
         "object": kind,
         "created": CREATED,
         "model": MODEL,
         "choices": choices,
-        "usage": _usage(len(said.split()), len(choices) * (len(thought.split()) + most)),
+        "usage": _make_usage(len(prompt.split()), len(choices) * (len(reasoning.split()) + limit)),
     }
 
 
-def _spoken(document: Json, asked: Json) -> Iterator[tuple[float, bytes]]:
-    """Give a completion as a stream: a pause before each word."""
-    options = asked.get("stream_options")
+def _make_stream(document: Json, fields: Json) -> Iterator[tuple[float, bytes]]:
+    """Yield a completion as a stream, with a pause before each word."""
+    options = fields.get("stream_options")
     include_usage = isinstance(options, dict) and options.get("include_usage") is True
     for chunk in split_completion(document):
         if not chunk["choices"] and not include_usage:
             continue
-        for part in _word_by_word(chunk):
+        for part in _split_words(chunk):
             yield PAUSE_S, Event.of(part).raw
     yield 0.0, DONE.raw
 
 
-def _word_by_word(chunk: Json) -> Iterator[Json]:
+def _split_words(chunk: Json) -> Iterator[Json]:
     choice = chunk["choices"][0] if chunk["choices"] else {}
     text = choice.get("text") or choice.get("delta", {}).get("content")
     if not text:
@@ -150,23 +151,18 @@ def _word_by_word(chunk: Json) -> Iterator[Json]:
         yield {**chunk, "choices": [{**choice, **piece}]}
 
 
-def _embeddings(asked: Json) -> Json:
-    given = asked.get("input")
-    texts = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
-    size = _count(asked.get("dimensions"), DIMENSIONS, _MOST_DIMENSIONS)
-    vectors = [_vector(text, size) for text in texts]
-    if asked.get("encoding_format") == "base64":
-        encoded: list[Any] = [b64encode(struct.pack(f"<{size}f", *vector)).decode() for vector in vectors]
-    else:
-        encoded = list(vectors)
-    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(encoded)]
+def _make_embeddings(fields: Json) -> Json:
+    value = fields.get("input")
+    texts = value if isinstance(value, list) and value and not isinstance(value[0], int) else [value]
+    size = _count(fields.get("dimensions"), DIMENSIONS, _MAX_DIMENSIONS)
+    entries = make_entries([_make_vector(text, size) for text in texts], fields)
     tokens = sum(len(_text(text).split()) or 1 for text in texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "data": data, "model": MODEL, "usage": usage}
+    return {"object": "list", "data": entries, "model": MODEL, "usage": usage}
 
 
-def _vector(value: Any, size: int) -> list[float]:
-    """Give a unit vector that only the text decides."""
+def _make_vector(value: Any, size: int) -> list[float]:
+    """Return a unit vector that depends on the text alone."""
     seed = hashlib.shake_256(dumps(value)).digest(2 * size)
     numbers = [number - 32768.0 for number in struct.unpack(f"<{size}H", seed)]
     length = math.sqrt(sum(number * number for number in numbers)) or 1.0
@@ -174,14 +170,14 @@ def _vector(value: Any, size: int) -> list[float]:
 
 
 def _whole(document: Json) -> Script:
-    return Script(200, _JSON, [(PAUSE_S, dumps(document))])
+    return Script(200, _JSON_HEADERS, [(PAUSE_S, dumps(document))])
 
 
-def _usage(prompt: int, completion: int) -> Json:
+def _make_usage(prompt: int, completion: int) -> Json:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def _is_of_the_user(turn: Any) -> bool:
+def _is_from_user(turn: Any) -> bool:
     return isinstance(turn, dict) and turn.get("role") == "user"
 
 
@@ -192,6 +188,6 @@ def _text(content: Any) -> str:
     return as_text(content)
 
 
-def _count(value: Any, usual: int, most: int) -> int:
+def _count(value: Any, default: int, maximum: int) -> int:
     is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return min(value, most) if is_count else usual
+    return min(value, maximum) if is_count else default

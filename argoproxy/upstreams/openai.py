@@ -1,8 +1,8 @@
-"""OpenAI's own dialect, as OpenAI and the many servers compatible with it speak it.
+"""The adapter for OpenAI and the many servers compatible with it.
 
-Sources: OpenAI API reference (chat, completions, embeddings, models, errors); what real servers send besides is
-accepted: JSON where a stream was asked for and the other way round, blank lines before a document, errors under a
-status of success (`error_in_success.py`), streams without `[DONE]`.
+Source: OpenAI API reference (chat, completions, embeddings, models, errors). What other servers do differently is
+accepted: a document for a stream request or the other way round, blank lines before a document, errors with status 200
+(`error_replies.py`), streams without `[DONE]`.
 """
 
 from __future__ import annotations
@@ -33,18 +33,22 @@ from argoproxy.upstreams.base_url import BaseUrl, validate_path
 from argoproxy.upstreams.detect import Form, detect_form, read_document, read_start
 from argoproxy.upstreams.error_replies import error_in_document, error_in_event
 
-#: Of a single choice, only the last few events tell how it ended.
-LAST_ONES = 8
+#: The finish reason of a single choice is in one of so many last events.
+LAST_EVENTS = 8
+#: The length of an event that has an empty line of data and nothing else; official clients fail on it.
+EMPTY = len(b"data: \r\n\r\n")
+#: A forwarded body up to this size is read first, so that it can be sent again on a fresh connection.
+MAX_RESENT_BODY = 1024 * 1024
 
-NO_COMPLETION = "The upstream's reply holds no completion."
+NO_COMPLETION = "The upstream's reply contains no completion."
 
 _CHOICES = b'"choices"'
-_OF_OUR_BODY = frozenset(("content-type", "content-encoding"))
+_BODY_HEADERS = frozenset(("content-type", "content-encoding"))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIUpstream(BaseUpstream):
-    """An upstream at a base URL; `authorization` replaces the client's credentials where it is set."""
+    """A server at a base URL. `authorization` replaces the client's credentials unless it is ""."""
 
     base: BaseUrl
     authorization: str = field(default="", repr=False)
@@ -54,9 +58,9 @@ class OpenAIUpstream(BaseUpstream):
     is_passthrough: bool = False
 
     def completion_request(self, call: Call) -> UpstreamRequest:
-        """Ask for a completion."""
+        """Build the request for a completion."""
         headers = (
-            *without(make_headers(call.headers, self.authorization), _OF_OUR_BODY),
+            *without(make_headers(call.headers, self.authorization), _BODY_HEADERS),
             ("Content-Type", "application/json"),
             ("Accept-Encoding", "identity"),
         )
@@ -64,50 +68,50 @@ class OpenAIUpstream(BaseUpstream):
         return UpstreamRequest("POST", self.base.url(call.path, call.query), headers, body, len(body), self.secret)
 
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
-        """Read a completion in whatever form it came."""
+        """Read a completion, whether it is a document or a stream. Raises ProxyError."""
         pieces = reply.iter_bytes()
         start = yield from read_start(pieces)
-        form = detect_form(start, reply.headers)
-        if form is Form.DOCUMENT:
-            yield from _document(chain((start,), pieces))
+        if detect_form(start, reply.headers) is Form.DOCUMENT:
+            yield from _read_document(chain((start,), pieces))
         else:
-            yield from _stream(chain((start,) if start else (), pieces), Ends(call))
+            yield from _read_stream(chain((start,) if start else (), pieces), CompletionTracker(call))
 
     def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
-        """Ask for all embeddings at once."""
+        """Build one request for all embeddings."""
         return (self.completion_request(call),)
 
     def read_embeddings(self, bodies: Sequence[bytes], call: Call) -> Document:
-        """Give the reply as it came."""
+        """Return the reply byte for byte. Raises UpstreamProtocolError if it contains no embeddings."""
         document = Document(bodies[0])
         if not isinstance(document.chunk.get("data"), list):
-            raise UpstreamProtocolError("The upstream's reply holds no embeddings.")
+            raise UpstreamProtocolError("The upstream's reply contains no embeddings.")
         return document
 
     def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
-        """Ask for the list of models, or for one, as the client did."""
+        """Build the client's request for the list of models or for one model. Raises NotFound."""
         headers = (*make_headers(request.headers, self.authorization), ("Accept-Encoding", "identity"))
         path = validate_path(request.path).rstrip("/")
         url = self.base.url(path if path.startswith("/v1/") else "/v1" + path, request.query)
         return UpstreamRequest("GET", url, headers, secret=self.secret)
 
-    def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
-        """Give the reply as it came, if it is an object."""
-        document = Document(listed)
+    def read_model_list(self, body: bytes, name: str, created: int) -> Document:
+        """Return the reply byte for byte. Raises UpstreamProtocolError if it is not a JSON object."""
+        document = Document(body)
         _ = document.chunk
         return document
 
     def probe_request(self) -> UpstreamRequest:
-        """Ask for the list of models, with the configured key only."""
+        """Build a request for the list of models, with the configured key only."""
         headers = (*make_headers((), self.authorization), ("Accept-Encoding", "identity"))
         return UpstreamRequest("GET", self.base.url("/v1/models", ""), headers, secret=self.secret)
 
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
-        """Pass a request on; the reply may be compressed as the client wishes unless it could hide our key."""
-        wished = get_header(request.headers, "accept-encoding", "identity")
-        coding = "identity" if self.secret else wished
+        """Build the client's request. With a configured key the reply must not be compressed: it could contain the key,
+        which has to be found to be replaced."""
+        accepted = get_header(request.headers, "accept-encoding", "identity")
+        coding = "identity" if self.secret else accepted
         headers = (*make_headers(request.headers, self.authorization), ("Accept-Encoding", coding))
-        body = request.body if request.body.length is None else read_up_to(request.body, HELD_BODY)
+        body = request.body if request.body.length is None else read_up_to(request.body, MAX_RESENT_BODY)
         return UpstreamRequest(
             method=request.method,
             url=self.base.url(request.path, request.query),
@@ -119,37 +123,32 @@ class OpenAIUpstream(BaseUpstream):
         )
 
 
-#: An event that has an empty line of data and nothing else is not longer; official clients can't read it.
-EMPTY = len(b"data: \r\n\r\n")
+class CompletionTracker:
+    """Tells whether a stream that ends without `[DONE]` is complete: every choice that began has a finish reason.
 
-
-#: A body that is passed on and is no longer is held, so that it can be sent again on a fresh connection.
-HELD_BODY = 1024 * 1024
-
-
-class Ends:
-    """Tells whether a stream that stops without `[DONE]` is whole: every choice it began has a finish reason."""
+    Events are kept and parsed only if that matters, at the end: most streams pass through without being parsed.
+    """
 
     def __init__(self, call: Call) -> None:
         self._begun: set[int] = set()
         self._finished: set[int] = set()
         self._has_read = False
         self._reads_all = call.choices > 1
-        self._unread: deque[Event] = deque(maxlen=None if self._reads_all else LAST_ONES)
+        self._unread: deque[Event] = deque(maxlen=None if self._reads_all else LAST_EVENTS)
 
-    def pass_by(self, batch: Batch) -> None:
-        """Take note of events that tell of choices; of a single one only the last few can tell."""
+    def add(self, batch: Batch) -> None:
+        """Note the events that have choices; of a single choice only the last few events can have the finish reason."""
         self._unread.extend(event for event in batch if _CHOICES in event.raw)
         if self._reads_all:
             self._read()
 
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         self._read()
         return bool(self._finished) and self._begun <= self._finished
 
     def check_done(self) -> None:
-        """Check at `[DONE]` that there was a completion before it. Raises UpstreamProtocolError: no document could be
-        made of such a stream, and a client of a stream is told the same."""
+        """Raise UpstreamProtocolError at a `[DONE]` without a completion before it: no document could be made of such a
+        stream, and streamed and whole replies must have the same outcome."""
         if not (self._unread or self._has_read):
             raise UpstreamProtocolError(NO_COMPLETION)
 
@@ -163,89 +162,83 @@ class Ends:
                     self._finished.add(index)
 
 
-def _document(pieces: Iterator[bytes]) -> Iterator[Batch]:
+def _read_document(pieces: Iterator[bytes]) -> Iterator[Batch]:
     document = Document((yield from read_document(pieces)))
-    is_one = is_completion(document.chunk)
-    if not (is_one and document.chunk["choices"]) and (told := error_in_document(document.chunk)):
-        raise told
-    if not is_one:
+    has_completion = is_completion(document.chunk)
+    if not (has_completion and document.chunk["choices"]) and (error := error_in_document(document.chunk)):
+        raise error
+    if not has_completion:
         raise UpstreamProtocolError(NO_COMPLETION)
     yield [document]
 
 
-def _stream(pieces: Iterator[bytes], ends: Ends) -> Iterator[Batch]:
+def _read_stream(pieces: Iterator[bytes], tracker: CompletionTracker) -> Iterator[Batch]:
     decoder, size = EventDecoder(), 0
-    for piece in _as_far_as_needed(pieces, ends):
+    for piece in _ignore_late_break(pieces, tracker):
         size += len(piece)
         batch = [event for event in decoder.feed(piece) if len(event.raw) > EMPTY or event_data(event.raw) != b""]
         for place, event in enumerate(batch):
             if len(event.raw) < LONGEST_DONE and is_done(event):
-                ends.pass_by(batch[:place])
-                ends.check_done()
+                tracker.add(batch[:place])
+                tracker.check_done()
                 yield [*batch[:place], DONE if event_data(event.raw) != b"[DONE]" else event]
                 return
-            if fault := _fault_of(event):
-                yield from _spoken(batch[:place])
-                raise fault
-        ends.pass_by(batch)
+            if error := _error_of(event):
+                yield from _drop_without_data(batch[:place])
+                raise error
+        tracker.add(batch)
         yield batch
-    yield _last(decoder.finish(), ends, size)
+    yield _end_stream(decoder.finish(), tracker, size)
 
 
-def _as_far_as_needed(pieces: Iterator[bytes], ends: Ends) -> Iterator[bytes]:
-    """Give the pieces; a connection that breaks when every choice has its finish reason is one that ends. Raises
-    ProxyError."""
+def _ignore_late_break(pieces: Iterator[bytes], tracker: CompletionTracker) -> Iterator[bytes]:
+    """Yield the pieces. A connection that breaks after the stream is complete counts as its end: nothing is missing."""
     try:
         yield from pieces
     except ProxyError:
-        if not ends.whole():
+        if not tracker.is_complete():
             raise
 
 
-def _last(rest: Batch, ends: Ends, size: int) -> Batch:
-    """Give the end of a stream of so many bytes: what stands behind the last blank line, if it is whole, and `[DONE]`.
-    Raises ProxyError."""
-    torn = any(_is_torn(event) for event in rest)
-    last = [] if torn else rest
+def _end_stream(rest: Batch, tracker: CompletionTracker, size: int) -> Batch:
+    """Return the end of a stream without `[DONE]`: what follows its last blank line, if that is a whole event, and
+    `[DONE]`. `size` is the stream's length in bytes. Raises ProxyError if the stream is not complete."""
+    is_torn = any(isinstance(_error_of(event), UpstreamProtocolError) for event in rest)
+    last = [] if is_torn else rest
     for event in last:
-        if fault := error_in_event(event):
-            raise fault
-    ends.pass_by(last)
+        if error := error_in_event(event):
+            raise error
+    tracker.add(last)
     if last and is_done(last[-1]):
-        ends.check_done()
+        tracker.check_done()
         return last
-    if not ends.whole():
+    if not tracker.is_complete():
         raise UpstreamProtocolError(
-            f"The upstream's stream broke off, after {size} bytes of its body.", code="upstream_stream_cut_short"
+            f"The upstream's stream broke off after {size} bytes.", code="upstream_stream_cut_short"
         )
     return [*last, DONE]
 
 
-def _is_torn(event: Event) -> bool:
-    """Tell whether an event is a part of one."""
-    return isinstance(_fault_of(event), UpstreamProtocolError)
-
-
-def _fault_of(event: Event) -> ProxyError | None:
-    """Give what an event tells of a failure, or that official clients can't read it; None where it is well."""
+def _error_of(event: Event) -> ProxyError | None:
+    """Return the error that an event reports, or one for data that official clients can't parse; else None."""
     if is_plain(event):
         return None
     try:
         if event.chunk is not None and b"error" not in event.raw:
             return None
-        return error_in_event(event) or _nonsense_in(event)
+        return error_in_event(event) or _check_data(event)
     except UpstreamProtocolError as broken:
         return broken
 
 
-def _nonsense_in(event: Event) -> ProxyError | None:
+def _check_data(event: Event) -> ProxyError | None:
     data = event_data(event.raw)
     if event.chunk is not None or data is None or data.strip() == b"[DONE]":
         return None
-    return UpstreamProtocolError("The upstream sent an event that is no JSON object.")
+    return UpstreamProtocolError("The upstream sent an event that is not a JSON object.")
 
 
-def _spoken(batch: Batch) -> Iterator[Batch]:
-    """Give what came together with an error, before it, if there is anything for the client in it."""
+def _drop_without_data(batch: Batch) -> Iterator[Batch]:
+    """Yield a batch that came together with an error, unless it has nothing for the client."""
     if any(event_data(event.raw) is not None for event in batch):
         yield batch

@@ -390,16 +390,16 @@ def test_keys_of_later_argo_proxies_are_let_pass_with_a_warning(tmp_path: Path, 
         ),
         (
             {"TARGET_BASE_URL": "up:8000/v1"},
-            "environment: TARGET_BASE_URL 'up:8000/v1' is not a base URL: a base URL begins with http:// or https://; "
+            "environment: TARGET_BASE_URL 'up:8000/v1' is not a base URL: a base URL must begin with http:// or https://; "
             'did you mean "http://up:8000/v1"?',
         ),
         (
             {"TARGET_BASE_URL": "ftp://up"},
-            "environment: TARGET_BASE_URL 'ftp://up' is not a base URL: a base URL begins with http:// or https://",
+            "environment: TARGET_BASE_URL 'ftp://up' is not a base URL: a base URL must begin with http:// or https://",
         ),
         (
             {"TARGET_BASE_URL": "http://"},
-            "environment: TARGET_BASE_URL 'http://' is not a base URL: a base URL names a host",
+            "environment: TARGET_BASE_URL 'http://' is not a base URL: a base URL must have a host",
         ),
         (
             {"OPENAI_API_KEY": "two words"},
@@ -461,7 +461,7 @@ def test_the_named_file_is_read(tmp_path: Path) -> None:
 
 UNREADABLE = "config.yaml holds a value that YAML cannot read"
 NO_MORE = "must not contain credentials, a query, a fragment or a blank"
-NO_SCHEME = "is not a base URL: a base URL begins with http:// or https://"
+NO_SCHEME = "is not a base URL: a base URL must begin with http:// or https://"
 NO_USER = "the Argo gateway needs a user: set `user` in the config file or ARGO_USER to your Argonne user name"
 
 
@@ -502,7 +502,7 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         (
             "user: me\nargo_url: apps/chat",
             [
-                "config.yaml, line 2: argo_url 'apps/chat' is not a base URL: a base URL begins with http:// or https://; "
+                "config.yaml, line 2: argo_url 'apps/chat' is not a base URL: a base URL must begin with http:// or https://; "
                 'did you mean "http://apps/chat"?'
             ],
         ),
@@ -510,12 +510,12 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
             "user: me\nargo_stream_url: ftp://apps",
             [
                 "config.yaml, line 2: argo_stream_url 'ftp://apps' is not a base URL: "
-                "a base URL begins with http:// or https://"
+                "a base URL must begin with http:// or https://"
             ],
         ),
         (
             "user: me\nargo_embedding_url: http://",
-            ["config.yaml, line 2: argo_embedding_url 'http://' is not a base URL: a base URL names a host"],
+            ["config.yaml, line 2: argo_embedding_url 'http://' is not a base URL: a base URL must have a host"],
         ),
         (
             "user: me\nport: 81\nargo_url: http://localhost:81/chat",

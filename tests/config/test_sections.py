@@ -238,7 +238,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "a broken URL": (
         "upstreams:\n  a:\n    base_url: localhost:80",
         [
-            "config.yaml, line 3: upstreams.a.base_url 'localhost:80' is not a base URL: a base URL begins with http:// or"
+            "config.yaml, line 3: upstreams.a.base_url 'localhost:80' is not a base URL: a base URL must begin with http:// or"
         ],
     ),
     "a bad name": ("upstreams: {'a b': {kind: demo}}", ["upstreams.a b is not a valid name"]),

@@ -15,7 +15,7 @@ from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.telemetry.outcome import Outcome, RequestInfo
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.demo import Demo
+from argoproxy.upstreams.demo import DemoUpstream
 
 INFO = RequestInfo("id-1", "", "POST", "/v1/chat/completions", "/v1/chat/completions")
 
@@ -100,7 +100,7 @@ def test_a_trip_comes_to_one_outcome() -> None:
 
 
 def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None:
-    demo: Upstream = Demo()
+    demo: Upstream = DemoUpstream()
     for stream, told in ((True, "stream"), (False, "non_stream")):
         context, _, outcomes = start()
         context.key_name = "team"

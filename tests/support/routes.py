@@ -11,13 +11,13 @@ from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Models, Provider, Route
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.demo import Demo
+from argoproxy.upstreams.demo import DemoUpstream
 
 #: The refusal of a mode that these upstreams know.
 MODE_REFUSED = UpstreamStatus(422, (), b"{}")
 
 
-class Choosy(Demo):
+class Choosy(DemoUpstream):
     """An upstream that says 422 to a mode that it does not serve."""
 
     def refuses_mode(self, error: ProxyError) -> bool:

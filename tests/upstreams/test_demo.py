@@ -12,7 +12,7 @@ from argoproxy.errors import MethodNotAllowed, NotFound
 from argoproxy.protocol.http_messages import ClientRequest
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.sse import DONE, Event
-from argoproxy.upstreams.demo import Demo, perform
+from argoproxy.upstreams.demo import DemoUpstream, make_script
 from tests.support.doubles import WholeBody
 
 Json = dict[str, Any]
@@ -23,7 +23,7 @@ def relayed(method: str, path: str) -> ClientRequest:
 
 
 def played(path: str, **asked: Any) -> tuple[int, bytes, float]:
-    script = perform(path, json.dumps(asked).encode())
+    script = make_script(path, json.dumps(asked).encode())
     steps = list(script.steps)
     return script.status, b"".join(piece for _, piece in steps), sum(pause for pause, _ in steps)
 
@@ -102,20 +102,20 @@ def test_messages_are_needed(messages: Any) -> None:
 
 
 def test_a_body_that_is_no_object() -> None:
-    assert perform("/v1/chat/completions", b"{").status == 400
-    assert perform("/v1/chat/completions", b"[]").status == 400
+    assert make_script("/v1/chat/completions", b"{").status == 400
+    assert make_script("/v1/chat/completions", b"[]").status == 400
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions//", "/v1/models//", "///v1/models", "/V1/models"])
 def test_other_spellings_of_our_paths_are_no_paths_of_ours(path: str) -> None:
     with pytest.raises(NotFound):
-        Demo().forward_request(relayed("POST", path))
+        DemoUpstream().forward_request(relayed("POST", path))
 
 
 def test_nothing_stands_behind_other_paths() -> None:
     with pytest.raises(NotFound, match="POST /v1/chat/completions"):
-        Demo().forward_request(relayed("GET", "/v1/files"))
+        DemoUpstream().forward_request(relayed("GET", "/v1/files"))
     for path in ("/v1/chat/completions", "/chat/completions/", "/v1/models/demo", "/models"):
         with pytest.raises(MethodNotAllowed) as caught:
-            Demo().forward_request(relayed("DELETE", path))
+            DemoUpstream().forward_request(relayed("DELETE", path))
         assert caught.value.allowed == (("GET",) if "models" in path else ("POST",))

@@ -21,7 +21,7 @@ from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.demo import Demo
+from argoproxy.upstreams.demo import DemoUpstream
 from argoproxy.web.app import create_app
 
 ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
@@ -34,7 +34,7 @@ class Crashing:
         raise ValueError("secret words")
 
 
-class CrashingLater(Demo):
+class CrashingLater(DemoUpstream):
     """An upstream with a fault of ours in it."""
 
     def read_completion(self, reply: Any, call: Any) -> Any:
@@ -79,7 +79,7 @@ def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]
 
 
 def test_a_fault_of_ours_is_told_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:
-    client, outcomes = door(Demo(), Crashing())
+    client, outcomes = door(DemoUpstream(), Crashing())
     with caplog.at_level(logging.ERROR, "argoproxy"):
         response = client.post("/v1/chat/completions", data=b'{"model": "m", "prompt": "x"}')
     assert response.status_code == 500
@@ -102,7 +102,7 @@ def test_a_fault_of_ours_in_a_stream_is_its_last_event() -> None:
 
 
 def test_without_gunicorn_the_path_is_quoted_anew() -> None:
-    client, outcomes = door(Demo(), Opening())
+    client, outcomes = door(DemoUpstream(), Opening())
     response = client.get("/caf%C3%A9 x", environ_overrides={"RAW_URI": ""})
     assert response.status_code == 404
     response.close()
@@ -110,7 +110,7 @@ def test_without_gunicorn_the_path_is_quoted_anew() -> None:
 
 
 def test_the_root_tells_what_this_is() -> None:
-    client, _ = door(Demo(), Opening())
+    client, _ = door(DemoUpstream(), Opening())
     response = client.get("/")
     assert response.json
     assert (response.json["name"], response.json["health"]) == ("argoproxy", "/health")
@@ -127,7 +127,7 @@ def test_the_root_tells_what_this_is() -> None:
     ],
 )
 def test_the_root_is_a_page_for_browsers(accept: str, content_type: str) -> None:
-    client, _ = door(Demo(), Opening())
+    client, _ = door(DemoUpstream(), Opening())
     response = client.get("/", headers={"Accept": accept})
     assert (response.status_code, response.headers["Content-Type"]) == (200, content_type)
     if content_type.startswith("text/html"):
@@ -139,7 +139,7 @@ def test_the_root_is_a_page_for_browsers(accept: str, content_type: str) -> None
 def refusing(status: Any, *headers: tuple[str, str]) -> Upstream:
     """Return an upstream of an operator's own, whose refusals have this head."""
 
-    class Refusing(Demo):
+    class Refusing(DemoUpstream):
         def read_completion(self, reply: Any, call: Any) -> Any:
             raise UpstreamStatus(status, headers, b'{"error": {"message": "odd"}}')
 
@@ -175,7 +175,7 @@ def test_a_status_that_nobody_can_send_is_a_fault_told_once(status: Any) -> None
 
 
 def test_a_head_that_the_server_refuses_ends_the_trip() -> None:
-    client, outcomes = door(Demo(), Opening())
+    client, outcomes = door(DemoUpstream(), Opening())
 
     def start_response(*_: Any) -> Any:
         raise ValueError("not by this server")

@@ -76,7 +76,7 @@ def test_a_refused_start_exits_with_2_and_says_why(command: list[str]) -> None:
     assert ended.stderr.splitlines() == [
         "argoproxy can't start:",
         "  - environment: PORT 'many' is no whole number from 1 to 65535",
-        "  - environment: TARGET_BASE_URL 'my-server' is no base URL: a base URL begins with http:// or https://; "
+        "  - environment: TARGET_BASE_URL 'my-server' is no base URL: a base URL must begin with http:// or https://; "
         'did you mean "http://my-server"?',
     ]
 

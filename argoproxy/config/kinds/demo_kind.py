@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from argoproxy.config.kinds.target import Target
 from argoproxy.config.values.section import Section
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.demo import Demo
+from argoproxy.upstreams.demo import DemoUpstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class DemoTarget(Target):
 
     def adapter(self, name: str) -> Upstream:
         """Return the demo's adapter."""
-        return Demo(name)
+        return DemoUpstream(name)
 
     @property
     def description(self) -> str:

@@ -1,8 +1,8 @@
 """Parse the gateway's replies: whole ones, streams of text, and errors that look like answers.
 
-A whole reply is `{"response": "text"}`, with tools `{"response": {"content", "tool_calls"}}`. A stream is UTF-8 text without
-events, cut anywhere, even within a character; it ends with the body. Some errors ("soft errors") come as an answer
-with status 200. They are recognised by how they begin, as captured from the gateway in 2026.
+A whole reply is `{"response": "text"}`, with tools `{"response": {"content", "tool_calls"}}`. A stream is UTF-8 text
+without events, cut anywhere, even within a character; it ends with the body. Some errors ("soft errors") come as an
+answer with status 200. They are recognised by how they begin, as captured from the gateway in 2026.
 """
 
 from __future__ import annotations

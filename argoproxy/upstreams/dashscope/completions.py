@@ -109,7 +109,7 @@ class ChunkStream:
         return Event.of({**changed, **self._common, "choices": choices, **(more or {})})
 
     def _has_changed(self, key: str, value: Any) -> bool:
-        # Comparing search results with themselves at each event would cost more than all the rest.
+        # An object is not compared with itself: search results are long, and each event passes here.
         sent = self._sent_extras.get(key)
         return sent is not value and sent != value
 

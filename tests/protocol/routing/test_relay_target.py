@@ -10,14 +10,14 @@ from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList
 from argoproxy.protocol.http_messages import Body, BytesBody, ClientRequest, PartlyReadBody, read_up_to
 from argoproxy.protocol.routing.router import Models, Provider, find_relay_target
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
-from argoproxy.upstreams.demo import Demo
+from argoproxy.upstreams.demo import DemoUpstream
 from tests.support.doubles import BodyInPieces
 
 RULES = Rules((RuleSet("models", (Rule("b*", upstreams=("two",)), Rule("*", upstreams=("two",)))),))
 
 
-def models(**options: Any) -> Models[Demo]:
-    return Models([Provider(Demo("one")), Provider(Demo("two"))], RULES, **options)
+def models(**options: Any) -> Models[DemoUpstream]:
+    return Models([Provider(DemoUpstream("one")), Provider(DemoUpstream("two"))], RULES, **options)
 
 
 def request(body: Body, content_type: str = "application/json", coding: str = "") -> ClientRequest:
@@ -67,7 +67,7 @@ def test_what_the_allow_list_has_read_goes_by_rule_too() -> None:
 
 def test_without_rules_nothing_is_read() -> None:
     body = BodyInPieces(b'{"model": "b1"}')
-    going, provider = find_relay_target(request(body), Models([Provider(Demo("one"))], RULES))
+    going, provider = find_relay_target(request(body), Models([Provider(DemoUpstream("one"))], RULES))
     assert (going.body, provider.upstream.name) == (body, "one")
 
 
