@@ -21,7 +21,8 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from argoproxy.protocol.addresses import Address, AddressRule
-from argoproxy.transport.dns import Found, Resolver
+from argoproxy.transport.connect import Resolver
+from argoproxy.transport.exchange import AddressInfo
 
 REDIRECTS = 5
 PIECE = 64 * 1024
@@ -156,8 +157,8 @@ class Fetch:
             raise FetchError("its address is not public")
         return addresses
 
-    def _look_up(self, host: str, port: int) -> Sequence[Found]:
-        asked = self._limits.names.ask(host, port)
+    def _look_up(self, host: str, port: int) -> Sequence[AddressInfo]:
+        asked = self._limits.names.lookup(host, port)
         try:
             wait(list[Future[Any]]((asked, self._abandoned)), self._left_s(), FIRST_COMPLETED)
             if not asked.done():

@@ -20,7 +20,7 @@ from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.images.shrink import Picture, PictureError, cost_of, read, within
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
 from argoproxy.protocol.routing.call import Call
-from argoproxy.transport.dns import Resolver
+from argoproxy.transport.connect import Resolver
 from argoproxy.transport.parallel import Threads, run_natively, submit_all, wait_for
 from argoproxy.transport.watch import Watch
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from argoproxy.protocol.access.printable import log_value
-from argoproxy.transport.failure_reasons import address_of, reason_of
+from argoproxy.transport.foreign_errors import address_of, reason_of
 
 logger = logging.getLogger("argoproxy")
 

@@ -1,4 +1,7 @@
-"""What goes to an upstream: the adapter of requests, over connections that watch the client while they send."""
+"""The adapter of requests over connections whose waits watch the client: where urllib3 and http.client are hooked into.
+
+The private names that this relies on are listed in the package's docstring.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,23 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from argoproxy.transport.connect import WatchedTlsSocket, connected
+from argoproxy.transport.connect import WatchedTlsSocket, open_connection
 from argoproxy.transport.exchange import Exchange, current_exchange
 from argoproxy.transport.receive import HttpHead, TunnelHead, receive_now
 from argoproxy.transport.watch import READABLE, WRITABLE
 
 SENT_AT_ONCE = 256 * 1024
-#: From the next piece on, an upstream is looked after for a reply that comes before it has all of the body.
+#: From the next piece on, each send checks whether the upstream replies before it has the whole body.
 HEAD_AND_FIRST_PIECE = 2
-#: In place of a bundle: whoever answers is believed.
-TRUSTS_ALL = ""
+#: In place of a bundle: certificates are not verified.
+NOT_VERIFIED = ""
+#: SO_LINGER with a time of 0 (socket(7)): closing resets the connection. An upstream must not take the part of a
+#: request that it got for a whole one: without a length, or with chunks, it can't tell a regular end from a broken one.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class WatchedAdapter(HTTPAdapter):
-    """The adapter of requests, over connections that watch the client; TLS trusts one bundle, read once."""
+    """The adapter of requests; certificates are verified by one bundle, which is read once."""
 
     def __init__(self, connections: int, ca_bundle: str | None) -> None:
         self._ca_bundle = ca_bundle
@@ -49,16 +54,16 @@ class WatchedAdapter(HTTPAdapter):
         return manager
 
     def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
-        """Give the pool of a request's origin."""
+        """Return the pool of a request's origin."""
         if request.url and request.url.startswith("https:"):
             self.poolmanager.connection_pool_kw["ssl_context"] = self._tls
         return super().get_connection_with_tls_context(request, *args, **options)
 
     def cert_verify(self, *args: Any, **options: Any) -> None:
-        """Leave the pool alone: requests would have every connection read the bundle again."""
+        """Do nothing: requests would have each new connection read the bundle again."""
 
     def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
-        """Hand the reply's body to the exchange; no cookies are kept, redirects are not looked for."""
+        """Leave the reply's body to the exchange; skip cookies and redirects."""
         exchange = current_exchange.get()
         if exchange is None or exchange.body_of is None:
             return super().build_response(req, resp)
@@ -72,7 +77,7 @@ class WatchedAdapter(HTTPAdapter):
     def _tls(self) -> ssl.SSLContext:
         context = create_urllib3_context()
         context.sslsocket_class = WatchedTlsSocket
-        if self._ca_bundle == TRUSTS_ALL:
+        if self._ca_bundle == NOT_VERIFIED:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             return context
         bundle = self._ca_bundle or DEFAULT_CA_BUNDLE_PATH
@@ -81,8 +86,8 @@ class WatchedAdapter(HTTPAdapter):
         return context
 
 
-class _Watched(HTTPConnection):
-    """A connection whose sending and receiving wait by the exchange in hand."""
+class _WatchedConnection(HTTPConnection):
+    """A connection that waits by the current exchange while it connects, sends and receives."""
 
     _is_connecting = False
 
@@ -94,7 +99,7 @@ class _Watched(HTTPConnection):
         return functools.partial(TunnelHead if self._is_connecting else HttpHead, exchange)
 
     def connect(self) -> None:
-        """Connect, through a proxy's tunnel too. Raises HTTPError, OSError, UpstreamTimeout, ClientGone."""
+        """Connect, also through a proxy's tunnel. Raises HTTPError, OSError, UpstreamTimeout, ClientGone."""
         exchange = current_exchange.get()
         if exchange is None:
             super().connect()
@@ -109,7 +114,8 @@ class _Watched(HTTPConnection):
         exchange.expect_progress()
 
     def close(self) -> None:
-        """Close the connection, which is watched no more."""
+        """Close the connection. It is unregistered first: its descriptor's number may belong to another one
+        afterwards."""
         exchange = current_exchange.get()
         if exchange is not None:
             exchange.unregister()
@@ -117,7 +123,8 @@ class _Watched(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it can be used again; none can where a kept one proved stale."""
+        """Whether a kept connection can be used: it did not end meanwhile, nothing arrived on it, and the request is
+        not a retry."""
         exchange = current_exchange.get()
         return not (exchange is not None and exchange.must_be_fresh) and super().is_connected
 
@@ -126,7 +133,7 @@ class _Watched(HTTPConnection):
         if exchange is None:
             return super()._new_conn()
         try:
-            sock = connected(self._dns_host, self.port, self.socket_options or (), exchange)
+            sock = open_connection(self._dns_host, self.port, self.socket_options or (), exchange)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except OSError as error:
@@ -136,17 +143,18 @@ class _Watched(HTTPConnection):
 
     def _tunnel(self) -> None:
         super()._tunnel()
+        # SocketReader has set it to 0; the TLS handshake that follows needs a blocking socket to wrap.
         self.sock.settimeout(self.timeout)
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        """Begin a request with the target as it came: urllib3 would spell its escapes anew."""
+        """Begin a request with the target as the client sent it: urllib3 would normalize its escapes."""
         exchange = current_exchange.get()
         if exchange is not None:
             url = exchange.url if self.proxy_is_forwarding else exchange.target
         super().putrequest(method, url, *args, **options)
 
     def send(self, data: Any) -> None:
-        """Send bytes; a reply that comes before all is sent, or a client that leaves, is seen."""
+        """Send bytes; notice a reply that comes before all is sent, and a client that leaves."""
         exchange = current_exchange.get()
         if exchange is None:
             super().send(data)
@@ -158,28 +166,28 @@ class _Watched(HTTPConnection):
         exchange.sends += 1
         try:
             if exchange.sends > HEAD_AND_FIRST_PIECE and exchange.poll_now(sock) & READABLE:
-                _stop_if_answered(sock, exchange)
+                _stop_if_replied(sock, exchange)
             while view:
-                view = view[_sent(sock, view, exchange) :]
+                view = view[_send_some(sock, view, exchange) :]
         except Exception:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             raise
 
 
-class _WatchedTls(_Watched, HTTPSConnection):
+class _WatchedTlsConnection(_WatchedConnection, HTTPSConnection):
     pass
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Watched
+    ConnectionCls = _WatchedConnection
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTls
+    ConnectionCls = _WatchedTlsConnection
 
 
-def _sent(sock: socket.socket, view: memoryview, exchange: Exchange) -> int:
-    """Send what goes, waiting until something does: the number of bytes."""
+def _send_some(sock: socket.socket, view: memoryview, exchange: Exchange) -> int:
+    """Wait until some bytes can be sent; return their number."""
     while True:
         try:
             if sent := sock.send(view[:SENT_AT_ONCE]):
@@ -188,13 +196,14 @@ def _sent(sock: socket.socket, view: memoryview, exchange: Exchange) -> int:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         if exchange.wait(sock, READABLE | WRITABLE) & READABLE:
-            _stop_if_answered(sock, exchange)
+            _stop_if_replied(sock, exchange)
 
 
-def _stop_if_answered(sock: socket.socket, exchange: Exchange) -> None:
-    """Keep the early reply and stop sending; under TLS what is readable may be no more than a session ticket.
+def _stop_if_replied(sock: socket.socket, exchange: Exchange) -> None:
+    """Keep an early reply and stop sending. Under TLS, what is readable may be only a session ticket.
 
-    Raises BrokenPipeError, on which urllib3 goes on to read the reply.
+    Raises BrokenPipeError: at EPIPE urllib3 goes on to read the reply (HTTPConnectionPool._make_request), because a
+    server that refuses a body often replies and closes before it has read it.
     """
     arrived = receive_now(sock)
     if arrived is not None:

@@ -1,4 +1,4 @@
-"""One request to an upstream and its reply: whom to watch, how long to wait."""
+"""One request to an upstream and its reply: what every wait for it has in common."""
 
 from __future__ import annotations
 
@@ -6,66 +6,74 @@ import math
 import socket
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from urllib3 import BaseHTTPResponse
 
 from argoproxy.errors import ConnectTimeout, UpstreamTimeout
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.dns import Found, Resolver
 from argoproxy.transport.parallel import wait_for
 from argoproxy.transport.watch import READABLE, WRITABLE, Watch
 
-#: Bytes may come so fast that we never wait; the client is looked after all the same, once in so many reads.
-READS_BETWEEN_LOOKS = 16
-#: What the system's clock for waiting can hold, with room to spare.
+#: Bytes may come so fast that nothing is ever waited for; the client is checked all the same, once in so many reads.
+READS_BETWEEN_CHECKS = 16
+#: epoll takes milliseconds as a C int; Python raises OverflowError for more.
 LONGEST_WAIT_S = 1_000_000.0
+
+#: Family, kind, protocol, canonical name, address: what getaddrinfo returns.
+AddressInfo = tuple[int, int, int, str, Any]
+#: Starts to resolve a host and a port.
+Lookup = Callable[[str, int], Future[Sequence[AddressInfo]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What is waited for, and what it is to wait in vain; `begins_anew` tells whether each byte is waited for anew."""
+    """What is waited for, and the error when it does not come in time."""
 
     kind: type[UpstreamTimeout]
     code: str
     message: str
-    begins_anew: bool = False
+    #: Whether the time begins anew with each byte.
+    restarts: bool = False
 
 
-CONNECTING = Phase(ConnectTimeout, "connect_timeout", "No connection to the upstream in time.")
-AWAITING = Phase(UpstreamTimeout, "first_byte_timeout", "The upstream did not begin to answer in time.")
-PROGRESSING = Phase(UpstreamTimeout, "idle_timeout", "The upstream was silent for too long.", begins_anew=True)
+CONNECTING = Phase(ConnectTimeout, "connect_timeout", "The connection to the upstream was not made in time.")
+AWAITING = Phase(UpstreamTimeout, "first_byte_timeout", "The upstream did not begin to reply in time.")
+PROGRESSING = Phase(UpstreamTimeout, "idle_timeout", "The upstream sent nothing for too long.", restarts=True)
 
 
 class Source(Protocol):
-    """The body of a reply on its way."""
+    """The body of a reply that is being received."""
 
     headers: Headers
 
     @property
     def done(self) -> bool:
-        """Whether all of it was taken."""
+        """Whether all of it was read."""
 
     def take(self, tick_s: float) -> bytes | None:
-        """Give what has arrived, None after tick_s of silence. Raises ProxyError, ClientGone."""
+        """Return what has arrived, None after tick_s of silence. Raises ProxyError, ClientGone."""
 
     def close(self) -> None:
-        """Give the connection back if it can be used again, else close it."""
+        """Return the connection to the pool if it can be used again, else close it."""
 
 
 class Exchange:
-    """One request to an upstream and its reply: whom to watch, how long to wait, what came too early."""
+    """One request to an upstream and its reply: time limits, the watched client, and what arrives too early."""
 
-    def __init__(self, watch: Watch, timeouts: Timeouts, url: str, names: Resolver) -> None:
+    def __init__(self, watch: Watch, timeouts: Timeouts, url: str, lookup: Lookup) -> None:
         self.url = url
         self.target = "/" + url.partition("://")[2].partition("/")[2]
+        #: Bytes of the reply that came while the request was being sent.
         self.early = b""
+        #: Whether the request was not sent to its end, because the reply came first.
         self.is_cut = False
         self.sends = 0
-        #: Whether a connection was made for it, as it must be where a kept one proved stale.
+        #: Whether a connection was made for it, and whether one has to be.
         self.is_fresh = self.must_be_fresh = False
         #: Whether a reply began to arrive: a line, or a part of one that can be a status line. Other bytes at the end
         #: of a kept connection were sent behind the reply before.
@@ -75,7 +83,7 @@ class Exchange:
         self.body_of: Callable[[BaseHTTPResponse], Source] | None = None
         self._watch = watch
         self._timeouts = timeouts
-        self._names = names
+        self._lookup = lookup
         self._total_until = time.monotonic() + timeouts.total_s
         self._until = math.inf
         self._reads = 0
@@ -84,56 +92,57 @@ class Exchange:
 
     @property
     def is_stale(self) -> bool:
-        """Whether a kept connection was of no use: no reply came back on it."""
+        """Whether no reply came back on a connection that was kept from an earlier request."""
         return not (self.is_fresh or self.has_received)
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything of the request may have come to the upstream."""
+        """Whether anything of the request may have reached the upstream."""
         return self.sends > 0
 
     def copy_for_retry(self) -> Exchange:
-        """Give the same once more, on a connection of its own; the time there is in all goes on."""
-        other = Exchange(self._watch, self._timeouts, self.url, self._names)
+        """Return an exchange for the same request on a new connection; the total time goes on."""
+        other = Exchange(self._watch, self._timeouts, self.url, self._lookup)
         other.must_be_fresh, other._total_until = True, self._total_until
         return other
 
     def expect_connection(self) -> None:
-        """From now on the time to connect runs, for a connection of its own: its name, its address, TLS."""
+        """Apply `connect_s` from now on: to the lookup of the name, the connection and TLS together."""
         self.is_fresh = True
-        self._expects(CONNECTING, self._timeouts.connect_s)
+        self._expect(CONNECTING, self._timeouts.connect_s)
 
     def expect_head(self) -> None:
-        """From now on the time to the first byte runs, however many bytes the head comes in."""
-        self._expects(AWAITING, self._timeouts.first_byte_s)
+        """Apply `first_byte_s` from now on: to the whole head, in however many pieces it comes."""
+        self._expect(AWAITING, self._timeouts.first_byte_s)
 
     def expect_progress(self) -> None:
-        """From now on each silence is measured for itself."""
-        self._expects(PROGRESSING, self._timeouts.idle_s)
+        """Apply `idle_s` from now on, to each silence."""
+        self._expect(PROGRESSING, self._timeouts.idle_s)
 
     def record_progress(self) -> None:
-        """Take note that bytes went or came, which is no reason to go on for ever.
+        """Count bytes that were sent or received.
 
-        Raises UpstreamTimeout when all took too long, and ClientGone, now and then, if the client has left.
+        Raises UpstreamTimeout when the total time is over, and ClientGone, now and then, if the client has left: an
+        upstream that always has more bytes would keep us from ever waiting.
         """
         if time.monotonic() >= self._total_until:
             raise self._timed_out()
-        if self._phase.begins_anew:
+        if self._phase.restarts:
             self._until = math.inf
         self._reads += 1
-        if self._reads >= READS_BETWEEN_LOOKS:
+        if self._reads >= READS_BETWEEN_CHECKS:
             self._reads = 0
             self._watch.check_client()
 
     @property
     def left_s(self) -> float:
-        """How long may be waited now."""
+        """The time that is left for what is waited for; it begins to run when this is first read."""
         now = time.monotonic()
         self._until = min(self._until, now + min(self._allowed_s, LONGEST_WAIT_S))
         return min(self._until, self._total_until) - now
 
     def wait(self, sock: socket.socket, interest: int = READABLE, tick_s: float = math.inf) -> int:
-        """Wait for the socket: its events, 0 after tick_s. Raises ClientGone, UpstreamTimeout."""
+        """Wait for the socket and return its events, 0 after tick_s. Raises ClientGone, UpstreamTimeout."""
         left_s = self.left_s
         events = self._watch.wait(sock, max(0.0, min(left_s, tick_s)), interest) if left_s > 0 else 0
         self._reads = 0
@@ -141,19 +150,19 @@ class Exchange:
             raise self._timed_out()
         return events
 
-    def addresses(self, host: str, port: int) -> Sequence[Found]:
+    def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
         """Wait for the addresses of a host. Raises OSError, ClientGone, UpstreamTimeout."""
-        asked = self._names.ask(host, port)
-        wait_for([asked], max(0.0, self.left_s), self._watch)
-        if not asked.done():
+        future = self._lookup(host, port)
+        wait_for([future], max(0.0, self.left_s), self._watch)
+        if not future.done():
             raise self._timed_out()
         try:
-            return asked.result()
+            return future.result()
         finally:
-            del asked
+            del future  # a failure's traceback holds this frame, and the future holds the failure
 
     def poll_now(self, sock: socket.socket) -> int:
-        """Give the socket's events without waiting. Raises ClientGone."""
+        """Return the socket's events without waiting. Raises ClientGone."""
         return self._watch.wait(sock, 0, READABLE | WRITABLE)
 
     def pause(self, seconds: float) -> None:
@@ -164,14 +173,14 @@ class Exchange:
         """Stop watching the connection."""
         self._watch.unregister()
 
-    def _expects(self, phase: Phase, allowed_s: float) -> None:
+    def _expect(self, phase: Phase, allowed_s: float) -> None:
         self._phase, self._allowed_s, self._until = phase, allowed_s, math.inf
 
     def _timed_out(self) -> UpstreamTimeout:
         if self._total_until <= self._until:
-            return UpstreamTimeout("The upstream took too long in all.", code="total_timeout")
+            return UpstreamTimeout("The upstream took too long in total.", code="total_timeout")
         return self._phase.kind(self._phase.message, code=self._phase.code)
 
 
-#: The exchange for which a connection is being asked; the way from our adapter through urllib3 to our connections.
+#: The exchange for which urllib3 is called: requests passes nothing through to its connections, which read it here.
 current_exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)

@@ -1,7 +1,7 @@
-"""Run functions in threads and wait for their results while one client is watched.
+"""Run functions in threads and wait for their results, while the client is watched.
 
-All threads are daemons: a function that can't be interrupted (a lookup of a name) must not keep a worker from ending,
-which the threads of a ThreadPoolExecutor do.
+All threads are daemons: a function that can't be interrupted (a name lookup) must not keep a worker from ending, as the
+threads of a ThreadPoolExecutor do.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Threads:
 
 
 class Bell:
-    """A descriptor that becomes readable when it is rung. Any thread may ring it, also after it was closed: its number
-    may belong to another connection by then, so closing and ringing exclude each other."""
+    """A descriptor that any thread can make readable. That may be after it was closed, when its number belongs to
+    another connection: so closing and ringing exclude each other."""
 
     def __init__(self) -> None:
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -80,7 +80,7 @@ class Bell:
 
 
 class _Countdown:
-    """Rings a bell when so many futures are done."""
+    """Rings a bell when `count` futures are done."""
 
     def __init__(self, count: int, bell: Bell) -> None:
         self._bell = bell
@@ -134,8 +134,8 @@ def wait_for(futures: Collection[Future[Any]], seconds: float, watch: Watch) -> 
 
 
 def run_natively(work: Callable[[], ResultT]) -> ResultT:
-    """Run a function that computes for long and lets go of the interpreter's lock; under gevent in a thread of the
-    system's, so that the other greenlets go on."""
+    """Run a function that computes for long and releases the interpreter's lock. Under gevent it runs in a native
+    thread, so that the other greenlets go on."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
         return work()
@@ -144,11 +144,11 @@ def run_natively(work: Callable[[], ResultT]) -> ResultT:
 
 
 def fulfil(future: Future[ResultT], work: Callable[[], ResultT]) -> None:
-    """Run a function and store what came of it in a future, unless that was cancelled."""
+    """Run a function and store its result or its error in a future, unless that was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:
         future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 whoever reads the future gets it
+    except BaseException as error:  # noqa: BLE001 raised by future.result()
         future.set_exception(error)
-        del future, work  # the error's traceback holds this frame: a cycle that only the collector would end
+        del future, work  # else a cycle: the future holds the error, its traceback this frame

@@ -1,7 +1,8 @@
-"""What comes from an upstream: bytes as they arrive, a head that http.client parses, a body that we take ourselves.
+"""Receive a reply: a head that http.client parses, and a body that is read here (`framing.py`).
 
-What http.client reads from is not the socket but SocketReader, which tries first and waits second, so that bytes
-buffered anywhere can't look like silence. The body's framing is ours (`protocol/framing.py`).
+http.client reads from a SocketReader in place of the socket's own buffered file. That reads first and waits only if
+nothing is there: bytes that http.client or TLS hold in a buffer don't make the socket readable, so a wait that came
+first would take them for silence.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ PIECE = 64 * 1024
 STATUS_LINE = b"HTTP/"
 #: RFC 9110 section 15: what is outside of 100 to 599 is invalid.
 LAST_STATUS = 599
-#: How the parser of http.client tells of a line that is no header field.
-NO_FIELD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect, InvalidHeaderDefect)
+#: Defects that the parser of http.client (email.parser) reports for a line that is not a header field.
+BAD_LINES = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect, InvalidHeaderDefect)
 
 
 class SocketReader:
-    """The receiving side of a connection: bytes as they arrive, and the file http.client reads heads from."""
+    """The receiving side of a connection; also the file that http.client reads heads from."""
 
     def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
         self._sock = sock
@@ -52,9 +53,10 @@ class SocketReader:
         self._buffer, exchange.early = exchange.early, b""
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._interest = READABLE
-        self._dry = False
+        self._is_drained = False
         self.has_ended = False
         if isinstance(sock, ssl.SSLSocket):
+            # Else a connection that is cut without TLS's close_notify looks like the regular end of a body.
             sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         sock.settimeout(0)
 
@@ -64,17 +66,18 @@ class SocketReader:
         return bool(self._buffer)
 
     def makefile(self, mode: str) -> SocketReader:
-        """Give the file http.client asks its socket for: the same thing."""
+        """Return the file that http.client asks its socket for: this object."""
         return self
 
     def flush(self) -> None:
-        """Nothing is written here; http.client flushes what it closes."""
+        """Do nothing; http.client flushes a file that it closes."""
 
     def close(self) -> None:
-        """Leave the connection as it is: http.client closes the file after each reply."""
+        """Do nothing: http.client closes the file after each reply, and the connection may be used again."""
 
     def readline(self, limit: int) -> bytes:
-        """Take a line of a head, waiting for its end; a longer one is cut at limit, a last one at its end."""
+        """Return a line of a head with its end, at most `limit` bytes; a part of a line at the end of the
+        connection."""
         line, self._buffer = self._buffer, b""
         while (end := line.find(b"\n") + 1) == 0 and len(line) < limit:
             if line and line.startswith(STATUS_LINE[: len(line)]):
@@ -87,37 +90,41 @@ class SocketReader:
         self._exchange.has_received = True
         end = min(end or limit, limit)
         line, self._buffer = line[:end], line[end:]
+        # Python's email parser ends a line there, another server may not: two readings of one head (RFC 9112 section
+        # 2.2).
         if line.find(b"\r", 0, -2) >= 0:
-            raise UpstreamProtocolError("The upstream sent a carriage return within a header.")
+            raise UpstreamProtocolError("The upstream sent a carriage return within a header line.")
         return line
 
     def receive(self, tick_s: float) -> bytes | None:
-        """Take what has arrived: b"" at the end of the connection, None after tick_s of silence."""
+        """Return what has arrived, b"" at the end of the connection, None after tick_s of silence."""
         if self._buffer:
             data, self._buffer = self._buffer, b""
             return data
         while True:
-            if not self._dry and (arrived := self._try()) is not None:
+            if not self._is_drained and (arrived := self._read_now()) is not None:
                 return arrived
             if not self._exchange.wait(self._sock, self._interest, tick_s):
                 return None
-            self._dry = False
+            self._is_drained = False
 
-    def _try(self) -> bytes | None:
+    def _read_now(self) -> bytes | None:
         data = receive_now(self._sock)
         if data is None:
-            self._dry = True
+            self._is_drained = True
             return None
-        if self._is_tls:
+        if self._is_tls:  # recv returns one TLS record at a time, at most 16 KiB
             while data and len(data) < PIECE and self._sock.pending():  # type: ignore[attr-defined]
                 data += receive_now(self._sock) or b""
-        self._dry = not self._is_tls and 0 < len(data) < PIECE
+        # A short read has emptied the kernel's buffer, so the next step is to wait: saves a system call that would
+        # block.
+        self._is_drained = not self._is_tls and 0 < len(data) < PIECE
         self._exchange.record_progress()
         return data
 
 
 def receive_now(sock: socket.socket) -> bytes | None:
-    """Give the bytes that are there, b"" at the end of the connection, None when there are none yet.
+    """Return the bytes that are there, b"" at the end of the connection, None when there are none yet.
 
     Raises UpstreamProtocolError when the connection broke.
     """
@@ -126,11 +133,13 @@ def receive_now(sock: socket.socket) -> bytes | None:
     except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
         return None
     except OSError:
-        raise UpstreamProtocolError("The connection to the upstream broke.", code="upstream_disconnected") from None
+        # urllib3 would wrap an OSError in its own errors, or swallow it while a request is sent; ours passes through
+        # it.
+        raise UpstreamProtocolError("The connection to the upstream was lost.", code="upstream_disconnected") from None
 
 
 class HttpHead(http.client.HTTPResponse):
-    """A reply whose head http.client parses and whose body we take from the connection ourselves."""
+    """A reply whose head http.client parses; its body is read by HttpBody."""
 
     def __init__(self, exchange: Exchange, sock: socket.socket, *args: Any, **options: Any) -> None:
         self.exchange = exchange
@@ -138,30 +147,31 @@ class HttpHead(http.client.HTTPResponse):
         super().__init__(self.reader, *args, **options)  # type: ignore[arg-type]
 
     def begin(self) -> None:
-        """Read the head, passing over interim ones (http.client itself passes over 100 only)."""
+        """Read the head. Skips interim ones, of which http.client itself skips only 100."""
         self.exchange.expect_head()
         super().begin()
         while 100 < self.status < 200:
             if self.status == 101:
-                raise UpstreamProtocolError("The upstream switched protocols without being asked to.")
+                raise UpstreamProtocolError("The upstream switched protocols, which was not requested.")
             self.headers = None  # type: ignore[assignment]
             super().begin()
         if self.status > LAST_STATUS:
-            raise UpstreamProtocolError("The upstream sent a status that HTTP does not have.")
-        _check(self.headers, self.reader)
-        self.told = normalize_length(tuple(self.headers.items()))
-        self.framing = self._framing()
+            raise UpstreamProtocolError("The upstream sent a status over 599.")
+        _check_head(self.headers, self.reader)
+        self.fields = normalize_length(tuple(self.headers.items()))
+        self.body_reader = self._body_reader()
         self.leaves_open = not (self.will_close or self.exchange.is_cut or self._may_be_followed_by_a_body())
+        # Else http.client closes the connection as soon as the head is read (HTTPConnection.getresponse).
         self.will_close = False
         self.exchange.body_of = functools.partial(HttpBody, self)
         self.exchange.expect_progress()
 
-    def _framing(self) -> BodyReader:
+    def _body_reader(self) -> BodyReader:
         if self.length == 0:
             return ContentLengthReader(0)
-        if is_chunked(self.told):
+        if is_chunked(self.fields):
             return ChunkedReader()
-        length = content_length(self.told)
+        length = content_length(self.fields)
         return UntilCloseReader() if length is None else ContentLengthReader(length)
 
     def _may_be_followed_by_a_body(self) -> bool:
@@ -172,32 +182,32 @@ class HttpHead(http.client.HTTPResponse):
         """
         if self.length != 0:
             return False
-        length = content_length(self.told)
-        is_announced = bool(length) if length is not None else is_chunked(self.told) or "content-type" in self.headers
+        length = content_length(self.fields)
+        is_announced = bool(length) if length is not None else is_chunked(self.fields) or "content-type" in self.headers
         return is_announced or self.reader.has_buffered
 
 
 class TunnelHead(http.client.HTTPResponse):
-    """What a proxy answers when it is asked for a tunnel."""
+    """The reply of an HTTP proxy to CONNECT."""
 
     def __init__(self, exchange: Exchange, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(SocketReader(sock, exchange), *args, **options)  # type: ignore[arg-type]
 
 
-def _check(headers: Message, reader: SocketReader) -> None:
-    """See that a head is whole: http.client takes the end of the connection for its end, and drops what stands
-    behind a line that is no field. Raises UpstreamProtocolError."""
+def _check_head(headers: Message, reader: SocketReader) -> None:
+    """Raise UpstreamProtocolError for a head that is not whole: http.client takes the end of the connection for its
+    end, and drops all that follows a line that is not a field."""
     if reader.has_ended:
         raise cut_short_error()
-    if any(isinstance(defect, NO_FIELD) for defect in headers.defects):
-        raise UpstreamProtocolError("The upstream sent a header that is none.")
+    if any(isinstance(defect, BAD_LINES) for defect in headers.defects):
+        raise UpstreamProtocolError("The upstream sent a malformed header.")
 
 
 class HttpBody:
-    """The body of a reply over HTTP; a Source."""
+    """The Source of a reply over HTTP."""
 
     def __init__(self, response: HttpHead, raw: BaseHTTPResponse) -> None:
-        self.headers = response.told
+        self.headers = response.fields
         self._response = response
         self._raw: BaseHTTPResponse | None = raw
         if self.done:
@@ -205,19 +215,19 @@ class HttpBody:
 
     @property
     def done(self) -> bool:
-        return self._response.framing.done
+        return self._response.body_reader.done
 
     def take(self, tick_s: float) -> bytes | None:
-        framing, piece = self._response.framing, b""
-        while not piece and not framing.done:
+        reader, piece = self._response.body_reader, b""
+        while not piece and not reader.done:
             arrived = self._response.reader.receive(tick_s)
             if arrived is None:
                 return None
             if arrived:
-                piece = framing.feed(arrived)
+                piece = reader.feed(arrived)
             else:
-                framing.end()
-        if framing.done:
+                reader.end()
+        if reader.done:
             self.close()
         return piece
 
@@ -226,7 +236,7 @@ class HttpBody:
             return
         raw, self._raw = self._raw, None
         self._response.exchange.unregister()
-        if self.done and self._response.leaves_open and not self._response.framing.surplus:
+        if self.done and self._response.leaves_open and not self._response.body_reader.surplus:
             self._response.close()
         else:
             raw.close()

@@ -1,4 +1,4 @@
-"""What an upstream sent back: its head is here, its body arrives."""
+"""The reply of an upstream: its head has arrived, its body is still being received."""
 
 from __future__ import annotations
 
@@ -14,37 +14,36 @@ from argoproxy.transport.exchange import Source
 from argoproxy.transport.framing import Decompressor
 
 IDENTITY = "identity"
-#: How long a stream that has told its end may take to end its body, so that its connection can be kept.
-SETTLE_S = 0.05
+#: How long a body may take to end after its last event, so that its connection can be kept.
+RELEASE_S = 0.05
 
 
 class Reply:
-    """What an upstream sent back: its head is here, its body arrives. A body that could hide a secret in its content
-    coding is given without it."""
+    """The reply of an upstream. Where secrets are redacted, the content coding is removed: it could hide them."""
 
-    def __init__(self, status: int, source: Source, tick_s: float, stars: Redactor) -> None:
-        headers = drop_unsendable((name, stars.text(value)) for name, value in source.headers)
+    def __init__(self, status: int, source: Source, tick_s: float, redactor: Redactor) -> None:
+        headers = drop_unsendable((name, redactor.text(value)) for name, value in source.headers)
         self._coding = get_header(headers, "content-encoding").strip().lower() or IDENTITY
-        self._hides = bool(stars) and self._coding != IDENTITY
+        self._is_decoded = bool(redactor) and self._coding != IDENTITY
         self.status = status
-        self.headers = without(headers, ENTITY_HEADERS) if self._hides else headers
+        self.headers = without(headers, ENTITY_HEADERS) if self._is_decoded else headers
         self._source = source
         self._tick_s = tick_s
-        self._stars = stars
-        self._arrived = 0
+        self._redactor = redactor
+        self._received = 0
 
     def iter_raw(self) -> Iterator[bytes]:
-        """Give the body as it arrives, in its content coding; b"" is a moment of silence."""
-        return self.iter_bytes() if self._hides else self._stars.over(self._arriving())
+        """Yield the body as it arrives, in its content coding; b"" for each `tick_s` of silence."""
+        return self.iter_bytes() if self._is_decoded else self._redactor.over(self._receive())
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """Give the body as it arrives, content coding taken away; b"" comes in silence, and now and then where bytes
-        may come that say nothing to the client."""
-        arriving = self._arriving()
-        return self._stars.over(arriving if self._coding == IDENTITY else self._inflated(arriving))
+        """Yield the body as it arrives, decompressed; b"" about once per `tick_s`, also where bytes arrive: they may
+        hold nothing for the client, which is to get a heartbeat then."""
+        pieces = self._receive()
+        return self._redactor.over(pieces if self._coding == IDENTITY else self._decompress(pieces))
 
     def read(self) -> bytes:
-        """Take the whole body, content coding taken away. Raises ProxyError, ClientGone."""
+        """Return the whole body, decompressed. Raises ProxyError, ClientGone."""
         parts, size = [], 0
         for piece in self.iter_bytes():
             parts.append(piece)
@@ -53,15 +52,15 @@ class Reply:
         return b"".join(parts)
 
     def read_error_body(self) -> bytes:
-        """Take the body of an error, whose status counts even when its body breaks. Raises ClientGone."""
+        """Return the body of an error reply, b"" if it breaks: the status counts all the same. Raises ClientGone."""
         try:
             return self.read()
         except ProxyError:
             return b""
 
     def release_when_done(self) -> None:
-        """Let go of a reply that said all it had to: its connection is kept if the body ends at once."""
-        until = time.monotonic() + SETTLE_S
+        """Close a reply whose last event has come; its connection is kept if the body ends at once."""
+        until = time.monotonic() + RELEASE_S
         try:
             while not self._source.done and (left_s := until - time.monotonic()) > 0:
                 self._source.take(left_s)
@@ -70,35 +69,35 @@ class Reply:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         self._source.close()
 
-    def _arriving(self) -> Iterator[bytes]:
+    def _receive(self) -> Iterator[bytes]:
         source, tick_s, ticked = self._source, self._tick_s, time.monotonic()
         try:
             while not source.done:
                 piece = source.take(tick_s)
                 if piece:
-                    self._arrived += len(piece)
+                    self._received += len(piece)
                     yield piece
                 if piece is None or time.monotonic() - ticked >= tick_s:
                     ticked = time.monotonic()
                     yield b""
         except (UpstreamProtocolError, UpstreamTimeout) as error:
-            raise self._telling_how_much_came(error) from None
+            raise self._with_size(error) from None
 
-    def _inflated(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        inflate = Decompressor(self._coding)
+    def _decompress(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        decompressor = Decompressor(self._coding)
         for piece in pieces:
             if piece:
-                yield from inflate.feed(piece)
+                yield from decompressor.feed(piece)
             else:
                 yield piece
         try:
-            inflate.end()
+            decompressor.end()
         except ProxyError as error:
-            raise self._telling_how_much_came(error) from None
+            raise self._with_size(error) from None
 
-    def _telling_how_much_came(self, error: ProxyError) -> ProxyError:
-        error.message = f"{error.message.removesuffix('.')}, after {self._arrived} bytes of its body."
+    def _with_size(self, error: ProxyError) -> ProxyError:
+        error.message = f"{error.message.removesuffix('.')}, after {self._received} bytes of its body."
         return error

@@ -1,14 +1,12 @@
-"""Send a request to an upstream and read the reply, watching the client at every wait.
+"""Send a request to an upstream and return its reply; every wait watches the client too.
 
-Foreign exceptions end here: one table turns them into ours, around the call and around the body.
+Exceptions of requests and urllib3 end here (`foreign_errors.py`): callers see ProxyError and ClientGone only.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import ssl
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,16 +14,16 @@ import requests
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
-from argoproxy.errors import ConnectTimeout, ProxyError, UpstreamProtocolError, UpstreamUnreachable
+from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.access.secrets import redactor_for
 from argoproxy.protocol.http_messages import without
 from argoproxy.protocol.routing.timeouts import Timeouts
+from argoproxy.transport.connect import Resolver
 from argoproxy.transport.connection import WatchedAdapter
-from argoproxy.transport.dns import Resolver
 from argoproxy.transport.exchange import Exchange, Source, current_exchange
-from argoproxy.transport.failure_reasons import address_of, reason_of
+from argoproxy.transport.foreign_errors import PROXY_ERROR, address_of, clear_frames, translate
 from argoproxy.transport.reply import Reply
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import UpstreamRequest
@@ -33,13 +31,12 @@ from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.demo import SCHEME, Script, make_script
 
 PLAIN_ACCESS = Access()
-PROXY_ERROR = "proxy_error"
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 
 class Transport:
-    """One requests.Session for a whole process. Its environment is never looked at, cookies are never kept."""
+    """Sends requests to one upstream, over one requests.Session. Proxy variables, .netrc and cookies are ignored."""
 
     def __init__(
         self,
@@ -49,16 +46,17 @@ class Transport:
         auth: Auth | None = None,
         not_passed: frozenset[str] = frozenset(),
     ) -> None:
-        """`tick_s` is the silence after which a reply gives an empty piece; the `proxies` of `access` map a scheme to
-        its proxy's URL, `all` to that of both, `no` to a list of hosts without one. `auth` signs requests,
-        `not_passed` names headers of replies that stop here, in lower case."""
+        """`connections` is the number of idle connections kept for each host; `tick_s` the silence after which a reply
+        yields an empty piece. The `proxies` of `access` map a scheme to its proxy's URL, `all` to that of both, `no` to
+        a list of hosts without one. `auth` signs requests, `not_passed` names headers of replies to be removed, in
+        lower case."""
         self._tick_s = tick_s
         self._access = access
         self._auth = auth
         self._not_passed = not_passed
         self._proxies = dict(access.proxies)
         self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in (*access.keys, *access.hidden))
-        self._names = Resolver()
+        self._resolver = Resolver()
         self._session = requests.Session()
         self._session.trust_env = False
         for scheme in ("http://", "https://"):
@@ -68,11 +66,12 @@ class Transport:
     def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
         """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone.
 
-        It is sent once more where a kept connection proved stale before anything came back, if its body can be: a
-        server that closes an idle connection has not seen what was sent then (RFC 9112 section 9.5).
+        If its connection was kept from an earlier request and ends before a reply, the request is sent once more on a
+        new one, unless its body can't be sent twice: a server that closes an idle connection has not read what was
+        sent at that moment (RFC 9112 section 9.3.1).
         """
         try:
-            return self._opened(request, timeouts, watch)
+            return self._send_or_retry(request, timeouts, watch)
         except ProxyError as error:
             if not error.reached:
                 error.address = address_of(self._next_hop(request.url, error))
@@ -85,9 +84,9 @@ class Transport:
     def _next_hop(self, url: str, error: ProxyError) -> str:
         return self.next_hop(url) if error.code == PROXY_ERROR else url
 
-    def _opened(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
-        prepared = self._prepared(request)
-        exchange = Exchange(watch, timeouts, prepared.url or request.url, self._names)
+    def _send_or_retry(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
+        prepared = self._prepare(request)
+        exchange = Exchange(watch, timeouts, prepared.url or request.url, self._resolver.lookup)
         try:
             self._send(prepared, exchange, timeouts)
         except UpstreamProtocolError:
@@ -95,8 +94,8 @@ class Transport:
                 raise
             exchange = exchange.copy_for_retry()
             self._send(prepared, exchange, timeouts)
-        stars = redactor_for((request.secret, *self._secrets))
-        reply = Reply(exchange.status, _source(exchange), self._tick_s, stars)
+        redactor = redactor_for((request.secret, *self._secrets))
+        reply = Reply(exchange.status, _take_source(exchange), self._tick_s, redactor)
         reply.headers = without(reply.headers, self._not_passed) if self._not_passed else reply.headers
         return reply
 
@@ -109,13 +108,16 @@ class Transport:
             exchange.status = response.status_code
             return
         except (requests.RequestException, HTTPError) as error:
-            failure = _translated(error, exchange)
-            _let_go(error)
+            failure = translate(error, exchange)
+            clear_frames(error)
         except BaseException:
             exchange.unregister()
             raise
         finally:
             current_exchange.reset(token)
+        # Raised outside of the `except`, so that `failure` has no __context__: the foreign error's traceback holds the
+        # connection. And deleted, because its own traceback holds this frame: a cycle that would keep sockets open
+        # until the garbage collector runs.
         exchange.unregister()
         try:
             raise failure
@@ -123,10 +125,10 @@ class Transport:
             del failure
 
     def close(self) -> None:
-        """Close the connections nobody uses; those in use are closed when they are given back."""
+        """Close idle connections; those in use are closed when they are released."""
         self._session.close()
 
-    def _prepared(self, request: UpstreamRequest) -> requests.PreparedRequest:
+    def _prepare(self, request: UpstreamRequest) -> requests.PreparedRequest:
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url, prepared.body = request.method, request.url, request.body  # type: ignore[assignment]
         prepared.headers = CaseInsensitiveDict(request.headers)
@@ -143,23 +145,23 @@ class Transport:
 
 
 class _DemoAdapter(BaseAdapter):
-    """Plays the demo's scripts."""
+    """Plays the scripts of the embedded demo; for its own URL scheme."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         body = request.body if isinstance(request.body, bytes) else b""
         script = make_script(urlsplit(request.url or "").path, body)
         if exchange := current_exchange.get():
-            exchange.source = _Played(script, exchange)
+            exchange.source = _ScriptSource(script, exchange)
         response = requests.Response()
         response.status_code = script.status
         return response
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the demo has no connections."""
 
 
-class _Played:
-    """A script on its way; a Source. Its pauses watch the client."""
+class _ScriptSource:
+    """The Source of a demo's reply: a script that is being played. Its pauses watch the client."""
 
     def __init__(self, script: Script, exchange: Exchange) -> None:
         self.headers = script.headers
@@ -186,16 +188,17 @@ class _Played:
         self._next = None
 
 
-def _source(exchange: Exchange) -> Source:
-    """Take the body from the exchange: what they hold of each other would outlive them until garbage is collected."""
+def _take_source(exchange: Exchange) -> Source:
+    """Return the body and remove it from the exchange: they refer to each other, a cycle that would keep the connection
+    until the garbage collector runs."""
     source, exchange.source = exchange.source, None
     if source is None:
-        raise UpstreamProtocolError("The upstream's reply has no body to read.")
+        raise UpstreamProtocolError("The upstream's reply can't be read.")
     return source
 
 
 def _goes_direct(host: str, no_proxy: str) -> bool:
-    """Whether a host is on a list of those to be reached without a proxy: names, suffixes, addresses, networks."""
+    """Return whether a host is on a list of hosts without a proxy: names, suffixes, addresses, networks, or *."""
     for entry in no_proxy.replace(",", " ").split():
         suffix = entry.lstrip("*").lstrip(".").lower()
         if entry == "*" or host == suffix or host.endswith("." + suffix) or _is_in_network(host, entry):
@@ -208,60 +211,3 @@ def _is_in_network(host: str, network: str) -> bool:
         return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False
-
-
-def _translated(error: Exception, exchange: Exchange) -> ProxyError:
-    """Turn a failure to get a reply's head into ours; the table of all of them."""
-    causes = tuple(_causes(error))
-    for kind, made in _AFTERWARDS if exchange.is_begun else _TABLE:
-        if any(isinstance(cause, kind) for cause in causes):
-            failure = made()
-            failure.reason = failure.reason or reason_of(causes)
-            return failure
-    return UpstreamProtocolError("The upstream's reply can't be understood.")
-
-
-def _let_go(error: BaseException) -> None:
-    """Let go of what a foreign failure holds by its frames, which hold it: until garbage is collected, else."""
-    for cause in _causes(error):
-        traceback.clear_frames(cause.__traceback__)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Give an error and what it wraps, in the ways requests and urllib3 wrap."""
-    while error is not None:
-        yield error
-        wrapped = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
-        error = next((cause for cause in wrapped if isinstance(cause, BaseException)), None)
-
-
-_Row = tuple[type[BaseException], Callable[[], ProxyError]]
-_TABLE: tuple[_Row, ...] = (
-    (
-        requests.ConnectTimeout,
-        lambda: ConnectTimeout("No connection to the upstream in time."),
-    ),
-    (requests.ReadTimeout, lambda: ConnectTimeout("No TLS with the upstream in time.")),
-    (
-        requests.exceptions.ProxyError,
-        lambda: UpstreamUnreachable("The proxy to the upstream failed.", code=PROXY_ERROR),
-    ),
-    (
-        ssl.SSLCertVerificationError,
-        lambda: UpstreamUnreachable(
-            "TLS verification of the upstream's certificate failed.", code="tls_verification_failed"
-        ),
-    ),
-    (requests.exceptions.SSLError, lambda: UpstreamUnreachable("TLS with the upstream failed.", code="tls_failed")),
-    (
-        NameResolutionError,
-        lambda: UpstreamUnreachable("The upstream's name can't be resolved.", code="name_resolution_failed"),
-    ),
-    (NewConnectionError, lambda: UpstreamUnreachable("The upstream can't be reached.")),
-    (
-        ConnectionError,
-        lambda: UpstreamProtocolError("The upstream broke off before it answered.", code="upstream_disconnected"),
-    ),
-)
-#: Once a request was begun its connection was made, whatever urllib3 says of proxies then.
-_AFTERWARDS = tuple(row for row in _TABLE if row[0] is not requests.exceptions.ProxyError)

@@ -1,7 +1,8 @@
-"""Wait on the upstream, the client and the clock at once: one epoll per exchange, one shape in all workers.
+"""Wait for the upstream, the client and the clock at once: one epoll per request, in all kinds of workers.
 
-Under gevent the unpatched epoll is taken, and gevent waits for the epoll's own descriptor (its `poll` ignores
-POLLRDHUP). A client that closed only its sending half looks gone, and is treated so.
+Under gevent it is the original epoll, whose own descriptor gevent waits for: it removes `epoll` from `select`, and its
+`poll` ignores POLLRDHUP, by which a client that leaves is seen. A client that closes only its sending half is treated
+as gone: the two can't be distinguished before something is written (RFC 9112 section 9.6 allows both).
 """
 
 from __future__ import annotations
@@ -21,28 +22,29 @@ WRITABLE = select.EPOLLOUT
 
 
 class Socket(Protocol):
-    """What can be waited for."""
+    """An object with a descriptor that can be waited for."""
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor."""
 
 
 class Poller:
-    """How this worker waits; to be made in the worker, after gevent has patched what it patches."""
+    """How this process waits. To be made in the worker, after gevent has patched the standard library."""
 
     def __init__(self) -> None:
         monkey = sys.modules.get("gevent.monkey")
         self._is_patched = monkey is not None and monkey.is_module_patched("select")
-        #: Readable once everybody who waits is to be told that the process stops.
+        #: Readable once the process stops. An eventfd, which every epoll holds: a signal handler can write to it, and
+        #: it ends all waits in all threads, the later ones too, because it is never read (eventfd(2)).
         self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll = monkey.get_original("select", "epoll") if monkey and self._is_patched else select.epoll
 
     def stop(self) -> None:
-        """Have all waits end, those to come too."""
+        """End all waits with Stopping, also later ones."""
         os.eventfd_write(self.alarm, 1)
 
     def wait(self, epoll: select.epoll, seconds: float) -> list[tuple[int, int]]:
-        """Give (descriptor, events) of what is ready, nothing after that many seconds."""
+        """Return (descriptor, events) of what is ready, nothing after `seconds`."""
         if not self._is_patched:
             return epoll.poll(seconds)
         ready = epoll.poll(0)
@@ -54,7 +56,7 @@ class Poller:
 
 
 class Watch:
-    """Watches one client and the upstream its request went to; `waited_s` is the time in which they were waited for."""
+    """Watches a client and the upstream of its request. `waited_s` is the time that was spent waiting for them."""
 
     def __init__(self, client: Socket | None, poller: Poller) -> None:
         """Watch only the upstream when client is None."""
@@ -64,12 +66,12 @@ class Watch:
         self._upstream = -1
         self._interest = 0
         self.waited_s = 0.0
-        #: What is to be done now and then while somebody is waited for: gives the seconds until it wants to be asked
-        #: again. May raise ClientGone.
+        #: Called while something is waited for; returns the seconds until it wants to be called again (heartbeats). May
+        #: raise ClientGone.
         self.pulse: Callable[[], float] | None = None
 
     def wait(self, upstream: Socket | None, seconds: float, interest: int = READABLE) -> int:
-        """Give the events of the upstream, 0 after that many seconds without one. Raises ClientGone."""
+        """Return the events of the upstream, 0 after `seconds` without one. Raises ClientGone, Stopping."""
         if self.pulse is None:
             return self._wait(upstream, seconds, interest)
         until = time.monotonic() + seconds
@@ -92,23 +94,27 @@ class Watch:
         return events
 
     def add_wait_since(self, begun: float) -> None:
-        """Take note that somebody was waited for since a moment of the monotonic clock."""
+        """Add the time since `begun`, on the monotonic clock, to `waited_s`."""
         self.waited_s += time.monotonic() - begun
 
     def check_client(self) -> None:
-        """Look after the client without waiting. Raises ClientGone."""
+        """Check for the client without waiting. Raises ClientGone."""
         if self._client >= 0:
             self.wait(None, 0)
 
     def ignore_client(self) -> None:
-        """Stop watching the client, who has got all there was and may leave."""
+        """Stop watching the client: it has its whole answer and may leave."""
         if self._epoll is not None and self._client >= 0:
             with suppress(OSError):
                 self._epoll.unregister(self._client)
         self._client = -1
 
     def unregister(self) -> None:
-        """Stop watching the upstream, before its connection is closed or goes to somebody else."""
+        """Stop watching the upstream, before its connection is closed or returned to the pool.
+
+        A closed descriptor leaves the epoll by itself, but only if no other one refers to the same socket (epoll(7));
+        and one of a pooled connection would report events of another request.
+        """
         if self._epoll is not None and self._upstream >= 0:
             with suppress(OSError):
                 self._epoll.unregister(self._upstream)

@@ -17,8 +17,7 @@ import pytest
 
 from argoproxy.errors import ClientGone, ConnectTimeout
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.connect import connected
-from argoproxy.transport.dns import Resolver
+from argoproxy.transport.connect import Resolver, open_connection
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.parallel import wait_for
 from argoproxy.transport.watch import Poller, Watch
@@ -110,7 +109,7 @@ def exchange(
     client: socket.socket | None = None, connect_s: float = 60.0, known: Resolver | None = None
 ) -> Iterator[Exchange]:
     watch = Watch(client, Poller())
-    begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/", known or Resolver())
+    begun = Exchange(watch, Timeouts(connect_s=connect_s), "http://up/", (known or Resolver()).lookup)
     begun.expect_connection()
     yield begun
     watch.close()
@@ -132,7 +131,7 @@ def test_a_client_that_leaves_while_a_name_is_asked_for_is_seen(monkeypatch: pyt
     with ours, exchange(ours) as asked:
         threading.Timer(0.1, theirs.close).start()
         with pytest.raises(ClientGone):
-            connected("slow.example", 80, (), asked)
+            open_connection("slow.example", 80, (), asked)
     answered.set()
 
 
@@ -140,7 +139,7 @@ def test_a_name_that_takes_too_long_is_a_connect_timeout(monkeypatch: pytest.Mon
     answered = threading.Event()
     names(monkeypatch, lambda: [at(1)] if answered.wait(PATIENCE_S) else [])
     with exchange(connect_s=0.1) as asked, pytest.raises(ConnectTimeout):
-        connected("slow.example", 80, (), asked)
+        open_connection("slow.example", 80, (), asked)
     answered.set()
 
 
@@ -155,19 +154,19 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPatch, ups
     known = Resolver()
     for _ in range(3):
         with exchange(connect_s=0.05, known=known) as asked, pytest.raises(ConnectTimeout):
-            connected("slow.example", 80, (), asked)
+            open_connection("slow.example", 80, (), asked)
     threading.Timer(0.1, answered.set).start()
     with exchange(known=known) as asked:
-        connected("slow.example", 80, (), asked).close()
+        open_connection("slow.example", 80, (), asked).close()
         assert len(lookups) == 1
-        connected("slow.example", 80, (), asked).close()
+        open_connection("slow.example", 80, (), asked).close()
     assert len(lookups) == 2
 
 
 def test_nobody_waits_for_a_lookup_at_the_end_of_a_process() -> None:
     code = (
-        "import socket, time; from argoproxy.transport.dns import Resolver;"
-        "socket.getaddrinfo = lambda *_, **__: time.sleep(1000); Resolver().ask('slow.example', 80)"
+        "import socket, time; from argoproxy.transport.connect import Resolver;"
+        "socket.getaddrinfo = lambda *_, **__: time.sleep(1000); Resolver().lookup('slow.example', 80)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=PATIENCE_S).returncode == 0
 
@@ -190,7 +189,7 @@ def test_each_address_has_its_turn(monkeypatch: pytest.MonkeyPatch, upstream: Up
     with full_backlog() as port, exchange(connect_s=2.0) as asked:
         names(monkeypatch, lambda: [at(1), at(port), at(upstream.port)])
         begun = time.monotonic()
-        with connected("many.example", 80, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], asked) as sock:
+        with open_connection("many.example", 80, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], asked) as sock:
             assert sock.getpeername()[1] == upstream.port
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) < 1 << 20
@@ -208,10 +207,10 @@ def test_each_address_has_its_turn(monkeypatch: pytest.MonkeyPatch, upstream: Up
 )
 def test_what_can_not_be_reached_is_an_error_of_the_system(host: str, raised: type[Exception]) -> None:
     with exchange() as asked, pytest.raises(raised):
-        connected(host, 1, (), asked)
+        open_connection(host, 1, (), asked)
 
 
 def test_a_name_without_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     names(monkeypatch, list)
     with exchange() as asked, pytest.raises(socket.gaierror):
-        connected("none.example", 80, (), asked)
+        open_connection("none.example", 80, (), asked)

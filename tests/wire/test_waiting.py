@@ -7,7 +7,7 @@ import pytest
 
 from argoproxy.errors import UpstreamTimeout
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.transport.dns import Resolver
+from argoproxy.transport.connect import Resolver
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.watch import Poller, Watch
 
@@ -16,7 +16,7 @@ IDLE_S = 1.0
 
 @pytest.mark.parametrize("phase", ["head", "body"])
 def test_the_total_time_runs_out_while_bytes_are_always_there(phase: str) -> None:
-    exchange = Exchange(Watch(None, Poller()), Timeouts(total_s=0.05), "http://up/", Resolver())
+    exchange = Exchange(Watch(None, Poller()), Timeouts(total_s=0.05), "http://up/", Resolver().lookup)
     if phase == "head":
         exchange.expect_head()
     exchange.record_progress()
@@ -28,7 +28,7 @@ def test_the_total_time_runs_out_while_bytes_are_always_there(phase: str) -> Non
 
 def test_silence_is_timed_from_the_last_byte_on() -> None:
     watch = Watch(None, Poller())
-    exchange = Exchange(watch, Timeouts(idle_s=IDLE_S), "http://up/", Resolver())
+    exchange = Exchange(watch, Timeouts(idle_s=IDLE_S), "http://up/", Resolver().lookup)
     quiet, other = socket.socketpair()
     with quiet, other:
         assert exchange.wait(quiet, tick_s=IDLE_S / 2) == 0

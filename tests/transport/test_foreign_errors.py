@@ -117,5 +117,5 @@ def test_what_is_no_error_of_the_libraries_is_raised_as_it_is(server: Any) -> No
 
 def test_an_answer_without_a_connection_has_no_body(server: Any) -> None:
     server.get(URL, json={"data": []})
-    with pytest.raises(UpstreamProtocolError, match="no body"):
+    with pytest.raises(UpstreamProtocolError):
         opened()

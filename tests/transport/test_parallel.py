@@ -18,7 +18,7 @@ from argoproxy.errors import ClientGone
 from argoproxy.transport.parallel import Bell, Threads, fulfil, run_in_parallel, submit_all, wait_for
 from argoproxy.transport.watch import Poller, Watch
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 LONG_S = 30.0
 
 
