@@ -19,61 +19,63 @@ logger = logging.getLogger("argoproxy")
 
 ResultT = TypeVar("ResultT")
 
-#: A model at an upstream, asked as a stream or whole; and that a stream can't be asked for its tokens.
-_Way = tuple[str, str, bool] | tuple[str, str, bool, str]
+#: A form of a request that can be refused: upstream, model, whether as a stream; with USAGE, a stream with its usage.
+_Form = tuple[str, str, bool] | tuple[str, str, bool, str]
 USAGE = "usage"
 
-#: Seconds that work of another request is waited for; all of it has time-outs, shorter ones.
-LONGEST_SHARED_S = 30.0
+#: Seconds that a request waits for work that another one does. The work has shorter time-outs of its own.
+MAX_WAIT_S = 30.0
 
-#: Models that are warned of; after that many nothing is told.
-MOST_WARNED = 100
+#: Models that are warned of, in a process; clients choose the names.
+MAX_WARNED_MODELS = 100
 
-#: Models that are remembered to have been refused in a mode; nobody has as many.
-MOST_REFUSED = 1000
+#: Refused forms that are remembered; far more than there are models, so that clients can't fill the memory.
+MAX_REFUSED_FORMS = 1000
 
 
 class SingleFlight(Generic[ResultT]):
-    """Work that callers at the same time do only once; its result is kept for `keep_s` seconds, a failure is not. Who
-    shares it waits for `longest_s` seconds at most."""
+    """Work that concurrent callers do once together. Its result is kept for `keep_s` seconds, a failure is not. The
+    others wait for `max_wait_s` seconds at most."""
 
     def __init__(
         self,
         work: Callable[[], ResultT],
         keep_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
-        longest_s: float = LONGEST_SHARED_S,
+        max_wait_s: float = MAX_WAIT_S,
     ) -> None:
-        self._longest_s = longest_s
+        self._max_wait_s = max_wait_s
         self._work = work
         self._keep_s = keep_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._under_way: Future[ResultT] | None = None
+        self._running: Future[ResultT] | None = None
         self._kept: Future[ResultT] | None = None
         self._kept_until = 0.0
 
     def result(self) -> ResultT:
-        """Return the result that is kept; else do the work, or wait for the one who does. Raises what it raises."""
+        """Return the kept result, else do the work, or wait for the caller who does it. Raises what the work raises,
+        UpstreamTimeout."""
         with self._lock:
             kept = self._kept if self._clock() < self._kept_until else None
-            is_first = kept is None and self._under_way is None
-            future = kept or self._under_way or Future()
+            is_first = kept is None and self._running is None
+            future = kept or self._running or Future()
             if is_first:
-                self._under_way = future
+                self._running = future
         if is_first:
-            self._do(future)
+            self._run(future)
         try:
-            return future.result(self._longest_s)
+            return future.result(self._max_wait_s)
         except TimeoutError:
+            # Since Python 3.11 the work's own TimeoutError has the same class as that of `Future.result`.
             if future.done():
                 raise
-            raise UpstreamTimeout("The request that this one shares took too long.") from None
+            raise UpstreamTimeout("Another request that fetches the same data takes too long.") from None
 
-    def _do(self, future: Future[ResultT]) -> None:
+    def _run(self, future: Future[ResultT]) -> None:
         try:
             result = self._work()
-        except BaseException as error:  # noqa: BLE001 those who wait must hear of it
+        except BaseException as error:  # noqa: BLE001 the waiting callers raise it too
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -81,11 +83,12 @@ class SingleFlight(Generic[ResultT]):
                 self._kept, self._kept_until = future, self._clock() + self._keep_s
         finally:
             with self._lock:
-                self._under_way = None
+                self._running = None
 
 
 class CachedResult(Generic[ResultT]):
-    """What some work came to, for a while; a ProxyError is something it can come to."""
+    """The result of some work, kept for a while. A ProxyError is kept too, for a shorter while, so that an upstream
+    without a list of models is not asked for it with each request."""
 
     def __init__(self, keep_s: float, keep_failure_s: float) -> None:
         self._keep_s = keep_s
@@ -94,7 +97,7 @@ class CachedResult(Generic[ResultT]):
         self._until = 0.0
 
     def result(self, work: Callable[[], ResultT]) -> ResultT:
-        """Give what is remembered, else do the work. Raises what the work raises, or raised."""
+        """Return the kept result, else do the work. Raises what the work raises, or raised."""
         result = self._result
         if result is None or self._until < time.monotonic():
             try:
@@ -103,56 +106,58 @@ class CachedResult(Generic[ResultT]):
                 result, keep_s = error, self._keep_failure_s
             self._result, self._until = result, time.monotonic() + keep_s
         if isinstance(result, ProxyError):
+            # An exception that is raised again keeps the frames of each time in its traceback, and all they refer to.
             raise result.with_traceback(None)
         return result
 
 
 class LoneClosingTags:
-    """Models whose answers showed a closing tag without an opening one; each is warned of once per process."""
+    """Models whose answers had a closing tag without an opening one. Each is warned of once in a process."""
 
     def __init__(self) -> None:
         self._warned: set[str] = set()
 
     def warn(self, model: str) -> None:
-        """Log, the first time, which setting removes the thoughts of such a model."""
-        if model in self._warned or len(self._warned) >= MOST_WARNED:
+        """Log, the first time, which setting removes the reasoning of such a model."""
+        if model in self._warned or len(self._warned) >= MAX_WARNED_MODELS:
             return
         self._warned.add(model)
         logger.warning(
-            "code=lone_closing_tag setting=THINK_STARTS_OPEN model=%s: an answer showed a closing tag without an "
-            "opening one, so what stands before it may be a thought; THINK_STARTS_OPEN=auto, or think_starts_open for "
-            "this model, removes it (docs/thoughts.md)",
+            "code=lone_closing_tag setting=THINK_STARTS_OPEN model=%s: an answer had a closing tag without an opening "
+            "one, so the text before it may be reasoning; THINK_STARTS_OPEN=auto, or think_starts_open for this model, "
+            "removes it (docs/thoughts.md)",
             log_value(model),
         )
 
 
 class RefusedModes:
-    """Ways to ask a model that were refused, each for a while: the next request need not learn it again."""
+    """Forms of a request that an upstream refused for a model, each remembered for `keep_s` seconds: later requests go
+    up in the other form at once."""
 
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
-        self._until: dict[_Way, float] = {}
+        self._until: dict[_Form, float] = {}
 
     def adapt(self, route: Route[Upstream]) -> Route[Upstream]:
-        """Give a route as its model can be asked; the mode it came in follows where the other one is refused."""
+        """Return a route in the form that was not refused. It may be turned back: both may be refused by now."""
         if not self._until or not route.other_mode:
             return route
-        if self._is_refused(_way(route)):
+        if self._is_refused(_form(route)):
             route = replace(route.in_other_mode(), other_mode=route.other_mode)
-        return route.without_usage() if route.adds_usage and self._is_refused((*_way(route), USAGE)) else route
+        return route.without_usage() if route.adds_usage and self._is_refused((*_form(route), USAGE)) else route
 
-    def learn(self, failed: Route[Upstream], taken: Route[Upstream]) -> None:
-        """Take note that a model can't be asked along one route, but along another one."""
-        if len(self._until) >= MOST_REFUSED:
+    def learn(self, refused: Route[Upstream], accepted: Route[Upstream]) -> None:
+        """Remember the refused form of a route whose other form was accepted."""
+        if len(self._until) >= MAX_REFUSED_FORMS:
             self._until.clear()
-        is_turned = taken.call.stream != failed.call.stream
-        if is_turned:
-            self._until.pop(_way(taken), None)
-        self._until[_way(failed) if is_turned else (*_way(failed), USAGE)] = time.monotonic() + self._keep_s
+        is_other_mode = accepted.call.stream != refused.call.stream
+        if is_other_mode:
+            self._until.pop(_form(accepted), None)
+        self._until[_form(refused) if is_other_mode else (*_form(refused), USAGE)] = time.monotonic() + self._keep_s
 
-    def _is_refused(self, way: _Way) -> bool:
-        return self._until.get(way, 0.0) > time.monotonic()
+    def _is_refused(self, form: _Form) -> bool:
+        return self._until.get(form, 0.0) > time.monotonic()
 
 
-def _way(route: Route[Upstream]) -> tuple[str, str, bool]:
+def _form(route: Route[Upstream]) -> tuple[str, str, bool]:
     return route.upstream.name, route.call.model, route.call.stream

@@ -1,4 +1,4 @@
-"""Whether the upstream can be reached: any HTTP answer will do, an error too; nothing is asked that costs anything."""
+"""`/health`: whether the upstreams can be reached. Any HTTP answer will do, an error too; the request costs nothing."""
 
 from __future__ import annotations
 
@@ -18,28 +18,32 @@ from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream
 
+#: `/health` answers within 5 seconds; the rest is for what comes before and after the requests.
 PROBE_S = 4.5
-#: How long an answer is kept. After a recovery `/health` is right again within this time.
+#: How long a result is kept: how long `/health` may be wrong after an upstream has recovered.
 KEEP_S = 1.0
 PROBE_TIMEOUTS = Timeouts(connect_s=PROBE_S, first_byte_s=PROBE_S, idle_s=PROBE_S, total_s=PROBE_S)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a probe found: a document to show, and the status that goes with it."""
+    """The status and the document that `/health` answers with."""
 
     status: int
     document: Json
 
 
-def alive() -> Health:
-    """Tell that this process serves; nobody is asked."""
+def liveness() -> Health:
+    """Return that this process serves; no upstream is asked."""
     return Health(200, _document("alive"))
 
 
 class Probe:
-    """Asks the upstreams, side by side. Probes at the same time share one answer, which is kept for a second: nobody
-    can have the upstreams asked, with our keys, more often. The first upstream, the default one, decides."""
+    """Asks all upstreams side by side; the first one, the default, decides the status.
+
+    Concurrent callers share one result, which is kept for a second: `/health` needs no key, and without a limit
+    anybody could send requests with the operator's keys through it.
+    """
 
     def __init__(
         self,
@@ -47,28 +51,28 @@ class Probe:
         watch: Callable[[], Watch],
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`watch` makes what the probe waits with; it must not watch the client of one of those who share. Nobody is
-        asked any more once the proxy is draining."""
+        """`watch` creates a Watch without a client: the result is shared, so no caller's leaving may end the probe.
+        While the proxy `is_draining` no upstream is asked."""
         self._is_draining = is_draining
         self._targets = targets
         self._watch = watch
-        self._shared = SingleFlight(self._ask, KEEP_S)
+        self._shared = SingleFlight(self._probe_all, KEEP_S)
 
     def health(self) -> Health:
-        """Return the answer that is kept; else ask, or wait for who asks already. Takes five seconds at most."""
+        """Return the kept result, else probe the upstreams."""
         if self._is_draining():
             return Health(503, _document("draining"))
         return self._shared.result()
 
-    def _ask(self) -> Health:
-        told = self._told()
-        reachable = told[0]["reachable"]
-        several = {"upstreams": told} if len(told) > 1 else {}
+    def _probe_all(self) -> Health:
+        targets = self._targets_as_json()
+        reachable = targets[0]["reachable"]
+        several = {"upstreams": targets} if len(targets) > 1 else {}
         document = _document("healthy" if reachable else "unhealthy")
-        return Health(200 if reachable else 503, {**document, "target": told[0], **several})
+        return Health(200 if reachable else 503, {**document, "target": targets[0], **several})
 
-    def _told(self) -> list[Json]:
-        works = [partial(self._told_of, upstream, transport) for upstream, transport in self._targets]
+    def _targets_as_json(self) -> list[Json]:
+        works = [partial(self._probe_one, upstream, transport) for upstream, transport in self._targets]
         if len(works) == 1:
             return [works[0]()]
         watch = self._watch()
@@ -83,16 +87,16 @@ class Probe:
             for name, future in zip(names, futures, strict=True)
         ]
 
-    def _told_of(self, upstream: Upstream, transport: Transport) -> Json:
-        """Ask one upstream; one that can't be asked counts as reachable."""
+    def _probe_one(self, upstream: Upstream, transport: Transport) -> Json:
+        """Probe one upstream; the demo, which has no server, counts as reachable."""
         started = time.monotonic()
         target: Json = {"name": upstream.name}
         watch = self._watch()
         try:
-            asked = upstream.probe_request()
-            if asked is None:
+            request = upstream.probe_request()
+            if request is None:
                 return {**target, "reachable": True}
-            reply = transport.open(asked, PROBE_TIMEOUTS, watch)
+            reply = transport.open(request, PROBE_TIMEOUTS, watch)
             reply.release_when_done()
             target |= {"reachable": True, "status": reply.status}
         except ProxyError as error:

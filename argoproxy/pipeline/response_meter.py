@@ -19,7 +19,7 @@ class ResponseMeter:
     bytes_sent = 0
 
     def __init__(self, watch: Watch, clock: Callable[[], float], heartbeat_s: float) -> None:
-        """`heartbeat_s` is how long a client may be sent nothing; 0 is for ever."""
+        """`heartbeat_s` is how long a client may be sent nothing; 0 means without a limit."""
         self._watch = watch
         self._clock = clock
         self._heartbeat_s = heartbeat_s

@@ -29,7 +29,7 @@ from argoproxy.server.ports import port_problem
 from argoproxy.server.terminal import Terminal
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_lines import PrintableLogger
-from argoproxy.telemetry.slots import FOLDER_VARIABLE, make_folder, places
+from argoproxy.telemetry.slots import FOLDER_VARIABLE, candidate_parents, make_folder
 from argoproxy.workers.client_timeouts import ClientTimeouts, linger
 
 # A master that is replaced (USR2) runs Gunicorn as a script, whose folder comes first and would hide `http`.
@@ -131,7 +131,7 @@ def tell(config: Config, server: Any) -> None:
 
 def make_room(server: Any) -> None:
     """Make the folder that all processes share: workers count in it, and find the settings there."""
-    shared = make_folder(places())
+    shared = make_folder(candidate_parents())
     os.environ[FOLDER_VARIABLE] = str(shared or "")
     if shared is None:
         server.log.warning("/metrics and reloading are off: neither /dev/shm nor the temp folder has room")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from argoproxy.telemetry.slots import PREFIX, places
+from argoproxy.telemetry.slots import PREFIX, candidate_parents
 
 _FOUND_BY = "serves"
 _DRAINS = "drains"
@@ -40,8 +40,8 @@ def running_ports() -> Iterator[int]:
 
 def _running() -> Iterator[tuple[int, int]]:
     """Yield the port and the master's process id of each proxy of this user."""
-    for place in places():
-        for file in place.glob(f"{PREFIX}*/{_FOUND_BY}"):
+    for parent in candidate_parents():
+        for file in parent.glob(f"{PREFIX}*/{_FOUND_BY}"):
             with suppress(OSError, ValueError):
                 port, pid = map(int, file.read_text().split())
                 if file.stat().st_uid == os.getuid() and Path("/proc", str(pid)).exists():

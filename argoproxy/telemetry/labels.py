@@ -1,25 +1,25 @@
-"""By what requests are told apart in metrics: bounded, because labels are kept for ever and clients choose names."""
+"""The labels of metrics, bounded in number: Prometheus never forgets a combination, and clients choose the names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from argoproxy.errors import Ending
 from argoproxy.protocol.access.printable import printable
 from argoproxy.telemetry.outcome import Outcome
 
+#: The label of all names beyond the first MAX_NAMES.
 OTHER = "other"
-MOST_NAMES = 100
-LONGEST_NAME = 100
-#: Combinations of all labels that one worker tells apart.
-MOST_COMBINATIONS = 2000
-#: What an upstream says beyond is no number of tokens.
-MOST_TOKENS = 10**9
+MAX_NAMES = 100
+MAX_NAME_LENGTH = 100
+#: Combinations of all labels in one worker.
+MAX_COMBINATIONS = 2000
+#: A larger number in an upstream's usage is a mistake, and would spoil the sum for good.
+MAX_TOKENS = 10**9
 
 
 class Labels(NamedTuple):
-    """By what one request is counted."""
+    """The labels by which one request is counted."""
 
     route: str
     model: str
@@ -29,66 +29,65 @@ class Labels(NamedTuple):
     ending: str
 
 
-class Names:
-    """The names that a label may hold: the first ones that came; any other one is `other`."""
+class BoundedNames:
+    """The first names that came, each its own label; any further one has the label `other`."""
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, max_names: int) -> None:
+        self._room = max_names
         self._labels = {"": "", OTHER: OTHER}
 
-    def known(self, name: str) -> str:
-        """Give the label of a name."""
+    def label(self, name: str) -> str:
+        """Return the label of a name."""
         return self._labels.get(name, OTHER)
 
-    def admitted(self, name: str) -> str:
-        """Give the label of a name, which is told apart from now on if there is room."""
-        if name not in self._labels and self._left > 0:
-            self._left -= 1
-            self._labels[name] = printable(name.encode("utf-8", "replace").decode())[:LONGEST_NAME]
-        return self.known(name)
+    def add(self, name: str) -> str:
+        """Give a name its own label if there is room; return its label."""
+        if name not in self._labels and self._room > 0:
+            self._room -= 1
+            self._labels[name] = printable(name.encode("utf-8", "replace").decode())[:MAX_NAME_LENGTH]
+        return self.label(name)
 
 
 class Labeller:
-    """Gives requests their labels, and remembers which there are."""
+    """Chooses the labels of requests, within the bounds."""
 
     def __init__(self) -> None:
-        self._models, self._keys = Names(MOST_NAMES), Names(MOST_NAMES)
+        self._models, self._keys = BoundedNames(MAX_NAMES), BoundedNames(MAX_NAMES)
         self._combinations: set[Labels] = set()
 
-    def goes_on_with(self, labels: Labels) -> None:
-        """Take up labels by which a worker before this one has counted, so that they stay as few."""
-        self._models.admitted(labels.model)
-        self._keys.admitted(labels.key)
+    def restore(self, labels: Labels) -> None:
+        """Take over labels of the worker that had this slot before, so that the bounds hold for both together."""
+        self._models.add(labels.model)
+        self._keys.add(labels.key)
         self._combinations.add(labels)
 
     def labels(self, outcome: Outcome) -> Labels:
-        """Give the labels of an outcome."""
-        named = self._models.admitted if is_answered(outcome) else self._models.known
-        model, key = named(outcome.model), self._keys.admitted(outcome.key)
-        labels = _labels(outcome, model, key)
+        """Return the labels of an outcome."""
+        # A name that no upstream accepted is only a client's invention: it gets no label of its own.
+        model = self._models.add(outcome.model) if is_accepted(outcome) else self._models.label(outcome.model)
+        labels = _labels(outcome, model, self._keys.add(outcome.key))
         if labels not in self._combinations:
-            if len(self._combinations) >= MOST_COMBINATIONS:
+            if len(self._combinations) >= MAX_COMBINATIONS:
                 return _labels(outcome, OTHER, OTHER)
             self._combinations.add(labels)
         return labels
 
 
-def is_answered(outcome: Outcome) -> bool:
-    """Whether an upstream took the request: only then a model's name is more than a client's word."""
+def is_accepted(outcome: Outcome) -> bool:
+    """Return whether an upstream accepted the request."""
     is_good = bool(outcome.upstream) and 200 <= outcome.status < 300
     return is_good and not is_error(outcome)
 
 
 def is_error(outcome: Outcome) -> bool:
-    """Whether a request failed. A client that leaves is no error."""
+    """Return whether the request failed. A client that leaves is no error."""
     return outcome.ending not in (Ending.COMPLETE, Ending.CLIENT_GONE)
 
 
-def tokens(outcome: Outcome) -> Iterator[tuple[str, int]]:
-    """Give the tokens of a request by their type."""
-    for kind, count in (("input", outcome.prompt_tokens), ("output", outcome.completion_tokens)):
-        if count and 0 < count <= MOST_TOKENS:
-            yield kind, count
+def token_counts(outcome: Outcome) -> list[tuple[str, int]]:
+    """Return the tokens of a request by their type, `input` and `output`, without those that are unknown or 0."""
+    counts = (("input", outcome.prompt_tokens), ("output", outcome.completion_tokens))
+    return [(kind, count) for kind, count in counts if count and 0 < count <= MAX_TOKENS]
 
 
 def _labels(outcome: Outcome, model: str, key: str) -> Labels:

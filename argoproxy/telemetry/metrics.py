@@ -1,7 +1,7 @@
-"""Metrics of all workers: a listener that counts outcomes, and what a scrape is told.
+"""Metrics of all workers: a listener that counts outcomes, and the text of a scrape.
 
-Each worker counts into files of its own slot, which nobody locks to write; a scrape adds all files up, in whichever
-worker it is answered. A finished request costs up to twenty additions, an event none.
+Each worker counts in memory-mapped files of its own slot, without a lock; the worker that answers a scrape adds up the
+files of all. A request costs up to twenty additions, an event none.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from prometheus_client.registry import Collector
 from argoproxy import __version__
 from argoproxy.errors import Ending, MetricsUnavailable
 from argoproxy.protocol.json_text import Json
-from argoproxy.telemetry.labels import Labeller, Labels, is_error, tokens
+from argoproxy.telemetry.labels import Labeller, Labels, is_error, token_counts
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.slots import Slots, uptime_s
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields
-WAY_LABELS = ("route", "upstream")
+ROUTE_LABELS = ("route", "upstream")
 TOKEN_LABELS = ("model", "upstream", "key", "type")
 GEN_AI_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 OPERATIONS = {
@@ -38,7 +38,8 @@ OPERATIONS = {
     "/v1/embeddings": "embeddings",
 }
 
-#: Seconds and tokens as the semantic conventions of OpenTelemetry for generative AI say; durations go on to 11 minutes.
+#: Buckets in seconds and tokens, by OpenTelemetry's semantic conventions for generative AI; LONG_BUCKETS go on to 11
+#: minutes.
 DURATION_BUCKETS = tuple(0.01 * 2**step for step in range(14))
 LONG_BUCKETS = tuple(0.01 * 2**step for step in range(17))
 OVERHEAD_BUCKETS = tuple(0.00025 * 2**step for step in range(12))
@@ -50,7 +51,7 @@ MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
 
 
 class Children(dict[tuple[str, ...], MetricT], Generic[MetricT]):
-    """The children of a metric by their labels: looking one up here is faster than asking the metric."""
+    """The children of a metric by their labels: a lookup here is faster than `metric.labels`, which takes a lock."""
 
     def __init__(self, metric: MetricT) -> None:
         super().__init__()
@@ -62,106 +63,108 @@ class Children(dict[tuple[str, ...], MetricT], Generic[MetricT]):
 
 
 class Metrics:
-    """A listener that counts outcomes into a slot of the folder."""
+    """A listener that counts outcomes in a slot of the folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a slot, and go on with what is counted in it. Raises OSError."""
+        """Take a slot, and continue the counts in it. Raises OSError."""
         self._folder = folder
         self._slots = Slots(folder)
-        slot = self._taken_slot()
-        # Where the files are, and whose: prometheus_client is told in no other way.
+        slot = self._take_slot()
+        # prometheus_client has no other way to set the folder, and the "process id" by which it names its files.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
         self._labeller = Labeller()
         self._open = _gauges("argoproxy_requests_in_flight", "Requests that are being served.", ("route",))
         self._requests = _counters("argoproxy_requests", "Requests served.", REQUEST_LABELS)
         self._tokens = _counters("argoproxy_tokens", "Tokens, as upstreams count them.", TOKEN_LABELS)
-        says = "From a request's arrival to the end of its answer."
-        self._total = _histograms("argoproxy_request_duration_seconds", says, (*WAY_LABELS, "ending"), LONG_BUCKETS)
-        says = "From a request's arrival to the first byte of its answer's body."
-        self._first_byte = _histograms("argoproxy_time_to_first_byte_seconds", says, WAY_LABELS, LONG_BUCKETS)
-        says = "Time to the first byte in which neither the client nor the upstream was waited for."
-        self._overhead = _histograms("argoproxy_overhead_seconds", says, WAY_LABELS, OVERHEAD_BUCKETS)
-        self._gen_ai = GenAi()
-        self._go_on(folder / f"counter_{slot}.db")
+        text = "From a request's arrival to the end of its answer."
+        self._total = _histograms("argoproxy_request_duration_seconds", text, (*ROUTE_LABELS, "ending"), LONG_BUCKETS)
+        text = "From a request's arrival to the first byte of its answer's body."
+        self._first_byte = _histograms("argoproxy_time_to_first_byte_seconds", text, ROUTE_LABELS, LONG_BUCKETS)
+        text = "Time to the first byte in which neither the client nor the upstream was waited for."
+        self._overhead = _histograms("argoproxy_overhead_seconds", text, ROUTE_LABELS, OVERHEAD_BUCKETS)
+        self._gen_ai = GenAiMetrics()
+        self._restore_labels(folder / f"counter_{slot}.db")
 
-    def begins(self, route: str) -> None:
-        """Take note that a request came in, whose outcome will be told."""
+    def count_start(self, route: str) -> None:
+        """Count a request as open. Its outcome must follow."""
         self._open[(route,)].inc()
 
     def __call__(self, outcome: Outcome) -> None:
-        """Count an outcome; a request is in flight until it is counted."""
+        """Count an outcome; the request is open until it is counted."""
         try:
             self._count(outcome)
         finally:
             self._open[(outcome.route,)].dec()
 
-    def text(self) -> bytes:
-        """Tell what all workers counted, in Prometheus' text format 0.0.4."""
-        return generate_latest(_Told(chain(self._told(), self._of_the_process())))
+    def to_text(self) -> bytes:
+        """Return the counts of all workers in Prometheus' text format 0.0.4."""
+        return generate_latest(_Collected(chain(self._merge_workers(), self._process_metrics())))
 
     def summary(self) -> Json:
-        """Tell the sums, for people and scripts."""
-        told = {metric.name: metric for metric in self._told()}
-        requests, tokens = told.get("argoproxy_requests"), told.get("argoproxy_tokens")
+        """Return the sums as JSON, for people and scripts."""
+        metrics = {metric.name: metric for metric in self._merge_workers()}
+        requests, tokens = metrics.get("argoproxy_requests"), metrics.get("argoproxy_tokens")
         return {
             "version": __version__,
             "uptime_seconds": round(uptime_s(self._folder), 3),
-            "in_flight": _sum(told.get("argoproxy_requests_in_flight")),
+            "in_flight": _sum(metrics.get("argoproxy_requests_in_flight")),
             "requests": {
                 "total": _sum(requests),
-                **{f"by_{label}": _sums(requests, label) for label in REQUEST_LABELS},
+                **{f"by_{label}": _sums_by(requests, label) for label in REQUEST_LABELS},
             },
-            "tokens": {"input": 0, "output": 0, **_sums(tokens, "type")},
+            "tokens": {"input": 0, "output": 0, **_sums_by(tokens, "type")},
         }
 
     def _count(self, outcome: Outcome) -> None:
-        labels = self._labeller.labels(outcome)
+        labels, tokens = self._labeller.labels(outcome), token_counts(outcome)
         self._requests[labels].inc()
-        for kind, count in tokens(outcome):
+        for kind, count in tokens:
             self._tokens[labels.model, labels.upstream, labels.key, kind].inc(count)
-        self._time(outcome, labels)
-        self._gen_ai.count(outcome, labels.model)
+        self._observe_times(outcome, labels)
+        self._gen_ai.count(outcome, labels.model, tokens)
 
-    def _time(self, outcome: Outcome, labels: Labels) -> None:
-        way = (labels.route, labels.upstream)
-        self._total[*way, labels.ending].observe(outcome.total_s)
+    def _observe_times(self, outcome: Outcome, labels: Labels) -> None:
+        route = (labels.route, labels.upstream)
+        self._total[*route, labels.ending].observe(outcome.total_s)
         if outcome.first_byte_s is not None and outcome.overhead_s is not None:
-            self._first_byte[way].observe(outcome.first_byte_s)
-            self._overhead[way].observe(outcome.overhead_s)
+            self._first_byte[route].observe(outcome.first_byte_s)
+            self._overhead[route].observe(outcome.overhead_s)
 
-    def _taken_slot(self) -> int:
-        with self._slots.alone():
+    def _take_slot(self) -> int:
+        with self._slots.exclusive():
             slot = self._slots.take()
-            (self._folder / _gauges_of(slot)).unlink(missing_ok=True)
+            # The requests that were open in the worker before this one are not open any more.
+            (self._folder / _gauge_file(slot)).unlink(missing_ok=True)
         return slot
 
-    def _go_on(self, counted: Path) -> None:
-        """Take up what a worker before this one has counted by."""
-        for metric in _merged([str(counted)] if _is_filled(counted) else []):
+    def _restore_labels(self, counters: Path) -> None:
+        """Take over the labels by which the worker before this one has counted."""
+        for metric in _merge([str(counters)] if _has_content(counters) else []):
             for sample in metric.samples if metric.name == "argoproxy_requests" else ():
                 labels = Labels(**sample.labels)
-                self._labeller.goes_on_with(labels)
+                self._labeller.restore(labels)
                 self._requests[labels].inc(0)
 
-    def _told(self) -> Iterable[Metric]:
-        # In one order always: sums of fractions depend on it, and must not fall.
-        return _merged(sorted(self._files()))
+    def _merge_workers(self) -> Iterable[Metric]:
+        # Sorted: sums of fractions depend on the order, and a counter must never fall, not even by a rounding error.
+        return _merge(sorted(self._files()))
 
     def _files(self) -> list[str]:
-        """Give the files of all workers; of those that are gone what they counted, but not what they had open."""
+        """Return the files of all workers; of ended ones the counts, but not what was open. Raises
+        MetricsUnavailable."""
         try:
             return self._files_of_slots()
         except TimeoutError:
-            raise MetricsUnavailable("The counts of the workers are locked by another process.") from None
+            raise MetricsUnavailable("The workers' counts are locked by another process; try again.") from None
 
     def _files_of_slots(self) -> list[str]:
-        with self._slots.alone():
-            left_open = {_gauges_of(slot) for slot in self._slots.idle()}
+        with self._slots.exclusive():
+            stale = {_gauge_file(slot) for slot in self._slots.free_slots()}
             files = self._folder.glob("*.db")
-            return [str(file) for file in files if file.name not in left_open and _is_filled(file)]
+            return [str(file) for file in files if file.name not in stale and _has_content(file)]
 
-    def _of_the_process(self) -> Iterator[Metric]:
+    def _process_metrics(self) -> Iterator[Metric]:
         uptime = uptime_s(self._folder)
         yield GaugeMetricFamily("argoproxy_uptime_seconds", "Since the proxy was started.", value=uptime)
         build = GaugeMetricFamily("argoproxy_build_info", "Always 1; its label tells the version.", labels=["version"])
@@ -169,33 +172,33 @@ class Metrics:
         yield build
 
 
-class GenAi:
-    """The same by the names of OpenTelemetry's conventions for generative AI, of requests that went to an upstream."""
+class GenAiMetrics:
+    """Metrics under the names of OpenTelemetry's conventions for generative AI, of requests that went upstream."""
 
     def __init__(self) -> None:
         by_type, by_error = (*GEN_AI_LABELS, "gen_ai_token_type"), (*GEN_AI_LABELS, "error_type")
-        says = "Tokens of a request, as the upstream counts them."
-        self._tokens = _histograms("gen_ai_client_token_usage", says, by_type, TOKEN_BUCKETS)
-        says = "From a request's arrival to the end of its answer."
-        self._total = _histograms("gen_ai_server_request_duration_seconds", says, by_error, DURATION_BUCKETS)
-        says = "From a request's arrival to the first byte of its stream, complete ones only."
-        self._first = _histograms("gen_ai_server_time_to_first_token_seconds", says, GEN_AI_LABELS, FIRST_TOKEN_BUCKETS)
-        says = "Of a stream's tokens after the first one, complete ones only."
-        self._next = _histograms("gen_ai_server_time_per_output_token_seconds", says, GEN_AI_LABELS, NEXT_TOKEN_BUCKETS)
+        text = "Tokens of a request, as the upstream counts them."
+        self._tokens = _histograms("gen_ai_client_token_usage", text, by_type, TOKEN_BUCKETS)
+        text = "From a request's arrival to the end of its answer."
+        self._total = _histograms("gen_ai_server_request_duration_seconds", text, by_error, DURATION_BUCKETS)
+        text = "From a request's arrival to the first byte of its stream, complete ones only."
+        self._first = _histograms("gen_ai_server_time_to_first_token_seconds", text, GEN_AI_LABELS, FIRST_TOKEN_BUCKETS)
+        text = "Of a stream's tokens after the first one, complete ones only."
+        self._next = _histograms("gen_ai_server_time_per_output_token_seconds", text, GEN_AI_LABELS, NEXT_TOKEN_BUCKETS)
 
-    def count(self, outcome: Outcome, model: str) -> None:
-        """Count an outcome, whose model has this label."""
+    def count(self, outcome: Outcome, model: str, tokens: Sequence[tuple[str, int]]) -> None:
+        """Count an outcome; `model` is the label of its model, `tokens` its counts by type."""
         operation = OPERATIONS.get(outcome.route)
         if operation is None or not outcome.upstream:
             return
         labels = (operation, outcome.upstream, model)
         self._total[*labels, str(outcome.ending) if is_error(outcome) else ""].observe(outcome.total_s)
-        for kind, count in tokens(outcome):
+        for kind, count in tokens:
             self._tokens[*labels, kind].observe(count)
         if outcome.return_mode == "stream" and outcome.ending is Ending.COMPLETE:
-            self._pace(outcome, labels)
+            self._observe_pace(outcome, labels)
 
-    def _pace(self, outcome: Outcome, labels: tuple[str, ...]) -> None:
+    def _observe_pace(self, outcome: Outcome, labels: tuple[str, ...]) -> None:
         if outcome.first_byte_s is None:
             return
         self._first[labels].observe(outcome.first_byte_s)
@@ -204,8 +207,8 @@ class GenAi:
             self._next[labels].observe((outcome.total_s - outcome.first_byte_s) / later)
 
 
-class _Told(Collector):
-    """Metrics as they stand, in the shape in which they are written out."""
+class _Collected(Collector):
+    """Metrics that are collected already: `generate_latest` takes a Collector only."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics
@@ -214,29 +217,29 @@ class _Told(Collector):
         return self._metrics
 
 
-def _merged(files: Sequence[str]) -> Iterable[Metric]:
+def _merge(files: Sequence[str]) -> Iterable[Metric]:
     metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     return metrics
 
 
-def _counters(name: str, says: str, labels: Sequence[str]) -> Children[Counter]:
-    return Children(Counter(name, says, labels, registry=None))
+def _counters(name: str, text: str, labels: Sequence[str]) -> Children[Counter]:
+    return Children(Counter(name, text, labels, registry=None))
 
 
-def _gauges(name: str, says: str, labels: Sequence[str]) -> Children[Gauge]:
-    return Children(Gauge(name, says, labels, registry=None, multiprocess_mode="livesum"))
+def _gauges(name: str, text: str, labels: Sequence[str]) -> Children[Gauge]:
+    return Children(Gauge(name, text, labels, registry=None, multiprocess_mode="livesum"))
 
 
-def _histograms(name: str, says: str, labels: Sequence[str], buckets: Sequence[float]) -> Children[Histogram]:
-    return Children(Histogram(name, says, labels, registry=None, buckets=buckets))
+def _histograms(name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Children[Histogram]:
+    return Children(Histogram(name, text, labels, registry=None, buckets=buckets))
 
 
-def _is_filled(file: Path) -> bool:
-    """Whether a file is more than just made."""
+def _has_content(file: Path) -> bool:
+    """Return whether a worker has done more than create the file: an empty one can't be parsed."""
     return file.exists() and file.stat().st_size > 0
 
 
-def _gauges_of(slot: int) -> str:
+def _gauge_file(slot: int) -> str:
     return f"gauge_livesum_{slot}.db"
 
 
@@ -244,8 +247,8 @@ def _sum(metric: Metric | None) -> int:
     return sum(int(sample.value) for sample in metric.samples) if metric else 0
 
 
-def _sums(metric: Metric | None, label: str) -> dict[str, int]:
-    """Give the sums by the values of a label, in their order."""
+def _sums_by(metric: Metric | None, label: str) -> dict[str, int]:
+    """Return the sums by the values of a label, sorted."""
     sums: dict[str, int] = {}
     for sample in metric.samples if metric else ():
         sums[sample.labels[label]] = sums.get(sample.labels[label], 0) + int(sample.value)

@@ -1,4 +1,4 @@
-"""What is known of a request when it comes in, and what it came to."""
+"""What is known of a request when it arrives, and its outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from argoproxy.errors import Ending
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """What is known of a request when it comes in. `route` is its template, `path` what was asked for."""
+    """What is known of a request when it arrives. `route` is the template of its path, `path` the path itself."""
 
     id: str
     client_request_id: str
@@ -21,12 +21,13 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a request came to. Seconds count from its arrival; None where a thing never came or was not told.
+    """How a request ended. Seconds count from its arrival; None stands for what did not happen or is not known.
 
-    `key` is the name of the caller's key, `return_mode` how a model's answer was asked for (`stream`, `non_stream`),
-    `send_mode` how the upstream was; "" where there is none. `overhead_s` is the time to the first byte in which nobody
-    was waited for. `reason` and `address` (host:port) tell why no connection to the upstream could be made, and where.
-    `upstream_model` is the name that the model was asked by upstream, where that is another one than `model`.
+    `key` is the name of the caller's key. `return_mode` is how the client wanted its answer (`stream`, `non_stream`),
+    `send_mode` how the upstream was asked; "" if no model was. `overhead_s` is the part of the time to the first byte
+    in which neither the client nor the upstream was waited for. `code` is that of the error the client got. `reason`
+    and `address` (host:port) say why no connection to the upstream could be made, and where to. `upstream_model` is
+    the model's name upstream, if it is another one than `model`.
     """
 
     id: str

@@ -128,7 +128,7 @@ class RequestHooks:
     def _start_telemetry(self, proxy: Proxy, context: RequestContext, label: str, keys: tuple[str, ...]) -> None:
         """Count the request, and record it if there is a journal."""
         if self._metrics:
-            self._metrics.begins(label)
+            self._metrics.count_start(label)
         if proxy.journal:
             context.record = record = JournalRecord(is_brief=proxy.journal.is_brief, keys=keys)
             context.add_listener(partial(proxy.journal.write, record))

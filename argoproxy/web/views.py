@@ -9,7 +9,7 @@ from flask import Blueprint, g, request
 from argoproxy import __version__
 from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
 from argoproxy.pipeline import handlers, model_lists
-from argoproxy.pipeline.health import Health, alive
+from argoproxy.pipeline.health import Health, liveness
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps
@@ -111,14 +111,14 @@ class Views:
         return _health_response(g.proxy.probe.health())
 
     def liveness(self) -> ClientResponse:
-        return _health_response(alive())
+        return _health_response(liveness())
 
     def metrics(self) -> ClientResponse:
         if self._metrics is None:
             raise MetricsUnavailable("Metrics are disabled; the startup log says why.")
         if request.accept_mimetypes.best_match(("text/plain", JSON_TYPE)) == JSON_TYPE:
             return _json_response(200, self._metrics.summary())
-        return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.text())
+        return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.to_text())
 
     def unknown_health_path(self, rest: str) -> ClientResponse:
         raise NotFound("Unknown path. /health checks the upstreams; /health/live does not.")

@@ -165,7 +165,7 @@ def with_key_in_the_metrics(right: Callable[..., Any], metrics: Any) -> bytes:
 
 
 def count_twice(right: Callable[..., Any], metrics: Any, outcome: Any) -> None:
-    metrics.begins(outcome.route)
+    metrics.count_start(outcome.route)
     twice(right, metrics, outcome)
 
 
@@ -175,9 +175,9 @@ instead(AccessLog, "__call__", "log nothing", skip)
 instead(AccessLog, "__call__", "log twice", twice)
 instead(JournalFiles, "write", "leave requests out of the journal", skip)
 instead(JournalFiles, "write", "write the key to the journal", with_key_in_the_journal)
-instead(Metrics, "begins", "never end a request", twice)
+instead(Metrics, "count_start", "never end a request", twice)
 instead(Metrics, "__call__", "count twice", count_twice)
-instead(Metrics, "text", "show the key in the metrics", with_key_in_the_metrics)
+instead(Metrics, "to_text", "show the key in the metrics", with_key_in_the_metrics)
 
 app = application
 app.wsgi_app = Faulty(app.wsgi_app)  # type: ignore[method-assign]

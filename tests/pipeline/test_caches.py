@@ -87,7 +87,7 @@ def test_shared_work_of_another_request_is_not_waited_for_without_end() -> None:
         begun.set()
         end.wait()
 
-    shared = SingleFlight(work, longest_s=0.01)
+    shared = SingleFlight(work, max_wait_s=0.01)
     first = threading.Thread(target=shared.result)
     first.start()
     begun.wait()

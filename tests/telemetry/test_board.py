@@ -30,9 +30,9 @@ def told(tmp_path: Path) -> dict[str, set[str]]:
     assert folder
     metrics = Metrics(folder)
     for one in (outcome(return_mode="stream", key="team"), outcome(status=502, ending=Ending.UPSTREAM_ERROR)):
-        metrics.begins(one.route)
+        metrics.count_start(one.route)
         metrics(one)
-    families = list(text_string_to_metric_families(metrics.text().decode()))
+    families = list(text_string_to_metric_families(metrics.to_text().decode()))
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 

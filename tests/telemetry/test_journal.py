@@ -340,7 +340,7 @@ def test_a_file_in_the_folders_place_costs_lines_only(tmp_path: Path) -> None:
 
 def test_who_keeps_the_lock_holds_nobody_up_for_long(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    file = RotatingFile(path, 1000, 5, longest_wait_s=0.02)
+    file = RotatingFile(path, 1000, 5, max_wait_s=0.02)
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         for _ in range(2):
@@ -351,7 +351,7 @@ def test_who_keeps_the_lock_holds_nobody_up_for_long(tmp_path: Path) -> None:
 
 
 def test_a_write_that_hangs_holds_no_other_thread_up_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = RotatingFile(tmp_path / "x", 1 << 30, 5, longest_wait_s=0.02)
+    file = RotatingFile(tmp_path / "x", 1 << 30, 5, max_wait_s=0.02)
     write, begun, goes_on = os.write, threading.Event(), threading.Event()
 
     def hang(descriptor: int, data: bytes) -> int:
@@ -435,7 +435,7 @@ def test_files_that_were_there_become_their_owners_alone(tmp_path: Path) -> None
 
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / LOG_FILE)
-    with pytest.raises(ConfigError, match="no plain file"):
+    with pytest.raises(ConfigError, match="regular file"):
         journal_in(tmp_path).check()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import Ending
-from argoproxy.telemetry.labels import MOST_COMBINATIONS, MOST_NAMES, OTHER, Labeller, Labels, Names, tokens
+from argoproxy.telemetry.labels import MAX_COMBINATIONS, MAX_NAMES, OTHER, BoundedNames, Labeller, Labels, token_counts
 from tests.support.outcomes import outcome
 
 
@@ -16,8 +16,8 @@ def test_an_outcome_has_labels() -> None:
 
 def test_so_many_models_are_told_apart_and_no_more() -> None:
     labeller = Labeller()
-    models = [labeller.labels(outcome(model=f"m{number}")).model for number in range(MOST_NAMES + 50)]
-    assert models == [f"m{number}" for number in range(MOST_NAMES)] + [OTHER] * 50
+    models = [labeller.labels(outcome(model=f"m{number}")).model for number in range(MAX_NAMES + 50)]
+    assert models == [f"m{number}" for number in range(MAX_NAMES)] + [OTHER] * 50
     assert labeller.labels(outcome(model="m7")).model == "m7"
     assert labeller.labels(outcome(model="")).model == ""
 
@@ -36,7 +36,7 @@ def test_so_many_models_are_told_apart_and_no_more() -> None:
 )
 def test_a_model_no_upstream_took_is_not_told_apart(failed: dict[str, Any]) -> None:
     labeller = Labeller()
-    for number in range(MOST_NAMES + 1):
+    for number in range(MAX_NAMES + 1):
         assert labeller.labels(outcome(model=f"bad{number}", **failed)).model == OTHER
     assert labeller.labels(outcome()).model == "m1"
     assert labeller.labels(outcome(**failed)).model == "m1", "by now it is known"
@@ -53,25 +53,25 @@ def test_a_long_or_broken_name_makes_a_label_all_the_same() -> None:
 
 def test_the_labels_of_an_earlier_worker_count() -> None:
     labeller = Labeller()
-    for number in range(MOST_NAMES):
-        labeller.goes_on_with(Labels("/x", f"old{number}", "openai", "", "200", "complete"))
+    for number in range(MAX_NAMES):
+        labeller.restore(Labels("/x", f"old{number}", "openai", "", "200", "complete"))
     assert labeller.labels(outcome()).model == OTHER
     assert labeller.labels(outcome(model="old3")).model == "old3"
 
 
 def test_combinations_are_bounded() -> None:
     labeller = Labeller()
-    for number in range(MOST_COMBINATIONS):
-        labeller.goes_on_with(Labels(f"/{number}", "m1", "openai", "k", "200", "complete"))
+    for number in range(MAX_COMBINATIONS):
+        labeller.restore(Labels(f"/{number}", "m1", "openai", "k", "200", "complete"))
     assert labeller.labels(outcome(key="k"))[:4] == ("/v1/chat/completions", OTHER, "openai", OTHER)
     assert labeller.labels(outcome(key="k", route="/7")).model == "m1"
 
 
 def test_other_is_always_there() -> None:
-    names = Names(1)
-    assert [names.admitted(name) for name in ("other", "a", "b", "other")] == ["other", "a", "other", "other"]
+    names = BoundedNames(1)
+    assert [names.add(name) for name in ("other", "a", "b", "other")] == ["other", "a", "other", "other"]
 
 
 @pytest.mark.parametrize("count", [None, 0, -5, 10**400])
 def test_what_is_no_count_of_tokens_is_left_out(count: int | None) -> None:
-    assert list(tokens(outcome(prompt_tokens=count))) == [("output", 5)]
+    assert list(token_counts(outcome(prompt_tokens=count))) == [("output", 5)]

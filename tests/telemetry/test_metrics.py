@@ -23,9 +23,9 @@ from argoproxy.telemetry.metrics import Metrics
 from tests.support.outcomes import outcome
 metrics = Metrics(Path(sys.argv[1]))
 for told in (outcome(), outcome(status=400), outcome(key="team")):
-    metrics.begins(told.route)
+    metrics.count_start(told.route)
     metrics(told)
-metrics.begins("/v1/models")
+metrics.count_start("/v1/models")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 GEN_AI = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": "m1"}
@@ -46,13 +46,13 @@ def metrics(folder: Path) -> Metrics:
 def tell(metrics: Metrics, times: int = 1, **changed: Any) -> None:
     for _ in range(times):
         told = outcome(**changed)
-        metrics.begins(told.route)
+        metrics.count_start(told.route)
         metrics(told)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     """Give what a scrape tells of a name and labels."""
-    families = text_string_to_metric_families(metrics.text().decode())
+    families = text_string_to_metric_families(metrics.to_text().decode())
     samples = (sample for family in families for sample in family.samples if sample.name == name)
     return next((sample.value for sample in samples if sample.labels == labels), None)
 
@@ -78,9 +78,9 @@ def test_times_are_told_in_seconds(metrics: Metrics) -> None:
 
 def test_what_sent_no_byte_has_no_first_one(metrics: Metrics) -> None:
     tell(metrics, first_byte_s=None, overhead_s=None, return_mode="stream")
-    assert b"first_byte" not in metrics.text()
-    assert b"overhead" not in metrics.text()
-    assert b"first_token" not in metrics.text()
+    assert b"first_byte" not in metrics.to_text()
+    assert b"overhead" not in metrics.to_text()
+    assert b"first_token" not in metrics.to_text()
 
 
 def test_tokens_are_counted_by_type(metrics: Metrics) -> None:
@@ -94,9 +94,9 @@ def test_tokens_are_counted_by_type(metrics: Metrics) -> None:
 
 def test_the_pace_of_streams_is_told(metrics: Metrics) -> None:
     tell(metrics)
-    assert b"time_to_first_token" not in metrics.text()
+    assert b"time_to_first_token" not in metrics.to_text()
     tell(metrics, return_mode="stream", ending=Ending.CLIENT_GONE)
-    assert b"time_to_first_token" not in metrics.text()
+    assert b"time_to_first_token" not in metrics.to_text()
     tell(metrics, return_mode="stream")
     assert value(metrics, "gen_ai_server_time_to_first_token_seconds_sum", **GEN_AI) == 0.3
     assert value(metrics, "gen_ai_server_time_per_output_token_seconds_sum", **GEN_AI) == pytest.approx(0.5)
@@ -116,12 +116,12 @@ def test_an_error_is_named_and_a_client_that_leaves_is_none(metrics: Metrics) ->
 @pytest.mark.parametrize("changed", [{"route": "/{path}"}, {"upstream": ""}], ids=str)
 def test_what_is_no_model_at_work_has_no_such_names(metrics: Metrics, changed: dict[str, Any]) -> None:
     tell(metrics, **changed)
-    assert b"gen_ai" not in metrics.text()
+    assert b"gen_ai" not in metrics.to_text()
 
 
 def test_what_is_open_is_told(metrics: Metrics) -> None:
-    metrics.begins("/v1/chat/completions")
-    metrics.begins("/v1/chat/completions")
+    metrics.count_start("/v1/chat/completions")
+    metrics.count_start("/v1/chat/completions")
     metrics(outcome())
     assert value(metrics, "argoproxy_requests_in_flight", route="/v1/chat/completions") == 1
     assert metrics.summary()["in_flight"] == 1

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.telemetry.slots import PREFIX, Slots, make_folder, places, uptime_s
+from argoproxy.telemetry.slots import PREFIX, Slots, candidate_parents, make_folder, uptime_s
 from tests.support.processes import ROOT, spawn
 
 HOLD = "import sys; from pathlib import Path; from argoproxy.telemetry.slots import Slots; s = Slots(Path(sys.argv[1]))"
-TAKE = f"{HOLD}\nwith s.alone(): print(s.take(), flush=True)\nsys.stdin.read()"
+TAKE = f"{HOLD}\nwith s.exclusive(): print(s.take(), flush=True)\nsys.stdin.read()"
 MAKE = "import sys; from pathlib import Path; from argoproxy.telemetry.slots import make_folder\n"
 
 
@@ -26,8 +26,8 @@ def worker(folder: Path) -> tuple[subprocess.Popen[str], int]:
 
 def idle(folder: Path) -> set[int]:
     found = Slots(folder)
-    with found.alone():
-        return found.idle()
+    with found.exclusive():
+        return found.free_slots()
 
 
 def test_each_worker_has_its_own_slot_and_a_dead_ones_is_taken_over(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_first_place_that_will_do_is_taken(tmp_path: Path) -> None:
     assert made.parent == tmp_path
     assert made.stat().st_mode & 0o777 == 0o700
     assert make_folder([tmp_path / "nowhere"]) is None
-    assert make_folder([tmp_path], least_bytes=1 << 60) is None
+    assert make_folder([tmp_path], min_free_bytes=1 << 60) is None
 
 
 def test_it_tells_for_how_long_it_has_been_there(tmp_path: Path) -> None:
@@ -88,20 +88,25 @@ def test_it_tells_for_how_long_it_has_been_there(tmp_path: Path) -> None:
 
 
 def test_there_are_places() -> None:
-    assert all(os.access(place, os.W_OK) for place in places())
+    assert all(os.access(place, os.W_OK) for place in candidate_parents())
 
 
 def test_a_process_that_keeps_the_slots_locked_is_not_waited_for_without_end(
     tmp_path: Path,
 ) -> None:
-    command = [sys.executable, "-c", f"{HOLD}\nwith s.alone(): print(1, flush=True); sys.stdin.read()", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        f"{HOLD}\nwith s.exclusive(): print(1, flush=True); sys.stdin.read()",
+        str(tmp_path),
+    ]
     with spawn(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "1\n"
-        with pytest.raises(TimeoutError), Slots(tmp_path, 0.01).alone():
+        with pytest.raises(TimeoutError), Slots(tmp_path, 0.01).exclusive():
             raise AssertionError
         assert holder.stdin
         holder.stdin.close()
         holder.wait()
-    with Slots(tmp_path).alone():
+    with Slots(tmp_path).exclusive():
         pass

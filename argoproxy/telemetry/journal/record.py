@@ -56,7 +56,7 @@ class Attempt:
     @property
     def output(self) -> Json | None:
         """The part of the reply that arrived, with the error that the attempt ended with."""
-        return _add_error(_recorded(self.document, self.recorder), self.error)
+        return _add_error(_recorded_output(self.document, self.recorder), self.error)
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class JournalRecord:
     @property
     def output(self) -> Json | None:
         """The part of the response that was sent, with the error it ended with."""
-        return _add_error(_recorded(self.document, self.recorder), self.error)
+        return _add_error(_recorded_output(self.document, self.recorder), self.error)
 
     def set_reply_status(self, status: int) -> None:
         """Set the status of the last attempt's reply."""
@@ -147,7 +147,7 @@ def _add_error(output: Json | None, error: ProxyError | None) -> Json | None:
     return {**(output or {}), "error": (document or {}).get("error", error.message)}
 
 
-def _recorded(document: Document | None, recorder: Recorder | None) -> Json | None:
+def _recorded_output(document: Document | None, recorder: Recorder | None) -> Json | None:
     if document is not None:
         return parse_body(document.raw)
     return recorder.result() if recorder is not None else None
