@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 
 from argoproxy.config.config import Config
-from argoproxy.config.values.config_values import hide_credentials
 from argoproxy.errors import ProxyError
+from argoproxy.protocol.access.masking import mask_json, mask_urls
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
+from argoproxy.protocol.json_text import dumps, loads
 from argoproxy.protocol.reasoning.policy import Reasoning, ReasoningSettings
 from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.router import Route
@@ -52,8 +53,15 @@ def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
     except ProxyError as error:
         yield f"  refused: {_json(error.message)}"
         return
-    yield f"  sent to: {_json(hide_credentials(asked.url))}"
-    yield f"  body: {asked.body.decode() if isinstance(asked.body, bytes) else ''}"
+    yield f"  sent to: {_json(mask_urls(asked.url))}"
+    yield f"  body: {_mask_body(asked.body) if isinstance(asked.body, bytes) else ''}"
+
+
+def _mask_body(body: bytes) -> str:
+    """Return a JSON body with credentials starred: a rule may set some."""
+    value = loads(body)
+    masked = mask_json(value, ())
+    return (body if masked is value else dumps(masked)).decode()
 
 
 def _json(value: object) -> str:

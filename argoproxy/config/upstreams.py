@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from argoproxy.config.values.parsers import (
     suggest,
 )
 from argoproxy.config.values.section import Section
-from argoproxy.protocol.access.secrets import Secret, is_key_name, is_secret_name
+from argoproxy.protocol.access.secrets import Secret, is_key_name, secrets_in_header
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.routing.modes import Usage
 from argoproxy.protocol.routing.router import Credentials
@@ -53,7 +53,6 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: Headers that the transport sets.
 _RESERVED_HEADERS = frozenset(("host", "content-length", "transfer-encoding", "connection"))
-_SCHEME = re.compile(r"(?:bearer|basic|token)\s+", re.IGNORECASE)
 
 
 def parse_headers(value: Any) -> Headers:
@@ -170,23 +169,17 @@ def _all_options() -> Mapping[str, Parser]:
 
 def _read_access(section: Section, options: Mapping[str, Any], defaults: UpstreamDefaults) -> Access:
     headers: Headers = options.get("headers", ())
-    keys = [options.get("api_key"), *(value for name, value in headers if is_key_name(name))]
-    others = [value for name, value in headers if is_secret_name(name) and not is_key_name(name)]
+    keys = [text for name, value in headers if is_key_name(name) for text in secrets_in_header(name, value)]
     ca_bundle = options.get("verify", defaults.ca_bundle)
     if ca_bundle == "":
         section.warning("is false: certificates are not verified, so any server may pose as this one", "verify")
     return Access(
         headers=headers,
-        keys=_secrets(keys),
-        hidden=_secrets(others),
+        keys=tuple(Secret(text) for text in (options.get("api_key"), *keys) if text),
         ca_bundle=ca_bundle,
         proxies=_proxies(options["proxy"]) if "proxy" in options else defaults.proxies,
         auth=options.get("auth"),
     )
-
-
-def _secrets(values: Iterable[str | None]) -> tuple[Secret, ...]:
-    return tuple(Secret(_SCHEME.sub("", value)) for value in values if value)
 
 
 def _proxies(url: str) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import AuthenticationError, ClientGone, PluginFailed, ProxyError
 from argoproxy.plugins.old_names import install_old_modules, missing_methods
 from argoproxy.protocol.access.auth import Principal
-from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, without_credentials
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, drop_credentials
 from argoproxy.protocol.http_messages import Headers, check_head, without
 from argoproxy.upstreams.access import PluginSpec
 
@@ -163,7 +163,7 @@ class PluginAuthenticator:
         return without(headers, CREDENTIAL_HEADERS)
 
     def query_without_credentials(self, query: str) -> str:
-        return without_credentials(query)
+        return drop_credentials(query)
 
 
 class PluginAuth:

@@ -53,10 +53,10 @@ class PrintableFormatter(logging.Formatter):
         self._masker = masker or Masker()
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 the name is logging's
-        return printable(self._masker.name((), super().formatMessage(record)))
+        return printable(self._masker.mask_text((), super().formatMessage(record)))
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 the name is logging's
-        return _indent(self._masker.name((), super().formatException(ei)))
+        return _indent(self._masker.mask_text((), super().formatException(ei)))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 the name is logging's
         return _indent(super().formatStack(stack_info))

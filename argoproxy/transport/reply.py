@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.protocol.access.header_rules import ENTITY_HEADERS
-from argoproxy.protocol.access.secrets import Redactor
+from argoproxy.protocol.access.masking import Redactor
 from argoproxy.protocol.http_messages import drop_unsendable, get_header, without
 from argoproxy.protocol.stream.sse import check_reply_size
 from argoproxy.transport.exchange import Source
@@ -22,7 +22,7 @@ class Reply:
     """The reply of an upstream. Where secrets are redacted, the content coding is removed: it could hide them."""
 
     def __init__(self, status: int, source: Source, tick_s: float, redactor: Redactor) -> None:
-        headers = drop_unsendable((name, redactor.text(value)) for name, value in source.headers)
+        headers = drop_unsendable((name, redactor.redact_text(value)) for name, value in source.headers)
         self._coding = get_header(headers, "content-encoding").strip().lower() or IDENTITY
         self._is_decoded = bool(redactor) and self._coding != IDENTITY
         self.status = status
@@ -34,13 +34,13 @@ class Reply:
 
     def iter_raw(self) -> Iterator[bytes]:
         """Yield the body as it arrives, in its content coding; b"" for each `tick_s` of silence."""
-        return self.iter_bytes() if self._is_decoded else self._redactor.over(self._receive())
+        return self.iter_bytes() if self._is_decoded else self._redactor.redact_stream(self._receive())
 
     def iter_bytes(self) -> Iterator[bytes]:
         """Yield the body as it arrives, decompressed; b"" about once per `tick_s`, also where bytes arrive: they may
         hold nothing for the client, which is to get a heartbeat then."""
         pieces = self._receive()
-        return self._redactor.over(pieces if self._coding == IDENTITY else self._decompress(pieces))
+        return self._redactor.redact_stream(pieces if self._coding == IDENTITY else self._decompress(pieces))
 
     def read(self) -> bytes:
         """Return the whole body, decompressed. Raises ProxyError, ClientGone."""

@@ -17,7 +17,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.access.secrets import redactor_for
+from argoproxy.protocol.access.masking import encode_secret, redactor_for
 from argoproxy.protocol.http_messages import without
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connect import Resolver
@@ -55,7 +55,7 @@ class Transport:
         self._auth = auth
         self._not_passed = not_passed
         self._proxies = dict(access.proxies)
-        self._secrets = tuple(secret.text.encode("latin-1", "replace") for secret in (*access.keys, *access.hidden))
+        self._secrets = tuple(data for secret in access.secrets for data in encode_secret(secret.text))
         self._resolver = Resolver()
         self._session = requests.Session()
         self._session.trust_env = False

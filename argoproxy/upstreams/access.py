@@ -23,13 +23,14 @@ class PluginSpec:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How an upstream's server is reached: additional request headers, the keys and other secrets among their values,
+    """How an upstream's server is reached: additional request headers, the keys among their
+    values, the secrets that a reply must not show,
     the CA bundle (None: the default one, "": certificates are not verified), proxies by scheme, and the plug-in that
     signs requests."""
 
     headers: Headers = field(default=(), repr=False)
     keys: tuple[Secret, ...] = ()
-    hidden: tuple[Secret, ...] = ()
+    secrets: tuple[Secret, ...] = ()
     ca_bundle: str | None = None
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     auth: PluginSpec | None = None

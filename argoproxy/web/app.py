@@ -115,7 +115,7 @@ class RequestHooks:
 
     def _create_context(self, proxy: Proxy, label: str, keys: tuple[str, ...]) -> RequestContext:
         environ = request.environ
-        redact = partial(proxy.masker.name, keys)
+        redact = partial(proxy.masker.mask_text, keys)
         watch = Watch(environ.get("gunicorn.socket"), self._poller)
         meter = ResponseMeter(watch, time.monotonic, proxy.heartbeat.every_s)
         listeners = () if label.startswith(UNCOUNTED) else proxy.listeners

@@ -19,10 +19,8 @@ import certifi
 from flask import Flask
 
 from argoproxy.config.config import Config, load
-from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.kinds.upstream_settings import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.config.values.config_values import secrets_in
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
 from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
@@ -32,6 +30,7 @@ from argoproxy.plugins.loader import PluginAuth, PluginAuthenticator, configured
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
 from argoproxy.protocol.access.header_rules import COOKIES_DOWN
 from argoproxy.protocol.access.masking import Masker
+from argoproxy.protocol.access.secrets import Secret, credentials_in_body, secrets_in_options
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.server.allocator import return_large_blocks
 from argoproxy.server.runtime import is_draining
@@ -172,7 +171,7 @@ def build_proxy(
 def _build_link(
     settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch], workers: ImageWorkers
 ) -> UpstreamLink:
-    access = settings.access
+    access = replace(settings.access, secrets=(*settings.secrets, *_secrets_in_rules(config)))
     transport = Transport(
         connections=config.server.threads,
         tick_s=config.heartbeat.every_s or math.inf,
@@ -212,11 +211,17 @@ def _create_journal(config: Config) -> JournalFiles | None:
 
 def _collect_secrets(config: Config) -> Iterator[str]:
     """Yield every secret of the settings: none of them may appear in the log or the journal."""
-    yield from (key.secret.text for key in config.keys)
+    yield from (secret.text for secret in (*(key.secret for key in config.keys), *_secrets_in_rules(config)))
     for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
         yield from (secret.text for secret in upstream.secrets)
-        classes = (upstream.target.spec if isinstance(upstream.target, PluginTarget) else None, upstream.access.auth)
-        yield from (text for one in classes if one for text in secrets_in(one.options))
+    for plugin in configured_plugins(config):
+        yield from secrets_in_options(plugin.spec.options)
+
+
+def _secrets_in_rules(config: Config) -> Iterator[Secret]:
+    """Yield the credentials that rules put into the bodies of requests."""
+    for rule in config.rules:
+        yield from (Secret(text) for values in (rule.params, rule.defaults) for text in credentials_in_body(values))
 
 
 def _build_access_log(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:

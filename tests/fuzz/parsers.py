@@ -12,9 +12,9 @@ from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.protocol import http_messages
 from argoproxy.protocol.access.allow_list import AllowList, path_may_name_a_model, query_names_a_model
 from argoproxy.protocol.access.forms import FormError, fields_of
-from argoproxy.protocol.access.masking import mask_json
+from argoproxy.protocol.access.masking import Redactor, mask_json
 from argoproxy.protocol.access.printable import printable_lines
-from argoproxy.protocol.access.secrets import Redactor, without_credentials
+from argoproxy.protocol.access.secrets import drop_credentials
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.api.passthrough import meter_usage
 from argoproxy.protocol.api.schema import validate
@@ -138,11 +138,11 @@ def text_cases() -> Iterator[Case]:
         "failure, words": lambda text: refuses_mode(
             error_from_reply(400, (), dumps({"error": {"message": text.decode()}}))
         ),
-        "redactor": lambda text: Redactor(b"secret-aaaaaaaaaaaa").over(_pieces(text, 100)),
+        "redactor": lambda text: Redactor(b"secret-aaaaaaaaaaaa").redact_stream(_pieces(text, 100)),
         "masking": lambda text: mask_json({"b64_json": text.decode(), "a": text.decode()}, ("secret-a",)),
         "history": lambda text: strip_history([{"role": "assistant", "content": text.decode()}], TAGS),
         "printable": lambda text: printable_lines(text.decode()),
-        "query": lambda text: without_credentials(text.decode()),
+        "query": lambda text: drop_credentials(text.decode()),
         "query, model": lambda text: query_names_a_model(text.decode()),
         "path, model": lambda text: path_may_name_a_model(text.decode()),
         "form": lambda text: fields_of(b"--b\r\n" + text + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"),

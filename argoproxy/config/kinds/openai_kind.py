@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from argoproxy.config.kinds.target import SERVER_OPTIONS, Target, required_url
 from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import parse_boolean
 from argoproxy.config.values.section import Section
-from argoproxy.protocol.access.secrets import Secret, credentials_in
+from argoproxy.protocol.access.secrets import (
+    Secret,
+    credentials_in_query,
+    encode_basic,
+    secrets_in_header,
+    secrets_in_query,
+)
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAIUpstream
@@ -45,9 +50,8 @@ class OpenAITarget(Target):
         if key:
             return cls(base, Secret(f"Bearer {key}"), Secret(key))
         if parts.username is None:
-            return cls(base, secret=Secret(next(credentials_in(base.query), "")))
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        encoded = b64encode(credentials.encode()).decode()
+            return cls(base, secret=Secret(next(credentials_in_query(base.query), "")))
+        encoded = encode_basic(url)
         return cls(base, Secret(f"Basic {encoded}"), Secret(encoded))
 
     def adapter(self, name: str) -> Upstream:
@@ -64,6 +68,12 @@ class OpenAITarget(Target):
     def description(self) -> str:
         """How the log of the start names it."""
         return f"{self.url}, native" if self.is_passthrough else self.url
+
+    def secrets(self) -> Iterator[str]:
+        """Yield its key, the password in its URL, and parameters of this with secret names."""
+        yield from (key.text for key in self.keys)
+        yield from secrets_in_header("authorization", self.authorization.text)
+        yield from secrets_in_query(self.base.query)
 
     @property
     def keys(self) -> tuple[Secret, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from argoproxy.config.kinds.target import SERVER_OPTIONS, Target
 from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import parse_mapping
 from argoproxy.config.values.section import Section
+from argoproxy.protocol.access.secrets import secrets_in_options
 from argoproxy.upstreams.access import PluginSpec
 
 
@@ -33,6 +34,10 @@ class PluginTarget(Target):
     def url(self) -> str:
         """Its `base_url`, if it has one."""
         return str(self.spec.options.get("base_url", ""))
+
+    def secrets(self) -> Iterator[str]:
+        """Yield what is secret among its options."""
+        yield from secrets_in_options(self.spec.options)
 
     @property
     def description(self) -> str:

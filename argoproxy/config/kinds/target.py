@@ -7,7 +7,7 @@ connection or loads ssl: the process that starts the workers must not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -71,6 +71,10 @@ class Target:
     def keys(self) -> tuple[Secret, ...]:
         """The API keys that are sent to it, in place of the clients'."""
         return ()
+
+    def secrets(self) -> Iterator[str]:
+        """Yield its keys, and what else is secret in its settings."""
+        yield from (key.text for key in self.keys)
 
     @property
     def is_passthrough(self) -> bool:

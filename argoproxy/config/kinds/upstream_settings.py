@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from argoproxy.config.kinds.target import Target
-from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.access.secrets import (
+    Secret,
+    is_secret_name,
+    secrets_in_header,
+    secrets_in_options,
+    secrets_in_url,
+)
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
 from argoproxy.protocol.routing.timeouts import Timeouts
@@ -45,7 +51,7 @@ class UpstreamSettings:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """All its secrets, which must not be shown anywhere."""
-        return (*self.target.keys, *self.access.keys, *self.access.hidden)
+        return tuple(Secret(text) for text in dict.fromkeys(self._secret_texts()) if text)
 
     @property
     def is_keyed(self) -> bool:
@@ -66,3 +72,14 @@ class UpstreamSettings:
     def is_passthrough(self) -> bool:
         """Whether its replies go to the client byte for byte."""
         return self.target.is_passthrough
+
+    def _secret_texts(self) -> Iterator[str]:
+        yield from (key.text for key in self.access.keys)
+        yield from self.target.secrets()
+        for name, value in self.access.headers:
+            if is_secret_name(name):
+                yield from secrets_in_header(name, value)
+        for url in self.access.proxies.values():
+            yield from secrets_in_url(url)
+        if self.access.auth:
+            yield from secrets_in_options(self.access.auth.options)

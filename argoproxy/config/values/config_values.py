@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from argoproxy.config.values.declaration import Setting, settings_of
 from argoproxy.config.values.layers import Layer
 from argoproxy.config.values.parsers import parse_base_url, parse_plain_url, suggest
 from argoproxy.config.values.settings import BY_ENVIRONMENT, BY_KEY, IGNORED, SECTIONS, SETTINGS
-from argoproxy.protocol.access.secrets import is_secret_name
+from argoproxy.protocol.access.masking import STARS, mask_setting, mask_urls
 
-STARS = "****"
 #: Parsers of URLs: an empty text counts as unset, as in argo-proxy's files.
 URL_PARSERS = (parse_base_url, parse_plain_url)
 #: A setting that follows from another one: (key, value, where that one is set).
 Derived = tuple[str, object, str]
 GroupT = TypeVar("GroupT")
 
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
-_QUERY_PARAMETER = re.compile(r"([?&]([^=&\s]+)=)[^&#\s]+")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
 
 
@@ -121,7 +118,7 @@ class ConfigValues:
         try:
             value = setting.parse(raw.value)
         except ValueError as error:
-            shown = "" if setting.is_secret else f" {hide_credentials(str(raw.value))[:80]!r}"
+            shown = "" if setting.is_secret else f" {mask_urls(str(raw.value))[:80]!r}"
             self.mistakes.append(f"{raw.place}: {raw.name}{shown} {error}")
             return
         kept = self._values.setdefault(setting.key, raw._replace(value=value))
@@ -129,58 +126,14 @@ class ConfigValues:
             self.mistakes.append(f"{raw.place}: {raw.name} and {kept.name} are the same setting; remove one of them")
 
 
-def hide_credentials(text: str) -> str:
-    """Replace the credentials in URLs by stars: before the host, and keys in the query."""
-    return _QUERY_PARAMETER.sub(_hide_parameter, _CREDENTIALS.sub(f"//{STARS}@", text))
-
-
-def _hide_parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}{STARS}" if is_secret_name(match[2]) else match[0]
-
-
-def secrets_in(options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the texts that stand under names of secrets among the options of a plug-in."""
-    for name, value in options.items():
-        if is_secret_name(str(name)):
-            yield from _texts(value)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
-
-
 def _display(setting: Setting, value: Any) -> str:
     if value is None:
         return ""
     if setting.is_secret:
         return STARS
-    return json.dumps(_star(value), ensure_ascii=False, default=str)
+    return json.dumps(mask_setting(setting.key, value, _is_reference), ensure_ascii=False, default=str)
 
 
-def _star(value: Any) -> Any:
-    """Star the secrets within a value. A text that only names a variable is no secret."""
-    if isinstance(value, dict):
-        return {key: _star_named(str(key), part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_star(part) for part in value]
-    return hide_credentials(value) if isinstance(value, str) else value
-
-
-def _star_named(name: str, value: Any) -> Any:
-    if name == "options" and isinstance(value, dict):
-        return {key: _star_texts(part) if is_secret_name(str(key)) else _star(part) for key, part in value.items()}
-    is_secret = is_secret_name(name) and not isinstance(value, dict)
-    return _star_texts(value) if is_secret else _star(value)
-
-
-def _star_texts(value: Any) -> Any:
-    """Star all texts within a value."""
-    if isinstance(value, dict):
-        return {key: _star_texts(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_star_texts(part) for part in value]
-    return STARS if isinstance(value, str) and not _VARIABLE.fullmatch(value.strip()) else value
+def _is_reference(text: str) -> bool:
+    """Return whether a text only names a variable, as `${NAME}`."""
+    return bool(_VARIABLE.fullmatch(text.strip()))

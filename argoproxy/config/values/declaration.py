@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from argoproxy.protocol.access.secrets import is_secret_name
+
 Parser = Callable[[Any], Any]
 
 _METADATA = "setting"
@@ -58,7 +60,7 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether its value must not be shown."""
-        return self.key.endswith(("_api_key", "_secret"))
+        return is_secret_name(self.key)
 
     @property
     def path(self) -> str:

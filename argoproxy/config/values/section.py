@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from argoproxy.config.values.config_values import ConfigValues, hide_credentials
+from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import suggest
+from argoproxy.protocol.access.masking import mask_urls
 from argoproxy.protocol.access.secrets import is_secret_name
 
 _VARIABLE = re.compile(r"(\$?)\$\{(\w+)(?::-([^}]*))?\}")
@@ -116,4 +117,4 @@ def _quote(key: str, value: Any) -> str:
     """Return a short value that is no secret in quotes, with a blank behind it; else ""."""
     if is_secret_name(key) or key in _WITH_SECRETS or not isinstance(value, str | int | float):
         return ""
-    return f"{hide_credentials(str(value))[:80]!r} "
+    return f"{mask_urls(str(value))[:80]!r} "

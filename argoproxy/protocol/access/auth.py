@@ -1,26 +1,32 @@
-"""Who may come in: keys of our own, asked for at the door. Nothing behind it sees them."""
+"""Authentication of clients by the proxy's own keys. Nothing behind it sees these keys."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from argoproxy.errors import AuthenticationError
-from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, Secret, credentials_in, without_secrets
+from argoproxy.protocol.access.secrets import (
+    Secret,
+    credentials_in_query,
+    drop_secrets,
+    is_secret_name,
+    secrets_in_header,
+)
 from argoproxy.protocol.http_messages import Headers
 
-_CARRIERS = frozenset(("authorization", "x-api-key"))
+_KEY_HEADERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
+#: Shorter keys of clients are names and placeholders like `ollama`, which occur in ordinary text.
 SHORTEST_SENT = 16
-#: Headers that carry keys, as WSGI (PEP 3333) names them.
-_IN_ENVIRON = tuple(f"HTTP_{name.upper().replace('-', '_')}" for name in sorted(CREDENTIAL_HEADERS))
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key and the name by which logs and metrics call whoever holds it."""
+    """A key, and the name of its holder in logs and metrics."""
 
     name: str
     secret: Secret
@@ -63,48 +69,52 @@ class ApiKeys:
         return drop_keys(headers, self.keys)
 
     def query_without_credentials(self, query: str) -> str:
-        return without_secrets(query, [key.secret.text for key in self.keys])
+        return drop_secrets(query, [key.secret.text for key in self.keys])
 
 
 def authenticate(headers: Headers, keys: Sequence[Key]) -> Principal:
-    """Let in who sends a key in Authorization (Bearer) or X-API-Key. Raises AuthenticationError.
+    """Return the holder of the key in Authorization (Bearer) or X-API-Key. Raises AuthenticationError.
 
     Every key is compared with every header, in a time that does not depend on their characters.
     """
-    sent = [_key_in(value) for name, value in headers if name.lower() in _CARRIERS]
-    found = [key for key in keys for text in sent if hmac.compare_digest(text, _bytes(key.secret.text))]
-    if not found:
-        problem = "This API key is not known." if any(sent) else "An API key is needed."
-        raise AuthenticationError(f"{problem} Send it as `Authorization: Bearer …` or `X-API-Key`.")
-    return Principal(found[0].name)
+    sent = [_read_key(value) for name, value in headers if name.lower() in _KEY_HEADERS]
+    matches = [key for key in keys for text in sent if hmac.compare_digest(text, _encode(key.secret.text))]
+    if not matches:
+        problem = "This API key is not known." if any(sent) else "An API key is required."
+        raise AuthenticationError(f"{problem} Send one as `Authorization: Bearer …` or `X-API-Key`.")
+    return Principal(matches[0].name)
 
 
 def drop_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
-    """Leave out every header that carries one of the keys."""
+    """Return the headers without those that contain one of the keys."""
     secrets = [key.secret.text for key in keys]
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 
 
 def find_sent_keys(environ: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the keys in the headers and the query of a WSGI environ, whoever they are for; not short ones, which are
-    names and stand-ins like `ollama` and would be found in ordinary text."""
-    sent = [key for name in _IN_ENVIRON if name in environ for key in _secrets_in(name, environ[name])]
+    """Return the keys in the headers and the query of a WSGI environ, for whichever server they are."""
+    sent = [
+        key
+        for variable, value in environ.items()
+        if (name := _secret_header(variable))
+        for key in secrets_in_header(name, value)
+    ]
     if query := environ.get("QUERY_STRING"):
-        sent.extend(credentials_in(query))
+        sent.extend(credentials_in_query(query))
     return tuple(key for key in sent if len(key) >= SHORTEST_SENT)
 
 
-def _secrets_in(name: str, value: str) -> Sequence[str]:
-    """Return what a header holds of credentials: the values of its cookies, or its last word."""
-    if name == "HTTP_COOKIE":
-        return [pair.partition("=")[2].strip(' "') for pair in value.split(";")]
-    return [value.rpartition(" ")[2]]
+@lru_cache(maxsize=512)
+def _secret_header(variable: str) -> str:
+    """Return the name of the header that a variable of WSGI (PEP 3333) stands for; "" for one without a secret."""
+    name = variable[5:].replace("_", "-").lower()
+    return name if variable.startswith("HTTP_") and is_secret_name(name) else ""
 
 
-def _key_in(value: str) -> bytes:
-    text = _bytes(value).strip()
+def _read_key(value: str) -> bytes:
+    text = _encode(value).strip()
     return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
 
 
-def _bytes(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")

@@ -1,55 +1,60 @@
-"""Secrets: which names they have, shown to nobody by accident, starred out of what an upstream sends back.
+"""Secrets: which names hold them, and what is secret in a header, a URL, a query or options.
 
-Whatever decides by a name that a value is secret asks here: `--show`, messages about settings, headers of an upstream,
-options of classes, URLs, bodies for the journal.
+This is the only place that decides by a name whether a value is secret; `masking.py` decides how a secret is starred.
+There are four kinds of names:
+
+- Settings, configured headers, options, parameters of configured URLs: `is_secret_name`, which looks for words.
+- Headers of an upstream that authenticate the proxy in place of its client: `is_key_name`.
+- Headers of clients, which are forwarded or dropped as credentials: `CREDENTIAL_HEADERS`.
+- Fields of bodies and parameters of clients' queries: `CREDENTIAL_FIELDS` and `CREDENTIAL_PARAMETERS`. They are compared
+  as a whole, because `max_tokens` and `page_token` are no secrets.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from urllib.parse import unquote_plus
+from typing import Any
+from urllib.parse import unquote, unquote_plus, urlsplit
 
+#: A shorter text occurs in ordinary words, and is not starred.
 SHORTEST_STARRED = 6
 
 _KEY_NAME = re.compile(r"key|token|secret|authorization|cookie", re.IGNORECASE)
 _SECRET_NAME = re.compile(
     rf"{_KEY_NAME.pattern}|passw|pwd|x-auth|credential|signature|(?<![a-z])sig(?![a-z])", re.IGNORECASE
 )
-#: Says what becomes of keys, and is none.
-_HARMLESS = frozenset(("client_keys",))
-#: Under which keys stand in bodies and queries. Whole names only: `max_tokens` is a field like any other there.
-CREDENTIAL_FIELDS = frozenset("api_key api-key apikey access_token".split())
+#: Names that contain one of these words and hold no secret.
+_HARMLESS = frozenset("client_keys idempotency-key sec-websocket-key".split())
 
-#: Headers of a client that carry credentials. Cookies do too: sites and balancers tell callers apart by them.
+#: Cookies are credentials too: sites and balancers tell callers apart by them.
 CREDENTIAL_HEADERS = frozenset("authorization x-api-key api-key x-goog-api-key cookie".split())
+CREDENTIAL_FIELDS = frozenset("api_key api-key apikey access_token authorization x-api-key".split())
+CREDENTIAL_PARAMETERS = CREDENTIAL_FIELDS | {"key"}
 
-_QUOTED = {ord('"'): '\\"', ord("\\"): "\\\\"}
-#: How a text stands in headers, and in JSON as most write it, PHP, Go and Rails, and .NET.
-_SPELLINGS: tuple[dict[int, str], ...] = (
-    {},
-    _QUOTED,
-    {**_QUOTED, ord("/"): "\\/"},
-    {**_QUOTED, **{ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}},
-    {**_QUOTED, **{ord(letter): f"\\u{ord(letter):04X}" for letter in "\"&'+<>`"}},
-)
+_COOKIES = frozenset(("cookie", "set-cookie"))
+_AUTHORIZATIONS = frozenset(("authorization", "proxy-authorization"))
+_SCHEME = re.compile(r"\A(?:bearer|basic|token)\s+", re.IGNORECASE)
+#: Between parameters of a query; some servers separate them by `;`.
+_SEPARATOR = re.compile("[&;]")
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether a setting, a header, an option or a parameter of this name holds what nobody may see."""
-    return bool(_SECRET_NAME.search(name)) and name not in _HARMLESS
+    """Tell whether a setting, a header, an option or a URL's parameter of this name holds a secret."""
+    return bool(_SECRET_NAME.search(name)) and name.lower() not in _HARMLESS
 
 
 def is_key_name(name: str) -> bool:
-    """Tell whether a header of this name is one by which a server knows who asks: then it takes a client's place."""
+    """Tell whether a header of this name authenticates the proxy: then a client's credentials are not sent beside it."""
     return bool(_KEY_NAME.search(name))
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A string that shows itself only when asked for its `text`."""
+    """A string that is not shown in logs and error messages; `text` is its value."""
 
     text: str
 
@@ -59,91 +64,115 @@ class Secret:
     __str__ = __repr__
 
 
-class Redactor:
-    """Replaces secrets by as many stars, in each of its spellings, so that no length changes. A secret of a few
-    characters would be found in ordinary text, and is left."""
-
-    def __init__(self, *secrets: bytes) -> None:
-        plain = [secret.decode("latin-1") for secret in secrets if len(secret) >= SHORTEST_STARRED]
-        spelled = (spelling for text in plain for spelling in spellings(text))
-        self._spellings = tuple(text.encode("latin-1") for text in dict.fromkeys(spelled) if text)
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to be starred."""
-        return bool(self._spellings)
-
-    def text(self, text: str) -> str:
-        """Star a header's value."""
-        return self._replaced(text.encode("latin-1")).decode("latin-1") if self else text
-
-    def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Star a body; held back is only what could still become the secret."""
-        return self._starred(pieces) if self else iter(pieces)
-
-    def _starred(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        held = b""
-        for piece in pieces:
-            data = self._replaced(held + piece)
-            keep = max(_tail_of(data, spelling) for spelling in self._spellings)
-            held = data[len(data) - keep :]
-            yield data[: len(data) - keep]
-        if held:
-            yield held
-
-    def _replaced(self, data: bytes) -> bytes:
-        for spelling in self._spellings:
-            data = data.replace(spelling, b"*" * len(spelling))
-        return data
+def secrets_in_header(name: str, value: str) -> Iterator[str]:
+    """Yield what is secret in a header: the values of cookies, or credentials without their scheme; of Basic also the
+    password itself."""
+    value = value.strip()
+    credentials = _SCHEME.sub("", value)
+    if name.lower() in _COOKIES:
+        pairs = (pair.partition("=") for pair in credentials.split(";"))
+        yield from ((text if equals else cookie).strip(' "') for cookie, equals, text in pairs)
+        return
+    if credentials == value and name.lower() in _AUTHORIZATIONS:
+        credentials = value.rpartition(" ")[2]
+    yield credentials
+    if value[:6].lower() == "basic ":
+        yield from _secrets_in_basic(credentials)
 
 
-def spellings(text: str) -> tuple[str, ...]:
-    """Give the ways a text may be spelled, each once."""
-    return tuple(dict.fromkeys(text.translate(spelling) for spelling in _SPELLINGS))
+def secrets_in_url(url: str) -> Iterator[str]:
+    """Yield what is secret in a URL: the password before its host, plain and as Basic sends it (the name where there is
+    no password), and parameters with secret names."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    if parts.username is not None:
+        encoded = encode_basic(url)
+        yield encoded
+        yield from _secrets_in_basic(encoded)
+    yield from secrets_in_query(parts.query)
 
 
-@lru_cache(maxsize=64)
-def redactor_for(secrets: tuple[bytes, ...]) -> Redactor:
-    """Give what stars these secrets; the same for the same ones."""
-    return Redactor(*secrets)
+def encode_basic(url: str) -> str:
+    """Return the credentials before the host of a URL as the scheme Basic sends them (RFC 7617)."""
+    parts = urlsplit(url)
+    return b64encode(f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()).decode()
 
 
-def _tail_of(data: bytes, spelling: bytes) -> int:
-    """Give how many of the last bytes could begin the spelling."""
-    longest = min(len(spelling) - 1, len(data))
-    return next((size for size in range(longest, 0, -1) if data.endswith(spelling[:size])), 0)
+def secrets_in_query(query: str) -> Iterator[str]:
+    """Yield the values of a configured URL's parameters that have secret names."""
+    return (value for name, value in map(_decode, _SEPARATOR.split(query)) if value and is_secret_name(name))
 
 
-CREDENTIAL_NAMES = CREDENTIAL_FIELDS | {"key"}
-
-#: Between parameters; `;` separates them for some servers.
-_SEPARATOR = re.compile("[&;]")
-
-
-def without_credentials(query: str) -> str:
-    """Return a query without the parameters that carry credentials."""
-    return _without(query, lambda name, value: name.lower() in CREDENTIAL_NAMES)
-
-
-def without_secrets(query: str, secrets: Sequence[str]) -> str:
-    """Return a query without the parameters in which one of the secrets stands."""
-    return _without(query, lambda name, value: any(secret in text for secret in secrets for text in (name, value)))
+def secrets_in_options(value: Any) -> Iterator[str]:
+    """Yield the texts that stand under secret names in options, at any depth, and the secrets in their URLs."""
+    if isinstance(value, str):
+        yield from secrets_in_url(value) if "://" in value else ()
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _texts_in(part) if is_secret_name(str(name)) else secrets_in_options(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from secrets_in_options(part)
 
 
-def credentials_in(query: str) -> Iterator[str]:
-    """Yield the credentials that a query carries."""
-    for name, value in map(_decoded, _SEPARATOR.split(query)):
-        if value and name.lower() in CREDENTIAL_NAMES:
+def credentials_in_body(value: Any) -> Iterator[str]:
+    """Yield the texts that stand under names of credentials in a JSON value, at any depth."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _texts_in(part) if str(name).lower() in CREDENTIAL_FIELDS else credentials_in_body(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from credentials_in_body(part)
+
+
+def credentials_in_query(query: str) -> Iterator[str]:
+    """Yield the credentials in a client's query."""
+    for name, value in map(_decode, _SEPARATOR.split(query)):
+        if value and name.lower() in CREDENTIAL_PARAMETERS:
             yield value
 
 
-def _without(query: str, is_dropped: Callable[[str, str], bool]) -> str:
+def drop_credentials(query: str) -> str:
+    """Return a query without the parameters that carry credentials; the others stay as they came."""
+    return _drop(query, lambda name, value: name.lower() in CREDENTIAL_PARAMETERS)
+
+
+def drop_secrets(query: str, secrets: Sequence[str]) -> str:
+    """Return a query without the parameters that contain one of the secrets; the others stay as they came."""
+    return _drop(query, lambda name, value: any(secret in text for secret in secrets for text in (name, value)))
+
+
+def _secrets_in_basic(encoded: str) -> Iterator[str]:
+    """Yield the password in credentials of the scheme Basic; the name where there is no password, as with Stripe."""
+    try:
+        name, colon, password = b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return
+    if colon:
+        yield password or name
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts_in(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts_in(part)
+
+
+def _drop(query: str, is_dropped: Callable[[str, str], bool]) -> str:
     if not query:
         return query
     parts = _SEPARATOR.split(query)
-    kept = [part for part in parts if not is_dropped(*_decoded(part))]
+    kept = [part for part in parts if not is_dropped(*_decode(part))]
     return query if len(kept) == len(parts) else "&".join(kept)
 
 
-def _decoded(parameter: str) -> tuple[str, str]:
+def _decode(parameter: str) -> tuple[str, str]:
     name, _, value = parameter.partition("=")
     return unquote_plus(name).strip(), unquote_plus(value)

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList, check_forwarded
-from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, without_credentials
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, drop_credentials
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest, get_header, read_up_to, without
 from argoproxy.protocol.json_text import Json, JsonError, as_text, loads
 from argoproxy.protocol.reasoning.history import strip_history
@@ -81,7 +81,7 @@ class Provider(Generic[UpstreamT]):
         if self.credentials is Credentials.FORWARDED:
             return request
         return replace(
-            request, headers=without(request.headers, CREDENTIAL_HEADERS), query=without_credentials(request.query)
+            request, headers=without(request.headers, CREDENTIAL_HEADERS), query=drop_credentials(request.query)
         )
 
 

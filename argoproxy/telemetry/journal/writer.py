@@ -95,7 +95,7 @@ class JournalWriter:
     def _mask_bodies(self, request: Json | None, response: Json | None, keys: Sequence[str]) -> Json:
         """Return what a line says of bodies: themselves with secrets starred, or their sizes and the usage."""
         if self._bodies != META:
-            return {"input": self._masker.body(request, keys), "output": self._masker.body(response, keys)}
+            return {"input": self._masker.mask_body(request, keys), "output": self._masker.mask_body(response, keys)}
         usage = (response or {}).get("usage")
         usage_field = {"usage": usage} if isinstance(usage, dict) else {}
         return {"input": _size_only(request), "output": _size_only(response), **usage_field}

@@ -25,25 +25,25 @@ def test_who_has_a_key_comes_in(name: str, value: str, who: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    "headers",
     [
-        ((), "is needed"),
-        ((("Authorization", ""),), "is needed"),
-        ((("Authorization", "Bearer "),), "not known"),
-        ((("Authorization", "Bearer k-an"),), "not known"),
-        ((("Authorization", "Bearer k-annx"),), "not known"),
-        ((("Authorization", "Bearer k-ann,Bearer k-ann"),), "not known"),
-        ((("Authorization", "Basic k-ann"),), "not known"),
-        ((("Authorization", "Bearer K-ANN"),), "not known"),
-        ((("Authorization", "Bearer \u00fc\udcff"),), "not known"),
-        ((("Authorization", "Bearer " + "x" * 60_000),), "not known"),
-        ((("API-Key", "k-ann"), ("Cookie", "k-ann")), "is needed"),
+        (),
+        (("Authorization", ""),),
+        (("Authorization", "Bearer "),),
+        (("Authorization", "Bearer k-an"),),
+        (("Authorization", "Bearer k-annx"),),
+        (("Authorization", "Bearer k-ann,Bearer k-ann"),),
+        (("Authorization", "Basic k-ann"),),
+        (("Authorization", "Bearer K-ANN"),),
+        (("Authorization", "Bearer \u00fc\udcff"),),
+        (("Authorization", "Bearer " + "x" * 60_000),),
+        (("API-Key", "k-ann"), ("Cookie", "k-ann")),
     ],
 )
-def test_who_has_none_stays_out(headers: tuple[tuple[str, str], ...], told: str) -> None:
-    with pytest.raises(AuthenticationError, match=told) as caught:
+def test_who_has_none_stays_out(headers: tuple[tuple[str, str], ...]) -> None:
+    with pytest.raises(AuthenticationError) as caught:
         authenticate(headers, KEYS)
-    assert caught.value.status == 401
+    assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
     assert caught.value.headers == (("WWW-Authenticate", "Bearer"),)
     assert "k-ann" not in caught.value.message
 

@@ -182,18 +182,18 @@ def test_no_secret_is_left(value: Any, secret: str) -> None:
 def test_secrets_in_names_are_starred_plainly_or_escaped() -> None:
     masker = Masker([SECRET, "short", "sk-proj-abc/def-and-more", "sk-\ud800-lone"])
     stars = "*" * len(SECRET)
-    assert masker.name((), f"/v1/{SECRET}/x") == f"/v1/{stars}/x"
-    assert masker.name((), "sk-proj-abc%2Fdef") == "*" * len("sk-proj-abc%2Fdef")
-    assert masker.name((), f"{SECRET}-and-more") == "*" * len(f"{SECRET}-and-more")
-    assert masker.name((), "a short name") == "a short name"
-    assert masker.name(["client-key"], "a client-key b") == "a ********** b"
-    assert Masker().name((), SECRET) == SECRET
-    assert Masker().name((), "") == ""
-    assert masker.name(["a key that is longer"], "short") == "short"
+    assert masker.mask_text((), f"/v1/{SECRET}/x") == f"/v1/{stars}/x"
+    assert masker.mask_text((), "sk-proj-abc%2Fdef") == "*" * len("sk-proj-abc%2Fdef")
+    assert masker.mask_text((), f"{SECRET}-and-more") == "*" * len(f"{SECRET}-and-more")
+    assert masker.mask_text((), "a short name") == "a short name"
+    assert masker.mask_text(["client-key"], "a client-key b") == "a ********** b"
+    assert Masker().mask_text((), SECRET) == SECRET
+    assert Masker().mask_text((), "") == ""
+    assert masker.mask_text(["a key that is longer"], "short") == "short"
 
 
 def test_keys_of_the_request_are_starred_in_bodies_too() -> None:
     masker = Masker([SECRET])
     body = {"a": [SECRET, "their-key"]}
-    assert masker.body(body, ["their-key"]) == {"a": ["*" * len(SECRET), "*" * 9]}
-    assert masker.body(body, [SECRET]) == masker.body(body) == {"a": ["*" * len(SECRET), "their-key"]}
+    assert masker.mask_body(body, ["their-key"]) == {"a": ["*" * len(SECRET), "*" * 9]}
+    assert masker.mask_body(body, [SECRET]) == masker.mask_body(body) == {"a": ["*" * len(SECRET), "their-key"]}

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.access.secrets import Redactor, Secret
+from argoproxy.protocol.access.masking import Redactor
+from argoproxy.protocol.access.secrets import Secret
 from tests.support.cuts import cut_at, cuts, places
 
 
@@ -20,13 +21,16 @@ def test_a_secret_shows_itself_to_nobody() -> None:
 def test_a_secret_is_starred_in_any_cut() -> None:
     text = b"key sk-sk-123456, sk-sk-sk-123456 and sk-sk-12345"
     for pieces in cuts(text):
-        assert b"".join(Redactor(b"sk-sk-123456").over(pieces)) == b"key ************, sk-************ and sk-sk-12345"
+        assert (
+            b"".join(Redactor(b"sk-sk-123456").redact_stream(pieces))
+            == b"key ************, sk-************ and sk-sk-12345"
+        )
 
 
 @given(st.lists(st.sampled_from([b"abcabd", b"abc", b"ab", b"d", b"x"]), max_size=10), places)
 def test_random_texts_in_random_cuts(parts: list[bytes], at: list[int]) -> None:
     text = b"".join(parts)
-    starred = b"".join(Redactor(b"abcabd").over(cut_at(text, at)))
+    starred = b"".join(Redactor(b"abcabd").redact_stream(cut_at(text, at)))
     assert starred == text.replace(b"abcabd", b"******")
     assert len(starred) == len(text)
 
@@ -44,24 +48,24 @@ WRITERS: dict[str, Callable[[str], str]] = {
 def test_a_secret_is_starred_as_json_spells_it(secret: str, write: Callable[[str], str]) -> None:
     spelled = write(secret).encode()[1:-1]
     for pieces in cuts(b"key %b, %b" % (spelled, secret.encode())):
-        starred = b"".join(Redactor(secret.encode()).over(pieces))
+        starred = b"".join(Redactor(secret.encode()).redact_stream(pieces))
         assert starred == b"key " + b"*" * len(spelled) + b", " + b"*" * len(secret)
 
 
 def test_a_backslash_is_starred_with_its_escape() -> None:
-    assert Redactor(b"a\\bcdef").text('{"a": "a\\\\bcdef"} a\\bcdef') == '{"a": "********"} *******'
+    assert Redactor(b"a\\bcdef").redact_text('{"a": "a\\\\bcdef"} a\\bcdef') == '{"a": "********"} *******'
 
 
 def test_silence_passes() -> None:
-    assert list(Redactor(b"secret").over([b"a", b"", b"sec", b"", b"ret"])) == [b"a", b"", b"", b"", b"******"]
+    assert list(Redactor(b"secret").redact_stream([b"a", b"", b"sec", b"", b"ret"])) == [b"a", b"", b"", b"", b"******"]
 
 
 @pytest.mark.parametrize("secret", [b"", b"abc"])
 def test_nothing_is_starred_without_a_secret_worth_it(secret: bytes) -> None:
     pieces = [b"abc", b""]
-    assert list(Redactor(secret).over(pieces)) == pieces
-    assert Redactor(secret).text("abc") == "abc"
+    assert list(Redactor(secret).redact_stream(pieces)) == pieces
+    assert Redactor(secret).redact_text("abc") == "abc"
 
 
 def test_header_values_are_starred() -> None:
-    assert Redactor(b"sk-123456").text("Bearer sk-123456 caf\xe9") == "Bearer ********* caf\xe9"
+    assert Redactor(b"sk-123456").redact_text("Bearer sk-123456 caf\xe9") == "Bearer ********* caf\xe9"
