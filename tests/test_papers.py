@@ -9,27 +9,8 @@ import pytest
 import yaml
 
 from argoproxy import __version__
-from argoproxy.config.values.declaration import Setting
-from argoproxy.config.values.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
-SEED_KEYS = "port argo_url argo_stream_url argo_embedding_url user verbose num_workers timeout".split()
-README = (ROOT / "README.md").read_text()
-
-
-def test_the_sample_file_has_every_setting_with_its_default() -> None:
-    text = (ROOT / "config.sample.yaml").read_text()
-    live = yaml.safe_load(text)
-    assert list(live) == SEED_KEYS
-    shown = yaml.safe_load(re.sub(r"(?m)^# ?(\w+:)", r"\1", text))
-    others = {setting.key: setting.default for setting in SETTINGS if setting.key not in live}
-    assert shown == {**live, **others}
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
-def test_the_readme_has_every_setting(setting: Setting) -> None:
-    assert not setting.environment or f"`{setting.environment}`" in README
-    assert f"`{setting.key}`" in README
 
 
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
@@ -77,14 +58,6 @@ def test_nothing_is_installed_without_a_hash(name: str) -> None:
     installs = [line for line in text.splitlines() if "pip install" in line and not line.lstrip().startswith("#")]
     assert installs
     assert all("--require-hashes" in line for line in installs)
-
-
-def test_the_env_example_has_every_variable() -> None:
-    text = (ROOT / ".env.example").read_text()
-    named = re.findall(r"(?m)^(?:# )?([A-Z_]+)=", text)
-    assert sorted(named) == sorted(setting.environment for setting in SETTINGS if setting.environment)
-    live = re.findall(r"(?m)^([A-Z_]+)=(.*)$", text)
-    assert live == [("OPENAI_API_KEY", "your_openai_api_key_here"), ("PORT", "8000")]
 
 
 def test_the_compose_file_describes_the_image() -> None:

@@ -502,8 +502,8 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         (
             "user: me\nargo_url: apps/chat",
             [
-                "config.yaml, line 2: argo_url 'apps/chat' is not a base URL: a base URL must begin with http:// or https://; "
-                'did you mean "http://apps/chat"?'
+                "config.yaml, line 2: argo_url 'apps/chat' is not a base URL: "
+                'a base URL must begin with http:// or https://; did you mean "http://apps/chat"?'
             ],
         ),
         (

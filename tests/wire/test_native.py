@@ -210,5 +210,5 @@ def test_without_a_configured_user_a_key_is_wanted(serve: Serve, upstream: Upstr
 
 def test_a_wrong_base_url_is_told_at_the_start(tmp_path: Path) -> None:
     environ = {"USE_NATIVE_OPENAI": "true", "NATIVE_OPENAI_BASE_URL": "apps/v1", "PATH": os.environ["PATH"]}
-    with pytest.raises(AssertionError, match=r"NATIVE_OPENAI_BASE_URL 'apps/v1' is no base URL"):
+    with pytest.raises(AssertionError, match=r"NATIVE_OPENAI_BASE_URL 'apps/v1' "):
         Proxy(tmp_path, environ)

@@ -276,10 +276,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "an unknown kind": ("upstreams: {a: {kind: opena}}", 'did you mean "openai"?'),
     "an unknown name": (
         "upstreams: {a: {kind: demo}}\nmodels: {m: {upstream: b}}",
-        "leads to 'b', but there are only a",
+        "models.m.upstream names 'b'",
     ),
-    "a variable that is not set": ("upstreams: {a: {base_url: 'http://x', api_key: '${NONE}'}}", "names ${NONE}"),
-    "two rules for one name": ("models:\n  m: {}\n  m: {}\n", "models/m stands in line 2 already"),
+    "a variable that is not set": ("upstreams: {a: {base_url: 'http://x', api_key: '${NONE}'}}", "uses ${NONE}"),
+    "two rules for one name": ("models:\n  m: {}\n  m: {}\n", "models/m is already set in line 2"),
     "a module that is not there": ("upstreams: {a: {kind: 'none.such:Class'}}", "none.such can't be imported"),
     "a class that is not there": ("upstreams: {a: {kind: 'upper:Other'}}", "has no class Other"),
     "a class without methods": ("upstreams: {a: {kind: 'upper:BadRequest'}}", "lacks request, batches, error"),

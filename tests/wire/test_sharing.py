@@ -375,7 +375,7 @@ def test_broken_settings_change_nothing(changing: tuple[Proxy, Path], upstream: 
     for _ in range(10):
         assert chat(proxy.port).status == 200, "a replaced worker takes what was published"
     taken_up(proxy, file, f"target_base_url: {upstream.url}\nport: 1\nnum_workers: 9\n")
-    eventually(lambda: "Only a restart changes workers" in proxy.log())
+    eventually(lambda: "Only a restart changes num_workers" in proxy.log())
 
 
 def test_a_key_is_made_when_keys_come_to_be_asked_for(changing: tuple[Proxy, Path], upstream: Upstream) -> None:

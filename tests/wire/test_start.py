@@ -73,12 +73,11 @@ def test_a_refused_start_exits_with_2_and_says_why(command: list[str]) -> None:
         command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert ended.returncode == 2
-    assert ended.stderr.splitlines() == [
-        "argoproxy can't start:",
-        "  - environment: PORT 'many' is no whole number from 1 to 65535",
-        "  - environment: TARGET_BASE_URL 'my-server' is no base URL: a base URL must begin with http:// or https://; "
-        'did you mean "http://my-server"?',
-    ]
+    heading, port, url = ended.stderr.splitlines()
+    assert heading == "argoproxy can't start:"
+    assert port.startswith("  - environment: PORT 'many' ")
+    assert url.startswith("  - environment: TARGET_BASE_URL 'my-server' ")
+    assert url.endswith('; did you mean "http://my-server"?')
 
 
 def test_without_our_gunicorn_settings_a_broken_setting_does_not_serve(tmp_path: Path) -> None:
@@ -88,7 +87,7 @@ def test_without_our_gunicorn_settings_a_broken_setting_does_not_serve(tmp_path:
         command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert ended.returncode != 0
-    assert "DEBUG 'maybe' is neither true nor false" in ended.stderr
+    assert "environment: DEBUG 'maybe' " in ended.stderr
 
 
 def test_debug_logs_more(serve: Serve, upstream: Upstream) -> None:

@@ -136,7 +136,7 @@ class ModelOptions:
         parse_text,
         None,
         "Rules for models as one text: model=name,parameter=value;model=…",
-        page="../README.md#settings-for-models",
+        page="models.md",
     )
     default_model: str | None = setting(parse_text, None, "Model of requests that name none")
     answer_model: str = setting(
