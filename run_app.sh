@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Starts the proxy: asks an Argo user what it must know (once), makes a virtual environment (once), then serves.
+# Starts the proxy. The first start asks an Argo user for the settings and installs packages into a virtual environment.
 #
 #   ./run_app.sh [config.yaml] [flags]        ./run_app.sh --demo        ./run_app.sh --help
 set -euo pipefail
 
 die() { printf 'run_app.sh: %s\n' "$*" >&2; exit 1; }
 
-[ "$(uname -s)" = Linux ] || die "this runs on Linux; anywhere else use Docker (README.md has the two commands)"
+[ "$(uname -s)" = Linux ] || die "this runs on Linux only; on other systems use Docker (see README.md)"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=${ARGOPROXY_VENV:-$root/.venv}
 
-# The first of these that is there and new enough.
+# Print the first of these that exists and is new enough.
 find_python() {
     local name
     for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 python; do
@@ -19,10 +19,10 @@ find_python() {
             return
         fi
     done
-    die "Python 3.11 or newer is needed; none was found (PYTHON=… names one)"
+    die "Python 3.11 or newer was not found; install it, or set PYTHON to its path"
 }
 
-# Before anything is installed: whoever asks a question wants to be asked first.
+# The questions come before the installation, which takes a while.
 python=$venv/bin/python
 [ -x "$python" ] || python=$(find_python)
 exec 4>&1
@@ -30,24 +30,24 @@ more=$(PYTHONPATH=$root "$python" -m argoproxy.cli.setup_wizard "$@" 3>&1 >&4) |
 exec 4>&-
 [ -z "$more" ] || set -- "$@" "$more"
 
-# What must be installed, and a mark of what was: the files themselves.
+# What must be installed, and a copy of it as it was at the last installation.
 wanted=("$root/requirements.txt")
 case "${WORKER_CLASS:-} $*" in *gevent*) wanted+=("$root/requirements-gevent.txt") ;; esac
 mark=$venv/installed.txt
-# What pip says where no package index answers.
+# What pip prints if the package index can't be reached.
 unreachable='NewConnectionError|Failed to establish a new connection|[Nn]ame ?[Rr]esolution|ConnectTimeout|SSLError|ProxyError'
 
 if [ ! -x "$venv/bin/python" ] || ! cat "${wanted[@]}" | cmp --silent - "$mark"; then
     python=$(find_python)
     printf 'Installing into %s (once)\n' "$venv" >&2
-    "$python" -m venv "$venv" || die "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
+    "$python" -m venv "$venv" || die "the virtual environment could not be created; on Debian and Ubuntu: apt install python3-venv"
     requirements=()
     for file in "${wanted[@]}"; do requirements+=(--requirement "${file%.txt}.lock"); done
     log=$venv/install.log
     "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes "${requirements[@]}" 2>&1 | tee "$log" >&2 || {
-        ! grep -qE "$unreachable" "$log" || die "the package index can't be reached, so nothing could be installed: \
-check the network (HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are heeded); pip's own last line may mislead"
-        die "the installation failed; its reason stands above (\"No matching distribution\" may also mean that no package index was reached)"
+        ! grep -qE "$unreachable" "$log" || die "the package index can't be reached, so nothing was installed: \
+check the network (HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are used); the last line of pip may be misleading"
+        die "the installation failed; see the reason above (\"No matching distribution\" may also mean that no package index was reached)"
     }
     cat "${wanted[@]}" >"$mark"
 fi

@@ -1,9 +1,9 @@
-"""What becomes of a model: which rules count for it, who answers, and what would be sent."""
+"""`config show --model`: the rules for a model, its upstreams, and the request that they would get."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from argoproxy.config.config import Config
 from argoproxy.errors import ProxyError
@@ -11,50 +11,62 @@ from argoproxy.protocol.access.masking import mask_json, mask_urls
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.json_text import dumps, loads
-from argoproxy.protocol.reasoning.policy import Reasoning, ReasoningSettings
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.router import Route
 from argoproxy.upstreams import Upstream
 from argoproxy.web.upstream_factory import models_of
 
-ASKED = {"messages": [{"role": "user", "content": "Hello!"}]}
-#: In whose name the request is shown, where a caller's key is the user.
-CALLER = (("Authorization", "Bearer caller"),)
+SAMPLE_BODY = {"messages": [{"role": "user", "content": "Hello!"}]}
+#: The key of the sample request, for upstreams that take the user name from it.
+SAMPLE_HEADERS = (("Authorization", "Bearer caller"),)
+_REASONING: Mapping[Reasoning | None, str] = {
+    None: "{tags} is removed from the text",
+    Reasoning.STRIP: "{tags} and reasoning fields are removed",
+    Reasoning.KEEP: "unchanged",
+    Reasoning.FIELD: "moved to {field}",
+    Reasoning.TAGS: "written as {first}",
+}
+_OPENINGS: Mapping[Opening, str] = {
+    Opening.CLOSED: "",
+    Opening.OPEN: "; an answer starts inside it",
+    Opening.AUTO: "; a closing tag that comes first ends it",
+}
 
 
-def explained(config: Config, model: str) -> Iterator[str]:
-    """Give, line by line as YAML, what becomes of a chat with a model. Raises ConfigError."""
-    shown = {settings.name: settings.target.description for settings in config.upstreams}
+def explain_model(config: Config, model: str) -> Iterator[str]:
+    """Yield lines of YAML: the rules and routes of a chat with a model. Raises ConfigError."""
+    descriptions = {settings.name: settings.target.description for settings in config.upstreams}
     models = models_of(config)
-    yield f"# what becomes of a chat with the model {model}"
-    found = models.find_rules(model, CHAT.path).matches
-    yield "rules: " + _json([f"{rule.name} ({source})" for source, rule in found])
+    yield f"# how a chat with the model {model} is served"
+    matches = models.find_rules(model, CHAT.path).matches
+    yield "rules: " + _json([f"{rule.name} ({source})" for source, rule in matches])
     try:
-        routes = models.resolve(_chat(model))
+        routes = models.resolve(_sample_call(model))
     except ProxyError as error:
         yield f"refused: {_json(error.message)}"
         return
     for route in routes:
-        yield from _told(route, shown[route.upstream.name])
+        yield from _explain_route(route, descriptions[route.upstream.name])
 
 
-def _chat(model: str) -> Call:
-    request = ClientRequest("", 0, "POST", CHAT.path, "", CALLER, BytesBody(b""), "caller")
-    return make_call(request, {"model": model, **ASKED}, CHAT.path)
+def _sample_call(model: str) -> Call:
+    request = ClientRequest("", 0, "POST", CHAT.path, "", SAMPLE_HEADERS, BytesBody(b""), "caller")
+    return make_call(request, {"model": model, **SAMPLE_BODY}, CHAT.path)
 
 
-def _told(route: Route[Upstream], shown: str) -> Iterator[str]:
-    yield f"upstream: {_json(route.upstream.name)}  # {shown}"
-    yield f"  thoughts: {_json(_thoughts(route.reasoning))}"
+def _explain_route(route: Route[Upstream], description: str) -> Iterator[str]:
+    yield f"upstream: {_json(route.upstream.name)}  # {description}"
+    yield f"  reasoning: {_json(_describe_reasoning(route.reasoning))}"
     timeouts = {name: getattr(route.timeouts, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
-    yield f"  timeouts: {_json({name: said for name, said in timeouts.items() if said != float('inf')})}"
+    yield f"  timeouts: {_json({name: value for name, value in timeouts.items() if value != float('inf')})}"
     try:
-        asked = route.upstream.completion_request(route.call)
+        request = route.upstream.completion_request(route.call)
     except ProxyError as error:
         yield f"  refused: {_json(error.message)}"
         return
-    yield f"  sent to: {_json(mask_urls(asked.url))}"
-    yield f"  body: {_mask_body(asked.body) if isinstance(asked.body, bytes) else ''}"
+    yield f"  sent to: {_json(mask_urls(request.url))}"
+    yield f"  body: {_mask_body(request.body) if isinstance(request.body, bytes) else ''}"
 
 
 def _mask_body(body: bytes) -> str:
@@ -68,7 +80,7 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _thoughts(settings: ReasoningSettings) -> str:
-    policy = settings.policy or "tags are removed"
-    tags = " ".join(f"{pair.start} … {pair.end}" for pair in settings.tags)
-    return str(policy) if policy is Reasoning.KEEP else f"{policy}; tags {tags}; a text starts {settings.opening}"
+def _describe_reasoning(settings: ReasoningSettings) -> str:
+    tags = " or ".join(f"{pair.start}…{pair.end}" for pair in settings.tags)
+    text = _REASONING[settings.policy].format(tags=tags, first=tags.partition(" or ")[0], field=settings.field)
+    return text if settings.policy is Reasoning.KEEP else text + _OPENINGS[settings.opening]

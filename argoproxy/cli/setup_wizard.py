@@ -1,7 +1,8 @@
-"""The questions of a first start, before anything is installed: standard library only.
+"""The questions of a first start. They are asked before anything is installed, so only the standard library is used.
 
-`python -m argoproxy.cli.setup_wizard [config.yaml] [flags]`, run by run_app.sh, writes the config file of an Argo user
-when there is none and nothing else says what to serve. It prints flags to be added on descriptor 3.
+run_app.sh runs `python -m argoproxy.cli.setup_wizard [config.yaml] [flags]`. If there is no config file and nothing
+else says which endpoint to use, it writes the config file of an Argo user. Flags for run_app.sh to add go to descriptor
+3.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from argoproxy.config.values.flags import Task, parse_arguments
 from argoproxy.server.ports import LAST_PORT, is_free, port_problem
 
 SAMPLE = Path(__file__).resolve().parents[2] / "config.sample.yaml"
-PORTS = range(49152, 65535)
+EPHEMERAL_PORTS = range(49152, 65535)
 CHECK_S = 5.0
 USAGE_EXIT = 2
 DONE_EXIT = 3
 ABORTED_EXIT = 130
 RESULT_DESCRIPTOR = 3
 
-#: What says in the environment that there is something to serve.
-_NAMES_AN_UPSTREAM = (
+#: Variables that name an endpoint; with one of them no config file is needed.
+_ENDPOINT_VARIABLES = (
     "TARGET_BASE_URL",
     "OPENAI_BASE_URL",
     "ARGO_URL",
@@ -46,64 +47,68 @@ _ABOUT = """\
 This sets the proxy up for the Argo gateway of Argonne National Laboratory (you need an Argonne user name).
 For another endpoint: ./run_app.sh --url http://HOST:PORT/v1    To try it without any: ./run_app.sh --demo
 """
-_ASK_USER = "Enter your username: "
+_USER_QUESTION = "Enter your username: "
 _RULE = "-" * 38
-_LIVE = re.compile(r"(?m)^(?P<key>\w+): *(?P<value>\"[^\"\n]*\"|[^#\n]*?)(?P<rest> *(?:#.*)?)$")
+#: A line of the config file that sets a value.
+_SETTING = re.compile(r"(?m)^(?P<key>\w+): *(?P<value>\"[^\"\n]*\"|[^#\n]*?)(?P<rest> *(?:#.*)?)$")
 _DOTENV = re.compile(r"(?m)^\s*(?:export\s+)?(?P<name>\w+)\s*=[ \t]*(?P<value>[^\s#]*)")
 _USER = re.compile(r"[A-Za-z0-9._+-]+")
 _NOT_FOUND = 404
 
 
-class Refused(Exception):
-    """The questions can't be asked to their end; the message says why and what to do."""
+class SetupFailed(Exception):
+    """The set-up can't be completed; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who is asked: lines come from `source`, what is shown goes to `show`."""
+    """A dialogue: answers come from `source`, text goes to `show`; `is_agreed` answers all questions with yes."""
 
     source: TextIO
     show: Callable[[str], None]
     is_agreed: bool
 
-    def line(self, question: str) -> str:
-        """Ask for a line. Raises Refused at the end of the input."""
+    def ask(self, question: str) -> str:
+        """Ask for a line and return it. Raises SetupFailed at the end of the input."""
         self.show(question)
         line = self.source.readline()
         if not line:
             self.show("\n")
-            raise Refused("no one answers here; answer in a terminal or a pipe, or start it with --yes and ARGO_USER=…")
+            raise SetupFailed(
+                "there was no answer. Answer in a terminal or from a pipe, or use --yes together with ARGO_USER=…"
+            )
         if not self.source.isatty():
             self.show("\n")
         return line.strip()
 
-    def agrees(self, question: str, default: str) -> bool:
-        """Ask a question until yes or no answers it, or an empty line, which is the default; whoever agreed to
-        everything is not asked. Raises Refused at the end of the input."""
+    def confirm(self, question: str, default: str) -> bool:
+        """Ask a question until the answer is yes, no, or an empty line for the default. Raises SetupFailed at the end
+        of the input."""
         if self.is_agreed:
             return True
-        while (answer := (self.line(question) or default).lower()) not in _ANSWERS:
+        while (answer := (self.ask(question) or default).lower()) not in _ANSWERS:
             self.show("Please answer y or n.\n")
         return _ANSWERS[answer]
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Ask what is to be asked: the exit status, DONE_EXIT when nothing is left to be served."""
+    """Run the dialogue if it is needed. Returns the exit status; DONE_EXIT if nothing is to be served, after `--help`
+    for instance."""
     try:
-        asked = parse_arguments(arguments, "run_app.sh")
-    except SystemExit as ended:
-        return USAGE_EXIT if ended.code else DONE_EXIT
-    path = Path(asked.file or environ.get("CONFIG_PATH", "") or "config.yaml")
-    variables = {**_dotenv(), **environ, **asked.variables}
-    if asked.task is not Task.SERVE:
+        parsed = parse_arguments(arguments, "run_app.sh")
+    except SystemExit as exit_:
+        return USAGE_EXIT if exit_.code else DONE_EXIT
+    path = Path(parsed.file or environ.get("CONFIG_PATH", "") or "config.yaml")
+    variables = {**_read_dotenv(), **environ, **parsed.variables}
+    if parsed.task is not Task.SERVE:
         return 0
     try:
-        if path.is_file() or _is_served_without_a_file(variables):
+        if path.is_file() or _needs_no_file(variables):
             _refuse_taken_port(path, variables)
             return 0
-        return _set_up(path, Session(sys.stdin or io.StringIO(), _show, asked.yes), variables)
-    except Refused as refused:
-        _show(f"Nothing was started: {refused}\n")
+        return _set_up(path, Session(sys.stdin or io.StringIO(), _show, parsed.yes), variables)
+    except SetupFailed as error:
+        _show(f"Nothing was started: {error}\n")
         return USAGE_EXIT
     except KeyboardInterrupt:
         kept = f" {path} is kept: edit it and start again." if path.is_file() else ""
@@ -111,82 +116,83 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return ABORTED_EXIT
 
 
-def written(sample: str, values: Mapping[str, str]) -> str:
-    """Give the sample with the live values of some keys replaced, its comments as they are."""
+def fill_in(sample: str, values: Mapping[str, str]) -> str:
+    """Return the text of a config file with the values of some keys replaced; comments stay."""
 
-    def replaced(found: re.Match[str]) -> str:
-        key = found["key"]
-        return f"{key}: {values[key]}{found['rest']}" if key in values else found[0]
+    def replace(match: re.Match[str]) -> str:
+        key = match["key"]
+        return f"{key}: {values[key]}{match['rest']}" if key in values else match[0]
 
-    return _LIVE.sub(replaced, sample)
-
-
-def for_review(text: str) -> str:
-    """Give the live lines of a config file without their comments."""
-    return "".join(f"{found['key']}: {found['value']}\n" for found in _LIVE.finditer(text))
+    return _SETTING.sub(replace, sample)
 
 
-def user_problem(name: str) -> str:
-    """Tell what is wrong with a user name, "" when nothing is."""
+def strip_comments(text: str) -> str:
+    """Return the settings of a config file without comments."""
+    return "".join(f"{match['key']}: {match['value']}\n" for match in _SETTING.finditer(text))
+
+
+def check_user(name: str) -> str:
+    """Return what is wrong with a user name, "" if nothing is."""
     if not name:
-        return "A user name is needed."
+        return "A user name is required."
     if any(map(str.isspace, name)):
-        return "A user name has no spaces."
+        return "A user name must not contain spaces."
     if "@" in name:
-        return f"The user name is wanted, not the e-mail address: {name.partition('@')[0]}"
+        return f"Enter the user name, not the e-mail address: {name.partition('@')[0]}"
     if not _USER.fullmatch(name):
-        return "A user name has letters, digits and . _ - + only."
-    return "cels is no user of its own; take your own user name." if name.lower() == "cels" else ""
+        return "A user name may only contain letters, digits and . _ - +"
+    return "cels is not a personal user name; enter your own." if name.lower() == "cels" else ""
 
 
-def _dotenv() -> dict[str, str]:
-    """Give what `.env` says, as far as it matters here."""
+def _read_dotenv() -> dict[str, str]:
+    """Return the variables in `.env`, {} if it can't be read. Escapes and multi-line values are not understood: no
+    variable that matters here has them."""
     try:
         text = Path(".env").read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return {}
-    return {found["name"]: found["value"].strip("\"'") for found in _DOTENV.finditer(text)}
+    return {match["name"]: match["value"].strip("\"'") for match in _DOTENV.finditer(text)}
 
 
-def _is_served_without_a_file(variables: Mapping[str, str]) -> bool:
+def _needs_no_file(variables: Mapping[str, str]) -> bool:
     is_demo = variables.get("DEMO", "").strip().lower() in _YES
-    return is_demo or any(variables.get(name, "").strip() for name in _NAMES_AN_UPSTREAM)
+    return is_demo or any(variables.get(name, "").strip() for name in _ENDPOINT_VARIABLES)
 
 
 def _refuse_taken_port(path: Path, variables: Mapping[str, str]) -> None:
-    """Raise Refused where nobody can listen at the port that will be served, before anything is installed."""
+    """Raise SetupFailed if the port can't be opened: better now than after the installation."""
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
-    live = {found["key"]: found["value"].strip("\"' ") for found in _LIVE.finditer(text)}
-    port = variables.get("PORT", "").strip() or live.get("port", "") or "5000"
-    host = variables.get("HOST", "").strip() or live.get("host", "") or "0.0.0.0"
+    settings = {match["key"]: match["value"].strip("\"' ") for match in _SETTING.finditer(text)}
+    port = variables.get("PORT", "").strip() or settings.get("port", "") or "5000"
+    host = variables.get("HOST", "").strip() or settings.get("host", "") or "0.0.0.0"
     if not port.isascii() or not port.isdigit() or not 0 < int(port) <= LAST_PORT:
-        return  # the settings are checked, and mistakes in them told, once everything is installed
+        return  # the full check of the settings reports it; it runs once everything is installed
     if problem := port_problem(host, int(port)):
-        raise Refused(problem)
+        raise SetupFailed(problem)
 
 
 def _set_up(path: Path, session: Session, variables: Mapping[str, str]) -> int:
     if not session.is_agreed:
         session.show(_ABOUT)
     session.show(f"{path} file not found.\n")
-    if not session.agrees(f"Would you like to create it from {SAMPLE.name}? [y/N] ", "n"):
+    if not session.confirm(f"Would you like to create it from {SAMPLE.name}? [y/N] ", "n"):
         session.show(
-            "Nothing was started. Without a config file: ./run_app.sh --demo, or ./run_app.sh --url http://…/v1\n"
+            "Nothing was started. To start without a config file: ./run_app.sh --demo, or ./run_app.sh --url http://…/v1\n"
         )
         return USAGE_EXIT
-    user = _user(session, variables.get("ARGO_USER", "").strip())
-    verbose = session.agrees("Enable verbose mode? [Y/n] ", "y")
-    port = _port(session, variables.get("PORT", "").strip())
+    user = _ask_user(session, variables.get("ARGO_USER", "").strip())
+    verbose = session.confirm("Enable verbose mode? [Y/n] ", "y")
+    port = _choose_port(session, variables.get("PORT", "").strip())
     values = {"port": str(port), "user": f'"{user}"', "verbose": str(verbose).lower()}
-    text = written(SAMPLE.read_text("utf-8"), values)
+    text = fill_in(SAMPLE.read_text("utf-8"), values)
     try:
         path.write_bytes(text.encode())
     except OSError as error:
-        raise Refused(f"{path} can't be written: {error.strerror}") from None
-    session.show(f"Created {path} with your settings:\n{_RULE}\n{for_review(text)}{_RULE}\n")
+        raise SetupFailed(f"{path} can't be written: {error.strerror}") from None
+    session.show(f"Created {path} with your settings:\n{_RULE}\n{strip_comments(text)}{_RULE}\n")
     if not session.is_agreed:
-        session.line("Review the config above. Press enter to continue or Ctrl+C to abort.")
-    if not _may_go_on(text, session):
+        session.ask("Review the config above. Press enter to continue or Ctrl+C to abort.")
+    if not _confirm_urls(text, session):
         session.show(f"Nothing was started; {path} is kept.\n")
         return USAGE_EXIT
     if variables.get("PORT", "").strip() not in ("", str(port)):
@@ -194,59 +200,59 @@ def _set_up(path: Path, session: Session, variables: Mapping[str, str]) -> int:
     return 0
 
 
-def _user(session: Session, given: str) -> str:
-    name = given or session.line(_ASK_USER)
-    while problem := user_problem(name):
-        if given and session.is_agreed:
-            raise Refused(f"ARGO_USER can't be used. {problem}")
+def _ask_user(session: Session, preset: str) -> str:
+    name = preset or session.ask(_USER_QUESTION)
+    while problem := check_user(name):
+        if preset and session.is_agreed:
+            raise SetupFailed(f"ARGO_USER is not valid. {problem}")
         session.show(f"{problem}\n")
-        name = session.line(_ASK_USER)
+        name = session.ask(_USER_QUESTION)
     return name
 
 
-def _port(session: Session, wished: str) -> int:
-    if not wished:
-        return _free_port()
-    if not re.fullmatch(r"[0-9]{1,5}", wished) or not 0 < int(wished) <= LAST_PORT:
-        raise Refused(f"{wished!r} is no port")
-    if is_free(int(wished)):
-        return int(wished)
-    other = _free_port()
-    if not session.agrees(f"Port {wished} is taken. Use {other} instead? [Y/n] ", "y"):
-        raise Refused(f"port {wished} is taken")
+def _choose_port(session: Session, wanted: str) -> int:
+    if not wanted:
+        return _find_free_port()
+    if not re.fullmatch(r"[0-9]{1,5}", wanted) or not 0 < int(wanted) <= LAST_PORT:
+        raise SetupFailed(f"{wanted!r} is not a port")
+    if is_free(int(wanted)):
+        return int(wanted)
+    other = _find_free_port()
+    if not session.confirm(f"Port {wanted} is in use. Use {other} instead? [Y/n] ", "y"):
+        raise SetupFailed(f"port {wanted} is in use")
     return other
 
 
-def _free_port() -> int:
-    for port in random.sample(PORTS, k=1000):
+def _find_free_port() -> int:
+    for port in random.sample(EPHEMERAL_PORTS, k=1000):
         if is_free(port):
             return port
-    raise Refused("no free port was found")
+    raise SetupFailed("no free port was found")
 
 
-def _may_go_on(text: str, session: Session) -> bool:
-    """Ask the gateway's URLs whether anyone is there, and who starts it whether to go on when not."""
-    urls = [found["value"].strip('"') for found in _LIVE.finditer(text) if found["key"].endswith("_url")]
+def _confirm_urls(text: str, session: Session) -> bool:
+    """Check the gateway's URLs. If one can't be reached, ask whether to continue."""
+    urls = [match["value"].strip('"') for match in _SETTING.finditer(text) if match["key"].endswith("_url")]
     with ThreadPoolExecutor(len(urls)) as pool:
-        problems = [problem for problem in pool.map(_problem_of, urls) if problem]
+        problems = [problem for problem in pool.map(_check_url, urls) if problem]
     for problem in problems:
         session.show(f"Warning: {problem}\n")
-    return not problems or session.agrees("Continue anyway? [y/N] ", "n")
+    return not problems or session.confirm("Continue anyway? [y/N] ", "n")
 
 
-def _problem_of(url: str) -> str:
-    """Tell why a URL can't be used; any answer but "not found" and a server's failure is one of somebody there."""
+def _check_url(url: str) -> str:
+    """Return why a URL can't be used, "" if it can. Any answer but 404 and 5xx is good: a GET is answered with 405."""
     try:
-        with urllib.request.urlopen(url, timeout=CHECK_S, context=_context()):  # noqa: S310 the file's own URLs
+        with urllib.request.urlopen(url, timeout=CHECK_S, context=_make_tls_context()):  # noqa: S310 the file's own URLs
             return ""
     except urllib.error.HTTPError as error:
-        is_there = error.code != _NOT_FOUND and error.code < 500
-        return "" if is_there else f"{url} answers with status {error.code}"
+        is_good = error.code != _NOT_FOUND and error.code < 500
+        return "" if is_good else f"{url} answers with status {error.code}"
     except (OSError, ValueError) as error:
         return f"{url} can't be reached: {getattr(error, 'reason', error)}"
 
 
-def _context() -> ssl.SSLContext:
+def _make_tls_context() -> ssl.SSLContext:
     bundles = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
     return ssl.create_default_context(cafile=next(filter(None, bundles), None))
 

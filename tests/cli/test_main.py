@@ -182,7 +182,7 @@ def test_validate_is_content_with_what_is_right(tmp_path: Path) -> None:
     ended = run("--validate", folder=tmp_path, TARGET_BASE_URL="http://up", OPENAI_BASE_URL="http://other")
     assert ended.returncode == 0
     assert ended.stdout.startswith("warning: OPENAI_BASE_URL (environment) is not used")
-    assert ended.stdout.endswith("The settings can be used; the upstream is http://up.\n")
+    assert ended.stdout.endswith("The settings are valid; the upstream is http://up.\n")
 
 
 def test_edit_opens_the_file_and_serves_nothing(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_port_that_is_taken(tmp_path: Path, environ: dict[str, str], started: 
         other.mkdir()
         status, shown = ended(other, environ, f"--port={wished}", typed="y\nme\ny\nn\n")
         assert (status, list(other.iterdir())) == (2, [])
-        assert f"Port {wished} is taken. Use" in shown
+        assert f"Port {wished} is in use. Use" in shown
 
 
 @pytest.mark.parametrize(
@@ -211,21 +211,21 @@ def test_a_port_that_is_taken(tmp_path: Path, environ: dict[str, str], started: 
         ([], {}, "", 2, "--yes"),
         ([], {}, "y\n", 2, "--yes"),
         ([], {}, "y\nme\ny\n", 2, "--yes"),
-        ([], {}, "y\ncels\n", 2, "cels is no user"),
+        ([], {}, "y\ncels\n", 2, "cels is not a personal"),
         ([], {}, "maybe\n", 2, "answer y or n"),
         ([], {}, "maybe\nno\n", 2, "--demo"),
         ([], {}, "Yes\nme\nme\nYES\n\nperhaps\nN\n", 2, "Nothing was started; config.yaml is kept"),
-        ([], {}, "y\njdoe@anl.gov\n", 2, "not the e-mail address: jdoe"),
-        (["--yes"], {"ARGO_USER": "jdoe@anl.gov"}, None, 2, "not the e-mail address: jdoe"),
+        ([], {}, "y\njdoe@anl.gov\n", 2, "e-mail address: jdoe"),
+        (["--yes"], {"ARGO_USER": "jdoe@anl.gov"}, None, 2, "e-mail address: jdoe"),
         ([], {}, "n\n", 2, "--demo"),
         ([], {}, "\n", 2, "--demo"),
         ([], {}, "y\nme\ny\n\nn\n", 2, "Nothing was started"),
         (["--yes"], {}, None, 2, "--yes"),
         (["--yes"], {"ARGO_USER": "cels"}, None, 2, "ARGO_USER"),
-        (["--yes"], {"ARGO_USER": "two words"}, None, 2, "no spaces"),
+        (["--yes"], {"ARGO_USER": "two words"}, None, 2, "must not contain spaces"),
         (["--yes", "no/such/folder.yaml"], {"ARGO_USER": "me"}, None, 2, "can't be written"),
-        (["--yes", "--port", "x"], {"ARGO_USER": "me"}, None, 2, "is no port"),
-        (["--yes", "--port", "\u00b2"], {"ARGO_USER": "me"}, None, 2, "is no port"),
+        (["--yes", "--port", "x"], {"ARGO_USER": "me"}, None, 2, "is not a port"),
+        (["--yes", "--port", "\u00b2"], {"ARGO_USER": "me"}, None, 2, "is not a port"),
         ([], {}, "y\nmee\x1b[D\n", 2, "letters, digits"),
         ([], {}, "y\n\u00fc\n", 2, "letters, digits"),
         (["--nonsense"], {}, None, 2, "unrecognized"),

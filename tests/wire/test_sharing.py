@@ -424,7 +424,7 @@ def test_reload_on_the_command_line(changing: tuple[Proxy, Path], upstream: Upst
     assert chat(proxy.port).status == 403
     file.write_text("port: 9\ntarget_base_url: http://up\n")
     ended = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
-    assert (ended.returncode, "no proxy of this user runs at port 9" in ended.stderr) == (2, True)
+    assert (ended.returncode, "no proxy of this user is running on port 9" in ended.stderr) == (2, True)
 
 
 def test_it_leaves_no_folder_behind(upstream: Upstream, tmp_path: Path) -> None:
