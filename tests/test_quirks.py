@@ -16,8 +16,8 @@ from openai.types.chat import ChatCompletionChunk
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import answer, answer_error, error_event
 from argoproxy.protocol.http_messages import ClientResponse
-from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.reasoning.think_filter import ThinkFilter
+from argoproxy.protocol.reasoning.policy import ReasoningSettings
+from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
@@ -68,7 +68,7 @@ def call(case: Json, **body: Any) -> Call:
 
 
 def filters(case: Json, usages: list[Json]) -> list[Filter]:
-    strip: list[Filter] = [ThinkFilter(TagPair())] if case.get("tags") else []
+    strip = reasoning_filters(ReasoningSettings()) if case.get("tags") else ()
     return [UsageMeter(usages.append), ToolCallFilter(), *strip]
 
 

@@ -42,7 +42,7 @@ from argoproxy.protocol.api.endpoints import (
 from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, Headers
-from argoproxy.protocol.reasoning.filters import reasoning_filters
+from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.route_queue import RouteQueue
 from argoproxy.protocol.routing.router import Models, Route, find_relay_target

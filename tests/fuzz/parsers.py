@@ -21,10 +21,9 @@ from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.content import images_in, with_images
 from argoproxy.protocol.json_edit import edit_json
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
-from argoproxy.protocol.reasoning.filters import reasoning_filters
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
-from argoproxy.protocol.reasoning.think_filter import ThinkFilter
+from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import UsageMeter, UsageRemover
@@ -225,7 +224,7 @@ def stream_cases() -> Iterator[Case]:
         ReasoningSettings(policy, tags=TAGS, opening=opening) for policy in (None, *Reasoning) for opening in Opening
     ]
     filters: dict[str, Callable[[], Iterable[Any]]] = {
-        "think": lambda: [ThinkFilter(TagPair())],
+        "think": lambda: reasoning_filters(ReasoningSettings()),
         "tool calls": lambda: [ToolCallFilter()],
         "usage": lambda: [UsageMeter(lambda usage: None), UsageRemover()],
         "journal": _ears,
@@ -328,7 +327,7 @@ def document_cases() -> Iterator[Case]:
     yield Case(
         "document, think",
         lambda size: [[Document.of(_document(size // 16))]],
-        lambda batch: _through([ThinkFilter(TagPair())], batch),
+        lambda batch: _through([*reasoning_filters(ReasoningSettings())], batch),
     )
 
 

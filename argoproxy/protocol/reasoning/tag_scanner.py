@@ -1,241 +1,239 @@
-"""Tells thoughts from words in a text that comes in pieces: between several pairs of tags, and in a text that starts
-inside a thought because the template of the model has swallowed the opening tag.
+"""Separates thoughts from visible text, in a text that arrives in pieces.
 
-The tag that begins first counts, of two that begin alike the shorter one: so any cut of a text gives the same.
+Only what could still become a tag is held back: at most one character less than the longest tag has.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.reasoning.tag_stripper import WHITE, Cut, Stripped, tail_of
-
-#: So many characters are held back at most while nobody can know whether a text starts inside a thought: about a
-#: thousand tokens, which a client of a model that does not think waits for.
-LONGEST_DOUBT = 4096
-
-
-class Sought:
-    """Tags that are looked for at once."""
-
-    __slots__ = ("_firsts", "_pattern", "longest", "tags")
-
-    def __init__(self, tags: Iterable[str]) -> None:
-        self.tags = sorted(set(tags), key=len)
-        self._firsts = {tag[0] for tag in self.tags}
-        self._pattern = re.compile("|".join(map(re.escape, self.tags)) or "(?!)")
-        self.longest = max(map(len, self.tags), default=0)
-
-    def may_be_in(self, piece: str) -> bool:
-        """Tell whether the first character of a tag is in a piece."""
-        return any(first in piece for first in self._firsts)
-
-    def find(self, text: str, start: int) -> tuple[int, str]:
-        """Give where in text[start:] the next tag begins, and which; where one could begin that is not whole yet, or
-        the end of the text, and ""."""
-        found = self._pattern.search(text, start)
-        if found and len(self.tags) == 1:
-            return found.start(), found.group()
-        begun = len(text) - max((tail_of(text, start, tag) for tag in self.tags), default=0)
-        return (found.start(), found.group()) if found and found.start() <= begun else (begun, "")
-
-    def begins(self, text: str) -> str | None:
-        """Give the tag that a text begins with, "" for none; None while it could be one."""
-        if found := self._pattern.match(text):
-            return found.group()
-        return None if any(tag.startswith(text) for tag in self.tags) else ""
+from argoproxy.protocol.reasoning.tags import (
+    WHITESPACE,
+    Start,
+    StartDetector,
+    StartVerdict,
+    TagSet,
+    partial_tag_length,
+)
 
 
-class Tags:
-    """The pairs of tags of a model. Where pairs share a start, the end of any of them closes it."""
+class ScanResult(NamedTuple):
+    """What became of one piece: `text` is visible, `spans` is where it stood in `held + piece`. The part from
+    `held_from` is held back now; `held` characters had been held back before the piece; `size` counts both."""
 
-    __slots__ = ("both", "ends", "ends_of", "starts")
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    held_from: int
+    size: int
+    held: int
 
-    def __init__(self, pairs: Sequence[TagPair]) -> None:
-        self.starts = Sought(pair.start for pair in pairs)
-        self.ends = Sought(pair.end for pair in pairs)
-        self.both = Sought(tag for pair in pairs for tag in (pair.start, pair.end))
-        self.ends_of = {pair.start: Sought(one.end for one in pairs if one.start == pair.start) for pair in pairs}
+    @classmethod
+    def of_whole(cls, text: str) -> ScanResult:
+        """Return the result of a text that passes whole."""
+        return cls(text, (), len(text), len(text), 0)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was removed."""
+        return len(self.text) == self.held_from
 
-class Start(Enum):
-    """What a text starts with."""
-
-    UNKNOWN = "unknown"
-    TEXT = "text"
-    THOUGHT = "thought"
-
-
-class Verdict(NamedTuple):
-    """What a text starts with, and where: what stands before that is no part of it. `tag` is the opening tag that was
-    told before a thought. While nobody can know, what follows is held back."""
-
-    start: Start
-    at: int = 0
-    tag: str = ""
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the piece passes as it came, with nothing before it."""
+        return self.is_whole and self.size - self.held_from == self.held and self.held in (0, self.size)
 
 
-class Beginning(Protocol):
-    """How to tell what a text starts with; `otherwise` counts when it ends before that is known."""
+class ThoughtBuffer:
+    """Collects the thoughts of one choice. White space before a thought is dropped; a blank line separates it from the
+    thought before it."""
 
-    otherwise: Start
-
-    def judge(self, text: str, known: int) -> Verdict:
-        """Judge a text as far as it has come; its first `known` characters have left it unknown."""
-
-
-class InsideThought:
-    """The text starts inside a thought; an opening tag that is told nevertheless is no part of it."""
-
-    otherwise = Start.THOUGHT
-
-    def __init__(self, tags: Tags) -> None:
-        self._starts = tags.starts
-
-    def judge(self, text: str, known: int) -> Verdict:
-        at = len(text) - len(text.lstrip(WHITE))
-        tag = self._starts.begins(text[at : at + self._starts.longest])
-        if tag is None or at == len(text):
-            return Verdict(Start.UNKNOWN, at)
-        return Verdict(Start.THOUGHT, at + len(tag), tag)
-
-
-class InDoubt:
-    """The text starts inside a thought if a closing tag comes before an opening one, and before LONGEST_DOUBT."""
-
-    otherwise = Start.TEXT
-
-    def __init__(self, tags: Tags) -> None:
-        self._tags = tags
-
-    def judge(self, text: str, known: int) -> Verdict:
-        found, tag = self._tags.both.find(text, max(0, known - self._tags.both.longest))
-        if found >= LONGEST_DOUBT or tag in self._tags.ends_of:
-            return Verdict(Start.TEXT)
-        return Verdict(Start.THOUGHT if tag else Start.UNKNOWN)
-
-
-class Notes:
-    """The thoughts of one choice, one after the other: white space before one goes, a blank line parts it from what
-    was thought before."""
-
-    __slots__ = ("_at_start", "_has_begun", "_pieces")
+    __slots__ = ("_at_start", "_has_earlier", "_pieces")
 
     def __init__(self) -> None:
         self._at_start = True
-        self._has_begun = False
+        self._has_earlier = False
         self._pieces: list[str] = []
 
-    def begin(self) -> None:
+    def begin_thought(self) -> None:
         """Begin another thought."""
         self._at_start = True
 
-    def follow(self) -> None:
-        """Know that something was thought before."""
-        self._has_begun = True
+    def mark_earlier(self) -> None:
+        """Note that the client got an earlier thought, from elsewhere."""
+        self._has_earlier = True
 
-    def add(self, text: str) -> None:
-        """Go on with the thought."""
+    def append(self, text: str) -> None:
+        """Add text to the thought."""
         if self._at_start:
-            text = text.lstrip(WHITE)
-            if text and self._has_begun:
+            text = text.lstrip(WHITESPACE)
+            if text and self._has_earlier:
                 self._pieces.append("\n\n")
         if text:
-            self._at_start, self._has_begun = False, True
+            self._at_start, self._has_earlier = False, True
             self._pieces.append(text)
 
-    def taken(self) -> str:
-        """Give what was noted since the last time."""
+    def take(self) -> str:
+        """Return what was added since the last call."""
         text = "".join(self._pieces)
         self._pieces.clear()
         return text
 
 
-class Scanner(Cut):
-    """Takes thoughts out of one text by the rules of the Stripper; what was thought is noted where it is wanted."""
+class TagScanner:
+    """Removes the thoughts from one text. Tags match exactly. The first closing tag ends a thought, a closing tag alone
+    is text, a thought that is never closed reaches to the end. White space after a thought is dropped too while nothing
+    visible came before it.
 
-    __slots__ = ("_beginning", "_notes", "_sought", "_tags")
+    `has_lone_end` is set when a closing tag is visible before any opening one: the sign of a text that starts inside a
+    thought without the settings saying so.
+    """
 
-    def __init__(self, tags: Tags, beginning: Beginning | None = None, notes: Notes | None = None) -> None:
-        super().__init__(() if beginning else tags.ends.tags)
+    __slots__ = (
+        "_buffer",
+        "_detector",
+        "_held",
+        "_inside",
+        "_lone_end_part",
+        "_lone_ends",
+        "_tags",
+        "_trimming",
+        "_wanted",
+        "has_lone_end",
+        "is_past_start",
+    )
+
+    def __init__(
+        self, tags: TagSet, detector: StartDetector | None = None, buffer: ThoughtBuffer | None = None
+    ) -> None:
+        """Without a detector the text starts outside of a thought; without a buffer thoughts are dropped."""
         self._tags = tags
-        self._beginning = beginning
-        self._notes = notes
-        self._inside = beginning is not None and beginning.otherwise is Start.THOUGHT
-        self._sought = tags.ends if self._inside else tags.starts
+        self._detector = detector
+        self._buffer = buffer
+        self._inside = detector is not None and detector.fallback is Start.THOUGHT
+        self._wanted = tags.closing if self._inside else tags.opening
+        #: The end of the piece that may still become a tag.
+        self._held = ""
+        #: Whether white space is dropped until visible text comes.
+        self._trimming = False
+        #: Closing tags to look for in visible text, none once a tag was found; and what of one was visible last.
+        self._lone_ends = () if detector else tags.closing.tags
+        self._lone_end_part = ""
+        self.has_lone_end = False
+        #: Whether visible text has come: from then on, only tags can change the text.
+        self.is_past_start = False
 
     @property
-    def is_lost(self) -> bool:
-        return self._inside and not (self._held or self._beginning or self._notes)
+    def is_idle(self) -> bool:
+        """Whether a piece without the first character of an opening tag would pass unchanged."""
+        return not (self._inside or self._held or self._trimming or self._lone_end_part)
 
-    def feed(self, piece: str) -> Stripped:
+    @property
+    def is_discarding(self) -> bool:
+        """Whether a piece without the first character of a closing tag would be dropped without a trace."""
+        return self._inside and not (self._held or self._detector or self._buffer)
+
+    def feed(self, piece: str) -> ScanResult:
         """Take a piece of the text."""
-        if self.is_lost and not self._sought.may_be_in(piece):
-            return Stripped("", (), len(piece), len(piece), 0)
-        held, text, at = len(self._held), self._held + piece, 0
-        if self._beginning:
-            verdict = self._beginning.judge(text, held)
-            at = verdict.at
+        if self.is_discarding and not self._wanted.may_begin_in(piece):
+            return ScanResult("", (), len(piece), len(piece), 0)
+        held, text, start = len(self._held), self._held + piece, 0
+        if self._detector:
+            verdict = self._detector.judge(text, held)
+            start = verdict.skip
             if verdict.start is Start.UNKNOWN:
-                self._held = text[at:]
-                return Stripped("", (), at, len(text), held)
-            self._begin(verdict)
-        kept = []
+                self._held = text[start:]
+                return ScanResult("", (), start, len(text), held)
+            self._settle_start(verdict)
+        spans, held_from = self._scan(text, start)
+        self._held = text[held_from:]
+        visible = "".join([text[a:b] for a, b in spans])
+        if self._lone_ends and visible:
+            self._look_for_lone_end(visible)
+        return ScanResult(visible, tuple(spans), held_from, len(text), held)
+
+    def feed_last(self, piece: str) -> ScanResult:
+        """Take the last piece: what is held back after it is not a tag."""
+        result = self.feed(piece)
+        held, self._held, self._detector = self._held, "", None
+        visible_from = len(held)
+        if self._inside:
+            self._keep_thought(held)
+        else:
+            visible_from = self._visible_from(held, 0, len(held))
+        if visible_from == len(held):
+            return result._replace(held_from=result.size)
+        span = (result.held_from + visible_from, result.size)
+        return ScanResult(
+            result.text + held[visible_from:], (*result.spans, span), result.size, result.size, result.held
+        )
+
+    def start_outside(self) -> None:
+        """Note that a thought came in a field: the endpoint parses tags, so the text starts outside of a thought."""
+        self._stop_looking_for_lone_end()
+        if self._detector:
+            self._settle_start(StartVerdict(Start.TEXT))
+
+    def end_thought(self) -> None:
+        """End a thought that is open: something else than text followed. Nothing may be held back."""
+        if self._inside:
+            self._cross_tag("")
+
+    def _scan(self, text: str, start: int) -> tuple[list[tuple[int, int]], int]:
+        """Return the visible spans of text[start:], and from where it is to be held back."""
+        spans = []
         while True:
-            end, tag = self._sought.find(text, at)
+            end, tag = self._wanted.find(text, start)
             if self._inside:
-                self._note(text[at:end])
-            elif (start := self._shown_from(text, at, end)) < end:
-                kept.append((start, end))
+                self._keep_thought(text[start:end])
+            elif (visible_from := self._visible_from(text, start, end)) < end:
+                spans.append((visible_from, end))
             if not tag:
-                break
-            self._turn(tag)
-            at = end + len(tag)
-        self._held = text[end:]
-        shown = "".join([text[a:b] for a, b in kept])
-        if self._ends and shown:
-            self._watch_for_end(shown)
-        return Stripped(shown, tuple(kept), end, len(text), held)
+                return spans, end
+            self._cross_tag(tag)
+            start = end + len(tag)
 
-    def feed_last(self, piece: str) -> Stripped:
-        """Take the last piece: what is held back after it is no tag."""
-        first = self.feed(piece)
-        self._beginning = None
-        if self._inside:
-            self._note(self._held)
-        return self._let_go(first)
-
-    def answers(self) -> None:
-        """Know that a thought was told elsewhere, so that the text does not start inside one."""
-        self._stop_watching()
-        if self._beginning:
-            self._begin(Verdict(Start.TEXT))
-
-    def close(self) -> None:
-        """Know that something else was said than text, which ends a thought; nothing may be held back."""
-        if self._inside:
-            self._turn("")
-
-    def _begin(self, verdict: Verdict) -> None:
-        self._beginning = None
+    def _settle_start(self, verdict: StartVerdict) -> None:
+        self._detector = None
         self._inside = verdict.start is Start.THOUGHT
         if self._inside:
-            self._sought = self._tags.ends_of.get(verdict.tag, self._tags.ends)
+            self._wanted = self._tags.closing_of.get(verdict.tag, self._tags.closing)
         else:
-            self._sought = self._tags.starts
+            self._wanted = self._tags.opening
 
-    def _turn(self, tag: str) -> None:
-        self._stop_watching()
+    def _cross_tag(self, tag: str) -> None:
+        """Go on behind a tag: inside a thought or outside of it."""
+        self._stop_looking_for_lone_end()
         self._inside = not self._inside
-        self._trimming = self._trimming or not (self._inside or self.visible)
-        self._sought = self._tags.ends_of[tag] if self._inside else self._tags.starts
-        if self._inside and self._notes:
-            self._notes.begin()
+        if self._inside:
+            self._wanted = self._tags.closing_of[tag]
+            if self._buffer:
+                self._buffer.begin_thought()
+        else:
+            self._wanted = self._tags.opening
+            self._trimming = self._trimming or not self.is_past_start
 
-    def _note(self, text: str) -> None:
-        if self._notes:
-            self._notes.add(text)
+    def _keep_thought(self, text: str) -> None:
+        if self._buffer:
+            self._buffer.append(text)
+
+    def _visible_from(self, text: str, start: int, end: int) -> int:
+        """Return where text[start:end] becomes visible, behind white space that is to be dropped."""
+        if self._trimming or not self.is_past_start:
+            visible_from = end - len(text[start:end].lstrip(WHITESPACE))
+            self.is_past_start = visible_from < end
+            if self._trimming:
+                self._trimming = not self.is_past_start
+                return visible_from
+        return start
+
+    def _look_for_lone_end(self, visible: str) -> None:
+        """Look for a closing tag in visible text; it may have begun in an earlier piece."""
+        text = self._lone_end_part + visible
+        self.has_lone_end = any(tag in text for tag in self._lone_ends)
+        partial = max(partial_tag_length(text, 0, tag) for tag in self._lone_ends)
+        self._lone_end_part = text[len(text) - partial :]
+        if self.has_lone_end:
+            self._stop_looking_for_lone_end()
+
+    def _stop_looking_for_lone_end(self) -> None:
+        self._lone_ends, self._lone_end_part = (), ""

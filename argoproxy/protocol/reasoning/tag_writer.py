@@ -1,106 +1,101 @@
-"""Puts thoughts into the text of a choice, between tags, for clients that know nothing else."""
+"""Writes thoughts into the text of a choice, between tags, for clients that read nothing else."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.reasoning.tag_scanner import Beginning, Start
-from argoproxy.protocol.reasoning.tag_stripper import WHITE, Stripped, Tokens
+from argoproxy.protocol.reasoning.tag_scanner import ScanResult
+from argoproxy.protocol.reasoning.tags import WHITESPACE, Start, StartDetector
 
-#: What stands between a thought and the text behind it, as models write it that tag their thoughts themselves.
+#: What separates a thought from the text after it, as models write it that tag their thoughts themselves.
 _BLANK_LINE = "\n\n"
 
 
-class Tagger:
-    """A Cutter that cuts nothing: it puts a pair of tags around what is thought, and the opening tag before a text that
-    starts inside a thought. A block is closed before the next text, tool call or end; a blank line parts it from the
-    text behind it, unless that begins with a line end."""
+class TagWriter:
+    """Adds a pair of tags around thoughts, and the opening tag before a text that starts inside one; removes nothing.
 
-    __slots__ = ("_beginning", "_has_gap", "_held", "_is_open", "_queued", "_tags")
+    A thought is closed before the next text, the next tool call or the end. A blank line separates it from text that
+    does not begin with a line end itself.
+    """
 
-    is_lost = False
+    __slots__ = ("_detector", "_has_gap", "_held", "_is_open", "_queued", "_tags")
+
+    is_discarding = False
     has_lone_end = False
 
-    def __init__(self, tags: TagPair, beginning: Beginning | None = None) -> None:
+    def __init__(self, tags: TagPair, detector: StartDetector | None = None) -> None:
+        """Without a detector the text starts outside of a thought."""
         self._tags = tags
-        self._beginning = beginning
+        self._detector = detector
         self._held = self._queued = ""
         self._is_open = self._has_gap = False
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether a piece would pass unchanged."""
         return not (self._held or self._is_open or self._has_gap)
 
     @property
-    def visible(self) -> bool:
+    def is_past_start(self) -> bool:
         """Whether it is known what the text starts with."""
-        return self._beginning is None
+        return self._detector is None
 
-    def think(self, thought: str) -> None:
-        """Take a piece of a thought; it goes out with the next piece of the text, and be that an empty one."""
-        start = "" if self._is_open else self._gap("") + self._tags.start
+    def add_thought(self, thought: str) -> None:
+        """Take a piece of a thought; it is sent with the next piece of text, which may be empty."""
+        start = "" if self._is_open else self._take_gap("") + self._tags.start
         self._queued += start + thought
         self._is_open = True
 
-    def feed(self, piece: str) -> Stripped:
+    def feed(self, piece: str) -> ScanResult:
         """Take a piece of the text."""
-        return self._with_queued(self._said(self._begun(piece)))
+        return self._after_queued(self._after_thought(self._with_opening_tag(piece)))
 
-    def feed_last(self, piece: str) -> Stripped:
-        """Take the last piece; what is held back after it is no tag."""
-        text = self._begun(piece)
-        if self._beginning and self._held:
-            starts_inside = self._beginning.otherwise is Start.THOUGHT
+    def feed_last(self, piece: str) -> ScanResult:
+        """Take the last piece: what is held back after it is not a tag."""
+        text = self._with_opening_tag(piece)
+        if self._detector and self._held:
+            starts_inside = self._detector.fallback is Start.THOUGHT
             text += self._tags.start + self._held if starts_inside else self._held
-        self._beginning, self._held = None, ""
-        return self._with_queued(self._said(text) + self._end())
+        self._detector, self._held = None, ""
+        return self._after_queued(self._after_thought(text) + self._close())
 
-    def answers(self) -> None:
-        """Know that a thought was told elsewhere, so that the text does not start inside one."""
-        self._beginning = None
+    def start_outside(self) -> None:
+        """Note that a thought came in a field, so the text starts outside of one."""
+        self._detector = None
 
-    def close(self) -> None:
-        """Know that something else was said than text; the last piece before it was taken as the last."""
+    def end_thought(self) -> None:
+        """Do nothing: the last piece before a tool call was fed as the last one, which closes the thought."""
 
-    def _begun(self, piece: str) -> str:
-        """Give the text that may go on, with the opening tag where it is missing."""
+    def _with_opening_tag(self, piece: str) -> str:
+        """Return the text that may be sent, with the opening tag where it is missing."""
         text, known = self._held + piece, len(self._held)
         self._held = ""
-        if not self._beginning:
+        if not self._detector:
             return text
-        verdict = self._beginning.judge(text, known)
+        verdict = self._detector.judge(text, known)
         if verdict.start is Start.UNKNOWN:
-            self._held = text[verdict.at :]
-            return text[: verdict.at]
-        self._beginning = None
+            self._held = text[verdict.skip :]
+            return text[: verdict.skip]
+        self._detector = None
         if verdict.start is Start.TEXT or verdict.tag:
             return text
-        thought = text.lstrip(WHITE)
+        thought = text.lstrip(WHITESPACE)
         return text[: len(text) - len(thought)] + self._tags.start + thought
 
-    def _said(self, text: str) -> str:
-        return self._end() + self._gap(text) + text if text else ""
+    def _after_thought(self, text: str) -> str:
+        return self._close() + self._take_gap(text) + text if text else ""
 
-    def _end(self) -> str:
+    def _close(self) -> str:
         if not self._is_open:
             return ""
         self._is_open, self._has_gap = False, True
         return self._tags.end
 
-    def _gap(self, text: str) -> str:
+    def _take_gap(self, text: str) -> str:
         gap = _BLANK_LINE if self._has_gap and not text.startswith("\n") else ""
         self._has_gap = False
         return gap
 
-    def _with_queued(self, text: str) -> Stripped:
+    def _after_queued(self, text: str) -> ScanResult:
+        # Logprobs stay as they came: there are none for the text that is added here.
         queued, self._queued = self._queued, ""
-        return Stripped(queued + text, (), 0, 0, 0)
-
-
-class AnyTokens(Tokens):
-    """Logprobs that stay as they came, because text was added of which nobody has tokens."""
-
-    def follow(self, logprobs: Any, stripped: Stripped) -> Any:
-        return logprobs
+        return ScanResult.of_whole(queued + text)

@@ -1,98 +1,213 @@
-"""The think filter: takes `<think>…</think>` out of what the client sees, streamed or whole, in every choice.
+"""The think filter: does with a model's thoughts what the settings say, streamed or whole, in every choice.
 
-Only text is looked at (`content` of chat, `text` of legacy completions), never tool arguments. An event that
-can't change is passed on unparsed: it holds no first character of the start tag, nothing is open, held or to be
-trimmed. An event that lost its text is sent only if something else is left in it.
+Only text is scanned (`content` of chat, `text` of legacy completions), and fields if the policy wants it, never tool
+arguments. Most events cannot change and pass unparsed, as the same objects: those without the first character of an
+opening tag, if no choice holds anything back or has a thought open. An event that lost its text is sent only if
+something else is left in it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from operator import is_
 
 from argoproxy.protocol.json_text import Json, JsonError, loads
-from argoproxy.protocol.reasoning.choice import Choice
-from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.reasoning.tag_stripper import Stripper
+from argoproxy.protocol.reasoning.choice_filter import (
+    ChoiceFilter,
+    FieldsIntoText,
+    FieldTarget,
+    LeaveFields,
+    RemoveFields,
+)
+from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
+from argoproxy.protocol.reasoning.tag_scanner import TagScanner, ThoughtBuffer
+from argoproxy.protocol.reasoning.tag_writer import TagWriter
+from argoproxy.protocol.reasoning.tags import AutoDetect, StartDetector, StartsInside, TagSet
+from argoproxy.protocol.reasoning.thought_fields import FIELD_MARKS
 from argoproxy.protocol.stream.chunks import choice_index, iterate_choices
-from argoproxy.protocol.stream.sse import PLAIN_EVENT, Batch, Document, Event, is_done
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Batch, Document, Event, PlainEventReader, is_done
+
+#: The bytes without one of which JSON cannot hold a certain character: itself, and the start of its escape.
+Mark = tuple[bytes, bytes]
 
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
 _OTHER_INDEX = re.compile(rb'"index"\s*:\s*(?!0\s*[,}])')
-_FIRST = (b"0",)
-#: What every chunk says, and what pads it.
-_ORDINARY = frozenset("id object created model system_fingerprint service_tier choices obfuscation".split())
+_CALL_MARKS = (b'"tool_calls"', b'"function_call"')
+_FIRST_CHOICE = re.compile(rb'"choices":\[\{"index":(\d{1,9})')
+#: Fields that every chunk has, and padding.
+_COMMON_FIELDS = frozenset("id object created model system_fingerprint service_tier choices obfuscation".split())
+#: Fields of a chunk that the filter adds.
 _FRAME = ("id", "object", "created", "model", "system_fingerprint")
 
 
+def reasoning_filters(settings: ReasoningSettings, on_lone_end: Callable[[], None] | None = None) -> Sequence[Filter]:
+    """Return the filters that carry out the settings: one or none. `on_lone_end` is called once if a text that is
+    taken to start outside of a thought shows a closing tag before any opening one."""
+    if settings.policy is Reasoning.KEEP or not (settings.policy or settings.tags):
+        return ()
+    return (ThinkFilter(_filter_factory(settings), _watchlist(settings), on_lone_end),)
+
+
+def _filter_factory(settings: ReasoningSettings) -> Callable[[], ChoiceFilter]:
+    """Return what makes the filter of a choice by the policy."""
+    tags = TagSet(settings.tags)
+    detectors: dict[Opening, StartDetector] = {Opening.OPEN: StartsInside(tags), Opening.AUTO: AutoDetect(tags)}
+    detector = detectors.get(settings.opening) if settings.tags else None
+
+    def leave_fields() -> ChoiceFilter:
+        # A thought in a field matters only while it is open whether the text starts inside of one.
+        return ChoiceFilter(TagScanner(tags, detector), LeaveFields() if detector else None)
+
+    def remove() -> ChoiceFilter:
+        return ChoiceFilter(TagScanner(tags, detector), RemoveFields())
+
+    def move_to_field() -> ChoiceFilter:
+        buffer = ThoughtBuffer()
+        target = FieldTarget(settings.field, buffer)
+        return ChoiceFilter(TagScanner(tags, detector, buffer), target, target)
+
+    def write_into_text() -> ChoiceFilter:
+        writer = TagWriter(settings.tags[0] if settings.tags else TagPair(), detector)
+        return ChoiceFilter(writer, FieldsIntoText(writer))
+
+    factories: dict[Reasoning | None, Callable[[], ChoiceFilter]] = {
+        None: leave_fields,
+        Reasoning.STRIP: remove,
+        Reasoning.FIELD: move_to_field,
+        Reasoning.TAGS: write_into_text,
+    }
+    return factories[settings.policy]
+
+
+@dataclass(frozen=True, slots=True)
+class Watchlist:
+    """What an event must hold to be parsed once its choices have shown text: marks of opening tags and of fields. In a
+    thought that is dropped, the marks of closing tags. `calls` also wants tool calls before the first text of a
+    choice, because they show that the text does not start inside a thought."""
+
+    opening: tuple[Mark, ...]
+    closing: tuple[Mark, ...]
+    fields: tuple[bytes, ...]
+    calls: bool
+
+
+def _watchlist(settings: ReasoningSettings) -> Watchlist:
+    is_closed = settings.opening is Opening.CLOSED
+    opening = () if settings.policy is Reasoning.TAGS else settings.tags
+    return Watchlist(
+        _marks_of(pair.start for pair in opening),
+        _marks_of(pair.end for pair in settings.tags),
+        () if settings.policy is None and is_closed else FIELD_MARKS,
+        settings.policy is not None and not is_closed,
+    )
+
+
+def _marks_of(tags: Iterable[str]) -> tuple[Mark, ...]:
+    return tuple({_mark_of(tag[0]) for tag in tags})
+
+
+def _mark_of(character: str) -> Mark:
+    if character < " ":
+        return (b"\\", b"\\")
+    hexadecimal = format(ord(character), "04x")[:3] if ord(character) < 0x10000 else ""
+    # Letters of an escape may be in upper or lower case: only the digits before the first letter are certain.
+    certain = "".join(takewhile(str.isdigit, hexadecimal))
+    return (character.encode(), b"\\u" + certain.encode())
+
+
 class ThinkFilter:
-    """A Filter that removes what stands between the tags of a pair."""
+    """A Filter that gives each choice to a ChoiceFilter of its own, but only events that may matter to it."""
 
-    def __init__(self, tags: TagPair, on_lone_end: Callable[[], None] | None = None) -> None:
-        """Text is looked at closely until its choice has shown some; after that only where a tag may be.
-
-        `on_lone_end` is called once when a closing tag is shown before any opening one.
-        """
-        self._tags = tags
+    def __init__(
+        self,
+        new_filter: Callable[[], ChoiceFilter],
+        watchlist: Watchlist,
+        on_lone_end: Callable[[], None] | None = None,
+    ) -> None:
+        self._new_filter = new_filter
+        self._opening_marks, self._closing_marks = watchlist.opening, watchlist.closing
+        self._field_marks, self._watches_calls = watchlist.fields, watchlist.calls
         self._on_lone_end = on_lone_end
-        self._start_marks = marks_of(tags.start[0])
-        self._end_marks = marks_of(tags.end[0])
-        self._choices: dict[int, Choice] = {}
+        self._plain_events = PlainEventReader()
+        self._choices: dict[int, ChoiceFilter] = {}
+        #: Indexes of choices that may change any text, of those that drop all text without a closing tag, and (as
+        #: bytes) of those that have shown text: from then on only opening tags matter.
         self._busy: set[int] = set()
-        self._thinking: set[int] = set()
-        self._visible: set[bytes] = set()
-        self._familiar = set(_ORDINARY)
+        self._discarding: set[int] = set()
+        self._past_start: set[bytes] = set()
+        self._known_fields = set(_COMMON_FIELDS)
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
-        if not self._busy and not self._is_worth_a_look(b"".join([event.raw for event in batch])):
-            return batch
+        if not self._busy:
+            raw = batch[0].raw if len(batch) == 1 else b"".join([event.raw for event in batch])
+            if not self._may_matter(raw):
+                return batch
         passed: Batch = []
         for event in batch:
-            if not self._busy and not self._is_worth_a_look(event.raw):
+            if not self._busy and not self._may_matter(event.raw):
                 passed.append(event)
-            elif not self._thinking or not self._is_only_a_thought(event.raw):
-                passed += self._one(event)
+            elif not self._discarding or not self._is_discarded(event.raw):
+                passed += self._filter_event(event)
         return batch if passed == batch else passed
 
     def finish(self) -> Batch:
-        parts = [choice.rest(index) for index, choice in self._choices.items()]
+        parts = [choice.finish(index) for index, choice in self._choices.items()]
         return [Event.of({**self._frame, "choices": [part]}) for part in parts if part]
 
-    def _new_choice(self) -> Choice:
-        return Choice(Stripper(self._tags))
+    def _may_matter(self, raw: bytes) -> bool:
+        """Return whether an event may change or be changed, while no choice is busy."""
+        for literal, escape in self._opening_marks:
+            if literal in raw or (b"\\" in raw and escape in raw):
+                return True
+        for mark in self._field_marks:
+            if mark in raw:
+                return True
+        return self._may_be_first_text(raw) or (self._watches_calls and self._may_be_first_call(raw))
 
-    def _is_worth_a_look(self, raw: bytes) -> bool:
-        literal, escape = self._start_marks
-        return literal in raw or (b"\\" in raw and escape in raw) or self._may_be_first(raw)
+    def _may_be_first_text(self, raw: bytes) -> bool:
+        """Return whether this may be the first text of a choice; an event without an index counts for choice 0."""
+        if _OTHER_INDEX.search(raw):
+            is_past_start = self._past_start.issuperset(_INDEX.findall(raw))
+        else:
+            is_past_start = b"0" in self._past_start
+        return not is_past_start and (b'"content"' in raw or b'"text"' in raw)
 
-    def _may_be_first(self, raw: bytes) -> bool:
-        """Whether this may be the first text of a choice; one that names no index is taken for the first choice."""
-        indexes = _INDEX.findall(raw) if _OTHER_INDEX.search(raw) else _FIRST
-        return not self._visible.issuperset(indexes) and (b'"content"' in raw or b'"text"' in raw)
-
-    def _is_only_a_thought(self, raw: bytes) -> bool:
-        """Whether an event tells nothing but text of a choice that is thinking, and no end of it."""
-        plain = PLAIN_EVENT.fullmatch(raw)
-        if not plain or int(plain.group(1)) not in self._thinking:
+    def _may_be_first_call(self, raw: bytes) -> bool:
+        """Return whether this may be a tool call before the first text of a choice."""
+        if not any(mark in raw for mark in _CALL_MARKS):
             return False
-        literal, escape = self._end_marks
-        text = plain.group(2)
-        return text != b"" and literal not in text and escape not in text
+        match = _FIRST_CHOICE.search(raw)
+        return match is None or int(match.group(1)) not in self._choices
 
-    def _one(self, event: Event) -> Batch:
-        plain = PLAIN_EVENT.fullmatch(event.raw)
-        choice = self._choices.get(int(plain.group(1))) if plain else None
-        if plain and choice and not choice.awaits_tokens and (text := _unescaped(plain.group(2))) is not None:
-            passed = _plain(event, text, choice)
-            self._take_stock(int(plain.group(1)), choice)
-            return passed
-        return self._whole(event)
+    def _is_discarded(self, raw: bytes) -> bool:
+        """Return whether an event holds nothing but text of a choice that drops it."""
+        plain = self._plain_events.read(raw)
+        if not plain or plain[0] not in self._discarding:
+            return False
+        text = plain[1]
+        for literal, escape in self._closing_marks:
+            if literal in text or escape in text:
+                return False
+        return text != b""
 
-    def _whole(self, event: Event) -> Batch:
-        """Strip an event of any shape."""
+    def _filter_event(self, event: Event) -> Batch:
+        plain = self._plain_events.read(event.raw)
+        if not plain:
+            return self._filter_any_event(event)
+        index, raw_text = plain
+        choice = self._choices.get(index)
+        if not choice or choice.awaits_logprobs or (text := _decode(raw_text)) is None:
+            return self._filter_any_event(event)
+        passed = _filter_plain_event(event, text, choice)
+        self._update_sets(index, choice)
+        return passed
+
+    def _filter_any_event(self, event: Event) -> Batch:
         chunk = event.chunk
         if chunk is None:
             return [*self.finish(), event] if is_done(event) else [event]
@@ -100,72 +215,65 @@ class ThinkFilter:
         if not isinstance(parts, list) or not parts:
             return [event]
         self._frame = {key: chunk[key] for key in _FRAME if key in chunk}
-        changed = list(parts)
-        for place, part in enumerate(parts):
+        new_parts = list(parts)
+        for position, part in enumerate(parts):
             if isinstance(part, dict):
-                changed[place] = self._part(choice_index(part, place), part, event)
-        if all(map(is_, changed, parts)):
+                new_parts[position] = self._filter_part(choice_index(part, position), part, event)
+        if all(map(is_, new_parts, parts)):
             return [event]
-        new = {**chunk, "choices": changed}
+        new = {**chunk, "choices": new_parts}
         if isinstance(event, Document):
             return [Document.of(new)]
-        return [Event.of(new)] if self._tells(new) else []
+        return [Event.of(new)] if self._has_news(new) else []
 
-    def _part(self, index: int, part: Json, event: Event) -> Json:
+    def _filter_part(self, index: int, part: Json, event: Event) -> Json:
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = self._new_choice()
+            choice = self._choices[index] = self._new_filter()
         is_last = isinstance(event, Document) or part.get("finish_reason")
-        new = choice.strip_last(part) if is_last else choice.strip(part)
-        self._take_stock(index, choice)
+        new = choice.filter_last_part(part) if is_last else choice.filter_part(part)
+        self._update_sets(index, choice)
         return new
 
-    def _take_stock(self, index: int, choice: Choice) -> None:
-        """Remember what is to be looked for in a choice's events from now on."""
-        for members, belongs in ((self._busy, not choice.idle), (self._thinking, choice.thinks_aloud)):
+    def _update_sets(self, index: int, choice: ChoiceFilter) -> None:
+        """Note which events matter to a choice from now on."""
+        text = choice.text
+        is_discarding = text.is_discarding and not choice.awaits_logprobs
+        for members, belongs in ((self._busy, not text.is_idle), (self._discarding, is_discarding)):
             (members.add if belongs else members.discard)(index)
-        if choice.visible:
-            self._visible.add(b"%d" % index)
-        if choice.has_lone_end and self._on_lone_end:
+        if text.is_past_start:
+            self._past_start.add(b"%d" % index)
+        if text.has_lone_end and self._on_lone_end:
             self._on_lone_end()
             self._on_lone_end = None
 
-    def _tells(self, chunk: Json) -> bool:
-        """Whether something is left: text, a finish reason, usage, a role or field not told before."""
-        tells = bool(chunk.get("usage")) or any(chunk[key] for key in chunk if key not in self._familiar)
+    def _has_news(self, chunk: Json) -> bool:
+        """Return whether a chunk still holds something: text, a finish reason, usage, a role or field not sent yet."""
+        has_news = bool(chunk.get("usage")) or any(chunk[key] for key in chunk if key not in self._known_fields)
         for index, part in iterate_choices(chunk["choices"]):
-            tells = self._choices[index].tells(part) or tells
-        if tells:
-            self._familiar.update(chunk)
-        return tells
+            has_news = self._choices[index].has_news(part) or has_news
+        if has_news:
+            self._known_fields.update(chunk)
+        return has_news
 
 
-def _plain(event: Event, text: str, choice: Choice) -> Batch:
-    """Strip an event that tells one choice's text and nothing else: most of them need no parsing."""
-    said = choice.said_in(text)
-    if said == {"content": text}:
+def _filter_plain_event(event: Event, text: str, choice: ChoiceFilter) -> Batch:
+    """Filter an event with the text of one choice and nothing else; parse it only if it changes."""
+    delta = choice.filter_delta(text)
+    if delta == {"content": text}:
         return [event]
-    if not said:
+    if not delta:
         return []
     chunk = event.chunk or {}
     part = chunk["choices"][0]
-    return [Event.of({**chunk, "choices": [{**part, "delta": said}]})]
+    return [Event.of({**chunk, "choices": [{**part, "delta": delta}]})]
 
 
-def _unescaped(text: bytes) -> str | None:
-    """Give the string behind its JSON text; None when it is broken."""
+def _decode(text: bytes) -> str | None:
+    """Return the string of a JSON string's inside, None if it is invalid."""
     if b"\\" not in text:
         return text.decode("utf-8", "replace")
     try:
         return str(loads(b'"' + text + b'"'))
     except JsonError:
         return None
-
-
-def marks_of(first: str) -> tuple[bytes, bytes]:
-    """Give the bytes without one of which JSON can't hold this character: itself, and what its escape begins with."""
-    if first < " ":
-        return (b"\\", b"\\")
-    hexadecimal = format(ord(first), "04x")[:3] if ord(first) < 0x10000 else ""
-    certain = "".join(takewhile(str.isdigit, hexadecimal))
-    return (first.encode(), b"\\u" + certain.encode())

@@ -122,6 +122,31 @@ def event_data(raw: bytes) -> bytes | None:
     return b"\n".join(value.removeprefix(b" ") for value in fields) if fields else None
 
 
+class PlainEventReader:
+    """Reads plain events (see PLAIN_EVENT). Most events of a stream differ only in their text, so the bytes around the
+    text of the last event are compared first, which takes a third of the pattern's time."""
+
+    __slots__ = ("_head", "_index", "_tail")
+
+    def __init__(self) -> None:
+        self._head = self._tail = b""
+        self._index = 0
+
+    def read(self, raw: bytes) -> tuple[int, bytes] | None:
+        """Return the index of the choice and its text as in the JSON, None if the event is not plain."""
+        head, tail = self._head, self._tail
+        if head and raw.startswith(head) and raw.endswith(tail):
+            text = raw[len(head) : -len(tail)]
+            if b'"' not in text and b"\\" not in text and len(raw) >= len(head) + len(tail):
+                return self._index, text
+        plain = PLAIN_EVENT.fullmatch(raw)
+        if not plain:
+            return None
+        start, end = plain.span(2)
+        self._head, self._tail, self._index = raw[:start], raw[end:], int(plain.group(1))
+        return self._index, plain.group(2)
+
+
 def check_reply_size(size: int) -> None:
     """Raise UpstreamProtocolError if a whole reply is larger than DOCUMENT_LIMIT."""
     if size > DOCUMENT_LIMIT:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.reasoning.think_filter import ThinkFilter
+from argoproxy.protocol.reasoning.policy import ReasoningSettings, TagPair
+from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.stream.assembly import assemble_completion
+from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder
 from tests.support.cuts import cut_at, cuts, places
 from tests.support.growth import assert_linear
@@ -82,8 +83,13 @@ def legacy(text: str) -> Event:
     )
 
 
+def think_filter(tags: TagPair = TAGS, on_lone_end: Callable[[], None] | None = None) -> Filter:
+    (step,) = reasoning_filters(ReasoningSettings(tags=(tags,)), on_lone_end)
+    return step
+
+
 def strip(events: Iterable[Event], tags: TagPair = TAGS) -> list[Event]:
-    think = ThinkFilter(tags)
+    think = think_filter(tags)
     passed = [event for one in events for event in think.feed([one])]
     return passed + think.finish()
 
@@ -116,7 +122,7 @@ def test_a_whole_answer_agrees(text: str, shown: str) -> None:
 
 
 def whole(document: Json, tags: TagPair = TAGS) -> Json:
-    think = ThinkFilter(tags)
+    think = think_filter(tags)
     (event,) = think.feed([Document(json.dumps(document).encode())])
     assert think.finish() == []
     return event.chunk  # type: ignore[return-value]
@@ -124,7 +130,7 @@ def whole(document: Json, tags: TagPair = TAGS) -> Json:
 
 def count_lone_ends(events: Iterable[Event], tags: TagPair = TAGS) -> int:
     seen: list[None] = []
-    think = ThinkFilter(tags, lambda: seen.append(None))
+    think = think_filter(tags, lambda: seen.append(None))
     for event in events:
         think.feed([event])
     think.finish()
@@ -160,7 +166,7 @@ def test_random_texts_of_three_choices_in_random_cuts(spoken: list[tuple[int, st
     events = [said(text, index) for index, text in spoken]
     events += [ended(index) for index in range(3)] if ends else [DONE]
     stream = b"".join(event.raw for event in events)
-    decoder, think = EventDecoder(), ThinkFilter(TAGS)
+    decoder, think = EventDecoder(), think_filter()
     passed: Batch = []
     for piece in cut_at(stream, at):
         passed += think.feed(decoder.feed(piece))
@@ -296,7 +302,7 @@ def test_an_untouched_event_is_the_very_same_one() -> None:
         Event(b'data: {"usage": {}, "choices": []}\n\n'),
         DONE,
     ]
-    think = ThinkFilter(TAGS)
+    think = think_filter()
     for batch in (events[:1], events[1:]):
         assert think.feed(batch) is batch
     marked = [said("a < b"), ended(), Event(b'data: {"odd": "<", "choices": {}}\n\n'), Event(b": <\n\n"), DONE]
@@ -344,7 +350,7 @@ def test_tags_in_tool_arguments_are_left_alone() -> None:
 def test_at_most_a_tag_less_one_character_is_held_back() -> None:
     text = "<think>a</think>b<thin<think<think c </think> d <"
     for size in range(1, 9):
-        think, fed, got = ThinkFilter(TAGS), "", ""
+        think, fed, got = think_filter(), "", ""
         for piece in (text[at : at + size] for at in range(0, len(text), size)):
             fed += piece
             got += "".join((event.chunk or {})["choices"][0]["delta"]["content"] for event in think.feed([said(piece)]))
@@ -431,7 +437,7 @@ def test_choices_without_an_index_are_told_apart_by_their_place() -> None:
 
 def test_many_choices_take_no_longer_than_one() -> None:
     def work(size: int) -> None:
-        think = ThinkFilter(TAGS)
+        think = think_filter()
         passed = [event for index in range(size) for event in think.feed([said("<think>a</think>b <", index)])]
         passed += [event for index in range(size) for event in think.feed([ended(index)])]
         assert (len(passed), len(think.finish())) == (2 * size, 0)
@@ -481,7 +487,7 @@ def test_what_is_malformed_passes_untouched(part: Json) -> None:
 
 @pytest.mark.parametrize(("broken", "is_told"), [(rb'"\x"', False), (b'"\xff"', False), (rb'"\x<"', True)])
 def test_broken_text_goes_with_its_thought_unless_it_could_end_it(broken: bytes, is_told: bool) -> None:
-    think = ThinkFilter(TAGS)
+    think = think_filter()
     assert think.feed([compact("<think>")]) == []
     raw = compact("#").raw.replace(b'"#"', broken)
     if is_told:
