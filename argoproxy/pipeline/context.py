@@ -93,7 +93,7 @@ class RequestContext:
     def set_call(self, call: Call) -> None:
         """Set what the client wants."""
         self._model = self.redact(call.model)
-        self.wants_stream = not call.answers_whole
+        self.wants_stream = not call.wants_document
         self._return_mode = "stream" if self.wants_stream else "non_stream"
         if self.record:
             self.record.call = call

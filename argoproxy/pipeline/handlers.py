@@ -148,7 +148,7 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     filters: list[Filter] = [UsageMeter(context.record_usage), ToolCallFilter()]
     filters += reasoning_filters(route.reasoning, partial(proxy.lone_closing_tags.warn, call.requested_model))
     filters += route.upstream.filters(route.call)
-    if route.call.include_usage and not (call.include_usage or call.answers_whole):
+    if route.call.include_usage and not (call.include_usage or call.wants_document):
         filters.append(UsageRemover())
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))

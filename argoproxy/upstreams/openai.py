@@ -133,7 +133,7 @@ class CompletionTracker:
         self._begun: set[int] = set()
         self._finished: set[int] = set()
         self._has_read = False
-        self._reads_all = call.choices > 1
+        self._reads_all = call.max_choices > 1
         self._unread: deque[Event] = deque(maxlen=None if self._reads_all else LAST_EVENTS)
 
     def add(self, batch: Batch) -> None:

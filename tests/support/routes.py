@@ -29,5 +29,5 @@ def routes_to(*names: str, mode: Mode = Mode.OFF, usage: Usage = Usage.AS_ASKED,
     providers: list[Provider[Upstream]] = [Provider(Choosy(name), mode=mode, usage=usage) for name in names]
     rules = Rules((RuleSet("models", (Rule("m", upstreams=names),)),))
     raw = json.dumps({"model": "m", "messages": [], **body}).encode()
-    call = Call("id", 1, "/v1/chat/completions", "", (), json.loads(raw), raw, came=json.loads(raw))
+    call = Call("id", 1, "/v1/chat/completions", "", (), json.loads(raw), raw, original_body=json.loads(raw))
     return list(Models(providers, rules).resolve(call))

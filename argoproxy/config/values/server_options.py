@@ -61,7 +61,7 @@ class AccessOptions:
         None,
         "A class that authenticates requests, instead of keys",
         Names(environment=""),
-        "upstreams.md#callers-and-outcomes",
+        "extending.md",
     )
 
 
@@ -84,7 +84,7 @@ class RequestOptions:
         None,
         "Classes that are called with the outcome of each request",
         Names(environment=""),
-        "upstreams.md#callers-and-outcomes",
+        "extending.md",
     )
     skip_url_validation: bool = setting(
         parse_boolean, False, "Do not check at the start whether upstreams answer", page="running.md#at-the-start"

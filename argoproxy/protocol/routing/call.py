@@ -18,8 +18,13 @@ LONGEST_MODEL = 1000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request for a model: `body` is what is asked, `raw` the bytes that came, None where they say something else,
-    `came` the body that they hold, None while nothing was changed."""
+    """A parsed request for a model.
+
+    `body` is the JSON object to send on; never change it, make a copy with `with_body`. `raw` are the client's bytes;
+    None if they can't be sent on, because they are not exactly this JSON. `original_body` is what `raw` holds; None as
+    long as `body` is that. `requested_model` is the name that the client used, whatever a rule made of it; `caller` the
+    name of the client's key or principal, "" if there is none.
+    """
 
     id: str
     created: int
@@ -28,62 +33,62 @@ class Call:
     headers: Headers
     body: Json
     raw: bytes | None
-    came: Json | None = None
+    original_body: Json | None = None
     timeout_s: float | None = None
-    #: The model the client asked for, whatever a rule makes of it.
     requested_model: str = ""
-    #: The name of the key it came in with, where keys are asked for.
     caller: str = ""
 
     @property
     def model(self) -> str:
-        """The model asked for; "" when it is missing or no string."""
+        """The name of the model; "" if it is missing or not a string."""
         model = self.body.get("model")
         return as_text(model)
 
     @property
     def asked(self) -> str:
-        """The name of `requested_model` up to version 0.3, for plug-ins written then."""
+        """The name of `requested_model` before `argoproxy.api` existed."""
         return self.requested_model
 
     @property
     def stream(self) -> bool:
+        """Whether the upstream is to send a stream."""
         return self.body.get("stream") is True
 
     @property
-    def answers_whole(self) -> bool:
-        """Whether its client asked for one document, however the upstream is asked."""
-        came = self.body if self.came is None else self.came
-        return came.get("stream") is not True
+    def wants_document(self) -> bool:
+        """Whether the client wants one document, however the upstream is called."""
+        body = self.body if self.original_body is None else self.original_body
+        return body.get("stream") is not True
 
     @property
     def include_usage(self) -> bool:
+        """Whether a stream is to end with a chunk that holds the usage."""
         options = self.body.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
 
     @property
-    def choices(self) -> int:
-        """How many choices may come: `n`, for each prompt of a legacy call."""
+    def max_choices(self) -> int:
+        """The highest number of choices in the reply: `n`, times the number of prompts of a legacy completion."""
         n, prompt = self.body.get("n"), self.body.get("prompt")
         prompts = len(prompt) if isinstance(prompt, list) and not _is_tokens(prompt) else 1
         return max(1, n if isinstance(n, int) else 1) * max(1, prompts)
 
     def for_model(self, model: str) -> Call:
-        """Ask for a model where none was asked for."""
+        """Return this call for a model, if the client named none."""
         return replace(self.with_body({**self.body, "model": model}), requested_model=model)
 
     def with_body(self, body: Json) -> Call:
-        """Ask for something else; the same call when it is no different."""
+        """Return a call with another body; this very call if the body is the same."""
         if is_same_json(body, self.body):
             return self
-        return replace(self, body=body, came=self.body if self.came is None else self.came)
+        return replace(self, body=body, original_body=self.body if self.original_body is None else self.original_body)
 
     def payload(self) -> bytes:
-        """Give the bytes to send: those that came, but for what was changed. Raises BadRequest."""
+        """Return the bytes to send: the client's own, edited in place where `body` differs. Raises BadRequest."""
         try:
             if self.raw is None:
                 return dumps(self.body)
-            return self.raw if self.came is None else edit_json(self.raw, self.came, self.body)
+            return self.raw if self.original_body is None else edit_json(self.raw, self.original_body, self.body)
         except JsonError as error:
             raise BadRequest(f"The request body can't be sent on: {error}.") from None
 
@@ -106,7 +111,7 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
 
 
 def make_call(request: ClientRequest, body: Json, path: str) -> Call:
-    """Make a call of a request with a body of its own."""
+    """Return a call with the head of a request and the given body."""
     call = Call(
         id=request.id,
         created=request.created,

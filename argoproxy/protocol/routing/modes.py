@@ -52,7 +52,7 @@ def apply_mode(call: Call, mode: Mode, usage: Usage) -> Call:
         return _whole(call) if call.stream else call
     if mode is Mode.STREAM and not call.stream:
         return _with_usage(call.with_body({**call.body, "stream": True}))
-    is_wanted = usage is Usage.ALWAYS or call.answers_whole
+    is_wanted = usage is Usage.ALWAYS or call.wants_document
     return _with_usage(call) if call.stream and is_wanted else call
 
 

@@ -110,7 +110,7 @@ class Route(Generic[UpstreamT]):
     @property
     def adds_usage(self) -> bool:
         """Whether a stream is asked for its tokens without its client's asking."""
-        came = self.call.came
+        came = self.call.original_body
         return self.call.include_usage and came is not None and "stream_options" not in came
 
 

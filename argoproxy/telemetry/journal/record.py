@@ -81,7 +81,7 @@ class JournalRecord:
         call = self.call
         if call is None or self.length == 0:
             return _size(self.length)
-        return parse_body(call.raw) if call.raw is not None else call.came or call.body
+        return parse_body(call.raw) if call.raw is not None else call.original_body or call.body
 
     @property
     def output(self) -> Json | None:

@@ -184,7 +184,7 @@ class ChoiceStream:
 def _text_mode(call: Call) -> TextMode:
     if not call.stream or wants_incremental_output(call):
         return TextMode.UNDECIDED
-    return TextMode.FINAL_ONLY if call.answers_whole else TextMode.CUMULATIVE
+    return TextMode.FINAL_ONLY if call.wants_document else TextMode.CUMULATIVE
 
 
 def _call_fragments(message: Json) -> dict[int, Json]:

@@ -41,9 +41,9 @@ def test_how_the_upstream_is_asked_changes_nothing_of_what_the_client_gets(
     text: bytes, is_whole: bool, asked: bool
 ) -> None:
     call = parsed(text)
-    assert call.answers_whole is is_whole
+    assert call.wants_document is is_whole
     turned = call.with_body({**call.body, "stream": asked})
-    assert (turned.stream, turned.answers_whole) == (asked, is_whole)
+    assert (turned.stream, turned.wants_document) == (asked, is_whole)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_time_out_that_is_none_is_refused(value: bytes) -> None:
 )
 def test_what_was_asked(text: bytes, model: str, stream: bool, usage: bool, choices: int) -> None:
     call = parsed(text)
-    assert (call.model, call.stream, call.include_usage, call.choices) == (model, stream, usage, choices)
+    assert (call.model, call.stream, call.include_usage, call.max_choices) == (model, stream, usage, choices)
 
 
 def test_a_compressed_body_is_refused() -> None:

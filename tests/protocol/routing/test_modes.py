@@ -41,7 +41,7 @@ def test_how_a_call_goes_up(body: Json, mode: Mode, usage: Usage, sent: Json) ->
     going = apply_mode(asked, mode, usage)
     assert going.body == sent
     assert (going is asked) == (sent == body)
-    assert going.answers_whole is asked.answers_whole
+    assert going.wants_document is asked.wants_document
 
 
 def test_the_other_mode() -> None:

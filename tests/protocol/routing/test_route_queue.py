@@ -45,7 +45,7 @@ def test_a_refused_mode_is_followed_by_the_other_one_once() -> None:
     queue = RouteQueue([route])
     other = queue.next_after(MODE_REFUSED)
     assert other
-    assert (other.upstream, other.call.stream, other.call.answers_whole) == (route.upstream, False, False)
+    assert (other.upstream, other.call.stream, other.call.wants_document) == (route.upstream, False, False)
     assert queue.refused_form is route
     assert queue.next_after(MODE_REFUSED) is None
 

@@ -118,7 +118,7 @@ def test_a_text_that_was_rewritten_ends_a_stream() -> None:
 
 def test_a_client_that_gets_a_document_gets_the_last_text() -> None:
     asked = call(incremental_output=False).with_body({**streamed(incremental_output=False).body})
-    assert (asked.stream, asked.answers_whole) == (True, True)
+    assert (asked.stream, asked.wants_document) == (True, True)
     document = whole(UPSTREAM.read_completion(FakeReply(list(map(frame, REWRITTEN))), asked))
     assert document.chunk["choices"][0]["message"]["content"] == "Oh, hello"
 
