@@ -118,7 +118,7 @@ def warm_up(judged: Judged, upstream: Upstream) -> None:
     script = upstream.script(["await"], reply(body=completion("Hi")))
     with ThreadPoolExecutor(THREADS) as pool:
         asked = [pool.submit(chat, judged.proxy.port, headers={"X-Script": script}) for _ in range(THREADS)]
-        eventually(lambda: len(upstream.seen(script)) == THREADS)
+        eventually(lambda: upstream.count(script) == THREADS)
         upstream.open(script, THREADS)
     assert {one.result().status for one in asked} == {200}
     with ThreadPoolExecutor(AT_ONCE) as pool:

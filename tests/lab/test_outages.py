@@ -74,7 +74,7 @@ def test_a_restart_cuts_what_was_running_and_nothing_else(start: Serve, worker_c
     ]
     for thread in work:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == CLIENTS)
+    eventually(lambda: upstream.count(script) == CLIENTS)
     before = proxy.descriptors()
     upstream.stop()
     again = Upstream(port=upstream.port)

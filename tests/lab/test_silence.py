@@ -48,7 +48,7 @@ def test_a_silent_stream_lives_and_costs_nothing(upstream: Upstream, start: Serv
     listeners = [threading.Thread(target=listen) for _ in range(STREAMS)]
     for thread in listeners:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == STREAMS)
+    eventually(lambda: upstream.count(script) == STREAMS)
     begun, used = time.monotonic(), cpu_s(pid)
     time.sleep(SILENCE_S)
     share = (cpu_s(pid) - used) / (time.monotonic() - begun) / STREAMS

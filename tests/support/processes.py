@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.support.fork_server import ForkedProcess, ForkServer
 from tests.support.prctl import child_of_this_process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -69,6 +71,25 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in kept or name.startswith("COVERAGE")}
 
 
+#: By worker class.
+_fork_servers: dict[str, ForkServer] = {}
+
+
+def fork_gunicorn(arguments: Sequence[str], folder: Path, environ: dict[str, str], log: Path) -> ForkedProcess:
+    """Start Gunicorn by a fork server, which is there once for each kind of worker."""
+    worker_class = environ.get("WORKER_CLASS", "gthread")
+    if worker_class not in _fork_servers:
+        server = _fork_servers[worker_class] = ForkServer(worker_class, clean_environment() | UNCOVERED)
+        atexit.register(server.stop)
+    return _fork_servers[worker_class].start(arguments, folder, environ, log)
+
+
+def may_fork(environ: dict[str, str]) -> bool:
+    """Return whether a process with this environment may start as a fork: Python and coverage read theirs early."""
+    early = any(name.startswith(("PYTHON", "COVERAGE")) and name != "PYTHONPATH" for name in environ)
+    return not early and os.environ.get("LAB") != "full"
+
+
 class Upstream:
     """The scripted upstream."""
 
@@ -91,17 +112,27 @@ class Upstream:
         self._ask("PUT", f"/_lab/script/{name}", {"steps": steps, "body": body})
         return name
 
-    def seen(self, script: str) -> list[dict[str, Any]]:
-        """Give the requests that came for a script; "" for those that named none."""
-        found: list[dict[str, Any]] = self._ask("GET", f"/_lab/log/{script}")
+    def seen(self, script: str, start: int = 0) -> list[dict[str, Any]]:
+        """Return the requests for a script from one of them on, -1 being the last; "" for those that name none."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/_lab/log/{script}/{start}")
         return found
 
+    def seen_at(self, target: str) -> list[dict[str, Any]]:
+        """Return the requests to a target that name no script."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/_lab/target{target}")
+        return found
+
+    def count(self, script: str) -> int:
+        """Count the requests for a script."""
+        count: int = self._ask("GET", f"/_lab/count/{script}")
+        return count
+
     def last(self, script: str = "") -> dict[str, Any]:
-        return self.seen(script)[-1]
+        return self.seen(script, -1)[-1]
 
     def left(self, script: str) -> float:
         """Wait until the other side has left the exchange of a script: when."""
-        at: float = eventually(lambda: (self.seen(script) or [{"left": None}])[-1]["left"])
+        at: float = eventually(lambda: (self.seen(script, -1) or [{"left": None}])[-1]["left"])
         return at
 
     def open(self, script: str, times: int = 1) -> None:
@@ -111,7 +142,7 @@ class Upstream:
     def strike(self, script: str) -> None:
         """Let a script go on, and wait until the last exchange of it is over."""
         self.open(script)
-        eventually(lambda: self.seen(script)[-1]["played"] or self.seen(script)[-1]["left"])
+        eventually(lambda: self.last(script)["played"] or self.last(script)["left"])
 
     def __enter__(self) -> Upstream:
         return self
@@ -158,13 +189,19 @@ class Proxy:
         self.environ = {name: value for name, value in settings.items() if value or name not in UNCOVERED}
         self._log = folder / f"log-{self.port}.txt"
         self._folder = folder
-        gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
-        with self._log.open("wb") as log:
-            self.process = spawn(
-                list(command) or [*gunicorn, "cot_proxy:app"], cwd=folder, env=self.environ, stdout=log, stderr=log
-            )
+        self._log.touch()
+        self.process = self._start(command)
         eventually(lambda: is_listening(self.port) or self.process.poll() is not None, start_s)
         assert self.process.poll() is None, self.log()
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes] | ForkedProcess:
+        """Run a command, or else Gunicorn with its usual arguments."""
+        arguments = ["-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT), "cot_proxy:app"]
+        if not command and may_fork(self.environ):
+            return fork_gunicorn(arguments, self._folder, self.environ, self._log)
+        command = list(command) or [sys.executable, "-m", "gunicorn", *arguments]
+        with self._log.open("ab") as log:
+            return spawn(command, cwd=self._folder, env=self.environ, stdout=log, stderr=log)
 
     @property
     def port(self) -> int:

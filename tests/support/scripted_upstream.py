@@ -108,7 +108,11 @@ class Lab:
             self.scripts[rest[0]] = json.loads(seen["body"])
         told: Any = {"accepts": self.accepts, "open": self.open}
         if kind == "log":
-            told = self.log.get(rest[0], [])
+            told = self.log.get(rest[0], [])[int(rest[1]) :]
+        if kind == "target":
+            told = [one for one in self.log.get("", []) if one["target"] == "/" + "/".join(rest)]
+        if kind == "count":
+            told = len(self.log.get(rest[0], []))
         if kind == "open":
             with self.lock:
                 self.gates.setdefault(rest[0], threading.Semaphore(0)).release(int(rest[1]))

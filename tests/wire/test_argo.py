@@ -45,7 +45,7 @@ def scripted(upstream: Upstream, *steps: Any) -> Json:
 
 def sent(upstream: Upstream, path: str) -> Json:
     """Give the body of the last request for a path."""
-    seen = [one for one in upstream.seen("") if one["target"] == path][-1]
+    seen = upstream.seen_at(path)[-1]
     body: Json = json.loads(seen["body"].encode("latin-1"))
     return body
 
@@ -215,7 +215,7 @@ def test_the_gateways_list_is_asked_for_once_in_a_while(proxy: Proxy, upstream: 
     for _ in range(3):
         assert ask(proxy.port, "GET", "/v1/models").status == 200
         post(proxy, "/v1/chat/completions", model="nobody", messages=HI)
-    lists = [one for one in upstream.seen("") if one["target"] == MODELS]
+    lists = upstream.seen_at(MODELS)
     assert len(lists) <= 3, "one for each proxy of these tests"
 
 
@@ -356,11 +356,11 @@ def test_a_time_out_that_is_none_is_refused(proxy: Proxy, timeout: Any) -> None:
 
 def test_of_three_batches_one_fails(proxy: Proxy, upstream: Upstream) -> None:
     failing = scripted(upstream, reply("503 Busy", b'{"detail": "too busy"}', Content_Type=JSON))["content"]
-    begun = len([one for one in upstream.seen("") if one["target"] == EMBED])
+    begun = len(upstream.seen_at(EMBED))
     texts = [*["a"] * 16, failing, *["b"] * 20]
     answer = post(proxy, "/v1/embeddings", model="ada002", input=texts)
     assert (answer.status, answer.error["message"]) == (503, "too busy")
-    assert len([one for one in upstream.seen("") if one["target"] == EMBED]) == begun + 1, "the third is not sent"
+    assert len(upstream.seen_at(EMBED)) == begun + 1, "the third is not sent"
 
 
 @pytest.mark.parametrize("given", [[1, 2], [[1, 2]], [], None, {"a": 1}])

@@ -312,7 +312,7 @@ def test_a_connection_is_kept_for_the_next_request(proxy: Proxy, upstream: Upstr
             answer = chat(proxy.port, stream=asks, headers=scripted(script))
             assert answer.status == 200
             assert proxy.line(answer.id), "by now the connection is let go"
-        first, second = upstream.seen(script)[-2:]
+        first, second = upstream.seen(script, -2)
         return bool(first["connection"] == second["connection"])
 
     # An end that is late by more than a moment is not waited for, so one round may fail on a machine that is busy.

@@ -192,6 +192,6 @@ def test_the_commands_people_know_work_as_printed(serve: Serve, upstream: Upstre
     assert shown[1][1].endswith("data: [DONE]\n\n")
     assert '"Hello there!"' in shown[2][1]
     assert "not valid JSON" in shown[3][1]
-    seen = upstream.seen("")[-1]
+    seen = upstream.last("")
     assert seen["target"].endswith("/v1/chat/completions")
     assert dict(seen["headers"])["Authorization"] == "Bearer sk-mine"

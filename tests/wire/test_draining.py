@@ -41,7 +41,7 @@ def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: 
     ]
     for thread in work:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == STREAMS)
+    eventually(lambda: upstream.count(script) == STREAMS)
     assert ask(proxy.port, "GET", "/health").status == 200
     asked_at = time.monotonic()
     proxy.process.send_signal(signal.SIGTERM)
@@ -113,7 +113,7 @@ def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: S
     ]
     for thread in work:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == 40)
+    eventually(lambda: upstream.count(script) == 40)
     least_used = min(proxy.workers(), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
     os.kill(least_used, signal.SIGKILL)
     eventually(lambda: least_used not in proxy.workers())

@@ -74,7 +74,7 @@ def post(proxy: Proxy, *urls: Any) -> Answer:
 
 
 def sent_urls(upstream: Upstream, target: str = CHAT) -> list[str]:
-    body = json.loads([one for one in upstream.seen("") if one["target"] == target][-1]["body"].encode("latin-1"))
+    body = json.loads(upstream.seen_at(target)[-1]["body"].encode("latin-1"))
     parts = body["messages"][0]["content"][1:]
     return [part["image_url"]["url"] if isinstance(part["image_url"], dict) else part["image_url"] for part in parts]
 
@@ -93,7 +93,7 @@ def test_a_url_becomes_the_very_bytes(serve: Serve, upstream: Upstream, tmp_path
     urls = sent_urls(upstream, CHAT if mode == "argo" else PATH)
     assert [one.partition(",")[0] for one in urls] == [f"data:image/{kind};base64"] * 2
     assert [bytes_of(one) for one in urls] == [data] * 2
-    assert len(upstream.seen(url.split("/")[4])) == 1, "fetched once"
+    assert upstream.count(url.split("/")[4]) == 1, "fetched once"
 
 
 def test_raw_chats_too(proxy: Proxy, upstream: Upstream, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_request_differs_in_the_url_alone(serve: Serve, upstream: Upstream, tm
     part = '{"type" : "image_url","image_url":"%s"}'
     text = '{ "model":"x" , "messages": [ {"content":[' + part + ' ], "role":"user"}], "n": 1.50}'
     assert ask(native.port, "POST", PATH, (text % url).encode()).status == 200
-    body: str = [one for one in upstream.seen("") if one["target"] == PATH][-1]["body"]
+    body: str = upstream.seen_at(PATH)[-1]["body"]
     assert body == text % f"data:image/png;base64,{base64.b64encode(picture_of(body)).decode()}"
 
 
@@ -293,7 +293,7 @@ def test_eight_large_images_fit_two_megabytes(serve: Serve, upstream: Upstream, 
 
 
 def upstream_body(upstream: Upstream) -> bytes:
-    seen = [one for one in upstream.seen("") if one["target"] == PATH][-1]
+    seen = upstream.seen_at(PATH)[-1]
     body: str = seen["body"]
     return body.encode("latin-1")
 
@@ -333,7 +333,7 @@ def test_others_are_served_meanwhile(proxy: Proxy, upstream: Upstream) -> None:
     threads = [threading.Thread(target=lambda: post(proxy, {"url": slow})) for _ in range(5)]
     for thread in threads:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == 5)
+    eventually(lambda: upstream.count(script) == 5)
     assert post(proxy, {"url": "data:,"}).status == 200
     upstream.open(script, 5)
     for thread in threads:

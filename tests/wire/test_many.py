@@ -40,7 +40,7 @@ def test_200_slow_streams_run_side_by_side(serve: Serve, upstream: Upstream) -> 
     proxy = serve(TARGET_BASE_URL=upstream.url, WORKERS="4")
     script = upstream.script(["send", CHUNKED + chunked(event("a"))], ["await"], *SLOW[1:])
     answers, threads = side_by_side(200, lambda: chat(proxy.port, stream=True, headers={"X-Script": script}))
-    eventually(lambda: len(upstream.seen(script)) == 200)
+    eventually(lambda: upstream.count(script) == 200)
     upstream.open(script, 200)
     for thread in threads:
         thread.join()
@@ -52,7 +52,7 @@ def test_a_fifth_caller_is_answered_at_once(serve: Serve, upstream: Upstream) ->
     proxy = serve(TARGET_BASE_URL=upstream.url, WORKERS="4")
     script = upstream.script(["await"], *SLOW)
     answers, threads = side_by_side(4, lambda: chat(proxy.port, stream=True, headers={"X-Script": script}))
-    eventually(lambda: len(upstream.seen(script)) == 4)
+    eventually(lambda: upstream.count(script) == 4)
     assert chat(proxy.port).status == 200
     assert answers == []
     upstream.open(script, 4)

@@ -183,10 +183,10 @@ def test_a_refused_mode_is_asked_for_in_the_other_one_and_remembered(
     proxy = serve(TARGET_BASE_URL=f"{upstream.url}/modes-{asks}/v1")
     model = f"{'whole' if asks else 'stream'}-only"
     for tries in (2, 1, 1):
-        before = len(upstream.seen(model))
+        before = upstream.count(model)
         answer = chat(proxy.port, model=model, stream=asks, headers={"X-Script": model})
         assert document_of(answer, asks)["choices"][0]["message"]["content"] == "Hello there!"
-        assert len(upstream.seen(model)) - before == tries
+        assert upstream.count(model) - before == tries
         assert proxy.line(answer.id)["ending"] == "complete"
     assert json.loads(upstream.last(model)["body"])["stream"] is not asks
 
@@ -195,10 +195,10 @@ def test_a_refusal_of_both_modes_is_told(proxy: Proxy, upstream: Upstream) -> No
     script = upstream.script(reply("400 Bad Request", ONLY_STREAM.encode()))
     answer = chat(proxy.port, model="never", headers={"X-Script": script})
     assert (answer.status, answer.body.decode()) == (400, ONLY_STREAM)
-    assert len(upstream.seen(script)) == 2
+    assert upstream.count(script) == 2
     other = upstream.script(reply("400 Bad Request", refusing("n is too large").encode()))
     assert chat(proxy.port, headers={"X-Script": other}).status == 400
-    assert len(upstream.seen(other)) == 1
+    assert upstream.count(other) == 1
 
 
 def test_a_refusal_of_both_modes_is_remembered_of_none(proxy: Proxy, upstream: Upstream) -> None:
@@ -229,7 +229,7 @@ def test_a_stream_is_never_asked_for_twice_once_anything_of_it_arrived(proxy: Pr
     script = upstream.script(*stream(event("Hi"), late))
     answer = chat(proxy.port, stream=True, model="late", headers={"X-Script": script})
     assert "error" in answer.chunks[-1]
-    assert len(upstream.seen(script)) == 1
+    assert upstream.count(script) == 1
 
 
 def test_events_go_out_as_they_come_in_whatever_the_mode(serve: Serve, upstream: Upstream) -> None:
@@ -398,10 +398,10 @@ def test_the_seeds_flags_take_effect(upstream: Upstream, tmp_path: Path, program
 def test_a_server_that_knows_no_stream_options_is_asked_without(serve: Serve, upstream: Upstream) -> None:
     proxy = serve(TARGET_BASE_URL=f"{upstream.url}/usage/v1", MODE="stream")
     for tries in (2, 1):
-        before = len(upstream.seen("no-usage"))
+        before = upstream.count("no-usage")
         answer = chat(proxy.port, model="no-usage", headers={"X-Script": "no-usage"})
         assert document_of(answer, False)["choices"][0]["message"]["content"] == "Hello there!"
-        assert len(upstream.seen("no-usage")) - before == tries
+        assert upstream.count("no-usage") - before == tries
     asked = {"stream": True, "stream_options": {"include_usage": True}}
     refused = chat(proxy.port, model="no-usage", headers={"X-Script": "no-usage"}, **asked)  # type: ignore[arg-type]
     assert refused.status == 422, "what the client itself asks for is its own business"
@@ -430,7 +430,7 @@ def test_a_refusal_under_a_success_is_one(proxy: Proxy, upstream: Upstream) -> N
     body = json.dumps({"error": {"message": "This model only support stream mode"}}).encode()
     script = upstream.script(reply(body=body))
     assert chat(proxy.port, model="untyped", headers={"X-Script": script}).status == 502
-    assert len(upstream.seen(script)) == 2
+    assert upstream.count(script) == 2
 
 
 def test_what_stands_beside_withheld_tokens_goes_on(serve: Serve, upstream: Upstream) -> None:

@@ -198,14 +198,14 @@ def test_the_key_is_the_user(
 def test_without_a_configured_user_a_key_is_wanted(serve: Serve, upstream: Upstream) -> None:
     proxy = serve(ARGO_BASE_URL=f"{upstream.url}/argoapi", USERNAME_PASSTHROUGH="true")
     for path, body in PATHS:
-        seen = len(upstream.seen(""))
+        seen = upstream.count("")
         answer = ask(proxy.port, "POST", path, json.dumps(body).encode())
         assert (answer.status, answer.error["type"]) == (401, "authentication_error")
         assert answer.header("WWW-Authenticate") == "Bearer"
-        assert len(upstream.seen("")) == seen
+        assert upstream.count("") == seen
         assert ask(proxy.port, "POST", path, json.dumps(body).encode(), Authorization="Bearer ann").status == 200
     assert ask(proxy.port, "GET", "/v1/status").status == 401
-    assert [one["target"] for one in upstream.seen("") if one["target"] == EMBED]
+    assert upstream.seen_at(EMBED)
 
 
 def test_a_wrong_base_url_is_told_at_the_start(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PURGE"]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_is_served_without_a_key(shared: Proxy, upstream: Upstream, method: str) -> None:
-    seen = len(upstream.seen(""))
+    seen = upstream.count("")
     for target in SPELLINGS:
         answer = ask(shared.port, method, target, b"{}" if method in ("POST", "PUT", "PATCH") else None)
         path = unquote(target.removeprefix("http://door"))
@@ -60,7 +60,7 @@ def test_nothing_is_served_without_a_key(shared: Proxy, upstream: Upstream, meth
         assert answer.status == 401, target
         assert answer.header("WWW-Authenticate") == "Bearer"
         assert method == "HEAD" or answer.error["type"] == "authentication_error"
-    assert len(upstream.seen("")) == seen
+    assert upstream.count("") == seen
 
 
 def test_the_apps_own_map_holds_nothing_else_that_is_open(shared: Proxy) -> None:
@@ -201,11 +201,11 @@ def form(model: str) -> bytes:
 def test_only_allowed_models_may_be_asked_for(
     choosy: Proxy, upstream: Upstream, path: str, model: str, status: int
 ) -> None:
-    seen = len(upstream.seen(""))
+    seen = upstream.count("")
     body = {"model": model, "messages": [{"role": "user", "content": "x"}], "prompt": "x", "input": "x"}
     answer = post(choosy, path, body)
     assert answer.status == status
-    assert len(upstream.seen("")) == seen + (status == 200)
+    assert upstream.count("") == seen + (status == 200)
     if status == 403:
         assert (answer.error["code"], model in answer.error["message"]) == ("model_not_allowed", True)
 
@@ -240,10 +240,10 @@ def careful(serve: Serve, upstream: Upstream) -> Proxy:
 
 @pytest.mark.parametrize(("content_type", "text"), evasions.FORMS.values(), ids=evasions.FORMS)
 def test_no_form_goes_around_the_list(careful: Proxy, upstream: Upstream, content_type: str, text: str) -> None:
-    seen = len(upstream.seen(""))
+    seen = upstream.count("")
     answer = ask(careful.port, "POST", "/v1/audio/transcriptions", text.encode("latin-1"), Content_Type=content_type)
     assert answer.status in (400, 403)
-    assert len(upstream.seen("")) == seen
+    assert upstream.count("") == seen
 
 
 @pytest.mark.parametrize("name", ["speech.wav", "caf\u00e9 \u00e0 l'eau; name=x.wav"])
@@ -281,10 +281,10 @@ def test_no_json_goes_around_the_list(careful: Proxy, upstream: Upstream, path: 
 
 @pytest.mark.parametrize("target", evasions.TARGETS)
 def test_no_target_goes_around_the_list(careful: Proxy, upstream: Upstream, target: str) -> None:
-    seen = len(upstream.seen(""))
+    seen = upstream.count("")
     answer = ask(careful.port, "POST", target, b'{"model": "allowed"}', Content_Type="application/json")
     assert answer.status in (403, 404)
-    assert len(upstream.seen("")) == seen
+    assert upstream.count("") == seen
 
 
 def test_a_query_that_names_a_model_is_refused_on_our_routes_too(careful: Proxy) -> None:
@@ -354,7 +354,7 @@ def test_new_settings_touch_no_request_that_runs(changing: tuple[Proxy, Path], u
     ]
     for thread in threads:
         thread.start()
-    eventually(lambda: len(upstream.seen(script)) == 50)
+    eventually(lambda: upstream.count(script) == 50)
     pids = proxy.workers()
     taken_up(proxy, file, f"target_base_url: {upstream.url}\nnum_workers: 2\nallowed_models: other\n")
     for _ in range(10):

@@ -101,7 +101,7 @@ def test_slow_clients_cost_the_others_nothing(serve: Serve, upstream: Upstream, 
         for client in deaf:
             client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         with dripping(heads, HEAD), dripping(uploads, CHAT_BODY):
-            eventually(lambda: len(upstream.seen(script)) == OF_EACH_KIND)
+            eventually(lambda: upstream.count(script) == OF_EACH_KIND)
             assert_as_fast(door, yardstick)
             eventually(lambda: endings(door).count("client_gone") == OF_EACH_KIND)
             assert_as_fast(door, yardstick)

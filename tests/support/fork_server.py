@@ -1,0 +1,155 @@
+"""Starts Gunicorn by forking a process that has imported its modules: a start takes a third of the CPU.
+
+`python -m tests.support.fork_server DESCRIPTOR gthread|gevent|sync` imports what Gunicorn's master has imported by
+itself when it forks its workers; for workers that patch nothing, also what these import. It answers the requests of
+`ForkServer`, a JSON line each, over a socket: a child runs Gunicorn as `python -m gunicorn` does, in an environment,
+a folder and a log of its own. Nothing is configured before the fork, so the child reads its settings as ever.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gunicorn.config
+
+from tests.support.prctl import child_of_this_process, die_with_parent
+
+#: gevent patches ssl in its workers, so nothing that loads ssl may be imported before.
+IN_MASTERS = ("gunicorn.app.wsgiapp", "gunicorn.arbiter", "argoproxy.cli.main", "argoproxy.telemetry.slots")
+IN_WORKERS = {
+    "gthread": ("argoproxy.workers.thread_worker", "argoproxy.web.factory"),
+    "sync": ("argoproxy.workers.sync_worker", "argoproxy.web.factory"),
+    "gevent": (),
+}
+ROOT = Path(__file__).resolve().parent.parent.parent
+LONGEST_POLL_S = 0.02
+
+
+class ForkedProcess:
+    """A child of a fork server, with those methods of `subprocess.Popen` that tests use."""
+
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self._server = server
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._server.ask(poll=self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it ends. Raises subprocess.TimeoutExpired."""
+        until = None if timeout is None else time.monotonic() + timeout
+        pause_s = 0.001
+        while (status := self.poll()) is None:
+            if until and time.monotonic() > until:
+                raise subprocess.TimeoutExpired("gunicorn", timeout or 0)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_POLL_S)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The process that forks, as seen by the tests; it ends with the thread that makes it."""
+
+    def __init__(self, worker_class: str, environ: dict[str, str]) -> None:
+        self._lock = threading.Lock()
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), worker_class]
+        with theirs:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environ, pass_fds=[theirs.fileno()], preexec_fn=child_of_this_process()
+            )
+        self._socket, self._file = ours, ours.makefile("rw")
+
+    def start(self, arguments: Sequence[str], folder: Path, environ: dict[str, str], log: Path) -> ForkedProcess:
+        """Start `python -m gunicorn` with these arguments."""
+        pid = self.ask(start=list(arguments), folder=str(folder), environ=environ, log=str(log))
+        return ForkedProcess(self, pid)
+
+    def stop(self) -> None:
+        """End it, and what it started."""
+        self._file.close()
+        self._socket.close()
+        self._process.wait()
+
+    def ask(self, **request: Any) -> Any:
+        """Send a request, return its answer."""
+        with self._lock:
+            self._file.write(json.dumps(request) + "\n")
+            self._file.flush()
+            return json.loads(self._file.readline())
+
+
+def serve(connection: socket.socket) -> dict[str, Any] | None:
+    """Answer requests until the client has gone. Returns, in a child that was forked, the request it is to run."""
+    with connection, connection.makefile("rw") as file:
+        for line in file:
+            request = json.loads(line)
+            answer = poll(request["poll"]) if "poll" in request else os.fork()
+            if "start" in request and answer == 0:
+                return dict(request)
+            file.write(json.dumps(answer) + "\n")
+            file.flush()
+    return None
+
+
+def poll(pid: int) -> int | None:
+    """Return the exit status of a child; None while it runs."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def run_gunicorn(request: dict[str, Any]) -> None:
+    """Become what `python -m gunicorn` is in this environment and folder, with this log."""
+    die_with_parent()
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    os.chdir(request["folder"])
+    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    named = os.environ.get("PYTHONPATH", "")
+    sys.path[:1] = [request["folder"], *filter(None, named.split(os.pathsep))]
+    sys.argv[1:] = request["start"]
+    # Its defaults are the folder and the environment at the time of the import.
+    importlib.reload(gunicorn.config)
+    runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+
+
+def main(descriptor: str, worker_class: str) -> None:
+    for module in (*IN_MASTERS, *IN_WORKERS[worker_class]):
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    if request := serve(socket.socket(fileno=int(descriptor))):
+        run_gunicorn(request)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
