@@ -81,16 +81,16 @@ def test_a_failure_of_shared_work_is_not_kept() -> None:
 
 
 def test_shared_work_of_another_request_is_not_waited_for_without_end() -> None:
-    begun, end = threading.Event(), threading.Event()
+    started, end = threading.Event(), threading.Event()
 
     def work() -> None:
-        begun.set()
+        started.set()
         end.wait()
 
     shared = SingleFlight(work, max_wait_s=0.01)
     first = threading.Thread(target=shared.result)
     first.start()
-    begun.wait()
+    started.wait()
     with pytest.raises(UpstreamTimeout):
         shared.result()
     end.set()

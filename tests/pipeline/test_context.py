@@ -57,7 +57,7 @@ def start(info: RequestInfo = INFO, heartbeat_s: float = 5) -> tuple[RequestCont
     return RequestContext(info, watch, meter, [outcomes.append]), clock, outcomes
 
 
-def test_a_trip_comes_to_one_outcome() -> None:
+def test_a_request_has_one_outcome() -> None:
     context, clock, outcomes = start()
     reply = Reply()
     context.set_model("m")
@@ -99,19 +99,19 @@ def test_a_trip_comes_to_one_outcome() -> None:
     )
 
 
-def test_a_trip_tells_whose_key_it_was_and_how_an_answer_was_asked_for() -> None:
+def test_the_outcome_names_the_key_and_how_the_answer_was_wanted() -> None:
     demo: Upstream = DemoUpstream()
-    for stream, told in ((True, "stream"), (False, "non_stream")):
+    for stream, mode in ((True, "stream"), (False, "non_stream")):
         context, _, outcomes = start()
         context.key_name = "team"
         call = Call("id", 1, "", "", (), {"model": "m", "stream": stream}, b"", requested_model="m")
         context.set_call(call)
         context.set_route(Models([Provider(demo)]).resolve(call)[0])
         context.close()
-        assert (outcomes[0].key, outcomes[0].return_mode, outcomes[0].model) == ("team", told, "m")
+        assert (outcomes[0].key, outcomes[0].return_mode, outcomes[0].model) == ("team", mode, "m")
 
 
-def test_overhead_is_what_nobody_was_waited_for() -> None:
+def test_overhead_is_the_time_without_waiting() -> None:
     context, clock, outcomes = start()
     clock.now += 1
     context.watch.add_wait_since(time.monotonic() - 0.75)
@@ -126,7 +126,7 @@ def test_overhead_is_what_nobody_was_waited_for() -> None:
     ("method", "status", "ending"),
     [("GET", 200, "client_gone"), ("HEAD", 200, "complete"), ("GET", 204, "complete"), ("GET", 304, "complete")],
 )
-def test_a_trip_closed_with_no_ending(method: str, status: int, ending: str) -> None:
+def test_a_context_closed_without_an_ending(method: str, status: int, ending: str) -> None:
     context, _, outcomes = start(RequestInfo("id", "", method, "/x", "/x"))
     reply = Reply()
     context.add_reply(reply)
@@ -136,7 +136,7 @@ def test_a_trip_closed_with_no_ending(method: str, status: int, ending: str) -> 
     assert reply.let_go == ["settled" if ending == "complete" else "closed"]
 
 
-def test_what_failed_on_another_way_is_let_go_at_once() -> None:
+def test_a_discarded_attempt_is_closed_at_once() -> None:
     context, _, _ = start()
     failed, good = Reply(), Reply()
     context.add_reply(failed)
@@ -148,7 +148,7 @@ def test_what_failed_on_another_way_is_let_go_at_once() -> None:
     assert (failed.let_go, good.let_go) == (["closed"], ["settled"])
 
 
-def test_a_failure_tells_its_ending_and_code() -> None:
+def test_a_failure_sets_ending_and_code() -> None:
     context, _, outcomes = start()
     context.record_failure(UpstreamTimeout("slow", code="idle_timeout"))
     context.record_failure(BadRequest("later"))
@@ -158,25 +158,25 @@ def test_a_failure_tells_its_ending_and_code() -> None:
 
 def test_a_crash_is_internal() -> None:
     context, _, outcomes = start()
-    told = context.record_crash(ValueError("secret words"))
+    error = context.record_crash(ValueError("secret words"))
     context.close()
-    assert "secret words" not in told.message
-    assert "id-1" in told.message
+    assert "secret words" not in error.message
+    assert "id-1" in error.message
     assert (outcomes[0].ending, outcomes[0].code) == ("internal", "internal_error")
 
 
 @pytest.mark.parametrize("failure", [ValueError("broken"), SystemExit(3)])
-def test_a_listener_that_fails_is_nobodys_problem(failure: BaseException) -> None:
-    heard: list[Outcome] = []
+def test_a_listener_that_fails_does_not_stop_the_others(failure: BaseException) -> None:
+    received: list[Outcome] = []
 
     def broken(outcome: Outcome) -> None:
         raise failure
 
     context, _, _ = start()
     context.add_listener(broken)
-    context.add_listener(heard.append)
+    context.add_listener(received.append)
     context.close()
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 def test_a_heartbeat_is_due_when_nothing_was_sent_for_long() -> None:
@@ -191,7 +191,7 @@ def test_a_heartbeat_is_due_when_nothing_was_sent_for_long() -> None:
     assert not off.is_heartbeat_due()
 
 
-def test_an_answer_of_ours_forgets_the_upstreams_head() -> None:
+def test_the_proxys_own_answer_has_no_upstream_head() -> None:
     context, _, _ = start()
     context.add_reply(Reply())
     context.clear_reply_head()

@@ -24,7 +24,7 @@ THE_THREE = {"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_mo
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> dict[str, set[str]]:
+def samples(tmp_path: Path) -> dict[str, set[str]]:
     """Give the labels of every sample that a scrape tells when there was some of everything."""
     folder = make_folder([tmp_path])
     assert folder
@@ -47,17 +47,17 @@ def queries() -> Iterator[str]:
     yield from (target["expr"] for panel in BOARD["panels"] for target in panel["targets"])
 
 
-def test_the_page_lists_every_metric_with_its_labels(told: dict[str, set[str]]) -> None:
-    families = {re.sub(r"_(bucket|sum|count|created)$", "", name): labels - {"le"} for name, labels in told.items()}
+def test_the_page_lists_every_metric_with_its_labels(samples: dict[str, set[str]]) -> None:
+    families = {re.sub(r"_(bucket|sum|count|created)$", "", name): labels - {"le"} for name, labels in samples.items()}
     assert dict(written()) == families
 
 
-def test_every_query_asks_for_what_there_is(told: dict[str, set[str]]) -> None:
-    labels = set().union(*told.values())
+def test_every_query_names_what_is_exported(samples: dict[str, set[str]]) -> None:
+    labels = set().union(*samples.values())
     for query in queries():
         names = set(re.findall(rf"{PREFIXES}(?=[{{[])", query))
         assert names, query
-        assert names <= set(told), query
+        assert names <= set(samples), query
         by = {name for found in re.findall(r"by \(([^)]*)\)", query) for name in found.split(", ")}
         by |= set(re.findall(r"(\w+)[!=]~?\"", query)) - {"job"}
         assert by <= labels, query

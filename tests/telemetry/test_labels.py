@@ -14,7 +14,7 @@ def test_an_outcome_has_labels() -> None:
     assert labels == Labels("/v1/chat/completions", "m1", "openai", "team", "200", "complete")
 
 
-def test_so_many_models_are_told_apart_and_no_more() -> None:
+def test_only_the_first_models_have_labels_of_their_own() -> None:
     labeller = Labeller()
     models = [labeller.labels(outcome(model=f"m{number}")).model for number in range(MAX_NAMES + 50)]
     assert models == [f"m{number}" for number in range(MAX_NAMES)] + [OTHER] * 50
@@ -34,7 +34,7 @@ def test_so_many_models_are_told_apart_and_no_more() -> None:
     ],
     ids=str,
 )
-def test_a_model_no_upstream_took_is_not_told_apart(failed: dict[str, Any]) -> None:
+def test_a_model_that_no_upstream_accepted_has_no_label_of_its_own(failed: dict[str, Any]) -> None:
     labeller = Labeller()
     for number in range(MAX_NAMES + 1):
         assert labeller.labels(outcome(model=f"bad{number}", **failed)).model == OTHER
@@ -42,7 +42,7 @@ def test_a_model_no_upstream_took_is_not_told_apart(failed: dict[str, Any]) -> N
     assert labeller.labels(outcome(**failed)).model == "m1", "by now it is known"
 
 
-def test_a_model_whose_client_left_in_the_stream_is_told_apart() -> None:
+def test_a_model_whose_client_left_in_the_stream_has_a_label_of_its_own() -> None:
     assert Labeller().labels(outcome(ending=Ending.CLIENT_GONE)).model == "m1"
 
 
@@ -67,7 +67,7 @@ def test_combinations_are_bounded() -> None:
     assert labeller.labels(outcome(key="k", route="/7")).model == "m1"
 
 
-def test_other_is_always_there() -> None:
+def test_the_label_other_needs_no_room() -> None:
     names = BoundedNames(1)
     assert [names.add(name) for name in ("other", "a", "b", "other")] == ["other", "a", "other", "other"]
 

@@ -29,9 +29,9 @@ def out() -> io.StringIO:
 def logger(out: io.StringIO) -> logging.Logger:
     handler = logging.StreamHandler(out)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
-    found = logging.Logger("test")
-    found.addHandler(handler)
-    return found
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    return logger
 
 
 def test_a_message_is_one_line(logger: logging.Logger, out: io.StringIO) -> None:

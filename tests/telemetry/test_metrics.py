@@ -22,9 +22,9 @@ from pathlib import Path
 from argoproxy.telemetry.metrics import Metrics
 from tests.support.outcomes import outcome
 metrics = Metrics(Path(sys.argv[1]))
-for told in (outcome(), outcome(status=400), outcome(key="team")):
-    metrics.count_start(told.route)
-    metrics(told)
+for one in (outcome(), outcome(status=400), outcome(key="team")):
+    metrics.count_start(one.route)
+    metrics(one)
 metrics.count_start("/v1/models")
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -33,9 +33,9 @@ GEN_AI = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "ge
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = make_folder([tmp_path])
-    assert made
-    return made
+    folder = make_folder([tmp_path])
+    assert folder
+    return folder
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def metrics(folder: Path) -> Metrics:
 
 def tell(metrics: Metrics, times: int = 1, **changed: Any) -> None:
     for _ in range(times):
-        told = outcome(**changed)
-        metrics.count_start(told.route)
-        metrics(told)
+        one = outcome(**changed)
+        metrics.count_start(one.route)
+        metrics(one)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -65,7 +65,7 @@ def test_requests_are_counted_by_their_labels(metrics: Metrics) -> None:
     assert value(metrics, "argoproxy_requests_total", **labels, key="team", ending="client_gone") == 2
 
 
-def test_times_are_told_in_seconds(metrics: Metrics) -> None:
+def test_times_are_in_seconds(metrics: Metrics) -> None:
     tell(metrics)
     ended = {**CHAT, "ending": "complete"}
     assert value(metrics, "argoproxy_request_duration_seconds_sum", **ended) == 2.3
@@ -92,7 +92,7 @@ def test_tokens_are_counted_by_type(metrics: Metrics) -> None:
     assert value(metrics, "gen_ai_client_token_usage_count", **GEN_AI, gen_ai_token_type="output") == 2
 
 
-def test_the_pace_of_streams_is_told(metrics: Metrics) -> None:
+def test_the_pace_of_streams_is_observed(metrics: Metrics) -> None:
     tell(metrics)
     assert b"time_to_first_token" not in metrics.to_text()
     tell(metrics, return_mode="stream", ending=Ending.CLIENT_GONE)
@@ -104,7 +104,7 @@ def test_the_pace_of_streams_is_told(metrics: Metrics) -> None:
     assert value(metrics, "gen_ai_server_time_per_output_token_seconds_count", **GEN_AI) == 1
 
 
-def test_an_error_is_named_and_a_client_that_leaves_is_none(metrics: Metrics) -> None:
+def test_an_error_is_named_and_a_client_that_leaves_is_no_error(metrics: Metrics) -> None:
     tell(metrics)
     tell(metrics, status=504, ending=Ending.UPSTREAM_TIMEOUT)
     tell(metrics, status=200, ending=Ending.CLIENT_GONE)
@@ -119,7 +119,7 @@ def test_what_is_no_model_at_work_has_no_such_names(metrics: Metrics, changed: d
     assert b"gen_ai" not in metrics.to_text()
 
 
-def test_what_is_open_is_told(metrics: Metrics) -> None:
+def test_open_requests_are_counted(metrics: Metrics) -> None:
     metrics.count_start("/v1/chat/completions")
     metrics.count_start("/v1/chat/completions")
     metrics(outcome())
@@ -127,7 +127,7 @@ def test_what_is_open_is_told(metrics: Metrics) -> None:
     assert metrics.summary()["in_flight"] == 1
 
 
-def test_uptime_and_version_are_told(metrics: Metrics) -> None:
+def test_uptime_and_version_are_exported(metrics: Metrics) -> None:
     assert 0 < (value(metrics, "argoproxy_uptime_seconds") or 0) < 5
     assert value(metrics, "argoproxy_build_info", version=__version__) == 1
 
@@ -180,13 +180,13 @@ def test_a_killed_workers_counts_are_kept_and_gone_on_with(folder: Path) -> None
     assert sorted(file.name for file in folder.iterdir()) == files
 
 
-def test_what_a_dead_worker_had_open_is_not_told(folder: Path, metrics: Metrics) -> None:
+def test_open_requests_of_a_dead_worker_are_not_counted(folder: Path, metrics: Metrics) -> None:
     subprocess.run([sys.executable, "-c", EARLIER_WORKER, folder], cwd=ROOT, check=False)
     assert metrics.summary()["requests"]["total"] == 3
     assert metrics.summary()["in_flight"] == 0
 
 
-def test_a_file_that_was_just_made_is_left_out(folder: Path, metrics: Metrics) -> None:
+def test_an_empty_file_is_left_out(folder: Path, metrics: Metrics) -> None:
     tell(metrics)
     (folder / "counter_7.db").touch()
     assert metrics.summary()["requests"]["total"] == 1

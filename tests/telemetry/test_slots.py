@@ -25,9 +25,9 @@ def worker(folder: Path) -> tuple[subprocess.Popen[str], int]:
 
 
 def idle(folder: Path) -> set[int]:
-    found = Slots(folder)
-    with found.exclusive():
-        return found.free_slots()
+    slots = Slots(folder)
+    with slots.exclusive():
+        return slots.free_slots()
 
 
 def test_each_worker_has_its_own_slot_and_a_dead_ones_is_taken_over(tmp_path: Path) -> None:
@@ -60,34 +60,34 @@ def test_what_a_killed_master_left_is_swept(tmp_path: Path) -> None:
     (left,) = tmp_path.iterdir()
     other = tmp_path / f"{PREFIX}being-made"
     other.mkdir()
-    made = make_folder([tmp_path])
-    assert made
-    assert sorted(tmp_path.iterdir()) == sorted([other, made])
+    folder = make_folder([tmp_path])
+    assert folder
+    assert sorted(tmp_path.iterdir()) == sorted([other, folder])
     again = make_folder([tmp_path])
     assert again
-    assert made.exists(), "its master lives"
+    assert folder.exists(), "its master lives"
     assert not left.exists()
 
 
-def test_the_first_place_that_will_do_is_taken(tmp_path: Path) -> None:
+def test_the_first_suitable_parent_is_taken(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    made = make_folder([tmp_path / "nowhere", tmp_path / "file", Path("/proc"), tmp_path])
-    assert made
-    assert made.parent == tmp_path
-    assert made.stat().st_mode & 0o777 == 0o700
+    folder = make_folder([tmp_path / "nowhere", tmp_path / "file", Path("/proc"), tmp_path])
+    assert folder
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
     assert make_folder([tmp_path / "nowhere"]) is None
     assert make_folder([tmp_path], min_free_bytes=1 << 60) is None
 
 
-def test_it_tells_for_how_long_it_has_been_there(tmp_path: Path) -> None:
-    begun = time.monotonic()
+def test_uptime_counts_from_the_creation(tmp_path: Path) -> None:
+    started = time.monotonic()
     folder = make_folder([tmp_path])
     assert folder
     time.sleep(0.01)
-    assert 0.01 < uptime_s(folder) <= time.monotonic() - begun
+    assert 0.01 < uptime_s(folder) <= time.monotonic() - started
 
 
-def test_there_are_places() -> None:
+def test_a_parent_folder_exists() -> None:
     assert all(os.access(place, os.W_OK) for place in candidate_parents())
 
 

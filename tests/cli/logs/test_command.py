@@ -13,7 +13,7 @@ from argoproxy.telemetry.journal.writer import CLIENT_FILE, JournalFiles
 from tests.support.journals import client_file, client_line, journal_of
 from tests.support.processes import PATIENCE_S, ROOT, spawn
 
-#: Ctrl+C is heard here even where whoever runs the tests ignores it.
+#: Restores the handler of Ctrl+C, which a shell may have set to be ignored.
 RUN = """
 import signal, sys
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_a_tail_follows_across_files_until_it_is_interrupted(tmp_path: Path) -> 
     assert (tail.returncode, out, err) == (0, "", "")
 
 
-def test_who_stops_reading_is_not_told_of_it(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     client_file(tmp_path, map(str, range(20_000)))
     tail = logs(tmp_path, "tail", "--lines", "20000", "--no-follow")
     assert tail.stdout
@@ -125,7 +125,7 @@ def test_an_empty_folder_has_no_numbers(tmp_path: Path, capsys: Output) -> None:
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["total", "0"]
 
 
-def test_no_folder_is_told(tmp_path: Path, capsys: Output) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path, capsys: Output) -> None:
     assert main(["stats"], None) == 2
     assert "No log folder is configured" in capsys.readouterr().err
     assert main(["stats"], tmp_path / "none") == 2

@@ -52,11 +52,11 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tail(path: Path) -> Iterator[Tail]:
-    with closing(Tail(path)) as made:
-        yield made
+    with closing(Tail(path)) as tail:
+        yield tail
 
 
-def test_lines_that_are_none_are_passed_over_and_counted() -> None:
+def test_broken_lines_are_skipped_and_counted() -> None:
     lines = LineParser()
     raw = [line(1), b"\n", b"{half", b"[]\n", b'{"logging_id":5}\n', b"\xff\n", b"[" * 100_000, b'{"a":\0}\n', line(2)]
     assert [document["logging_id"] for document in lines.parse(raw)] == ["1", "2"]
@@ -84,8 +84,8 @@ def test_files_put_aside_while_they_are_opened_are_neither_missed_nor_met_twice(
     writing = threading.Thread(target=write, args=(path, 10_000, range(count)))
     writing.start()
     while writing.is_alive():
-        found = all_in(path)
-        assert found == [*range(len(found))]
+        read = all_in(path)
+        assert read == [*range(len(read))]
     writing.join()
     assert all_in(path) == [*range(count)]
 
@@ -93,13 +93,13 @@ def test_files_put_aside_while_they_are_opened_are_neither_missed_nor_met_twice(
 def test_a_tail_misses_nothing_while_files_are_put_aside(path: Path, tail: Tail) -> None:
     count = 4000
     writing = threading.Thread(target=write, args=(path, 10_000, range(count)))
-    found = numbers(tail.last_lines(5))
+    read = numbers(tail.last_lines(5))
     writing.start()
     while writing.is_alive():
-        found += numbers(tail.new_lines())
+        read += numbers(tail.new_lines())
     writing.join()
-    found += [*numbers(tail.new_lines()), *numbers(tail.new_lines())]
-    assert found == [*range(count)]
+    read += [*numbers(tail.new_lines()), *numbers(tail.new_lines())]
+    assert read == [*range(count)]
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 3, 4, 5, 9, 10, 11, 1000])
@@ -129,7 +129,7 @@ def test_a_tail_waits_for_a_file_and_for_the_end_of_a_line(path: Path, tail: Tai
         assert numbers(tail.new_lines()) == come
 
 
-def test_half_a_line_is_told_once_its_file_is_put_aside(path: Path, tail: Tail) -> None:
+def test_half_a_line_is_read_once_its_file_is_rotated(path: Path, tail: Tail) -> None:
     path.write_bytes(line(1) + b"{half")
     assert numbers(tail.last_lines(3)) == [1]
     path.rename(path.with_name("x.jsonl.1"))
@@ -152,7 +152,7 @@ def test_a_tail_reads_files_it_never_saw_in_place(path: Path, tail: Tail) -> Non
     assert numbers(tail.new_lines()) == []
 
 
-def test_a_tail_goes_on_in_a_folder_that_was_made_again(tmp_path: Path) -> None:
+def test_a_tail_continues_in_a_folder_that_was_created_again(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "x"
     path.parent.mkdir()
     path.write_bytes(line(1))

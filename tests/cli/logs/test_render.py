@@ -32,11 +32,11 @@ def test_both_sides_are_shown_in_full() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "summary"),
     [("words", "words"), ({"message": "m"}, "m"), ({"code": 5}, " (5)"), (["odd"], '["odd"]')],
 )
-def test_errors_of_any_shape_are_told(error: Any, told: str) -> None:
-    assert f"\nerror          {told}\n".replace("  " * 8, " ") in shown(client_line("a", output={"error": error}))
+def test_errors_of_any_shape_are_summarized(error: Any, summary: str) -> None:
+    assert f"\nerror          {summary}\n".replace("  " * 8, " ") in shown(client_line("a", output={"error": error}))
 
 
 def test_a_missing_side_is_named() -> None:
@@ -69,8 +69,8 @@ def ran(command: str, folder: Path) -> list[str]:
     )
     fake.chmod(0o755)
     environ = {"PATH": f"{folder}:/usr/bin:/bin", "API_KEY": "sk-mine"}
-    told = subprocess.run("sh", input=command, env=environ, stdout=subprocess.PIPE, check=True, text=True).stdout
-    return told.split("\0")[:-1]
+    output = subprocess.run("sh", input=command, env=environ, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return output.split("\0")[:-1]
 
 
 BODIES: list[Any] = [

@@ -129,7 +129,7 @@ def test_an_exchange_is_a_line_for_the_client_and_one_for_each_request_upstream(
     assert journal.lost == 0
 
 
-def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     journal = journal_in(tmp_path / "logs", max_bytes=10)
     for _ in range(2):
         journal.write({"logging_id": "1"}, [{}])
@@ -166,7 +166,7 @@ def test_a_line_longer_than_a_file_may_be_has_one_for_itself(tmp_path: Path) -> 
     ],
     ids=["killed before the last step", "killed on the way", "all there", "fewer than before", "one", "none"],
 )
-def test_rotation_fills_gaps_and_keeps_no_more_than_told(
+def test_rotation_fills_gaps_and_keeps_no_more_than_configured(
     tmp_path: Path, files: int, there: list[int], left: dict[int, str]
 ) -> None:
     path = tmp_path / "x"
@@ -184,8 +184,8 @@ def test_others_notice_that_a_file_was_put_aside(tmp_path: Path) -> None:
     journals = [journal_in(tmp_path, max_bytes=100) for _ in range(3)]
     for number in range(30):
         journals[number % 3].write({"logging_id": f"{number:02}"}, [])
-    found = ids(tmp_path / CLIENT_FILE)
-    assert found == [f"{number:02}" for number in range(30 - len(found), 30)]
+    kept = ids(tmp_path / CLIENT_FILE)
+    assert kept == [f"{number:02}" for number in range(30 - len(kept), 30)]
     assert len(rotated_files(tmp_path / CLIENT_FILE)) == 5
 
 
@@ -309,7 +309,7 @@ def test_a_warning_may_go_into_the_log_that_fails(tmp_path: Path, caplog: pytest
     assert len(caplog.records) == 1
 
 
-def test_a_vanished_folder_is_made_again(tmp_path: Path) -> None:
+def test_a_deleted_folder_is_created_again(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     journals = [journal_in(folder), journal_in(folder)]
     for journal in journals:
@@ -338,7 +338,7 @@ def test_a_file_in_the_folders_place_costs_lines_only(tmp_path: Path) -> None:
     assert ids(folder / CLIENT_FILE) == ["3"]
 
 
-def test_who_keeps_the_lock_holds_nobody_up_for_long(tmp_path: Path) -> None:
+def test_a_lock_that_is_kept_delays_no_line_for_long(tmp_path: Path) -> None:
     path = tmp_path / "x"
     file = RotatingFile(path, 1000, 5, max_wait_s=0.02)
     with path.open("w") as held:
@@ -352,17 +352,17 @@ def test_who_keeps_the_lock_holds_nobody_up_for_long(tmp_path: Path) -> None:
 
 def test_a_write_that_hangs_holds_no_other_thread_up_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = RotatingFile(tmp_path / "x", 1 << 30, 5, max_wait_s=0.02)
-    write, begun, goes_on = os.write, threading.Event(), threading.Event()
+    write, started, goes_on = os.write, threading.Event(), threading.Event()
 
     def hang(descriptor: int, data: bytes) -> int:
-        begun.set()
+        started.set()
         goes_on.wait()
         return write(descriptor, data)
 
     monkeypatch.setattr(os, "write", hang)
     hanging = threading.Thread(target=file.append, args=(b"1\n",))
     hanging.start()
-    begun.wait()
+    started.wait()
     try:
         with pytest.raises(TimeoutError):
             file.append(b"2\n")
@@ -372,7 +372,7 @@ def test_a_write_that_hangs_holds_no_other_thread_up_for_long(tmp_path: Path, mo
     assert (tmp_path / "x").read_bytes() == b"1\n"
 
 
-def test_a_folder_that_will_do_is_made_at_the_start(tmp_path: Path) -> None:
+def test_the_folder_is_created_at_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     journal = journal_in(folder)
     journal.check()
@@ -382,7 +382,7 @@ def test_a_folder_that_will_do_is_made_at_the_start(tmp_path: Path) -> None:
     assert ids(folder / CLIENT_FILE) == ["1"]
 
 
-def test_a_folder_that_can_not_be_written_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "logs" / SERVER_FILE).mkdir(parents=True)
     for folder, reason in (("file", "File exists"), ("file/logs", "Not a directory"), ("logs", "Is a directory")):
@@ -439,7 +439,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
         journal_in(tmp_path).check()
 
 
-def test_a_file_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / SERVER_FILE).touch(0o666)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(ConfigError, match="another user"):
@@ -457,7 +457,7 @@ def nested(depth: int) -> Any:
 @pytest.mark.parametrize(
     "odd", [object(), {(): 1}, nested(5000), [*nested(600), math.nan]], ids="object name deep nan".split()
 )
-def test_what_has_no_json_text_is_told_in_its_place(odd: Any) -> None:
+def test_a_value_without_json_text_is_replaced_by_an_error(odd: Any) -> None:
     line = json.loads(encode_line({"logging_id": "1", "input": {"a": 1}, "output": odd}))
     assert list(line) == ["logging_id", "input", "output"]
     assert line["input"] == {"a": 1}
@@ -474,7 +474,7 @@ def test_lines_are_strict_json() -> None:
     assert encode_line({"a": "Infinity", "b": 1.5}) == b'{"a":"Infinity","b":1.5}\n'
 
 
-def test_a_journal_that_nobody_has_any_more_keeps_no_file_open(tmp_path: Path) -> None:
+def test_an_unused_journal_keeps_no_file_open(tmp_path: Path) -> None:
     journal = JournalFiles(tmp_path, 1000, 1)
     journal.write({"logging_id": "a"}, [{"logging_id": "a"}])
     journal.log("a")

@@ -48,7 +48,7 @@ def test_percentiles_are_those_of_all_times_to_three_digits(percent: int) -> Non
     assert latencies.percentile(percent) == float(f"{exact:.3g}")
 
 
-def test_so_many_models_are_told_apart() -> None:
+def test_further_models_are_counted_together() -> None:
     lines = (client_line("1", model=str(number)) for number in range(MAX_MODELS + 5))
     models = statistics_of(*lines).document()["models"]
     assert len(models) == MAX_MODELS + 1

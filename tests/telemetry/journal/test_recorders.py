@@ -19,7 +19,7 @@ EVENTS = (("Content-Type", "text/event-stream; charset=utf-8"),)
 JSON = (("Content-Type", "application/json"),)
 
 
-def heard(*batches: Batch) -> Any:
+def record(*batches: Batch) -> Any:
     recorder = EventRecorder()
     for batch in batches:
         assert recorder.feed(batch) is batch
@@ -28,19 +28,19 @@ def heard(*batches: Batch) -> Any:
 
 
 def test_chunks_are_put_together() -> None:
-    assert heard([Event(b": hm\n\n")], [Event.of(CHUNKS[0])], [], [Event.of(CHUNKS[1]), DONE]) == MADE
-    assert heard([Event(b"data: {broken\n\n"), Event.of(CHUNKS[0])])["choices"][0]["message"]["content"] == "a"
+    assert record([Event(b": hm\n\n")], [Event.of(CHUNKS[0])], [], [Event.of(CHUNKS[1]), DONE]) == MADE
+    assert record([Event(b"data: {broken\n\n"), Event.of(CHUNKS[0])])["choices"][0]["message"]["content"] == "a"
 
 
 def test_a_document_is_taken_as_it_is() -> None:
-    assert heard([Document(b'{"a": 1}')]) == {"a": 1}
-    assert heard() is None
-    assert heard([DONE]) is None
+    assert record([Document(b'{"a": 1}')]) == {"a": 1}
+    assert record() is None
+    assert record([DONE]) is None
 
 
 def test_what_is_too_long_leaves_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorders, "MAX_RECORDED_BYTES", 10)
-    assert heard([Document(b'{"a":  "12345"}')]) == {"bytes": 15}
+    assert record([Document(b'{"a":  "12345"}')]) == {"bytes": 15}
     for headers in (JSON, EVENTS):
         recorder = ByteRecorder(headers)
         for piece in (b"data: {", b'"choices": []}\n\n'):
@@ -57,7 +57,7 @@ def test_bytes_of_events_are_put_together_in_any_cut(pieces: list[bytes]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("headers", "text", "told"),
+    ("headers", "text", "expected"),
     [
         (JSON, b'{"a": 1}', {"a": 1}),
         (JSON, b"[1]", {"text": "[1]"}),
@@ -68,19 +68,19 @@ def test_bytes_of_events_are_put_together_in_any_cut(pieces: list[bytes]) -> Non
         ((*EVENTS, ("Content-Encoding", "gzip")), b"\x1f\x8b", {"bytes": 2}),
     ],
 )
-def test_bytes_that_are_no_events(headers: Any, text: bytes, told: Any) -> None:
+def test_bytes_that_are_not_events(headers: Any, text: bytes, expected: Any) -> None:
     recorder = ByteRecorder(headers)
     recorder.add(text)
-    assert recorder.result() == told
+    assert recorder.result() == expected
 
 
-def told(batch: Batch) -> Any:
+def result_of(batch: Batch) -> Any:
     recorder = EventRecorder()
     recorder.feed(batch)
     return recorder.result()
 
 
-def spoken(*texts: str) -> Batch:
+def chunks(*texts: str) -> Batch:
     return [Event.of({"id": "i", "choices": [{"index": 0, "delta": {"content": text}}]}) for text in texts]
 
 
@@ -91,46 +91,46 @@ def text_of(document: Any) -> Any:
 #: What comes, and what goes on of it: the very batch, or another one.
 PASSED: dict[str, list[tuple[Batch, Batch | None]]] = {
     "nothing": [],
-    "all": [(spoken("a"), None), (spoken("b", "c"), None)],
-    "all but the first": [(spoken("a"), []), (spoken("b"), None), (spoken("c"), None)],
-    "all but the last": [(spoken("a"), None), (spoken("b"), None), (spoken("c"), [])],
-    "other words": [(spoken("a"), None), (spoken("b"), spoken("x", "y")), (spoken("c"), None)],
+    "all": [(chunks("a"), None), (chunks("b", "c"), None)],
+    "all but the first": [(chunks("a"), []), (chunks("b"), None), (chunks("c"), None)],
+    "all but the last": [(chunks("a"), None), (chunks("b"), None), (chunks("c"), [])],
+    "other words": [(chunks("a"), None), (chunks("b"), chunks("x", "y")), (chunks("c"), None)],
 }
 
 
 @pytest.mark.parametrize("way", PASSED.values(), ids=PASSED.keys())
-def test_what_is_heard_behind_filters_is_what_came_through(way: list[tuple[Batch, Batch | None]]) -> None:
-    first = EventRecorder()
-    echo = FilteredRecorder(first)
+def test_the_recorder_behind_filters_has_what_came_through(way: list[tuple[Batch, Batch | None]]) -> None:
+    before = EventRecorder()
+    after = FilteredRecorder(before)
     came, went = list[Event](), list[Event]()
     for batch, changed in way:
-        first.feed(batch)
+        before.feed(batch)
         passed = batch if changed is None else changed
-        assert echo.feed(passed) is passed
+        assert after.feed(passed) is passed
         came, went = came + batch, went + passed
-    assert (first.finish(), echo.finish()) == ([], [])
-    assert echo.result() == told(went)
-    assert (first.result(), echo.result()) == (told(came), told(went))
+    assert (before.finish(), after.finish()) == ([], [])
+    assert after.result() == result_of(went)
+    assert (before.result(), after.result()) == (result_of(came), result_of(went))
 
 
-def test_what_comes_at_the_end_is_heard_too() -> None:
-    first = EventRecorder()
-    echo = FilteredRecorder(first)
-    batch = spoken("a")
-    first.feed(batch)
-    echo.feed(batch)
-    echo.feed(spoken("rest"))
-    assert (text_of(first.result()), text_of(echo.result())) == ("a", "arest")
+def test_what_filters_add_at_the_end_is_recorded() -> None:
+    before = EventRecorder()
+    after = FilteredRecorder(before)
+    batch = chunks("a")
+    before.feed(batch)
+    after.feed(batch)
+    after.feed(chunks("rest"))
+    assert (text_of(before.result()), text_of(after.result())) == ("a", "arest")
 
 
-def test_what_never_came_through_is_not_heard() -> None:
-    first = EventRecorder()
-    echo = FilteredRecorder(first)
-    for batch in (spoken("a"), spoken("b")):
-        first.feed(batch)
-        if not echo.result():
-            echo.feed(batch)
-    assert (text_of(first.result()), text_of(echo.result())) == ("ab", "a")
+def test_what_filters_hold_back_is_not_recorded() -> None:
+    before = EventRecorder()
+    after = FilteredRecorder(before)
+    for batch in (chunks("a"), chunks("b")):
+        before.feed(batch)
+        if not after.result():
+            after.feed(batch)
+    assert (text_of(before.result()), text_of(after.result())) == ("ab", "a")
 
 
 def test_sizes_are_enough_for_some() -> None:

@@ -60,8 +60,8 @@ def test_tables_fit_120_columns() -> None:
     ],
 )
 def test_what_a_row_says_of_an_exchange(fields: dict[str, Any], cells: str) -> None:
-    said = request_cells(read_line(client_line("123456789", **fields)))
-    assert said == cells.replace("456.7", "457").replace("ms|", "|").split("|")
+    row = request_cells(read_line(client_line("123456789", **fields)))
+    assert row == cells.replace("456.7", "457").replace("ms|", "|").split("|")
 
 
 def test_nothing_in_a_cell_moves_the_cursor() -> None:
