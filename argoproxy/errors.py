@@ -190,6 +190,7 @@ class UpstreamTimeout(ProxyError):
 
     status = 504
     type = "timeout"
+    code = "upstream_timeout"
     ending = Ending.UPSTREAM_TIMEOUT
 
 

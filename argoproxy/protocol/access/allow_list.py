@@ -39,16 +39,18 @@ class AllowList:
     def check(self, name: str) -> None:
         """Raise ModelNotAllowed for a name that is not allowed."""
         if not self.allows(name):
-            raise ModelNotAllowed(f"The model {name!r} is not allowed here.", param="model")
+            raise ModelNotAllowed(
+                f"The model {name!r} is not allowed here; /v1/models lists those that are.", param="model"
+            )
 
     def check_others(self, keys: Iterable[str], query: str) -> None:
         """Raise ModelNotTold if a key of a body, or a query, may name another model than the key `model`."""
         if not self.patterns:
             return
         if (key := other_model_key(keys)) is not None:
-            raise _not_told(f"the key {key[:80]!r} may name another one")
+            raise _not_told(f"the key {key[:80]!r} may name another model")
         if query and query_names_a_model(query):
-            raise _not_told("the query may name another one")
+            raise _not_told("the query may name another model")
 
 
 def check_forwarded(request: ClientRequest, allowed: AllowList) -> ClientRequest:
@@ -59,7 +61,7 @@ def check_forwarded(request: ClientRequest, allowed: AllowList) -> ClientRequest
     if allowed.allow_unknown_routes:
         return _check_if_known(request, allowed)
     if path_may_name_a_model(request.path):
-        raise _not_told("this path may name another one")
+        raise _not_told("this path may name another model")
     allowed.check_others((), request.query)
     return _with_checked_body(request, request.body.read(_limit_of(request.headers)), allowed)
 
@@ -134,7 +136,9 @@ def _limit_of(headers: Headers) -> int:
 
 
 def _not_told(reason: str) -> ModelNotTold:
-    return ModelNotTold(f"Only some models are allowed here, and {reason}.", param="model")
+    return ModelNotTold(
+        f"Only some models are allowed here, and the model of this request is not certain: {reason}.", param="model"
+    )
 
 
 #: Keys of a body that name models: `models` and `fallbacks` are lists of further ones (OpenRouter, LiteLLM), and

@@ -20,6 +20,8 @@ from argoproxy.protocol.http_messages import Headers
 
 _KEY_HEADERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
+_NO_KEY = "An API key is required. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."
+_UNKNOWN_KEY = "This API key is not known. Check it, or ask whoever runs this proxy for one."
 #: Shorter keys of clients are names and placeholders like `ollama`, which occur in ordinary text.
 SHORTEST_SENT = 16
 
@@ -80,8 +82,7 @@ def authenticate(headers: Headers, keys: Sequence[Key]) -> Principal:
     sent = [_read_key(value) for name, value in headers if name.lower() in _KEY_HEADERS]
     matches = [key for key in keys for text in sent if hmac.compare_digest(text, _encode(key.secret.text))]
     if not matches:
-        problem = "This API key is not known." if any(sent) else "An API key is required."
-        raise AuthenticationError(f"{problem} Send one as `Authorization: Bearer …` or `X-API-Key`.")
+        raise AuthenticationError(_UNKNOWN_KEY if any(sent) else _NO_KEY)
     return Principal(matches[0].name)
 
 

@@ -39,7 +39,9 @@ class Cors:
         """Return what the answer to a preflight, a browser's question whether it may send a request, carries besides.
         Raises OriginNotAllowed."""
         if not self._allowed(request_headers):
-            raise OriginNotAllowed("Pages of this origin may not use the proxy; CORS_ORIGINS lists those that may.")
+            raise OriginNotAllowed(
+                "Web pages of this origin may not use the proxy; the setting CORS_ORIGINS lists those that may."
+            )
         wished = get_header(request_headers, "access-control-request-headers")
         return (
             ("Access-Control-Allow-Methods", _METHODS),

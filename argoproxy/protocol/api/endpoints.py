@@ -79,7 +79,9 @@ class Endpoint:
     def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
         """Read a call of at most `limit` bytes. Raises BadRequest, PayloadTooLarge."""
         if get_header(request.headers, "content-encoding", "identity").lower() != "identity":
-            raise BadRequest("The request body must not be compressed.", code="unsupported_content_encoding")
+            raise BadRequest(
+                "The request body is compressed; send it without Content-Encoding.", code="unsupported_content_encoding"
+            )
         return parse_call(request, request.body.read(limit), self.path)
 
 
@@ -143,7 +145,7 @@ def whole(batches: Iterable[Batch]) -> Document:
                 check_reply_size(size)
                 assembly.add(event.chunk)
     if found is None:
-        raise UpstreamProtocolError("The upstream's reply holds no completion.")
+        raise UpstreamProtocolError("The upstream's reply contains no completion.")
     return Document.of(assembly.document())
 
 

@@ -90,7 +90,7 @@ class Call:
                 return dumps(self.body)
             return self.raw if self.original_body is None else edit_json(self.raw, self.original_body, self.body)
         except JsonError as error:
-            raise BadRequest(f"The request body can't be sent on: {error}.") from None
+            raise BadRequest(f"The changed request body can't be encoded: {error}.") from None
 
 
 def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
@@ -98,7 +98,7 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
     try:
         body, exact = parse(text)
     except TooManyValues as error:
-        raise BadRequest(f"The request body can't be read: {error}.") from None
+        raise BadRequest(f"The request body is too complex: {error}.") from None
     except JsonError as error:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):

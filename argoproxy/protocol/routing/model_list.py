@@ -36,7 +36,7 @@ def merge_model_lists(models: Models[UpstreamT], lists: Sequence[Listed], create
 def check_model_list(listed: Document) -> Document:
     """See that a document is a list of models. Raises UpstreamProtocolError."""
     if not isinstance(listed.chunk.get("data"), list):
-        raise UpstreamProtocolError("The upstream's reply holds no list of models.")
+        raise UpstreamProtocolError("The upstream's reply contains no list of models.")
     return listed
 
 

@@ -220,7 +220,7 @@ class Models(Generic[UpstreamT]):
     def _named(self, call: Call) -> Call:
         named = call.for_model(self.default_model) if self.default_model and not call.model else call
         if not named.model.strip():
-            raise BadRequest("`model` must name a model; /v1/models lists them.", param="model")
+            raise BadRequest("`model` is missing or empty; /v1/models lists the models.", param="model")
         self.allowed.check(named.model)
         self.allowed.check_others(call.body, call.query)
         return named

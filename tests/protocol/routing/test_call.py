@@ -62,7 +62,7 @@ def test_a_body_that_is_no_json_is_refused(text: bytes) -> None:
 
 
 def test_a_body_of_too_many_values_is_refused() -> None:
-    with pytest.raises(BadRequest, match="can't be read"):
+    with pytest.raises(BadRequest):
         parsed(b'{"a": [' + b"[]," * 300_000 + b"[]]}")
 
 
@@ -75,7 +75,7 @@ def test_a_body_too_deep_to_be_written_again_is_refused() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(BadRequest, match="can't be sent on"):
+    with pytest.raises(BadRequest):
         parsed(b"{}").with_body({"a": deep}).payload()
 
 
