@@ -1,4 +1,4 @@
-"""What the start tells a person: the URL to use, a command to try, and who may come in."""
+"""What the startup log shows: the URL to use, a command to try, and a warning if the server's keys are open to use."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from argoproxy.config.config import Config
 from argoproxy.server.ports import UNIX
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
-#: Where a person's own key goes in the command.
+#: Placeholder for the user's key in the command.
 KEY = "YOUR_KEY"
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|unix:.*")
 
 
-def banner(config: Config) -> Iterator[str]:
-    """Yield the lines that tell how to use the proxy and how to stop it."""
+def describe_start(config: Config) -> Iterator[str]:
+    """Yield log lines that show how to use the proxy and how to stop it."""
     yield f"Base URL for clients on this machine: {_base_url(config)}{_socket_note(config)} (Ctrl-C stops the proxy)"
     yield f"Try it: {' '.join(_command(config))}"
 
 
-def open_door(config: Config) -> str:
-    """Return a warning where anyone on the network may use a key of the server's; "" elsewhere."""
+def open_key_warning(config: Config) -> str:
+    """Return a warning if anyone on the network can use the server's API keys; "" if not."""
     is_open = not (config.requires_key or config.authenticate or _LOOPBACK.fullmatch(config.server.host))
     keyed = [upstream.name for upstream in config.upstreams if upstream.is_keyed]
     if not is_open or not keyed:
         return ""
     return (
-        f"anyone who reaches {config.server.host}:{config.server.port} can use the key of {', '.join(keyed)}: "
-        "ENABLE_AUTH=true asks for keys, HOST=127.0.0.1 serves this machine only"
+        f"anyone who can reach {config.server.host}:{config.server.port} can use the key of {', '.join(keyed)}: "
+        "set ENABLE_AUTH=true to require keys, or HOST=127.0.0.1 to serve this machine only"
     )
 
 
@@ -46,7 +46,7 @@ def _base_url(config: Config) -> str:
 
 
 def _command(config: Config) -> Iterator[str]:
-    """Yield the words of a command that tries the proxy: a chat where a model is known, else the list of models."""
+    """Yield the words of a curl command: a chat if a model is known, else the list of models."""
     model = _known_model(config)
     yield "curl"
     if config.server.host.startswith(UNIX):

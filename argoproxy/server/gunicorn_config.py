@@ -1,6 +1,7 @@
-"""Gunicorn's settings, from the same Config as everything else, read anew whenever Gunicorn reads them.
+"""Gunicorn's settings and hooks, from the same Config as everything else.
 
-Nothing imported here may load ssl: gevent patches it in the workers, and must come first.
+The master imports this. Nothing imported here may load ssl: gevent patches it in the workers, and must come first
+(gevent issue 1016).
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, explai
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, read_layers
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
-from argoproxy.server.banner import banner, open_door
+from argoproxy.server.banner import describe_start, open_key_warning
 from argoproxy.server.ports import port_problem
-from argoproxy.server.terminal import Terminal
+from argoproxy.server.process import STOP_SIGNALS, Terminal, install_stop_handlers, reset_signal_handlers
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_lines import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, candidate_parents, make_folder
 from argoproxy.workers.client_timeouts import ClientTimeouts, linger
 
-# A master that is replaced (USR2) runs Gunicorn as a script, whose folder comes first and would hide `http`.
+# A master that is replaced (USR2) runs Gunicorn as a script, whose folder comes first in sys.path: its `http` would
+# hide the standard library's.
 GUNICORN_FOLDER = Path(gunicorn.__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != GUNICORN_FOLDER]
 
@@ -68,23 +70,23 @@ workers = loaded.server.num_workers
 polls_clients = loaded.server.worker_class == "gthread"
 worker_class = WORKER_CLASSES[loaded.server.worker_class]
 threads = loaded.server.threads if polls_clients else 1
-# Idle ones included; at the limit, a gthread worker closes the one that has idled longest. Each may become a stream,
-# which takes three descriptors: clients that only connect must not take those that the others' requests need.
+# Idle ones included; at the limit, a gthread worker closes the one that has idled longest. A stream takes three
+# descriptors (client, upstream, epoll): clients that only connect must leave enough for the requests of others.
 worker_connections = min(10_000, max(1, hard_limit() // 3))
 backlog = 4096
 keepalive = 75
-# Finds workers that hang. A sync worker beats only between requests, so there it caps a stream.
+# After so many seconds without a sign of life a worker is killed. A sync worker gives one only between requests, so
+# there it is the longest time that a stream may take.
 timeout = 3000
 graceful_timeout = max(1, round(loaded.server.graceful_timeout))
 limit_request_line = 8190
-# A head may have 64 KiB (HEAD_LIMIT): Gunicorn's parser takes time that grows with the square of its length.
+# A head may have 64 KiB (HEAD_LIMIT). Not more, because the time of Gunicorn's parser grows with the square of its
+# length.
 limit_request_field_size = 16_384
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
-LAST_MOMENT_S = 3.0
 LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
-STOPPING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 errorlog = "-"
 logger_class = PrintableLogger
 # Gunicorn's debug level would log the target of each request, with its query.
@@ -92,25 +94,29 @@ loglevel = "warning" if loaded.log.level == "warning" else "info"
 
 
 def on_starting(server: Any) -> None:
-    """Refuse a start at a port that is taken, tell what is about to be served, publish the settings to the workers, and
-    raise the limit on open files: a stream takes three."""
+    """Refuse to start at a port that is taken, log what is served, publish the settings to the workers, and raise the
+    limit on open files."""
     refuse_taken_port(server)
+    # Stopping signals are blocked while a worker is forked: one that came before its handlers are reset would be lost.
     os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
-        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING),
-        after_in_child=stop_at_once,
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS),
+        after_in_child=reset_signal_handlers,
     )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server.log.info("argoproxy %s in front of %s", __version__, loaded.description)
     server.log.debug("Up to %s files may be open", hard)
-    tell(loaded, server)
-    make_room(server)
+    log_warnings(loaded, server)
+    create_shared_dir(server)
 
 
 def refuse_taken_port(server: Any) -> None:
-    """Exit at once, with a line for each address that can't be listened at: Gunicorn would try for seconds. Sockets
-    that were handed over (by systemd, or by a master that is replaced) are taken as they are."""
+    """Exit at once, with a line for each address that can't be opened: Gunicorn would try for seconds.
+
+    Sockets may be inherited: from systemd (socket activation sets LISTEN_FDS, sd_listen_fds(3)) or from a master that
+    is replaced. Their port is taken, by themselves.
+    """
     if server.master_pid or "LISTEN_FDS" in os.environ:
         return
     addresses = [address for address in server.cfg.address if isinstance(address, tuple)]
@@ -120,21 +126,22 @@ def refuse_taken_port(server: Any) -> None:
         sys.exit(USAGE_EXIT)
 
 
-def tell(config: Config, server: Any) -> None:
-    """Tell what is odd about the settings, and the key where it is one that was made here."""
-    for warning in filter(None, (*config.warnings, open_door(config))):
+def log_warnings(config: Config, server: Any) -> None:
+    """Log the warnings about the settings; print the key if it was generated here, to the terminal and not to the
+    log."""
+    for warning in filter(None, (*config.warnings, open_key_warning(config))):
         server.log.warning("%s", warning)
     made = os.environ[RANDOM_KEY]
     if any(key.secret.text == made for key in config.keys):
         sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {made}\n")
 
 
-def make_room(server: Any) -> None:
-    """Make the folder that all processes share: workers count in it, and find the settings there."""
+def create_shared_dir(server: Any) -> None:
+    """Create the folder that all processes share: workers count in it, and find the settings there."""
     shared = make_folder(candidate_parents())
     os.environ[FOLDER_VARIABLE] = str(shared or "")
     if shared is None:
-        server.log.warning("/metrics and reloading are off: neither /dev/shm nor the temp folder has room")
+        server.log.warning("/metrics and reloading are off: there is no space in /dev/shm nor in the temporary folder")
         return
     os.chown(shared, server.cfg.uid, server.cfg.gid)
     publish_snapshot(read_layers(os.environ, folder), shared / SNAPSHOT)
@@ -142,68 +149,74 @@ def make_room(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Bound how long a client may take nothing, and take over the signals that change or end what is served."""
-    give_up_stuck_clients(server, loaded.client.write_timeout)
-    take_signals(server)
-    for line in banner(loaded):
+    """Limit how long a client may leave an answer unread, and install the master's signal handlers."""
+    limit_unread_time(server, loaded.client.write_timeout)
+    install_signal_handlers(server)
+    for line in describe_start(loaded):
         server.log.info("%s", line)
 
 
-def give_up_stuck_clients(server: Any, seconds: float) -> None:
-    """Have the kernel end a connection whose client took nothing of what was sent for that long; 0: never.
+def limit_unread_time(server: Any, seconds: float) -> None:
+    """Have the kernel end a connection whose client acknowledges nothing of what was sent for that long; 0: never.
 
-    Connections inherit this of the socket that they were accepted from (tcp(7), TCP_USER_TIMEOUT), so it costs a
-    request nothing, and needs no thread that watches a write.
+    A client that stops reading blocks a write, which no epoll watches. Connections inherit the option from their
+    listening socket (tcp(7), TCP_USER_TIMEOUT), so that it costs a request nothing, and no thread watches writes.
     """
     milliseconds = min(round(seconds * 1000), LONGEST_MS)
     for listener in server.LISTENERS:
         if listener.sock.family != socket.AF_UNIX:
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    server.log.error_log.addFilter(is_news)
+    server.log.error_log.addFilter(is_worth_logging)
 
 
-def is_news(record: logging.LogRecord) -> bool:
-    """Whether Gunicorn should log this: not a client that was given up, which the request's own line tells."""
+def is_worth_logging(record: logging.LogRecord) -> bool:
+    """Return whether Gunicorn should log a record: not the end of a connection by the kernel (ETIMEDOUT), which stands
+    in the request's own line."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, TimeoutError)
 
 
-def take_signals(server: Any) -> None:
-    """Take new settings at a HUP, in place of Gunicorn's way, which stops the master when they are broken; at a TERM
-    let who balances load look elsewhere before nobody is let in any more, which Gunicorn begins with."""
+def install_signal_handlers(server: Any) -> None:
+    """Handle HUP and TERM in the master in place of Gunicorn.
+
+    HUP reloads the settings; Gunicorn's own handler stops the master when they are broken. TERM reports draining on
+    /health before the listening sockets close, which is what Gunicorn begins with: load balancers need that time.
+    """
     if SNAPSHOT_VARIABLE in os.environ:
-        runtime.tell(Path(os.environ[SNAPSHOT_VARIABLE]).parent, loaded.server.port)
+        runtime.publish_port(Path(os.environ[SNAPSHOT_VARIABLE]).parent, loaded.server.port)
         signal.signal(signal.SIGTERM, lambda number, frame: drain(server, number))
-    signal.signal(signal.SIGHUP, lambda *_: hang_up(server))
+    signal.signal(signal.SIGHUP, lambda *_: handle_hangup(server))
 
 
-def hang_up(server: Any) -> None:
-    """Stop when the terminal is gone that the proxy was started from; otherwise read the settings anew."""
+def handle_hangup(server: Any) -> None:
+    """Stop if the terminal is gone from which the proxy was started; otherwise reload the settings."""
     if terminal.is_gone():
-        terminal.silence()
+        terminal.discard_output()
         server.signal(signal.SIGTERM, None)
     else:
-        take_up(server)
+        reload_settings(server)
 
 
 def drain(server: Any, number: int) -> None:
-    """Tell that the proxy will stop, and have it stop when the delay is over; a second time at once."""
+    """Report draining on /health, and stop when the delay is over; at the second signal at once."""
     folder = Path(os.environ[SNAPSHOT_VARIABLE]).parent
     delay_s = 0.0 if runtime.is_draining(folder) else loaded.server.drain_delay
-    runtime.drain(folder)
+    runtime.mark_draining(folder)
     if not delay_s:
         server.signal(number, None)
         return
-    server.log.info("Stopping in %s seconds; /health says so", delay_s)
+    server.log.info("Stopping in %s seconds; /health reports it", delay_s)
     timer = threading.Timer(delay_s, server.signal, (number, None))
     timer.daemon = True
     timer.start()
 
 
-def take_up(server: Any) -> None:
-    """Read the settings anew and publish them; broken ones change nothing."""
+def reload_settings(server: Any) -> None:
+    """Read the settings again and publish them to the workers; broken ones change nothing."""
     if SNAPSHOT_VARIABLE not in os.environ:
-        server.log.warning("The settings can't be read anew: no folder can be written to publish them")
+        server.log.warning(
+            "The settings can't be reloaded: there is no folder to publish them in (see the startup log)"
+        )
         return
     try:
         fresh = read_layers(os.environ, folder)
@@ -211,68 +224,43 @@ def take_up(server: Any) -> None:
         check_plugins(config)
         check_journal(config)
     except ConfigError as error:
-        server.log.warning("The settings stay as they were: %s", "; ".join(error.mistakes))
+        server.log.warning(
+            "The settings were not reloaded, the previous ones stay in use: %s", "; ".join(error.mistakes)
+        )
         return
     publish_snapshot(fresh, Path(os.environ[SNAPSHOT_VARIABLE]))
-    server.log.info("The settings were read anew; in front of %s", config.description)
-    tell(config, server)
+    server.log.info("The settings were reloaded; in front of %s", config.description)
+    log_warnings(config, server)
     changed = settings_for_restart(loaded, config)
     if changed:
         server.log.warning("Only a restart changes %s", ", ".join(changed))
 
 
 def post_worker_init(worker: Any) -> None:
-    """Prepare a worker that is about to serve; the first one there is looks whether the endpoints answer."""
+    """Prepare a worker that is about to serve; the first one checks whether the endpoints answer."""
     worker.timeouts = ClientTimeouts(loaded.client.header_timeout, loaded.client.body_timeout, keepalive)
-    # The master decides what a hang-up means; it also comes here when the terminal goes away.
+    # A terminal that goes away sends HUP to all processes of its session; the master decides what it means.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     extensions = getattr(worker.wsgi, "extensions", {})
     if poller := extensions.get("argoproxy.poller"):
-        end_in_time(poller)
-    if worker.age == 1 and (look := extensions.get("argoproxy.server.start_check")):
-        look()
-
-
-def end_in_time(poller: Any) -> None:
-    """Have requests that are still served when the time to stop is over end with an error and a log line, before this
-    process is killed: a moment before that after a TERM, at once after a QUIT."""
-    patience_s = graceful_timeout - min(LAST_MOMENT_S, 0.3 * graceful_timeout)
-    ends: Any = signal.getsignal(signal.SIGTERM)
-
-    def stop_in_time(number: int, frame: Any) -> None:
-        signal.setitimer(signal.ITIMER_REAL, patience_s)
-        ends(number, frame)
-
-    def stop_now(number: int, frame: Any) -> None:
-        poller.stop()
-        ends(number, frame)
-
-    signal.signal(signal.SIGALRM, lambda *_: poller.stop())
-    signal.signal(signal.SIGTERM, stop_in_time)
-    signal.signal(signal.SIGQUIT, stop_now)
+        install_stop_handlers(poller.stop, graceful_timeout)
+    if worker.age == 1 and (check := extensions.get("argoproxy.server.start_check")):
+        check()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Let no alarm ring in a process that ends by itself."""
+    """Cancel the alarm of a worker that ends in time: its handler may be gone while the interpreter shuts down."""
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def stop_at_once() -> None:
-    """Let a worker that still boots be stopped. It begins with the master's handlers, which would swallow the signal
-    and have the master wait for it in vain, half a minute."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-
-
 def pre_request(worker: Any, req: Any) -> None:
-    """Let the socket know that the head is complete, in workers that read from clients without polling them."""
+    """Apply the time limit of a body from now on, in workers that read from blocking sockets."""
     if not polls_clients:
         req.unreader.sock.expect_body()
 
 
 def post_request(worker: Any, req: Any, environ: dict[str, Any], resp: Any) -> None:
-    """Close the connection, or let its socket wait for the next head, in workers that don't poll their clients."""
+    """Close the connection, or apply the time limit of a head, in workers that read from blocking sockets."""
     if not polls_clients:
         linger(req, environ, resp)
         req.unreader.sock.expect_head()

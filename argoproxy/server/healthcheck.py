@@ -1,4 +1,5 @@
-"""The health check of the image: `python -m argoproxy.server.healthcheck` ends with 0 when the proxy in it serves."""
+"""The health check of the container image: `python -m argoproxy.server.healthcheck` exits with 0 when the proxy
+serves."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ import http.client
 import os
 import sys
 
-WITHIN_S = 4.0
+TIMEOUT_S = 4.0
 
 
 def is_live(port: int) -> bool:
-    """Ask /health/live on this machine."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)
+    """Return whether /health/live answers with 200 on this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/health/live")
         return connection.getresponse().status == 200

@@ -1,4 +1,4 @@
-"""Whether a port can be opened, and who has it. Standard library only: asked before anything is installed."""
+"""Whether a port can be opened, and which process has it. Standard library only: used before anything is installed."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ from pathlib import Path
 LAST_PORT = 65535
 #: What the address of a Unix socket begins with.
 UNIX = "unix:"
-#: How many ports behind a taken one are tried.
+#: How many ports after a taken one are tried.
 TRIED_NEXT = 100
 
+#: The state TCP_LISTEN in /proc/net/tcp (proc(5)).
 _LISTENING = "0A"
 _OURS = re.compile(rb"argoproxy|cot_proxy")
 
 
 def port_problem(host: str, port: int) -> str:
-    """Return why nobody can listen at an address, and what to do; "" when somebody can. A Unix socket has no port."""
+    """Return why an address can't be opened for listening, and what to do; "" when it can. A Unix socket has no
+    port."""
     if host.startswith(UNIX):
         return ""
     try:
         _bind(host, port)
     except socket.gaierror:
-        return f"HOST {host!r} is no address of this machine"
+        return f"HOST {host!r} is not an address of this machine"
     except OSError as error:
-        return _told(host, port, error)
+        return _explain(host, port, error)
     return ""
 
 
 def is_free(port: int, host: str = "0.0.0.0") -> bool:
-    """Whether somebody can listen at a port."""
+    """Return whether a port can be opened for listening."""
     return not port_problem(host, port)
 
 
-def _told(host: str, port: int, error: OSError) -> str:
-    reason = os.strerror(error.errno) if error.errno else "no reason is known"
+def _explain(host: str, port: int, error: OSError) -> str:
+    reason = os.strerror(error.errno) if error.errno else "unknown reason"
     if error.errno != errno.EADDRINUSE:
         return f"port {port} of {host} can't be opened: {reason}"
-    behind = range(port + 1, min(port + TRIED_NEXT, LAST_PORT) + 1)
-    other = next((one for one in behind if _is_open(host, one)), 0)
-    way_out = f"; --port {other} takes a free one" if other else ""
-    return f"port {port} is taken{_holder(port)} ({reason}){way_out}"
+    next_ports = range(port + 1, min(port + TRIED_NEXT, LAST_PORT) + 1)
+    other = next((one for one in next_ports if _is_open(host, one)), 0)
+    hint = f"; --port {other} takes a free one" if other else ""
+    return f"port {port} is taken{_holder(port)} ({reason}){hint}"
 
 
 def _is_open(host: str, port: int) -> bool:
@@ -65,7 +67,7 @@ def _bind(host: str, port: int) -> None:
 
 
 def _holder(port: int) -> str:
-    """Return who listens at a port, as far as this user may know."""
+    """Return which process listens at a port, "" where this user may not see it."""
     inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     pids = sorted(int(folder.name) for folder in Path("/proc").glob("[0-9]*") if inodes & set(_sockets(folder)))
     if not pids:

@@ -1,4 +1,4 @@
-"""How a running proxy is found: by the port it serves at, which stands in the folder its processes share."""
+"""Find a running proxy by its port, and mark it as draining: files in the folder that its processes share."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from pathlib import Path
 
 from argoproxy.telemetry.slots import PREFIX, candidate_parents
 
-_FOUND_BY = "serves"
-_DRAINS = "drains"
+_PORT_FILE = "serves"
+_DRAINING_FILE = "drains"
 
 
-def tell(folder: Path, port: int) -> None:
-    """Let this process be found by its port."""
-    (folder / _FOUND_BY).write_text(f"{port} {os.getpid()}")
+def publish_port(folder: Path, port: int) -> None:
+    """Let this process, the master, be found by its port."""
+    (folder / _PORT_FILE).write_text(f"{port} {os.getpid()}")
 
 
-def drain(folder: Path) -> None:
-    """Let the workers know that this process will stop soon."""
-    (folder / _DRAINS).touch()
+def mark_draining(folder: Path) -> None:
+    """Mark that the server will stop soon, for the workers to see."""
+    (folder / _DRAINING_FILE).touch()
 
 
 def is_draining(folder: Path) -> bool:
-    """Tell whether the process that shares this folder will stop soon."""
-    return (folder / _DRAINS).exists()
+    """Return whether the server will stop soon."""
+    return (folder / _DRAINING_FILE).exists()
 
 
 def pid_at(port: int) -> int | None:
-    """Return the id of the master process of this user's proxy at a port, None where there is none."""
+    """Return the process id of the master of this user's proxy at a port, None if there is none."""
     return next((pid for served, pid in _running() if served == port), None)
 
 
 def running_ports() -> Iterator[int]:
-    """Yield the ports of the proxies of this user that run."""
+    """Yield the ports of this user's running proxies."""
     return (port for port, _ in _running())
 
 
 def _running() -> Iterator[tuple[int, int]]:
-    """Yield the port and the master's process id of each proxy of this user."""
+    """Yield the port and the master's process id of each of this user's running proxies."""
     for parent in candidate_parents():
-        for file in parent.glob(f"{PREFIX}*/{_FOUND_BY}"):
+        for file in parent.glob(f"{PREFIX}*/{_PORT_FILE}"):
             with suppress(OSError, ValueError):
                 port, pid = map(int, file.read_text().split())
                 if file.stat().st_uid == os.getuid() and Path("/proc", str(pid)).exists():

@@ -1,6 +1,6 @@
-"""One look at the start whether the endpoints answer: a connection, with TLS where they speak it, and no request.
+"""Check once at the start whether the endpoints accept connections (with TLS for https), without sending a request.
 
-What is found is only logged. Requests to an endpoint that does not answer are tried all the same.
+A failure is only logged. Requests to such an endpoint are sent all the same.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from argoproxy.transport.foreign_errors import address_of, reason_of
 
 logger = logging.getLogger("argoproxy")
 
-LOOK_S = 5.0
-#: Says that a process runs in a container of Docker, or of Podman.
+CONNECT_S = 5.0
+#: Files that exist in containers of Docker and of Podman.
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-CONTAINER_HINT = "; in a container localhost is the container itself (docs/deploy.md#containers)"
+CONTAINER_HINT = "; in a container, localhost is the container itself (docs/deploy.md#containers)"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server to look at: the upstream that is behind it, where the way to it begins (a proxy's URL, or its own), and
-    the authorities that TLS trusts: a file or folder, or "" where certificates are not verified."""
+    """A server to check: the name of the upstream, the URL of the first hop to it (a proxy's, or its own), and the CA
+    bundle: a file or folder, or "" where certificates are not verified."""
 
     upstream: str
     url: str
@@ -42,10 +42,10 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        return urlsplit(self.url).port or (443 if self.speaks_tls else 80)
+        return urlsplit(self.url).port or (443 if self.uses_tls else 80)
 
     @property
-    def speaks_tls(self) -> bool:
+    def uses_tls(self) -> bool:
         return self.url.startswith("https:")
 
     @property
@@ -54,23 +54,23 @@ class Endpoint:
         return address_of(self.url)
 
 
-def look_at(endpoints: Sequence[Endpoint]) -> Callable[[], None]:
-    """Return what looks at all endpoints, in threads that nobody waits for."""
+def make_check(endpoints: Sequence[Endpoint]) -> Callable[[], None]:
+    """Return a function that checks all endpoints, each in a daemon thread."""
 
     def start() -> None:
         for endpoint in endpoints:
-            threading.Thread(target=warn_if_silent, args=(endpoint,), daemon=True).start()
+            threading.Thread(target=warn_if_unreachable, args=(endpoint,), daemon=True).start()
 
     return start
 
 
 def distinct(endpoints: Iterable[Endpoint]) -> Sequence[Endpoint]:
-    """Return one endpoint for each address; what has no URL, or a broken one, is left out."""
+    """Return one endpoint for each address, without those that have no valid URL."""
     return tuple({endpoint.address: endpoint for endpoint in endpoints if _is_url(endpoint.url)}.values())
 
 
-def warn_if_silent(endpoint: Endpoint) -> None:
-    """Log a warning that names address and reason where no connection can be made."""
+def warn_if_unreachable(endpoint: Endpoint) -> None:
+    """Log a warning with address and reason if no connection can be made."""
     try:
         _connect(endpoint)
     except (OSError, ValueError) as error:
@@ -78,7 +78,7 @@ def warn_if_silent(endpoint: Endpoint) -> None:
         is_refused = isinstance(error, ConnectionRefusedError) and endpoint.host in _LOOPBACK
         is_own = is_refused and any(map(os.path.exists, CONTAINER_MARKS))
         logger.warning(
-            "code=upstream_unreachable upstream=%s address=%s reason=%s: the endpoint does not answer now%s",
+            "code=upstream_unreachable upstream=%s address=%s reason=%s: the endpoint can't be reached now%s",
             endpoint.upstream,
             endpoint.address,
             log_value(reason),
@@ -95,8 +95,8 @@ def _is_url(url: str) -> bool:
 
 
 def _connect(endpoint: Endpoint) -> None:
-    with socket.create_connection((endpoint.host, endpoint.port), LOOK_S) as sock:
-        if endpoint.speaks_tls:
+    with socket.create_connection((endpoint.host, endpoint.port), CONNECT_S) as sock:
+        if endpoint.uses_tls:
             _context(endpoint.ca_bundle).wrap_socket(sock, server_hostname=endpoint.host).close()
 
 

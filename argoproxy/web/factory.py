@@ -32,9 +32,9 @@ from argoproxy.protocol.access.header_rules import COOKIES_DOWN
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.access.secrets import Secret, credentials_in_body, secrets_in_options
 from argoproxy.protocol.api.cors import Cors
-from argoproxy.server.allocator import return_large_blocks
+from argoproxy.server.process import return_large_blocks
 from argoproxy.server.runtime import is_draining
-from argoproxy.server.start_check import Endpoint, distinct, look_at
+from argoproxy.server.start_check import Endpoint, distinct, make_check
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
 from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
@@ -125,7 +125,7 @@ def make_start_check(config: Config, proxy: Proxy) -> Callable[[], None]:
         for one in config.upstreams
         for url in one.target.urls
     )
-    return look_at(distinct(endpoints))
+    return make_check(distinct(endpoints))
 
 
 def _ca_bundle(settings: UpstreamSettings) -> str:

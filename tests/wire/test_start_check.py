@@ -11,7 +11,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from argoproxy.server.start_check import Endpoint, distinct, warn_if_silent
+from argoproxy.server.start_check import Endpoint, distinct, warn_if_unreachable
 from tests.support.client import ask
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, Upstream, eventually, free_port
@@ -73,7 +73,7 @@ def test_tls_is_trusted_as_for_requests(
 ) -> None:
     logger = logging.getLogger("argoproxy")
     logger.addHandler(caplog.handler)
-    warn_if_silent(Endpoint("up", tls_upstream.url, str(ca_file) if trusts_it else certifi.where()))
+    warn_if_unreachable(Endpoint("up", tls_upstream.url, str(ca_file) if trusts_it else certifi.where()))
     logger.removeHandler(caplog.handler)
     assert len({record.getMessage() for record in caplog.records}) == warnings
 

@@ -1,0 +1,99 @@
+"""What a process asks of its system: about its terminal, when it is to stop, and for its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+#: How long before it is killed a worker ends what it still serves.
+LAST_MOMENT_S = 3.0
+
+#: Larger blocks are mapped individually, and returned to the system when they are freed.
+LARGE_BLOCK = 1024 * 1024
+#: Parameters of mallopt (malloc.h of glibc).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+class Terminal:
+    """The terminal that the process was started from, if any.
+
+    A terminal that goes away sends SIGHUP, and so does a service manager that asks for a reload: this distinguishes the
+    two.
+    """
+
+    def __init__(self) -> None:
+        """To be made at the start. If SIGHUP is ignored then, `nohup` was used: the process is to go on without the
+        terminal."""
+        is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._was_there = not is_nohup and _has_terminal()
+        self._outputs = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+    def is_gone(self) -> bool:
+        """Return whether there was a terminal and there is none any more."""
+        return self._was_there and not _has_terminal()
+
+    def discard_output(self) -> None:
+        """Discard what is written to it: each write would fail."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in self._outputs:
+            os.dup2(null, descriptor)
+        os.close(null)
+
+
+def _has_terminal() -> bool:
+    """Return whether the process has a controlling terminal: opening /dev/tty fails without one (tty(4)). The kernel
+    takes it from all processes of a session at a hang-up, before it sends the signal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def install_stop_handlers(end_waits: Callable[[], None], graceful_timeout_s: float) -> None:
+    """End requests that are still served with an error and a log line before the master kills this worker: shortly
+    before `graceful_timeout` is over after a TERM, at once after a QUIT.
+
+    A timer of the kernel, because no thread or loop of a worker is sure to run then; what it does is to write to the
+    eventfd that all waits hold.
+    """
+    wait_s = graceful_timeout_s - min(LAST_MOMENT_S, 0.3 * graceful_timeout_s)
+    stop: Any = signal.getsignal(signal.SIGTERM)
+
+    def stop_in_time(number: int, frame: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, wait_s)
+        stop(number, frame)
+
+    def stop_now(number: int, frame: Any) -> None:
+        end_waits()
+        stop(number, frame)
+
+    signal.signal(signal.SIGALRM, lambda *_: end_waits())
+    signal.signal(signal.SIGTERM, stop_in_time)
+    signal.signal(signal.SIGQUIT, stop_now)
+
+
+def reset_signal_handlers() -> None:
+    """Reset signal handlers in a forked worker. It begins with the master's, which only put a signal into the master's
+    queue: a TERM while the worker boots would be lost, and the master would wait for it until `graceful_timeout`."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def return_large_blocks() -> None:
+    """Make glibc return large blocks of memory to the system at once.
+
+    By default it raises its threshold up to 32 MiB with each large block that is freed (mallopt(3), "dynamic mmap
+    threshold"), and keeps such blocks from then on: after one body of 16 MB a worker holds some 50 MB more. Other C
+    libraries have no mallopt, and need none.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+        library.mallopt(_M_TRIM_THRESHOLD, LARGE_BLOCK)
