@@ -51,7 +51,7 @@ from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_fi
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
-from argoproxy.transport.reply import Reply
+from argoproxy.transport.reply import HttpReply
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import validate_path
 
@@ -170,7 +170,7 @@ def run_passthrough(routes: Sequence[Route[Upstream]], proxy: Proxy, context: Re
     return record_response(response, ByteRecorder, context)
 
 
-def send_raw(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Reply]:
+def send_raw(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[HttpReply]:
     """Send the call along one route and yield the reply, whatever its status. Raises ProxyError, ClientGone."""
     context.set_route(route)
     link = proxy.links[route.upstream.name]

@@ -18,7 +18,7 @@ from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
-from argoproxy.transport.reply import Reply
+from argoproxy.transport.reply import HttpReply
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
@@ -34,7 +34,9 @@ class UpstreamLink:
     model_list: CachedResult[bytes]
     unwatched: Callable[[], Watch]
 
-    def send(self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext) -> Reply:
+    def send(
+        self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext
+    ) -> HttpReply:
         """Send a request and wait for the head of its reply. Raises ProxyError, for an error status too, ClientGone."""
         reply = self._open(upstream, request, timeouts, context)
         if not 200 <= reply.status < 300:
@@ -43,7 +45,7 @@ class UpstreamLink:
 
     def send_any_status(
         self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext
-    ) -> Reply:
+    ) -> HttpReply:
         """Send a request and wait for the head of its reply, whatever its status. In compatible mode an error status is
         raised: the client gets it as a 200. Raises ProxyError, ClientGone."""
         reply = self._open(upstream, request, timeouts, context)
@@ -62,7 +64,9 @@ class UpstreamLink:
             context.record.set_reply_body(body)
         return body
 
-    def _open(self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext) -> Reply:
+    def _open(
+        self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext
+    ) -> HttpReply:
         context.record_attempt(upstream, request)
         reply = self.transport.open(request, timeouts, context.watch)
         context.add_reply(reply)

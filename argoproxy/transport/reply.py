@@ -18,7 +18,7 @@ IDENTITY = "identity"
 RELEASE_S = 0.05
 
 
-class Reply:
+class HttpReply:
     """The reply of an upstream. Where secrets are redacted, the content coding is removed: it could hide them."""
 
     def __init__(self, status: int, source: Source, tick_s: float, redactor: Redactor) -> None:

@@ -24,7 +24,7 @@ from argoproxy.transport.connect import Resolver
 from argoproxy.transport.connection import WatchedAdapter
 from argoproxy.transport.exchange import Exchange, Source, current_exchange
 from argoproxy.transport.foreign_errors import PROXY_ERROR, address_of, clear_frames, translate
-from argoproxy.transport.reply import Reply
+from argoproxy.transport.reply import HttpReply
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.access import Access
@@ -63,7 +63,7 @@ class Transport:
             self._session.mount(scheme, WatchedAdapter(connections, access.ca_bundle))
         self._session.mount(SCHEME, _DemoAdapter())
 
-    def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
+    def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> HttpReply:
         """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone.
 
         If its connection was kept from an earlier request and ends before a reply, the request is sent once more on a
@@ -84,7 +84,7 @@ class Transport:
     def _next_hop(self, url: str, error: ProxyError) -> str:
         return self.next_hop(url) if error.code == PROXY_ERROR else url
 
-    def _send_or_retry(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> Reply:
+    def _send_or_retry(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> HttpReply:
         prepared = self._prepare(request)
         exchange = Exchange(watch, timeouts, prepared.url or request.url, self._resolver.lookup)
         try:
@@ -95,7 +95,7 @@ class Transport:
             exchange = exchange.copy_for_retry()
             self._send(prepared, exchange, timeouts)
         redactor = redactor_for((request.secret, *self._secrets))
-        reply = Reply(exchange.status, _take_source(exchange), self._tick_s, redactor)
+        reply = HttpReply(exchange.status, _take_source(exchange), self._tick_s, redactor)
         reply.headers = without(reply.headers, self._not_passed) if self._not_passed else reply.headers
         return reply
 
