@@ -11,7 +11,7 @@
 8. `apply_filters` runs each batch through `response_filters`: count tokens, repair tool calls, remove thoughts, ...
 9. `answer` gives the client the form it wants: events as they come, or one document. From now on a failure is the
    stream's last event.
-10. `web/responses.py` sends it and closes the context: connections are released, the outcome goes to the listeners.
+10. `web/flask_io.py` sends it and closes the context: connections are released, the outcome goes to the listeners.
 
 A route whose upstream `is_passthrough` goes through `run_passthrough`: its reply is not changed at all.
 Paths without a handler of their own are `relay`ed: bytes up, bytes down.
@@ -153,7 +153,7 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))
     if context.record:
-        from_upstream, to_client = context.record.recorders()
+        from_upstream, to_client = context.record.make_recorders()
         filters = [from_upstream, *filters, to_client]
     return filters
 

@@ -82,7 +82,7 @@ class Latencies:
         return {f"p{percent}": self.percentile(percent) for percent in PERCENTILES}
 
 
-class Counts:
+class RequestCounts:
     """Requests counted together. Latencies are those of complete ones: an immediate refusal is no fast answer."""
 
     def __init__(self) -> None:
@@ -119,13 +119,13 @@ class Statistics:
     """The numbers of each model, and of all models together."""
 
     def __init__(self, lines: Iterable[JournalLine]) -> None:
-        self.total = Counts()
-        self._models: dict[str, Counts] = {}
+        self.total = RequestCounts()
+        self._models: dict[str, RequestCounts] = {}
         for line in lines:
             self.total.add(line)
             self._group(line.model).add(line)
 
-    def models(self) -> list[tuple[str, Counts]]:
+    def models(self) -> list[tuple[str, RequestCounts]]:
         """Return the models with their numbers, the one with most requests first."""
         return sorted(self._models.items(), key=lambda item: (-item[1].requests, item[0]))
 
@@ -133,10 +133,10 @@ class Statistics:
         """Return all numbers as JSON."""
         return {"models": {name: group.document() for name, group in self.models()}, "total": self.total.document()}
 
-    def _group(self, model: str) -> Counts:
+    def _group(self, model: str) -> RequestCounts:
         if model not in self._models and len(self._models) >= MAX_MODELS:
             model = OTHER
-        return self._models.setdefault(model, Counts())
+        return self._models.setdefault(model, RequestCounts())
 
 
 def _usage(document: Json) -> Json:

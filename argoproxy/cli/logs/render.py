@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from argoproxy.cli.logs.lines import PERCENTILES, Counts, JournalLine, Latencies, Statistics
+from argoproxy.cli.logs.lines import PERCENTILES, JournalLine, Latencies, RequestCounts, Statistics
 from argoproxy.protocol.access.printable import printable, printable_lines
 from argoproxy.protocol.json_text import Json, as_text, dumps
 
@@ -173,7 +173,7 @@ def _in_one_line(text: str) -> str:
     return _json(text, None)[1:-1].replace('\\"', '"')
 
 
-def _group_cells(group: Counts) -> list[str]:
+def _group_cells(group: RequestCounts) -> list[str]:
     counts = (group.requests, group.errors, group.client_gone, group.prompt_tokens, group.completion_tokens)
     return [*map(str, counts), *_percentile_cells(group.total), *_percentile_cells(group.first_byte)]
 

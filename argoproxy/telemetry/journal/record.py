@@ -103,7 +103,7 @@ class JournalRecord:
         if self.attempts and self.attempts[-1].error is None and error.ending in _UPSTREAM_FAILURES:
             self.attempts[-1].error = error
 
-    def recorders(self) -> tuple[Filter, Filter]:
+    def make_recorders(self) -> tuple[Filter, Filter]:
         """Return the recorders that stand before and after the filters: of the upstream's answer and the client's."""
         before, after = _brief_recorders() if self.is_brief else _full_recorders()
         if self.attempts:
