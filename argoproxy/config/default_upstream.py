@@ -64,8 +64,8 @@ def resolve_upstreams(
 
 
 def pick_target(values: ConfigValues) -> Target | None:
-    """Return the target of the row that wins; None for the section `upstreams`. Rows that are named in vain are
-    warnings, other mistakes are added to those of the values."""
+    """Return the target of the row that wins; None for the section `upstreams`. Rows that lose
+    are warnings; mistakes are added to those of the values."""
     rows = rank_rows(values)
     if not rows:
         return _build_openai(values)

@@ -390,8 +390,8 @@ def test_keys_of_later_argo_proxies_are_let_pass_with_a_warning(tmp_path: Path, 
         ),
         (
             {"TARGET_BASE_URL": "up:8000/v1"},
-            "environment: TARGET_BASE_URL 'up:8000/v1' is not a base URL: a base URL must begin with http:// or https://; "
-            'did you mean "http://up:8000/v1"?',
+            "environment: TARGET_BASE_URL 'up:8000/v1' is not a base URL: "
+            'a base URL must begin with http:// or https://; did you mean "http://up:8000/v1"?',
         ),
         (
             {"TARGET_BASE_URL": "ftp://up"},

@@ -1,4 +1,4 @@
-"""Kind `package.module:Class`: an upstream class of the operator's. Plug-ins are loaded elsewhere, in the workers."""
+"""Kind `package.module:Class`: a plug-in. Its class is loaded by argoproxy/plugins, in the workers only."""
 
 from __future__ import annotations
 

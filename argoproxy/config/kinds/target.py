@@ -29,7 +29,7 @@ _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|0\.0\.0\.0|::")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server as the settings describe it; what is said here holds for most kinds."""
+    """A server as the settings describe it. The defaults here hold for most kinds."""
 
     #: The value of `kind` in the settings.
     kind: ClassVar[str]
