@@ -368,7 +368,7 @@ def test_new_settings_touch_no_request_that_runs(changing: tuple[Proxy, Path], u
 
 def test_broken_settings_change_nothing(changing: tuple[Proxy, Path], upstream: Upstream) -> None:
     proxy, file = changing
-    taken_up(proxy, file, "port: broken\nallowed_models: other\n", "The settings stay as they were")
+    taken_up(proxy, file, "port: broken\nallowed_models: other\n", "The settings were not reloaded")
     assert "port 'broken' " in proxy.log()
     assert chat(proxy.port).status == 200
     proxy.replace_worker()
