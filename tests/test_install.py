@@ -37,6 +37,10 @@ def test_the_command_serves(installed: Path, tmp_path: Path) -> None:
     assert not (installed / "tests").exists()
 
 
+def test_the_package_says_that_it_is_typed(installed: Path) -> None:
+    assert (installed / "argoproxy" / "py.typed").exists()
+
+
 def test_the_command_tells_of_itself(installed: Path, tmp_path: Path) -> None:
     environ = {**clean_environment(), "PYTHONPATH": str(installed)}
     shown = subprocess.run(

@@ -210,17 +210,17 @@ def test_edit_tells_what_is_missing(tmp_path: Path, file: str, environ: dict[str
 
 
 KEYED = """
-from argoproxy.upstreams import UpstreamRequest
+from argoproxy.api import BaseUpstream, UpstreamRequest
 
 
-class Keyed:
+class Keyed(BaseUpstream):
     def __init__(self, api_key):
         self.api_key = api_key
 
-    def request(self, call):
+    def completion_request(self, call):
         return UpstreamRequest("POST", f"https://keyed/v1/{call.model}:say?alt=sse&key={self.api_key}", (), b"{}", 2)
 
-    batches = error = request
+    read_completion = completion_request
 """
 
 

@@ -14,20 +14,17 @@ from tests.support.processes import Upstream
 from tests.support.scripts import reply
 
 OWN = """
-from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.stream.sse import Document
-from argoproxy.upstreams import UpstreamRequest
-from tests.support.journal_reader import FIRST_FIELDS, JournalReader
+from argoproxy.api import Document, UpstreamProtocolError, UpstreamRequest
 
 class Files:
     def __init__(self, base_url, token): self.base_url, self.token = base_url, token
-    def request(self, call):
+    def completion_request(self, call):
         return UpstreamRequest("POST", f"{self.base_url}/said", (), b'{"pass": "%b"}' % self.token.encode())
-    def batches(self, reply, call):
+    def read_completion(self, reply, call):
         choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
         yield [Document.of({"id": "1", "object": "chat.completion", "choices": [choice]})]
-    def error(self, status, headers, body): return UpstreamProtocolError("no")
-    def forward(self, request): return UpstreamRequest("GET", f"{self.base_url}/files", (), is_streamed=False)
+    def read_error(self, status, headers, body): return UpstreamProtocolError("no")
+    def forward_request(self, request): return UpstreamRequest("GET", f"{self.base_url}/files", (), is_streamed=False)
 """
 
 

@@ -21,10 +21,7 @@ from tests.support.scripts import completion, reply
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 OWN = '''
-from argoproxy.errors import BadRequest
-from argoproxy.protocol.stream.sse import Document
-from argoproxy.upstreams import UpstreamRequest
-from argoproxy.upstreams.error_replies import error_from_reply, loads_or_none
+from argoproxy.api import BadRequest, Document, UpstreamRequest, error_from_reply, loads_or_none
 
 
 class Upper:
@@ -280,19 +277,19 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "a variable that is not set": ("upstreams: {a: {base_url: 'http://x', api_key: '${NONE}'}}", "uses ${NONE}"),
     "two rules for one name": ("models:\n  m: {}\n  m: {}\n", "models/m is already set in line 2"),
-    "a module that is not there": ("upstreams: {a: {kind: 'none.such:Class'}}", "none.such can't be imported"),
+    "a module that is not there": ("upstreams: {a: {kind: 'none.such:Class'}}", "upstreams.a: cannot import none.such"),
     "a class that is not there": ("upstreams: {a: {kind: 'upper:Other'}}", "has no class Other"),
-    "a class without methods": ("upstreams: {a: {kind: 'upper:BadRequest'}}", "lacks request, batches, error"),
+    "a class without methods": ("upstreams: {a: {kind: 'upper:BadRequest'}}", "completion_request, read_completion, read_error"),
     "options it refuses": (
         "upstreams: {a: {kind: 'upper:Upper', base_url: 'http://x', options: {shout: 5}}}",
-        "upper:Upper refuses its options: shout must be true or false",
+        "upper:Upper rejects its options: shout must be true or false",
     ),
     "options it does not know": (
         "upstreams: {a: {kind: 'upper:Upper', base_url: 'http://x', options: {whisper: 5}}}",
         "unexpected keyword argument 'whisper'",
     ),
     "an unknown key of an upstream": ("upstreams: {a: {base_ur: 'http://x'}}", 'did you mean "base_url"?'),
-    "a class that is no authenticator": ("demo: true\nauthenticate: 'upper:Upper'", "lacks authenticate"),
+    "a class that is no authenticator": ("demo: true\nauthenticate: 'upper:Upper'", "the method authenticate"),
 }
 
 
@@ -403,7 +400,7 @@ def test_what_becomes_of_a_model_is_told(tmp_path: Path) -> None:
 
 
 def test_the_class_in_the_documentation_serves(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
-    found = re.search(r"```python\n(.*?)```", (ROOT / "docs/upstreams.md").read_text(), re.DOTALL)
+    found = re.search(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
     assert found
     assert len(found.group(1).splitlines()) <= 30
     (tmp_path / "my_upstream.py").write_text(found.group(1))
