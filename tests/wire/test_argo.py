@@ -295,7 +295,7 @@ JSON = "application/json"
 @pytest.mark.parametrize(
     ("steps", "status", "told"),
     [
-        ([["close"]], 502, "broke off"),
+        ([["close"]], 502, "closed the connection"),
         (
             reply("502 Bad Gateway", b"<html><body>502 Bad Gateway</body></html>", Content_Type="text/html"),
             502,
@@ -309,7 +309,7 @@ JSON = "application/json"
         (reply("422 No", b'{"detail": [{"msg": "odd"}]}', Content_Type=JSON), 422, "odd"),
         (reply("200 OK", b'{"response": null}', Content_Type=JSON), 502, "no answer"),
         (reply("200 OK", b"{}", Content_Type=JSON), 502, "no answer"),
-        (reply("200 OK", b"plain words"), 502, "no JSON object"),
+        (reply("200 OK", b"plain words"), 502, "not a JSON object"),
         (
             reply("200 OK", b'{"response": "You passed a messages field along with a system and or prompt field. X"}'),
             400,
