@@ -95,6 +95,8 @@ def test_an_empty_section_sets_nothing() -> None:
     [
         ([{}], "info", True),
         ([{"log_level": "debug"}], "debug", True),
+        ([{"LOG_LEVEL": "INFO"}], "info", True),
+        ([{"LOG_LEVEL": "Error"}], "warning", False),
         ([{"log": {"level": "warning"}}], "warning", False),
         ([{"verbose": False}], "warning", False),
         ([{"verbose": True}], "info", True),

@@ -20,6 +20,9 @@ from argoproxy.upstreams.access import PluginSpec
 from argoproxy.upstreams.base_url import BaseUrl
 
 LONGEST_S = 1_000_000.0
+LOG_LEVELS = ("debug", "info", "warning")
+
+_OTHER_LEVELS = {"trace": "debug", "notice": "info", **dict.fromkeys(("warn", "error", "critical", "fatal"), "warning")}
 
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[A-Za-z0-9._@-]+")
@@ -100,6 +103,13 @@ def choice_parser(names: Sequence[str]) -> Callable[[Any], str]:
 def parse_mode(value: Any) -> Mode:
     """Parse the mode in which an upstream is asked. YAML reads a bare `off` as false."""
     return Mode(choice_parser(list(Mode))(Mode.OFF.value if value is False else value))
+
+
+def parse_log_level(value: Any) -> str:
+    """Parse a log level: debug, info or warning, in any case. `LOG_LEVEL` is set for many programs, so their other
+    names of levels are accepted too."""
+    level = parse_text(value).lower()
+    return choice_parser(LOG_LEVELS)(_OTHER_LEVELS.get(level, level))
 
 
 def parse_header_text(value: Any) -> str:

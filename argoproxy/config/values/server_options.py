@@ -11,6 +11,7 @@ from argoproxy.config.values.parsers import (
     parse_boolean,
     parse_host,
     parse_keys,
+    parse_log_level,
     parse_names,
     parse_origins,
     parse_plugin,
@@ -26,7 +27,6 @@ from argoproxy.upstreams.access import PluginSpec
 
 MIB = 1024 * 1024
 WORKER_CLASSES = ("gthread", "gevent", "sync")
-LOG_LEVELS = ("debug", "info", "warning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class LogOptions:
     section: ClassVar[str] = "log"
 
     level: str = setting(
-        choice_parser(LOG_LEVELS),
+        parse_log_level,
         "info",
         "warning: problems only; info: also a line for each request; debug: more, but never bodies, keys or queries",
         page="running.md#log",
