@@ -1,0 +1,110 @@
+"""The section `models:` of the config file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from argoproxy.config.config import Config, load
+from argoproxy.config.values.config_error import ConfigError
+from argoproxy.protocol.routing.rules import Rule
+from argoproxy.protocol.routing.timeouts import TimeoutOverrides
+
+
+def load_text(folder: Path, text: str, **environ: str) -> Config:
+    (folder / "config.yaml").write_text(text)
+    return load(environ, folder)
+
+
+def find_mistakes(folder: Path, text: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(folder, text, **environ)
+    return list(caught.value.mistakes)
+
+
+def rules(config: Config) -> dict[str, Rule]:
+    return {rule.name: rule for book in config.rules.sets for rule in book.rules if book.source == "models"}
+
+
+A = "upstreams: {a: {base_url: http://a}}\n"
+
+
+RULES = """
+upstreams: {a: {kind: demo}, b: {base_url: http://b}}
+models:
+  "q*":
+    upstream: b
+    params: {temperature: 0.5, logit_bias: {5: 1}}
+    defaults: {max_tokens: 5}
+    remove: top_k, seed
+    append_to_last_user_message: "\\n /x"
+    enable_think_tag_filtering: off
+    think_tag_start: "["
+    total_timeout: 5m
+    timeout: 3
+  r: {upstream: [b, a]}
+  5: {upstream_model_name: six}
+  default: {params: {n: 1}}
+"""
+
+
+def test_rules_are_read(tmp_path: Path) -> None:
+    read = rules(load_text(tmp_path, RULES))
+    assert read["q*"] == Rule(
+        "q*",
+        {"temperature": 0.5, "logit_bias": {"5": 1}},
+        append_to_last_user_message="\n /x",
+        enable_think_tag_filtering=False,
+        think_tag_start="[",
+        upstreams=("b",),
+        defaults={"max_tokens": 5},
+        remove=("top_k", "seed"),
+        timeouts=TimeoutOverrides(first_byte_s=3, idle_s=3, total_s=300, connect_cap_s=3),
+    )
+    assert read["r"].upstreams == ("b", "a")
+    assert read["5"].is_pseudo_model
+    assert read["default"].params == {"n": 1}
+
+
+def test_a_flag_for_another_endpoint_leaves_rules_without_their_upstreams(tmp_path: Path) -> None:
+    config = load_text(tmp_path, A + "models: {m: {upstream: a, params: {n: 1}}}", DEMO="true", ARGOPROXY_FLAGS="DEMO")
+    assert rules(config)["m"].upstreams == ()
+    assert any("models.m.upstream has no effect" in warning for warning in config.warnings)
+    assert any("upstreams (config.yaml) is not used" in warning for warning in config.warnings)
+
+
+def test_a_rule_that_sets_nothing_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = load_text(tmp_path, "models: {m: }").warnings
+    assert warning == "config.yaml, line 1: models.m sets nothing"
+
+
+MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "an unknown key of a rule": (
+        "models: {m: {parms: {}}}",
+        ['models.m.parms is not a key here; did you mean "params"?'],
+    ),
+    "what JSON can't hold": ("models: {m: {params: {x: .nan}}}", ["models.m.params holds what JSON cannot"]),
+    "what a rule has a key for": ("models: {m: {params: {model: x}}}", ["use the key `upstream_model_name`"]),
+    "what no request can do without": ("models: {m: {remove: [model]}}", ["models.m.remove must not list 'model'"]),
+    "a rule to nowhere": (A + "models: {m: {upstream: [b]}}", ["models.m.upstream names 'b'"]),
+    "an upstream twice": (A + "models: {m: {upstream: [a, a]}}", ["names an upstream twice"]),
+    "native beside others": (
+        "upstreams: {a: {base_url: http://a}, b: {base_url: http://b, native: true}}\nmodels: {m: {upstream: [a, b]}}",
+        ["names native upstreams together"],
+    ),
+    "no text": (
+        "models: {m: {append_to_last_user_message: 5}}",
+        ["append_to_last_user_message '5' must be a text that is not empty"],
+    ),
+    "a key twice, deep down": (
+        "models:\n  m:\n    params: {}\n    params: {}",
+        ["config.yaml, line 4: models/m/params is already set in line 3"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_reported_once_with_its_path(tmp_path: Path, text: str, words: list[str]) -> None:
+    (mistake,) = find_mistakes(tmp_path, text)
+    assert all(word in mistake for word in words)
