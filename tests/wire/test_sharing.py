@@ -437,8 +437,12 @@ def test_it_leaves_no_folder_behind(upstream: Upstream, tmp_path: Path) -> None:
 
 def shared_folder_of(proxy: Proxy) -> Path:
     """Give the folder that the processes of a proxy share; others may run beside it."""
-    found = [file for root in ("/dev/shm", "/tmp") for file in Path(root).glob("argoproxy-*/serves")]
-    (file,) = [file for file in found if file.read_text().split()[1] == str(proxy.process.pid)]
+
+    def find() -> list[Path]:
+        files = [file for root in ("/dev/shm", "/tmp") for file in Path(root).glob("argoproxy-*/serves")]
+        return [file for file in files if file.read_text().split()[1:] == [str(proxy.process.pid)]]
+
+    (file,) = eventually(find)
     return file.parent
 
 
