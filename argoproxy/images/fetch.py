@@ -1,7 +1,12 @@
-"""Fetch what a client named from the open internet, within limits: addresses, bytes, time, redirects.
+"""Fetch a URL that a client named from the open internet, within limits: addresses, bytes, time, redirects.
 
-A name is resolved once; every address it has is checked, and the connection goes to one of those very addresses, so
-that what was checked is what is asked. Each redirect begins anew. TLS verifies the name.
+A name is resolved once; all its addresses are checked, and the connection goes to one of those very addresses: a second
+lookup could return another one (DNS rebinding). Each redirect begins anew. TLS verifies the name.
+
+Sockets and http.client, because urllib3 can do a part of this only: `HTTPSConnectionPool(address, server_hostname=...)`
+connects to a checked address, but its time-outs hold for each read, so that a server which sends a byte now and then is
+never given up; and its socket can't be shut down from another thread while it connects, does the TLS handshake or waits
+for a head, which is how a fetch ends when its client leaves.
 """
 
 from __future__ import annotations
@@ -27,23 +32,23 @@ from argoproxy.transport.exchange import AddressInfo
 REDIRECTS = 5
 PIECE = 64 * 1024
 USER_AGENT = "argoproxy"
-#: Longer than any signed URL; reading one takes its length several times.
+#: Longer than any signed URL.
 LONGEST_URL = 16 * 1024
 
-_MOVED = frozenset((301, 302, 303, 307, 308))
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
-_UNFIT = re.compile(r"[\x00-\x20\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 class FetchError(Exception):
-    """Something can't be fetched; the message says why and names no address."""
+    """A URL can't be fetched. The message says why, without the address: it would let clients explore the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a fetch may take: seconds in all, bytes, whom it may ask; `spend` is told of bytes as they come, and may
-    raise FetchError; `names` looks up hosts."""
+    """The limits of a fetch: seconds in total, bytes, addresses. `spend` is called with the number of bytes as they
+    arrive and may raise FetchError; `names` resolves hosts."""
 
     seconds: float
     size: int
@@ -54,7 +59,7 @@ class Limits:
 
 
 class Fetch:
-    """One fetch, which another thread may abandon."""
+    """One fetch, which runs in a thread and which another thread may abandon."""
 
     def __init__(self, url: str, limits: Limits) -> None:
         self._url = url
@@ -64,13 +69,13 @@ class Fetch:
         self._abandoned: Future[None] = Future()
 
     def run(self) -> bytes:
-        """Give the body of what the URL leads to. Raises FetchError."""
+        """Return the body, following redirects. Raises FetchError."""
         self._until = time.monotonic() + self._limits.seconds
         url = self._url
         for _ in range(REDIRECTS + 1):
             try:
-                found = self._ask(_checked(url))
-                url = url if isinstance(found, bytes) else urljoin(url, found)
+                result = self._request(_parse_url(url))
+                url = url if isinstance(result, bytes) else urljoin(url, result)
             except TimeoutError:
                 raise FetchError("it took too long") from None
             except ssl.SSLError:
@@ -79,27 +84,27 @@ class Fetch:
                 raise FetchError("its server can't be reached or broke off") from None
             finally:
                 self._close()
-            if isinstance(found, bytes):
-                return found
+            if isinstance(result, bytes):
+                return result
         raise FetchError(f"there are more than {REDIRECTS} redirects")
 
     def abandon(self) -> None:
-        """Make it fail at once, from another thread; to be called once."""
+        """Make it fail at once; called once, from another thread."""
         self._abandoned.set_result(None)
         sock = self._sock
         if sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
-    def _ask(self, url: SplitResult) -> bytes | str:
-        """Give the body, or where to ask next."""
-        sock = self._sock = self._connected(url)
+    def _request(self, url: SplitResult) -> bytes | str:
+        """Return the body, or the URL of a redirect."""
+        sock = self._sock = self._connect(url)
         sock.settimeout(self._left_s())
-        sock.sendall(_request(url))
+        sock.sendall(_render_request(url))
         response = http.client.HTTPResponse(_Readable(sock, self._until), method="GET")  # type: ignore[arg-type]
         response.begin()
         location = response.getheader("Location")
-        if response.status in _MOVED and location:
+        if response.status in _REDIRECTS and location:
             return location.encode("latin-1", "replace").decode("utf-8", "replace")
         if response.status != 200:
             raise FetchError(f"its server answered with status {response.status}")
@@ -123,8 +128,8 @@ class Fetch:
             raise FetchError("it broke off")
         return bytes(body)
 
-    def _connected(self, url: SplitResult) -> socket.socket:
-        """Connect to one of the addresses that were checked, in a way that can be abandoned at any moment."""
+    def _connect(self, url: SplitResult) -> socket.socket:
+        """Connect to one of the checked addresses. `_sock` is set before each step, so that `abandon` can end it."""
         host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         failure: OSError = OSError("no address")
         for address in self._addresses(host, port):
@@ -136,10 +141,10 @@ class Fetch:
                 failure = error
                 sock.close()
                 continue
-            return self._over_tls(sock, host) if url.scheme == "https" else sock
+            return self._wrap_tls(sock, host) if url.scheme == "https" else sock
         raise failure
 
-    def _over_tls(self, sock: socket.socket, host: str) -> socket.socket:
+    def _wrap_tls(self, sock: socket.socket, host: str) -> socket.socket:
         wrapped = self._limits.tls().wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
         self._sock = wrapped
         wrapped.settimeout(self._left_s())
@@ -147,25 +152,25 @@ class Fetch:
         return wrapped
 
     def _addresses(self, host: str, port: int) -> Sequence[Address]:
-        """Resolve a name, once. Raises FetchError unless every address it has may be asked."""
+        """Resolve a name, once. Raises FetchError unless all its addresses are allowed."""
         try:
             addresses = [ipaddress.ip_address(host)]  # needs no lookup, and so no other thread
         except ValueError:
-            found = self._look_up(host, port)
-            addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
+            infos = self._lookup(host, port)
+            addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in infos))
         if not all(self._limits.addresses.allows(address, port) for address in addresses):
             raise FetchError("its address is not public")
         return addresses
 
-    def _look_up(self, host: str, port: int) -> Sequence[AddressInfo]:
-        asked = self._limits.names.lookup(host, port)
+    def _lookup(self, host: str, port: int) -> Sequence[AddressInfo]:
+        future = self._limits.names.lookup(host, port)
         try:
-            wait(list[Future[Any]]((asked, self._abandoned)), self._left_s(), FIRST_COMPLETED)
-            if not asked.done():
+            wait(list[Future[Any]]((future, self._abandoned)), self._left_s(), FIRST_COMPLETED)
+            if not future.done():
                 raise TimeoutError
-            return asked.result()
+            return future.result()
         finally:
-            del asked  # a failure holds this frame, and the future the failure
+            del future  # a failure's traceback holds this frame, and the future holds the failure
 
     def _left_s(self) -> float:
         left_s = self._until - time.monotonic()
@@ -180,7 +185,7 @@ class Fetch:
 
 
 class _Readable:
-    """A socket that can be read from, no longer than until some time; for http.client, which asks for a file."""
+    """A socket that can be read from until a point in time; http.client asks it for a file."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
         self._raw = _Raw(sock, until)
@@ -205,12 +210,12 @@ class _Raw(io.RawIOBase):
         return self._sock.recv_into(buffer)
 
 
-def _checked(text: str) -> SplitResult:
-    """Parse a URL. Raises FetchError if it is malformed or unsafe."""
+def _parse_url(text: str) -> SplitResult:
+    """Parse a URL. Raises FetchError if it is malformed or unsafe: what parsers may read differently is refused."""
     if len(text) > LONGEST_URL:
         raise FetchError(f"its URL is longer than {LONGEST_URL} characters")
-    if _UNFIT.search(text):
-        raise FetchError("its URL holds a character that no URL can hold")
+    if _FORBIDDEN.search(text):
+        raise FetchError("its URL contains a character that no URL may contain")
     try:
         url = urlsplit(text)
         port, host = url.port, (url.hostname or "").encode("idna").decode()
@@ -225,7 +230,7 @@ def _checked(text: str) -> SplitResult:
     return url._replace(netloc=(f"[{host}]" if ":" in host else host) + (f":{port}" if port else ""))
 
 
-def _request(url: SplitResult) -> bytes:
+def _render_request(url: SplitResult) -> bytes:
     target = quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_SAFE)
     head = (
         f"GET {target} HTTP/1.1",

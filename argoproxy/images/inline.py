@@ -1,4 +1,4 @@
-"""Images: URLs in messages become data URLs, within limits, while the client is watched."""
+"""Replace image URLs in messages by data URLs, within limits, while the client is watched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from argoproxy.errors import BadRequest
 from argoproxy.images.fetch import Fetch, FetchError, Limits
-from argoproxy.images.shrink import Picture, PictureError, cost_of, read, within
+from argoproxy.images.shrink import Picture, PictureError, count_decoded_pixels, make_smaller, read_picture
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
 from argoproxy.protocol.routing.call import Call
 from argoproxy.transport.connect import Resolver
@@ -33,11 +33,11 @@ LONGEST_S = 60.0
 MOST_URLS = 500
 #: Images that a process fetches at once, for all requests together.
 MOST_FETCHES = 128
-#: Images that a process decodes at once: one may take half a gigabyte meanwhile.
+#: Images that a process decodes at once: one may take half a gigabyte of memory.
 MOST_DECODED = 2
 #: Pixels that are decoded to make the images of a request smaller.
 MOST_PIXELS_OF_ALL = 256_000_000
-#: How much longer than a fetch may take is waited for it to say so itself.
+#: How much longer than a fetch may take is waited, so that it can report its own time-out.
 GRACE_S = 0.5
 
 _REMOTE = re.compile(r"https?://", re.IGNORECASE)
@@ -46,7 +46,7 @@ _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ImageWorkers:
-    """What all requests of a process share: the threads that fetch and decode, and lookups of names."""
+    """Shared by all requests of a process: the threads that fetch and decode, and the resolver."""
 
     decoding: Threads = field(default_factory=lambda: Threads(MOST_DECODED))
     fetches: Threads = field(default_factory=lambda: Threads(MOST_FETCHES))
@@ -54,7 +54,7 @@ class ImageWorkers:
 
 
 class Images:
-    """Puts images into calls."""
+    """Inlines the images of calls."""
 
     def __init__(self, settings: ImageSettings, ca_bundle: str, workers: ImageWorkers) -> None:
         self._workers = workers
@@ -66,23 +66,23 @@ class Images:
         bundle, is_folder = self._ca_bundle, Path(self._ca_bundle).is_dir()
         return ssl.create_default_context(capath=bundle) if is_folder else ssl.create_default_context(cafile=bundle)
 
-    def inlined(self, call: Call, watch: Watch) -> Call:
-        """Give a call with its images in it. Raises BadRequest, ClientGone."""
+    def inline(self, call: Call, watch: Watch) -> Call:
+        """Return a call with data URLs in place of image URLs. Raises BadRequest, ClientGone."""
         images = list(images_in(call.body)) if self._settings.inline else []
         if not images:
             return call
         until = time.monotonic() + LONGEST_S
-        bodies = self._fetched(_remote(images), watch)
+        bodies = self._fetch(_remote_urls(images), watch)
         pictures = dict(self._pictures(images, bodies))
         if self._settings.payload_limit is not None:
-            pictures = self._fitting(call, images, pictures, _Pause(watch, until))
+            pictures = self._shrink_to_fit(call, images, pictures, _WatchedWork(watch, until))
         if sum(len(picture.data) for picture in pictures.values()) > LARGEST_OF_ALL:
             raise BadRequest(f"The images can't be used: they have more than {LARGEST_OF_ALL} bytes.", param="messages")
         urls = {picture: _data_url(picture) for picture in dict.fromkeys(pictures.values())}
         return call.with_body(with_images(call.body, {place: urls[picture] for place, picture in pictures.items()}))
 
-    def _fetched(self, urls: Iterable[str], watch: Watch) -> Mapping[str, bytes | FetchError]:
-        """Fetch side by side: what came, or why it did not, for each URL. Raises ClientGone."""
+    def _fetch(self, urls: Iterable[str], watch: Watch) -> Mapping[str, bytes | FetchError]:
+        """Fetch URLs in parallel; return the body or the error of each. Raises ClientGone."""
         settings, budget = self._settings, _Budget(LARGEST_OF_ALL)
         workers = self._workers
         limits = Limits(settings.timeout_s, LARGEST, settings.addresses, lambda: self._tls, budget.spend, workers.names)
@@ -104,66 +104,67 @@ class Images:
     def _pictures(
         self, images: Iterable[Image], bodies: Mapping[str, bytes | FetchError]
     ) -> Iterable[tuple[Place, Picture]]:
-        """Give the pictures of what was fetched. Raises BadRequest for one that is none, unless those are kept."""
+        """Yield the fetched pictures. Raises BadRequest for the first that can't be used, unless their URLs are
+        kept."""
         known: dict[str, Picture | PictureError] = {}
         for image in images:
             try:
                 url = _url_of(image)
                 if url in bodies:
-                    found = known[url] = known.get(url) or _read(_body(bodies[url]))
-                    if isinstance(found, PictureError):
-                        raise found.with_traceback(None)
-                    yield image.place, found
+                    picture = known[url] = known.get(url) or _try_read(_body_or_raise(bodies[url]))
+                    if isinstance(picture, PictureError):
+                        raise picture.with_traceback(None)
+                    yield image.place, picture
             except _Skipped:
-                continue  # the one that failed comes behind it
+                continue  # the image that failed comes later in the list
             except (FetchError, PictureError) as error:
                 if not self._settings.keeps_failed:
                     raise BadRequest(f"The image can't be used: {error}.", param=image.path) from None
 
-    def _fitting(
-        self, call: Call, images: Iterable[Image], fetched: dict[Place, Picture], pause: _Pause
+    def _shrink_to_fit(
+        self, call: Call, images: Iterable[Image], fetched: dict[Place, Picture], work: _WatchedWork
     ) -> dict[Place, Picture]:
-        """Make pictures smaller where all of them together are too much. Raises BadRequest, ClientGone."""
+        """Make the largest pictures smaller if all together are over the limit. Raises BadRequest, ClientGone."""
         limit = self._settings.payload_limit or 0
-        pictures = {**dict(_embedded(images)), **fetched}
-        share = share_of([len(picture.data) for picture in pictures.values()], limit)
+        pictures = {**dict(_data_url_pictures(images)), **fetched}
+        share = fair_share([len(picture.data) for picture in pictures.values()], limit)
         self._check_pixels({picture for picture in pictures.values() if len(picture.data) > share}, share)
-        made: dict[Picture, Picture] = {}
+        smaller: dict[Picture, Picture] = {}
         for place, picture in pictures.items():
-            if len(picture.data) > share and picture not in made:
-                made[picture] = self._smaller(place, picture, share, pause)
-        if not made:
+            if len(picture.data) > share and picture not in smaller:
+                smaller[picture] = self._shrink(place, picture, share, work)
+        if not smaller:
             return fetched
-        smaller = {place: made.get(picture, picture) for place, picture in pictures.items()}
-        before, after = (sum(len(picture.data) for picture in of.values()) for of in (pictures, smaller))
+        results = {place: smaller.get(picture, picture) for place, picture in pictures.items()}
+        before, after = (sum(len(picture.data) for picture in of.values()) for of in (pictures, results))
         logger.debug("id=%s images=%s bytes=%s shrunk_to=%s", call.id, len(pictures), before, after)
         if after > limit:
             raise BadRequest(f"The images can't be made small enough for {limit} bytes.", param="messages")
-        return smaller
+        return results
 
     def _check_pixels(self, pictures: Iterable[Picture], share: int) -> None:
         """Raise BadRequest where making pictures smaller would take too long."""
         pixels = 0
         for picture in pictures:
             with suppress(PictureError):
-                pixels += cost_of(picture, share)
+                pixels += count_decoded_pixels(picture, share)
         if pixels > MOST_PIXELS_OF_ALL:
             most = MOST_PIXELS_OF_ALL // 1_000_000
             message = f"The images can't be made small enough: they have more than {most} megapixels together."
             raise BadRequest(message, param="messages")
 
-    def _smaller(self, place: Place, picture: Picture, share: int, pause: _Pause) -> Picture:
+    def _shrink(self, place: Place, picture: Picture, share: int, work: _WatchedWork) -> Picture:
         try:
-            return pause.result_of(partial(run_natively, partial(within, picture, share)), self._workers.decoding)
+            return work.result_of(partial(run_natively, partial(make_smaller, picture, share)), self._workers.decoding)
         except PictureError as error:
             if self._settings.keeps_failed:
                 return picture
             raise BadRequest(f"The image can't be used: {error}.", param=path_of(place)) from None
 
 
-def share_of(sizes: Sequence[int], limit: int) -> int:
-    """Give how much each of these may have for all to have at most limit: what the small ones leave is shared by the
-    large ones."""
+def fair_share(sizes: Sequence[int], limit: int) -> int:
+    """Return the size up to which each may stay for all to have at most `limit` together: what small ones leave is
+    shared by the large ones."""
     left, count = limit, len(sizes)
     for size in sorted(sizes):
         if size > left // count:
@@ -172,17 +173,17 @@ def share_of(sizes: Sequence[int], limit: int) -> int:
     return limit
 
 
-class _Pause:
-    """The wait for work that can't be interrupted: the client is watched, and the time of the request runs."""
+class _WatchedWork:
+    """Runs functions that can't be interrupted, while the client is watched and the time of the request runs."""
 
     def __init__(self, watch: Watch, until: float) -> None:
         self._watch = watch
         self._until = until
 
-    def result_of(self, work: Callable[[], Picture], threads: Threads) -> Picture:
+    def result_of(self, function: Callable[[], Picture], threads: Threads) -> Picture:
         """Run a function in one of these threads and return its result. Raises ClientGone, PictureError."""
         self._watch.check_client()
-        (future,) = submit_all([work], threads, 1)
+        (future,) = submit_all([function], threads, 1)
         try:
             wait_for([future], self._until - time.monotonic(), self._watch)
             if not future.done():
@@ -190,15 +191,15 @@ class _Pause:
             return future.result()
         finally:
             future.cancel()
-            del future  # a failure holds this frame, and the future the failure
+            del future  # a failure's traceback holds this frame, and the future holds the failure
 
 
 class _Skipped(FetchError):
-    """An image was not fetched, because another one of the request can't be."""
+    """An image was not fetched, because another one of the request failed."""
 
 
 class _Group:
-    """The fetches of a request; with `stops` none is begun after one has failed: the request is refused anyway."""
+    """The fetches of a request. With `stops`, none is begun after one has failed: the request is refused anyway."""
 
     def __init__(self, *, stops: bool) -> None:
         self._stops = stops
@@ -216,19 +217,19 @@ class _Group:
 
 
 class _Budget:
-    """Bytes that all images of a request share."""
+    """The bytes that all images of a request may have together."""
 
     def __init__(self, size: int) -> None:
         self._left = size
 
     def spend(self, size: int) -> None:
-        """Take some. Raises FetchError when there are none left."""
+        """Subtract bytes. Raises FetchError when none are left."""
         self._left -= size
         if self._left < 0:
             raise FetchError("the images of this request are too large together")
 
 
-def _remote(images: Sequence[Image]) -> list[str]:
+def _remote_urls(images: Sequence[Image]) -> list[str]:
     """Return the URLs to be fetched, each once. Raises BadRequest when there are too many."""
     urls = [image.url for image in images if image.url and _REMOTE.match(image.url)]
     if len(urls) > MOST_URLS:
@@ -254,27 +255,27 @@ def _url_of(image: Image) -> str:
     return image.url
 
 
-def _read(data: bytes) -> Picture | PictureError:
-    """Return a picture, or why it is none: a URL that stands in many places is read once."""
+def _try_read(data: bytes) -> Picture | PictureError:
+    """Return a picture or the error, to be kept: a URL that is used several times is read once."""
     try:
-        return read(data)
+        return read_picture(data)
     except PictureError as error:
         return error
 
 
-def _body(found: bytes | FetchError) -> bytes:
-    if isinstance(found, FetchError):
-        raise found
-    return found
+def _body_or_raise(result: bytes | FetchError) -> bytes:
+    if isinstance(result, FetchError):
+        raise result
+    return result
 
 
-def _embedded(images: Iterable[Image]) -> Iterable[tuple[Place, Picture]]:
-    """Give the pictures that came as data URLs; what can't be read is left as it is."""
+def _data_url_pictures(images: Iterable[Image]) -> Iterable[tuple[Place, Picture]]:
+    """Yield the pictures that are data URLs already; skip those that can't be read: they stay as they are."""
     for image in images:
-        found = _DATA.match(image.url or "")
-        if image.url and found:
+        prefix = _DATA.match(image.url or "")
+        if image.url and prefix:
             with suppress(PictureError, binascii.Error, ValueError):
-                yield image.place, read(base64.b64decode(image.url[found.end() :], validate=False))
+                yield image.place, read_picture(base64.b64decode(image.url[prefix.end() :], validate=False))
 
 
 def _data_url(picture: Picture) -> str:

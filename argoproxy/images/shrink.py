@@ -1,4 +1,4 @@
-"""Pictures: what their bytes say they are, whether they are whole, and how they are made smaller. Needs Pillow."""
+"""Read pictures (kind and completeness, by their bytes) and make them smaller. Needs Pillow."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 MOST_PIXELS = 64_000_000
-#: A progressive JPEG has some ten; each one takes time, however few bytes it has.
+#: A progressive JPEG has some ten; each takes the time of decoding the whole picture, however few bytes it has.
 MOST_SCANS = 100
-#: A picture that is made smaller has at most so many pixels, and is scaled down before anything else is done.
+#: Pixels that a picture may keep when it is made smaller; it is scaled down to that before anything else.
 MOST_PIXELS_KEPT = 16_000_000
-#: Even at the lowest quality a photograph takes more bytes: more pixels than this would not fit.
+#: Pixels for each byte of the result at most: even at the lowest quality a photograph takes more bytes.
 PIXELS_A_BYTE = 16
 #: Scans of a progressive JPEG that cost as much as decoding a plain one.
 SCANS_A_PASS = 10
@@ -26,14 +26,14 @@ SCANS_A_PASS = 10
 QUALITIES = (85, 70, 55, 40)
 #: How many sizes are tried then.
 SIZES = 8
-#: How far from the end of a JPEG its end may be told; cameras put things behind it.
+#: How far from the end of the data the end mark of a JPEG may be; cameras append data.
 END_OF_JPEG_WITHIN = 64 * 1024
 
 _PNG, _JPEG, _GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", (b"GIF87a", b"GIF89a")
 _SCAN, _END_OF_JPEG, _END_OF_GIF = b"\xff\xda", b"\xff\xd9", b";"
 _LONGEST_SIDE = {"jpeg": 65_000, "webp": 16_000}
 _TOO_LARGE = f"it has more than {MOST_PIXELS // 1_000_000} megapixels"
-#: What Pillow's parsers raise at bytes that are no picture.
+#: What Pillow's parsers raise for broken pictures; it documents only OSError.
 _FAILURES = (
     *(OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, SyntaxError, EOFError),
     *(RuntimeError, MemoryError, struct.error, zlib.error),
@@ -52,32 +52,32 @@ class Picture:
     data: bytes
 
 
-def read(data: bytes) -> Picture:
-    """Tell what a picture is by its bytes, and that it is whole. Raises PictureError."""
+def read_picture(data: bytes) -> Picture:
+    """Return the picture in these bytes. Raises PictureError if it is of another kind, broken or not whole."""
     kind = _kind_of(data)
-    with _opened(Picture(kind, data)) as image:
+    with _open(Picture(kind, data)) as image:
         _check_whole(image, kind, data)
     return Picture(kind, data)
 
 
-def cost_of(picture: Picture, share: int) -> int:
+def count_decoded_pixels(picture: Picture, share: int) -> int:
     """Return how many pixels are decoded to make a picture fit. Raises PictureError."""
-    with _opened(picture) as image:
+    with _open(picture) as image:
         passes = -(-picture.data.count(_SCAN) // SCANS_A_PASS) if picture.kind == "jpeg" else 1
         if passes <= 1:
             _draft(image, share)
         return image.width * image.height * max(1, passes)
 
 
-def within(picture: Picture, share: int) -> Picture:
-    """Give a picture of at most so many bytes, or the smallest there is: WebP stays WebP, all else becomes JPEG.
+def make_smaller(picture: Picture, share: int) -> Picture:
+    """Return a picture of at most `share` bytes, or the smallest possible: WebP stays WebP, all else becomes JPEG.
     Raises PictureError."""
     if len(picture.data) <= share:
         return picture
     kind = "webp" if picture.kind == "webp" else "jpeg"
-    with _opened(picture) as image:
+    with _open(picture) as image:
         _draft(image, share)
-        return _smaller(_flat(image, kind), kind, share)
+        return _shrink(_flatten(image, kind), kind, share)
 
 
 def _kind_of(data: bytes) -> str:
@@ -93,8 +93,8 @@ def _kind_of(data: bytes) -> str:
 
 
 @contextmanager
-def _opened(picture: Picture) -> Iterator[Image.Image]:
-    """Open a picture that is no bomb; whatever Pillow raises meanwhile says that it is broken."""
+def _open(picture: Picture) -> Iterator[Image.Image]:
+    """Open a picture of a permitted size. Raises PictureError for whatever Pillow raises within the context."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -115,7 +115,7 @@ def _check_size(image: Image.Image, picture: Picture) -> None:
 
 
 def _check_whole(image: Image.Image, kind: str, data: bytes) -> None:
-    """Look whether anything is missing, without decoding it: by checksums, lengths and marks of the end."""
+    """Raise PictureError if something is missing; found without decoding, by checksums, lengths and end marks."""
     is_whole = True
     if kind == "png":
         image.verify()
@@ -130,40 +130,41 @@ def _check_whole(image: Image.Image, kind: str, data: bytes) -> None:
 
 
 def _draft(image: Image.Image, share: int) -> None:
-    """Have a JPEG decoded at a half, a quarter or an eighth of its size where no more pixels than that can be kept."""
-    wanted = max(1, min(MOST_PIXELS_KEPT, share * PIXELS_A_BYTE))
-    scale = min(1.0, math.sqrt(wanted / (image.width * image.height)))
+    """Decode a JPEG at a half, a quarter or an eighth of its size, if no more pixels than that can be kept."""
+    pixels = max(1, min(MOST_PIXELS_KEPT, share * PIXELS_A_BYTE))
+    scale = min(1.0, math.sqrt(pixels / (image.width * image.height)))
     image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
-def _smaller(flat: Image.Image, kind: str, share: int) -> Picture:
+def _shrink(flat: Image.Image, kind: str, share: int) -> Picture:
     for quality in QUALITIES:
-        made = _encoded(flat, kind, quality)
-        if len(made.data) <= share:
-            return made
+        result = _encode(flat, kind, quality)
+        if len(result.data) <= share:
+            return result
     scale = 1.0
     for _ in range(SIZES):
-        scale *= min(0.9, 0.95 * math.sqrt(share / len(made.data)))
-        made = _encoded(_resized(flat, scale), kind, quality)
-        if len(made.data) <= share:
+        scale *= min(0.9, 0.95 * math.sqrt(share / len(result.data)))
+        result = _encode(_resize(flat, scale), kind, quality)
+        if len(result.data) <= share:
             break
-    return made
+    return result
 
 
-def _flat(image: Image.Image, kind: str) -> Image.Image:
-    """Give a picture as it is to be seen: turned, in eight bits, for JPEG on white, no longer than its kind may be."""
-    image = _in_eight_bits(_reduced(image))
+def _flatten(image: Image.Image, kind: str) -> Image.Image:
+    """Return a picture as it is displayed: turned, in eight bits, for JPEG on white, and not larger than its format
+    allows."""
+    image = _to_eight_bits(_scale_down(image))
     ImageOps.exif_transpose(image, in_place=True)
     if kind == "webp":
         flat = image.convert("RGB" if _is_opaque(image) else "RGBA")
     else:
-        flat = image.convert("RGB") if _is_opaque(image) else _on_white(image)
+        flat = image.convert("RGB") if _is_opaque(image) else _put_on_white(image)
     longest = max(flat.size)
-    return _resized(flat, _LONGEST_SIDE[kind] / longest) if longest > _LONGEST_SIDE[kind] else flat
+    return _resize(flat, _LONGEST_SIDE[kind] / longest) if longest > _LONGEST_SIDE[kind] else flat
 
 
-def _reduced(image: Image.Image) -> Image.Image:
-    """Scale a large picture down by a whole number, before it is copied; in a mode that can be scaled."""
+def _scale_down(image: Image.Image) -> Image.Image:
+    """Scale a large picture down by a whole number, before it is copied; convert it to a mode that can be scaled."""
     factor = math.ceil(math.sqrt(image.width * image.height / MOST_PIXELS_KEPT))
     if factor <= 1:
         return image
@@ -174,8 +175,8 @@ def _reduced(image: Image.Image) -> Image.Image:
     return image.reduce((min(factor, image.width), min(factor, image.height)))
 
 
-def _in_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16 bits of gray down, which Pillow would cut off."""
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16 bits of gray down: Pillow's own conversion would clip them."""
     if not image.mode.startswith("I"):
         return image
     return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
@@ -185,19 +186,19 @@ def _is_opaque(image: Image.Image) -> bool:
     return "A" not in image.getbands() and "transparency" not in image.info
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _put_on_white(image: Image.Image) -> Image.Image:
     colours = image.convert("RGBA")
     white = Image.new("RGB", colours.size, "white")
     white.paste(colours, mask=colours.getchannel("A"))
     return white
 
 
-def _resized(image: Image.Image, scale: float) -> Image.Image:
+def _resize(image: Image.Image, scale: float) -> Image.Image:
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _encoded(image: Image.Image, kind: str, quality: int) -> Picture:
+def _encode(image: Image.Image, kind: str, quality: int) -> Picture:
     out = io.BytesIO()
     image.save(out, kind, quality=quality)
     return Picture(kind, out.getvalue())

@@ -133,7 +133,7 @@ def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext)
     """Send the call along one route and yield the reply's batches. Raises ProxyError, ClientGone, at any point."""
     context.set_route(route)
     link = proxy.links[route.upstream.name]
-    call = link.images.inlined(route.call, context.watch)
+    call = link.images.inline(route.call, context.watch)
     reply = link.send(route.upstream, route.upstream.completion_request(call), route.timeouts, context)
     for batch in route.upstream.read_completion(reply, call):
         if not batch:
@@ -174,7 +174,7 @@ def send_raw(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> I
     """Send the call along one route and yield the reply, whatever its status. Raises ProxyError, ClientGone."""
     context.set_route(route)
     link = proxy.links[route.upstream.name]
-    call = link.images.inlined(route.call, context.watch)
+    call = link.images.inline(route.call, context.watch)
     yield link.send_any_status(route.upstream, route.upstream.completion_request(call), route.timeouts, context)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.images.inline import share_of
+from argoproxy.images.inline import fair_share
 
 
 @pytest.mark.parametrize(
@@ -18,5 +18,5 @@ from argoproxy.images.inline import share_of
     ],
 )
 def test_small_ones_leave_what_they_do_not_need(sizes: list[int], limit: int, share: int) -> None:
-    assert share_of(sizes, limit) == share
+    assert fair_share(sizes, limit) == share
     assert sum(min(size, share) for size in sizes) <= limit

@@ -442,7 +442,7 @@ def shared_folder_of(proxy: Proxy) -> Path:
         files = [file for root in ("/dev/shm", "/tmp") for file in Path(root).glob("argoproxy-*/serves")]
         return [file for file in files if file.read_text().split()[1:] == [str(proxy.process.pid)]]
 
-    (file,) = eventually(find)
+    file: Path = eventually(find)[0]
     return file.parent
 
 
