@@ -47,6 +47,7 @@ from argoproxy.web.upstream_factory import models_of, provider
 
 logger = logging.getLogger("argoproxy")
 
+#: How long a list of models, a failure to get one, and the refusal of a mode are remembered.
 KEEP_LIST_S = 60.0
 KEEP_FAILURE_S = 10.0
 KEEP_REFUSAL_S = 600.0
@@ -121,9 +122,9 @@ def make_start_check(config: Config, proxy: Proxy) -> Callable[[], None]:
     if config.requests.skip_url_validation:
         return lambda: None
     endpoints = (
-        Endpoint(one.name, proxy.links[one.name].transport.next_hop(url), _ca_bundle(one))
-        for one in config.upstreams
-        for url in one.target.urls
+        Endpoint(settings.name, proxy.links[settings.name].transport.next_hop(url), _ca_bundle(settings))
+        for settings in config.upstreams
+        for url in settings.target.urls
     )
     return make_check(distinct(endpoints))
 
@@ -144,12 +145,12 @@ def build_proxy(
     masker = Masker(_collect_secrets(config))
     _configure_logging(config, journal, masker)
     models = models_of(config)
-    argo_beside = [config.gateway] if config.gateway else []
-    gateways = [models.bound_to(provider(settings)) for settings in argo_beside]
+    gateway = [config.gateway] if config.gateway else []
+    gateways = [models.bound_to(provider(settings)) for settings in gateway]
     unwatched = partial(Watch, None, poller)
     build_link = partial(_build_link, config=config, unwatched=unwatched, workers=ImageWorkers())
-    links = {settings.name: build_link(settings) for settings in (*argo_beside, *config.upstreams)}
-    probed = [(one.upstream, links[one.upstream.name].transport) for one in models.providers]
+    links = {settings.name: build_link(settings) for settings in (*gateway, *config.upstreams)}
+    probed = [(item.upstream, links[item.upstream.name].transport) for item in models.providers]
     return Proxy(
         models=models,
         gateway=gateways[0] if gateways else None,
@@ -190,9 +191,9 @@ def _build_authenticator(config: Config) -> RequestAuthenticator | None:
 
 
 def _build_plugin_listeners(config: Config) -> Iterator[Listener]:
-    for one in configured_plugins(config):
-        if one.kind == "listener":
-            yield instantiate(one)
+    for plugin in configured_plugins(config):
+        if plugin.kind == "listener":
+            yield instantiate(plugin)
 
 
 def _create_metrics(folder: str) -> Metrics | None:

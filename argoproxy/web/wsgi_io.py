@@ -67,21 +67,21 @@ class WsgiBody:
 
     def iter_bytes(self) -> Iterator[bytes]:
         """Yield it as it arrives. Raises BadRequest, ClientGone if it ends too early; RequestTimeout."""
-        left = self.length
-        while left is None or left > 0:
-            begun = time.monotonic()
+        remaining = self.length
+        while remaining is None or remaining > 0:
+            started = time.monotonic()
             try:
-                piece = self._input.read(PIECE if left is None else min(PIECE, left))
+                piece = self._input.read(PIECE if remaining is None else min(PIECE, remaining))
             except ClientTooSlow:
                 raise RequestTimeout("The body of the request did not arrive in time.") from None
             except (OSError, ParseException):
                 raise self._broken() from None
-            self._watch.add_wait_since(begun)
+            self._watch.add_wait_since(started)
             if not piece:
                 break
-            left = None if left is None else left - len(piece)
+            remaining = None if remaining is None else remaining - len(piece)
             yield piece
-        if left:
+        if remaining:
             raise self._broken()
 
     def _broken(self) -> BadRequest:

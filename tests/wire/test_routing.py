@@ -279,7 +279,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "two rules for one name": ("models:\n  m: {}\n  m: {}\n", "models/m is already set in line 2"),
     "a module that is not there": ("upstreams: {a: {kind: 'none.such:Class'}}", "upstreams.a: cannot import none.such"),
     "a class that is not there": ("upstreams: {a: {kind: 'upper:Other'}}", "has no class Other"),
-    "a class without methods": ("upstreams: {a: {kind: 'upper:BadRequest'}}", "completion_request, read_completion, read_error"),
+    "a class without methods": (
+        "upstreams: {a: {kind: 'upper:BadRequest'}}",
+        "completion_request, read_completion, read_error",
+    ),
     "options it refuses": (
         "upstreams: {a: {kind: 'upper:Upper', base_url: 'http://x', options: {shout: 5}}}",
         "upper:Upper rejects its options: shout must be true or false",
