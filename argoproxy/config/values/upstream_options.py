@@ -74,7 +74,7 @@ class UpstreamOptions:
     mode: Mode = setting(
         parse_mode,
         Mode.OFF,
-        "How upstreams are asked, whatever the client asked for: stream, non_stream, or off: as the client did",
+        "Whether upstreams are asked for a stream: stream, non_stream, or off (as the client asks)",
         Names(flags=(Flag(("--mode",), "MODE"),)),
         "modes.md",
     )
