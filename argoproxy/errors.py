@@ -1,7 +1,8 @@
-"""Every failure a client can meet, and the one shape they are told in.
+"""Every error that a client can get, and the shape in which it is sent.
 
-A ProxyError is raised once, where the failure is seen, and rendered once, at the edge. Its class says
-which status, type, code and ending it has. Shape: OpenAI's `{"error": {message, type, param, code}}`.
+A ProxyError is raised once, where the failure is detected, and rendered once, in `web`. Its class has
+the status, type, code and ending. docs/errors.md lists every message. Shape: OpenAI's `{"error": {message, type, param,
+code}}`.
 """
 
 from __future__ import annotations
@@ -33,27 +34,27 @@ class Ending(StrEnum):
 
 
 class ClientGone(Exception):
-    """The client left. No OSError on purpose: HTTP clients swallow, wrap or retry those."""
+    """The client closed its connection. Not an OSError, because HTTP clients swallow, wrap or retry those."""
 
 
 class ClientTooSlow(ConnectionResetError):
-    """The client did not go on sending in time. To Gunicorn, a client that has gone: an OSError it does not log."""
+    """The client stopped sending for too long. For Gunicorn a reset connection, which it does not log."""
 
     def __init__(self) -> None:
         super().__init__(ECONNRESET, "the client was too slow")
 
 
 class ProxyError(Exception):
-    """A failure the client is told about. `message` must name no host, URL or key of the upstream."""
+    """An error for the client. `message` must not contain a host, a URL or a key of the upstream."""
 
     status: int = 500
     type: str = "server_error"
     code: str | None = None
     ending: ClassVar[Ending] = Ending.INTERNAL
-    #: Whether anything of the request may have come to the upstream.
+    #: Whether the upstream may have received anything of the request.
     reached: ClassVar[bool] = True
 
-    #: For the log alone: why no connection could be made, and to which host:port.
+    #: For the log only: why the connection failed, and to which host:port.
     reason: str = ""
     address: str = ""
 
@@ -66,18 +67,18 @@ class ProxyError(Exception):
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """Headers that belong to the answer besides those of every error."""
+        """Additional headers of the response."""
         return ()
 
 
 class InternalError(ProxyError):
-    """A fault of ours."""
+    """A fault of the proxy itself."""
 
     code = "internal_error"
 
 
 class BadRequest(ProxyError):
-    """The request can't be served as it is."""
+    """The request is wrong."""
 
     status = 400
     type = "invalid_request_error"
@@ -85,7 +86,7 @@ class BadRequest(ProxyError):
 
 
 class AuthenticationError(BadRequest):
-    """Nobody is known who asks."""
+    """Missing or invalid credentials."""
 
     status = 401
     type = "authentication_error"
@@ -97,7 +98,7 @@ class AuthenticationError(BadRequest):
 
 
 class ModelNotAllowed(BadRequest):
-    """The operator does not let this model be asked for."""
+    """The model is not in the list of allowed models."""
 
     status = 403
     type = "permission_error"
@@ -105,11 +106,11 @@ class ModelNotAllowed(BadRequest):
 
 
 class ModelNotTold(ModelNotAllowed):
-    """The operator allows some models only, and it is not sure which one this request is for."""
+    """Only some models are allowed, and it is not certain which one this request is for."""
 
 
 class OriginNotAllowed(BadRequest):
-    """The operator does not let pages of this origin use the proxy."""
+    """Web pages of this origin may not use the proxy."""
 
     status = 403
     type = "permission_error"
@@ -117,14 +118,14 @@ class OriginNotAllowed(BadRequest):
 
 
 class NotFound(BadRequest):
-    """No such path here."""
+    """The path does not exist."""
 
     status = 404
     code = "not_found"
 
 
 class MethodNotAllowed(BadRequest):
-    """The path exists, but not for this method."""
+    """The path does not accept this method."""
 
     status = 405
     code = "method_not_allowed"
@@ -146,28 +147,28 @@ class RequestTimeout(BadRequest):
 
 
 class PayloadTooLarge(BadRequest):
-    """The body is longer than we take into memory."""
+    """The body is over the limit for bodies in memory."""
 
     status = 413
     code = "payload_too_large"
 
 
 class Stopping(ProxyError):
-    """The proxy stops, and the time that requests have to end is over."""
+    """The proxy stops, and the time for requests to finish is over."""
 
     status = 503
     code = "proxy_stopping"
 
 
 class MetricsUnavailable(ProxyError):
-    """Nothing is counted."""
+    """No metrics are available."""
 
     status = 503
     code = "metrics_unavailable"
 
 
 class UpstreamUnreachable(ProxyError):
-    """No connection: refused, unknown name, failed TLS."""
+    """The connection failed: refused, unknown name, TLS."""
 
     status = 502
     type = "upstream_error"
@@ -177,7 +178,7 @@ class UpstreamUnreachable(ProxyError):
 
 
 class UpstreamProtocolError(ProxyError):
-    """The upstream answered, but broke off or sent what can't be understood."""
+    """The upstream's reply broke off or is not valid."""
 
     status = 502
     type = "upstream_error"
@@ -186,7 +187,7 @@ class UpstreamProtocolError(ProxyError):
 
 
 class UpstreamTimeout(ProxyError):
-    """One of the four time-outs ran out; `code` says which."""
+    """One of the time-outs was exceeded; `code` says which."""
 
     status = 504
     type = "timeout"
@@ -195,7 +196,7 @@ class UpstreamTimeout(ProxyError):
 
 
 class ConnectTimeout(UpstreamTimeout):
-    """No connection in time."""
+    """The connection was not made in time."""
 
     code = "connect_timeout"
     reason = "timed out"
@@ -210,7 +211,7 @@ class PluginFailed(ProxyError):
 
 
 class UpstreamStatus(ProxyError):
-    """The upstream itself said no: its status, the headers that may pass, and a body in OpenAI's shape."""
+    """The upstream's own error: its status, the headers that may pass, and a body in OpenAI's shape."""
 
     ending = Ending.UPSTREAM_ERROR
 
@@ -227,7 +228,7 @@ class UpstreamStatus(ProxyError):
 
 
 def to_openai(error: ProxyError) -> dict[str, Any]:
-    """Give the error document of OpenAI; a refused request also gets the flat `detail` older clients read."""
+    """Return OpenAI's error document. A refused request also gets the flat `detail` that older clients read."""
     document: dict[str, Any] = {
         "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     }

@@ -1,5 +1,4 @@
-"""Parts of messages: what a message's `content` may be, how text is added to it, where images stand in it (OpenAI
-API reference, chat)."""
+"""The `content` of messages: append text, find and replace images (OpenAI's API reference, chat)."""
 
 from __future__ import annotations
 
@@ -15,8 +14,9 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """What is done with images: whether they are fetched, for how long, how many at once, how many bytes all of a
-    request's may have (None: whatever they have), which addresses may be asked, whether a failed one is left."""
+    """How images in requests are handled: whether their URLs are replaced by data URLs, the time-out and number of
+    fetches at once, the limit of bytes for all images of a request (None: no limit), which addresses may be contacted,
+    and whether the URL of a failed image is kept."""
 
     inline: bool = False
     timeout_s: float = 30.0
@@ -28,24 +28,24 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image part: where it stands, and its URL, None when it has none."""
+    """An image part: its position (message, part), and its URL if it has one."""
 
     place: Place
     url: str | None
 
     @property
     def path(self) -> str:
-        """How an error names it."""
+        """Its position, as errors name it."""
         return path_of(self.place)
 
 
 def path_of(place: Place) -> str:
-    """Name a part as OpenAI's errors do."""
+    """Return the position of a part as OpenAI's errors name it."""
     return f"messages[{place[0]}].content[{place[1]}]"
 
 
 def with_text_for_the_user(messages: list[Any], text: str) -> list[Any]:
-    """Append text to the last user message, or add a user message when there is none; a new list."""
+    """Return a new list with text appended to the last user message, or with a user message added if there is none."""
     for position in range(len(messages) - 1, -1, -1):
         message = messages[position]
         if isinstance(message, dict) and message.get("role") == "user":
@@ -54,7 +54,7 @@ def with_text_for_the_user(messages: list[Any], text: str) -> list[Any]:
 
 
 def images_in(body: Json) -> Iterator[Image]:
-    """Find the image parts of a body's messages."""
+    """Yield the image parts in a body's messages."""
     for row, message in enumerate(as_list(body.get("messages"))):
         for column, part in enumerate(as_list(message.get("content") if isinstance(message, dict) else None)):
             if isinstance(part, dict) and part.get("type") == "image_url":
@@ -62,7 +62,7 @@ def images_in(body: Json) -> Iterator[Image]:
 
 
 def with_images(body: Json, urls: Mapping[Place, str]) -> Json:
-    """Give a body with other URLs for some of its images; the very same one when there are none."""
+    """Return a body with some image URLs replaced; the same object if there are none to replace."""
     if not urls:
         return body
     messages, copied = list(body["messages"]), set[int]()

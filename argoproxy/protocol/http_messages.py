@@ -1,7 +1,4 @@
-"""What comes from a client and goes back, and which headers may travel.
-
-Sources: RFC 9110 section 7.6.1 (hop-by-hop), RFC 9112, WHATWG HTML section 9.2 (event streams).
-"""
+"""HTTP requests and responses of clients, and header fields (RFC 9110, RFC 9112)."""
 
 from __future__ import annotations
 
@@ -20,22 +17,22 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Body(Protocol):
-    """A request body still on its way."""
+    """A request body that is still being received."""
 
     @property
     def length(self) -> int | None:
-        """Bytes announced; None when the client sends chunks."""
+        """The Content-Length, None if the body is chunked."""
 
     def read(self, limit: int) -> bytes:
-        """Take all of it. Raises PayloadTooLarge over limit bytes, ClientGone when it stays short."""
+        """Read all of it. Raises PayloadTooLarge over limit bytes, ClientGone if it ends too soon."""
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """Take it as it comes. Raises ClientGone when it stays short."""
+        """Yield it as it arrives. Raises ClientGone if it ends too soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class BytesBody:
-    """A request body that was read already."""
+    """A request body in memory."""
 
     text: bytes
 
@@ -44,24 +41,24 @@ class BytesBody:
         return len(self.text)
 
     def read(self, limit: int) -> bytes:
-        """Give it, whatever its length."""
+        """Return it, whatever its length."""
         return self.text
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """Give it in one piece."""
+        """Yield it in one piece."""
         yield self.text
 
 
 @dataclass(frozen=True, slots=True)
 class PartlyReadBody:
-    """A request body of which more was read than is wanted at once; `length` is that of all of it."""
+    """A request body that was too long to read at once: the pieces read so far, and the rest."""
 
     taken: Sequence[bytes]
     rest: Iterator[bytes]
     length: int | None
 
     def read(self, limit: int) -> bytes:
-        """Take all of it. Raises PayloadTooLarge over limit bytes."""
+        """Read all of it. Raises PayloadTooLarge over limit bytes."""
         parts, size = [], 0
         for piece in self.iter_bytes():
             parts.append(piece)
@@ -71,13 +68,13 @@ class PartlyReadBody:
         return b"".join(parts)
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """Give what was read, then the rest as it comes."""
+        """Yield what was read, then the rest as it arrives."""
         yield from self.taken
         yield from self.rest
 
 
 def read_up_to(body: Body, limit: int) -> Body:
-    """Read a body if it has no more than limit bytes; else give it with what was read of it."""
+    """Read a body if it has no more than limit bytes; a longer one is returned with what was read of it."""
     if (body.length or 0) > limit:
         return body
     taken, size, rest = list[bytes](), 0, body.iter_bytes()
@@ -91,8 +88,8 @@ def read_up_to(body: Body, limit: int) -> Body:
 
 @dataclass(frozen=True, slots=True)
 class ClientRequest:
-    """A request as it came: `path` and `query` with their escapes, headers with repeated ones joined but without any
-    that carried a key of ours; `caller` is the name of that key."""
+    """A request as received: `path` and `query` with their escapes, repeated headers joined, the proxy's own keys
+    removed. `caller` is the name of the caller's key."""
 
     id: str
     created: int
@@ -106,7 +103,7 @@ class ClientRequest:
 
 @dataclass(frozen=True, slots=True)
 class ClientResponse:
-    """What the client is to get. A body that is an iterable goes out piece by piece."""
+    """A response to a client. An iterable body is sent piece by piece."""
 
     status: int
     headers: Headers
@@ -114,35 +111,35 @@ class ClientResponse:
 
 
 def get_header(headers: Headers, name: str, default: str = "") -> str:
-    """Find the first value of a field; name in lower case."""
+    """Return the first value of a field; name in lower case."""
     return next((value for key, value in headers if key.lower() == name), default)
 
 
 def list_members(headers: Headers, name: str) -> list[str]:
-    """Give the members of a field that is a list (RFC 9110 section 5.6.1), in lower case as the name."""
+    """Return the members of a field that is a list (RFC 9110 section 5.6.1), in lower case as the name."""
     values = [value for key, value in headers if key.lower() == name]
     return [member.strip(" \t").lower() for value in values for member in value.split(",")]
 
 
 def check_head(method: object, url: object, headers: Iterable[tuple[str, object]]) -> None:
-    """See that a request with this head can be sent. Raises ValueError."""
+    """Check that a request with this head can be sent. Raises ValueError."""
     if not isinstance(method, str) or not _TOKEN.fullmatch(method):
-        raise ValueError(f"{method!r} is no method")
+        raise ValueError(f"{method!r} is not a method")
     if not isinstance(url, str) or not _URL.fullmatch(url):
-        raise ValueError("its URL is no http URL, or holds a blank or a character that has to be escaped")
+        raise ValueError("its URL is not an http URL, or contains a character that must be escaped")
     for name, value in headers:
         if not _TOKEN.fullmatch(name) or _UNSAFE_HEADER.search(str(value)):
             raise ValueError(f"the header {name!r} can't be sent")
 
 
 def drop_unsendable(headers: Iterable[tuple[str, str]]) -> Headers:
-    """Return the fields that a head can hold (RFC 9110 section 5.5), unchanged. The others are dropped: a proxy that
-    rewrites a value says something that nobody said."""
+    """Return the fields that a head can contain (RFC 9110 section 5.5), unchanged. The others are dropped and not
+    repaired: a repaired value would be one that no server sent."""
     return tuple(
         (name, value) for name, value in headers if _TOKEN.fullmatch(name) and not _UNSAFE_HEADER.search(value)
     )
 
 
 def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Headers:
-    """Leave out the fields of these names; names in lower case."""
+    """Return the fields without those of these names; names in lower case."""
     return tuple((name, value) for name, value in headers if name.lower() not in names)

@@ -29,7 +29,7 @@ class _Member:
 
 
 def is_same_json(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same JSON: 1, 1.0 and true are three. What is too deep to tell is not."""
+    """Return whether two values are the same JSON: 1, 1.0 and true are three. What is too deep to tell is not."""
     try:
         return _same(one, other)
     except RecursionError:
@@ -49,7 +49,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def edit_json(text: bytes, before: Any, after: Any) -> bytes:
-    """Give text that says `after`, of text in UTF-8 that says `before`; no object in it may hold a key twice.
+    """Return text that says `after`, of text in UTF-8 that says `before`; no object in it may hold a key twice.
     Raises JsonError when `after` has no JSON text."""
     source = text.decode("utf-8", "surrogatepass")
     parts, at = [], 0
@@ -71,13 +71,13 @@ def _edits(source: str, at: int, before: Any, after: Any) -> Iterator[Edit]:
         for start, old, new in zip(_items(source, at), before, after, strict=True):
             yield from _edits(source, start, old, new)
     else:
-        yield at, _decode(source, at)[1], _written(after)
+        yield at, _decode(source, at)[1], _encode(after)
 
 
 def _edits_of_members(source: str, at: int, before: dict[str, Any], after: dict[str, Any]) -> Iterator[Edit]:
     members = list(_members(source, at))
     kept = [member for member in members if member.key in after]
-    added = [f"{_written(key)}:{_written(value)}" for key, value in after.items() if key not in before]
+    added = [f"{_encode(key)}:{_encode(value)}" for key, value in after.items() if key not in before]
     last = kept[-1] if kept else None
     for member, following in zip_longest(members, members[1:]):
         if member.key in after:
@@ -118,5 +118,5 @@ def _skip(source: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _written(value: Any) -> str:
+def _encode(value: Any) -> str:
     return dumps(value).decode()

@@ -22,7 +22,7 @@ class TooManyValues(JsonError):
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class JsonLimits:
     """How many containers (arrays and objects) a text may hold, and how many values: in any case, and how many bytes it
     must have for each one more.
 
@@ -54,9 +54,9 @@ class Counts:
 
 
 #: Of a request: a hundred thousand messages, or a million tokens.
-OF_A_REQUEST = Counts()
+OF_A_REQUEST = JsonLimits()
 #: Of a reply: vectors, and log probabilities, of which each has its object and its list of bytes.
-OF_A_REPLY = Counts(bytes_a_container=16, bytes_a_value=4)
+OF_A_REPLY = JsonLimits(bytes_a_container=16, bytes_a_value=4)
 
 
 class Exactness:
@@ -83,7 +83,7 @@ def parse(text: bytes) -> tuple[Any, bool]:
     """
     OF_A_REQUEST.check(text)
     exactness = Exactness()
-    value = _guarded(text, object_pairs_hook=exactness.pairs, parse_constant=_no_constant, parse_float=_finite_float)
+    value = _parse(text, object_pairs_hook=exactness.pairs, parse_constant=_no_constant, parse_float=_finite_float)
     return value, exactness.exact and json.detect_encoding(text) == "utf-8"
 
 
@@ -103,7 +103,7 @@ def loads(text: bytes) -> Any:
             return value
     except (ValueError, RecursionError):
         pass
-    return _guarded(text)
+    return _parse(text)
 
 
 def parse_at(text: str, start: int) -> tuple[Any, int]:
@@ -126,7 +126,7 @@ def dumps(value: Any) -> bytes:
 
 
 def as_json(value: Any) -> Any:
-    """Give a value as it is once it was written as strict JSON and read again. Raises JsonError."""
+    """Return a value as it is once it was written as strict JSON and read again. Raises JsonError."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except RecursionError:
@@ -173,7 +173,7 @@ def _without_strings(text: bytes) -> Iterator[bytes]:
         yield _STRING.sub(b"", found.group())
 
 
-def _guarded(text: bytes, **options: Any) -> Any:
+def _parse(text: bytes, **options: Any) -> Any:
     try:
         return json.loads(text, **options)
     except JsonError:

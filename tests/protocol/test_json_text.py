@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.json_text import Counts, JsonError, TooManyValues, as_json, dumps, loads, parse, parse_at
+from argoproxy.protocol.json_text import JsonError, JsonLimits, TooManyValues, as_json, dumps, loads, parse, parse_at
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_value_from_elsewhere_is_made_json() -> None:
             as_json(value)
 
 
-SMALL = Counts(containers=10, values=20, bytes_a_container=10, bytes_a_value=10)
+SMALL = JsonLimits(containers=10, values=20, bytes_a_container=10, bytes_a_value=10)
 
 
 @pytest.mark.parametrize(

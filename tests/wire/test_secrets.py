@@ -181,8 +181,7 @@ def everything(answer: Answer) -> str:
 
 def send(stand: Stand, name: str, script: str, *, wants_stream: bool = False) -> Answer:
     headers = {"Authorization": f"Bearer {OWN_KEY}", "X-Script": script}
-    answer = chat(stand.proxy.port, model=name, stream=wants_stream, headers=headers)
-    return answer
+    return chat(stand.proxy.port, model=name, stream=wants_stream, headers=headers)
 
 
 def echoes(texts: list[str]) -> Iterator[tuple[str, bool, list[list[object]]]]:

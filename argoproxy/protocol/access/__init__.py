@@ -1,1 +1,1 @@
-"""Who may ask for what, and what nobody may see: keys, allow-list, secrets."""
+"""Access: keys, allowed models, headers that may be forwarded, secrets that must not be shown."""

@@ -1,4 +1,8 @@
-"""Which models may be asked for, on our routes and in requests that are forwarded."""
+"""Allowed models: the check of requests for the proxy's own paths, and of requests that are forwarded.
+
+A forwarded request can name its model in many places: keys of a body, a form, a query, a path. Common servers and
+frameworks read them differently, so a request passes only if all of them would read the model that was checked.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +30,14 @@ _CONTENT_TYPE = frozenset(("content-type",))
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """Names and patterns of the models that may be asked for; all of them where there are none. With
-    `allow_unknown_routes` a forwarded request passes where it is not known which model it is for."""
+    """Names and patterns of the models that may be used; none means all. With `allow_unknown_routes` a forwarded
+    request also passes if its model is not known."""
 
     patterns: Sequence[str] = ()
     allow_unknown_routes: bool = False
 
     def allows(self, name: str) -> bool:
-        """Tell whether a model may be asked for by this name."""
+        """Return whether a model may be used under this name."""
         return not self.patterns or any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
     def check(self, name: str) -> None:
@@ -159,7 +163,7 @@ def needs_no_model(path: str) -> bool:
 
 def other_model_key(keys: Iterable[str]) -> str | None:
     """Return the first key that could name a model and is not `model` itself."""
-    return next((key for key in keys if key != "model" and _folded(key.partition("[")[0]) in _KEYS), None)
+    return next((key for key in keys if key != "model" and _normalize(key.partition("[")[0]) in _KEYS), None)
 
 
 def path_may_name_a_model(path: str) -> bool:
@@ -169,15 +173,15 @@ def path_may_name_a_model(path: str) -> bool:
 
 def query_names_a_model(query: str) -> bool:
     """Whether a parameter of a query is called like a model."""
-    names = (_folded(_decoded(part.partition("=")[0])) for part in re.split("[&;]", query))
+    names = (_normalize(_decode(part.partition("=")[0])) for part in re.split("[&;]", query))
     return any(word in name for name in names for word in _QUERY_WORDS)
 
 
-def _folded(name: str) -> str:
+def _normalize(name: str) -> str:
     """Return a name without case, separators and invisible characters."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     """Return a text without its escapes; some servers decode twice."""
     return unquote_plus(unquote_plus(text))

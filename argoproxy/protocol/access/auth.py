@@ -21,7 +21,7 @@ from argoproxy.protocol.http_messages import Headers
 _KEY_HEADERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
 _NO_KEY = "An API key is required. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."
-_UNKNOWN_KEY = "This API key is not known. Check it, or ask whoever runs this proxy for one."
+_UNKNOWN_KEY = "This API key is not known. Check it, or ask the operator of this proxy for one."
 #: Shorter keys of clients are names and placeholders like `ollama`, which occur in ordinary text.
 SHORTEST_SENT = 16
 

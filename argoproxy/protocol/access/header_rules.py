@@ -13,7 +13,7 @@ HOP_BY_HOP = frozenset(
     " proxy-authorization proxy-authentication-info".split()
 )
 COOKIES_DOWN = frozenset(("set-cookie",))
-#: Fields that `Connection` may not take away from us (naming them there is a known way around a proxy's checks).
+#: Fields that `Connection` can't remove: naming them there is a known way around the checks of a proxy.
 END_TO_END = CREDENTIAL_HEADERS | frozenset("content-type content-length host".split())
 
 #: Fields by which some servers and frameworks serve another URL or method than the one that was checked here, and
@@ -21,7 +21,7 @@ END_TO_END = CREDENTIAL_HEADERS | frozenset("content-type content-length host".s
 OVERRIDES = frozenset(
     "x-original-url x-original-uri x-rewrite-url x-http-method-override x-http-method x-method-override proxy".split()
 )
-#: Set anew for the upstream's own connection, answered here, or nobody's business there.
+#: Set anew for the connection to the upstream, handled here, or private to the client's side.
 NOT_SENT_UP = (
     HOP_BY_HOP
     | OVERRIDES
@@ -32,18 +32,18 @@ NOT_SENT_UP = (
 )
 NOT_SENT_UP_PREFIXES = ("x-forwarded-", "cf-")
 
-#: About the upstream's own connection and site, not about the answer.
+#: About the upstream's own connection and site, not about the response.
 NOT_SENT_DOWN = HOP_BY_HOP | frozenset(
     "date server set-cookie2 alt-svc strict-transport-security nel report-to x-logging-id".split()
 )
-#: True only of the very bytes the upstream sent.
+#: Describe the very bytes that the upstream sent, and are wrong for any others.
 ENTITY_HEADERS = frozenset(
     "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
 )
 
 
 def request_headers_for_upstream(headers: Headers) -> Headers:
-    """Give the client's headers that go to an upstream."""
+    """Return the client's headers that go to an upstream."""
     dropped = NOT_SENT_UP | _named_by_connection(headers)
     return tuple(
         (name, value)
@@ -53,13 +53,13 @@ def request_headers_for_upstream(headers: Headers) -> Headers:
 
 
 def response_headers_for_client(headers: Headers) -> Headers:
-    """Give the upstream's headers that go to the client with the upstream's own bytes."""
+    """Return the upstream's headers that go to the client with an unchanged body."""
     dropped = NOT_SENT_DOWN | _named_by_connection(headers)
     return without(headers, dropped)
 
 
 def response_headers_for_new_body(headers: Headers) -> Headers:
-    """Give the upstream's headers that go to the client with a body of ours."""
+    """Return the upstream's headers that go to the client with another body."""
     return without(response_headers_for_client(headers), ENTITY_HEADERS)
 
 

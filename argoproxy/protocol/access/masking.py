@@ -65,8 +65,8 @@ def spell(text: str) -> tuple[str, ...]:
 
 
 class Redactor:
-    """Replaces secrets in a reply by as many stars, in each spelling. Secrets of a few characters are left, because they
-    would be found in ordinary text."""
+    """Replaces secrets in a reply by as many stars, in each spelling. Secrets of a few characters are left, because
+    they would be found in ordinary text."""
 
     def __init__(self, *secrets: bytes) -> None:
         texts = [secret.decode("latin-1") for secret in secrets if len(secret) >= SHORTEST_STARRED]
@@ -138,7 +138,8 @@ class Masker:
 
 
 def mask_json(value: Any, secrets: Sequence[str]) -> Any:
-    """Return a JSON value as the journal may hold it: the very same one where nothing changes, never one edited in place.
+    """Return a JSON value as the journal may hold it: the very same one where nothing changes, never one edited in
+    place.
 
     Secrets are starred in texts and in names, in each spelling. Base64 of more than 200 characters becomes a count, a
     vector of more than 8 numbers its first ones and a count. What is nested more than 100 levels deep becomes "…".
@@ -147,7 +148,7 @@ def mask_json(value: Any, secrets: Sequence[str]) -> Any:
 
 
 def is_masked(text: str) -> bool:
-    """Tell whether a part of a text was shortened."""
+    """Return whether a part of a text was shortened."""
     return bool(_SHORTENED.search(text))
 
 
@@ -157,8 +158,8 @@ def mask_urls(text: str) -> str:
 
 
 def mask_setting(name: str, value: Any, is_reference: Callable[[str], bool]) -> Any:
-    """Return a setting as it may be shown: texts under secret names starred at any depth, and credentials in URLs. Texts
-    for which `is_reference` is true only name a variable, and are kept."""
+    """Return a setting as it may be shown: texts under secret names starred at any depth, and credentials in URLs.
+    Texts for which `is_reference` is true only name a variable, and are kept."""
     if is_secret_name(name) and not isinstance(value, Mapping):
         return _mask_texts(value, is_reference)
     if isinstance(value, Mapping):

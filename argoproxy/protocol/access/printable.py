@@ -17,7 +17,7 @@ _FORMATTING = (
     "\u2028-\u202e\u2060-\u206f"  # separators of lines, embeddings, overrides, isolates, invisible operators
     "\ufeff\ufff9-\ufffb"  # byte order mark, annotations
     "\ud800-\udfff"  # surrogates, which no encoding takes
-    "\U000e0000-\U000e007f"  # tags: text that nobody sees
+    "\U000e0000-\U000e007f"  # tags: invisible text
 )
 _NOT_IN_A_LINE = re.compile(f"[\x00-\x1f{_FORMATTING}]")
 _NOT_IN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f{_FORMATTING}]")

@@ -6,8 +6,8 @@ There are four kinds of names:
 - Settings, configured headers, options, parameters of configured URLs: `is_secret_name`, which looks for words.
 - Headers of an upstream that authenticate the proxy in place of its client: `is_key_name`.
 - Headers of clients, which are forwarded or dropped as credentials: `CREDENTIAL_HEADERS`.
-- Fields of bodies and parameters of clients' queries: `CREDENTIAL_FIELDS` and `CREDENTIAL_PARAMETERS`. They are compared
-  as a whole, because `max_tokens` and `page_token` are no secrets.
+- Fields of bodies and parameters of clients' queries: `CREDENTIAL_FIELDS` and `CREDENTIAL_PARAMETERS`. They are
+  compared as a whole, because `max_tokens` and `page_token` are no secrets.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ _SEPARATOR = re.compile("[&;]")
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether a setting, a header, an option or a URL's parameter of this name holds a secret."""
+    """Return whether a setting, a header, an option or a URL's parameter of this name holds a secret."""
     return bool(_SECRET_NAME.search(name)) and name.lower() not in _HARMLESS
 
 
 def is_key_name(name: str) -> bool:
-    """Tell whether a header of this name authenticates the proxy: then a client's credentials are not sent beside it."""
+    """Return whether a header of this name authenticates the proxy: then a client's credentials are not sent beside
+    it."""
     return bool(_KEY_NAME.search(name))
 
 

@@ -29,16 +29,15 @@ class Cors:
     origins: frozenset[str]
 
     def headers_for(self, request_headers: Headers) -> Headers:
-        """Return what every answer to a request carries."""
-        allowed = self._allowed(request_headers)
+        """Return the headers for every response to a request."""
+        allowed = self._allowed_origin(request_headers)
         if not allowed:
             return (_VARY,)
         return (_VARY, ("Access-Control-Allow-Origin", allowed), ("Access-Control-Expose-Headers", _EXPOSED))
 
     def preflight_headers(self, request_headers: Headers) -> Headers:
-        """Return what the answer to a preflight, a browser's question whether it may send a request, carries besides.
-        Raises OriginNotAllowed."""
-        if not self._allowed(request_headers):
+        """Return the additional headers for the response to a preflight. Raises OriginNotAllowed."""
+        if not self._allowed_origin(request_headers):
             raise OriginNotAllowed(
                 "Web pages of this origin may not use the proxy; the setting CORS_ORIGINS lists those that may."
             )
@@ -50,7 +49,7 @@ class Cors:
             ("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers"),
         )
 
-    def _allowed(self, request_headers: Headers) -> str:
+    def _allowed_origin(self, request_headers: Headers) -> str:
         """Return the origin to allow; "" for none."""
         if ANY_ORIGIN in self.origins:
             return ANY_ORIGIN
@@ -59,12 +58,12 @@ class Cors:
 
 
 def is_preflight(method: str, headers: Headers) -> bool:
-    """Whether a request is a browser's question and no request of a client's own."""
+    """Return whether a request is a browser's preflight."""
     return method == "OPTIONS" and bool(
         get_header(headers, "origin") and get_header(headers, "access-control-request-method")
     )
 
 
 def without_cors(headers: Headers) -> Headers:
-    """Leave out what an upstream says of origins: the proxy speaks for itself."""
+    """Return the headers without those of the upstream's own CORS policy."""
     return tuple((name, value) for name, value in headers if not name.lower().startswith(_PREFIX))

@@ -1,6 +1,6 @@
-"""Chat, legacy completions and embeddings as clients know them: parse what comes in, answer in the form asked for.
+"""The endpoints of OpenAI's API: parse requests, send answers as a stream or a document, and errors.
 
-The exit is one: a client that asked for a stream gets events, any other a document, whatever the upstream sent.
+A client that asked for a stream gets events, any other client a document, whatever the upstream sent.
 A failure after the head was sent becomes one last `data: {"error": …}` event without `[DONE]`, on which official
 clients raise.
 """
@@ -44,13 +44,13 @@ STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 _CONTENT_TYPE = frozenset(("content-type",))
 _UNBUFFERED = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
-#: The head of a stream that nobody else has said anything of.
+#: The headers of a stream that begins before the upstream's reply.
 STREAM_HEAD = (("Content-Type", STREAM_TYPE), *_UNBUFFERED)
 _STREAM_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
 
 
-class Progress(Protocol):
-    """What an answer on its way asks, and tells of itself."""
+class ResponseContext(Protocol):
+    """What the code that sends an answer must know and report."""
 
     @property
     def reply_status(self) -> int:
@@ -61,23 +61,23 @@ class Progress(Protocol):
         """The headers of the upstream's reply."""
 
     def is_heartbeat_due(self) -> bool:
-        """Whether the client was sent nothing for too long."""
+        """Return whether nothing was sent to the client for too long."""
 
     def record_failure(self, error: ProxyError) -> None:
-        """Take note of how the answer ended."""
+        """Record the error that ended the answer."""
 
     def record_crash(self, error: Exception) -> ProxyError:
-        """Take note of a fault of ours; gives what the client may be told of it."""
+        """Record an unexpected exception; return the error for the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A route of ours that takes a model."""
+    """A path of the proxy's own that takes a model."""
 
     path: str
 
     def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
-        """Read a call of at most `limit` bytes. Raises BadRequest, PayloadTooLarge."""
+        """Parse a request with a body of at most `limit` bytes. Raises BadRequest, PayloadTooLarge."""
         if get_header(request.headers, "content-encoding", "identity").lower() != "identity":
             raise BadRequest(
                 "The request body is compressed; send it without Content-Encoding.", code="unsupported_content_encoding"
@@ -88,69 +88,70 @@ class Endpoint:
 CHAT = Endpoint("/v1/chat/completions")
 COMPLETIONS = Endpoint("/v1/completions")
 EMBEDDINGS = Endpoint("/v1/embeddings")
-#: The Argo gateway's own words, passed on as they are.
+#: The Argo gateway's own API, passed through unchanged.
 RAW = Endpoint("/v1/chat")
 
 
-def answer(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
-    """Answer a completion in the form its client asked for. Raises ProxyError for a plain one."""
+def answer(batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
+    """Return the response with a completion in the form that its client asked for. Raises ProxyError for a document."""
     if not call.stream:
-        return answer_document(whole(batches), progress)
-    kept = without(response_headers_for_new_body(progress.reply_headers), _STREAM_HEADERS)
-    said = get_header(progress.reply_headers, "content-type")
-    content_type = said if said.startswith("text/event-stream") else STREAM_TYPE
+        return answer_document(assemble_reply(batches), context)
+    kept = without(response_headers_for_new_body(context.reply_headers), _STREAM_HEADERS)
+    sent = get_header(context.reply_headers, "content-type")
+    content_type = sent if sent.startswith("text/event-stream") else STREAM_TYPE
     headers = (
         *kept,
         ("Content-Type", content_type),
         *_UNBUFFERED,
     )
-    return ClientResponse(progress.reply_status, headers, event_stream(batches, call, progress))
+    return ClientResponse(context.reply_status, headers, event_stream(batches, call, context))
 
 
-def answer_raw(batches: Iterable[Batch], call: Call, progress: Progress) -> ClientResponse:
-    """Answer with the upstream's own bytes, as they come when a stream was asked for. Raises ProxyError, also while
-    a stream goes out."""
-    headers = response_headers_for_new_body(progress.reply_headers)
+def answer_raw(batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
+    """Return the response with the upstream's own bytes, for a stream as they arrive. Raises ProxyError, also while a
+    stream is sent."""
+    headers = response_headers_for_new_body(context.reply_headers)
     pieces = (b"".join(event.raw for event in batch) for batch in batches)
     if not call.stream:
-        return ClientResponse(progress.reply_status, headers, b"".join(pieces))
-    return ClientResponse(progress.reply_status, (*headers, *_UNBUFFERED), pieces)
+        return ClientResponse(context.reply_status, headers, b"".join(pieces))
+    return ClientResponse(context.reply_status, (*headers, *_UNBUFFERED), pieces)
 
 
-def answer_document(document: Document, progress: Progress) -> ClientResponse:
-    """Answer with a whole document."""
-    kept = without(response_headers_for_new_body(progress.reply_headers), _CONTENT_TYPE)
-    said = get_header(progress.reply_headers, "content-type")
-    content_type = said if "json" in said else JSON_TYPE
-    return ClientResponse(progress.reply_status, (*kept, ("Content-Type", content_type)), document.raw)
+def answer_document(document: Document, context: ResponseContext) -> ClientResponse:
+    """Return the response with a document."""
+    kept = without(response_headers_for_new_body(context.reply_headers), _CONTENT_TYPE)
+    sent = get_header(context.reply_headers, "content-type")
+    content_type = sent if "json" in sent else JSON_TYPE
+    return ClientResponse(context.reply_status, (*kept, ("Content-Type", content_type)), document.raw)
 
 
 def answer_error(error: ProxyError) -> ClientResponse:
-    """Answer with a failure, in the one shape."""
+    """Return the response with an error."""
     if isinstance(error, UpstreamStatus):
         return ClientResponse(error.status, error.headers, error.body)
     return ClientResponse(error.status, (*error.headers, ("Content-Type", JSON_TYPE)), dumps(to_openai(error)))
 
 
-def whole(batches: Iterable[Batch]) -> Document:
-    """Take all of a reply, assembled when it came in chunks. Raises ProxyError."""
-    assembly, found, size = CompletionAssembler(), None, 0
+def assemble_reply(batches: Iterable[Batch]) -> Document:
+    """Return a whole reply as one document, assembled if it came in chunks. Raises ProxyError."""
+    assembly, has_choices, size = CompletionAssembler(), False, 0
     for batch in batches:
         for event in batch:
             if isinstance(event, Document):
                 return event
             if event.chunk is not None:
-                found = event if "choices" in event.chunk else found
+                has_choices = has_choices or "choices" in event.chunk
                 size += len(event.raw)
                 check_reply_size(size)
                 assembly.add(event.chunk)
-    if found is None:
+    if not has_choices:
         raise UpstreamProtocolError("The upstream's reply contains no completion.")
     return Document.of(assembly.document())
 
 
-def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> Iterator[bytes]:
-    """Give one piece for each batch, a heartbeat when there has been none for long. Raises ClientGone."""
+def event_stream(batches: Iterable[Batch], call: Call, context: ResponseContext) -> Iterator[bytes]:
+    """Yield one piece for each batch, or a heartbeat when there was none for too long. An error becomes the last event.
+    Raises ClientGone."""
     heartbeat = HEARTBEAT
     try:
         for batch in batches:
@@ -158,25 +159,25 @@ def event_stream(batches: Iterable[Batch], call: Call, progress: Progress) -> It
                 if b"id:" in piece:
                     heartbeat = QUIET_HEARTBEAT
                 yield piece
-            elif progress.is_heartbeat_due():
+            elif context.is_heartbeat_due():
                 yield heartbeat
     except ClientGone:
         raise
     except ProxyError as error:
-        progress.record_failure(error)
+        context.record_failure(error)
         yield error_event(error)
     except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
-        yield error_event(progress.record_crash(error))
+        yield error_event(context.record_crash(error))
 
 
 def error_event(error: ProxyError) -> bytes:
-    """Write a failure as the last event of a stream."""
-    told = _told(error.body) if isinstance(error, UpstreamStatus) else None
-    return Event.of({"error": told or to_openai(error)["error"]}).raw
+    """Return an error as the last event of a stream."""
+    own = _find_error(error.body) if isinstance(error, UpstreamStatus) else None
+    return Event.of({"error": own or to_openai(error)["error"]}).raw
 
 
-def _told(body: bytes) -> Any:
-    """Find the error in a body that should be in OpenAI's shape; None where it isn't."""
+def _find_error(body: bytes) -> Any:
+    """Return the error in a body in OpenAI's shape, None if it has another shape."""
     try:
         document = loads(body)
     except JsonError:
@@ -196,31 +197,31 @@ def _is_usage_alone(chunk: Json) -> bool:
 
 
 HEADER = "x-compatible"
-#: Of a request that was refused before it was parsed, this much is read to learn whether it wants a stream.
+#: How many bytes of a request that was refused unread are read to find out whether it asks for a stream.
 LONGEST_LOOK = 1024 * 1024
 
 
 def is_compatible(headers: Headers, otherwise: bool) -> bool:  # noqa: FBT001 a setting
-    """Tell whether a request wants its errors so: by a header of its own, else as is set. Raises BadRequest."""
-    wished = get_header(headers, HEADER).strip().lower()
-    if wished and wished not in BOOLEANS:
+    """Return whether a request gets errors with status 200: by its header, else by the setting. Raises BadRequest."""
+    value = get_header(headers, HEADER).strip().lower()
+    if value and value not in BOOLEANS:
         raise BadRequest("The header X-Compatible must be true or false.", code="invalid_compatible")
-    return BOOLEANS.get(wished, otherwise)
+    return BOOLEANS.get(value, otherwise)
 
 
 def answer_error_as_success(error: ProxyError, wants_stream: bool) -> ClientResponse:  # noqa: FBT001 what the client asked
-    """Answer with a failure that has the status of a success."""
-    told = answer_error(error)
-    if told.status < 400:
-        return told
+    """Return the response with an error under the status 200, for clients that read errors only so."""
+    response = answer_error(error)
+    if response.status < 400:
+        return response
     if not wants_stream:
-        return ClientResponse(200, told.headers, told.body)
-    headers = (*without(told.headers, _CONTENT_TYPE), ("Content-Type", STREAM_TYPE), ("Cache-Control", "no-cache"))
+        return ClientResponse(200, response.headers, response.body)
+    headers = (*without(response.headers, _CONTENT_TYPE), ("Content-Type", STREAM_TYPE), ("Cache-Control", "no-cache"))
     return ClientResponse(200, headers, error_event(error))
 
 
 def wants_a_stream(body: Body) -> bool:
-    """Tell whether the JSON of a request asks for a stream, as far as it is short enough to be looked at."""
+    """Return whether the JSON body of a request asks for a stream; False for one too long to read."""
     try:
         begun_body = read_up_to(body, LONGEST_LOOK)
         value = loads(begun_body.text) if isinstance(begun_body, BytesBody) else None

@@ -1,4 +1,4 @@
-"""Answers that go to the client byte for byte: what is learned of them, and what is said when they break off."""
+"""Answers that are sent byte for byte: read their usage, and end a broken stream with an error event."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.api.endpoints import Progress, error_event
+from argoproxy.protocol.api.endpoints import ResponseContext, error_event
 from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.sse import LONGEST_DONE, Document, EventDecoder
 
-#: What is longer is not read for its usage: a document, or one event of a stream.
+#: Longer documents, and longer events of a stream, are not searched for usage.
 LONGEST_METERED = 8 * 1024 * 1024
 
 Note = Callable[[Json], None]
 
 
 def meter_usage(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator[bytes]:
-    """Give the pieces, and tell of the usage that stands in them; of what can't be read nothing is told."""
-    ear = _EventUsage(note) if _is_stream(headers) else _DocumentUsage(note)
+    """Yield the pieces unchanged, and report the usage in them; what can't be parsed is ignored."""
+    meter = _EventUsage(note) if _is_stream(headers) else _DocumentUsage(note)
     for piece in pieces:
-        ear.hear(piece)
+        meter.feed(piece)
         yield piece
-    ear.end()
+    meter.end()
 
 
-def end_with_error_event(pieces: Iterable[bytes], headers: Headers, progress: Progress) -> Iterator[bytes]:
-    """Give the pieces; to an event stream that breaks off an error is added as its last event, unless it was `[DONE]`.
-    Raises ProxyError where nothing can be added, ClientGone."""
+def end_with_error_event(pieces: Iterable[bytes], headers: Headers, context: ResponseContext) -> Iterator[bytes]:
+    """Return the pieces; to an event stream that breaks off an error is added as its last event, unless it was
+    `[DONE]`. Raises ProxyError where nothing can be added, ClientGone."""
     last = b""
     try:
         for piece in pieces:
@@ -40,7 +40,7 @@ def end_with_error_event(pieces: Iterable[bytes], headers: Headers, progress: Pr
             raise
         if last.rstrip().endswith(b"data: [DONE]"):
             return
-        progress.record_failure(error)
+        context.record_failure(error)
         yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + error_event(error)
 
 
@@ -53,7 +53,7 @@ class _EventUsage:
         self._meter = UsageMeter(note)
         self._decoder: EventDecoder | None = EventDecoder(LONGEST_METERED)
 
-    def hear(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> None:
         if self._decoder is None:
             return
         try:
@@ -62,19 +62,19 @@ class _EventUsage:
             self._decoder = None
 
     def end(self) -> None:
-        """Nothing is left: an event counts when its blank line is here."""
+        """Do nothing: an event is complete only with its blank line."""
 
 
 class _DocumentUsage:
     def __init__(self, note: Note) -> None:
         self._meter = UsageMeter(note)
-        self._heard = bytearray()
+        self._received = bytearray()
 
-    def hear(self, piece: bytes) -> None:
-        if len(self._heard) <= LONGEST_METERED:
-            self._heard += piece
+    def feed(self, piece: bytes) -> None:
+        if len(self._received) <= LONGEST_METERED:
+            self._received += piece
 
     def end(self) -> None:
-        if len(self._heard) <= LONGEST_METERED:
+        if len(self._received) <= LONGEST_METERED:
             with suppress(ProxyError):
-                self._meter.feed([Document(bytes(self._heard))])
+                self._meter.feed([Document(bytes(self._received))])

@@ -1,7 +1,8 @@
-"""The table of what a request may hold, and the check of a request against it.
+"""The table of what requests may contain, and the check of a request against it.
 
-Sources: OpenAI's API reference and OpenAPI file of 2026-08-21, and what servers beside it take. A line is as lenient as
-the most lenient of them; whatever is no line passes. The upstream that can't take what passed says so itself.
+Sources: OpenAI's API reference and OpenAPI file of 2026-08-21, and what compatible servers accept. A line is as
+lenient as the most lenient of them, and fields without a line pass. Upstreams that accept less answer with an error of
+their own.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ REQUESTS: Mapping[str, Object] = {
 
 
 def validate(body: Mapping[str, Any], path: str) -> None:
-    """Refuse what no upstream would take; a path that has no table takes everything. Raises BadRequest."""
+    """Check a request body against the table of its path, if there is one. Raises BadRequest."""
     request = REQUESTS.get(path)
     fault = request.fault(body) if request else None
     if fault:

@@ -1,7 +1,7 @@
 """What a JSON value may be: shapes, of which tables are made, and the fault of a value that does not fit.
 
-A shape says in words what it expects and gives the first fault it finds, or None. A value that fits costs little more
-than a look at its types. Shapes are as deep as the table they stand in, so no value is nested too deeply for them.
+A shape describes what it expects and returns the first fault it finds, or None. Checking a value that fits costs little
+more than comparing types. Shapes are only as deep as their table, so no value is nested too deeply for them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 from argoproxy.protocol.json_text import kind_of
 
-#: A number that came is told to the client as far as this many characters.
-_SHOWN = 24
+#: How many characters of a number are quoted in a message.
+_LONGEST_NUMBER = 24
 
 
 class Problem(StrEnum):
-    """What can be wrong, as OpenAI's `code` has it."""
+    """What can be wrong; the values are OpenAI's error codes."""
 
     TYPE = "invalid_type"
     VALUE = "invalid_value"
@@ -35,37 +35,37 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong: what was expected, what came, and the steps that lead there."""
+    """What is wrong with a value: what was expected, what was sent, and the path to it."""
 
     problem: Problem
     expected: str
-    came: str = ""
+    actual: str = ""
     steps: tuple[str | int, ...] = ()
 
     @property
     def place(self) -> str:
-        """Where it is, as OpenAI's errors name places: `messages[2].role`."""
+        """The path as OpenAI's errors write it: `messages[2].role`."""
         named = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.steps)
         return "".join(named).removeprefix(".")
 
     @property
     def message(self) -> str:
-        return _SENTENCES[self.problem].format(self.place, self.expected, self.came)
+        return _SENTENCES[self.problem].format(self.place, self.expected, self.actual)
 
     def inside(self, step: str | int) -> Fault:
-        """Tell it of the value that holds the faulty one under this name or at this index."""
+        """Return the fault as one of the object or array that contains the value under this name or index."""
         return replace(self, steps=(step, *self.steps))
 
 
 class Shape(Protocol):
-    """What a value may be."""
+    """What a value may be, and how to check it."""
 
     @property
     def expected(self) -> str:
-        """Say it in words, with an article."""
+        """The description for messages, with an article."""
 
     def fault(self, value: Any) -> Fault | None:
-        """Find what is wrong with a value."""
+        """Return the first fault of a value, None if it fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Plain:
     def fault(self, value: Any) -> Fault | None:
         if type(value) not in self.types:
             return _wrong_type(self, value)
-        return None if self.test(value) else Fault(Problem.VALUE, self.expected, _shown(value))
+        return None if self.test(value) else Fault(Problem.VALUE, self.expected, _quote(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class ListOf:
         if type(value) is not list:
             return _wrong_type(self, value)
         if len(value) < self.least:
-            return Fault(Problem.VALUE, self.expected, _shown(value))
+            return Fault(Problem.VALUE, self.expected, _quote(value))
         if self.sure.issuperset(map(type, value)):
             return None
         for index, item in enumerate(value):
@@ -193,9 +193,9 @@ def _wrong_type(shape: Shape, value: Any) -> Fault:
     return Fault(Problem.TYPE, shape.expected, kind_of(value))
 
 
-def _shown(value: Any) -> str:
-    """Say what came where the type was right."""
+def _quote(value: Any) -> str:
+    """Return how a message describes a value of the right type."""
     if isinstance(value, int | float):
-        return f"{value!r:.{_SHOWN}}"
+        return f"{value!r:.{_LONGEST_NUMBER}}"
     kind = kind_of(value)
     return kind if value else f"an empty {kind.split()[1]}"

@@ -1,1 +1,1 @@
-"""From a model name to upstreams and parameters: calls, rules, routes."""
+"""Routing: from the name of a model to upstreams and parameters."""

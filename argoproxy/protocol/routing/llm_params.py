@@ -52,12 +52,12 @@ def parse_llm_params(text: str) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
     rules: dict[str, Rule] = {}
     warnings: list[str] = []
     for number, pieces in enumerate(filter(None, _groups(text)), 1):
-        rule, said = _rule(pieces)
+        rule, problems = _rule(pieces)
         where = f"LLM_PARAMS, group {number} (model={rule.name}): "
         if rule.name in rules:
-            said.append("the model has a group already; what this one sets is added to it")
+            problems.append("the model has a group already; what this one sets is added to it")
         rules[rule.name] = rule.merged_over(rules[rule.name]) if rule.name in rules else rule
-        warnings += [where + warning for warning in said]
+        warnings += [where + warning for warning in problems]
     return tuple(rules.values()), tuple(warnings)
 
 
@@ -132,14 +132,14 @@ def _value(key: str, text: str, at: int) -> tuple[Any, int]:
             value, end = parse_at(text, at)
         except ValueError:
             return _MALFORMED, _plain_end(text, at)
-        return _ended(value, text, end)
+        return _check_end(value, text, end)
     if quoted := _QUOTED.match(text, at):
-        return _ended(quoted.group()[1:-1], text, quoted.end())
+        return _check_end(quoted.group()[1:-1], text, quoted.end())
     end = _plain_end(text, at)
-    return _typed(key, text[at:end].strip()), end
+    return _parse_scalar(key, text[at:end].strip()), end
 
 
-def _ended(value: Any, text: str, end: int) -> tuple[Any, int]:
+def _check_end(value: Any, text: str, end: int) -> tuple[Any, int]:
     if blanks := _END_OF_PIECE.match(text, end):
         return value, blanks.end()
     return _MALFORMED, _plain_end(text, end)
@@ -149,7 +149,7 @@ def _plain_end(text: str, at: int) -> int:
     return next((end for end in range(at, len(text)) if text[end] in ",;"), len(text))
 
 
-def _typed(key: str, value: str) -> Any:
+def _parse_scalar(key: str, value: str) -> Any:
     if key in STRINGS or not _JSON_SCALAR.fullmatch(value):
         return value or _MALFORMED
     try:

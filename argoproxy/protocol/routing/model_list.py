@@ -1,4 +1,4 @@
-"""Lists of models: what upstreams list, as far as a request for it would go there, and the names of ours."""
+"""The list of models: what the upstreams list, as far as requests would go there, and pseudo-models."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ Listed = Document | ProxyError
 
 
 def merge_model_lists(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> Document:
-    """Join what each of the upstreams listed, in their order, with the names of ours, without repeating one.
+    """Merge the lists of the upstreams, in their order, and the pseudo-models into one without repetitions.
 
-    An upstream whose list failed tells what it has even so. Raises ProxyError, that of the first upstream, where there
-    is nothing to show but failures.
+    An upstream whose list failed contributes the models that are known without it. Raises ProxyError, that of the first
+    upstream, if there are no entries at all.
     """
-    told = [listed for listed in lists if isinstance(listed, Document)]
-    there = list(_shown(models, lists, created))
-    known = {entry.get("id") for entry in there if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
-    ours = [entry for entry in pseudo_models(models, created) if entry["id"] not in known]
-    if not told and not there and not ours:
-        raise next(listed for listed in lists if isinstance(listed, ProxyError))
-    shown = _allowed(models, [*there, *ours])
-    if len(told) == len(lists) == 1 and shown == told[0].chunk["data"]:
-        return told[0]
-    return Document.of({"object": "list", **(told[0].chunk if told else {}), "data": shown})
+    documents = [result for result in lists if isinstance(result, Document)]
+    listed = list(_listed_entries(models, lists, created))
+    names = {entry.get("id") for entry in listed if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
+    pseudo = [entry for entry in pseudo_models(models, created) if entry["id"] not in names]
+    if not documents and not listed and not pseudo:
+        raise next(result for result in lists if isinstance(result, ProxyError))
+    entries = _allowed_entries(models, [*listed, *pseudo])
+    if len(documents) == len(lists) == 1 and entries == documents[0].chunk["data"]:
+        return documents[0]  # unchanged: its own bytes are sent
+    return Document.of({"object": "list", **(documents[0].chunk if documents else {}), "data": entries})
 
 
 def check_model_list(listed: Document) -> Document:
-    """See that a document is a list of models. Raises UpstreamProtocolError."""
+    """Return a document if it is a list of models. Raises UpstreamProtocolError."""
     if not isinstance(listed.chunk.get("data"), list):
         raise UpstreamProtocolError("The upstream's reply contains no list of models.")
     return listed
 
 
 def find_entry(models: Models[UpstreamT], name: str, created: int) -> Document | None:
-    """Give a model as `/v1/models/{id}` shows it without asking an upstream; None when there is none."""
+    """Return the entry of a model that is known without a request to its upstream, None if it is not known."""
     upstream = models.provider_of(name).upstream
     aliases = upstream.aliases(name)
     entries = [*pseudo_models(models, created), *upstream.static_models(created)]
@@ -49,16 +49,18 @@ def find_entry(models: Models[UpstreamT], name: str, created: int) -> Document |
 
 
 def pseudo_models(models: Models[UpstreamT], created: int) -> list[Json]:
-    """Give entries of the names that rules made."""
+    """Return entries of the pseudo-models that rules define."""
     names = dict.fromkeys(rule.name for rule in models.rules if rule.is_pseudo_model)
     return [{"id": name, "object": "model", "created": created, "owned_by": OWNER} for name in names]
 
 
-def _shown(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> Iterable[Any]:
-    """Give the entries of all upstreams; of several, those that would be answered by who listed them."""
+def _listed_entries(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> Iterable[Any]:
+    """Yield the entries of all upstreams; of several, only those to which requests for the model would go."""
     seen = set[str]()
     for provider, listed in zip(models.providers, lists, strict=True):
-        for entry in listed.chunk["data"] if isinstance(listed, Document) else _own(provider.upstream, created):
+        for entry in (
+            listed.chunk["data"] if isinstance(listed, Document) else _static_models(provider.upstream, created)
+        ):
             name = entry.get("id") if isinstance(entry, dict) else None
             if len(lists) == 1:
                 yield entry
@@ -67,15 +69,15 @@ def _shown(models: Models[UpstreamT], lists: Sequence[Listed], created: int) -> 
                 yield entry
 
 
-def _own(upstream: UpstreamT, created: int) -> Sequence[Json]:
-    """Give the models that an upstream has without being asked; none where it fails to tell."""
+def _static_models(upstream: UpstreamT, created: int) -> Sequence[Json]:
+    """Return the models that are known without a request to an upstream; none if a plug-in fails to tell."""
     try:
         return upstream.static_models(created)
     except ProxyError:
         return ()
 
 
-def _allowed(models: Models[UpstreamT], entries: list[Any]) -> list[Any]:
+def _allowed_entries(models: Models[UpstreamT], entries: list[Any]) -> list[Any]:
     if not models.allowed.patterns:
         return entries
     return [entry for entry in entries if isinstance(entry, dict) and models.allowed.allows(str(entry.get("id")))]

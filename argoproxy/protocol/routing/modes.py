@@ -1,4 +1,4 @@
-"""How an upstream is asked, whatever its client asked for: as a stream, whole, or as the client did."""
+"""Modes: whether an upstream is asked for a stream, for a whole document, or for what its client asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REFUSALS = (400, 422)
 
 
 class Mode(StrEnum):
-    """`off` asks as the client did."""
+    """`off` asks for what the client asked for."""
 
     OFF = "off"
     STREAM = "stream"
@@ -22,32 +22,32 @@ class Mode(StrEnum):
 
 
 class Usage(StrEnum):
-    """Whether a stream is asked for its tokens when its client did not ask."""
+    """Whether a stream is asked for its usage if the client did not ask."""
 
     AS_ASKED = "as_asked"
     ALWAYS = "always"
 
 
 def requested_mode(headers: Headers) -> Mode | None:
-    """Read the mode that a request wishes for itself; None where it wishes none. Raises BadRequest."""
-    wished = get_header(headers, HEADER).strip().lower()
-    if not wished:
+    """Return the mode in the header of a request, None without one. Raises BadRequest."""
+    value = get_header(headers, HEADER).strip().lower()
+    if not value:
         return None
     try:
-        return Mode(wished)
+        return Mode(value)
     except ValueError:
         modes = ", ".join(Mode)
         raise BadRequest(f"The header X-Upstream-Mode must be one of {modes}.", code="invalid_upstream_mode") from None
 
 
 def opposite_mode(call: Call) -> Mode:
-    """Give the mode in which a call is not asked."""
+    """Return the mode that a call is not in."""
     return Mode.NON_STREAM if call.stream else Mode.STREAM
 
 
 def apply_mode(call: Call, mode: Mode, usage: Usage) -> Call:
-    """Give a call as it goes up in a mode: a stream that is to be a document tells its tokens; where the client's wish
-    is left, its stream tells them by `usage`."""
+    """Return a call in a mode. A stream that becomes a document is asked for its usage; where the client's choice is
+    kept, `usage` decides."""
     if mode is Mode.NON_STREAM:
         return _whole(call) if call.stream else call
     if mode is Mode.STREAM and not call.stream:
@@ -64,17 +64,16 @@ def _whole(call: Call) -> Call:
 def _with_usage(call: Call) -> Call:
     if call.include_usage:
         return call
-    told = call.body.get("stream_options")
-    options = as_dict(told)
+    options = as_dict(call.body.get("stream_options"))
     return call.with_body({**call.body, "stream_options": {**options, "include_usage": True}})
 
 
 def without_usage(call: Call) -> Call:
-    """Give a call for a stream that is not asked for its tokens."""
+    """Return a call without the option that asks a stream for its usage."""
     return call.with_body({key: value for key, value in call.body.items() if key != "stream_options"})
 
 
 def refuses_usage(error: ProxyError) -> bool:
-    """Tell whether a server says that it does not know `stream_options` (older Mistral: 422, `extra_forbidden`)."""
+    """Return whether a server says that it does not know `stream_options` (older Mistral: 422, `extra_forbidden`)."""
     is_refusal = isinstance(error, UpstreamStatus) and error.status in _REFUSALS
     return is_refusal and b"stream_options" in getattr(error, "body", b"")

@@ -1,4 +1,4 @@
-"""Names of models: which upstream answers, as which model, with which settings."""
+"""Routing: which upstreams can answer a request for a model, in which order, and with which settings."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
 
 class NamedUpstream(Protocol):
-    """What has models with names."""
+    """The part of an upstream that routing needs."""
 
     @property
     def name(self) -> str:
-        """What rules and logs call it."""
+        """Its name in rules and logs."""
 
     def aliases(self, model: str) -> Sequence[str]:
-        """Give a model's name and the other names of the same model."""
+        """Return a model's name and the other names of the same model."""
 
     def static_models(self, created: int) -> Sequence[Json]:
-        """Give entries of the models it has even when it can't be asked."""
+        """Return entries of the models that are known without a request to it."""
 
     @property
     def is_passthrough(self) -> bool:
         """Whether its replies go to the client byte for byte."""
 
     def refuses_mode(self, error: ProxyError) -> bool:
-        """Tell whether an error of its server says that the model can't be asked this way."""
+        """Return whether an error says that the model does not support streams, or nothing else."""
 
 
-#: What is answered in chunks or whole.
+#: Paths with both forms of answers: streams and whole documents.
 COMPLETION_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 UpstreamT = TypeVar("UpstreamT", bound=NamedUpstream)
@@ -57,7 +57,7 @@ RequestT = TypeVar("RequestT", Call, ClientRequest)
 
 
 class Credentials(Enum):
-    """What becomes of a client's credentials on the way to an upstream."""
+    """What is done with a client's credentials in requests to an upstream."""
 
     FORWARDED = "forward"
     DROPPED = "drop"
@@ -65,19 +65,18 @@ class Credentials(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Provider(Generic[UpstreamT]):
-    """An upstream, and how it is asked where no rule says otherwise."""
+    """An upstream, and the settings for its requests unless a rule overrides them."""
 
     upstream: UpstreamT
     timeouts: Timeouts = Timeouts()
     credentials: Credentials = Credentials.FORWARDED
-    #: Whether it is shown a key of ours: then it lists the same models for everybody.
+    #: Whether requests carry a configured key: then its list of models is the same for all callers.
     is_keyed: bool = False
     mode: Mode = Mode.OFF
     usage: Usage = Usage.AS_ASKED
 
     def withhold_credentials(self, request: RequestT) -> RequestT:
-        """Return a request or a call as this upstream may see it: without the client's credentials where they are
-        dropped."""
+        """Return a request or a call without the client's credentials if this upstream must not get them."""
         if self.credentials is Credentials.FORWARDED:
             return request
         return replace(
@@ -87,9 +86,9 @@ class Provider(Generic[UpstreamT]):
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[UpstreamT]):
-    """One way to serve a call: the upstream, the call as it goes there, how long it may take, what becomes of thoughts;
-    `other_mode` tells how it is asked in the other mode, None where it may not be; `answers_as` is the model that its answer
-    names, "" where that is the upstream's own word."""
+    """One way to serve a call: the upstream, the call as it is sent there, time-outs and what is done with reasoning.
+    `other_mode` is the usage option for a retry in the other mode, None if there is none; `answers_as` is the model
+    that the answer names, "" for the one that the upstream names."""
 
     upstream: UpstreamT
     call: Call
@@ -99,24 +98,24 @@ class Route(Generic[UpstreamT]):
     answers_as: str = ""
 
     def in_other_mode(self) -> Self:
-        """Give the same way, asked in the other mode: the last one there is."""
+        """Return the same route in the other mode; it can't be changed again."""
         usage = self.other_mode or Usage.AS_ASKED
         return replace(self, call=apply_mode(self.call, opposite_mode(self.call), usage), other_mode=None)
 
     def without_usage(self) -> Self:
-        """Give the same way, without asking a stream for its tokens."""
+        """Return the same route without the option that asks a stream for its usage."""
         return replace(self, call=without_usage(self.call))
 
     @property
     def adds_usage(self) -> bool:
-        """Whether a stream is asked for its tokens without its client's asking."""
-        came = self.call.original_body
-        return self.call.include_usage and came is not None and "stream_options" not in came
+        """Whether the proxy added the option that asks a stream for its usage."""
+        original = self.call.original_body
+        return self.call.include_usage and original is not None and "stream_options" not in original
 
 
 @dataclass(frozen=True, slots=True)
 class Models(Generic[UpstreamT]):
-    """The upstreams of a process, the first one being the default, and the rules that lead to them."""
+    """The upstreams of a process, the default one first, and the rules that select them."""
 
     providers: Sequence[Provider[UpstreamT]]
     rules: Rules = Rules()
@@ -129,7 +128,7 @@ class Models(Generic[UpstreamT]):
 
     @property
     def default(self) -> Provider[UpstreamT]:
-        """The upstream of all models that no rule sends elsewhere."""
+        """The upstream of models that no rule sends to another one."""
         return self.providers[0]
 
     @property
@@ -138,38 +137,39 @@ class Models(Generic[UpstreamT]):
         return len(self.providers) > 1 and any(rule.upstreams for rule in self.rules)
 
     def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
-        """Give the routes of a call, best first. Raises BadRequest without a model, ModelNotAllowed."""
-        call = self._named(call)
+        """Return the routes of a call, best first. Raises BadRequest without a model, ModelNotAllowed."""
+        call = self._with_model(call)
         rule = self.find_rules(call.model, call.path).combine()
         return tuple(self._route(provider, rule, call) for provider in self._providers_of(rule))
 
     def find_rules(self, model: str, path: str) -> MatchedRules:
-        """Find the rules that count for a model; the default ones are for completions."""
+        """Return the rules that apply to a model; embeddings have no default rules."""
         matched = self.rules.for_model(self.default.upstream.aliases(model))
         return matched if matched.matches or path == "/v1/embeddings" else self.rules.default()
 
     def provider_of(self, model: str, path: str = "") -> Provider[UpstreamT]:
-        """Give the upstream that answers for a model, the default one for a name that is none."""
+        """Return the first upstream for a model; the default one for an empty name."""
         if not model:
             return self.default
         return self._providers_of(self.find_rules(model, path).combine())[0]
 
     def serves(self, model: str, upstream: UpstreamT) -> bool:
-        """Whether a model that is asked for by this name may be answered by an upstream."""
+        """Return whether requests for this model may go to an upstream."""
         return any(
-            one.upstream.name == upstream.name for one in self._providers_of(self.find_rules(model, "").combine())
+            provider.upstream.name == upstream.name
+            for provider in self._providers_of(self.find_rules(model, "").combine())
         )
 
     def with_upstream(self, upstream: UpstreamT) -> Self:
-        """Give the same models with an upstream that has learned of more names, in the place of its former self."""
-        learned = (
+        """Return these models with the upstream of the same name replaced by one that knows more names."""
+        providers = (
             replace(provider, upstream=upstream) if provider.upstream.name == upstream.name else provider
             for provider in self.providers
         )
-        return replace(self, providers=tuple(learned))
+        return replace(self, providers=tuple(providers))
 
     def bound_to(self, provider: Provider[UpstreamT]) -> Self:
-        """Give the same rules for one upstream, whichever they name."""
+        """Return the same rules with all models sent to one upstream."""
         sets = (
             RuleSet(rule_set.source, tuple(replace(rule, upstreams=()) for rule in rule_set.rules))
             for rule_set in self.rules.sets
@@ -183,10 +183,10 @@ class Models(Generic[UpstreamT]):
         return [by_name[name] for name in rule.upstreams]
 
     def _route(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Route[UpstreamT]:
-        ruled, mode = self._ruled(rule, provider.withhold_credentials(call)), self._mode(provider, rule, call)
+        changed, mode = self._apply_rule(rule, provider.withhold_credentials(call)), self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
-            call=apply_mode(ruled, mode, provider.usage) if mode else ruled,
+            call=apply_mode(changed, mode, provider.usage) if mode else changed,
             timeouts=provider.timeouts.override(rule.timeouts).with_request_timeout(call.timeout_s),
             reasoning=self._reasoning(rule),
             other_mode=provider.usage if mode else None,
@@ -194,17 +194,17 @@ class Models(Generic[UpstreamT]):
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:
-        """Tell how a completion is asked: None where nothing is changed, in native mode and of what is none."""
+        """Return the mode of a completion; None in native mode and for other paths, where nothing is changed."""
         if provider.upstream.is_passthrough or call.path not in COMPLETION_PATHS:
             return None
         return requested_mode(call.headers) or rule.mode or provider.mode
 
-    def _ruled(self, rule: Rule, call: Call) -> Call:
-        ruled, messages = rule.apply(call), call.body.get("messages")
+    def _apply_rule(self, rule: Rule, call: Call) -> Call:
+        changed, messages = rule.apply(call), call.body.get("messages")
         if rule.history is not History.STRIP or not isinstance(messages, list):
-            return ruled
-        cleaned = strip_history(ruled.body["messages"], rule.tags(self.tags))
-        return ruled.with_body({**ruled.body, "messages": cleaned})
+            return changed
+        cleaned = strip_history(changed.body["messages"], rule.tags(self.tags))
+        return changed.with_body({**changed.body, "messages": cleaned})
 
     def _reasoning(self, rule: Rule) -> ReasoningSettings:
         policy, is_filtered = rule.reasoning, rule.enable_think_tag_filtering
@@ -217,7 +217,8 @@ class Models(Generic[UpstreamT]):
             rule.think_starts_open or self.opening,
         )
 
-    def _named(self, call: Call) -> Call:
+    def _with_model(self, call: Call) -> Call:
+        """Return the call with the default model if it names none. Raises BadRequest, ModelNotAllowed."""
         named = call.for_model(self.default_model) if self.default_model and not call.model else call
         if not named.model.strip():
             raise BadRequest("`model` is missing or empty; /v1/models lists the models.", param="model")
@@ -226,12 +227,12 @@ class Models(Generic[UpstreamT]):
         return named
 
 
-#: What JSON is called by those who do not call it so: `curl -d` says that it is a form.
+#: Other content types under which clients send JSON: none at all, or that of a form, as `curl -d` does.
 _MAY_BE_JSON = ("", "application/x-www-form-urlencoded")
 
 
 def find_relay_target(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
-    """Find who gets a request, by the model that its JSON names: (the request to send, who gets it). Raises
+    """Return a request for another path as it may be forwarded, and the upstream for the model in its JSON body. Raises
     ModelNotAllowed, PayloadTooLarge."""
     if models.allowed.patterns:
         request = check_forwarded(request, models.allowed)
@@ -250,7 +251,7 @@ def _may_be_json(request: ClientRequest) -> bool:
 
 
 def _model_in(text: bytes) -> str:
-    """Give the model that a JSON object names; "" when there is none."""
+    """Return the model that a JSON object names; "" when there is none."""
     try:
         value: Any = loads(text) if text[:1] in b" \t\r\n{" else None
     except JsonError:

@@ -1,4 +1,4 @@
-"""Rules of models: which there are, which of them counts for a name, and what it makes of a call."""
+"""Rules for models: how they are matched with names and merged, and how they change a call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT = "default"
 
 
 class History(StrEnum):
-    """What becomes of the thoughts that a client sends back with what was said before."""
+    """What is done with the reasoning in earlier messages, which a client sends back."""
 
     STRIP = "strip"
     KEEP = "keep"
@@ -29,8 +29,8 @@ class History(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is done for one model. `name` is a name, a pattern (`qwen*`) or `default`; what is None or empty leaves a
-    thing alone. `upstreams` names who answers, best first."""
+    """Settings for one model. `name` is a name, a pattern (`qwen*`) or `default`; None and empty values change nothing.
+    `upstreams` are names, the preferred one first."""
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Rule:
 
     @property
     def is_pseudo_model(self) -> bool:
-        """Whether the name is one of ours: an alias with settings of its own."""
+        """Whether the name is made up here: an alias with settings of its own, which /v1/models lists."""
         return self.upstream_model_name is not None and not self.is_pattern and self.name != DEFAULT
 
     @property
@@ -65,24 +65,24 @@ class Rule:
 
     @property
     def leaves_calls_alone(self) -> bool:
-        """Whether a call goes up as it came."""
+        """Whether the rule does not change calls."""
         changes = (self.params, self.defaults, self.remove, self.append_to_last_user_message)
         return not any(changes) and self.upstream_model_name is None
 
     def tags(self, otherwise: TagPair) -> tuple[TagPair, ...]:
-        """Give the pairs of tags; where a side is not said it is as otherwise."""
-        starts, ends = _listed(self.think_tag_start, otherwise.start), _listed(self.think_tag_end, otherwise.end)
+        """Return the pairs of tags; a missing side is taken from `otherwise`."""
+        starts, ends = _as_tuple(self.think_tag_start, otherwise.start), _as_tuple(self.think_tag_end, otherwise.end)
         if len(ends) == 1:
             ends *= len(starts)
         return tuple(TagPair(start, end) for start, end in zip(starts, ends, strict=False))
 
     def merged_over(self, weaker: Rule) -> Self:
-        """Give what both say together; where both say a thing, this one counts."""
-        said = {one.name: _joined(getattr(self, one.name), getattr(weaker, one.name)) for one in fields(self)}
-        return type(self)(**said)
+        """Return both rules as one; where both set a value, that of this rule counts."""
+        values = {one.name: _merge(getattr(self, one.name), getattr(weaker, one.name)) for one in fields(self)}
+        return type(self)(**values)
 
     def apply(self, call: Call) -> Call:
-        """Give the call as the rule wants it; the very same one when it is so already."""
+        """Return the call with the rule's changes; the same object if nothing changes."""
         if self.leaves_calls_alone:
             return call
         kept = {key: value for key, value in call.body.items() if key not in self.remove}
@@ -97,43 +97,43 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """The rules of one source, in their order."""
+    """The rules of one source, LLM_PARAMS or the config file, in their order."""
 
     source: str
     rules: Sequence[Rule] = ()
 
     def rule_of(self, aliases: Sequence[str]) -> Rule | None:
-        """Find the rule of a model by its names: an exact name beats a pattern, then the name as asked its others,
-        then order."""
+        """Return the rule of a model with these names. An exact name beats a pattern; then the requested name, which is
+        the first, beats its aliases; then the first rule counts."""
         if not self.rules:
             return None
-        named = (rule for name in aliases for rule in self.rules if rule.name == name)
+        exact = (rule for name in aliases for rule in self.rules if rule.name == name)
         patterns = [rule for rule in self.rules if rule.is_pattern]
         matching = (rule for name in aliases for rule in patterns if fnmatchcase(name, rule.name))
-        return next(named, None) or next(matching, None)
+        return next(exact, None) or next(matching, None)
 
     @property
     def default(self) -> Rule | None:
-        """The rule of models that no other one is for."""
+        """The rule for models without another one."""
         return next((rule for rule in self.rules if rule.name == DEFAULT), None)
 
 
 @dataclass(frozen=True, slots=True)
 class MatchedRules:
-    """The rules that count for a model, the strongest first, each with where it stands."""
+    """The rules that apply to a model, the strongest first, each with its source."""
 
     matches: tuple[tuple[str, Rule], ...]
 
     def combine(self) -> Rule:
-        """Give what they say together."""
+        """Return them as one rule."""
         rules = [rule for _, rule in self.matches] or [Rule("")]
         return reduce(Rule.merged_over, rules)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules of a process: the sets, the strongest first. What a stronger rule_set says of a thing hides what a weaker
-    one says of it; default rules count where no other one does, in whatever rule_set."""
+    """All rules of a process: the strongest set first. A value in a stronger set hides that in a weaker one. Default
+    rules apply only to models for which no set has another rule."""
 
     sets: Sequence[RuleSet] = ()
 
@@ -141,23 +141,23 @@ class Rules:
         return (rule for rule_set in self.sets for rule in rule_set.rules)
 
     def for_model(self, aliases: Sequence[str]) -> MatchedRules:
-        """Find the rules that name a model, or match its name."""
-        found = ((rule_set.source, rule_set.rule_of(aliases)) for rule_set in self.sets)
-        return MatchedRules(tuple((source, rule) for source, rule in found if rule))
+        """Return the rules that match one of a model's names."""
+        rules = ((rule_set.source, rule_set.rule_of(aliases)) for rule_set in self.sets)
+        return MatchedRules(tuple((source, rule) for source, rule in rules if rule))
 
     def default(self) -> MatchedRules:
-        """Find the rules of models that no other one is for."""
-        found = ((rule_set.source, rule_set.default) for rule_set in self.sets)
-        return MatchedRules(tuple((source, rule) for source, rule in found if rule))
+        """Return the default rules."""
+        rules = ((rule_set.source, rule_set.default) for rule_set in self.sets)
+        return MatchedRules(tuple((source, rule) for source, rule in rules if rule))
 
 
-def _listed(said: str | tuple[str, ...] | None, otherwise: str) -> tuple[str, ...]:
-    return (said or otherwise,) if isinstance(said, str | None) else said
+def _as_tuple(tags: str | tuple[str, ...] | None, otherwise: str) -> tuple[str, ...]:
+    return (tags or otherwise,) if isinstance(tags, str | None) else tags
 
 
-def _joined(said: Any, before: Any) -> Any:
-    if isinstance(said, Mapping):
-        return {**before, **said}
-    if isinstance(said, TimeoutOverrides):
-        return said.merged_over(before)
-    return before if said is None or said == () else said
+def _merge(value: Any, weaker: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {**weaker, **value}
+    if isinstance(value, TimeoutOverrides):
+        return value.merged_over(weaker)
+    return weaker if value is None or value == () else value

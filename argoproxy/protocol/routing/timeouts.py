@@ -1,4 +1,4 @@
-"""How long an upstream may take."""
+"""Time-outs of requests to upstreams, in seconds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class TimeoutOverrides:
-    """What an upstream or a rule says of time-outs, in seconds; None leaves one as it is. `connect_cap_s` bounds a
-    time to connect that nobody has set."""
+    """Time-outs that an upstream or a rule sets; None keeps a value. `connect_cap_s` limits a connect time-out that is
+    not set itself."""
 
     connect_s: float | None = None
     first_byte_s: float | None = None
@@ -18,14 +18,14 @@ class TimeoutOverrides:
     connect_cap_s: float | None = None
 
     def merged_over(self, weaker: TimeoutOverrides) -> TimeoutOverrides:
-        """Give what both say together; where both say a thing, this one counts."""
+        """Return both as one; where both set a value, this one counts."""
         pairs = ((getattr(self, name), getattr(weaker, name)) for name in TimeoutOverrides.__slots__)
-        return TimeoutOverrides(*(before if said is None else said for said, before in pairs))
+        return TimeoutOverrides(*(theirs if own is None else own for own, theirs in pairs))
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """After how many seconds of silence a stream gets a comment, 0 for never, and whether before it began, too."""
+    """Comments in silent streams: after how many seconds (0: never), and whether before the upstream's reply too."""
 
     every_s: float = 0.0
     is_early: bool = False
@@ -33,8 +33,8 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to connect, until the first byte, between bytes, and in all; infinite means without end. A time to
-    connect that nobody has set is never longer than a time-out for all waits."""
+    """Seconds to connect, until the first byte, between bytes and in total; infinity for no limit. A connect time-out
+    that is not set itself is never longer than a general time-out."""
 
     connect_s: float = 10.0
     first_byte_s: float = 600.0
@@ -43,17 +43,17 @@ class Timeouts:
     is_connect_set: bool = False
 
     def override(self, overrides: TimeoutOverrides) -> Timeouts:
-        """Return the time-outs as an upstream or a rule wants them."""
+        """Return the time-outs with those that an upstream or a rule sets."""
         if overrides == NO_OVERRIDES:
             return self
-        said = {name: getattr(overrides, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
-        new = replace(self, **{name: value for name, value in said.items() if value is not None})
+        values = {name: getattr(overrides, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
+        new = replace(self, **{name: value for name, value in values.items() if value is not None})
         if overrides.connect_s is not None:
             return replace(new, is_connect_set=True)
         return _cap_connect(new, overrides.connect_cap_s)
 
     def with_request_timeout(self, timeout_s: float | None) -> Timeouts:
-        """Return the time-outs of a request that asked for one itself: it stands for first byte and idle."""
+        """Return the time-outs with the one in the request's body, which is for first byte and idle."""
         if timeout_s is None:
             return self
         return _cap_connect(replace(self, first_byte_s=timeout_s, idle_s=timeout_s), timeout_s)

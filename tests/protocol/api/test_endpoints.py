@@ -14,7 +14,7 @@ from argoproxy.errors import (
     UpstreamStatus,
     UpstreamTimeout,
 )
-from argoproxy.protocol.api.endpoints import answer, answer_document, answer_error, error_event, whole
+from argoproxy.protocol.api.endpoints import answer, answer_document, answer_error, assemble_reply, error_event
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
@@ -151,7 +151,7 @@ NO_COMPLETION = Event(b'data: {"code": 400, "message": "no"}\n\n')
 @pytest.mark.parametrize("batches", [[], [[]], [[DONE]], [[Event(b": x\n\n")], [DONE]], [[NO_COMPLETION, DONE]]])
 def test_a_reply_without_a_completion_is_told(batches: list[Batch]) -> None:
     with pytest.raises(UpstreamProtocolError, match="no completion"):
-        whole(batches)
+        assemble_reply(batches)
 
 
 def test_a_document_of_another_type_is_called_json() -> None:
@@ -185,7 +185,7 @@ def test_failures_of_the_upstream_have_no_detail() -> None:
 def test_a_stream_that_is_to_become_a_document_is_bounded() -> None:
     piece = b'data: {"choices": [], "x": "%b"}\n\n' % (b"x" * (DOCUMENT_LIMIT // 32))
     with pytest.raises(UpstreamProtocolError, match="larger than"):
-        whole([Event(piece)] for _ in range(32))
+        assemble_reply([Event(piece)] for _ in range(32))
 
 
 @pytest.mark.parametrize("body", [b"plain words", b"", b"[1]", b"{}", b'{"error": null}'])

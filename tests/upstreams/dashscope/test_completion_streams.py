@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
-from argoproxy.protocol.api.endpoints import whole
+from argoproxy.protocol.api.endpoints import assemble_reply
 from argoproxy.protocol.json_text import loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.assembly import assemble_completion
@@ -119,7 +119,7 @@ def test_a_text_that_was_rewritten_ends_a_stream() -> None:
 def test_a_client_that_gets_a_document_gets_the_last_text() -> None:
     asked = call(incremental_output=False).with_body({**streamed(incremental_output=False).body})
     assert (asked.stream, asked.wants_document) == (True, True)
-    document = whole(UPSTREAM.read_completion(FakeReply(list(map(frame, REWRITTEN))), asked))
+    document = assemble_reply(UPSTREAM.read_completion(FakeReply(list(map(frame, REWRITTEN))), asked))
     assert document.chunk["choices"][0]["message"]["content"] == "Oh, hello"
 
 
@@ -309,5 +309,5 @@ def test_events_in_place_of_a_document_and_the_other_way_round() -> None:
         FakeReply([b" " + b'{"output":{"text":"Hi","finish_reason":"stop"}}']), streamed()
     )
     assert batch[0].chunk["choices"][0]["message"]["content"] == "Hi"  # type: ignore[index]
-    document = whole(UPSTREAM.read_completion(FakeReply(list(map(frame, PLAIN))), call()))
+    document = assemble_reply(UPSTREAM.read_completion(FakeReply(list(map(frame, PLAIN))), call()))
     assert document.chunk["choices"][0]["message"]["content"] == "Hello"

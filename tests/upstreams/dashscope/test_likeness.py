@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import ProxyError, UpstreamStatus
-from argoproxy.protocol.api.endpoints import whole
+from argoproxy.protocol.api.endpoints import assemble_reply
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.routing.call import Call
 from argoproxy.upstreams import UpstreamRequest
@@ -55,7 +55,7 @@ def asked(request: UpstreamRequest) -> Wire:
 
 def completed(made: Call) -> Json:
     wire = asked(UPSTREAM.completion_request(made))
-    return whole(UPSTREAM.read_completion(FakeReply(wire.pieces), made)).chunk
+    return assemble_reply(UPSTREAM.read_completion(FakeReply(wire.pieces), made)).chunk
 
 
 def said(*words: Any, **body: Any) -> Call:
