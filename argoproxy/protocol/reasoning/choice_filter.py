@@ -1,8 +1,8 @@
 """One choice of a completion, streamed or whole: its text and logprobs without thoughts, its thoughts where the policy
 puts them.
 
-A ChoiceFilter is composed: a TextFilter removes tagged thoughts from its text (or writes them into it), a FieldPolicy says
-what becomes of thoughts in fields, a FieldTarget adds tagged thoughts to a field.
+A ChoiceFilter is composed: a TextFilter removes tagged thoughts from its text (or writes them into it), a FieldPolicy
+says what becomes of thoughts in fields, a FieldTarget adds tagged thoughts to a field.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class FieldPolicy(Protocol):
     calls_end_thoughts: bool
 
     def apply(self, part: Json, holder: Json, thought: str) -> Json:
-        """Return a part with its `thought`, "" for none, where the policy puts it; `holder` is its message or delta.
-        The text of the part is filtered after that."""
+        """Return a part with its `thought` where the policy puts it. `holder` is the part's message or delta; `thought`
+        may be empty. The text of the part is filtered after that."""
 
 
 class LeaveFields:
@@ -134,7 +134,7 @@ class ChoiceFilter:
         self._target = target
         self._reader = FieldReader()
         self._logprobs = LogprobsFilter()
-        #: Keys whose values carry no news in a part that lost its text.
+        #: Keys that do not make a part worth sending once it has lost its text.
         self._known = {"index", "delta", "text", "logprobs"}
         self._is_chat = True
 
@@ -166,18 +166,18 @@ class ChoiceFilter:
         part = self._target.add_tagged(part) if self._target else part
         return part if part["delta"] else None
 
-    def has_news(self, part: Json) -> bool:
-        """Return whether a part that lost text holds anything else the client did not get before; remember that."""
+    def is_worth_sending(self, part: Json) -> bool:
+        """Return whether a part that lost text still holds anything that was not sent before; remember what is sent."""
         delta = as_dict(part.get("delta")) or {"text": part.get("text")}
         logprobs = part.get("logprobs")
-        has_news = (
+        is_worth = (
             any(delta[key] for key in delta if key != "role" or "role" not in self._known)
             or (isinstance(logprobs, dict) and any(logprobs.values()))
             or any(part[key] for key in part if key not in self._known)
         )
-        if has_news:
+        if is_worth:
             self._known.update(part.keys() - {"finish_reason"}, delta.keys() & {"role"})
-        return has_news
+        return is_worth
 
     def _filter(self, part: Json, feed: Feed) -> Json:
         if not self._fields:

@@ -146,10 +146,7 @@ class TagScanner:
             self._settle_start(verdict)
         spans, held_from = self._scan(text, start)
         self._held = text[held_from:]
-        visible = "".join([text[a:b] for a, b in spans])
-        if self._lone_ends and visible:
-            self._look_for_lone_end(visible)
-        return ScanResult(visible, tuple(spans), held_from, len(text), held)
+        return ScanResult("".join([text[a:b] for a, b in spans]), tuple(spans), held_from, len(text), held)
 
     def feed_last(self, piece: str) -> ScanResult:
         """Take the last piece: what is held back after it is not a tag."""
@@ -187,6 +184,8 @@ class TagScanner:
                 self._keep_thought(text[start:end])
             elif (visible_from := self._visible_from(text, start, end)) < end:
                 spans.append((visible_from, end))
+                if self._lone_ends:
+                    self._look_for_lone_end(text[visible_from:end])
             if not tag:
                 return spans, end
             self._cross_tag(tag)

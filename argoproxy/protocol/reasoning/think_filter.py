@@ -224,7 +224,7 @@ class ThinkFilter:
         new = {**chunk, "choices": new_parts}
         if isinstance(event, Document):
             return [Document.of(new)]
-        return [Event.of(new)] if self._has_news(new) else []
+        return [Event.of(new)] if self._is_worth_sending(new) else []
 
     def _filter_part(self, index: int, part: Json, event: Event) -> Json:
         choice = self._choices.get(index)
@@ -247,14 +247,14 @@ class ThinkFilter:
             self._on_lone_end()
             self._on_lone_end = None
 
-    def _has_news(self, chunk: Json) -> bool:
-        """Return whether a chunk still holds something: text, a finish reason, usage, a role or field not sent yet."""
-        has_news = bool(chunk.get("usage")) or any(chunk[key] for key in chunk if key not in self._known_fields)
+    def _is_worth_sending(self, chunk: Json) -> bool:
+        """Return whether a chunk still holds text, a finish reason, usage, or a role or field that was not sent before."""
+        is_worth = bool(chunk.get("usage")) or any(chunk[key] for key in chunk if key not in self._known_fields)
         for index, part in iterate_choices(chunk["choices"]):
-            has_news = self._choices[index].has_news(part) or has_news
-        if has_news:
+            is_worth = self._choices[index].is_worth_sending(part) or is_worth
+        if is_worth:
             self._known_fields.update(chunk)
-        return has_news
+        return is_worth
 
 
 def _filter_plain_event(event: Event, text: str, choice: ChoiceFilter) -> Batch:

@@ -582,6 +582,12 @@ def test_what_is_held_back_of_a_legacy_stream_comes_as_text() -> None:
         assert joined(told)["choices"][0]["text"] == "a<th"
 
 
+def test_a_legacy_stream_gets_no_chat_delta_for_a_thought_that_never_closes() -> None:
+    part = {"index": 0, "text": "a<think>b</th", "finish_reason": None}
+    events = passed([spelled({"choices": [part]}), DONE], ReasoningSettings(FIELD))
+    assert [event.chunk and event.chunk["choices"][0] for event in events] == [{**part, "text": "a"}, None]
+
+
 @pytest.mark.parametrize("call", [CALLS, {"function_call": {"name": "f", "arguments": ""}}])
 @pytest.mark.parametrize("opening", [CLOSED, OPEN])
 def test_a_tool_call_ends_a_thought(call: Json, opening: Opening) -> None:

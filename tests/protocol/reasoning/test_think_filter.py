@@ -141,6 +141,7 @@ LONE_ENDS = {
     "thought</think>answer": 1,
     "</think>": 1,
     "a</thi a</think> b</think>": 1,
+    "a</think>b<think>c": 1,
     "<think>a</think>b</think>": 0,
     "a<think>b": 0,
     "a < b </ c </thin": 0,

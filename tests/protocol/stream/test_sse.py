@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.stream.sse import (
     DONE,
+    PLAIN_EVENT,
     Document,
     Event,
     EventDecoder,
+    PlainEventReader,
     decode_events,
     event_data,
     is_done,
@@ -205,3 +207,32 @@ def test_a_plain_event_is_known_without_being_parsed(text: bytes) -> None:
 @pytest.mark.parametrize("text", [b"a\tb", b"a\nb", b"\\q", b"\\u12g4", b"\\", b"\xff\xfe", b"caf\xc3", b'"', b"\x00"])
 def test_what_only_looks_plain_is_not(text: bytes) -> None:
     assert not is_plain(Event(PLAIN % text))
+
+
+def plain_event(text: str, index: int = 0, model: str = "m", end: str = "}") -> bytes:
+    choice = f'{{"index":{index},"delta":{{"content":"{text}"}},"finish_reason":null}}'
+    return f'data: {{"model":"{model}","choices":[{choice}]{end}\n\n'.encode()
+
+
+HEAD, TAIL = plain_event("X").split(b"X")
+#: It begins with HEAD and ends with TAIL, which share a quotation mark.
+OVERLAPPING = HEAD + TAIL[1:]
+series = st.lists(
+    st.builds(
+        plain_event,
+        st.sampled_from(["", "a", "é", r"\n", r"\"", '"', '"},"x":{"content":"', "\\"]),
+        st.sampled_from([0, 1, 7]),
+        st.sampled_from(["m", "other"]),
+        st.sampled_from(["}", ',"usage":null}', ',"x":1}']),
+    )
+    | st.sampled_from([DONE.raw, b": x\n\n", OVERLAPPING]),
+    max_size=8,
+)
+
+
+@given(series)
+def test_plain_events_are_read_as_their_pattern_says(raws: list[bytes]) -> None:
+    reader = PlainEventReader()
+    for raw in raws:
+        match = PLAIN_EVENT.fullmatch(raw)
+        assert reader.read(raw) == (match and (int(match.group(1)), match.group(2)))
