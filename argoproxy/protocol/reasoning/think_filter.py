@@ -248,7 +248,7 @@ class ThinkFilter:
             self._on_lone_end = None
 
     def _is_worth_sending(self, chunk: Json) -> bool:
-        """Return whether a chunk still holds text, a finish reason, usage, or a role or field that was not sent before."""
+        """Return whether a chunk still holds text, a finish reason, usage, or a role or field not sent before."""
         is_worth = bool(chunk.get("usage")) or any(chunk[key] for key in chunk if key not in self._known_fields)
         for index, part in iterate_choices(chunk["choices"]):
             is_worth = self._choices[index].is_worth_sending(part) or is_worth
