@@ -56,10 +56,23 @@ class AccessOptions:
         "Web pages that may use the proxy: origins such as https://app.example, or *",
         page="browsers.md",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PluginOptions:
+    """Plug-ins"""
+
     authenticate: PluginSpec | None = setting(
         parse_plugin,
         None,
         "A class that authenticates requests, instead of keys",
+        Names(environment=""),
+        "extending.md",
+    )
+    listeners: tuple[PluginSpec, ...] | None = setting(
+        parse_plugins,
+        None,
+        "Classes that are called with the outcome of each request",
         Names(environment=""),
         "extending.md",
     )
@@ -78,13 +91,6 @@ class RequestOptions:
         "Send errors with status 200, for clients that need it",
         Names(flags=(Flag(("--compatible",)),)),
         "errors.md",
-    )
-    listeners: tuple[PluginSpec, ...] | None = setting(
-        parse_plugins,
-        None,
-        "Classes that are called with the outcome of each request",
-        Names(environment=""),
-        "extending.md",
     )
     skip_url_validation: bool = setting(
         parse_boolean, False, "Do not check at the start whether upstreams answer", page="running.md#at-the-start"

@@ -15,6 +15,7 @@ from argoproxy.config.values.server_options import (
     JournalOptions,
     LogOptions,
     OlderOptions,
+    PluginOptions,
     RequestOptions,
     ServerOptions,
 )
@@ -35,6 +36,7 @@ GROUPS: tuple[type, ...] = (
     ImageOptions,
     TimeoutOptions,
     AccessOptions,
+    PluginOptions,
     RequestOptions,
     ServerOptions,
     ClientOptions,
