@@ -28,7 +28,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class EndpointServer:
     """A server to check: the name of the upstream, the URL of the first hop to it (a proxy's, or its own), and the CA
     bundle: a file or folder, or "" where certificates are not verified."""
 
@@ -54,7 +54,7 @@ class Endpoint:
         return address_of(self.url)
 
 
-def make_check(endpoints: Sequence[Endpoint]) -> Callable[[], None]:
+def make_check(endpoints: Sequence[EndpointServer]) -> Callable[[], None]:
     """Return a function that checks all endpoints, each in a daemon thread."""
 
     def start() -> None:
@@ -64,12 +64,12 @@ def make_check(endpoints: Sequence[Endpoint]) -> Callable[[], None]:
     return start
 
 
-def distinct(endpoints: Iterable[Endpoint]) -> Sequence[Endpoint]:
+def distinct(endpoints: Iterable[EndpointServer]) -> Sequence[EndpointServer]:
     """Return one endpoint for each address, without those that have no valid URL."""
     return tuple({endpoint.address: endpoint for endpoint in endpoints if _is_url(endpoint.url)}.values())
 
 
-def warn_if_unreachable(endpoint: Endpoint) -> None:
+def warn_if_unreachable(endpoint: EndpointServer) -> None:
     """Log a warning with address and reason if no connection can be made."""
     try:
         _connect(endpoint)
@@ -94,7 +94,7 @@ def _is_url(url: str) -> bool:
         return False
 
 
-def _connect(endpoint: Endpoint) -> None:
+def _connect(endpoint: EndpointServer) -> None:
     with socket.create_connection((endpoint.host, endpoint.port), CONNECT_S) as sock:
         if endpoint.uses_tls:
             _context(endpoint.ca_bundle).wrap_socket(sock, server_hostname=endpoint.host).close()

@@ -34,7 +34,7 @@ from argoproxy.protocol.access.secrets import Secret, credentials_in_body, secre
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.server.process import return_large_blocks
 from argoproxy.server.runtime import is_draining
-from argoproxy.server.start_check import Endpoint, distinct, make_check
+from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
 from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
@@ -122,7 +122,7 @@ def make_start_check(config: Config, proxy: Proxy) -> Callable[[], None]:
     if config.requests.skip_url_validation:
         return lambda: None
     endpoints = (
-        Endpoint(settings.name, proxy.links[settings.name].transport.next_hop(url), _ca_bundle(settings))
+        EndpointServer(settings.name, proxy.links[settings.name].transport.next_hop(url), _ca_bundle(settings))
         for settings in config.upstreams
         for url in settings.target.urls
     )

@@ -14,7 +14,7 @@ from gunicorn.workers.gthread import TConn
 from argoproxy.errors import ClientTooSlow
 from argoproxy.workers.client_socket import TimedSocket, replace_socket
 from argoproxy.workers.client_timeouts import ClientTimeouts
-from argoproxy.workers.request_scanner import Progress, RequestScanner
+from argoproxy.workers.request_scanner import RequestScanner, RequestState
 
 
 class Wait(Enum):
@@ -44,7 +44,7 @@ class CollectedSocket(TimedSocket):
         if self.gettimeout() is None and self._body is None:
             raise ClientTooSlow
         piece = super().recv(bufsize, flags)
-        if self._body is not None and (not piece or self._body.count(piece) is not Progress.LONG_BODY):
+        if self._body is not None and (not piece or self._body.follow(piece) is not RequestState.LONG_BODY):
             self._on_end()
             del self._body, self._on_end
         return piece
@@ -85,15 +85,15 @@ class Connection(TConn):  # type: ignore[misc]
         self.wait = Wait.REQUEST
         self.deadline = time.monotonic() + keepalive_s
 
-    def feed(self, piece: bytes) -> Progress:
+    def feed(self, piece: bytes) -> RequestState:
         """Add bytes to the request and move its deadline."""
         before = self.request.progress
         progress = self.request.feed(piece)
-        if progress in (Progress.HEAD, Progress.BODY):
+        if progress in (RequestState.HEAD, RequestState.BODY):
             now, timeouts = time.monotonic(), self.sock.timeouts
             if progress is not before:
                 self._begun = now
-            if progress is Progress.BODY:
+            if progress is RequestState.BODY:
                 self.deadline = timeouts.body_deadline(self._begun, now, self.request.received)
             elif progress is not before:
                 self.deadline = now + timeouts.head_s

@@ -18,7 +18,7 @@ from argoproxy.workers import error_responses
 from argoproxy.workers.client_connection import Connection, Wait
 from argoproxy.workers.client_poll import ClientPoll
 from argoproxy.workers.client_timeouts import LINGER_S
-from argoproxy.workers.request_scanner import Progress
+from argoproxy.workers.request_scanner import RequestState
 
 PIECE = 64 * 1024
 #: Bytes of incomplete requests, over all connections of a worker.
@@ -86,9 +86,9 @@ class RequestCollector:
         progress = conn.feed(piece)
         conn.collected += len(piece)
         self._collected += len(piece)
-        if progress in (Progress.HEAD, Progress.BODY):
+        if progress in (RequestState.HEAD, RequestState.BODY):
             self._wait_for_bytes(conn)
-        elif progress is Progress.LONG_HEAD:
+        elif progress is RequestState.LONG_HEAD:
             self._refuse(conn, error_responses.LONG_HEAD)
         elif conn.is_writable():
             self._serve(conn)
@@ -98,7 +98,7 @@ class RequestCollector:
             self.close_longest_waiting()
 
     def _serve(self, conn: Connection) -> None:
-        if conn.request.progress is Progress.LONG_BODY:
+        if conn.request.progress is RequestState.LONG_BODY:
             self._queue_upload(conn)
         else:
             self._forget(conn)
@@ -150,13 +150,13 @@ class RequestCollector:
         now, late = time.monotonic(), 0
         for conn in [conn for conn in self._waiting if conn.deadline <= now]:
             progress = conn.request.progress
-            if conn.wait in (Wait.CLOSE, Wait.WRITABLE) or progress is Progress.NOTHING:
+            if conn.wait in (Wait.CLOSE, Wait.WRITABLE) or progress is RequestState.NOTHING:
                 self.drop(conn)
             elif conn.wait is Wait.THREAD:
                 self._refuse(conn, error_responses.OVERLOADED)
             else:
                 late += 1
-                is_head = progress is Progress.HEAD
+                is_head = progress is RequestState.HEAD
                 self._refuse(conn, error_responses.LATE_HEAD if is_head else error_responses.LATE_BODY)
         return late
 
@@ -190,7 +190,7 @@ class RequestCollector:
         A socket that is closed while its client still sends answers with a reset, on which the client's kernel drops
         what the client has not read yet of its answer (RFC 9112 section 9.6).
         """
-        if conn.request.progress is not Progress.READY:
+        if conn.request.progress is not RequestState.READY:
             with suppress(OSError):
                 conn.sock.settimeout(0)
                 conn.sock.shutdown(socket.SHUT_WR)

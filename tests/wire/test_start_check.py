@@ -11,7 +11,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from argoproxy.server.start_check import Endpoint, distinct, warn_if_unreachable
+from argoproxy.server.start_check import EndpointServer, distinct, warn_if_unreachable
 from tests.support.client import ask
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, Upstream, eventually, free_port
@@ -73,14 +73,14 @@ def test_tls_is_trusted_as_for_requests(
 ) -> None:
     logger = logging.getLogger("argoproxy")
     logger.addHandler(caplog.handler)
-    warn_if_unreachable(Endpoint("up", tls_upstream.url, str(ca_file) if trusts_it else certifi.where()))
+    warn_if_unreachable(EndpointServer("up", tls_upstream.url, str(ca_file) if trusts_it else certifi.where()))
     logger.removeHandler(caplog.handler)
     assert len({record.getMessage() for record in caplog.records}) == warnings
 
 
 def test_what_is_no_url_is_not_looked_at() -> None:
     urls = ["", "demo://x", "http://", "http://a:b/", "http://a", "http://a:80/v1", "https://[::1]/"]
-    assert [one.address for one in distinct(Endpoint("up", url, "") for url in urls)] == ["a:80", "[::1]:443"]
+    assert [one.address for one in distinct(EndpointServer("up", url, "") for url in urls)] == ["a:80", "[::1]:443"]
 
 
 def test_the_look_can_be_left_out(start: Serve) -> None:

@@ -9,7 +9,7 @@ from gunicorn.config import Config
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.parser import RequestParser
 
-from argoproxy.workers.request_scanner import Progress, RequestScanner
+from argoproxy.workers.request_scanner import RequestScanner, RequestState
 
 CASES = 5000
 REQUESTS = (
@@ -71,7 +71,7 @@ def test_the_scanner_waits_for_what_the_parser_lacks_and_for_nothing_else() -> N
         parsed, progress = parse(data, config), RequestScanner().feed(data)
         seen.add(parsed)
         if parsed == "complete":
-            assert progress in (Progress.READY, Progress.ODD), data
+            assert progress in (RequestState.READY, RequestState.ODD), data
         elif parsed == "incomplete":
-            assert progress is not Progress.READY, data
+            assert progress is not RequestState.READY, data
     assert seen == {"complete", "incomplete", "refused"}
