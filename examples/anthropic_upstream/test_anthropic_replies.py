@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from anthropic_told import (
+from anthropic_fakes import (
     END,
     MESSAGE,
     START,
@@ -14,13 +14,13 @@ from anthropic_told import (
     TOP,
     UPSTREAM,
     WHOLE,
+    FakeReply,
     Json,
-    Told,
     batches,
     block,
     delta,
     frame,
-    streamed,
+    read_stream,
     whole,
 )
 
@@ -79,7 +79,7 @@ def test_an_error_that_comes_first_has_a_status() -> None:
 )
 def test_why_an_answer_ends(stop_reason: str, finish_reason: str) -> None:
     assert whole({**MESSAGE, "stop_reason": stop_reason})["choices"][0]["finish_reason"] == finish_reason
-    assert streamed(START, delta(stop_reason), END)[-2]["choices"][0]["finish_reason"] == finish_reason
+    assert read_stream(START, delta(stop_reason), END)[-2]["choices"][0]["finish_reason"] == finish_reason
 
 
 TEXT = {"type": "text", "text": "Hi"}
@@ -121,12 +121,12 @@ def test_a_reply_that_leaves_things_out_gets_ours() -> None:
     assert (document["id"], document["model"]) == ("chatcmpl-id", "alias")
     assert document["choices"][0]["finish_reason"] == "stop"
     assert document["usage"]["total_tokens"] == 0
-    told = streamed(frame("content_block_start"), frame("content_block_delta"), delta("end_turn"))
+    told = read_stream(frame("content_block_start"), frame("content_block_delta"), delta("end_turn"))
     assert [told[0]["id"], told[0]["model"], told[1]] == ["chatcmpl-id", "alias", DONE]
 
 
 def test_a_tool_that_begins_with_its_arguments() -> None:
-    told = streamed(START, block(0, USE), delta("tool_use"), END)
+    told = read_stream(START, block(0, USE), delta("tool_use"), END)
     assert assemble_completion(told[:-1])["choices"][0]["message"]["tool_calls"] == [CALLED]
 
 
@@ -138,5 +138,5 @@ def test_a_reply_that_is_no_message(reply: bytes) -> None:
 
 def test_a_whole_reply_is_one_document() -> None:
     call = Call("id", 7, "/v1/chat/completions", "", (), {}, None)
-    ((event,),) = UPSTREAM.read_completion(Told([json.dumps(MESSAGE).encode()], WHOLE), call)
+    ((event,),) = UPSTREAM.read_completion(FakeReply([json.dumps(MESSAGE).encode()], WHOLE), call)
     assert isinstance(event, Document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from anthropic_told import (
+from anthropic_fakes import (
     END,
     MESSAGE,
     START,
@@ -17,7 +17,7 @@ from anthropic_told import (
     block,
     delta,
     frame,
-    streamed,
+    read_stream,
     whole,
 )
 
@@ -105,11 +105,11 @@ def chunks(deltas: list[Json], finish_reason: str | None, **more: Any) -> list[J
 
 def test_a_stream_in_every_cut() -> None:
     for pieces in cuts(RECORDED):
-        assert streamed(*pieces) == [*chunks(DELTAS, "tool_calls"), DONE]
+        assert read_stream(*pieces) == [*chunks(DELTAS, "tool_calls"), DONE]
 
 
 def test_a_stream_with_usage() -> None:
-    told = streamed(RECORDED, stream_options={"include_usage": True})
+    told = read_stream(RECORDED, stream_options={"include_usage": True})
     usage = {**TOP, "choices": [], "usage": COUNTED}
     assert told == [*chunks(DELTAS, "tool_calls", usage=None), usage, DONE]
 
@@ -126,7 +126,7 @@ def test_a_stream_and_a_whole_reply_say_the_same() -> None:
     ]
     usage = {**USAGE, "output_tokens": 42, "output_tokens_details": {"thinking_tokens": 30}}
     document = whole({**MESSAGE, "content": content, "stop_reason": "tool_use", "usage": usage})
-    told = streamed(RECORDED, stream_options={"include_usage": True})
+    told = read_stream(RECORDED, stream_options={"include_usage": True})
     assembled = assemble_completion(told[:-1])
     assert assembled["choices"][0]["message"].pop("refusal", None) is None
     assert document["choices"][0]["message"].pop("refusal") is None
@@ -148,7 +148,7 @@ def test_nothing_is_taken_after_the_end() -> None:
 
 @pytest.mark.parametrize("ending", [END, END.rstrip(), b"", b": bye\n\n"])
 def test_a_stream_that_said_why_it_stopped_is_whole(ending: bytes) -> None:
-    told = streamed(START, delta("end_turn") + ending)
+    told = read_stream(START, delta("end_turn") + ending)
     assert [told[-2]["choices"][0]["finish_reason"], told[-1]] == ["stop", DONE]
 
 

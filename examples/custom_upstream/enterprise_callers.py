@@ -1,4 +1,4 @@
-"""Callers by JSON Web Token (RFC 7519), in place of the proxy's own keys."""
+"""Authenticate callers by JSON Web Token (RFC 7519), instead of the proxy's own keys."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import jwt
 
 from argoproxy.api import AuthenticationError, Headers, Principal, get_header
 
-#: The one algorithm: a token that could choose would choose `none`.
+#: The only algorithm: if a token could choose, an attacker would choose `none`.
 ALGORITHM = "HS256"
 #: RFC 7518 section 3.2: as long as the hash.
 SHORTEST_SECRET = 32
 
 
 class Tokens:
-    """What `authenticate: {class: enterprise_callers:Tokens}` names; asked at the door, before a body is read."""
+    """The class for `authenticate: {class: enterprise_callers:Tokens}`; called before the body of a request is read."""
 
     def __init__(self, *, secret: str, audience: str) -> None:
-        """Take the secret shared with who makes the tokens, and the `aud` they must be for. Raises ValueError."""
+        """`secret` is shared with the issuer of the tokens, `audience` is their `aud`. Raises ValueError."""
         if len(str(secret).encode()) < SHORTEST_SECRET:
             raise ValueError(f"`secret` is shorter than {SHORTEST_SECRET} bytes")
         if not isinstance(audience, str) or not audience:
@@ -25,7 +25,7 @@ class Tokens:
         self._audience = audience
 
     def authenticate(self, headers: Headers) -> Principal:
-        """Let in who sends a good token; its `sub` is the caller's name. Raises AuthenticationError."""
+        """Return the caller, the `sub` of a valid token. Raises AuthenticationError."""
         scheme, _, token = get_header(headers, "authorization").strip().partition(" ")
         if scheme.lower() != "bearer":
             raise AuthenticationError("A token is needed. Send it as `Authorization: Bearer …`.")
@@ -40,7 +40,7 @@ class Tokens:
         except jwt.ExpiredSignatureError:
             raise AuthenticationError("This token has expired.") from None
         except jwt.PyJWTError:
-            raise AuthenticationError("This token is not valid here.") from None
+            raise AuthenticationError("This token is not valid.") from None
         if not claims["sub"]:
-            raise AuthenticationError("This token names nobody.")
+            raise AuthenticationError("This token has no subject.")
         return Principal(claims["sub"])

@@ -1,9 +1,9 @@
-"""Redaction of what a client sees: a filter that is the same for a stream, however it is cut, and for a document.
+"""A filter that redacts answers; the result is the same for a document and for a stream, however that is cut.
 
-What is redacted is decided character by character: at each place the patterns are tried, in their order, on the
-`longest` characters from there on and the one before; the first that matches is replaced, and the text goes on
-behind it. So a place is decided as soon as `longest` characters from it have come, or the text has ended, and what
-comes later changes nothing. That many characters, less one, are held back until the choice ends.
+At each position of the text the patterns are tried, in their order, on the next `longest` characters and the one
+before; the first match is replaced, and the text continues after it. So a position is decided as soon as `longest`
+characters from it have arrived, or the text has ended; later text changes nothing. Up to `longest` - 1 characters are
+held back until the choice ends.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from argoproxy.api import Batch, Document, Event, Json, choice_index, is_done
 LONGEST = 64
 REDACTED = "[redacted]"
 
-#: Where a choice tells its texts: in an object of it, or (legacy completions) by itself.
-_PLACES = {
+#: The texts of a choice: in an object of the choice, or (legacy completions) in the choice itself.
+_TEXT_FIELDS = {
     "delta": ("content", "refusal", "reasoning_content", "reasoning"),
     "message": ("content", "refusal", "reasoning_content", "reasoning"),
     "": ("text",),
 }
-#: What each chunk of a stream says again.
-_FRAME = ("id", "object", "created", "model", "system_fingerprint")
+#: The fields that each chunk of a stream repeats.
+_REPEATED = ("id", "object", "created", "model", "system_fingerprint")
 
 _Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What is redacted: patterns, and how many characters a match may have."""
+    """Patterns, and the highest number of characters of a match."""
 
     patterns: tuple[re.Pattern[str], ...]
     longest: int = LONGEST
 
     @classmethod
     def parse(cls, patterns: Any, longest: Any) -> Self:
-        """Read what the file says. Raises ValueError, TypeError with what is wrong."""
+        """Parse the options. Raises ValueError, TypeError."""
         if type(longest) is not int or longest < 1:
-            raise ValueError("`longest` is no number of characters")
+            raise ValueError("`longest` must be a number of characters")
         if not isinstance(patterns, list | tuple):
-            raise TypeError("`redact` is no list of regular expressions")
-        return cls(tuple(_compiled(pattern) for pattern in patterns), longest)
+            raise TypeError("`redact` must be a list of regular expressions")
+        return cls(tuple(_compile(pattern) for pattern in patterns), longest)
 
     def match(self, window: str, start: int) -> int:
-        """Give how many characters the first pattern that matches here covers; 0 where none does."""
+        """Return the length of the first match at this position; 0 if there is none."""
         for pattern in self.patterns:
-            if (found := pattern.match(window, start)) and found.end() > start:
-                return found.end() - start
+            if (match := pattern.match(window, start)) and match.end() > start:
+                return match.end() - start
         return 0
 
 
 class Text:
-    """One text that comes in pieces."""
+    """A text that arrives in pieces."""
 
     __slots__ = ("_before", "_held", "_redaction")
 
@@ -63,16 +63,16 @@ class Text:
         self._held = self._before = ""
 
     def feed(self, piece: str) -> str:
-        """Take a piece, give what is decided."""
+        """Take a piece and return what can be passed on."""
         self._held += piece
-        return self._decided(len(self._held) - self._redaction.longest + 1)
+        return self._redact_positions(len(self._held) - self._redaction.longest + 1)
 
     def finish(self) -> str:
-        """Take the end of the text, give what was held back."""
-        return self._decided(len(self._held))
+        """Return what was held back."""
+        return self._redact_positions(len(self._held))
 
-    def _decided(self, places: int) -> str:
-        """Redact what begins in this many places."""
+    def _redact_positions(self, places: int) -> str:
+        """Redact matches that start in the next positions, so many, and return that text."""
         text, start = self._before + self._held, len(self._before)
         longest, match = self._redaction.longest, self._redaction.match
         at, kept_from, kept = start, start, []
@@ -89,86 +89,88 @@ class Text:
 
 
 class RedactionFilter:
-    """A Filter that redacts the texts of every choice. Tokens tell the same text, so `logprobs` become null; tool
-    calls stay as they are, because whoever calls the tool needs them."""
+    """A Filter that redacts the texts of every choice. `logprobs` hold the same text, so they become null; tool
+    calls are not changed, because the client needs their arguments."""
 
     def __init__(self, redaction: Redaction) -> None:
         self._redaction = redaction
         self._texts: dict[int, dict[_Key, Text]] = {}
-        self._frame: Json = {}
+        self._repeated: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
         """Redact a batch."""
         if not self._redaction.patterns:
             return batch
-        passed = [one for event in batch for one in self._redacted(event)]
-        return batch if passed == batch else passed
+        changed = [one for event in batch for one in self._redact(event)]
+        return batch if changed == batch else changed
 
     def finish(self) -> Batch:
-        """Give what was held back of choices that never ended."""
+        """Return what was held back of choices without an end."""
         held = []
         for index in sorted(self._texts):
             choice = {"index": index, "finish_reason": None}
-            ended = self._ended(index, choice)
-            if ended != choice:
-                held.append(Event.of({**self._frame, "choices": [ended]}))
+            last = self._end(index, choice)
+            if last != choice:
+                held.append(Event.of({**self._repeated, "choices": [last]}))
         return held
 
-    def _redacted(self, event: Event) -> Batch:
+    def _redact(self, event: Event) -> Batch:
         chunk = event.chunk
         if chunk is None:
             return [*self.finish(), event] if is_done(event) else [event]
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return [event]
-        self._frame = {name: chunk[name] for name in _FRAME if name in chunk}
+        self._repeated = {name: chunk[name] for name in _REPEATED if name in chunk}
         changed = [
-            self._choice(choice_index(choice, place), choice, event) if isinstance(choice, dict) else choice
+            self._redact_choice(choice_index(choice, place), choice, event) if isinstance(choice, dict) else choice
             for place, choice in enumerate(choices)
         ]
         return [event] if changed == choices else [type(event).of({**chunk, "choices": changed})]
 
-    def _choice(self, index: int, choice: Json, event: Event) -> Json:
-        """Redact what an event tells of a choice; a document, or a finish reason, ends it."""
-        choice = self._fed(index, choice)
+    def _redact_choice(self, index: int, choice: Json, event: Event) -> Json:
+        """Redact a choice; a document or a finish reason ends it."""
+        choice = self._redact_choice_texts(index, choice)
         if choice.get("logprobs"):
             choice = {**choice, "logprobs": None}
-        return self._ended(index, choice) if isinstance(event, Document) or choice.get("finish_reason") else choice
+        return self._end(index, choice) if isinstance(event, Document) or choice.get("finish_reason") else choice
 
-    def _fed(self, index: int, choice: Json) -> Json:
+    def _redact_choice_texts(self, index: int, choice: Json) -> Json:
         texts = self._texts.setdefault(index, {})
-        for place, names in _PLACES.items():
+        for place, names in _TEXT_FIELDS.items():
             holder = _holder(choice, place)
-            told = [name for name in names if isinstance(holder.get(name), str | list)]
-            said = {name: _feed(texts.setdefault((place, name), Text(self._redaction)), holder[name]) for name in told}
-            choice = _with(choice, place, said)
+            present = [name for name in names if isinstance(holder.get(name), str | list)]
+            texts_now = {
+                name: _feed(texts.setdefault((place, name), Text(self._redaction)), holder[name]) for name in present
+            }
+            choice = _with(choice, place, texts_now)
         return choice
 
-    def _ended(self, index: int, choice: Json) -> Json:
-        """Give a choice that also tells what was held back of it."""
+    def _end(self, index: int, choice: Json) -> Json:
+        """Return a choice with what was held back of it appended."""
         for (place, name), text in self._texts.pop(index, {}).items():
             if rest := text.finish():
                 choice = _with(choice, place, {name: _longer(_holder(choice, place).get(name), rest)})
         return choice
 
 
-def _feed(text: Text, said: Any) -> Any:
-    """Redact a text, or the text in a list of parts; parts of another kind stay."""
-    if isinstance(said, str):
-        return text.feed(said)
+def _feed(text: Text, content: Any) -> Any:
+    """Redact a text, or the texts in a list of parts; other parts are not changed."""
+    if isinstance(content, str):
+        return text.feed(content)
     return [
         {**part, "text": text.feed(part["text"])}
         if isinstance(part, dict) and isinstance(part.get("text"), str)
         else part
-        for part in said
+        for part in content
     ]
 
 
-def _longer(said: Any, rest: str) -> Any:
-    """Let a text, or a list of parts, go on with what was held back."""
-    if isinstance(said, list):
-        return [*said, {"type": "text", "text": rest}]
-    return said + rest if isinstance(said, str) else rest
+def _longer(content: Any, rest: str) -> Any:
+    """Append the rest to a text, or to a list of parts."""
+    if isinstance(content, list):
+        return [*content, {"type": "text", "text": rest}]
+    return content + rest if isinstance(content, str) else rest
 
 
 def _holder(choice: Json, place: str) -> Json:
@@ -177,17 +179,17 @@ def _holder(choice: Json, place: str) -> Json:
 
 
 def _with(choice: Json, place: str, fields: Json) -> Json:
-    """Give a choice with other fields in a place of it; the very same one where there are none."""
+    """Return a choice with these fields set in it, or in its `place`; the same choice if there are none."""
     if not fields:
         return choice
     return {**choice, place: {**_holder(choice, place), **fields}} if place else {**choice, **fields}
 
 
-def _compiled(pattern: Any) -> re.Pattern[str]:
+def _compile(pattern: Any) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except (re.error, TypeError) as error:
-        raise ValueError(f"`redact`: {pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"`redact`: {pattern!r} is not a regular expression: {error}") from None
     if compiled.match(""):
-        raise ValueError(f"`redact`: {pattern!r} matches nothing at all, everywhere")
+        raise ValueError(f"`redact`: {pattern!r} matches the empty text")
     return compiled

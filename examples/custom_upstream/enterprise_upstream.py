@@ -1,7 +1,7 @@
-"""An upstream of one's own: a region chosen by header, context put in front of every chat, answers redacted.
+"""An upstream that chooses a region by header, adds a system message to every chat, and redacts answers.
 
-Every region speaks OpenAI's dialect, so one OpenAI upstream for each does the writing and the reading; here stands
-only what is different. Where nothing is said here (embeddings, other paths), the proxy's defaults hold.
+Every region has an OpenAI-compatible API, so an OpenAIUpstream for each builds requests and reads replies; this class
+has only what is different. For the methods that it lacks (embeddings, other paths) the proxy's defaults apply.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REGION = "X-Region"
 
 
 class Enterprise:
-    """The upstream `kind: enterprise_upstream:Enterprise` names; its arguments are the options of the file."""
+    """The class for `kind: enterprise_upstream:Enterprise`; its arguments are the `options` in the file."""
 
     def __init__(
         self,
@@ -42,69 +42,67 @@ class Enterprise:
         redact: Sequence[str] = (),
         longest: int = LONGEST,
     ) -> None:
-        """`base_url` serves who names no region, `regions` are base URLs by name; `context` is a system message;
-        `redact` are regular expressions, `longest` how many characters one match may have.
+        """`base_url` is for requests without a region, `regions` are base URLs by name; `context` is a system message;
+        `redact` are regular expressions, `longest` is the highest number of characters of a match.
         Raises ValueError, TypeError."""
         self._home = _upstream("base_url", base_url)
-        self._regions = {name: _upstream(f"region {name!r}", url) for name, url in _named(regions).items()}
+        self._regions = {name: _upstream(f"region {name!r}", url) for name, url in _check_regions(regions).items()}
         if not isinstance(context, str):
-            raise TypeError("`context` is no text")
+            raise TypeError("`context` must be a string")
         self._context = context
         self._redaction = Redaction.parse(redact, longest)
 
     def completion_request(self, call: Call) -> UpstreamRequest:
-        """Ask the region of the caller, in the enterprise's context. Raises BadRequest."""
+        """Build the request for the caller's region, with the context. Raises BadRequest."""
         return self._region(call.headers).completion_request(with_context(call, self._context))
 
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
-        """Read a completion, as every region sends it."""
+        """Read a completion; all regions have the same format."""
         return self._home.read_completion(reply, call)
 
     def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        """Read an error answer, as every region sends it."""
+        """Read an error; all regions have the same format."""
         return self._home.read_error(status, headers, body)
 
     def filters(self, call: Call) -> Sequence[Filter]:
-        """Redact what the client sees."""
+        """Return the filter that redacts answers."""
         return (RedactionFilter(self._redaction),)
 
     def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
-        """Ask the region of the caller for its models. Raises BadRequest."""
+        """Build the request for the models of the caller's region. Raises BadRequest."""
         return self._region(request.headers).model_list_request(request)
 
     def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
-        """Give the list of models as it came."""
+        """Return the list of models as it is."""
         return self._home.read_model_list(listed, name, created)
 
     def probe_request(self) -> UpstreamRequest:
-        """Ask whether anyone is there, where no region is named."""
+        """Build the request that checks whether `base_url` can be reached."""
         return self._home.probe_request()
 
     def _region(self, headers: Headers) -> OpenAIUpstream:
         name = get_header(headers, REGION.lower()).strip()
         if name and name not in self._regions:
-            known = ", ".join(sorted(self._regions)) or "none is served"
-            raise BadRequest(
-                f"`{REGION}` names an unknown region; known: {known}.", param=REGION, code="unknown_region"
-            )
+            known = ", ".join(sorted(self._regions)) or "none"
+            raise BadRequest(f"`{REGION}` is not a known region; known: {known}.", param=REGION, code="unknown_region")
         return self._regions[name] if name else self._home
 
 
 def with_context(call: Call, context: str) -> Call:
-    """Put a system message in front of a chat, unless it begins with this one; a legacy prompt stays as it is."""
+    """Put a system message before a chat, unless it starts with that already; a legacy prompt stays as it is."""
     messages = call.body.get("messages")
-    said = {"role": "system", "content": context}
-    if not context or not isinstance(messages, list) or messages[:1] == [said]:
+    message = {"role": "system", "content": context}
+    if not context or not isinstance(messages, list) or messages[:1] == [message]:
         return call
-    return call.with_body({**call.body, "messages": [said, *messages]})
+    return call.with_body({**call.body, "messages": [message, *messages]})
 
 
-def _named(regions: Any) -> Mapping[str, str]:
+def _check_regions(regions: Any) -> Mapping[str, str]:
     if not isinstance(regions or {}, Mapping):
-        raise TypeError("`regions` is no table of names and base URLs")
+        raise TypeError("`regions` must be a mapping of names to base URLs")
     for name in regions or {}:
         if not isinstance(name, str):
-            raise TypeError(f"the region {name!r} is no name; YAML takes it for something else without quotes")
+            raise TypeError(f"the region {name!r} is not a string; put it in quotes")
     return regions or {}
 
 

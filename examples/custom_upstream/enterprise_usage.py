@@ -1,4 +1,4 @@
-"""A log of who used what: a line of JSON for each request, in one file for all workers."""
+"""A usage log: one line of JSON per request, in one file for all workers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from argoproxy.api import Json, Outcome, dumps
 
 
 class UsageLog:
-    """What `listeners: [{class: enterprise_usage:UsageLog}]` names; told of each request when it is over."""
+    """The class for `listeners: [{class: enterprise_usage:UsageLog}]`; called after each request."""
 
     def __init__(self, *, file: str) -> None:
-        """A relative path begins where the proxy was started. Raises ValueError: the file can't be written."""
+        """A relative path is relative to the folder in which the proxy was started. Raises ValueError if the file
+        can't be written."""
         self._file = Path(file)
         try:
             self._append(b"")
@@ -20,18 +21,18 @@ class UsageLog:
             raise ValueError(f"`file` can't be written: {error.strerror}") from None
 
     def __call__(self, outcome: Outcome) -> None:
-        """Append one line, opened anew so that the file may be moved away."""
+        """Append one line. The file is opened each time, so that it can be moved away."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._append(dumps({"time": now, **line_of(outcome)}) + b"\n")
 
     def _append(self, line: bytes) -> None:
-        """Write at the end of the file, at once: workers never write into each other's lines."""
+        """Append in one unbuffered write, so that lines of different workers are never mixed."""
         with self._file.open("ab", buffering=0) as file:
             file.write(line)
 
 
 def line_of(outcome: Outcome) -> Json:
-    """Give what is kept of an outcome; null where the upstream did not count tokens."""
+    """Return the fields of a line; tokens are null if the upstream did not count them."""
     return {
         "id": outcome.id,
         "caller": outcome.key,

@@ -46,7 +46,7 @@ class Answered:
         return self.body
 
 
-def answered(asked: UpstreamRequest) -> Answered:
+def send(asked: UpstreamRequest) -> Answered:
     """Send what an upstream asks, and return what came back."""
     assert isinstance(asked.body, bytes | None)
     reply = requests.request(asked.method, asked.url, headers=dict(asked.headers), data=asked.body, timeout=5)
@@ -75,7 +75,7 @@ def test_a_chat_goes_to_the_callers_region_in_the_enterprises_context(server: re
         ],
     )
     asked = call(("X-Region", "eu"), ("Authorization", "Bearer theirs"))
-    ((document,),) = ENTERPRISE.read_completion(answered(ENTERPRISE.completion_request(asked)), asked)
+    ((document,),) = ENTERPRISE.read_completion(send(ENTERPRISE.completion_request(asked)), asked)
     assert document.chunk == COMPLETION
 
 
@@ -86,7 +86,7 @@ def test_a_stream_is_read_as_it_came(server: responses.RequestsMock) -> None:
     asked = call(stream=True)
     events = [
         event
-        for batch in ENTERPRISE.read_completion(answered(ENTERPRISE.completion_request(asked)), asked)
+        for batch in ENTERPRISE.read_completion(send(ENTERPRISE.completion_request(asked)), asked)
         for event in batch
     ]
     assert [event.chunk for event in events] == [chunk, None]
@@ -94,7 +94,7 @@ def test_a_stream_is_read_as_it_came(server: responses.RequestsMock) -> None:
 
 def test_a_refusal_keeps_its_status_and_its_words(server: responses.RequestsMock) -> None:
     server.post("http://home.test/v1/chat/completions", status=503, body="model is loading")
-    reply = answered(ENTERPRISE.completion_request(call()))
+    reply = send(ENTERPRISE.completion_request(call()))
     error = ENTERPRISE.read_error(reply.status, reply.headers, reply.read())
     assert isinstance(error, UpstreamStatus)
     assert (error.status, json.loads(error.body)["error"]["message"]) == (503, "model is loading")
@@ -104,9 +104,9 @@ def test_models_are_listed_as_the_region_lists_them(server: responses.RequestsMo
     listed = {"object": "list", "data": [{"id": "m", "object": "model"}]}
     server.get("http://home.test/v1/models", json=listed)
     asked = ENTERPRISE.model_list_request(ClientRequest("id", 1, "GET", "/v1/models", "", (), BytesBody(b"")))
-    assert ENTERPRISE.read_model_list(answered(asked).read(), "", 1).chunk == listed
+    assert ENTERPRISE.read_model_list(send(asked).read(), "", 1).chunk == listed
 
 
 def test_a_probe_asks_once(server: responses.RequestsMock) -> None:
     server.get("http://home.test/v1/models", status=401)
-    assert answered(ENTERPRISE.probe_request()).status == 401
+    assert send(ENTERPRISE.probe_request()).status == 401

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import requests
-from enterprise_auth import Grant, KeptToken, SignedRequests, fetched, signature
+from enterprise_auth import CachedToken, Grant, SignedRequests, fetch_token, signature
 
 from argoproxy.api import BadRequest, ProxyError, UpstreamProtocolError, UpstreamUnreachable
 from tests.support.providers.enterprise import CLIENT_ID, SECRET, Enterprise
@@ -105,9 +105,9 @@ class Clock:
         return self.now
 
 
-def kept(life_s: float, clock: Clock) -> KeptToken:
+def kept(life_s: float, clock: Clock) -> CachedToken:
     numbers = count(1)
-    return KeptToken(lambda: Grant(f"t{next(numbers)}", life_s), clock)
+    return CachedToken(lambda: Grant(f"t{next(numbers)}", life_s), clock)
 
 
 @pytest.mark.parametrize(("life_s", "good_s"), [(3600.0, 3570.0), (10.0, 8.0), (0.0, 0.0)])
@@ -129,7 +129,7 @@ def test_the_life_of_a_token_begins_when_it_is_asked_for() -> None:
         clock.now += 5.0
         return Grant(f"t{next(numbers)}", 10.0)
 
-    token = KeptToken(slow, clock)
+    token = CachedToken(slow, clock)
     assert token.get() == "t1"
     clock.now += 3.0
     assert token.get() == "t2"
@@ -143,7 +143,7 @@ def test_many_threads_fetch_one_token() -> None:
         fetches.append(1)
         return Grant("t", 3600.0)
 
-    token = KeptToken(fetch)
+    token = CachedToken(fetch)
     found: list[str] = []
 
     def ask() -> None:
@@ -168,14 +168,14 @@ def test_a_fetch_that_failed_is_tried_again() -> None:
         granted: Grant = outcome
         return granted
 
-    token = KeptToken(fetch)
+    token = CachedToken(fetch)
     with pytest.raises(UpstreamUnreachable):
         token.get()
     assert token.get() == "t"
 
 
 def test_nobody_waits_for_a_fetch_for_ever() -> None:
-    token = KeptToken(lambda: Grant(token.get(), 60.0), patience_s=0.01)
+    token = CachedToken(lambda: Grant(token.get(), 60.0), patience_s=0.01)
     with pytest.raises(UpstreamUnreachable) as caught:
         token.get()
     assert caught.value.code == "sign_in_unreachable"
@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def fetch_from(status: int, body: bytes) -> tuple[Grant, list[tuple[str, bytes]]]:
     for service in served(SignIn(status, body)):
-        return fetched(url_of(service), "me", "sécret"), service.asked
+        return fetch_token(url_of(service), "me", "sécret"), service.asked
     raise AssertionError
 
 
@@ -241,7 +241,7 @@ def test_a_token_is_fetched_by_client_credentials(body: bytes, grant: Grant) -> 
     ],
 )
 def test_an_answer_without_a_token_is_told(status: int, body: bytes) -> None:
-    with pytest.raises(UpstreamProtocolError, match="gave no token") as caught:
+    with pytest.raises(UpstreamProtocolError, match="returned no token") as caught:
         fetch_from(status, body)
     assert (caught.value.status, caught.value.code) == (502, "sign_in_failed")
 
@@ -250,7 +250,7 @@ def test_a_service_that_is_not_there_is_told() -> None:
     gone = SignIn(200, b"")
     gone.server_close()
     with pytest.raises(UpstreamUnreachable) as caught:
-        fetched(url_of(gone), "me", "secret")
+        fetch_token(url_of(gone), "me", "secret")
     assert (caught.value.code, "127.0.0.1" in caught.value.message) == ("sign_in_unreachable", False)
 
 

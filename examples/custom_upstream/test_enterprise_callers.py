@@ -36,7 +36,7 @@ REFUSED = {
     "no audience": (token(aud=None), "not valid"),
     "no end": (token(exp=None), "not valid"),
     "no name": (token(sub=None), "not valid"),
-    "an empty name": (token(sub=""), "names nobody"),
+    "an empty name": (token(sub=""), "no subject"),
     "expired": (token(exp=1), "has expired"),
     "not yet": (token(nbf=int(time.time()) + A_YEAR_S), "not valid"),
     "no token": ("abc", "not valid"),

@@ -207,13 +207,13 @@ def test_without_patterns_nothing_is_held_back() -> None:
 @pytest.mark.parametrize(
     ("patterns", "longest", "mistake"),
     [
-        (["("], 64, "no regular expression"),
-        ([5], 64, "no regular expression"),
-        (["a*"], 64, "matches nothing at all"),
-        ("abc", 64, "no list"),
-        (["a"], 0, "no number"),
-        (["a"], True, "no number"),
-        (["a"], "64", "no number"),
+        (["("], 64, "not a regular expression"),
+        ([5], 64, "not a regular expression"),
+        (["a*"], 64, "matches the empty text"),
+        ("abc", 64, "`redact`"),
+        (["a"], 0, "`longest`"),
+        (["a"], True, "`longest`"),
+        (["a"], "64", "`longest`"),
     ],
 )
 def test_mistakes_in_the_file_are_named(patterns: Any, longest: Any, mistake: str) -> None:

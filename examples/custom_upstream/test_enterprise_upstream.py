@@ -79,7 +79,7 @@ def test_an_unknown_region_is_refused() -> None:
     with pytest.raises(BadRequest, match=r"X-Region.*known: eu, us") as caught:
         ENTERPRISE.completion_request(call(("X-Region", "mars")))
     assert (caught.value.param, caught.value.code) == ("X-Region", "unknown_region")
-    with pytest.raises(BadRequest, match="none is served"):
+    with pytest.raises(BadRequest, match="known: none"):
         Enterprise(base_url=HOME).completion_request(call(("X-Region", "eu")))
 
 
@@ -151,10 +151,10 @@ def test_models_are_listed_and_the_home_region_is_probed() -> None:
         ({"base_url": "ftp://x"}, "base_url: "),
         ({"base_url": None}, "base_url: "),
         ({"regions": {"eu": "eu.test"}}, "region 'eu': "),
-        ({"regions": {False: EU}}, "the region False is no name"),
-        ({"regions": ["eu"]}, "no table"),
-        ({"redact": ["("]}, "no regular expression"),
-        ({"context": ["Be brief."]}, "`context` is no text"),
+        ({"regions": {False: EU}}, "the region False is not a string"),
+        ({"regions": ["eu"]}, "`regions`"),
+        ({"redact": ["("]}, "not a regular expression"),
+        ({"context": ["Be brief."]}, "`context`"),
     ],
 )
 def test_mistakes_in_the_file_are_named(options: Any, mistake: str) -> None:

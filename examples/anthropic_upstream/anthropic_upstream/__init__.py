@@ -1,7 +1,7 @@
-"""Anthropic's Messages API behind OpenAI's door: an upstream class to be named in a configuration.
+"""Anthropic's Messages API for clients of OpenAI's API: an upstream class for the config file.
 
-`request.py` and `messages.py` say what is asked, `replies.py` reads what comes back; here is what belongs to the
-provider and to no single call: addresses, keys, headers, models. Source: Anthropic API reference (Messages, Models,
+`request.py` and `messages.py` convert requests, `replies.py` converts replies; this module has URLs, keys, headers and
+models. Source: Anthropic API reference (Messages, Models,
 Errors, Versions).
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from anthropic_upstream.replies import read, told_error
+from anthropic_upstream.replies import find_error, read
 from anthropic_upstream.request import messages_body
 from argoproxy.api import (
     BadRequest,
@@ -38,7 +38,7 @@ from argoproxy.api import (
 )
 
 CHAT_PATH = "/v1/chat/completions"
-#: The status of "overloaded" at Anthropic; clients and monitors of OpenAI's kind know 503.
+#: Anthropic's status for "overloaded"; OpenAI's clients and monitoring know 503.
 OVERLOADED = 529
 #: The longest page of GET /v1/models.
 MOST_MODELS = 1000
@@ -48,11 +48,11 @@ _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclass(frozen=True, slots=True)
 class Anthropic:
-    """Anthropic, or a server that speaks as it does.
+    """Anthropic, or a server with the same API.
 
-    Without an `api_key` the client's own one goes up. The options: `max_tokens` is how much may be written where the
-    client does not say; `version` and `beta` are the headers `anthropic-version` and `anthropic-beta`, to which a
-    client may add features; `models` are listed even when the upstream can't be asked.
+    Without an `api_key` the client's own key is sent. Options: `max_tokens` applies if the client sends none; `version`
+    and `beta` are the headers `anthropic-version` and `anthropic-beta`, to which a client may add features; `models`
+    are listed even if the upstream can't be reached.
     """
 
     base_url: str = "https://api.anthropic.com"
@@ -63,7 +63,7 @@ class Anthropic:
     models: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Check what was configured. Raises ValueError, which names the option and shows no value."""
+        """Check the options. Raises ValueError, which names the option and does not show its value."""
         try:
             BaseUrl.parse(str(self.base_url))
         except ValueError as error:
@@ -72,9 +72,9 @@ class Anthropic:
         rules = {
             "api_key must be a string": isinstance(self.api_key, str),
             "max_tokens must be a whole number of at least 1": type(self.max_tokens) is int and self.max_tokens > 0,
-            # YAML makes a date of a version that is not quoted.
+            # YAML parses a version without quotes as a date.
             "version must be a date like 2023-06-01": bool(_VERSION.fullmatch(str(self.version))),
-            "beta must be names of features, parted by commas": isinstance(self.beta, str),
+            "beta must be names of features, separated by commas": isinstance(self.beta, str),
             "models must be a list of names": is_list and all(isinstance(name, str) for name in self.models),
         }
         for rule, is_kept in rules.items():
@@ -82,7 +82,7 @@ class Anthropic:
                 raise ValueError(rule)
 
     def completion_request(self, call: Call) -> UpstreamRequest:
-        """Ask for a message. Raises BadRequest for what Anthropic has no words for."""
+        """Build the request for a message. Raises BadRequest for what Anthropic does not support."""
         if call.path != CHAT_PATH:
             raise BadRequest("Anthropic answers chats only: send `messages` to /v1/chat/completions.", param="prompt")
         try:
@@ -97,43 +97,44 @@ class Anthropic:
         return read(reply, call)
 
     def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
-        """Put an error answer into OpenAI's shape, its headers (`retry-after`, `request-id`) kept."""
-        error = told_error(loads_or_none(body))
-        told = encode_json({"error": error}) if error and status >= 400 else body
-        return error_from_reply(503 if status == OVERLOADED else status, headers, told)
+        """Convert an error to OpenAI's format and keep its headers (`retry-after`, `request-id`)."""
+        error = find_error(loads_or_none(body))
+        converted = encode_json({"error": error}) if error and status >= 400 else body
+        return error_from_reply(503 if status == OVERLOADED else status, headers, converted)
 
     def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
-        """Refuse: there is no such thing."""
+        """Raise BadRequest: Anthropic has no embeddings."""
         raise BadRequest("Anthropic has no embeddings.", param="input")
 
     def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
-        """Ask for all models, or for the one the client asked for."""
+        """Build the request for all models, or for the one that the client wants."""
         path = "/v1" + validate_path(request.path).rstrip("/").removeprefix("/v1")
         query = f"limit={MOST_MODELS}" if path == "/v1/models" else ""
         return UpstreamRequest("GET", self._url(path, query), self._headers(request.headers))
 
     def read_model_list(self, listed: bytes, name: str, created: int) -> Document:
-        """Read the reply to model_list_request: a list, or the one model of a name."""
-        told = Document(listed).chunk
-        models: Any = [told] if name else told.get("data")
+        """Read a list of models, or one model if there is a name."""
+        document = Document(listed).chunk
+        models: Any = [document] if name else document.get("data")
         if not isinstance(models, list) or not all(map(_is_model, models)):
             raise UpstreamProtocolError("The upstream's reply holds no models.")
         entries = [_entry(model, created) for model in models]
         return Document.of(entries[0] if name else {"object": "list", "data": entries})
 
     def static_models(self, created: int) -> Sequence[Json]:
-        """Give the models of the configuration."""
+        """Return the models of the configuration."""
         return [_entry({"id": name}, created) for name in self.models]
 
     def probe_request(self) -> UpstreamRequest:
-        """Ask for one model: nothing is written, so it costs nothing."""
+        """Build a request for a list of one model: it costs nothing."""
         return UpstreamRequest("GET", self._url("/v1/models", "limit=1"), self._headers(()))
 
     def _url(self, path: str, query: str = "") -> str:
         return BaseUrl.parse(self.base_url).url(path, query)
 
     def _headers(self, headers: Headers) -> Headers:
-        """Give what every request carries; of the client's only who made it, its request's id and its features."""
+        """Return the headers of every request; of the client's own only the user agent, the request id and beta
+        features."""
         beta = ",".join(filter(None, (self.beta, get_header(headers, "anthropic-beta"))))
         sent = (
             ("User-Agent", get_header(headers, "user-agent", "argoproxy")),
@@ -147,7 +148,7 @@ class Anthropic:
 
 
 def _key_of(headers: Headers) -> str:
-    """Find the client's own key, as either provider's clients send it."""
+    """Return the client's own key, as clients of either provider send it."""
     scheme, _, token = get_header(headers, "authorization").partition(" ")
     return get_header(headers, "x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
 
@@ -157,7 +158,7 @@ def _is_model(model: Any) -> bool:
 
 
 def _entry(model: Json, created: int) -> Json:
-    """Give a model as OpenAI lists it; `created` where Anthropic does not say when it came."""
+    """Convert a model to an entry of OpenAI's list; `created` is the default for its time."""
     named = {key: model[key] for key in ("display_name",) if key in model}
     return {
         "id": model["id"],
@@ -169,7 +170,7 @@ def _entry(model: Json, created: int) -> Json:
 
 
 def _seconds(time: Any, default: int) -> int:
-    """Read an RFC 3339 time."""
+    """Convert an RFC 3339 time to seconds; `default` if it is not one."""
     try:
         return int(datetime.fromisoformat(time).timestamp())
     except (TypeError, ValueError):

@@ -1,41 +1,42 @@
-"""The body of POST /v1/messages, made of that of a chat.
+"""Build the body of POST /v1/messages from the body of a chat completion.
 
-What would change the form of the answer and has no words at Anthropic is refused. What only steers how it is written
-(seed, penalties, logit_bias) is left out, and so is every field Anthropic does not know: it refuses those. Its own
-fields, as clients send them beside OpenAI's, go up as they are. Source: Anthropic API reference, Messages.
+A parameter that would change the form of the answer, and that Anthropic does not have, is refused. One that only
+affects sampling (seed, penalties, logit_bias) is left out, and so is every field that Anthropic does not know: it
+rejects those. Anthropic's own fields, if clients send them besides OpenAI's, are sent as they are. Source: Anthropic
+API reference, Messages.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from anthropic_upstream.messages import awaits_thoughts, cache_mark, conversation
+from anthropic_upstream.messages import cache_mark, conversation, needs_reasoning
 from argoproxy.api import BadRequest, Json
 
-#: Anthropic's own fields that have no other name at OpenAI.
-OWN = ("cache_control", "container", "inference_geo", "speed", "top_k")
+#: Anthropic's own fields, for which OpenAI has no other name.
+NATIVE_FIELDS = ("cache_control", "container", "inference_geo", "speed", "top_k")
 
 _REFUSED = {
-    "n": "gives one answer at a time",
-    "logprobs": "tells no log probabilities",
-    "top_logprobs": "tells no log probabilities",
-    "functions": "wants `tools` instead",
-    "function_call": "wants `tool_choice` instead",
+    "n": "returns one choice only",
+    "logprobs": "returns no log probabilities",
+    "top_logprobs": "returns no log probabilities",
+    "functions": "has `tools` instead",
+    "function_call": "has `tool_choice` instead",
 }
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _EFFORTS = {"minimal": "low", **{effort: effort for effort in ("low", "medium", "high", "xhigh", "max")}}
-#: Without `display` the newest models think in silence.
+#: Without `display` the newest models do not return their reasoning.
 _ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 
 
-def messages_body(body: Json, usual_max_tokens: int) -> Json:
-    """Give the body to send. Raises BadRequest, which names the parameter."""
+def messages_body(body: Json, default_max_tokens: int) -> Json:
+    """Return the body to send. Raises BadRequest, which names the parameter."""
     _refuse(body)
     system, turns = conversation(body.get("messages"))
     tools = _tools(body)
-    asked: Json = {
+    request: Json = {
         "model": body.get("model"),
-        "max_tokens": _first(body.get("max_completion_tokens"), body.get("max_tokens"), usual_max_tokens),
+        "max_tokens": _first(body.get("max_completion_tokens"), body.get("max_tokens"), default_max_tokens),
         "system": system,
         "messages": turns,
         "stop_sequences": _stops(body.get("stop")),
@@ -45,14 +46,14 @@ def messages_body(body: Json, usual_max_tokens: int) -> Json:
         "metadata": _metadata(body),
         "output_config": _output_config(body),
         **tools,
-        **{name: body[name] for name in OWN if name in body},
+        **{name: body[name] for name in NATIVE_FIELDS if name in body},
         "thinking": _first(body.get("thinking"), _thinking(body.get("reasoning_effort"))),
     }
-    return {name: value for name, value in _settled(asked).items() if value not in (None, [], {})}
+    return {name: value for name, value in _without_conflicts(request).items() if value not in (None, [], {})}
 
 
 def _refuse(body: Json) -> None:
-    """Refuse what would change the form of the answer and can't be said. Raises BadRequest."""
+    """Raise BadRequest for a parameter that would change the form of the answer and that Anthropic does not have."""
     for param, why in _REFUSED.items():
         value = body.get(param)
         if value and not (param == "n" and value == 1):
@@ -62,16 +63,16 @@ def _refuse(body: Json) -> None:
         raise BadRequest("Anthropic answers in text only.", param="modalities", code="unsupported_value")
 
 
-def _settled(asked: Json) -> Json:
-    """Take out what Anthropic refuses together: thinking with a tool that must be called, thinking on a budget with
-    calls whose thoughts are lost, a temperature or top_k with thinking."""
-    kind = _dict(asked["thinking"]).get("type", "disabled")
+def _without_conflicts(request: Json) -> Json:
+    """Remove what Anthropic rejects in combination: thinking with a forced tool call, a thinking budget after tool
+    calls whose reasoning is lost, a temperature or top_k with thinking."""
+    kind = _dict(request["thinking"]).get("type", "disabled")
     if kind == "disabled":
-        return asked
-    must_call = _dict(asked.get("tool_choice")).get("type") in ("any", "tool")
-    if must_call or (kind == "enabled" and awaits_thoughts(asked["messages"])):
-        return {**asked, "thinking": None}
-    return {**asked, "temperature": None, "top_k": None}
+        return request
+    must_call = _dict(request.get("tool_choice")).get("type") in ("any", "tool")
+    if must_call or (kind == "enabled" and needs_reasoning(request["messages"])):
+        return {**request, "thinking": None}
+    return {**request, "temperature": None, "top_k": None}
 
 
 def _thinking(effort: Any) -> Json | None:
@@ -92,20 +93,18 @@ def _output_config(body: Json) -> Json:
     return {**config, **_dict(body.get("output_config"))}
 
 
-def _format(asked: Json) -> Json | None:
-    kind = asked.get("type", "text")
+def _format(response_format: Json) -> Json | None:
+    kind = response_format.get("type", "text")
     if kind == "text":
         return None
-    schema = _dict(asked.get("json_schema")).get("schema")
+    schema = _dict(response_format.get("json_schema")).get("schema")
     if kind != "json_schema" or not isinstance(schema, dict):
-        raise BadRequest(
-            "Anthropic gives JSON by a schema only: send the type `json_schema`, with one.", param="response_format"
-        )
+        raise BadRequest("Anthropic needs a schema for JSON: use the type `json_schema`.", param="response_format")
     return {"type": "json_schema", "schema": schema}
 
 
 def _tools(body: Json) -> Json:
-    """Give the tools and how they are chosen; nothing where there are no tools."""
+    """Return `tools` and `tool_choice`, or nothing if there are no tools."""
     tools = body.get("tools")
     if not isinstance(tools, list) or not tools:
         return {}
@@ -116,17 +115,17 @@ def _tools(body: Json) -> Json:
 
 
 def _tool(tool: Any, place: str) -> Json:
-    """Give a tool; one in Anthropic's words, or run by Anthropic itself, is as it is."""
+    """Convert a tool; one in Anthropic's format, or one that Anthropic runs itself, stays as it is."""
     fields = _dict(tool)
     if "input_schema" in fields or fields.get("type", "function") not in ("function", "custom"):
         return fields
     function = _dict(fields.get("function")) or fields
     if fields.get("type") == "custom" or not isinstance(function.get("name"), str):
         raise BadRequest("Anthropic takes tools of the type `function` with a name.", param=place)
-    told = {"description": function.get("description"), "strict": function.get("strict")}
+    optional = {"description": function.get("description"), "strict": function.get("strict")}
     return {
         "name": function["name"],
-        **{name: value for name, value in told.items() if value},
+        **{name: value for name, value in optional.items() if value},
         "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
         **cache_mark({**function, **fields}),
     }
@@ -147,17 +146,17 @@ def _choice(choice: Any) -> Json:
 def _stops(stop: Any) -> list[Any]:
     stops = stop if isinstance(stop, list) else [] if stop is None else [stop]
     if any(isinstance(text, str) and not text.strip() for text in stops):
-        raise BadRequest("Anthropic can't stop at blanks and line ends.", param="stop", code="unsupported_value")
+        raise BadRequest("Anthropic does not accept blank stop sequences.", param="stop", code="unsupported_value")
     return stops
 
 
 def _temperature(value: Any) -> Any:
-    """Bound a temperature of OpenAI's range, 0 to 2, to Anthropic's, 0 to 1."""
+    """Limit a temperature to Anthropic's range, 0 to 1; OpenAI's is 0 to 2."""
     return min(value, 1) if isinstance(value, int | float) else value
 
 
 def _top_p(value: Any) -> Any:
-    """Leave out 1, which says nothing: the newest models refuse any top_p beside a temperature."""
+    """Leave out 1, the default: the newest models reject top_p together with a temperature."""
     return None if value == 1 else value
 
 
@@ -167,7 +166,7 @@ def _metadata(body: Json) -> Json:
 
 
 def _first(*values: Any) -> Any:
-    """Give the first value that is said."""
+    """Return the first value that is not None."""
     return next((value for value in values if value is not None), None)
 
 

@@ -1,4 +1,4 @@
-"""What Anthropic tells, made up, and how the upstream reads it: what the tests of replies share."""
+"""Replies of Anthropic, made up, and how the upstream reads them: shared by the tests of replies."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ STREAM: Headers = (("Content-Type", "text/event-stream; charset=utf-8"),)
 WHOLE: Headers = (("content-type", "application/json"),)
 
 
-class Told:
-    """A reply that is all there; an empty piece is a moment of silence."""
+class FakeReply:
+    """A complete reply; an empty piece means that nothing arrived for a moment."""
 
     status = 200
 
@@ -37,11 +37,11 @@ class Told:
 
 def batches(pieces: list[bytes], headers: Headers = STREAM, **body: Any) -> Iterator[list[Any]]:
     call = Call("id", 7, "/v1/chat/completions", "", (), {"stream": True, **body}, None, requested_model="alias")
-    for batch in UPSTREAM.read_completion(Told(pieces, headers), call):
+    for batch in UPSTREAM.read_completion(FakeReply(pieces, headers), call):
         yield [event if event is DONE else event.chunk for event in batch]
 
 
-def streamed(*pieces: bytes, **body: Any) -> list[Any]:
+def read_stream(*pieces: bytes, **body: Any) -> list[Any]:
     return [event for batch in batches(list(pieces), **body) for event in batch]
 
 
