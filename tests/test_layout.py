@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "argoproxy"
@@ -86,46 +85,67 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "argoproxy")
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_imports_point_inward(file: Path) -> None:
+def wrong_imports(file: Path) -> Iterator[str]:
+    """Yield what a module imports and may not: a library, a module outside the core, anything impure in it."""
     name = name_of(file)
     allowed = MAY_KNOW.get(name.partition("/")[0])
     for module in imported(file):
         top = module.partition(".")[0]
         places = ONLY_THERE.get(top)
-        assert places is None or places & {folder_of(file), name.removesuffix(".py")}, f"{top} is not for {name}"
+        if not (places is None or places & {folder_of(file), name.removesuffix(".py")}):
+            yield f"{top} is not for {name}"
         if allowed and module != "argoproxy":
-            assert top in STANDARD or module.startswith(allowed), f"{name} must not know {module}"
-            assert top not in NOT_IN_THE_CORE, f"{name} must be pure"
+            if not (top in STANDARD or module.startswith(allowed)):
+                yield f"{name} must not know {module}"
+            if top in NOT_IN_THE_CORE:
+                yield f"{name} must be pure"
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if folder_of(file) != "."], ids=name_of)
-def test_a_folder_imports_only_from_those_below(file: Path) -> None:
+def test_imports_point_inward() -> None:
+    assert [wrong for file in FILES for wrong in wrong_imports(file)] == []
+
+
+def imports_from_above(file: Path) -> Iterator[str]:
+    """Yield what a module imports from a folder above its own."""
     here = FLOORS.index(folder_of(file))
     for module in imported(file):
         path = module.removeprefix("argoproxy.").replace(".", "/")
-        if module.startswith("argoproxy.") and (PACKAGE / f"{path}.py").exists() and "/" in path:
-            assert FLOORS.index(path.rpartition("/")[0]) <= here, f"{name_of(file)} must not know {module}"
+        is_module = module.startswith("argoproxy.") and (PACKAGE / f"{path}.py").exists() and "/" in path
+        if is_module and FLOORS.index(path.rpartition("/")[0]) > here:
+            yield f"{name_of(file)} must not know {module}"
 
 
-@pytest.mark.parametrize("folder", FLOORS)
-def test_a_folder_stays_small(folder: str) -> None:
-    assert len([file for file in FILES if folder_of(file) == folder and file.name != "__init__.py"]) <= MOST_FILES
+def test_a_folder_imports_only_from_those_below() -> None:
+    files = [file for file in FILES if folder_of(file) != "."]
+    assert [wrong for file in files for wrong in imports_from_above(file)] == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_rooms_stay_small(file: Path) -> None:
+def test_a_folder_stays_small() -> None:
+    sizes = Counter(folder_of(file) for file in FILES if file.name != "__init__.py")
+    assert {folder: size for folder, size in sizes.items() if size > MOST_FILES} == {}
+
+
+def too_large(file: Path) -> Iterator[str]:
+    """Yield which parts of a module are larger than allowed, or lack a docstring."""
     text = file.read_text()
-    assert text.count("\n") <= LONGEST_FILE
+    if (count := text.count("\n")) > LONGEST_FILE:
+        yield f"{name_of(file)} has {count} lines"
     tree = ast.parse(text)
-    assert not text or ast.get_docstring(tree), "a file says what it is for"
+    if text and not ast.get_docstring(tree):
+        yield f"{name_of(file)} has no docstring"
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
-            assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
+            if lines > LONGEST_FUNCTION:
+                yield f"{name_of(file)}: {node.name} has {lines} lines"
             arguments = [arg for arg in node.args.args + node.args.kwonlyargs if arg.arg not in ("self", "cls")]
-            assert len(arguments) <= MOST_ARGUMENTS, f"{node.name} has {len(arguments)} arguments"
+            if len(arguments) > MOST_ARGUMENTS:
+                yield f"{name_of(file)}: {node.name} has {len(arguments)} arguments"
+
+
+def test_modules_stay_small() -> None:
+    assert [wrong for file in FILES for wrong in too_large(file)] == []
 
 
 TESTS = sorted((ROOT / "tests").rglob("*.py"))

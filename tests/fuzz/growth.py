@@ -10,7 +10,7 @@ from typing import TypeVar
 InputT = TypeVar("InputT")
 
 #: CPU seconds that the smaller size must take to be told from the clock's resolution.
-MEASURABLE_S = 0.004
+MEASURABLE_S = 0.002
 #: Quadratic work on the largest takes a hundred times as long: what takes no measurable time there is linear.
 SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384)
 FACTOR = 4

@@ -68,7 +68,7 @@ class Harness:
 
     def __init__(self, folder: Path, worker_class: str, app: str = APP, patience_s: float = PATIENCE_S) -> None:
         self.patience_s = patience_s
-        self._worker_class = worker_class
+        self.worker_class = worker_class
         self.upstream = PlayedUpstream()
         (folder / "config.yaml").write_text(CONFIG.format(port=self.upstream.port, **SERVER_KEYS))
         self.proxy = Proxy(folder, _environment(worker_class, folder), _command(app))
@@ -101,7 +101,7 @@ class Harness:
         time.sleep(SETTLED_S)
         self.workers = self.proxy.workers()
         self.opened = self._opened()
-        self.opened["threads"] += LAZY_THREADS[self._worker_class]
+        self.opened["threads"] += LAZY_THREADS[self.worker_class]
 
     def run(self, case: Case) -> list[Violation]:
         """Have clients do what a case says, and tell which invariants did not hold."""

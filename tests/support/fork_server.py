@@ -81,9 +81,8 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), worker_class]
         with theirs:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, env=environ, pass_fds=[theirs.fileno()], preexec_fn=child_of_this_process()
-            )
+            options: dict[str, Any] = {"pass_fds": [theirs.fileno()], "preexec_fn": child_of_this_process()}
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environ, **options)
         self._socket, self._file = ours, ours.makefile("rw")
 
     def start(self, arguments: Sequence[str], folder: Path, environ: dict[str, str], log: Path) -> ForkedProcess:

@@ -26,6 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 #: How long anything may take that is sure to happen; only a test that fails waits so long.
 PATIENCE_S = 60.0
 
+#: Between two looks at what is waited for: short at first, long for what takes its time.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.05
+
 Steps = Sequence[Sequence[Any]]
 
 
@@ -39,12 +42,13 @@ def free_port() -> int:
 
 def eventually(what: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """Ask until the answer is true, and return it. Fails if it stays false for very long."""
-    until = time.monotonic() + patience_s
+    until, pause_s = time.monotonic() + patience_s, SHORTEST_PAUSE_S
     while True:
         if found := what():
             return found
         assert time.monotonic() < until, f"still not so after {patience_s} s"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, LONGEST_PAUSE_S)
 
 
 def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
@@ -189,7 +193,7 @@ class Proxy:
         self.environ = {name: value for name, value in settings.items() if value or name not in UNCOVERED}
         self._log = folder / f"log-{self.port}.txt"
         self._folder = folder
-        self._log.touch()
+        self._log.write_bytes(b"")
         self.process = self._start(command)
         eventually(lambda: is_listening(self.port) or self.process.poll() is not None, start_s)
         assert self.process.poll() is None, self.log()

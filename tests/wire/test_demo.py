@@ -34,6 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     installer = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
     environ = {
         **installer,
+        "PIP_NO_COMPILE": "1",
         "PORT": str(port),
         "ARGOPROXY_VENV": str(folder / "venv with blank"),
         "PYTHON": sys.executable,

@@ -50,7 +50,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     (venv / "installed.txt").write_bytes((ROOT / "requirements.txt").read_bytes())
-    return {**clean_environment(), "ARGOPROXY_VENV": str(venv)}
+    return {**clean_environment(), "ARGOPROXY_VENV": str(venv), "WORKERS": "1"}
 
 
 class Terminal:
