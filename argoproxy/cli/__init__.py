@@ -1,1 +1,1 @@
-"""The command line: the questions of a first start, checking and showing settings, and starting Gunicorn."""
+"""The command line: start, show, check, edit and reload; the first set-up; reading the journal."""

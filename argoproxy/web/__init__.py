@@ -1,1 +1,1 @@
-"""Flask and WSGI: routes, requests and responses, and the factory of the application."""
+"""The Flask application: routes, requests and responses, and the code that puts the proxy together."""

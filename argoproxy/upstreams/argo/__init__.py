@@ -1,1 +1,1 @@
-"""The dialect of Argonne National Laboratory's Argo gateway: names, what is sent, what comes back."""
+"""The adapters for Argonne National Laboratory's Argo gateway."""

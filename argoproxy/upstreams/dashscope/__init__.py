@@ -1,1 +1,1 @@
-"""Alibaba Cloud's DashScope (Model Studio), in its native protocol."""
+"""The adapter for the native API of Alibaba Cloud's DashScope (Model Studio)."""
