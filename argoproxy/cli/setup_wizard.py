@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from argoproxy.config.values.flags import Task, parse_arguments
+from argoproxy.config.values.upstream_options import CA_VARIABLES
 from argoproxy.server.ports import LAST_PORT, is_free, port_problem
 
 SAMPLE = Path(__file__).resolve().parents[2] / "config.sample.yaml"
@@ -253,7 +254,7 @@ def _check_url(url: str) -> str:
 
 
 def _make_tls_context() -> ssl.SSLContext:
-    bundles = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
+    bundles = (os.environ.get(name) for name in CA_VARIABLES)
     return ssl.create_default_context(cafile=next(filter(None, bundles), None))
 
 

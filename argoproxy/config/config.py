@@ -25,7 +25,7 @@ from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, Layer, config_file
 from argoproxy.config.values.parsers import is_placeholder, parse_opening
 from argoproxy.config.values.section import Section
 from argoproxy.config.values.server_options import MIB, ClientOptions, RequestOptions, ServerOptions
-from argoproxy.config.values.upstream_options import ThinkingOptions
+from argoproxy.config.values.upstream_options import CA_VARIABLES, ThinkingOptions
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
@@ -43,7 +43,6 @@ RANDOM_KEY = "ARGOPROXY_RANDOM_KEY"
 #: Served without a key.
 OPEN_ROUTES = ("/", "/health", "/health/live", "/health/{rest}")
 
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PROXY_SCHEMES = ("http", "https", "all", "no")
 
 
@@ -149,7 +148,7 @@ def settings_for_restart(before: Config, after: Config) -> Sequence[str]:
 def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Path()) -> Config:
     """Build from layers, the strongest first; `environ` holds proxies and CA bundles. Raises ConfigError."""
     values = ConfigValues(layers)
-    ca_bundle = next((environ[name] for name in _CA_VARIABLES if environ.get(name)), None)
+    ca_bundle = next((environ[name] for name in CA_VARIABLES if environ.get(name)), None)
     upstreams, gateway = resolve_upstreams(values, _upstream_defaults(values, environ, ca_bundle))
     rules, malformed = _read_rules(values, upstreams)
     derived = {

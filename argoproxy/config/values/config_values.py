@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from argoproxy.config.values.declaration import Setting, settings_of
-from argoproxy.config.values.layers import Layer
+from argoproxy.config.values.layers import VARIABLE, Layer
 from argoproxy.config.values.parsers import parse_base_url, parse_plain_url, suggest
 from argoproxy.config.values.settings import BY_ENVIRONMENT, BY_KEY, IGNORED, SECTIONS, SETTINGS
 from argoproxy.protocol.access.masking import STARS, mask_setting, mask_urls
@@ -18,8 +17,6 @@ URL_PARSERS = (parse_base_url, parse_plain_url)
 #: A setting that follows from another one: (key, value, where that one is set).
 Derived = tuple[str, object, str]
 GroupT = TypeVar("GroupT")
-
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
 
 
 class _Value(NamedTuple):
@@ -136,4 +133,5 @@ def _display(setting: Setting, value: Any) -> str:
 
 def _is_reference(text: str) -> bool:
     """Return whether a text only names a variable, as `${NAME}`."""
-    return bool(_VARIABLE.fullmatch(text.strip()))
+    match = VARIABLE.fullmatch(text.strip())
+    return bool(match and not match[1])

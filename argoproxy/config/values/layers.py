@@ -25,7 +25,8 @@ DEFAULT_FILE = "config.yaml"
 #: Names the snapshot in the environment of the workers.
 SNAPSHOT_VARIABLE = "ARGOPROXY_SNAPSHOT"
 
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}")
+#: A variable in a value: `${NAME}`, `${NAME:-text}`, or escaped, `$${NAME}`: (escape, name, text).
+VARIABLE = re.compile(r"(\$?)\$\{(\w+)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _file_layers(name: str, folder: Path, variables: Mapping[str, str]) -> list[
         raise ConfigError([f"{path.name} must hold lines of the form `key: value`"])
     try:
         lines = dict(_lines(node, path.name, ""))
-        used = set(_VARIABLE.findall(json.dumps(values, default=str)))
+        used = {name for _, name, _ in VARIABLE.findall(json.dumps(values, default=str))}
     except (ValueError, RecursionError):
         raise ConfigError([f"{path.name} holds an anchor that contains itself"]) from None
     return [Layer(path.name, values, lines, {name: variables[name] for name in used if name in variables})]

@@ -12,11 +12,11 @@ from typing import Any
 
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
+from argoproxy.config.values.layers import VARIABLE
 from argoproxy.config.values.parsers import suggest
 from argoproxy.protocol.access.masking import mask_urls
 from argoproxy.protocol.access.secrets import is_secret_name
 
-_VARIABLE = re.compile(r"(\$?)\$\{(\w+)(?::-([^}]*))?\}")
 #: Keys whose values hold secrets under names of their own.
 _WITH_SECRETS = ("headers", "options")
 
@@ -96,7 +96,7 @@ class Section:
             return {key: self._expand(part) for key, part in value.items()}
         if isinstance(value, list):
             return [self._expand(part) for part in value]
-        return _VARIABLE.sub(self._variable, value) if isinstance(value, str) else value
+        return VARIABLE.sub(self._variable, value) if isinstance(value, str) else value
 
     def _variable(self, match: re.Match[str]) -> str:
         escape, name, otherwise = match.groups()

@@ -30,6 +30,8 @@ from argoproxy.upstreams.argo.adapter import DEVELOPMENT, ArgoUrls
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"
 ARGO_URLS = ArgoUrls()
+#: Variables that name a CA bundle; the first one that is set counts.
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True, slots=True)
