@@ -155,10 +155,10 @@ def test_an_endless_thought_costs_no_memory(door: Proxy, upstream: Upstream) -> 
     [
         ("reasoning: stripp", 'did you mean "strip"?'),
         ("history: keeep", 'did you mean "keep"?'),
-        ("think_starts_open: perhaps", "neither true nor false nor auto"),
-        ("reasoning_field: thoughts", "is none of reasoning_content, reasoning"),
-        ("think_tag_start: [a, b]", "no pairs"),
-        ("{think_tag_start: [a, b], think_tag_end: [c, d, e]}", "no pairs"),
+        ("think_starts_open: perhaps", "think_starts_open 'perhaps' "),
+        ("reasoning_field: thoughts", "reasoning_content, reasoning"),
+        ("think_tag_start: [a, b]", "models.m.think_tag_end "),
+        ("{think_tag_start: [a, b], think_tag_end: [c, d, e]}", "models.m.think_tag_end "),
     ],
 )
 def test_an_unknown_policy_is_refused_at_the_start(tmp_path: Path, rule: str, said: str) -> None:
