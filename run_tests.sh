@@ -54,7 +54,7 @@ case ${1:-} in
 --quick)
     shift
     step "Pure tests, and those of one running proxy"
-    exec pytest "${spread[@]}" -m "not wire and not lab or quick" "$@"
+    exec pytest "${spread[@]}" -m "pure or quick" "$@"
     ;;
 esac
 

@@ -17,20 +17,29 @@ settings.load_profile("house")
 TESTS = Path(__file__).resolve().parent
 #: The files that take the longest, in turn.
 LONGEST = [
-    "test_draining.py",
-    "test_faults.py",
-    "test_soak.py",
     "test_demo.py",
+    "test_fuzz.py",
+    "test_faults.py",
+    "test_draining.py",
+    "test_images.py",
+    "test_linear.py",
+    "test_first_run.py",
+    "test_soak.py",
+    "test_siege.py",
+    "test_unread_answers.py",
     "test_start.py",
+    "test_terminal.py",
+    "test_sharing.py",
+    "test_slow_senders.py",
+    "test_silence.py",
+    "test_shrink.py",
     "test_leaving.py",
     "test_metrics.py",
-    "test_modes.py",
-    "test_journal.py",
-    "test_routing.py",
-    "test_early_heartbeat.py",
-    "test_connecting.py",
-    "test_slow_clients.py",
 ]
+#: The mark of a folder's tests; all others are pure.
+MARKS = {"wire": "wire", "lab": "lab", "fuzz": "lab"}
+#: Those of the laboratory that only show that nothing grows or hangs.
+SOAK = {"test_soak.py", "test_silence.py", "test_siege.py"}
 #: What --quick asks of one running proxy.
 QUICK = {"test_completions.py", "test_validation.py"}
 
@@ -46,10 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts servers, by its folder. Put it first, the longest files before all: so nothing long is left for
     the end, when the other processes have nothing to do any more."""
     for item in items:
-        folder = item.path.parent
-        if folder in (TESTS / "wire", TESTS / "lab"):
-            item.add_marker(folder.name)
-        if item.path.name in QUICK:
+        folder, name = item.path.relative_to(TESTS.parent).parts[1], item.path.name
+        item.add_marker("soak" if name in SOAK else MARKS.get(folder, "pure"))
+        if name in QUICK:
             item.add_marker("quick")
     items.sort(key=_turn)
 
@@ -58,8 +66,7 @@ def _turn(item: pytest.Item) -> int:
     """Return when an item's file has its turn."""
     if item.path.name in LONGEST:
         return LONGEST.index(item.path.name)
-    has_servers = item.get_closest_marker("lab") or item.get_closest_marker("wire")
-    return len(LONGEST) + (not has_servers)
+    return len(LONGEST) + (item.get_closest_marker("pure") is not None)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -19,7 +19,7 @@ from argoproxy.pipeline import handlers
 from argoproxy.telemetry.journal.writer import JournalFiles
 from argoproxy.telemetry.log_lines import AccessLog
 from argoproxy.telemetry.metrics import Metrics
-from argoproxy.upstreams import openai
+from argoproxy.upstreams import base
 from argoproxy.wsgi import app as application
 from tests.fuzz.case import CLIENT_KEY, ORDINARY, SERVER_KEYS
 
@@ -170,7 +170,7 @@ def count_twice(right: Callable[..., Any], metrics: Any, outcome: Any) -> None:
 
 
 instead(handlers, "handle_chat", "raise in a handler", fail)
-instead(openai, "request_headers_for_upstream", "send the client's key upstream", with_key_upstream)
+instead(base, "request_headers_for_upstream", "send the client's key upstream", with_key_upstream)
 instead(AccessLog, "__call__", "log nothing", skip)
 instead(AccessLog, "__call__", "log twice", twice)
 instead(JournalFiles, "write", "leave requests out of the journal", skip)

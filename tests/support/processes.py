@@ -83,7 +83,8 @@ def fork_gunicorn(arguments: Sequence[str], folder: Path, environ: dict[str, str
     """Start Gunicorn by a fork server, which is there once for each kind of worker."""
     worker_class = environ.get("WORKER_CLASS", "gthread")
     if worker_class not in _fork_servers:
-        server = _fork_servers[worker_class] = ForkServer(worker_class, clean_environment() | UNCOVERED)
+        uncovered = {name: value for name, value in clean_environment().items() if name not in UNCOVERED}
+        server = _fork_servers[worker_class] = ForkServer(worker_class, uncovered)
         atexit.register(server.stop)
     return _fork_servers[worker_class].start(arguments, folder, environ, log)
 
