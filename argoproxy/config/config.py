@@ -83,7 +83,7 @@ class Config:
     authenticate: PluginSpec | None
     listeners: tuple[PluginSpec, ...]
     #: Where plug-ins are looked for.
-    class_folders: tuple[str, ...]
+    plugin_folders: tuple[str, ...]
     journal: JournalSettings | None
     ca_bundle: str | None
     warnings: tuple[str, ...]
@@ -225,7 +225,7 @@ def _plugin_fields(values: ConfigValues, folders: Sequence[str]) -> dict[str, An
     return {
         "authenticate": _expand_options(values, "authenticate", authenticate) if authenticate else None,
         "listeners": tuple(_expand_options(values, "listeners", plugin) for plugin in values["listeners"] or ()),
-        "class_folders": tuple(folders),
+        "plugin_folders": tuple(folders),
     }
 
 

@@ -103,7 +103,7 @@ def check_plugins(config: Config, timeout_s: float = CHECK_TIMEOUT_S) -> None:
     if not plugins:
         return
     task = {
-        "folders": config.class_folders,
+        "folders": config.plugin_folders,
         "plugins": [[one.kind, one.setting, one.spec.path, dict(one.spec.options)] for one in plugins],
     }
     try:

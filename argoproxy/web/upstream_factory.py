@@ -14,7 +14,7 @@ from argoproxy.upstreams import Upstream
 def models_of(config: Config) -> Models[Upstream]:
     """Create all upstreams and the rules that lead to them. Raises ConfigError."""
     if any(configured_plugins(config)):
-        add_plugin_folders(config.class_folders)
+        add_plugin_folders(config.plugin_folders)
     return Models(
         providers=tuple(map(provider, config.upstreams)),
         rules=config.rules,

@@ -72,7 +72,7 @@ def test_the_flat_file_of_argo_proxy_is_complete(tmp_path: Path) -> None:
         server=ServerOptions(port=44497, num_workers=5),
         upstreams=(upstream,),
         gateway=upstream,
-        class_folders=(str(tmp_path), str(tmp_path)),
+        plugin_folders=(str(tmp_path), str(tmp_path)),
     )
 
 
@@ -117,7 +117,7 @@ NO_USER = "the Argo gateway needs a user: set `user` in the config file or ARGO_
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
 def test_an_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
-    assert load({}, write_config(tmp_path, text)) == replace(config(), class_folders=(str(tmp_path), str(tmp_path)))
+    assert load({}, write_config(tmp_path, text)) == replace(config(), plugin_folders=(str(tmp_path), str(tmp_path)))
 
 
 @pytest.mark.parametrize(

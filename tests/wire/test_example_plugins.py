@@ -1,4 +1,4 @@
-"""The examples of upstreams of one's own, started as their READMEs say, asked by the official client."""
+"""The example plug-ins, started as their READMEs say and used by the official client."""
 
 from __future__ import annotations
 
