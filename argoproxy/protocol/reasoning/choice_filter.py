@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from argoproxy.protocol.json_text import Json, as_dict, as_text
 from argoproxy.protocol.reasoning.logprobs import LogprobsFilter, drop_leading
-from argoproxy.protocol.reasoning.tag_scanner import ScanResult, ThoughtBuffer
-from argoproxy.protocol.reasoning.tag_writer import TagWriter
+from argoproxy.protocol.reasoning.tags import ScanResult, ThoughtBuffer
+from argoproxy.protocol.reasoning.text_filters import TagWriter
 from argoproxy.protocol.reasoning.thought_fields import FIELDS, FieldReader, move_thought, remove_thoughts
 
 Feed = Callable[[str], ScanResult]

@@ -15,8 +15,8 @@ from typing import Any
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.choice_filter import filter_content_parts
 from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.reasoning.tag_scanner import ScanResult, TagScanner
-from argoproxy.protocol.reasoning.tags import TagSet
+from argoproxy.protocol.reasoning.tags import ScanResult, TagSet
+from argoproxy.protocol.reasoning.text_filters import TagScanner
 from argoproxy.protocol.reasoning.thought_fields import FIELDS, drop_thinking_parts
 
 #: A tag that can have attributes.

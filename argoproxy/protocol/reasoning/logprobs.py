@@ -12,7 +12,7 @@ from operator import is_
 from typing import Any
 
 from argoproxy.protocol.json_text import Json, as_dict, as_text
-from argoproxy.protocol.reasoning.tag_scanner import ScanResult
+from argoproxy.protocol.reasoning.tags import ScanResult
 
 #: An entry of logprobs, None once it was sent, and how many characters its token covers.
 _Tile = tuple[Any, int]

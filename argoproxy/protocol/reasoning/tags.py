@@ -1,4 +1,4 @@
-"""Tags in text: finding them, and deciding whether a text starts inside a thought.
+"""What text filters are built of: finding tags, deciding whether a text starts inside a thought, collecting thoughts.
 
 The tag that begins first counts, of two that begin at the same place the shorter one: so the result does not depend on
 how a text is cut into pieces.
@@ -138,3 +138,65 @@ class AutoDetect:
         if place >= AUTO_DETECT_LIMIT or tag in self._tags.closing_of:
             return StartVerdict(Start.TEXT)
         return StartVerdict(Start.THOUGHT if tag else Start.UNKNOWN)
+
+
+class ScanResult(NamedTuple):
+    """What became of one piece: `text` is visible, `spans` is where it stood in `held + piece`. The part from
+    `held_from` is held back now; `held` characters had been held back before the piece; `size` counts both."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    held_from: int
+    size: int
+    held: int
+
+    @classmethod
+    def of_whole(cls, text: str) -> ScanResult:
+        """Return the result of a text that passes whole."""
+        return cls(text, (), len(text), len(text), 0)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was removed."""
+        return len(self.text) == self.held_from
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the piece passes as it came, with nothing before it."""
+        return self.is_whole and self.size - self.held_from == self.held and self.held in (0, self.size)
+
+
+class ThoughtBuffer:
+    """Collects the thoughts of one choice. White space before a thought is dropped; a blank line separates it from the
+    thought before it."""
+
+    __slots__ = ("_at_start", "_has_earlier", "_pieces")
+
+    def __init__(self) -> None:
+        self._at_start = True
+        self._has_earlier = False
+        self._pieces: list[str] = []
+
+    def begin_thought(self) -> None:
+        """Begin another thought."""
+        self._at_start = True
+
+    def mark_earlier(self) -> None:
+        """Note that the client got an earlier thought, from elsewhere."""
+        self._has_earlier = True
+
+    def append(self, text: str) -> None:
+        """Add text to the thought."""
+        if self._at_start:
+            text = text.lstrip(WHITESPACE)
+            if text and self._has_earlier:
+                self._pieces.append("\n\n")
+        if text:
+            self._at_start, self._has_earlier = False, True
+            self._pieces.append(text)
+
+    def take(self) -> str:
+        """Return what was added since the last call."""
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        return text

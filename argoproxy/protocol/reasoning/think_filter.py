@@ -23,9 +23,8 @@ from argoproxy.protocol.reasoning.choice_filter import (
     RemoveFields,
 )
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
-from argoproxy.protocol.reasoning.tag_scanner import TagScanner, ThoughtBuffer
-from argoproxy.protocol.reasoning.tag_writer import TagWriter
-from argoproxy.protocol.reasoning.tags import AutoDetect, StartDetector, StartsInside, TagSet
+from argoproxy.protocol.reasoning.tags import AutoDetect, StartDetector, StartsInside, TagSet, ThoughtBuffer
+from argoproxy.protocol.reasoning.text_filters import TagScanner, TagWriter
 from argoproxy.protocol.reasoning.thought_fields import FIELD_MARKS
 from argoproxy.protocol.stream.chunks import choice_index, iterate_choices
 from argoproxy.protocol.stream.filters import Filter

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.protocol.reasoning.policy import TagPair
-from argoproxy.protocol.reasoning.tag_scanner import TagScanner
 from argoproxy.protocol.reasoning.tags import AutoDetect, StartDetector, StartsInside, TagMatcher, TagSet
+from argoproxy.protocol.reasoning.text_filters import TagScanner
 from tests.support.cuts import cut_at, places
 
 PAIRS = (TagPair(), TagPair("<thinking>", "</thinking>"), TagPair("[T]", "[/T]"), TagPair("|", "|"), TagPair("aa", "a"))
