@@ -30,7 +30,7 @@ from argoproxy.protocol.stream.chunks import choice_index, iterate_choices
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch, Document, Event, PlainEventReader, is_done
 
-#: The bytes without one of which JSON cannot hold a certain character: itself, and the start of its escape.
+#: JSON that holds a certain character contains one of these: the character itself, or the start of its escape.
 Mark = tuple[bytes, bytes]
 
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
@@ -52,13 +52,13 @@ def reasoning_filters(settings: ReasoningSettings, on_lone_end: Callable[[], Non
 
 
 def _filter_factory(settings: ReasoningSettings) -> Callable[[], ChoiceFilter]:
-    """Return what makes the filter of a choice by the policy."""
+    """Return a function that makes the filter of a choice for the policy."""
     tags = TagSet(settings.tags)
     detectors: dict[Opening, StartDetector] = {Opening.OPEN: StartsInside(tags), Opening.AUTO: AutoDetect(tags)}
     detector = detectors.get(settings.opening) if settings.tags else None
 
     def leave_fields() -> ChoiceFilter:
-        # A thought in a field matters only while it is open whether the text starts inside of one.
+        # Thoughts in fields matter only if it has to be found out whether the text starts inside a thought.
         return ChoiceFilter(TagScanner(tags, detector), LeaveFields() if detector else None)
 
     def remove() -> ChoiceFilter:
@@ -84,13 +84,15 @@ def _filter_factory(settings: ReasoningSettings) -> Callable[[], ChoiceFilter]:
 
 @dataclass(frozen=True, slots=True)
 class Watchlist:
-    """What an event must hold to be parsed once its choices have shown text: marks of opening tags and of fields. In a
-    thought that is dropped, the marks of closing tags. `calls` also wants tool calls before the first text of a
-    choice, because they show that the text does not start inside a thought."""
+    """What to look for in events: only those that hold it are parsed, once their choices have shown text."""
 
+    #: Marks of opening tags.
     opening: tuple[Mark, ...]
+    #: Marks of closing tags: in a thought that is dropped, only they count.
     closing: tuple[Mark, ...]
+    #: Marks of thoughts in fields.
     fields: tuple[bytes, ...]
+    #: Whether a tool call before the first text of a choice counts: it shows that the text starts outside a thought.
     calls: bool
 
 
@@ -110,6 +112,8 @@ def _marks_of(tags: Iterable[str]) -> tuple[Mark, ...]:
 
 
 def _mark_of(character: str) -> Mark:
+    """Return the bytes by which to recognise a character in JSON. They may also stand for other characters: a match
+    only means that the event is parsed."""
     if character < " ":
         return (b"\\", b"\\")
     hexadecimal = format(ord(character), "04x")[:3] if ord(character) < 0x10000 else ""

@@ -36,127 +36,134 @@ PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"t
 SOURCE = {"type": "reference", "reference_ids": [1]}
 
 
-def told(content: Any, **fields: Any) -> Json:
+def message(content: Any, **fields: Any) -> Json:
     return {"role": "assistant", "content": content, **fields}
 
 
 def thought(text: Any, content: Any, **fields: Any) -> Json:
-    return told(content, reasoning_content=text, **fields)
+    return message(content, reasoning_content=text, **fields)
 
 
 #: What an upstream sends, and what the client gets by each policy, in the order of POLICIES; "" is what was sent.
 MESSAGES: dict[str, tuple[Json, ...]] = {
-    "none": (told("Hi"), {}, {}, {}, {}, {}),
-    "no content": (told(None, refusal="No."), {}, {}, {}, {}, {}),
-    "tagged": (told("<think>hm</think>\n\nHi"), told("Hi"), told("Hi"), {}, thought("hm", "Hi"), {}),
-    "a field": (thought("hm", "Hi"), {}, told("Hi"), {}, {}, told("<think>hm</think>\n\nHi")),
+    "none": (message("Hi"), {}, {}, {}, {}, {}),
+    "no content": (message(None, refusal="No."), {}, {}, {}, {}, {}),
+    "tagged": (message("<think>hm</think>\n\nHi"), message("Hi"), message("Hi"), {}, thought("hm", "Hi"), {}),
+    "a field": (thought("hm", "Hi"), {}, message("Hi"), {}, {}, message("<think>hm</think>\n\nHi")),
     "the other field": (
-        told("Hi", reasoning="hm"),
+        message("Hi", reasoning="hm"),
         {},
-        told("Hi"),
+        message("Hi"),
         {},
         thought("hm", "Hi"),
-        told("<think>hm</think>\n\nHi"),
+        message("<think>hm</think>\n\nHi"),
     ),
     "both fields": (
         thought("hm", "Hi", reasoning="HM"),
         {},
-        told("Hi"),
+        message("Hi"),
         {},
         thought("hm", "Hi"),
-        told("<think>hm</think>\n\nHi"),
+        message("<think>hm</think>\n\nHi"),
     ),
     "details": (
-        told("Hi", reasoning_details=DETAILS),
+        message("Hi", reasoning_details=DETAILS),
         {},
-        told("Hi"),
+        message("Hi"),
         {},
         thought("hm", "Hi", reasoning_details=DETAILS),
-        told("<think>hm</think>\n\nHi"),
+        message("<think>hm</think>\n\nHi"),
     ),
-    "parts": (told(PARTS), {}, told("Hi"), {}, thought("hm", "Hi"), told("<think>hm</think>\n\nHi")),
+    "parts": (message(PARTS), {}, message("Hi"), {}, thought("hm", "Hi"), message("<think>hm</think>\n\nHi")),
     "parts with sources": (
-        told([*PARTS, SOURCE]),
+        message([*PARTS, SOURCE]),
         {},
-        told([PARTS[1], SOURCE]),
+        message([PARTS[1], SOURCE]),
         {},
         thought("hm", [PARTS[1], SOURCE]),
-        told([{"type": "text", "text": "<think>hm</think>\n\nHi"}, SOURCE]),
+        message([{"type": "text", "text": "<think>hm</think>\n\nHi"}, SOURCE]),
     ),
     "parts that are all text": (
-        told([PARTS[1], PARTS[1]]),
-        told([PARTS[1], PARTS[1]]),
-        told("HiHi"),
+        message([PARTS[1], PARTS[1]]),
+        message([PARTS[1], PARTS[1]]),
+        message("HiHi"),
         {},
-        told("HiHi"),
-        told("HiHi"),
+        message("HiHi"),
+        message("HiHi"),
     ),
-    "a field that says nothing": (thought(None, "Hi"), {}, told("Hi"), {}, {}, told("Hi")),
-    "the other field that says nothing": (told("Hi", reasoning=""), {}, told("Hi"), {}, told("Hi"), told("Hi")),
+    "a field that says nothing": (thought(None, "Hi"), {}, message("Hi"), {}, {}, message("Hi")),
+    "the other field that says nothing": (
+        message("Hi", reasoning=""),
+        {},
+        message("Hi"),
+        {},
+        message("Hi"),
+        message("Hi"),
+    ),
     "a field and tags": (
         thought("a", "<think>b</think>Hi"),
         thought("a", "Hi"),
-        told("Hi"),
+        message("Hi"),
         {},
         thought("a\n\nb", "Hi"),
-        told("<think>a</think>\n\n<think>b</think>Hi"),
+        message("<think>a</think>\n\n<think>b</think>Hi"),
     ),
     "a field, and text on a new line": (
         thought("hm", "\nHi"),
         {},
-        told("\nHi"),
+        message("\nHi"),
         {},
         {},
-        told("<think>hm</think>\nHi"),
+        message("<think>hm</think>\nHi"),
     ),
-    "an empty block": (told("<think>\n\n</think>\n\nHi"), told("Hi"), told("Hi"), {}, told("Hi"), {}),
-    "a closing tag alone": (told("hm</think>Hi"), {}, {}, {}, {}, {}),
+    "an empty block": (message("<think>\n\n</think>\n\nHi"), message("Hi"), message("Hi"), {}, message("Hi"), {}),
+    "a closing tag alone": (message("hm</think>Hi"), {}, {}, {}, {}, {}),
     "never closed": (
-        told("Hi <think>\nhm </thi"),
-        told("Hi "),
-        told("Hi "),
+        message("Hi <think>\nhm </thi"),
+        message("Hi "),
+        message("Hi "),
         {},
         thought("hm </thi", "Hi "),
         {},
     ),
-    "a tag begun": (told("Hi <th"), {}, {}, {}, {}, {}),
+    "a tag begun": (message("Hi <th"), {}, {}, {}, {}, {}),
     "two blocks": (
-        told("<think>a</think>x<think> b</think>\ny"),
-        told("x\ny"),
-        told("x\ny"),
+        message("<think>a</think>x<think> b</think>\ny"),
+        message("x\ny"),
+        message("x\ny"),
         {},
         thought("a\n\nb", "x\ny"),
         {},
     ),
     "nested": (
-        told("<think>a<think>b</think>c</think>d"),
-        told("c</think>d"),
-        told("c</think>d"),
+        message("<think>a<think>b</think>c</think>d"),
+        message("c</think>d"),
+        message("c</think>d"),
         {},
         thought("a<think>b", "c</think>d"),
         {},
     ),
     "in a code block": (
-        told("`<think>`a`</think>`"),
-        told("``"),
-        told("``"),
+        message("`<think>`a`</think>`"),
+        message("``"),
+        message("``"),
         {},
         thought("`a`", "``"),
         {},
     ),
-    "calls": (told(None, **CALLS), {}, {}, {}, {}, {}),
+    "calls": (message(None, **CALLS), {}, {}, {}, {}, {}),
     "calls after a block": (
-        told("<think>hm</think>", **CALLS),
-        told("", **CALLS),
-        told("", **CALLS),
+        message("<think>hm</think>", **CALLS),
+        message("", **CALLS),
+        message("", **CALLS),
         {},
         thought("hm", "", **CALLS),
         {},
     ),
     "calls in a thought": (
-        told("<think>hm", **CALLS),
-        told("", **CALLS),
-        told("", **CALLS),
+        message("<think>hm", **CALLS),
+        message("", **CALLS),
+        message("", **CALLS),
         {},
         thought("hm", "", **CALLS),
         {},
@@ -164,18 +171,18 @@ MESSAGES: dict[str, tuple[Json, ...]] = {
     "calls after a field": (
         thought("hm", None, **CALLS),
         {},
-        told(None, **CALLS),
+        message(None, **CALLS),
         {},
         {},
-        told("<think>hm</think>", **CALLS),
+        message("<think>hm</think>", **CALLS),
     ),
     "nothing but a field": (
         thought("hm", ""),
         {},
-        told(""),
+        message(""),
         {},
         {},
-        told("<think>hm</think>"),
+        message("<think>hm</think>"),
     ),
 }
 THINKING = [(name, policy) for name in MESSAGES for policy in POLICIES]
@@ -196,13 +203,13 @@ def completion(*texts: str) -> Json:
     return {"id": "x", "object": "text_completion", "created": 1, "model": "m", "choices": choices, "usage": USAGE}
 
 
-def passed(events: Iterable[Event], settings: ReasoningSettings) -> list[Event]:
+def filter_events(events: Iterable[Event], settings: ReasoningSettings) -> list[Event]:
     """Send events through the filters, each by itself."""
     (step,) = reasoning_filters(settings) or (None,)
     if not step:
         return list(events)
-    told = [event for one in events for event in step.feed([one])]
-    return told + step.finish()
+    got = [event for one in events for event in step.feed([one])]
+    return got + step.finish()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +223,7 @@ def passed(events: Iterable[Event], settings: ReasoningSettings) -> list[Event]:
         (Reasoning.TAGS, Opening.CLOSED, "thought</think>answer", 0),
     ],
 )
-def test_a_lone_closing_tag_is_told_where_a_text_is_taken_to_start_outside_of_a_thought(
+def test_a_lone_closing_tag_is_reported_if_the_text_should_start_outside_of_a_thought(
     policy: Reasoning | None, opening: Opening, text: str, times: int
 ) -> None:
     settings = ReasoningSettings(policy, tags=(TagPair(), TagPair("[T]", "[/T]")), opening=opening)
@@ -225,26 +232,26 @@ def test_a_lone_closing_tag_is_told_where_a_text_is_taken_to_start_outside_of_a_
         (step,) = reasoning_filters(settings, lambda seen=seen: seen.append(None))  # type: ignore[misc]
         for at in range(0, len(text), size):
             part = {"index": 0, "delta": {"content": text[at : at + size]}, "finish_reason": None}
-            step.feed([written({"id": "x", "choices": [part]})])
+            step.feed([event_of({"id": "x", "choices": [part]})])
         step.finish()
         assert len(seen) == times
 
 
-def whole(document: Json, settings: ReasoningSettings) -> Json:
-    (event,) = passed([Document(json.dumps(document).encode())], settings)
+def filter_document(document: Json, settings: ReasoningSettings) -> Json:
+    (event,) = filter_events([Document(json.dumps(document).encode())], settings)
     return event.chunk  # type: ignore[return-value]
 
 
-def written(chunk: Json, **style: Any) -> Event:
+def event_of(chunk: Json, **style: Any) -> Event:
     return Event(b"data: " + json.dumps(chunk, **style).encode() + b"\n\n")
 
 
-def spelled(chunk: Json) -> Event:
+def compact_event(chunk: Json) -> Event:
     """Write a chunk as most servers do."""
-    return written(chunk, ensure_ascii=False, separators=(",", ":"))
+    return event_of(chunk, ensure_ascii=False, separators=(",", ":"))
 
 
-def joined(events: Iterable[Event]) -> Json:
+def assemble(events: Iterable[Event]) -> Json:
     return assemble_completion(event.chunk for event in events if event.chunk)
 
 
@@ -253,16 +260,16 @@ TEXTS = ("content", "text", "reasoning_content", "reasoning")
 
 def text_in(chunk: Json) -> str:
     """Give the text that a chunk tells, "" for none."""
-    told = [part.get("delta", part).get(name) for part in chunk["choices"] for name in TEXTS]
-    return next((text for text in told if isinstance(text, str)), "")
+    got = [part.get("delta", part).get(name) for part in chunk["choices"] for name in TEXTS]
+    return next((text for text in got if isinstance(text, str)), "")
 
 
 def recut(chunk: Json, pieces: Sequence[str]) -> list[Json]:
     """Give chunks that tell the text of a chunk in pieces."""
     (part,) = chunk["choices"]
     (name,) = [name for name in TEXTS if name in part.get("delta", part)]
-    said = [{name: piece} for piece in pieces]
-    parts = [{**part, "delta": one} if "delta" in part else {**part, **one} for one in said]
+    holders = [{name: piece} for piece in pieces]
+    parts = [{**part, "delta": one} if "delta" in part else {**part, **one} for one in holders]
     return [{**chunk, "choices": [one]} for one in parts]
 
 
@@ -283,43 +290,43 @@ def cut_stream(document: Json, at: list[int]) -> list[Json]:
 
 def check(document: Json, expected: Json, settings: ReasoningSettings) -> None:
     """See that a document becomes another one, however it comes and goes out."""
-    answer = whole(document, settings)
+    answer = filter_document(document, settings)
     assert answer == expected
     assert assemble_completion(split_completion(answer)) == expected
     for chunks in streams_of(document):
-        for write in (spelled, written):
-            assert joined(passed([*map(write, chunks), DONE], settings)) == expected
+        for write in (compact_event, event_of):
+            assert assemble(filter_events([*map(write, chunks), DONE], settings)) == expected
 
 
 def by_policy(name: str, policy: Reasoning | None) -> tuple[Json, Json]:
-    sent, *told = MESSAGES[name]
-    return sent, told[POLICIES.index(policy)] or sent
+    sent, *got = MESSAGES[name]
+    return sent, got[POLICIES.index(policy)] or sent
 
 
 @pytest.mark.parametrize(("name", "policy"), THINKING)
 def test_the_client_gets_the_same_however_an_answer_comes_and_goes(name: str, policy: Reasoning | None) -> None:
-    sent, told = by_policy(name, policy)
-    check(document(sent), document(told), ReasoningSettings(policy))
+    sent, got = by_policy(name, policy)
+    check(document(sent), document(got), ReasoningSettings(policy))
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_choices_do_not_know_of_each_other(policy: Reasoning | None) -> None:
     names = ("tagged", "a field", "none", "never closed", "a field and tags", "calls in a thought")
     both = [by_policy(name, policy) for name in names]
-    check(document(*[sent for sent, _ in both]), document(*[told for _, told in both]), ReasoningSettings(policy))
+    check(document(*[sent for sent, _ in both]), document(*[got for _, got in both]), ReasoningSettings(policy))
 
 
 #: What an upstream sends, and the words, the thought, and the text with tags that come of it.
 OPENINGS: dict[str, tuple[Opening, str, str, str, str]] = {
     "missing": (OPEN, "hm</think>\n\nHi", "Hi", "hm", "<think>hm</think>\n\nHi"),
     "missing, after a line end": (OPEN, "\nhm</think>Hi", "Hi", "hm", "\n<think>hm</think>Hi"),
-    "told nevertheless": (OPEN, "<think>hm</think>Hi", "Hi", "hm", "<think>hm</think>Hi"),
-    "told after a line end": (OPEN, "\n<think>hm</think>Hi", "Hi", "hm", "\n<think>hm</think>Hi"),
-    "told later": (OPEN, "h<think>m</think>Hi", "Hi", "h<think>m", "<think>h<think>m</think>Hi"),
+    "got nevertheless": (OPEN, "<think>hm</think>Hi", "Hi", "hm", "<think>hm</think>Hi"),
+    "got after a line end": (OPEN, "\n<think>hm</think>Hi", "Hi", "hm", "\n<think>hm</think>Hi"),
+    "got later": (OPEN, "h<think>m</think>Hi", "Hi", "h<think>m", "<think>h<think>m</think>Hi"),
     "no thought": (OPEN, "</think>Hi", "Hi", "", "<think></think>Hi"),
     "never closed": (OPEN, "hm", "", "hm", "<think>hm"),
     "a tag begun": (OPEN, "<thi", "", "<thi", "<think><thi"),
-    "a tag begun, and told": (OPEN, "<<think>hm</think>Hi", "Hi", "<<think>hm", "<think><<think>hm</think>Hi"),
+    "a tag begun, and got": (OPEN, "<<think>hm</think>Hi", "Hi", "<<think>hm", "<think><<think>hm</think>Hi"),
     "white space": (OPEN, "\n ", "", "", "\n "),
     "another block": (
         OPEN,
@@ -338,7 +345,7 @@ OPENINGS: dict[str, tuple[Opening, str, str, str, str]] = {
 }
 
 
-def opened(name: str, policy: Reasoning | None) -> tuple[str, str, str]:
+def expected_of(name: str, policy: Reasoning | None) -> tuple[str, str, str]:
     """Give what is sent, the words and the thought that come of it."""
     _, sent, words, thought, tagged = OPENINGS[name]
     if policy in (KEEP, TAGS):
@@ -350,65 +357,65 @@ def opened(name: str, policy: Reasoning | None) -> tuple[str, str, str]:
 @pytest.mark.parametrize("name", OPENINGS)
 def test_an_opening_tag_may_be_missing(name: str, policy: Reasoning | None) -> None:
     settings = ReasoningSettings(policy, opening=OPENINGS[name][0])
-    sent, words, text = opened(name, policy)
-    expected = thought(text, words) if text else told(words)
-    check(document(told(sent)), document(expected), settings)
-    check(document(told(sent, **CALLS)), document({**expected, **CALLS}), settings)
-    check(document(told("Hi"), told(sent)), document(answer_of("Hi", settings), expected), settings)
+    sent, words, text = expected_of(name, policy)
+    expected = thought(text, words) if text else message(words)
+    check(document(message(sent)), document(expected), settings)
+    check(document(message(sent, **CALLS)), document({**expected, **CALLS}), settings)
+    check(document(message("Hi"), message(sent)), document(answer_of("Hi", settings), expected), settings)
 
 
 def answer_of(text: str, settings: ReasoningSettings) -> Json:
     """Give what a text without a tag becomes."""
     if settings.opening is AUTO or settings.policy is KEEP:
-        return told(text)
-    answers: dict[Reasoning | None, Json] = {TAGS: told("<think>" + text), FIELD: thought(text, "")}
-    return answers.get(settings.policy, told(""))
+        return message(text)
+    answers: dict[Reasoning | None, Json] = {TAGS: message("<think>" + text), FIELD: thought(text, "")}
+    return answers.get(settings.policy, message(""))
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", OPENINGS)
 def test_a_legacy_text_has_no_field_but_may_have_tags(name: str, policy: Reasoning | None) -> None:
     settings = ReasoningSettings(policy, opening=OPENINGS[name][0])
-    sent, words, _ = opened(name, policy)
+    sent, words, _ = expected_of(name, policy)
     check(completion(sent, sent), completion(words, words), settings)
 
 
 @pytest.mark.parametrize("opening", [OPEN, AUTO])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_thought_told_in_a_field_shows_that_the_text_starts_outside_of_one(
+def test_a_thought_in_a_field_shows_that_the_text_starts_outside_of_one(
     policy: Reasoning | None, opening: Opening
 ) -> None:
     sent = thought("hm", "Hi </think>")
-    tagged = told("<think>hm</think>\n\nHi </think>")
-    answers: dict[Reasoning | None, Json] = {STRIP: told("Hi </think>"), TAGS: tagged}
+    tagged = message("<think>hm</think>\n\nHi </think>")
+    answers: dict[Reasoning | None, Json] = {STRIP: message("Hi </think>"), TAGS: tagged}
     check(document(sent), document(answers.get(policy, sent)), ReasoningSettings(policy, opening=opening))
 
 
 @pytest.mark.parametrize(("length", "is_thought"), [(AUTO_DETECT_LIMIT - 1, True), (AUTO_DETECT_LIMIT, False)])
 @pytest.mark.parametrize("size", [1, 7, 1000, 10_000])
-def test_doubt_has_a_bound(length: int, is_thought: bool, size: int) -> None:
+def test_auto_detection_holds_back_a_bounded_text(length: int, is_thought: bool, size: int) -> None:
     text = "x" * length + "</think>Hi"
     settings = ReasoningSettings(STRIP, opening=AUTO)
-    expected = document(told("Hi" if is_thought else text))
-    assert whole(document(told(text)), settings) == expected
-    assert joined(passed(stream_of(text, size), settings)) == expected
+    expected = document(message("Hi" if is_thought else text))
+    assert filter_document(document(message(text)), settings) == expected
+    assert assemble(filter_events(stream_of(text, size), settings)) == expected
 
 
 def stream_of(text: str, size: int) -> Iterator[Event]:
     """Give a stream that tells a text in pieces of this size."""
-    first, last, usage = split_completion(document(told("")))
-    yield spelled(first)
+    first, last, usage = split_completion(document(message("")))
+    yield compact_event(first)
     for at in range(0, len(text), size):
-        yield said({"content": text[at : at + size]})
-    yield from map(spelled, (last, usage))
+        yield delta_event({"content": text[at : at + size]})
+    yield from map(compact_event, (last, usage))
 
 
-def said(delta: Json, **part: Any) -> Event:
+def delta_event(delta: Json, **part: Any) -> Event:
     part = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None, **part}
-    return spelled({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [part]})
+    return compact_event({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [part]})
 
 
-ENDED = said({}, finish_reason="stop")
+ENDED = delta_event({}, finish_reason="stop")
 
 
 def deltas_of(events: Iterable[Event]) -> list[Json]:
@@ -463,11 +470,11 @@ def test_the_tag_that_comes_first_counts(
 ) -> None:
     words, thoughts = reference(text, pairs, opening)
     fields = {"reasoning_content": "\n\n".join(thoughts)} if thoughts else {}
-    for policy, expected in ((NONE, told(words)), (STRIP, told(words)), (FIELD, told(words, **fields))):
+    for policy, expected in ((NONE, message(words)), (STRIP, message(words)), (FIELD, message(words, **fields))):
         settings = ReasoningSettings(policy, tags=pairs, opening=opening)
-        assert whole(document(told(text)), settings) == document(expected)
-        stream = cut_stream(document(told(text)), at)
-        assert joined(passed(map(spelled, stream), settings)) == document(expected)
+        assert filter_document(document(message(text)), settings) == document(expected)
+        stream = cut_stream(document(message(text)), at)
+        assert assemble(filter_events(map(compact_event, stream), settings)) == document(expected)
 
 
 @given(texts, texts, st.sampled_from(POLICIES), spellings, openings, places)
@@ -475,17 +482,17 @@ def test_streamed_and_whole_agree(
     reasoning: str, text: str, policy: Reasoning | None, pairs: tuple[TagPair, ...], opening: Opening, at: list[int]
 ) -> None:
     settings = ReasoningSettings(policy, "reasoning", pairs, opening)
-    sent = document(thought(reasoning, text), told(text))
-    expected = whole(sent, settings)
+    sent = document(thought(reasoning, text), message(text))
+    expected = filter_document(sent, settings)
     assert assemble_completion(split_completion(expected)) == expected
     *chunks, usage = cut_stream(sent, at)
     one, other = ([chunk for chunk in chunks if chunk["choices"][0]["index"] == index] for index in (0, 1))
     mixed = [chunk for pair in zip_longest(one, other) for chunk in pair if chunk]
     for stream in (chunks, mixed):
-        assert joined(passed(map(spelled, [*stream, usage]), settings)) == expected
+        assert assemble(filter_events(map(compact_event, [*stream, usage]), settings)) == expected
 
 
-def test_who_keeps_thoughts_needs_no_filter() -> None:
+def test_keeping_thoughts_needs_no_filter() -> None:
     assert reasoning_filters(ReasoningSettings(KEEP)) == ()
     assert reasoning_filters(ReasoningSettings(NONE, tags=())) == ()
     assert len(reasoning_filters(ReasoningSettings())) == 1
@@ -494,37 +501,37 @@ def test_who_keeps_thoughts_needs_no_filter() -> None:
 def test_without_tags_only_fields_count() -> None:
     sent = thought("hm", "<think>x</think>Hi")
     for opening in Opening:
-        check(document(sent), document(told(sent["content"])), ReasoningSettings(STRIP, tags=(), opening=opening))
-    tagged = told("<think>hm</think>\n\n" + sent["content"])
+        check(document(sent), document(message(sent["content"])), ReasoningSettings(STRIP, tags=(), opening=opening))
+    tagged = message("<think>hm</think>\n\n" + sent["content"])
     check(document(sent), document(tagged), ReasoningSettings(TAGS, tags=()))
 
 
 def test_the_field_is_one_of_choice() -> None:
     for name in ("reasoning", "thoughts"):
-        for sent in (thought("hm", "Hi"), told("Hi", reasoning="hm"), told("<think>hm</think>Hi")):
-            check(document(sent), document(told("Hi", **{name: "hm"})), ReasoningSettings(FIELD, name))
+        for sent in (thought("hm", "Hi"), message("Hi", reasoning="hm"), message("<think>hm</think>Hi")):
+            check(document(sent), document(message("Hi", **{name: "hm"})), ReasoningSettings(FIELD, name))
 
 
 def test_the_first_pair_of_tags_is_written() -> None:
     settings = ReasoningSettings(TAGS, tags=SPELLINGS[1:])
-    check(document(thought("hm", "Hi")), document(told("<thinking>hm</thinking>\n\nHi")), settings)
+    check(document(thought("hm", "Hi")), document(message("<thinking>hm</thinking>\n\nHi")), settings)
 
 
-def streamed(settings: ReasoningSettings, *deltas: Json) -> list[Json]:
-    """Give what the client is told, delta for delta."""
-    return deltas_of(passed(map(said, deltas), settings))
+def stream_deltas(settings: ReasoningSettings, *deltas: Json) -> list[Json]:
+    """Give what the client is got, delta for delta."""
+    return deltas_of(filter_events(map(delta_event, deltas), settings))
 
 
-def test_a_tagged_thought_comes_in_its_field_as_it_is_thought() -> None:
+def test_a_tagged_thought_is_sent_in_its_field_as_it_arrives() -> None:
     pieces = ("<thi", "nk>\n", "hm, ", "well</th", "ink>", "\n\n", "Hi", " there")
-    told = streamed(
+    got = stream_deltas(
         ReasoningSettings(FIELD), {"role": "assistant", "content": ""}, *({"content": one} for one in pieces)
     )
     thoughts: list[Json] = [{"reasoning_content": "hm, "}, {"reasoning_content": "well"}]
-    assert told == [{"role": "assistant", "content": ""}, *thoughts, {"content": "Hi"}, {"content": " there"}]
+    assert got == [{"role": "assistant", "content": ""}, *thoughts, {"content": "Hi"}, {"content": " there"}]
 
 
-def test_a_field_comes_in_tags_as_it_is_told() -> None:
+def test_a_field_is_written_between_tags_as_it_arrives() -> None:
     deltas: list[Json] = [
         {"role": "assistant", "content": None, "reasoning": ""},
         {"content": "", "reasoning": "hm, "},
@@ -536,7 +543,7 @@ def test_a_field_comes_in_tags_as_it_is_told() -> None:
         {"reasoning": "once more"},
         {"content": "Bye"},
     ]
-    assert streamed(ReasoningSettings(TAGS), *deltas) == [
+    assert stream_deltas(ReasoningSettings(TAGS), *deltas) == [
         {"role": "assistant", "content": None},
         {"content": "<think>hm, "},
         {"content": "well"},
@@ -567,24 +574,24 @@ def test_a_field_comes_in_tags_as_it_is_told() -> None:
 def test_what_is_held_back_comes_with_the_end(
     settings: ReasoningSettings, delta: Json, rest: Json, end: list[Event]
 ) -> None:
-    told = deltas_of(passed([said(delta), *end], settings))
-    assert told[-1] == rest if rest or end == [ENDED] else told == []
+    got = deltas_of(filter_events([delta_event(delta), *end], settings))
+    assert got[-1] == rest if rest or end == [ENDED] else got == []
 
 
 def test_what_is_held_back_of_a_legacy_stream_comes_as_text() -> None:
-    def text(said: str) -> Event:
-        return spelled({"choices": [{"index": 0, "text": said, "finish_reason": None}]})
+    def text_event(text: str) -> Event:
+        return compact_event({"choices": [{"index": 0, "text": text, "finish_reason": None}]})
 
     for policy, shown in ((FIELD, "a"), (STRIP, "a"), (TAGS, "a<think>b</th"), (NONE, "a")):
         settings = ReasoningSettings(policy, tags=SPELLINGS)
-        assert joined(passed([text("a<think>b</th"), DONE], settings))["choices"][0]["text"] == shown
-        told = passed([text("a<th"), DONE], settings)
-        assert joined(told)["choices"][0]["text"] == "a<th"
+        assert assemble(filter_events([text_event("a<think>b</th"), DONE], settings))["choices"][0]["text"] == shown
+        got = filter_events([text_event("a<th"), DONE], settings)
+        assert assemble(got)["choices"][0]["text"] == "a<th"
 
 
 def test_a_legacy_stream_gets_no_chat_delta_for_a_thought_that_never_closes() -> None:
     part = {"index": 0, "text": "a<think>b</th", "finish_reason": None}
-    events = passed([spelled({"choices": [part]}), DONE], ReasoningSettings(FIELD))
+    events = filter_events([compact_event({"choices": [part]}), DONE], ReasoningSettings(FIELD))
     assert [event.chunk and event.chunk["choices"][0] for event in events] == [{**part, "text": "a"}, None]
 
 
@@ -593,13 +600,13 @@ def test_a_legacy_stream_gets_no_chat_delta_for_a_thought_that_never_closes() ->
 def test_a_tool_call_ends_a_thought(call: Json, opening: Opening) -> None:
     start = "<think>" if opening is CLOSED else ""
     deltas = ({"content": start + "hm </th"}, call, {"content": "\nHi"})
-    assert streamed(ReasoningSettings(STRIP, opening=opening), *deltas)[-2:] == [call, {"content": "Hi"}]
-    assert streamed(ReasoningSettings(FIELD, opening=opening), *deltas) == [
+    assert stream_deltas(ReasoningSettings(STRIP, opening=opening), *deltas)[-2:] == [call, {"content": "Hi"}]
+    assert stream_deltas(ReasoningSettings(FIELD, opening=opening), *deltas) == [
         {"reasoning_content": "hm "},
         {**call, "reasoning_content": "</th"},
         {"content": "Hi"},
     ]
-    assert streamed(ReasoningSettings(NONE, tags=SPELLINGS, opening=opening), *deltas) == [call]
+    assert stream_deltas(ReasoningSettings(NONE, tags=SPELLINGS, opening=opening), *deltas) == [call]
 
 
 @pytest.mark.parametrize(
@@ -608,18 +615,18 @@ def test_a_tool_call_ends_a_thought(call: Json, opening: Opening) -> None:
 @pytest.mark.parametrize("policy", [STRIP, FIELD])
 def test_a_tool_call_without_a_word_before_it_shows_that_nothing_is_thought(policy: Reasoning, call: Json) -> None:
     for opening in (OPEN, AUTO):
-        told = streamed(ReasoningSettings(policy, opening=opening), call, call, {"content": "Hi </think>"})
-        assert told == [call, call, {"content": "Hi </think>"}]
+        got = stream_deltas(ReasoningSettings(policy, opening=opening), call, call, {"content": "Hi </think>"})
+        assert got == [call, call, {"content": "Hi </think>"}]
 
 
-def test_doubt_ends_with_a_tool_call() -> None:
+def test_auto_detection_ends_with_a_tool_call() -> None:
     deltas = ({"content": "hm"}, CALLS, {"content": " </think>"})
     for policy in (STRIP, FIELD, TAGS):
-        told = streamed(ReasoningSettings(policy, opening=AUTO), *deltas)
-        assert told == [{"content": "hm", **CALLS}, {"content": " </think>"}]
+        got = stream_deltas(ReasoningSettings(policy, opening=AUTO), *deltas)
+        assert got == [{"content": "hm", **CALLS}, {"content": " </think>"}]
 
 
-def test_the_first_place_that_tells_a_thought_is_the_only_one() -> None:
+def test_only_the_first_field_with_a_thought_is_read() -> None:
     deltas: list[Json] = [
         {"reasoning_content": "h", "reasoning": "h"},
         {"reasoning": "m"},
@@ -627,12 +634,12 @@ def test_the_first_place_that_tells_a_thought_is_the_only_one() -> None:
         {"reasoning_details": DETAILS},
         {"content": "Hi"},
     ]
-    assert streamed(ReasoningSettings(TAGS), *deltas) == [
+    assert stream_deltas(ReasoningSettings(TAGS), *deltas) == [
         {"content": "<think>h"},
         {"content": "m"},
         {"content": "</think>\n\nHi"},
     ]
-    assert streamed(ReasoningSettings(FIELD, "reasoning"), *deltas) == [
+    assert stream_deltas(ReasoningSettings(FIELD, "reasoning"), *deltas) == [
         {"reasoning": "h"},
         {"reasoning": "m"},
         {"reasoning_details": DETAILS},
@@ -643,14 +650,14 @@ def test_the_first_place_that_tells_a_thought_is_the_only_one() -> None:
 def test_a_thought_in_parts_comes_in_parts() -> None:
     parts: list[Any] = [[{"type": "thinking", "thinking": one}] for one in ([{"type": "text", "text": "h"}, 5], "m")]
     deltas = [{"content": part} for part in (*parts, [{"type": "thinking", "closed": True}], "Hi", [PARTS[1]])]
-    assert streamed(ReasoningSettings(STRIP), *deltas) == [{"content": "Hi"}, {"content": "Hi"}]
-    assert streamed(ReasoningSettings(FIELD), *deltas) == [
+    assert stream_deltas(ReasoningSettings(STRIP), *deltas) == [{"content": "Hi"}, {"content": "Hi"}]
+    assert stream_deltas(ReasoningSettings(FIELD), *deltas) == [
         {"content": "", "reasoning_content": "h"},
         {"content": "", "reasoning_content": "m"},
         {"content": "Hi"},
         {"content": "Hi"},
     ]
-    tagged = streamed(ReasoningSettings(TAGS), *deltas)
+    tagged = stream_deltas(ReasoningSettings(TAGS), *deltas)
     assert tagged == [{"content": one} for one in ("<think>h", "m", "</think>\n\nHi", "Hi")]
 
 
@@ -660,7 +667,7 @@ def tokens(*texts: str) -> Json:
 
 #: A message, its tokens, and those that stay without thoughts and with thoughts in a field.
 LOGPROBS: dict[str, tuple[Json, Any, Any, Any]] = {
-    "tagged": (told("<think>hm</think>Hi"), tokens("<think>", "hm", "</think>", "Hi"), tokens("Hi"), tokens("Hi")),
+    "tagged": (message("<think>hm</think>Hi"), tokens("<think>", "hm", "</think>", "Hi"), tokens("Hi"), tokens("Hi")),
     "tokens of the field": (thought("hm", "Hi"), tokens("h", "m", "Hi"), tokens("Hi"), tokens("h", "m", "Hi")),
     "a token of both": (thought("hm", "Hi"), tokens("h", "mHi"), tokens("mHi"), tokens("h", "mHi")),
     "no tokens of the field": (thought("hm", "Hi"), tokens("Hi"), tokens("Hi"), tokens("Hi")),
@@ -673,7 +680,7 @@ LOGPROBS: dict[str, tuple[Json, Any, Any, Any]] = {
         tokens("Hi"),
         {**tokens("Hi"), "reasoning_content": [{"token": "hm"}]},
     ),
-    "parts with sources": (told([*PARTS, SOURCE]), tokens("hm", "Hi"), None, tokens("hm", "Hi")),
+    "parts with sources": (message([*PARTS, SOURCE]), tokens("hm", "Hi"), None, tokens("hm", "Hi")),
 }
 
 
@@ -683,42 +690,42 @@ def test_logprobs_of_thoughts_go_with_them(name: str) -> None:
     sent = document(message)
     sent["choices"][0]["logprobs"] = logprobs
     for policy, expected in ((STRIP, stripped), (FIELD, moved), (TAGS, logprobs)):
-        assert whole(sent, ReasoningSettings(policy))["choices"][0]["logprobs"] == expected
+        assert filter_document(sent, ReasoningSettings(policy))["choices"][0]["logprobs"] == expected
 
 
 def test_logprobs_wait_for_their_text() -> None:
     settings = ReasoningSettings(STRIP, opening=AUTO)
-    events = [said({"content": one}, logprobs=tokens(one)) for one in ("h", "m", "</think>", "Hi")]
-    told = [event.chunk["choices"][0] for event in passed([*events, ENDED], settings) if event.chunk]
-    assert [(part["delta"], part["logprobs"]) for part in told] == [({"content": "Hi"}, tokens("Hi")), ({}, None)]
-    events = [said({"content": one}, logprobs=tokens(one)) for one in ("h", "m")]
-    told = [event.chunk["choices"][0] for event in passed([*events, ENDED], settings) if event.chunk]
-    assert [(part["delta"], part["logprobs"]) for part in told] == [({"content": "hm"}, tokens("h", "m"))]
+    events = [delta_event({"content": one}, logprobs=tokens(one)) for one in ("h", "m", "</think>", "Hi")]
+    got = [event.chunk["choices"][0] for event in filter_events([*events, ENDED], settings) if event.chunk]
+    assert [(part["delta"], part["logprobs"]) for part in got] == [({"content": "Hi"}, tokens("Hi")), ({}, None)]
+    events = [delta_event({"content": one}, logprobs=tokens(one)) for one in ("h", "m")]
+    got = [event.chunk["choices"][0] for event in filter_events([*events, ENDED], settings) if event.chunk]
+    assert [(part["delta"], part["logprobs"]) for part in got] == [({"content": "hm"}, tokens("h", "m"))]
 
 
-def test_logprobs_of_a_thought_told_in_a_field_are_not_sent() -> None:
-    event = said({"reasoning_content": "hm"}, logprobs=tokens("hm"))
-    assert passed([event], ReasoningSettings(STRIP)) == []
+def test_logprobs_of_a_thought_in_a_field_are_not_sent() -> None:
+    event = delta_event({"reasoning_content": "hm"}, logprobs=tokens("hm"))
+    assert filter_events([event], ReasoningSettings(STRIP)) == []
 
 
 @pytest.mark.parametrize("policy", [STRIP, FIELD, TAGS])
 @pytest.mark.parametrize("opening", Opening)
 def test_what_cannot_change_is_not_parsed(policy: Reasoning, opening: Opening) -> None:
     (step,) = reasoning_filters(ReasoningSettings(policy, tags=SPELLINGS[:2], opening=opening))
-    step.feed([said({"role": "assistant", "content": "</think>Hi"})])
-    broken = Event(said({"content": "Hi"}).raw.replace(b"}", b""))
-    batch = [broken, Event(b": comment\n\n"), said({"content": "there"}), broken, DONE]
+    step.feed([delta_event({"role": "assistant", "content": "</think>Hi"})])
+    broken = Event(delta_event({"content": "Hi"}).raw.replace(b"}", b""))
+    batch = [broken, Event(b": comment\n\n"), delta_event({"content": "there"}), broken, DONE]
     assert step.feed(batch) is batch
     assert step.finish() == []
 
 
-def test_a_thought_is_not_parsed_where_nobody_gets_it() -> None:
+def test_a_thought_that_is_dropped_is_not_parsed() -> None:
     (step,) = reasoning_filters(ReasoningSettings(STRIP, tags=SPELLINGS, opening=OPEN))
-    assert step.feed([said({"content": "hm"})]) == []
-    broken = Event(said({"content": "hm"}).raw.replace(b"hm", b"\\x"))
+    assert step.feed([delta_event({"content": "hm"})]) == []
+    broken = Event(delta_event({"content": "hm"}).raw.replace(b"hm", b"\\x"))
     assert step.feed([broken]) == []
-    (told,) = step.feed([said({"content": "</think>Hi"})])
-    assert deltas_of([told]) == [{"content": "Hi"}]
+    (got,) = step.feed([delta_event({"content": "</think>Hi"})])
+    assert deltas_of([got]) == [{"content": "Hi"}]
 
 
 @pytest.mark.parametrize("ensure_ascii", [True, False])
@@ -730,8 +737,8 @@ def test_other_spellings_are_seen_however_they_are_written(policy: Reasoning | N
             deltas = [
                 {"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in pieces
             ]
-            events = [written(one, ensure_ascii=ensure_ascii, separators=(",", ":")) for one in deltas]
-            assert joined(passed([*events, ENDED], settings))["choices"][0]["message"]["content"] == "Hi "
+            events = [event_of(one, ensure_ascii=ensure_ascii, separators=(",", ":")) for one in deltas]
+            assert assemble(filter_events([*events, ENDED], settings))["choices"][0]["message"]["content"] == "Hi "
 
 
 MALFORMED: list[Json] = [
@@ -753,16 +760,16 @@ MALFORMED: list[Json] = [
 def test_what_is_malformed_passes_untouched(part: Json, opening: Opening) -> None:
     for policy in (NONE, FIELD):
         settings = ReasoningSettings(policy, tags=SPELLINGS, opening=opening)
-        event, text = spelled({"choices": [part]}), said({"content": "x</think>y"}, index=1)
-        assert passed([event], settings) == [event]
-        (first, *_) = passed([spelled({"choices": [part, *(text.chunk or {})["choices"]]})], settings)
+        event, text = compact_event({"choices": [part]}), delta_event({"content": "x</think>y"}, index=1)
+        assert filter_events([event], settings) == [event]
+        (first, *_) = filter_events([compact_event({"choices": [part, *(text.chunk or {})["choices"]]})], settings)
         assert (first.chunk or {})["choices"][0] == part
 
 
 def test_fields_of_any_kind_go() -> None:
     delta = {"reasoning_content": {}, "reasoning": 5, "reasoning_details": ["<"], "refusal": "x"}
     for policy in (STRIP, TAGS):
-        assert streamed(ReasoningSettings(policy), delta) == [{"refusal": "x"}]
+        assert stream_deltas(ReasoningSettings(policy), delta) == [{"refusal": "x"}]
 
 
 HUGE = 10 * 1024 * 1024
@@ -772,9 +779,9 @@ HUGE = 10 * 1024 * 1024
 @pytest.mark.parametrize("policy", [NONE, STRIP, FIELD, TAGS])
 def test_a_huge_thought_is_not_kept(policy: Reasoning | None, opening: Opening) -> None:
     (step,) = reasoning_filters(ReasoningSettings(policy, tags=SPELLINGS, opening=opening))
-    event = said({"content": "hm, \\n" * 2048})
+    event = delta_event({"content": "hm, \\n" * 2048})
     count = HUGE // len(event.raw)
-    step.feed([said({"content": "<think>hm"})])
+    step.feed([delta_event({"content": "<think>hm"})])
     tracemalloc.start()
     passed = sum(len(step.feed([Event(event.raw)])) for _ in range(count))
     _, peak = tracemalloc.get_traced_memory()
@@ -787,7 +794,7 @@ def test_a_huge_whole_thought_is_taken_at_once() -> None:
     def work(size: int) -> None:
         text = "<think>" + "hm, </thin " * (size // 11) + "</think>Hi"
         for policy in (NONE, STRIP, FIELD):
-            answer = whole(document(told(text)), ReasoningSettings(policy, tags=SPELLINGS))
+            answer = filter_document(document(message(text)), ReasoningSettings(policy, tags=SPELLINGS))
             assert answer["choices"][0]["message"]["content"] == "Hi"
 
     assert_linear(work, HUGE // 16)
@@ -798,18 +805,18 @@ def test_a_huge_whole_thought_is_taken_at_once() -> None:
 def test_many_choices_take_no_longer_than_one(policy: Reasoning, opening: Opening) -> None:
     def work(size: int) -> None:
         settings = ReasoningSettings(policy, tags=SPELLINGS, opening=opening)
-        events = [said({"content": "<think>a</think>b <"}, index=index) for index in range(size)]
-        ends = [said({}, index=index, finish_reason="stop") for index in range(size)]
-        assert len(passed([*events, *ends], settings)) == 2 * size
+        events = [delta_event({"content": "<think>a</think>b <"}, index=index) for index in range(size)]
+        ends = [delta_event({}, index=index, finish_reason="stop") for index in range(size)]
+        assert len(filter_events([*events, *ends], settings)) == 2 * size
 
     assert_linear(work, 250)
 
 
-def test_doubt_about_many_tokens_takes_no_longer_than_about_few() -> None:
+def test_auto_detection_takes_time_linear_in_the_tokens() -> None:
     def work(size: int) -> None:
         settings = ReasoningSettings(STRIP, opening=AUTO)
-        events = [said({"content": "x"}, logprobs=tokens("x")) for _ in range(size)]
-        told = joined(passed([*events, ENDED], settings))["choices"][0]
-        assert len(told["message"]["content"]) == len(told["logprobs"]["content"]) == size
+        events = [delta_event({"content": "x"}, logprobs=tokens("x")) for _ in range(size)]
+        got = assemble(filter_events([*events, ENDED], settings))["choices"][0]
+        assert len(got["message"]["content"]) == len(got["logprobs"]["content"]) == size
 
     assert_linear(work, AUTO_DETECT_LIMIT // 4)

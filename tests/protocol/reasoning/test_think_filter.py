@@ -60,25 +60,25 @@ def chunk(part: Json, **top: Any) -> Json:
     return {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [part], **top}
 
 
-def said(text: str, index: int = 0, **more: Any) -> Event:
-    return written(chunk({"index": index, "delta": {"content": text}, "finish_reason": None, **more}))
+def delta_event(text: str, index: int = 0, **more: Any) -> Event:
+    return event_of(chunk({"index": index, "delta": {"content": text}, "finish_reason": None, **more}))
 
 
-def ended(index: int = 0, finish_reason: str = "stop") -> Event:
-    return written(chunk({"index": index, "delta": {}, "finish_reason": finish_reason}))
+def end_event(index: int = 0, finish_reason: str = "stop") -> Event:
+    return event_of(chunk({"index": index, "delta": {}, "finish_reason": finish_reason}))
 
 
-def written(chunk: Json, **style: Any) -> Event:
+def event_of(chunk: Json, **style: Any) -> Event:
     return Event(b"data: " + json.dumps(chunk, **style).encode() + b"\n\n")
 
 
-def compact(text: str) -> Event:
+def compact_event(text: str) -> Event:
     part = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    return written(chunk(part), ensure_ascii=False, separators=(",", ":"))
+    return event_of(chunk(part), ensure_ascii=False, separators=(",", ":"))
 
 
-def legacy(text: str) -> Event:
-    return written(
+def legacy_event(text: str) -> Event:
+    return event_of(
         {"id": "x", "object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": None}]}
     )
 
@@ -106,10 +106,10 @@ def texts(events: Sequence[Event]) -> dict[int, str]:
 def test_thoughts_are_removed_however_the_text_is_cut(text: str, shown: str) -> None:
     assert reference(text) == shown
     for pieces in cuts(text):
-        for make in (said, compact, legacy):
+        for make in (delta_event, compact_event, legacy_event):
             events = [make(piece) for piece in pieces]
             assert texts(strip(events)).get(0, "") == shown
-        finished = [*map(said, pieces), ended()]
+        finished = [*map(delta_event, pieces), end_event()]
         assert texts(strip(finished))[0] == shown
 
 
@@ -149,9 +149,9 @@ LONE_ENDS = {
 
 
 @pytest.mark.parametrize(("text", "times"), LONE_ENDS.items())
-def test_a_lone_closing_tag_is_told_once_however_the_text_is_cut(text: str, times: int) -> None:
+def test_a_lone_closing_tag_is_reported_once_however_the_text_is_cut(text: str, times: int) -> None:
     for pieces in cuts(text):
-        for make in (said, compact, legacy):
+        for make in (delta_event, compact_event, legacy_event):
             events = [make(piece) for piece in pieces]
             assert count_lone_ends(events) == times
             assert texts(strip(events)).get(0, "") == reference(text)
@@ -164,8 +164,8 @@ parts = st.sampled_from(["<think>", "</think>", "<", "</", "think>", " ", "\n", 
 
 @given(st.lists(st.tuples(st.integers(0, 2), parts), max_size=30), places, st.booleans())
 def test_random_texts_of_three_choices_in_random_cuts(spoken: list[tuple[int, str]], at: list[int], ends: bool) -> None:
-    events = [said(text, index) for index, text in spoken]
-    events += [ended(index) for index in range(3)] if ends else [DONE]
+    events = [delta_event(text, index) for index, text in spoken]
+    events += [end_event(index) for index in range(3)] if ends else [DONE]
     stream = b"".join(event.raw for event in events)
     decoder, think = EventDecoder(), think_filter()
     passed: Batch = []
@@ -186,13 +186,13 @@ def test_streamed_and_whole_agree_on_logprobs_too(spoken: list[str], size: int) 
     entries: list[Json] = [{"token": token, "logprob": -place} for place, token in enumerate(spoken)]
     pieces = [entries[at : at + size] for at in range(0, len(entries), size)]
     streamed = [
-        said("".join(entry["token"] for entry in piece), logprobs={"content": piece, "refusal": None})
+        delta_event("".join(entry["token"] for entry in piece), logprobs={"content": piece, "refusal": None})
         for piece in pieces
     ]
     message = {"role": "assistant", "content": "".join(spoken)}
     told = {"content": entries, "refusal": None}
     expected = whole({"choices": [{"index": 0, "message": message, "logprobs": told, "finish_reason": "stop"}]})
-    document = assemble_completion(event.chunk for event in strip([*streamed, ended()]) if event.chunk)
+    document = assemble_completion(event.chunk for event in strip([*streamed, end_event()]) if event.chunk)
     choice = document["choices"][0]
     assert (choice["message"]["content"] or "") == expected["choices"][0]["message"]["content"]
     kept = (choice.get("logprobs") or {}).get("content") or []
@@ -248,7 +248,7 @@ THOUGHTLESS: dict[str, Json] = {
 
 @pytest.mark.parametrize("part", THOUGHTLESS.values(), ids=THOUGHTLESS.keys())
 def test_what_holds_no_thought_keeps_its_logprobs_and_its_bytes(part: Json) -> None:
-    event = written(chunk({"index": 0, **part}))
+    event = event_of(chunk({"index": 0, **part}))
     assert strip([event]) == [event]
     document = Document(json.dumps({"choices": [{"index": 0, **part}]}).encode())
     assert strip([document]) == [document]
@@ -261,24 +261,24 @@ def logprobs_of(events: Sequence[Event]) -> list[list[Any] | None]:
 
 def test_tokens_that_are_not_their_text_are_dropped_with_a_thought_only() -> None:
     events = [
-        said("<😀", logprobs=HALVES),
-        said("a<think>", logprobs=tokens_of("other")),
-        said("hm😀", logprobs=HALVES),
-        said("</think>b", logprobs=tokens_of("</think>", "b")),
-        said("c <", logprobs=HALVES),
-        said("d", logprobs=tokens_of("d")),
+        delta_event("<😀", logprobs=HALVES),
+        delta_event("a<think>", logprobs=tokens_of("other")),
+        delta_event("hm😀", logprobs=HALVES),
+        delta_event("</think>b", logprobs=tokens_of("</think>", "b")),
+        delta_event("c <", logprobs=HALVES),
+        delta_event("d", logprobs=tokens_of("d")),
     ]
     halves = [entry["token"] for entry in HALVES["content"]]
-    assert logprobs_of(strip([*events, ended()])) == [halves, None, ["b"], halves, ["d"], None]
+    assert logprobs_of(strip([*events, end_event()])) == [halves, None, ["b"], halves, ["d"], None]
 
 
 def test_tokens_of_text_held_back_come_with_it() -> None:
     events = [
-        said("a <", logprobs=tokens_of("a ", "<")),
-        said("", logprobs=tokens_of("")),
-        said("😀", logprobs=HALVES),
-        said("<", logprobs={"content": [{"token": "<"}], "refusal": [1]}),
-        ended(),
+        delta_event("a <", logprobs=tokens_of("a ", "<")),
+        delta_event("", logprobs=tokens_of("")),
+        delta_event("😀", logprobs=HALVES),
+        delta_event("<", logprobs={"content": [{"token": "<"}], "refusal": [1]}),
+        end_event(),
     ]
     halves = [entry["token"] for entry in HALVES["content"]]
     passed = strip(events)
@@ -288,8 +288,8 @@ def test_tokens_of_text_held_back_come_with_it() -> None:
 
 def test_legacy_tokens_of_text_held_back_come_with_it() -> None:
     told = {"tokens": ["a", "<"], "token_logprobs": [1, 2], "top_logprobs": None}
-    first = written({"choices": [{"index": 0, "text": "a<", "logprobs": told, "finish_reason": None}]})
-    last = written({"choices": [{"index": 0, "text": "", "logprobs": None, "finish_reason": "stop"}]})
+    first = event_of({"choices": [{"index": 0, "text": "a<", "logprobs": told, "finish_reason": None}]})
+    last = event_of({"choices": [{"index": 0, "text": "", "logprobs": None, "finish_reason": "stop"}]})
     passed = [(event.chunk or {})["choices"][0] for event in strip([first, last])]
     assert [part["text"] for part in passed] == ["a", "<"]
     assert passed[1]["logprobs"] == {"tokens": ["<"], "token_logprobs": [2], "top_logprobs": None}
@@ -297,8 +297,8 @@ def test_legacy_tokens_of_text_held_back_come_with_it() -> None:
 
 def test_an_untouched_event_is_the_very_same_one() -> None:
     events = [
-        said("Hello"),
-        said(" a"),
+        delta_event("Hello"),
+        delta_event(" a"),
         Event(b": comment\n\n"),
         Event(b'data: {"usage": {}, "choices": []}\n\n'),
         DONE,
@@ -306,7 +306,13 @@ def test_an_untouched_event_is_the_very_same_one() -> None:
     think = think_filter()
     for batch in (events[:1], events[1:]):
         assert think.feed(batch) is batch
-    marked = [said("a < b"), ended(), Event(b'data: {"odd": "<", "choices": {}}\n\n'), Event(b": <\n\n"), DONE]
+    marked = [
+        delta_event("a < b"),
+        end_event(),
+        Event(b'data: {"odd": "<", "choices": {}}\n\n'),
+        Event(b": <\n\n"),
+        DONE,
+    ]
     assert strip(marked) == marked
     document = Document(b'{"choices": [{"message": {"content": "a < b"}}, "<"]}')
     assert strip([document]) == [document]
@@ -319,18 +325,18 @@ def test_escaped_brackets_are_seen() -> None:
     assert texts(strip([Event(raw + b"\n\n")]))[0] == "y"
 
 
-def test_an_emptied_delta_is_not_sent_but_what_else_it_tells_is() -> None:
+def test_an_emptied_delta_is_sent_only_with_other_content() -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "<think>"}}
     events = [
-        written(chunk({"index": 0, "delta": {"role": "assistant", "content": "<think>"}, "finish_reason": None})),
-        said("one"),
-        written(chunk({"index": 0, "delta": {"role": "assistant", "content": "two"}, "finish_reason": None})),
-        written(chunk({"index": 0, "delta": {"content": "three", "tool_calls": [call]}, "finish_reason": None})),
-        written(chunk({"index": 0, "delta": {"content": "four"}, "finish_reason": None}, usage={"n": 1})),
-        written(chunk({"index": 0, "delta": {"content": "five"}, "finish_reason": None}, news={"a": 1})),
-        written(chunk({"index": 0, "delta": {"content": "six"}, "finish_reason": None}, news={"a": 2})),
-        written(chunk({"index": 0, "delta": {"content": "seven"}, "finish_reason": None, "seen": 1})),
-        written(chunk({"index": 0, "delta": {"content": "eight"}, "finish_reason": "length"})),
+        event_of(chunk({"index": 0, "delta": {"role": "assistant", "content": "<think>"}, "finish_reason": None})),
+        delta_event("one"),
+        event_of(chunk({"index": 0, "delta": {"role": "assistant", "content": "two"}, "finish_reason": None})),
+        event_of(chunk({"index": 0, "delta": {"content": "three", "tool_calls": [call]}, "finish_reason": None})),
+        event_of(chunk({"index": 0, "delta": {"content": "four"}, "finish_reason": None}, usage={"n": 1})),
+        event_of(chunk({"index": 0, "delta": {"content": "five"}, "finish_reason": None}, news={"a": 1})),
+        event_of(chunk({"index": 0, "delta": {"content": "six"}, "finish_reason": None}, news={"a": 2})),
+        event_of(chunk({"index": 0, "delta": {"content": "seven"}, "finish_reason": None, "seen": 1})),
+        event_of(chunk({"index": 0, "delta": {"content": "eight"}, "finish_reason": "length"})),
     ]
     passed = [event.chunk or {} for event in strip(events)]
     assert [part["choices"][0]["delta"].get("content") for part in passed] == [""] * 6
@@ -344,7 +350,7 @@ def test_an_emptied_delta_is_not_sent_but_what_else_it_tells_is() -> None:
 
 def test_tags_in_tool_arguments_are_left_alone() -> None:
     call = {"index": 0, "function": {"arguments": "<think>x</think>"}}
-    event = written(chunk({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}))
+    event = event_of(chunk({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}))
     assert strip([event]) == [event]
 
 
@@ -354,27 +360,29 @@ def test_at_most_a_tag_less_one_character_is_held_back() -> None:
         think, fed, got = think_filter(), "", ""
         for piece in (text[at : at + size] for at in range(0, len(text), size)):
             fed += piece
-            got += "".join((event.chunk or {})["choices"][0]["delta"]["content"] for event in think.feed([said(piece)]))
+            got += "".join(
+                (event.chunk or {})["choices"][0]["delta"]["content"] for event in think.feed([delta_event(piece)])
+            )
             due = reference(fed)
             assert due.startswith(got)
             assert len(due) - len(got) < len(TAGS.end)
 
 
 def test_what_is_held_back_comes_before_the_end_of_a_stream_without_finish_reason() -> None:
-    passed = strip([said("a <th"), DONE])
+    passed = strip([delta_event("a <th"), DONE])
     assert [event.chunk["choices"][0]["delta"]["content"] for event in passed[:2] if event.chunk] == ["a ", "<th"]
     assert passed[1].chunk == chunk({"index": 0, "delta": {"content": "<th"}, "finish_reason": None})
     assert passed[2] is DONE
 
 
 def test_what_is_held_back_of_a_legacy_stream_comes_as_text() -> None:
-    passed = strip([legacy("a <th"), DONE])
+    passed = strip([legacy_event("a <th"), DONE])
     assert texts(passed)[0] == "a <th"
     assert (passed[1].chunk or {})["choices"] == [{"index": 0, "text": "<th", "finish_reason": None}]
 
 
 def test_a_finish_chunk_without_a_delta_carries_what_was_held() -> None:
-    passed = strip([said("<"), written(chunk({"index": 0, "finish_reason": "stop"}))])
+    passed = strip([delta_event("<"), event_of(chunk({"index": 0, "finish_reason": "stop"}))])
     assert texts(passed)[0] == "<"
 
 
@@ -393,20 +401,20 @@ def test_a_finish_chunk_without_a_delta_carries_what_was_held() -> None:
 def test_other_tags(pair: TagPair, text: str, shown: str, ensure_ascii: bool) -> None:
     for pieces in cuts(text):
         events = [
-            written(
+            event_of(
                 chunk({"index": 0, "delta": {"content": piece}, "finish_reason": None}),
                 ensure_ascii=ensure_ascii,
                 separators=(",", ":"),
             )
             for piece in pieces
         ]
-        assert texts(strip([*events, ended()], pair))[0] == shown
+        assert texts(strip([*events, end_event()], pair))[0] == shown
 
 
 def test_content_in_parts_is_stripped_part_by_part() -> None:
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "<think>"}]}
     parts = [thinking, {"type": "text", "text": "<think>x</thi"}, {"type": "text", "text": "nk>y<"}]
-    event = written(chunk({"index": 0, "delta": {"content": parts}, "finish_reason": "stop"}))
+    event = event_of(chunk({"index": 0, "delta": {"content": parts}, "finish_reason": "stop"}))
     (passed,) = strip([event])
     assert (passed.chunk or {})["choices"][0]["delta"]["content"] == [
         thinking,
@@ -414,22 +422,27 @@ def test_content_in_parts_is_stripped_part_by_part() -> None:
         {"type": "text", "text": "y"},
         {"type": "text", "text": "<"},
     ]
-    plain = written(chunk({"index": 0, "delta": {"content": [{"type": "text", "text": "a <b"}, "<"]}}))
+    plain = event_of(chunk({"index": 0, "delta": {"content": [{"type": "text", "text": "a <b"}, "<"]}}))
     assert strip([plain]) == [plain]
 
 
 def test_text_repeated_beside_the_delta_is_stripped_with_it() -> None:
-    event = written(chunk({"index": 0, "delta": {"content": "<think>x</think>y"}, "text": "<think>x</think>y"}))
+    event = event_of(chunk({"index": 0, "delta": {"content": "<think>x</think>y"}, "text": "<think>x</think>y"}))
     (passed,) = strip([event])
     assert (passed.chunk or {})["choices"][0]["text"] == "y"
 
 
-def test_a_choice_nobody_asked_for_is_looked_at_as_closely() -> None:
-    events = [said("x"), said("y", 1), said("<think>a</think>\n\nz", 1), said("<think>a</think>\n\nz", 2)]
+def test_an_unexpected_choice_is_filtered_too() -> None:
+    events = [
+        delta_event("x"),
+        delta_event("y", 1),
+        delta_event("<think>a</think>\n\nz", 1),
+        delta_event("<think>a</think>\n\nz", 2),
+    ]
     assert texts(strip(events)) == {0: "x", 1: "y\n\nz", 2: "z"}
 
 
-def test_choices_without_an_index_are_told_apart_by_their_place() -> None:
+def test_choices_without_an_index_are_distinguished_by_position() -> None:
     parts = [
         {"message": {"content": text}, "finish_reason": "stop"} for text in ("a<think>b", "c", "<think>d</think>e")
     ]
@@ -439,8 +452,8 @@ def test_choices_without_an_index_are_told_apart_by_their_place() -> None:
 def test_many_choices_take_no_longer_than_one() -> None:
     def work(size: int) -> None:
         think = think_filter()
-        passed = [event for index in range(size) for event in think.feed([said("<think>a</think>b <", index)])]
-        passed += [event for index in range(size) for event in think.feed([ended(index)])]
+        passed = [event for index in range(size) for event in think.feed([delta_event("<think>a</think>b <", index)])]
+        passed += [event for index in range(size) for event in think.feed([end_event(index)])]
         assert (len(passed), len(think.finish())) == (2 * size, 0)
 
     assert_linear(work, 500)
@@ -458,7 +471,7 @@ def test_many_thoughts_with_logprobs_take_no_longer_than_one() -> None:
 
 
 def test_an_odd_index_is_taken_for_the_first() -> None:
-    event = written(chunk({"index": None, "delta": {"content": "<think>x</think>y"}}))
+    event = event_of(chunk({"index": None, "delta": {"content": "<think>x</think>y"}}))
     assert texts(strip([event]))[0] == "y"
 
 
@@ -479,18 +492,18 @@ MALFORMED: list[Json] = [
 
 @pytest.mark.parametrize("part", MALFORMED)
 def test_what_is_malformed_passes_untouched(part: Json) -> None:
-    event = written(chunk(part))
+    event = event_of(chunk(part))
     assert strip([event]) == [event]
     thought = {"index": 1, "delta": {"content": "<think>x</think>y"}}
-    (passed,) = strip([written({"choices": [part, thought]})])
+    (passed,) = strip([event_of({"choices": [part, thought]})])
     assert (passed.chunk or {})["choices"][0] == part
 
 
 @pytest.mark.parametrize(("broken", "is_told"), [(rb'"\x"', False), (b'"\xff"', False), (rb'"\x<"', True)])
 def test_broken_text_goes_with_its_thought_unless_it_could_end_it(broken: bytes, is_told: bool) -> None:
     think = think_filter()
-    assert think.feed([compact("<think>")]) == []
-    raw = compact("#").raw.replace(b'"#"', broken)
+    assert think.feed([compact_event("<think>")]) == []
+    raw = compact_event("#").raw.replace(b'"#"', broken)
     if is_told:
         with pytest.raises(UpstreamProtocolError, match="invalid JSON"):
             think.feed([Event(raw)])

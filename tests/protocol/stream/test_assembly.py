@@ -101,7 +101,7 @@ def test_parts_may_be_nested_deeply(key: str) -> None:
     assert made[0]["type"] == key
 
 
-def test_what_says_nothing_replaces_nothing() -> None:
+def test_null_and_empty_objects_replace_nothing() -> None:
     fields = ObjectBuilder()
     for value in (None, {}, {"a": 1}, {}, None):
         set_field(fields, "results", value)

@@ -186,7 +186,7 @@ def fragment(index: int | None, **fields: Any) -> Json:
     return delta({"tool_calls": [{**place, **fields}]})
 
 
-def test_interleaved_tool_calls_are_told_apart_by_index() -> None:
+def test_interleaved_tool_calls_are_distinguished_by_index() -> None:
     chunks = [
         fragment(0, id="a", type="function", function={"name": "f", "arguments": ""}),
         fragment(1, id="b", type="function", function={"name": "g", "arguments": ""}),
@@ -235,7 +235,7 @@ def test_many_tool_calls_without_an_index_take_no_longer_than_one() -> None:
     assert_linear(work, 1_000)
 
 
-def test_what_servers_repeat_is_said_once() -> None:
+def test_repeated_strings_are_kept_once() -> None:
     chunks = [
         delta({"role": "assistant", "content": None}, id="", model=""),
         delta({"role": "assistant", "content": "a", "name": "n"}, id="x", model="m", usage={"n": 1}),
@@ -325,7 +325,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_what_nobody_knows_may_be_nested_deeply() -> None:
+def test_unknown_fields_may_be_nested_deeply() -> None:
     assert assemble_completion([delta({"new": nested(5000)})])["choices"][0]["message"]["new"]["a"]
 
 
@@ -357,7 +357,7 @@ def test_what_a_completion_is(document: Json, is_one: bool) -> None:
 
 
 @pytest.mark.parametrize("value", ["x" * 1001, ["x"], {"a": 1}])
-def test_what_is_long_is_said_once(value: Any) -> None:
+def test_long_values_are_sent_once(value: Any) -> None:
     document = {"id": "c", "model": value, "choices": [{"index": n, "message": {"content": "a"}} for n in range(3)]}
     chunks = list(split_completion(document))
     assert [chunk["model"] for chunk in chunks if "model" in chunk] == [value]

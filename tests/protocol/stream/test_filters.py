@@ -66,7 +66,7 @@ def test_a_break_before_the_first_event_has_nothing_held() -> None:
         list(apply_filters(broken(), lambda: [Delay()]))
 
 
-def test_priming_takes_the_first_now() -> None:
+def test_the_first_item_is_prefetched() -> None:
     taken: list[int] = []
 
     def counting() -> Iterator[int]:
@@ -80,7 +80,7 @@ def test_priming_takes_the_first_now() -> None:
     assert list(prefetch_first(iter(()))) == []
 
 
-def test_priming_raises_what_the_first_raises() -> None:
+def test_an_error_of_the_first_item_is_raised_at_once() -> None:
     def broken() -> Iterator[int]:
         yield from map(fail, [1])
 

@@ -44,7 +44,7 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("fragments", RIGHT.values(), ids=RIGHT.keys())
-def test_what_is_right_is_the_very_same(fragments: list[Json]) -> None:
+def test_correct_fragments_stay_the_same_objects(fragments: list[Json]) -> None:
     calls = ToolCalls()
     for one in fragments:
         delta = [one]
@@ -153,7 +153,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("fragments", "right"), ODD.values(), ids=ODD.keys())
-def test_fragments_of_odd_servers_are_put_right(fragments: list[Json], right: list[Json]) -> None:
+def test_fragments_of_odd_servers_are_repaired(fragments: list[Json], right: list[Json]) -> None:
     kept = copy.deepcopy(fragments)
     assert repaired(*fragments) == right
     assert ToolCalls().repair(fragments) == right
@@ -167,7 +167,7 @@ def test_what_is_no_fragment_is_left_alone(odd: Any) -> None:
     assert calls.repair([odd, HEAD] if isinstance(odd, str) else [HEAD])[-1] is HEAD
 
 
-def test_bare_arguments_of_a_call_that_began_are_told_right() -> None:
+def test_plain_arguments_of_a_call_that_began_are_correct() -> None:
     calls = ToolCalls()
     assert not calls.continue_call(0)
     calls.repair([HEAD, fragment(7, id="b", name="g")])
@@ -363,7 +363,7 @@ odd_streams = st.lists(
 
 
 @given(odd_streams, places, st.sampled_from([compact, spaced]))
-def test_a_stream_put_right_tells_the_same_in_any_cut(chunks: list[Json], at: list[int], make: Any) -> None:
+def test_a_repaired_stream_is_the_same_in_any_cut(chunks: list[Json], at: list[int], make: Any) -> None:
     stream = b"".join(make(one).raw for one in chunks) + DONE.raw
     passed = run([stream])
     right = b"".join(event.raw for event in passed)
@@ -372,7 +372,7 @@ def test_a_stream_put_right_tells_the_same_in_any_cut(chunks: list[Json], at: li
     assert told(passed) == assemble_completion(chunks)
 
 
-def test_a_stream_put_right_in_every_cut() -> None:
+def test_a_stream_is_repaired_in_every_cut() -> None:
     chunks = [
         chunk(delta(fragment(id="a", name="f", arguments=""))),
         chunk(delta(fragment(arguments={"é": 1}))),
