@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.access.masking import DEEPEST, Masker, is_masked, mask_json
+from argoproxy.protocol.access.masking import DEEPEST, Masker, is_masked, mask_json, mask_setting, mask_urls
 
 SECRET = "sk-proj-abc/def"
 PICTURE = Random(1).randbytes(57 * 53)
@@ -197,3 +197,35 @@ def test_keys_of_the_request_are_starred_in_bodies_too() -> None:
     body = {"a": [SECRET, "their-key"]}
     assert masker.mask_body(body, ["their-key"]) == {"a": ["*" * len(SECRET), "*" * 9]}
     assert masker.mask_body(body, [SECRET]) == masker.mask_body(body) == {"a": ["*" * len(SECRET), "their-key"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:word@a/x", "http://****@a/x"),
+        ("http://a/?key=k&v=1&sig=s#x", "http://a/?key=****&v=1&sig=****#x"),
+        ("no URL", "no URL"),
+    ],
+)
+def test_credentials_in_urls_are_starred(text: str, shown: str) -> None:
+    assert mask_urls(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("api_key", "sk-1", "****"),
+        ("api_key", "${KEY}", "${KEY}"),
+        ("api_key", ["sk-1", {"a": "sk-2"}, 5], ["****", {"a": "****"}, 5]),
+        ("upstreams", {"a": {"api_key": "sk-1", "base_url": "http://me:word@a"}},
+         {"a": {"api_key": "****", "base_url": "http://****@a"}}),
+        ("tokens", {"a": "b"}, {"a": "b"}),
+        ("options", {"tokens": {"a": "b"}, "size": 1, "user": "me"}, {"tokens": {"a": "****"}, "size": 1, "user": "me"}),
+        ("names", ["a", "http://me:word@a"], ["a", "http://****@a"]),
+        ("llm_params", "model=a,api_key='s,k',max_tokens=5;model=b,access_token=x",
+         "model=a,api_key=****,max_tokens=5;model=b,access_token=****"),
+        ("port", 5000, 5000),
+    ],
+)  # fmt: skip
+def test_secrets_in_settings_are_starred(name: str, value: Any, shown: Any) -> None:
+    assert mask_setting(name, value, lambda text: text.startswith("${")) == shown
