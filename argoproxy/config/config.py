@@ -14,8 +14,7 @@ from typing import Any
 
 from argoproxy.config.default_upstream import resolve_upstreams
 from argoproxy.config.derived import LogSettings, derived_settings, image_limit_mib, log_settings, process_timeouts
-from argoproxy.config.kinds.target import Target
-from argoproxy.config.kinds.upstream_settings import UpstreamDefaults, UpstreamSettings
+from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
 from argoproxy.config.model_rules import read_rules
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError

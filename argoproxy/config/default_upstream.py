@@ -11,8 +11,7 @@ from argoproxy.config.kinds.argo_kind import ArgoTarget, NativeTarget
 from argoproxy.config.kinds.dashscope_kind import DashScopeTarget
 from argoproxy.config.kinds.demo_kind import DemoTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
-from argoproxy.config.kinds.target import Target, refuse_itself
-from argoproxy.config.kinds.upstream_settings import UpstreamDefaults, UpstreamSettings
+from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings, refuse_itself
 from argoproxy.config.upstreams import read_upstreams
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.parsers import is_placeholder

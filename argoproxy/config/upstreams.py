@@ -13,8 +13,7 @@ from argoproxy.config.kinds.dashscope_kind import DashScopeTarget
 from argoproxy.config.kinds.demo_kind import DemoTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
 from argoproxy.config.kinds.plugin_kind import PluginTarget
-from argoproxy.config.kinds.target import Target
-from argoproxy.config.kinds.upstream_settings import UpstreamDefaults, UpstreamSettings
+from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import (

@@ -19,7 +19,7 @@ import certifi
 from flask import Flask
 
 from argoproxy.config.config import Config, load
-from argoproxy.config.kinds.upstream_settings import UpstreamSettings
+from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
 from argoproxy.images.inline import Images, ImageWorkers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argoproxy.config.config import Config
 from argoproxy.config.kinds.plugin_kind import PluginTarget
-from argoproxy.config.kinds.upstream_settings import UpstreamSettings
+from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.plugins.loader import add_plugin_folders, configured_plugins
 from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.routing.router import Models, Provider

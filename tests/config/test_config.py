@@ -11,7 +11,7 @@ import pytest
 from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
 from argoproxy.config.derived import LogSettings
 from argoproxy.config.kinds.openai_kind import OpenAITarget
-from argoproxy.config.kinds.upstream_settings import UpstreamSettings
+from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import Layer
 from argoproxy.config.values.server_options import ClientOptions, RequestOptions, ServerOptions

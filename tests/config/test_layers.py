@@ -10,7 +10,7 @@ import pytest
 
 from argoproxy.config.config import Config, build, load
 from argoproxy.config.kinds.argo_kind import ArgoTarget
-from argoproxy.config.kinds.upstream_settings import UpstreamSettings
+from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, Layer, publish_snapshot
 from argoproxy.config.values.server_options import ServerOptions

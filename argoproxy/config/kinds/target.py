@@ -1,6 +1,6 @@
-"""What every kind of upstream has in common: a target is a server as the settings describe it.
+"""Upstreams as the settings describe them: a target is the server, `UpstreamSettings` all that is set for it.
 
-A kind is a subclass in a module of its own, listed in `KINDS` of argoproxy/config/upstreams.py. Nothing here opens a
+A kind of upstream is a subclass of Target in a module of its own, listed in `KINDS` of argoproxy/config/upstreams.py. Nothing here opens a
 connection or loads ssl: the process that starts the workers must not.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -17,8 +17,18 @@ from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import parse_base_url, parse_header_text
 from argoproxy.config.values.section import Section
 from argoproxy.config.values.upstream_options import DEFAULT_TARGET
-from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.access.secrets import (
+    Secret,
+    is_secret_name,
+    secrets_in_header,
+    secrets_in_options,
+    secrets_in_url,
+)
+from argoproxy.protocol.routing.modes import Mode, Usage
+from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.upstreams import Upstream
+from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.base_url import BaseUrl
 
 #: Options of a kind that has a base URL and an API key.
@@ -97,3 +107,69 @@ def refuse_itself(url: str, values: ConfigValues) -> None:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if port == values["port"] and _LOOPBACK.fullmatch(parts.hostname or ""):
         values.mistakes.append(f"the upstream {BaseUrl.parse(url).root!r} is this proxy itself; set another URL")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamDefaults:
+    """What holds for every upstream that sets nothing else; `inline_images` is None if it is not set."""
+
+    timeouts: Timeouts = Timeouts()
+    inline_images: bool | None = None
+    mode: Mode = Mode.OFF
+    usage: Usage = Usage.AS_ASKED
+    ca_bundle: str | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def inlines_images(self, target: Target) -> bool:
+        """Return whether images are inlined in requests to a target."""
+        return target.inlines_images if self.inline_images is None else self.inline_images
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """An upstream: its name, its server and how this is asked and reached, and whether images are inlined."""
+
+    name: str
+    target: Target
+    timeouts: Timeouts
+    access: Access
+    inline_images: bool
+    credentials: Credentials = Credentials.FORWARDED
+    mode: Mode = Mode.OFF
+    usage: Usage = Usage.AS_ASKED
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All its secrets, which must not be shown anywhere."""
+        return tuple(Secret(text) for text in dict.fromkeys(self._secret_texts()) if text)
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether it is sent configured credentials, in place of the clients'."""
+        return bool(self.target.keys or self.access.keys) or self.access.holds_credentials
+
+    @property
+    def passes_cookies(self) -> bool:
+        """Whether cookies pass between clients and its server, as the clients' credentials do."""
+        return self.credentials is Credentials.FORWARDED and self.target.takes_credentials
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether its server is reached over TLS, as far as its URL tells."""
+        return self.target.url.startswith("https:")
+
+    @property
+    def is_passthrough(self) -> bool:
+        """Whether its replies go to the client byte for byte."""
+        return self.target.is_passthrough
+
+    def _secret_texts(self) -> Iterator[str]:
+        yield from (key.text for key in self.access.keys)
+        yield from self.target.secrets()
+        for name, value in self.access.headers:
+            if is_secret_name(name):
+                yield from secrets_in_header(name, value)
+        for url in self.access.proxies.values():
+            yield from secrets_in_url(url)
+        if self.access.auth:
+            yield from secrets_in_options(self.access.auth.options)

@@ -1,4 +1,4 @@
-"""How a setting is declared: once, as a typed field of the group that it belongs to.
+"""How a setting is declared: once, as a typed field of the group that it belongs to. Durations are in seconds.
 
 From the declaration follow its key in the file, its variable, its flags, what `--show` prints, the sample file,
 `.env.example` and docs/settings.md.
