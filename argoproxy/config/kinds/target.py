@@ -1,7 +1,7 @@
 """Upstreams as the settings describe them: a target is the server, `UpstreamSettings` all that is set for it.
 
-A kind of upstream is a subclass of Target in a module of its own, listed in `KINDS` of argoproxy/config/upstreams.py. Nothing here opens a
-connection or loads ssl: the process that starts the workers must not.
+A kind of upstream is a subclass of Target in a module of its own, listed in `KINDS` of argoproxy/config/upstreams.py.
+Nothing here opens a connection or loads ssl: the process that starts the workers must not.
 """
 
 from __future__ import annotations
