@@ -105,7 +105,7 @@ class ModelNotAllowed(BadRequest):
     code = "model_not_allowed"
 
 
-class ModelNotTold(ModelNotAllowed):
+class ModelUnclear(ModelNotAllowed):
     """Only some models are allowed, and it is not certain which one this request is for."""
 
 

@@ -1,4 +1,8 @@
-"""Change what JSON text says and leave every other byte of it: order, blanks, and how numbers are spelled."""
+"""Edit JSON text in place: every byte that need not change is kept, so order, blanks and the notation of numbers.
+
+With `{"model":"a", "n":1.0}` as text, `{"model": "a", "n": 1.0}` as `before` and `{"model": "b", "n": 1.0, "x": 2}` as
+`after`, the result is `{"model":"b", "n":1.0,"x":2}`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ Edit = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A member of an object: where its key starts, where its value starts and ends."""
+    """A member of an object: its key, and the offsets where the key starts and the value starts and ends."""
 
     key: str
     start: int
@@ -29,7 +33,8 @@ class _Member:
 
 
 def is_same_json(one: Any, other: Any) -> bool:
-    """Return whether two values are the same JSON: 1, 1.0 and true are three. What is too deep to tell is not."""
+    """Return whether two values are the same JSON. 1, 1.0 and true are different; values nested too deeply to compare
+    too."""
     try:
         return _same(one, other)
     except RecursionError:
@@ -49,8 +54,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def edit_json(text: bytes, before: Any, after: Any) -> bytes:
-    """Return text that says `after`, of text in UTF-8 that says `before`; no object in it may hold a key twice.
-    Raises JsonError when `after` has no JSON text."""
+    """Return UTF-8 text with the value `before` edited so that its value is `after`. No object in it may have a key
+    twice. Raises JsonError if `after` can't be written as JSON."""
     source = text.decode("utf-8", "surrogatepass")
     parts, at = [], 0
     try:
@@ -108,7 +113,7 @@ def _items(source: str, at: int) -> Iterator[int]:
 
 
 def _next(source: str, end: int) -> int:
-    """Go over a comma, if there is one, to what follows."""
+    """Return the offset of what follows a value, behind the comma if there is one."""
     at = _skip(source, end)
     return _skip(source, at + 1) if source[at] == "," else at
 

@@ -1,4 +1,4 @@
-"""JSON in and out, strict where the standard library is lenient."""
+"""Parse and write JSON, strictly where the standard library is lenient."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ Json = dict[str, Any]
 
 
 class JsonError(ValueError):
-    """The text is not JSON, or the value has no JSON text; the message says where, never what."""
+    """The text is not JSON, or the value can't be written as JSON. The message gives the position, never the text."""
 
 
 class TooManyValues(JsonError):
-    """The text holds more values than it may: they take many times the memory of their text."""
+    """The text contains too many values: they take many times the memory of their text."""
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
-    """How many containers (arrays and objects) a text may hold, and how many values: in any case, and how many bytes it
-    must have for each one more.
+    """How many containers (arrays and objects) and values a text may contain: a base, and one more for so many bytes.
 
-    An empty array takes 64 bytes and an object 230, of two bytes of text; other values take up to 80 bytes, of three.
+    Two bytes of text become an empty array of 64 bytes or an object of 230; three bytes another value of up to 80.
     """
 
     containers: int = 250_000
@@ -35,7 +34,7 @@ class JsonLimits:
     bytes_a_value: float = math.inf
 
     def check(self, text: bytes) -> None:
-        """Raise TooManyValues for a text that holds more. A text of ordinary size is not looked at."""
+        """Raise TooManyValues for a text that contains more. A text shorter than the base is not counted."""
         size = len(text)
         if size < self.containers:
             return
@@ -48,19 +47,19 @@ class JsonLimits:
             found_containers += _containers(bare)
             found_values += bare.count(b",")
             if found_containers > containers:
-                raise TooManyValues(f"it holds more than {containers:.0f} arrays and objects")
+                raise TooManyValues(f"it contains more than {containers:.0f} arrays and objects")
             if found_values > values:
-                raise TooManyValues(f"it holds more than {values:.0f} values")
+                raise TooManyValues(f"it contains more than {values:.0f} values")
 
 
-#: Of a request: a hundred thousand messages, or a million tokens.
+#: For requests: a hundred thousand messages, or a million tokens.
 OF_A_REQUEST = JsonLimits()
-#: Of a reply: vectors, and log probabilities, of which each has its object and its list of bytes.
+#: For replies: vectors, and log probabilities, each of which is an object with a list of bytes.
 OF_A_REPLY = JsonLimits(bytes_a_container=16, bytes_a_value=4)
 
 
 class Exactness:
-    """Tells whether what was parsed says the same as the text: it does not when a key came twice."""
+    """Finds out while parsing whether the value is exactly what the text says, which it is not if a key is repeated."""
 
     __slots__ = ("exact",)
 
@@ -68,11 +67,11 @@ class Exactness:
         self.exact = True
 
     def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Make a dict of an object's members; the last of a repeated key wins."""
-        made = dict(pairs)
-        if len(made) != len(pairs):
+        """Return an object's members as a dict; of a repeated key the last value counts."""
+        members = dict(pairs)
+        if len(members) != len(pairs):
             self.exact = False
-        return made
+        return members
 
 
 def parse(text: bytes) -> tuple[Any, bool]:
@@ -96,7 +95,7 @@ def loads(text: bytes) -> Any:
     """Parse JSON of an upstream; NaN and Infinity, which some of them send, are let through. Raises JsonError."""
     OF_A_REPLY.check(text)
     try:
-        # What is UTF-8 without blanks around it, as nearly all is, takes half the time this way.
+        # UTF-8 without blanks around it, the usual case, takes half the time this way.
         plain = text.decode()
         value, end = _LENIENT.raw_decode(plain)
         if end == len(plain):
@@ -126,7 +125,7 @@ def dumps(value: Any) -> bytes:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as it is once it was written as strict JSON and read again. Raises JsonError."""
+    """Return a value after a round trip through strict JSON. Raises JsonError."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except RecursionError:
@@ -166,7 +165,7 @@ def _containers(text: bytes) -> int:
 
 def _without_strings(text: bytes) -> Iterator[bytes]:
     """Return JSON without its strings, some hundred of them at a time: a copy made at once would take as much memory as
-    the values. What follows a string without an end is no JSON, and left out."""
+    the values. What follows an unterminated string is dropped: it is not JSON."""
     at = 0
     while (found := _SOME_STRINGS.match(text, at)) and found.end() > at:
         at = found.end()
@@ -189,7 +188,7 @@ def _parse(text: bytes, **options: Any) -> Any:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise JsonError(f"{name} is no JSON value")
+    raise JsonError(f"{name} is not a JSON value")
 
 
 def _finite_float(text: str) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from urllib.parse import unquote_plus
 
-from argoproxy.errors import ModelNotAllowed, ModelNotTold
+from argoproxy.errors import ModelNotAllowed, ModelUnclear
 from argoproxy.protocol.access.forms import Field, FormError, fields_of
 from argoproxy.protocol.access.header_rules import ENTITY_HEADERS
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
@@ -41,31 +41,31 @@ class AllowList:
         return not self.patterns or any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
     def check(self, name: str) -> None:
-        """Raise ModelNotAllowed for a name that is not allowed."""
+        """Raise ModelNotAllowed if a model may not be used under this name."""
         if not self.allows(name):
             raise ModelNotAllowed(
                 f"The model {name!r} is not allowed here; /v1/models lists those that are.", param="model"
             )
 
     def check_others(self, keys: Iterable[str], query: str) -> None:
-        """Raise ModelNotTold if a key of a body, or a query, may name another model than the key `model`."""
+        """Raise ModelUnclear if another key of a body, or the query, may name another model."""
         if not self.patterns:
             return
         if (key := other_model_key(keys)) is not None:
-            raise _not_told(f"the key {key[:80]!r} may name another model")
+            raise _unclear(f"the key {key[:80]!r} may name another model")
         if query and query_names_a_model(query):
-            raise _not_told("the query may name another model")
+            raise _unclear("the query may name another model")
 
 
 def check_forwarded(request: ClientRequest, allowed: AllowList) -> ClientRequest:
-    """Return a request that may be forwarded, with a body that says nothing else than what was checked. Raises
-    ModelNotAllowed, PayloadTooLarge."""
+    """Return a request that may be forwarded; its body is exactly what was checked. Raises ModelNotAllowed,
+    PayloadTooLarge."""
     if needs_no_model(request.path):
         return request
     if allowed.allow_unknown_routes:
         return _check_if_known(request, allowed)
     if path_may_name_a_model(request.path):
-        raise _not_told("this path may name another model")
+        raise _unclear("this path may name another model")
     allowed.check_others((), request.query)
     return _with_checked_body(request, request.body.read(_limit_of(request.headers)), allowed)
 
@@ -76,13 +76,13 @@ def _check_if_known(request: ClientRequest, allowed: AllowList) -> ClientRequest
         return request
     try:
         return _with_checked_body(request, request.body.text, allowed)
-    except ModelNotTold:
+    except ModelUnclear:
         return request
 
 
 def _with_checked_body(request: ClientRequest, text: bytes, allowed: AllowList) -> ClientRequest:
     if get_header(request.headers, "content-encoding", "identity").lower() != "identity":
-        raise _not_told("the body is compressed")
+        raise _unclear("the body is compressed")
     if not _is_multipart(request.headers):
         return _with_checked_json(request, text, allowed)
     _check_form(text, get_header(request.headers, "content-type"), allowed)
@@ -90,15 +90,15 @@ def _with_checked_body(request: ClientRequest, text: bytes, allowed: AllowList) 
 
 
 def _with_checked_json(request: ClientRequest, text: bytes, allowed: AllowList) -> ClientRequest:
-    """Check a JSON object. It is sent as JSON, whatever its client called it: a server that reads a form, or another
-    charset, would find other fields."""
+    """Check a JSON object. It is sent with the type of JSON, whatever its client declared: a server that parses it as a
+    form, or in another charset, would find other fields."""
     try:
         value, exact = parse(text)
     except JsonError:
-        raise _not_told("the body is neither JSON nor a form") from None
+        raise _unclear("the body is neither JSON nor a form") from None
     model = value.get("model") if isinstance(value, dict) else None
     if not isinstance(model, str):
-        raise _not_told("the body does not name its model")
+        raise _unclear("the body does not name its model")
     allowed.check(model)
     allowed.check_others(value, "")
     headers = request.headers
@@ -113,10 +113,10 @@ def _check_form(body: bytes, content_type: str, allowed: AllowList) -> None:
     try:
         fields = list(fields_of(body, content_type))
     except FormError as error:
-        raise _not_told(str(error)) from None
+        raise _unclear(str(error)) from None
     models = [_text_of(field) for field in fields if field.name == "model"]
     if not models:
-        raise _not_told("the form does not name its model")
+        raise _unclear("the form does not name its model")
     for model in models:
         allowed.check(model)
     allowed.check_others((field.name for field in fields), "")
@@ -124,11 +124,11 @@ def _check_form(body: bytes, content_type: str, allowed: AllowList) -> None:
 
 def _text_of(field: Field) -> str:
     if field.value is None:
-        raise _not_told("the model's name is not plain text")
+        raise _unclear("the model's name is not plain text")
     try:
         return field.value.decode("utf-8")
     except UnicodeDecodeError:
-        raise _not_told("the model's name is not UTF-8") from None
+        raise _unclear("the model's name is not UTF-8") from None
 
 
 def _is_multipart(headers: Headers) -> bool:
@@ -139,8 +139,8 @@ def _limit_of(headers: Headers) -> int:
     return FORM_LIMIT if _is_multipart(headers) else JSON_LIMIT
 
 
-def _not_told(reason: str) -> ModelNotTold:
-    return ModelNotTold(
+def _unclear(reason: str) -> ModelUnclear:
+    return ModelUnclear(
         f"Only some models are allowed here, and the model of this request is not certain: {reason}.", param="model"
     )
 

@@ -22,13 +22,13 @@ from argoproxy.protocol.api.types import (
     Object,
     Plain,
     Shape,
+    integer,
     number,
-    whole,
 )
 
 STRINGS = ListOf("an array of strings", STRING, sure=frozenset((str,)))
 TEXT_OR_TEXTS = Either("a string or an array of strings", {str: STRING, list: STRINGS})
-ANY_WHOLE = whole()
+ANY_INTEGER = integer()
 
 # Tools. vLLM takes one without a type; clients of the Responses API send `name` beside the type, not below `function`.
 FUNCTION = Object(
@@ -37,27 +37,26 @@ FUNCTION = Object(
     needs=[["name"]],
 )
 NAMED = Object("an object with a name", {"name": NAME}, needs=[["name"]])
-TOOL = Kinds(
-    "a tool",
-    {"type": NAME},
-    needs=[["type", "function", "name"]],
-    kinds={
-        "function": Object("a tool", {"function": FUNCTION, "name": NAME}, needs=[["function", "name"]]),
-        "custom": Object("a tool", {"custom": NAMED, "name": NAME}, needs=[["custom", "name"]]),
-        None: Object("a tool", {"function": FUNCTION, "name": NAME}),
-    },
-)
-TOOL_CHOICE = Kinds(
-    "a tool choice",
-    {"type": NAME},
-    needs=[["type", "function", "name"]],
-    kinds={
-        "function": Object("a tool choice", {"function": NAMED, "name": NAME}, needs=[["function", "name"]]),
-        "custom": Object("a tool choice", {"custom": NAMED, "name": NAME}, needs=[["custom", "name"]]),
-        None: Object("a tool choice", {"function": NAMED, "name": NAME}),
-    },
-)
-CALLED = Object(
+
+
+def tool_kinds(expected: str, function: Object) -> Kinds:
+    """Return the shape of a tool, or of a choice of one, by the shape of its `function`."""
+    by_function: Mapping[str, Shape] = {"function": function, "name": NAME}
+    return Kinds(
+        expected,
+        {"type": NAME},
+        needs=[["type", "function", "name"]],
+        kinds={
+            "function": Object(expected, by_function, needs=[["function", "name"]]),
+            "custom": Object(expected, {"custom": NAMED, "name": NAME}, needs=[["custom", "name"]]),
+            None: Object(expected, by_function),
+        },
+    )
+
+
+TOOL = tool_kinds("a tool", FUNCTION)
+TOOL_CHOICE = tool_kinds("a tool choice", NAMED)
+FUNCTION_CALL = Object(
     "a function with its arguments",
     {"name": STRING, "arguments": Either("a string of JSON", {str: STRING, dict: OBJECT})},
     needs=[["name"]],
@@ -67,9 +66,9 @@ TOOL_CALL = Kinds(
     {"id": STRING, "type": STRING},
     needs=[["type", "function"]],
     kinds={
-        "function": Object("a tool call", {"function": CALLED}, needs=[["function"]]),
+        "function": Object("a tool call", {"function": FUNCTION_CALL}, needs=[["function"]]),
         "custom": Object("a tool call", {"custom": NAMED}, needs=[["custom"]]),
-        None: Object("a tool call", {"function": CALLED}),
+        None: Object("a tool call", {"function": FUNCTION_CALL}),
     },
 )
 
@@ -107,7 +106,7 @@ MESSAGE = Object(
         "refusal": STRING,
         "tool_call_id": STRING,
         "tool_calls": ListOf("an array of tool calls", TOOL_CALL),
-        "function_call": CALLED,
+        "function_call": FUNCTION_CALL,
         "audio": OBJECT,
     },
     needs=[["role"]],
@@ -115,10 +114,10 @@ MESSAGE = Object(
 MESSAGES = ListOf("a non-empty array of messages", MESSAGE, least=1)
 
 # Texts and tokens. llama.cpp takes them mixed, vLLM objects with images.
-TOKENS = ListOf("a non-empty array of tokens", ANY_WHOLE, least=1, sure=frozenset((int,)))
+TOKENS = ListOf("a non-empty array of tokens", ANY_INTEGER, least=1, sure=frozenset((int,)))
 TEXT_OR_TOKENS = Either(
     "a string, a token, an array of tokens or an object",
-    {str: STRING, int: ANY_WHOLE, float: ANY_WHOLE, list: TOKENS, dict: OBJECT},
+    {str: STRING, int: ANY_INTEGER, float: ANY_INTEGER, list: TOKENS, dict: OBJECT},
 )
 TEXTS = Either(
     "a string, or a non-empty array of strings or tokens",
@@ -130,9 +129,11 @@ TEXTS = Either(
 
 # Fireworks takes a number of tokens or a boolean as effort, Together counts in `logprobs`, vLLM says -1 for all;
 # llama.cpp takes pairs as `logit_bias`, and false as a bias.
-EFFORT = Either("a string, a whole number or a boolean", {str: STRING, int: ANY_WHOLE, float: ANY_WHOLE, bool: BOOLEAN})
+EFFORT = Either(
+    "a string, a whole number or a boolean", {str: STRING, int: ANY_INTEGER, float: ANY_INTEGER, bool: BOOLEAN}
+)
 LOGPROBS = Either(
-    "a boolean or a whole number of at least -1", {bool: BOOLEAN, int: whole(least=-1), float: whole(least=-1)}
+    "a boolean or a whole number of at least -1", {bool: BOOLEAN, int: integer(least=-1), float: integer(least=-1)}
 )
 BIASES = Plain(
     "an object of numbers",
@@ -145,12 +146,12 @@ LOGIT_BIAS = Either(
 
 COMPLETION: Mapping[str, Shape] = {
     "model": STRING,
-    "max_tokens": ANY_WHOLE,
+    "max_tokens": ANY_INTEGER,
     "temperature": number(least=0),
     "top_p": number(0, 1),
-    "n": whole(1, 128),
+    "n": integer(1, 128),
     "stop": TEXT_OR_TEXTS,
-    "seed": ANY_WHOLE,
+    "seed": ANY_INTEGER,
     "presence_penalty": number(-2, 2),
     "frequency_penalty": number(-2, 2),
     "logit_bias": LOGIT_BIAS,
@@ -162,14 +163,14 @@ COMPLETION: Mapping[str, Shape] = {
 CHAT: Mapping[str, Shape] = {
     **COMPLETION,
     "messages": MESSAGES,
-    "max_completion_tokens": ANY_WHOLE,
+    "max_completion_tokens": ANY_INTEGER,
     "tools": ListOf("an array of tools", TOOL),
     "tool_choice": Either("a string or an object", {str: NAME, dict: TOOL_CHOICE}),
     "parallel_tool_calls": BOOLEAN,
     "functions": ListOf("an array of functions", FUNCTION),
     "function_call": Either("a string or an object with a name", {str: NAME, dict: NAMED}),
     "response_format": Object("an object with a type", {"type": NAME, "json_schema": OBJECT}, needs=[["type"]]),
-    "top_logprobs": whole(least=-1),
+    "top_logprobs": integer(least=-1),
     "reasoning_effort": EFFORT,
     "verbosity": STRING,
     "modalities": STRINGS,
@@ -187,13 +188,13 @@ LEGACY: Mapping[str, Shape] = {
     "prompt": TEXTS,
     "suffix": STRING,
     "echo": BOOLEAN,
-    "best_of": whole(least=0),
+    "best_of": integer(least=0),
 }
 EMBEDDING: Mapping[str, Shape] = {
     "model": STRING,
     "input": TEXTS,
     "messages": MESSAGES,
-    "dimensions": whole(least=1),
+    "dimensions": integer(least=1),
     "encoding_format": NAME,
     "user": STRING,
 }

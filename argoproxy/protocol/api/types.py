@@ -170,7 +170,7 @@ def number(least: float = -inf, most: float = inf) -> Plain:
     return Plain(_range("a number", least, most), _NUMBERS, lambda value: least <= value <= most)
 
 
-def whole(least: float = -inf, most: float = inf) -> Plain:
+def integer(least: float = -inf, most: float = inf) -> Plain:
     """Make the shape of a whole number in a range; 1.0 is one."""
     words = _range("a whole number", least, most)
     return Plain(words, _NUMBERS, lambda value: least <= value <= most and value % 1 == 0)

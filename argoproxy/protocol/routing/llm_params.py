@@ -1,7 +1,7 @@
 """The LLM_PARAMS language: `model=gemma,temperature=0.5,top_k=40;model=llama2,max_tokens=200`.
 
-Groups are separated by `;`, pieces of a group by `,`; blanks around either do not count. A value in quotes may hold
-both; one that starts with `[` or `{` is JSON. A malformed piece is left out, with a warning that names its group.
+Groups are separated by `;`, pieces of a group by `,`; blanks around them are ignored. A value in quotes may contain
+both; one that starts with `[` or `{` is JSON. A malformed piece is skipped, with a warning that names its group.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MALFORMED: Any = object()
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One piece; `text` is the piece as it was written."""
+    """A piece, `key=value`; `text` is the piece as written."""
 
     key: str
     value: Any
@@ -48,14 +48,14 @@ class _Piece:
 
 
 def parse_llm_params(text: str) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
-    """Read LLM_PARAMS: (rules in the order of their groups, warnings)."""
+    """Parse LLM_PARAMS: (rules in the order of their groups, warnings)."""
     rules: dict[str, Rule] = {}
     warnings: list[str] = []
     for number, pieces in enumerate(filter(None, _groups(text)), 1):
         rule, problems = _rule(pieces)
         where = f"LLM_PARAMS, group {number} (model={rule.name}): "
         if rule.name in rules:
-            problems.append("the model has a group already; what this one sets is added to it")
+            problems.append("the model already has a group; this one is merged with it")
         rules[rule.name] = rule.merged_over(rules[rule.name]) if rule.name in rules else rule
         warnings += [where + warning for warning in problems]
     return tuple(rules.values()), tuple(warnings)
@@ -74,9 +74,9 @@ def _rule(pieces: list[_Piece]) -> tuple[Rule, list[str]]:
         elif piece.key == "model":
             rule, named = replace(rule, name=piece.value), True
         elif piece.key == "enable_think_tag_filtering" and str(piece.value).lower() not in BOOLEANS:
-            warnings.append(f"ignored {piece.text!r}, which is neither true nor false")
+            warnings.append(f"ignored {piece.text!r}, which is not true or false")
         elif piece.key == "think_starts_open" and str(piece.value).lower() not in OPENINGS:
-            warnings.append(f"ignored {piece.text!r}, which is neither true nor false nor auto")
+            warnings.append(f"ignored {piece.text!r}, which is not true, false or auto")
         else:
             rule = _with(rule, piece)
     if not warnings and rule.sets_nothing:
@@ -110,7 +110,7 @@ def _groups(text: str) -> Iterator[list[_Piece]]:
 
 
 def _piece(text: str, start: int) -> tuple[_Piece, int]:
-    """Read one piece: (it, where its `,` or `;` stands)."""
+    """Parse one piece: (it, the offset of its `,` or `;`)."""
     at = start
     while at < len(text) and text[at] not in "=,;":
         at += 1
@@ -125,7 +125,7 @@ def _piece(text: str, start: int) -> tuple[_Piece, int]:
 
 
 def _value(key: str, text: str, at: int) -> tuple[Any, int]:
-    """Read a value: (it, the end of the piece)."""
+    """Parse a value: (it, the offset of the end of the piece)."""
     first = text[at : at + 1]
     if first == '"' or (first in ("[", "{") and key not in _ALWAYS_TEXT):
         try:

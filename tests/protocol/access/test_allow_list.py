@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from argoproxy.errors import ModelNotAllowed, ModelNotTold, PayloadTooLarge
+from argoproxy.errors import ModelNotAllowed, ModelUnclear, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import FORM_LIMIT, JSON_LIMIT, AllowList, check_forwarded
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, PartlyReadBody, get_header
 from tests.support import evasions
@@ -99,7 +99,7 @@ def test_a_body_with_another_model_is_refused(body: bytes, headers: Headers, all
     ],
 )
 def test_a_body_that_does_not_tell_its_model_is_refused_unless_it_may_be_unknown(body: bytes, headers: Headers) -> None:
-    with pytest.raises(ModelNotTold):
+    with pytest.raises(ModelUnclear):
         sent(body, headers)
     assert sent(body, headers, LENIENT) == body
 
@@ -154,7 +154,7 @@ def test_no_json_is_forwarded_in_which_another_parser_finds_another_model(text: 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
 def test_every_method_must_tell_its_model(method: str) -> None:
-    with pytest.raises(ModelNotTold):
+    with pytest.raises(ModelUnclear):
         check_forwarded(request(b"", (), "/v1/responses", method), ALLOWED)
     with pytest.raises(ModelNotAllowed, match="'gpt-4'"):
         check_forwarded(request(b'{"model": "gpt-4"}', JSON, "/v1/chat/completions", method), ALLOWED)
@@ -163,7 +163,7 @@ def test_every_method_must_tell_its_model(method: str) -> None:
 
 @pytest.mark.parametrize("target", evasions.TARGETS)
 def test_a_path_or_query_that_may_name_a_model_is_refused(target: str) -> None:
-    with pytest.raises(ModelNotTold):
+    with pytest.raises(ModelUnclear):
         check_forwarded(request(b'{"model": "allowed"}', JSON, target), ALLOWED)
     assert check_forwarded(request(b'{"model": "allowed"}', JSON, target), LENIENT)
 
@@ -190,7 +190,7 @@ def test_files_uploads_and_batches_need_no_model_and_are_not_read(method: str, t
 
 @pytest.mark.parametrize("path", ["/v1/filesystem", "/v1/Files", "/v2/files", "/v1/files;x", "/v1/files/../x"])
 def test_what_only_looks_like_them_needs_a_model(path: str) -> None:
-    with pytest.raises(ModelNotTold):
+    with pytest.raises(ModelUnclear):
         check_forwarded(request(b"any", (), path), ALLOWED)
 
 
@@ -209,6 +209,6 @@ def test_what_is_too_long_to_look_at_is_413_unless_it_may_be_unknown(headers: He
 
 @pytest.mark.parametrize("key", ["Model", "models", "MODELS", "model_", "fallbacks", "mod\ud800el", "\uff4dodel"])
 def test_a_key_that_may_name_another_model_is_refused_while_there_is_a_list(key: str) -> None:
-    with pytest.raises(ModelNotTold):
+    with pytest.raises(ModelUnclear):
         ALLOWED.check_others({"model": "allowed", key: "x"}, "")
     AllowList().check_others({"model": "allowed", key: "x"}, "model=x")

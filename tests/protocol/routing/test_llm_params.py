@@ -140,7 +140,7 @@ def test_what_llm_params_mean(text: str, rules: list[Rule]) -> None:
                 "LLM_PARAMS, group 1 (model=default): ignored 'model=', which has no usable value",
                 "LLM_PARAMS, group 1 (model=default): ignored 'upstream_model_name=\"\"', which has no usable value",
                 "LLM_PARAMS, group 1 (model=default): ignored 'enable_think_tag_filtering=maybe', "
-                "which is neither true nor false",
+                "which is not true or false",
             ],
         ),
         ("model=a", [Rule("a")], ["LLM_PARAMS, group 1 (model=a): sets nothing"]),
@@ -148,14 +148,13 @@ def test_what_llm_params_mean(text: str, rules: list[Rule]) -> None:
             "model=a,think_starts_open=maybe",
             [Rule("a")],
             [
-                "LLM_PARAMS, group 1 (model=a): ignored 'think_starts_open=maybe', "
-                "which is neither true nor false nor auto",
+                "LLM_PARAMS, group 1 (model=a): ignored 'think_starts_open=maybe', which is not true, false or auto",
             ],
         ),
         (
             "model=a,n=1,x=1;model=a,n=2,upstream_model_name=b",
             [Rule("a", {"n": 2, "x": 1}, "b")],
-            ["LLM_PARAMS, group 2 (model=a): the model has a group already; what this one sets is added to it"],
+            ["LLM_PARAMS, group 2 (model=a): the model already has a group; this one is merged with it"],
         ),
     ],
 )
