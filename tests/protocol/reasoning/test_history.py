@@ -16,8 +16,8 @@ CALL = {"id": "c", "function": {"name": "f", "arguments": "<think>"}, "extra_con
 THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
 
 
-def text(said: str, **more: Any) -> Json:
-    return {"type": "text", "text": said, **more}
+def text(words: str, **more: Any) -> Json:
+    return {"type": "text", "text": words, **more}
 
 
 def assistant(content: Any, **fields: Any) -> Json:

@@ -190,8 +190,8 @@ def test_streamed_and_whole_agree_on_logprobs_too(spoken: list[str], size: int) 
         for piece in pieces
     ]
     message = {"role": "assistant", "content": "".join(spoken)}
-    told = {"content": entries, "refusal": None}
-    expected = whole({"choices": [{"index": 0, "message": message, "logprobs": told, "finish_reason": "stop"}]})
+    logprobs = {"content": entries, "refusal": None}
+    expected = whole({"choices": [{"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "stop"}]})
     document = assemble_completion(event.chunk for event in strip([*streamed, end_event()]) if event.chunk)
     choice = document["choices"][0]
     assert (choice["message"]["content"] or "") == expected["choices"][0]["message"]["content"]
@@ -201,20 +201,20 @@ def test_streamed_and_whole_agree_on_logprobs_too(spoken: list[str], size: int) 
 
 def test_tokens_of_thoughts_are_removed_from_logprobs() -> None:
     entries = [{"token": token} for token in ("a<", "think>", "secret", "</think", ">b", "c")]
-    told = {"content": entries, "refusal": None}
+    logprobs = {"content": entries, "refusal": None}
     text = "".join(entry["token"] for entry in entries)
-    document = whole({"choices": [{"index": 0, "message": {"content": text}, "logprobs": told}]})
+    document = whole({"choices": [{"index": 0, "message": {"content": text}, "logprobs": logprobs}]})
     assert [entry["token"] for entry in document["choices"][0]["logprobs"]["content"]] == ["a<", ">b", "c"]
 
 
 def test_legacy_logprobs_are_parallel_lists() -> None:
-    told = {
+    logprobs = {
         "tokens": ["<think>", "x", "</think>", "y"],
         "token_logprobs": [1, 2, 3, 4],
         "top_logprobs": None,
         "text_offset": [0, 7, 8, 16],
     }
-    document = whole({"choices": [{"index": 0, "text": "<think>x</think>y", "logprobs": told}]})
+    document = whole({"choices": [{"index": 0, "text": "<think>x</think>y", "logprobs": logprobs}]})
     assert document["choices"][0]["logprobs"] == {
         "tokens": ["y"],
         "token_logprobs": [4],
@@ -223,9 +223,11 @@ def test_legacy_logprobs_are_parallel_lists() -> None:
     }
 
 
-@pytest.mark.parametrize("told", [{"content": [{"token": "other"}]}, {"content": None}, {"odd": 1}, {"content": [3]}])
-def test_logprobs_that_do_not_fit_the_text_are_left_out(told: Json) -> None:
-    part = {"index": 0, "message": {"content": "<think>x</think>y"}, "logprobs": told}
+@pytest.mark.parametrize(
+    "logprobs", [{"content": [{"token": "other"}]}, {"content": None}, {"odd": 1}, {"content": [3]}]
+)
+def test_logprobs_that_do_not_fit_the_text_are_left_out(logprobs: Json) -> None:
+    part = {"index": 0, "message": {"content": "<think>x</think>y"}, "logprobs": logprobs}
     assert whole({"choices": [part]})["choices"][0]["logprobs"] is None
 
 
@@ -255,8 +257,8 @@ def test_what_holds_no_thought_keeps_its_logprobs_and_its_bytes(part: Json) -> N
 
 
 def logprobs_of(events: Sequence[Event]) -> list[list[Any] | None]:
-    told = [(event.chunk or {})["choices"][0].get("logprobs") for event in events]
-    return [logprobs and [entry["token"] for entry in logprobs["content"]] for logprobs in told]
+    all_logprobs = [(event.chunk or {})["choices"][0].get("logprobs") for event in events]
+    return [logprobs and [entry["token"] for entry in logprobs["content"]] for logprobs in all_logprobs]
 
 
 def test_tokens_that_are_not_their_text_are_dropped_with_a_thought_only() -> None:
@@ -287,8 +289,8 @@ def test_tokens_of_text_held_back_come_with_it() -> None:
 
 
 def test_legacy_tokens_of_text_held_back_come_with_it() -> None:
-    told = {"tokens": ["a", "<"], "token_logprobs": [1, 2], "top_logprobs": None}
-    first = event_of({"choices": [{"index": 0, "text": "a<", "logprobs": told, "finish_reason": None}]})
+    logprobs = {"tokens": ["a", "<"], "token_logprobs": [1, 2], "top_logprobs": None}
+    first = event_of({"choices": [{"index": 0, "text": "a<", "logprobs": logprobs, "finish_reason": None}]})
     last = event_of({"choices": [{"index": 0, "text": "", "logprobs": None, "finish_reason": "stop"}]})
     passed = [(event.chunk or {})["choices"][0] for event in strip([first, last])]
     assert [part["text"] for part in passed] == ["a", "<"]
@@ -464,8 +466,8 @@ def test_many_thoughts_with_logprobs_take_no_longer_than_one() -> None:
 
     def work(size: int) -> None:
         part = {"message": {"content": "".join(thought * size)}, "logprobs": tokens_of(*thought * size)}
-        told = whole({"choices": [part]})["choices"][0]
-        assert told["message"]["content"] == "b" * len(told["logprobs"]["content"]) == "b" * size
+        choice = whole({"choices": [part]})["choices"][0]
+        assert choice["message"]["content"] == "b" * len(choice["logprobs"]["content"]) == "b" * size
 
     assert_linear(work, 1_000)
 

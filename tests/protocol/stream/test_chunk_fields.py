@@ -16,11 +16,14 @@ ALONE = {**EMPTY, "usage": USAGE}
 
 
 def test_the_last_usage_counts() -> None:
-    told: list[Any] = []
-    meter, batch = UsageMeter(told.append), [Event.of({"usage": {"a": 1}}), Event.of({"usage": None}), Event.of(ALONE)]
+    recorded: list[Any] = []
+    meter, batch = (
+        UsageMeter(recorded.append),
+        [Event.of({"usage": {"a": 1}}), Event.of({"usage": None}), Event.of(ALONE)],
+    )
     assert meter.feed(batch) is batch
     assert meter.finish() == []
-    assert told == [{"a": 1}, USAGE]
+    assert recorded == [{"a": 1}, USAGE]
 
 
 def test_usage_is_recorded_from_the_top_level_only() -> None:

@@ -242,7 +242,7 @@ def run(pieces: Iterable[bytes]) -> Batch:
     return passed + repairs.feed(decoder.finish()) + repairs.finish()
 
 
-def told(events: Iterable[Event]) -> Json:
+def assemble(events: Iterable[Event]) -> Json:
     return assemble_completion(event.chunk for event in events if event.chunk)
 
 
@@ -333,12 +333,12 @@ def legal_streams(draw: st.DrawFn) -> list[Json]:
     chunks = []
     for choice, call in draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=15)):
         if call < begun[choice]:
-            told = fragment(call, arguments=draw(st.sampled_from(["", '{"', "\\", '"tool_calls"', "é"])))
+            piece = fragment(call, arguments=draw(st.sampled_from(["", '{"', "\\", '"tool_calls"', "é"])))
         else:
             call, begun[choice] = begun[choice], begun[choice] + 1
             identity = draw(st.sampled_from(["a", "b", f"call_{choice}_{call}"]))
-            told = fragment(call, id=identity, type="function", name="f", arguments=draw(st.sampled_from(["", "{}"])))
-        chunks.append(chunk(delta(told, index=choice)))
+            piece = fragment(call, id=identity, type="function", name="f", arguments=draw(st.sampled_from(["", "{}"])))
+        chunks.append(chunk(delta(piece, index=choice)))
     return chunks
 
 
@@ -359,7 +359,7 @@ odd_streams = st.lists(
         unique_by=lambda c: c[0],
     ),
     max_size=6,
-).map(lambda told: [chunk(*(delta(*fragments, index=index) for index, fragments in choices)) for choices in told])
+).map(lambda deltas: [chunk(*(delta(*fragments, index=index) for index, fragments in choices)) for choices in deltas])
 
 
 @given(odd_streams, places, st.sampled_from([compact, spaced]))
@@ -369,7 +369,7 @@ def test_a_repaired_stream_is_the_same_in_any_cut(chunks: list[Json], at: list[i
     right = b"".join(event.raw for event in passed)
     assert b"".join(event.raw for event in run(cut_at(stream, at))) == right
     assert b"".join(event.raw for event in run([right])) == right
-    assert told(passed) == assemble_completion(chunks)
+    assert assemble(passed) == assemble_completion(chunks)
 
 
 def test_a_stream_is_repaired_in_every_cut() -> None:
