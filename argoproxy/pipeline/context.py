@@ -200,7 +200,7 @@ class RequestContext:
             try:
                 listener(outcome)
             except (Exception, SystemExit):  # a plug-in's listener may raise anything
-                logger.exception("id=%s listener=%r failed", self.id, listener)
+                logger.exception("code=listener_failed id=%s listener=%r", self.id, listener)
 
     def _outcome(self) -> Outcome:
         info, meter, usage = self._info, self.meter, self._usage or {}

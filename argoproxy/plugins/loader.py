@@ -139,7 +139,7 @@ def catch_failures(path: str) -> Iterator[None]:
     except (ProxyError, ClientGone, GeneratorExit):
         raise
     except FAILURES as error:
-        logger.exception("the plug-in %s failed", path)
+        logger.exception("code=plugin_failed plugin=%s", path)
         raise PluginFailed("A plug-in of this proxy failed; the server's log has the details.") from error
 
 

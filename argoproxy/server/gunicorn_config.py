@@ -214,9 +214,7 @@ def drain(server: Any, number: int) -> None:
 def reload_settings(server: Any) -> None:
     """Read the settings again and publish them to the workers; broken ones change nothing."""
     if SNAPSHOT_VARIABLE not in os.environ:
-        server.log.warning(
-            "The settings can't be reloaded: there is no folder to publish them in (see the startup log)"
-        )
+        server.log.warning("code=reload_failed: there is no folder to publish the settings in (see the startup log)")
         return
     try:
         fresh = read_layers(os.environ, folder)
@@ -224,16 +222,14 @@ def reload_settings(server: Any) -> None:
         check_plugins(config)
         check_journal(config)
     except ConfigError as error:
-        server.log.warning(
-            "The settings were not reloaded, the previous ones stay in use: %s", "; ".join(error.mistakes)
-        )
+        server.log.warning("code=reload_failed: the previous settings stay in use: %s", "; ".join(error.mistakes))
         return
     publish_snapshot(fresh, Path(os.environ[SNAPSHOT_VARIABLE]))
-    server.log.info("The settings were reloaded; in front of %s", config.description)
+    server.log.info("code=settings_reloaded: in front of %s", config.description)
     log_warnings(config, server)
     changed = settings_for_restart(loaded, config)
     if changed:
-        server.log.warning("Only a restart changes %s", ", ".join(changed))
+        server.log.warning("code=restart_needed settings=%s: only a restart changes them", ",".join(changed))
 
 
 def post_worker_init(worker: Any) -> None:

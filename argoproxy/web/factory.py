@@ -201,7 +201,7 @@ def _create_metrics(folder: str) -> Metrics | None:
     try:
         return Metrics(Path(folder)) if folder else None
     except OSError as error:
-        logger.warning("metrics are disabled in this worker: %s", error.strerror)
+        logger.warning("code=metrics_disabled: metrics are disabled in this worker: %s", error.strerror)
         return None
 
 

@@ -76,7 +76,7 @@ class OpenAIErrors:
             super().handle_error(req, client, addr, exc)  # type: ignore[misc]
             return
         error = _to_error(exc)
-        self.log.warning("Invalid request from ip=%s: %s", addr[0] if addr else "", error.message)
+        self.log.warning("code=invalid_request ip=%s: %s", addr[0] if addr else "", error.message)
         with suppress(OSError):
             client.sendall(render(error))
 

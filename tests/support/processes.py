@@ -178,6 +178,11 @@ class Upstream:
             connection.close()
 
 
+def fields_of(line: str) -> dict[str, str]:
+    """Return the `name=value` fields of a log line."""
+    return dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line))
+
+
 class Proxy:
     """The proxy under real Gunicorn."""
 
@@ -228,8 +233,13 @@ class Proxy:
             whole, newline, _ = log.read().rpartition(b"\n")
         self._read += len(whole + newline)
         found = [line for line in whole.decode().splitlines() if re.match(r"\S+Z request ", line)]
-        self._requests += [dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line)) for line in found]
+        self._requests += map(fields_of, found)
         return list(self._requests)
+
+    def coded(self, code: str) -> list[dict[str, str]]:
+        """Return the log lines that begin with a code, as their fields."""
+        found = re.findall(rf"(?m)\bcode={code}\b.*$", self.log())
+        return [fields_of(line) for line in found]
 
     def line(self, logging_id: str) -> dict[str, str]:
         """Wait for the log line of a request, which there is once."""

@@ -173,7 +173,7 @@ def test_a_folder_that_vanishes_later_costs_nothing(serve: Serve, upstream: Upst
     folder.rename(tmp_path / "elsewhere")
     folder.write_text("in the way")
     assert chat(proxy.port).status == 200
-    eventually(lambda: "could not be written" in proxy.log())
+    eventually(lambda: proxy.coded("journal_lines_lost"))
     folder.unlink()
     pages.of(chat(proxy.port))
 

@@ -189,6 +189,6 @@ def test_a_lone_closing_tag_is_warned_of_once_for_each_model(start: Serve, upstr
         answer = chat(door.port, model=model, stream=mode == "stream", headers={"X-Script": script})
         assert message_of(answer, mode == "stream") == {"content": "reasoning</think>Hello"}
         door.line(answer.id)
-    warned = [line for line in door.log().splitlines() if "code=lone_closing_tag setting=THINK_STARTS_OPEN" in line]
+    warned = [line for line in door.coded("lone_closing_tag") if line["setting"] == "THINK_STARTS_OPEN"]
     assert len(warned) == 2
     assert "\x1b" not in door.log()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +21,12 @@ LOOKS = {"SKIP_URL_VALIDATION": "false"}
 def warnings_of(proxy: Proxy, times: int) -> Sequence[dict[str, str]]:
     """Wait for so many warnings of endpoints that do not answer, and return their fields."""
 
-    def found() -> list[str]:
-        lines = [line for line in proxy.log().splitlines() if " WARNING code=upstream_unreachable " in line]
-        return lines if len(lines) >= times else []
+    def found() -> list[dict[str, str]]:
+        warnings = proxy.coded("upstream_unreachable")
+        return warnings if len(warnings) >= times else []
 
-    return [dict(re.findall(r'(\w+)=("[^"]*"|\S+)', line)) for line in eventually(found, 10)]
+    warnings: list[dict[str, str]] = eventually(found, 10)
+    return warnings
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])

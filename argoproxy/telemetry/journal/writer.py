@@ -174,7 +174,7 @@ class LostLines:
                 return
             self._count_warned, self._warned_at = self.count, now
         # Without the lock: a JournalHandler may write the warning into this very journal, and lose that line too.
-        logger.warning("journal: %d lines could not be written: %s", lost, self._reason)
+        logger.warning("code=journal_lines_lost: %d lines of the journal could not be written: %s", lost, self._reason)
 
 
 class JournalHandler(logging.Handler):
