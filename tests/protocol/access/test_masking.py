@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.protocol.access.masking import DEEPEST, Masker, is_masked, mask_json, mask_setting, mask_urls
+from argoproxy.protocol.access.secrets import CREDENTIAL_FIELDS
 
 SECRET = "sk-proj-abc/def"
 PICTURE = Random(1).randbytes(57 * 53)
@@ -30,7 +31,9 @@ def nested(depth: int, inner: Any) -> Any:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text().filter(lambda name: "KEY" not in name.upper()), inner),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text().filter(lambda name: name.lower() not in CREDENTIAL_FIELDS), inner)
+    ),
 )
 
 
