@@ -14,9 +14,9 @@ from argoproxy.protocol.json_text import JsonError, JsonLimits, TooManyValues, a
     [
         (b"{invalid json}", "line 1, column 2"),
         (b"", "line 1, column 1"),
-        (b'{"a": NaN}', "NaN is no JSON value"),
-        (b"[Infinity]", "Infinity is no JSON value"),
-        (b"[-Infinity]", "-Infinity is no JSON value"),
+        (b'{"a": NaN}', "NaN is not a JSON value"),
+        (b"[Infinity]", "Infinity is not a JSON value"),
+        (b"[-Infinity]", "-Infinity is not a JSON value"),
         (b"[1e999]", "out of range"),
         (b"[" + b"9" * 5000 + b"]", "too many digits"),
         (b"[" * 100_000, "nested too deeply"),
@@ -100,7 +100,7 @@ SMALL = JsonLimits(containers=10, values=20, bytes_a_container=10, bytes_a_value
 )
 def test_values_are_counted_outside_of_strings(text: bytes, refused: bool) -> None:
     if refused:
-        with pytest.raises(TooManyValues, match="holds more than"):
+        with pytest.raises(TooManyValues):
             SMALL.check(text)
     else:
         SMALL.check(text)
