@@ -9,7 +9,8 @@ release; `tests/transport/test_private_names.py` fails then and says what to che
   `HTTPConnection.is_connected` choose the classes of connections and which one is used again. A BrokenPipeError in
   `send` must lead to `getresponse`.
 - http.client: `HTTPConnection.response_class` and `HTTPResponse.begin` are overridden; `begin` reads lines from
-  `sock.makefile("rb")` and sets `status`, `headers`, `length` and `will_close`.
+  `sock.makefile("rb")` and sets `status`, `headers`, `length` and `will_close`. `email.message.Message.raw_items` is
+  read.
 - ssl: `SSLSocket.suppress_ragged_eofs` is set, `do_handshake` overridden.
 - requests: `HTTPAdapter.get_connection_with_tls_context`, `cert_verify`, `build_response`, `init_poolmanager` and
   `proxy_manager_for` are overridden, as its documentation allows.

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import struct
-from typing import Any
+from typing import Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -29,6 +29,8 @@ from argoproxy.transport.watch import READABLE, WRITABLE
 SENT_AT_ONCE = 256 * 1024
 #: From the next piece on, each send checks whether the upstream replies before it has the whole body.
 HEAD_AND_FIRST_PIECE = 2
+#: Origins whose pool is remembered; an upstream has one, those of plug-ins may have more.
+MOST_POOLS = 16
 #: In place of a bundle: certificates are not verified.
 NOT_VERIFIED = ""
 #: SO_LINGER with a time of 0 (socket(7)): closing resets the connection. An upstream must not take the part of a
@@ -41,6 +43,7 @@ class WatchedAdapter(HTTPAdapter):
 
     def __init__(self, connections: int, ca_bundle: str | None) -> None:
         self._ca_bundle = ca_bundle
+        self._pools: dict[str, HTTPConnectionPool] = {}
         super().__init__(pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -54,10 +57,33 @@ class WatchedAdapter(HTTPAdapter):
         return manager
 
     def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
-        """Return the pool of a request's origin."""
-        if request.url and request.url.startswith("https:"):
+        """Return the pool of a request's origin.
+
+        Pools of direct connections are remembered: requests and urllib3 would parse the URL and make a key of 30 fields
+        for each request.
+        """
+        url = request.url or ""
+        origin = "" if options.get("proxies") else "/".join(url.split("/", 3)[:3])
+        pool = self._pools.get(origin)
+        if pool is not None:
+            return pool
+        if url.startswith("https:"):
             self.poolmanager.connection_pool_kw["ssl_context"] = self._tls
-        return super().get_connection_with_tls_context(request, *args, **options)
+        pool = cast(HTTPConnectionPool, super().get_connection_with_tls_context(request, *args, **options))
+        if origin:
+            kept = self._pools if len(self._pools) < MOST_POOLS else {}
+            self._pools = {**kept, origin: pool}
+        return pool
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        """Return the URL for urllib3: without a proxy anything that it can parse, because `putrequest` has the
+        target."""
+        return super().request_url(request, proxies) if proxies or current_exchange.get() is None else "/"
+
+    def close(self) -> None:
+        """Close idle connections: urllib3 closes those of a pool when nothing refers to it any more."""
+        self._pools = {}
+        super().close()
 
     def cert_verify(self, *args: Any, **options: Any) -> None:
         """Do nothing: requests would have each new connection read the bundle again."""

@@ -158,7 +158,8 @@ class HttpHead(http.client.HTTPResponse):
         if self.status > LAST_STATUS:
             raise UpstreamProtocolError("The upstream sent a status over 599.")
         _check_head(self.headers, self.reader)
-        self.fields = normalize_length(tuple(self.headers.items()))
+        # `items` would check each value for bytes that can't be decoded; http.client decodes all as ISO 8859-1.
+        self.fields = normalize_length(tuple(self.headers.raw_items()))
         self.body_reader = self._body_reader()
         self.leaves_open = not (self.will_close or self.exchange.is_cut or self._may_be_followed_by_a_body())
         # Else http.client closes the connection as soon as the head is read (HTTPConnection.getresponse).

@@ -7,6 +7,7 @@ the table.
 
 from __future__ import annotations
 
+import email.message
 import http.client
 import inspect
 import ssl
@@ -46,6 +47,7 @@ PARAMETERS: tuple[tuple[Callable[..., Any], str], ...] = (
     (ADAPTER.get_connection_with_tls_context, "self request verify proxies cert"),
     (ADAPTER.cert_verify, "self conn url verify cert"),
     (ADAPTER.build_response, "self req resp"),
+    (ADAPTER.request_url, "self request proxies"),
     (ssl.SSLSocket.do_handshake, "self block"),
     (gthread.TConn.__init__, "self cfg sock client server"),
     (gthread.TConn.init, "self"),
@@ -73,6 +75,7 @@ CODE: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (POOL._make_request, ("except BrokenPipeError:", "conn.getresponse()")),
     (POOL._get_conn, ("is_connection_dropped(conn)", "conn.close()")),
     (POOL._new_conn, ("self.ConnectionCls(",)),
+    (email.message.Message.raw_items, ("self._headers",)),
     (urllib3.PoolManager, ("self.pool_classes_by_scheme", "self.connection_pool_kw")),
     (
         http.client.HTTPConnection.getresponse,
