@@ -12,7 +12,7 @@ from tests.lab.siege import Siege
 from tests.support.fixtures import Serve
 from tests.support.processes import UNCOVERED, Proxy, Upstream, eventually
 
-SIEGE_S = float(os.environ.get("SIEGE_S", "4"))
+SIEGE_S = float(os.environ.get("SIEGE_S", "3"))
 HELD = int(os.environ.get("SIEGE_HELD", "200"))
 #: Times only say something where the machine has nothing else to do.
 IS_TIMED = "SIEGE_S" in os.environ
@@ -32,8 +32,8 @@ def test_clients_that_mean_harm_stop_nobody(upstream: Upstream, start: Serve, wo
     settings = {"WORKER_CLASS": worker_class, "WORKERS": "4", "INLINE_IMAGES": "true"}
     door = start(TARGET_BASE_URL=upstream.url, **settings, **UNCOVERED)
     workers = eventually(lambda: len(pids := door.workers()) == 4 and pids)
-    Siege(door.port).run(2.0)  # until every worker has served
-    quiet = Siege(door.port).run(min(SIEGE_S, 10.0))
+    Siege(door.port).run(1.0)  # until every worker has served
+    quiet = Siege(door.port).run(min(SIEGE_S / 2, 10.0))
     before = threads(door), door.descriptors(), resident_mib(door)
     report = Siege(door.port).run(SIEGE_S, HELD, HARMS)
     print(f"{worker_class}, quiet: {quiet}\n{worker_class}, besieged by 2 x {HELD} held connections: {report}")

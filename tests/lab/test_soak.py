@@ -24,7 +24,7 @@ from tests.support.scripts import CHUNKED, DONE, chunked, event, reply
 
 SOAK_S = float(os.environ.get("SOAK_S", "0"))
 #: How many requests there are at least, and for how many of them memory may grow.
-REQUESTS, WARM_UP = 2_000, 800
+REQUESTS, WARM_UP = 1_200, 500
 CLIENTS = 8
 PAUSE_S = 0.02
 #: How far apart two samples may be in a run that is hardly warm; in long ones, what memory may grow by the minute.

@@ -200,7 +200,7 @@ def test_the_logs_command_tells_of_it(pages: JournalReader, tmp_path: Path) -> N
     assert (none.returncode, b"Traceback" in none.stderr) == (2, False)
 
 
-EXCHANGES, AT_ONCE = 1_500, 16
+EXCHANGES, AT_ONCE = 1_000, 16
 
 
 def test_every_exchange_of_eight_workers_stands_there_once(upstream: Upstream, tmp_path: Path) -> None:

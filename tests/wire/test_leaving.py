@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -18,16 +19,25 @@ from tests.support.fixtures import Serve
 from tests.support.processes import PATIENCE_S, Proxy, Upstream, eventually
 from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event, reply
 
-
-@pytest.fixture(params=["gthread", "gevent", "sync"])
-def worker_class(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+#: The default kind of worker meets both kinds of connection, each other one of them; LAB=full pairs them all.
+PAIRWISE = [("gthread", "plain"), ("gthread", "tls"), ("gevent", "tls"), ("sync", "plain")]
+ALL_PAIRS = [(worker_class, wire) for worker_class in ("gthread", "gevent", "sync") for wire in ("plain", "tls")]
 
 
-@pytest.fixture(params=["plain", "tls"])
-def both(request: pytest.FixtureRequest, upstream: Upstream, tls_upstream: Upstream) -> Upstream:
-    return upstream if request.param == "plain" else tls_upstream
+@pytest.fixture(params=ALL_PAIRS if os.environ.get("LAB") == "full" else PAIRWISE, ids="-".join)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    chosen: tuple[str, str] = request.param
+    return chosen
+
+
+@pytest.fixture
+def worker_class(pair: tuple[str, str]) -> str:
+    return pair[0]
+
+
+@pytest.fixture
+def both(pair: tuple[str, str], upstream: Upstream, tls_upstream: Upstream) -> Upstream:
+    return upstream if pair[1] == "plain" else tls_upstream
 
 
 @pytest.fixture
