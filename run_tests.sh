@@ -48,20 +48,26 @@ if ! cat requirements*.txt | cmp --silent - "$mark"; then
 fi
 PATH=$venv/bin:$PATH
 
-# Most of the time is spent waiting, so there are more processes than cores.
-spread=(-n "${TEST_PROCESSES:-4}" --dist loadfile --no-loadscope-reorder)
+# Without compiled files each process of pytest would rewrite the assertions of all test files again.
+unset PYTHONDONTWRITEBYTECODE
+# Tests with servers mostly wait, so there are more processes than cores; pure tests never do.
+spread=(--dist loadfile --no-loadscope-reorder -n)
 case ${1:-} in
 --quick)
     shift
     step "Pure tests, and those of one running proxy"
-    exec pytest "${spread[@]}" -m "pure or quick" "$@"
+    exec pytest "${spread[@]}" "${TEST_PROCESSES:-2}" -m "pure or quick" "$@"
     ;;
 esac
 
-step "Format, lint and types"
+spread+=("${TEST_PROCESSES:-4}")
+
+step "Format, lint and types; test files are compiled"
 ruff format --check --quiet .
 ruff check --quiet .
+pytest --collect-only -qq >/dev/null &
 mypy
+wait $! || pytest --collect-only -qq
 
 step "Tests"
 case ${1:-} in

@@ -19,7 +19,11 @@ from tests.support.processes import ROOT, Upstream, clean_environment, eventuall
 from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
 
 #: Runs a command in a session of its own, at the terminal that is its standard input.
-IN_TERMINAL = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+#: The tests may run under nohup, which ignores hang-ups.
+IN_TERMINAL = (
+    "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+)
 BECOME = "os.execvp(sys.argv[1], sys.argv[1:])"
 IGNORING = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
 
