@@ -7,24 +7,33 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
-from flask import Response, g, request
+from flask import Response
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import StartResponse
-from argoproxy.protocol.access.auth import RequestAuthenticator
+from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.api.cors import without_cors
 from argoproxy.protocol.api.endpoints import LONGEST_LOOK
 from argoproxy.protocol.http_messages import (
     Body,
     ClientRequest,
     ClientResponse,
+    Headers,
     drop_unsendable,
     get_header,
     read_up_to,
 )
 from argoproxy.telemetry.outcome import RequestInfo
-from argoproxy.web.wsgi_io import ClientGoneBody, WsgiBody, deliver, prepend_head, read_raw_path, read_routed_path
+from argoproxy.web.wsgi_io import (
+    ClientGoneBody,
+    WsgiBody,
+    deliver,
+    prepend_head,
+    read_headers,
+    read_raw_path,
+    read_routed_path,
+)
 
 #: nginx's status for a client that closed the connection; it is logged, never sent.
 CLIENT_GONE_STATUS = 499
@@ -35,12 +44,26 @@ STATUSES = range(100, 600)
 NO_LENGTH = frozenset((204, 304, CLIENT_GONE_STATUS))
 
 
-def make_client_request() -> ClientRequest:
-    """Return the current request, without the key that its client was authenticated by. Raises BadRequest."""
-    context: RequestContext = g.context
-    authenticator: RequestAuthenticator | None = g.proxy.authenticator
-    headers, body = tuple(request.headers), _make_body(context)
-    query = request.environ.get("QUERY_STRING", "")
+class WebRequest:
+    """A request as the server hands it over, and what belongs to it: `proxy`, everything that the settings make;
+    `context`, the state of the request, set before anything else is done; `begun_body`, if it was read in part."""
+
+    context: RequestContext
+    begun_body: Body | None = None
+
+    def __init__(self, environ: dict[str, Any], proxy: Proxy) -> None:
+        self.environ = environ
+        self.proxy = proxy
+        self.method: str = environ["REQUEST_METHOD"].upper()
+        self.query: str = environ.get("QUERY_STRING", "")
+        self.headers = read_headers(environ)
+        self.cors_headers: Headers = proxy.cors.headers_for(self.headers) if proxy.cors else ()
+
+
+def make_client_request(request: WebRequest) -> ClientRequest:
+    """Return a request without the key that its client was authenticated by. Raises BadRequest."""
+    context, authenticator = request.context, request.proxy.authenticator
+    body = _make_body(request)
     if context.record:
         context.record.length = body.length
     return ClientRequest(
@@ -48,26 +71,26 @@ def make_client_request() -> ClientRequest:
         created=int(time.time()),
         method=request.method,
         path=read_routed_path(request.environ),
-        query=authenticator.query_without_credentials(query) if authenticator else query,
-        headers=authenticator.without_credentials(headers) if authenticator else headers,
+        query=authenticator.query_without_credentials(request.query) if authenticator else request.query,
+        headers=authenticator.without_credentials(request.headers) if authenticator else request.headers,
         body=body,
-        caller=g.caller,
+        caller=context.key_name,
     )
 
 
-def _make_body(context: RequestContext) -> Body:
+def _make_body(request: WebRequest) -> Body:
     """Return the body. In compatible mode its beginning is read now: the form of an error response depends on it."""
-    body: Body = WsgiBody(request.environ, context.watch)
-    if context.is_compatible:
-        body = g.body = read_up_to(body, LONGEST_LOOK)
+    body: Body = WsgiBody(request.environ, request.context.watch)
+    if request.context.is_compatible:
+        body = request.begun_body = read_up_to(body, LONGEST_LOOK)
     return body
 
 
-def describe_request(label: str, redact: Callable[[str], str]) -> RequestInfo:
-    """Describe the current request for logs and metrics; `redact` stars out keys in what the client could choose."""
+def describe_request(request: WebRequest, label: str, redact: Callable[[str], str]) -> RequestInfo:
+    """Describe a request for logs and metrics; `redact` stars out keys in what the client could choose."""
     return RequestInfo(
         id=uuid4().hex,
-        client_request_id=redact(request.headers.get("X-Request-Id", "")),
+        client_request_id=redact(request.environ.get("HTTP_X_REQUEST_ID", "")),
         method=request.method,
         route=label,
         path=redact(read_raw_path(request.environ)),
@@ -104,9 +127,10 @@ class ContinuedResponse(Response):
         return self.get_app_iter(environ)
 
 
-def respond(answer: ClientResponse, context: RequestContext) -> Response:
+def respond(answer: ClientResponse, request: WebRequest) -> Response:
     """Make Flask's response; the context is closed when the server has finished with it. Raises ValueError for a status
     that HTTP does not have."""
+    context = request.context
     if context.has_started_early:
         return _continue(answer, context)
     if answer.status not in STATUSES:
@@ -114,8 +138,8 @@ def respond(answer: ClientResponse, context: RequestContext) -> Response:
     context.set_status(answer.status)
     logging_id, request_id = id_headers(context)
     kept = drop_unsendable(answer.headers)
-    if cors_headers := g.get("cors_headers"):
-        kept = (*without_cors(kept), *cors_headers)
+    if request.cors_headers:
+        kept = (*without_cors(kept), *request.cors_headers)
     headers = [*kept, logging_id]
     if not get_header(kept, "x-request-id"):
         headers.append(request_id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from flask import Blueprint, g, request
+from flask import Blueprint, Response, g
+from flask import request as flask_request
 
 from argoproxy import __version__
 from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
@@ -14,7 +16,7 @@ from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
-from argoproxy.web.flask_io import make_client_request, respond
+from argoproxy.web.flask_io import WebRequest, make_client_request, respond
 
 View = Callable[..., ClientResponse]
 
@@ -102,66 +104,71 @@ class Views:
                 self._add_route(blueprint, served, methods, view, label)
         return blueprint
 
-    def index(self) -> ClientResponse:
-        if request.accept_mimetypes.best_match((JSON_TYPE, HTML_TYPE)) == HTML_TYPE:
+    def index(self, request: WebRequest) -> ClientResponse:
+        if flask_request.accept_mimetypes.best_match((JSON_TYPE, HTML_TYPE)) == HTML_TYPE:
             return ClientResponse(200, INDEX_HEADERS, INDEX_PAGE.encode())
         return _json_response(200, ABOUT)
 
-    def health(self) -> ClientResponse:
-        return _health_response(g.proxy.probe.health())
+    def health(self, request: WebRequest) -> ClientResponse:
+        return _health_response(request.proxy.probe.health())
 
-    def liveness(self) -> ClientResponse:
+    def liveness(self, request: WebRequest) -> ClientResponse:
         return _health_response(liveness())
 
-    def metrics(self) -> ClientResponse:
+    def metrics(self, request: WebRequest) -> ClientResponse:
         if self._metrics is None:
             raise MetricsUnavailable("Metrics are disabled; the startup log says why.")
-        if request.accept_mimetypes.best_match(("text/plain", JSON_TYPE)) == JSON_TYPE:
+        if flask_request.accept_mimetypes.best_match(("text/plain", JSON_TYPE)) == JSON_TYPE:
             return _json_response(200, self._metrics.summary())
         return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.to_text())
 
-    def unknown_health_path(self, rest: str) -> ClientResponse:
+    def unknown_health_path(self, request: WebRequest, rest: str) -> ClientResponse:
         raise NotFound("Unknown path. /health checks the upstreams; /health/live does not.")
 
-    def method_not_allowed(self, rest: str = "") -> ClientResponse:
+    def method_not_allowed(self, request: WebRequest, rest: str = "") -> ClientResponse:
         raise MethodNotAllowed(f"{request.method} is not allowed on this path; use GET.", GET_OR_HEAD)
 
-    def chat_completions(self) -> ClientResponse:
-        return handlers.handle_chat(make_client_request(), CHAT, g.proxy, g.context)
+    def chat_completions(self, request: WebRequest) -> ClientResponse:
+        return handlers.handle_chat(make_client_request(request), CHAT, request.proxy, request.context)
 
-    def completions(self) -> ClientResponse:
-        return handlers.handle_chat(make_client_request(), COMPLETIONS, g.proxy, g.context)
+    def completions(self, request: WebRequest) -> ClientResponse:
+        return handlers.handle_chat(make_client_request(request), COMPLETIONS, request.proxy, request.context)
 
-    def embeddings(self) -> ClientResponse:
-        return handlers.handle_embeddings(make_client_request(), g.proxy, g.context)
+    def embeddings(self, request: WebRequest) -> ClientResponse:
+        return handlers.handle_embeddings(make_client_request(request), request.proxy, request.context)
 
-    def models(self) -> ClientResponse:
-        return model_lists.list_models(make_client_request(), g.proxy, g.context)
+    def models(self, request: WebRequest) -> ClientResponse:
+        return model_lists.list_models(make_client_request(request), request.proxy, request.context)
 
-    def model(self, name: str) -> ClientResponse:
-        return model_lists.show_model(make_client_request(), name.rstrip("/"), g.proxy, g.context)
+    def model(self, request: WebRequest, name: str) -> ClientResponse:
+        return model_lists.show_model(make_client_request(request), name.rstrip("/"), request.proxy, request.context)
 
-    def argo_chat(self) -> ClientResponse:
-        if g.proxy.gateway is None:
-            return self.relay()
-        return handlers.handle_raw_chat(make_client_request(), g.proxy, g.context)
+    def argo_chat(self, request: WebRequest) -> ClientResponse:
+        if request.proxy.gateway is None:
+            return self.relay(request)
+        return handlers.handle_raw_chat(make_client_request(request), request.proxy, request.context)
 
-    def argo_status(self) -> ClientResponse:
-        if g.proxy.gateway is None:
-            return self.relay()
-        return handlers.handle_gateway_status(make_client_request(), g.proxy, g.context)
+    def argo_status(self, request: WebRequest) -> ClientResponse:
+        if request.proxy.gateway is None:
+            return self.relay(request)
+        return handlers.handle_gateway_status(make_client_request(request), request.proxy, request.context)
 
-    def relay(self, path: str = "") -> ClientResponse:
+    def relay(self, request: WebRequest, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":
             raise MethodNotAllowed("CONNECT is not supported.", FORWARDED_METHODS)
-        return handlers.relay(make_client_request(), g.proxy, g.context)
+        return handlers.relay(make_client_request(request), request.proxy, request.context)
 
     def _add_route(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self.labels)}"
         self.labels[f"{blueprint.name}.{name}"] = label
         rule = path.replace("{", "<path:").replace("}", ">")
         method_list = [methods] if isinstance(methods, str) else list(methods)
-        blueprint.add_url_rule(rule, name, lambda **names: respond(view(**names), g.context), methods=method_list)
+        blueprint.add_url_rule(rule, name, partial(_serve, view), methods=method_list)
+
+
+def _serve(view: View, **names: str) -> Response:
+    request: WebRequest = g.request
+    return respond(view(request, **names), request)
 
 
 def _health_response(health: Health) -> ClientResponse:

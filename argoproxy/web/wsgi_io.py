@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -21,9 +22,12 @@ from argoproxy.errors import (
     RequestTimeout,
 )
 from argoproxy.pipeline.context import RequestContext
+from argoproxy.protocol.http_messages import Headers
 from argoproxy.transport.watch import Watch
 
 PIECE = 64 * 1024
+#: The variables of header fields whose names have no prefix (PEP 3333); empty ones stand for no field.
+_UNPREFIXED = {"CONTENT_TYPE": "Content-Type", "CONTENT_LENGTH": "Content-Length"}
 
 _ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
@@ -87,6 +91,26 @@ class WsgiBody:
     def _broken(self) -> BadRequest:
         self._watch.check_client()
         return BadRequest("The connection ended before the whole request body had arrived.")
+
+
+def read_headers(environ: Mapping[str, Any]) -> Headers:
+    """Return the header fields of a request, in the order of the environ."""
+    return tuple(
+        [
+            (name, value)
+            for variable, value in environ.items()
+            if (name := _header_name(variable)) and (value or variable not in _UNPREFIXED)
+        ]
+    )
+
+
+@lru_cache(maxsize=512)
+def _header_name(variable: str) -> str:
+    """Return the name of the field that a variable of the environ holds; "" for any other variable."""
+    if variable in _UNPREFIXED:
+        return _UNPREFIXED[variable]
+    name = variable.removeprefix("HTTP_")
+    return "" if name == variable or name in _UNPREFIXED else name.replace("_", "-").title()
 
 
 def read_raw_path(environ: dict[str, Any]) -> str:

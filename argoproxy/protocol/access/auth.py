@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from argoproxy.errors import AuthenticationError
 from argoproxy.protocol.access.secrets import (
@@ -92,24 +92,16 @@ def drop_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 
 
-def find_sent_keys(environ: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the keys in the headers and the query of a WSGI environ, for whichever server they are."""
-    sent = [
-        key
-        for variable, value in environ.items()
-        if (name := _secret_header(variable))
-        for key in secrets_in_header(name, value)
-    ]
-    if query := environ.get("QUERY_STRING"):
+def find_sent_keys(headers: Headers, query: str) -> tuple[str, ...]:
+    """Return the keys in the headers and the query of a request, for whichever server they are."""
+    sent = [key for name, value in headers if _is_secret_header(name) for key in secrets_in_header(name, value)]
+    if query:
         sent.extend(credentials_in_query(query))
-    return tuple(key for key in sent if len(key) >= SHORTEST_SENT)
+    return tuple([key for key in sent if len(key) >= SHORTEST_SENT])
 
 
-@lru_cache(maxsize=512)
-def _secret_header(variable: str) -> str:
-    """Return the name of the header that a variable of WSGI (PEP 3333) stands for; "" for one without a secret."""
-    name = variable[5:].replace("_", "-").lower()
-    return name if variable.startswith("HTTP_") and is_secret_name(name) else ""
+#: Remembered: a search for a dozen words, and clients send the same few names.
+_is_secret_header = lru_cache(maxsize=512)(is_secret_name)
 
 
 def _read_key(value: str) -> bytes:
