@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -42,6 +43,8 @@ STATUSES = range(100, 600)
 #: Statuses without a Content-Length: one that is never sent, and two that have no body (for a 304 it would be the
 #: length of the response without the condition, RFC 9110 section 8.6).
 NO_LENGTH = frozenset((204, 304, CLIENT_GONE_STATUS))
+#: Statuses of responses that have no body (RFC 9110 section 6.4.1).
+NO_BODY = frozenset((*range(100, 200), 204, 304))
 
 
 class WebRequest:
@@ -98,25 +101,65 @@ def describe_request(request: WebRequest, label: str, redact: Callable[[str], st
 
 
 class VerbatimResponse(Response):
-    """A response whose status and headers go to the server as they are."""
+    """A response whose status and headers go to the server as they are.
+
+    Werkzeug would parse `Location` and `Content-Location` as IRIs, which fails for or changes what some upstreams send,
+    and would drop headers of a 304. It would also make a Headers object of the fields, and a list of that again: here
+    `headers` is made only if a hook of Flask's looks at it. The same holds for the pieces, which Werkzeug would pass
+    through an iterator and a generator more.
+    """
 
     default_mimetype = None
-    context: RequestContext
+
+    def __init__(
+        self, status: int, fields: list[tuple[str, str]], pieces: Iterator[bytes], context: RequestContext
+    ) -> None:
+        super().__init__(pieces, _status_line(status))
+        del self.headers
+        self._fields = fields
+        self._pieces = pieces
+        self._context = context
+        self.call_on_close(context.close)
+
+    @cached_property
+    def headers(self) -> WerkzeugHeaders:  # type: ignore[override]
+        return WerkzeugHeaders(self._fields)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Start the response. Raises what the server raises when it refuses the headers; it then answers by itself,
         outside of Flask's error handler, so the request is ended here."""
+        fields = self.headers.to_wsgi_list() if "headers" in self.__dict__ else self._fields
         try:
-            return super().__call__(environ, start_response)  # type: ignore[arg-type]
+            start_response(self.status, fields)
         except Exception as error:
-            self.context.record_crash(error)
+            self._context.record_crash(error)
             self.close()
             raise
+        return self.get_app_iter(environ)
 
-    def get_wsgi_headers(self, environ: dict[str, Any]) -> WerkzeugHeaders:
-        """Return the headers unchanged. Werkzeug would parse `Location` and `Content-Location` as IRIs, which fails for
-        or changes what some upstreams send, and would drop headers of a 304."""
-        return self.headers
+    def get_app_iter(self, environ: dict[str, Any]) -> Iterable[bytes]:
+        """Return the body; Werkzeug knows what to do where there is none, or where a hook has replaced it."""
+        has_body = environ["REQUEST_METHOD"] != "HEAD" and self.status_code not in NO_BODY
+        if has_body and self.response is self._pieces:
+            return _ClosedByServer(self._pieces, self.close)
+        return super().get_app_iter(environ)
+
+
+class _ClosedByServer:
+    """The pieces of a body; the server calls `close` when it has finished with them (PEP 3333)."""
+
+    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self.close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+
+@cache
+def _status_line(status: int) -> str:
+    """Return a status with its phrase; there are 500 at most (see STATUSES)."""
+    return Response(status=status).status
 
 
 class ContinuedResponse(Response):
@@ -149,10 +192,7 @@ def respond(answer: ClientResponse, request: WebRequest) -> Response:
             headers.append(("Content-Length", str(len(answer.body))))
     else:
         pieces = prepend_head(answer.body)
-    response = VerbatimResponse(deliver(pieces, context), answer.status, headers)
-    response.context = context
-    response.call_on_close(context.close)
-    return response
+    return VerbatimResponse(answer.status, headers, deliver(pieces, context), context)
 
 
 def _continue(answer: ClientResponse, context: RequestContext) -> Response:

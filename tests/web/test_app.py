@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from flask import Response
 from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
@@ -99,6 +100,24 @@ def test_a_fault_of_ours_in_a_stream_is_its_last_event() -> None:
     assert b"secret words" not in response.data
     response.close()
     assert outcomes[0].ending == "internal"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_hooks_of_flask_can_change_a_response(method: str) -> None:
+    client, outcomes = door(DemoUpstream(), Opening())
+
+    @client.application.after_request
+    def change(response: Response) -> Response:
+        response.headers["X-Added"] = response.headers["X-Logging-Id"]
+        response.set_data(b"other")
+        response.status_code = 203
+        return response
+
+    response = client.open("/health/live", method=method)
+    assert response.status_code == 203
+    assert response.headers["X-Added"] == response.headers["X-Logging-Id"]
+    assert (response.headers["Content-Length"], response.data) == ("5", b"" if method == "HEAD" else b"other")
+    response.close()
 
 
 def test_without_gunicorn_the_path_is_quoted_anew() -> None:
