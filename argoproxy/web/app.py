@@ -7,15 +7,12 @@ For each request `g.request` holds a WebRequest. Views and helpers get it as an 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from flask import Flask, Response, g
 from flask import request as flask_request
 from werkzeug.exceptions import HTTPException, InternalServerError
-from werkzeug.routing import PathConverter
-from werkzeug.routing import Rule as UrlRule
 
 from argoproxy.errors import BadRequest, ClientGone, Ending, ProxyError
 from argoproxy.pipeline.context import RequestContext
@@ -36,8 +33,9 @@ from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.telemetry.journal.record import JournalRecord
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.transport.watch import Poller, Watch
+from argoproxy.web.flask_app import ProxyFlask
 from argoproxy.web.flask_io import CLIENT_GONE_STATUS, WebRequest, describe_request, id_headers, respond
-from argoproxy.web.views import ANY_METHOD, Views
+from argoproxy.web.views import Views
 from argoproxy.web.wsgi_io import START_RESPONSE, StartResponseMiddleware, WsgiBody
 
 #: The key in `app.extensions` of the poller, by which a worker ends all waits when it stops.
@@ -46,29 +44,10 @@ POLLER = "argoproxy.poller"
 UNCOUNTED = ("/health", "/metrics")
 
 
-class ExactRule(UrlRule):
-    """A rule for exactly the methods it names: Werkzeug would add HEAD to GET. `*` means any method."""
-
-    def __init__(self, string: str, methods: Iterable[str] | None = None, **options: Any) -> None:
-        super().__init__(string, methods=methods, **options)
-        self.methods = None if methods is None or ANY_METHOD in methods else set(methods)
-
-
-class AnyPath(PathConverter):
-    """The rest of a path, with any character that its escapes stand for, line breaks too."""
-
-    regex = "[^/](?s:.)*?"
-
-
 def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | None = None) -> Flask:
     """Create the WSGI application. `current` returns the proxy to serve a new request with; `metrics` counts requests
     and is served at /metrics."""
-    app = Flask("argoproxy", static_folder=None)
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_rule_class = ExactRule  # type: ignore[assignment]
-    app.url_map.converters["path"] = AnyPath
-    app.url_map.merge_slashes = False
-    app.url_map.strict_slashes = False
+    app = ProxyFlask("argoproxy")
     app.extensions[POLLER] = poller
     app.wsgi_app = StartResponseMiddleware(app.wsgi_app)  # type: ignore[method-assign]
     views = Views(metrics)

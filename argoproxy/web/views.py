@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 from flask import Blueprint, Response, g
 from flask import request as flask_request
@@ -16,11 +15,11 @@ from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
+from argoproxy.web.flask_app import ANY_METHOD
 from argoproxy.web.flask_io import WebRequest, make_client_request, respond
 
 View = Callable[..., ClientResponse]
 
-ANY_METHOD = "*"
 GET_OR_HEAD = ("GET", "HEAD")
 FORWARDED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 #: The route of a forwarded request, in metrics and in the log.
@@ -163,10 +162,10 @@ class Views:
         self.labels[f"{blueprint.name}.{name}"] = label
         rule = path.replace("{", "<path:").replace("}", ">")
         method_list = [methods] if isinstance(methods, str) else list(methods)
-        blueprint.add_url_rule(rule, name, partial(_serve, view), methods=method_list)
+        blueprint.add_url_rule(rule, name, lambda **names: _serve(view, names), methods=method_list)
 
 
-def _serve(view: View, **names: str) -> Response:
+def _serve(view: View, names: Mapping[str, str]) -> Response:
     request: WebRequest = g.request
     return respond(view(request, **names), request)
 

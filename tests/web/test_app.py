@@ -104,7 +104,7 @@ def test_a_fault_of_ours_in_a_stream_is_its_last_event() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_hooks_of_flask_can_change_a_response(method: str) -> None:
-    client, outcomes = door(DemoUpstream(), Opening())
+    client, _ = door(DemoUpstream(), Opening())
 
     @client.application.after_request
     def change(response: Response) -> Response:
