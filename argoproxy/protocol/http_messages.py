@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from argoproxy.errors import PayloadTooLarge
@@ -112,12 +113,16 @@ class ClientResponse:
 
 def get_header(headers: Headers, name: str, default: str = "") -> str:
     """Return the first value of a field; name in lower case."""
-    return next((value for key, value in headers if key.lower() == name), default)
+    length = len(name)
+    for key, value in headers:  # no generator, and few names in lower case: this runs a dozen times a request
+        if len(key) == length and key.lower() == name:
+            return value
+    return default
 
 
 def list_members(headers: Headers, name: str) -> list[str]:
     """Return the members of a field that is a list (RFC 9110 section 5.6.1), in lower case as the name."""
-    values = [value for key, value in headers if key.lower() == name]
+    values = [value for key, value in headers if len(key) == len(name) and key.lower() == name]
     return [member.strip(" \t").lower() for value in values for member in value.split(",")]
 
 
@@ -135,11 +140,18 @@ def check_head(method: object, url: object, headers: Iterable[tuple[str, object]
 def drop_unsendable(headers: Iterable[tuple[str, str]]) -> Headers:
     """Return the fields that a head can contain (RFC 9110 section 5.5), unchanged. The others are dropped and not
     repaired: a repaired value would be one that no server sent."""
-    return tuple(
-        (name, value) for name, value in headers if _TOKEN.fullmatch(name) and not _UNSAFE_HEADER.search(value)
-    )
+    return tuple([field for field in headers if _is_token(field[0]) and _is_sendable(field[1])])
+
+
+@lru_cache(maxsize=512)
+def _is_token(name: str) -> bool:
+    return bool(_TOKEN.fullmatch(name))
+
+
+def _is_sendable(value: str) -> bool:
+    return (value.isascii() and value.isprintable()) or not _UNSAFE_HEADER.search(value)
 
 
 def without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> Headers:
     """Return the fields without those of these names; names in lower case."""
-    return tuple((name, value) for name, value in headers if name.lower() not in names)
+    return tuple([field for field in headers if field[0].lower() not in names])

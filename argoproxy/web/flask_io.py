@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property
+from os import urandom
 from typing import Any
-from uuid import uuid4
 
 from flask import Response
 from werkzeug.datastructures import Headers as WerkzeugHeaders
@@ -92,7 +92,7 @@ def _make_body(request: WebRequest) -> Body:
 def describe_request(request: WebRequest, label: str, redact: Callable[[str], str]) -> RequestInfo:
     """Describe a request for logs and metrics; `redact` stars out keys in what the client could choose."""
     return RequestInfo(
-        id=uuid4().hex,
+        id=urandom(16).hex(),
         client_request_id=redact(request.environ.get("HTTP_X_REQUEST_ID", "")),
         method=request.method,
         route=label,

@@ -5,6 +5,8 @@ Sources: RFC 9110 section 7.6.1 (hop-by-hop fields).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
 from argoproxy.protocol.http_messages import Headers, list_members, without
 
@@ -40,28 +42,37 @@ NOT_SENT_DOWN = HOP_BY_HOP | frozenset(
 ENTITY_HEADERS = frozenset(
     "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
 )
+_NOT_SENT_WITH_NEW_BODY = NOT_SENT_DOWN | ENTITY_HEADERS
+#: What `Connection` names in vain: fields that it can't remove, and those that are dropped in either direction.
+_NEVER_BY_CONNECTION = END_TO_END | HOP_BY_HOP
+NO_NAMES: frozenset[str] = frozenset()
 
 
 def request_headers_for_upstream(headers: Headers) -> Headers:
     """Return the client's headers that go to an upstream."""
-    dropped = NOT_SENT_UP | _named_by_connection(headers)
-    return tuple(
-        (name, value)
-        for name, value in headers
-        if (key := name.lower()) not in dropped and not key.startswith(NOT_SENT_UP_PREFIXES)
-    )
+    kept = tuple([field for field in headers if _is_sent_up(field[0])])
+    named = _named_by_connection(headers)
+    return without(kept, named) if named else kept
+
+
+@lru_cache(maxsize=512)
+def _is_sent_up(name: str) -> bool:
+    key = name.lower()
+    return key not in NOT_SENT_UP and not key.startswith(NOT_SENT_UP_PREFIXES)
 
 
 def response_headers_for_client(headers: Headers) -> Headers:
     """Return the upstream's headers that go to the client with an unchanged body."""
-    dropped = NOT_SENT_DOWN | _named_by_connection(headers)
-    return without(headers, dropped)
+    named = _named_by_connection(headers)
+    return without(headers, NOT_SENT_DOWN | named if named else NOT_SENT_DOWN)
 
 
 def response_headers_for_new_body(headers: Headers) -> Headers:
     """Return the upstream's headers that go to the client with another body."""
-    return without(response_headers_for_client(headers), ENTITY_HEADERS)
+    named = _named_by_connection(headers)
+    return without(headers, _NOT_SENT_WITH_NEW_BODY | named if named else _NOT_SENT_WITH_NEW_BODY)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[str]:
-    return frozenset(list_members(headers, "connection")) - END_TO_END
+    names = list_members(headers, "connection")
+    return frozenset(names) - _NEVER_BY_CONNECTION if names else NO_NAMES
