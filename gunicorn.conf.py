@@ -1,4 +1,4 @@
-"""Gunicorn's settings for `gunicorn -c gunicorn.conf.py cot_proxy:app`: those of argoproxy/server/gunicorn_config.py."""
+"""Settings for `gunicorn -c gunicorn.conf.py cot_proxy:app`: those of argoproxy/server/gunicorn_config.py."""
 
 import sys
 from pathlib import Path

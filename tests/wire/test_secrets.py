@@ -1,8 +1,8 @@
 """No secret shows itself anywhere: every kind of secret in every place, on real Gunicorn.
 
 One proxy holds a secret of each kind. Its upstreams echo all of them, in every spelling that servers use, in whole
-answers, streams, errors and headers; its clients put them wherever a clumsy client may. Afterwards nothing that a client
-or an operator can read may hold any of them.
+answers, streams, errors and headers; its clients put them wherever a clumsy client may. Afterwards nothing that a
+client or an operator can read may hold any of them.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def test_a_secret_is_shown_only_by_its_text() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["api_key", "App-Key", "X-Auth-Id", "X-Passwd", "X-Signature", "sig", "Cookie", "PWD", "client_secret", "x-credential"],
+    ["api_key", "App-Key", "X-Auth-Id", "X-Passwd", "X-Signature", "sig", "Cookie", "PWD", "client_secret",
+     "x-credential"],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
