@@ -10,18 +10,17 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram, Metric, generate_latest, values
+from prometheus_client import Metric, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from argoproxy import __version__
 from argoproxy.errors import Ending, MetricsUnavailable
 from argoproxy.protocol.json_text import Json
+from argoproxy.telemetry.children import counters, gauges, histograms
 from argoproxy.telemetry.labels import Labeller, Labels, is_error, token_counts
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.slots import Slots, uptime_s
@@ -47,20 +46,6 @@ FIRST_TOKEN_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.
 NEXT_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 TOKEN_BUCKETS = tuple(4**step for step in range(14))
 
-MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
-
-
-class Children(dict[tuple[str, ...], MetricT], Generic[MetricT]):
-    """The children of a metric by their labels: a lookup here is faster than `metric.labels`, which takes a lock."""
-
-    def __init__(self, metric: MetricT) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, labels: tuple[str, ...]) -> MetricT:
-        child = self[labels] = self._metric.labels(*labels)
-        return child
-
 
 class Metrics:
     """A listener that counts outcomes in a slot of the folder."""
@@ -74,15 +59,15 @@ class Metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
         self._labeller = Labeller()
-        self._open = _gauges("argoproxy_requests_in_flight", "Requests that are being served.", ("route",))
-        self._requests = _counters("argoproxy_requests", "Requests served.", REQUEST_LABELS)
-        self._tokens = _counters("argoproxy_tokens", "Tokens, as upstreams count them.", TOKEN_LABELS)
+        self._open = gauges("argoproxy_requests_in_flight", "Requests that are being served.", ("route",))
+        self._requests = counters("argoproxy_requests", "Requests served.", REQUEST_LABELS)
+        self._tokens = counters("argoproxy_tokens", "Tokens, as upstreams count them.", TOKEN_LABELS)
         text = "From a request's arrival to the end of its answer."
-        self._total = _histograms("argoproxy_request_duration_seconds", text, (*ROUTE_LABELS, "ending"), LONG_BUCKETS)
+        self._total = histograms("argoproxy_request_duration_seconds", text, (*ROUTE_LABELS, "ending"), LONG_BUCKETS)
         text = "From a request's arrival to the first byte of its answer's body."
-        self._first_byte = _histograms("argoproxy_time_to_first_byte_seconds", text, ROUTE_LABELS, LONG_BUCKETS)
+        self._first_byte = histograms("argoproxy_time_to_first_byte_seconds", text, ROUTE_LABELS, LONG_BUCKETS)
         text = "Time to the first byte in which neither the client nor the upstream was waited for."
-        self._overhead = _histograms("argoproxy_overhead_seconds", text, ROUTE_LABELS, OVERHEAD_BUCKETS)
+        self._overhead = histograms("argoproxy_overhead_seconds", text, ROUTE_LABELS, OVERHEAD_BUCKETS)
         self._gen_ai = GenAiMetrics()
         self._restore_labels(folder / f"counter_{slot}.db")
 
@@ -95,7 +80,7 @@ class Metrics:
         try:
             self._count(outcome)
         finally:
-            self._open[(outcome.route,)].dec()
+            self._open[(outcome.route,)].inc(-1)
 
     def to_text(self) -> bytes:
         """Return the counts of all workers in Prometheus' text format 0.0.4."""
@@ -178,13 +163,13 @@ class GenAiMetrics:
     def __init__(self) -> None:
         by_type, by_error = (*GEN_AI_LABELS, "gen_ai_token_type"), (*GEN_AI_LABELS, "error_type")
         text = "Tokens of a request, as the upstream counts them."
-        self._tokens = _histograms("gen_ai_client_token_usage", text, by_type, TOKEN_BUCKETS)
+        self._tokens = histograms("gen_ai_client_token_usage", text, by_type, TOKEN_BUCKETS)
         text = "From a request's arrival to the end of its answer."
-        self._total = _histograms("gen_ai_server_request_duration_seconds", text, by_error, DURATION_BUCKETS)
+        self._total = histograms("gen_ai_server_request_duration_seconds", text, by_error, DURATION_BUCKETS)
         text = "From a request's arrival to the first byte of its stream, complete ones only."
-        self._first = _histograms("gen_ai_server_time_to_first_token_seconds", text, GEN_AI_LABELS, FIRST_TOKEN_BUCKETS)
+        self._first = histograms("gen_ai_server_time_to_first_token_seconds", text, GEN_AI_LABELS, FIRST_TOKEN_BUCKETS)
         text = "Of a stream's tokens after the first one, complete ones only."
-        self._next = _histograms("gen_ai_server_time_per_output_token_seconds", text, GEN_AI_LABELS, NEXT_TOKEN_BUCKETS)
+        self._next = histograms("gen_ai_server_time_per_output_token_seconds", text, GEN_AI_LABELS, NEXT_TOKEN_BUCKETS)
 
     def count(self, outcome: Outcome, model: str, tokens: Sequence[tuple[str, int]]) -> None:
         """Count an outcome; `model` is the label of its model, `tokens` its counts by type."""
@@ -220,18 +205,6 @@ class _Collected(Collector):
 def _merge(files: Sequence[str]) -> Iterable[Metric]:
     metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     return metrics
-
-
-def _counters(name: str, text: str, labels: Sequence[str]) -> Children[Counter]:
-    return Children(Counter(name, text, labels, registry=None))
-
-
-def _gauges(name: str, text: str, labels: Sequence[str]) -> Children[Gauge]:
-    return Children(Gauge(name, text, labels, registry=None, multiprocess_mode="livesum"))
-
-
-def _histograms(name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Children[Histogram]:
-    return Children(Histogram(name, text, labels, registry=None, buckets=buckets))
 
 
 def _has_content(file: Path) -> bool:

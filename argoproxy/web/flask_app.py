@@ -70,7 +70,7 @@ class ProxyFlask(Flask):
         self._targets: dict[Target, MatchedTarget] = {}
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Return the adapter that finds the rule of a request. Raises HTTPException for a host that is none."""
+        """Return the adapter that finds the rule of a request. Raises HTTPException for an invalid host."""
         if request is None:
             return super().create_url_adapter(None)
         environ = request.environ

@@ -58,15 +58,16 @@ class WsgiBody:
     def read(self, limit: int) -> bytes:
         """Read all of it. Raises PayloadTooLarge over `limit` bytes; BadRequest, ClientGone if it ends too early;
         RequestTimeout."""
-        parts, size = [], 0
-        too_long = PayloadTooLarge(f"The request body is longer than {limit} bytes.")
-        if (self.length or 0) > limit:
-            raise too_long
-        for piece in self.iter_bytes():
-            parts.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise too_long
+        parts, size = [], self.length or 0
+        if size <= limit:
+            size = 0
+            for piece in self.iter_bytes():
+                parts.append(piece)
+                size += len(piece)
+                if size > limit:
+                    break
+        if size > limit:
+            raise PayloadTooLarge(f"The request body is longer than {limit} bytes.")
         return b"".join(parts)
 
     def iter_bytes(self) -> Iterator[bytes]:

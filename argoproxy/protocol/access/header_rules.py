@@ -43,7 +43,7 @@ ENTITY_HEADERS = frozenset(
     "content-length content-encoding content-md5 digest content-digest repr-digest etag accept-ranges".split()
 )
 _NOT_SENT_WITH_NEW_BODY = NOT_SENT_DOWN | ENTITY_HEADERS
-#: What `Connection` names in vain: fields that it can't remove, and those that are dropped in either direction.
+#: Names in `Connection` that change nothing: of fields that it can't remove, or that are dropped anyway.
 _NEVER_BY_CONNECTION = END_TO_END | HOP_BY_HOP
 NO_NAMES: frozenset[str] = frozenset()
 

@@ -103,26 +103,25 @@ def parse_call(request: ClientRequest, text: bytes, path: str) -> Call:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise BadRequest(f"The request body must be a JSON object, not {kind_of(body)}.")
-    call = make_call(request, body, path)
-    if len(call.model) > LONGEST_MODEL:
+    call = make_call(request, body, path, text if exact else None)
+    if len(call.requested_model) > LONGEST_MODEL:
         raise BadRequest(f"`model` is longer than {LONGEST_MODEL} characters.", param="model")
-    call = replace(call, raw=text if exact else None)
     return _with_timeout(call) if "timeout" in body else call
 
 
-def make_call(request: ClientRequest, body: Json, path: str) -> Call:
+def make_call(request: ClientRequest, body: Json, path: str, raw: bytes | None = None) -> Call:
     """Return a call with the head of a request and the given body."""
-    call = Call(
+    return Call(
         id=request.id,
         created=request.created,
         path=path,
         query=request.query,
         headers=request.headers,
         body=body,
-        raw=None,
+        raw=raw,
+        requested_model=as_text(body.get("model")),
         caller=request.caller,
     )
-    return replace(call, requested_model=call.model)
 
 
 def _with_timeout(call: Call) -> Call:
