@@ -4,8 +4,10 @@ value that a client or an upstream sent can forge a line."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 from types import TracebackType
 from typing import Any
 
@@ -17,8 +19,14 @@ from argoproxy.telemetry.outcome import Outcome
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-#: The fields of an outcome with their names in a line: durations, in seconds, are logged in milliseconds.
-_FIELDS = tuple((name, f"{name[:-2]}_ms" if name.endswith("_s") else name) for name in Outcome.__slots__)
+#: The fields of an outcome whose values come again and again, together: they are formatted once.
+_FIRST, _LAST = Outcome.__slots__.index("method"), Outcome.__slots__.index("code")
+_IDS, _RECURRING, _OTHERS = (
+    Outcome.__slots__[:_FIRST],
+    Outcome.__slots__[_FIRST : _LAST + 1],
+    Outcome.__slots__[_LAST + 1 :],
+)
+_read_ids, _read_recurring, _read_others = attrgetter(*_IDS), attrgetter(*_RECURRING), attrgetter(*_OTHERS)
 
 
 class AccessLog:
@@ -30,18 +38,31 @@ class AccessLog:
 
     def __call__(self, outcome: Outcome) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        words = [f"{now}Z request"]
-        for name, label in _FIELDS:
-            value = getattr(outcome, name)
-            if value is None or value == "" or (name == "path" and value == outcome.route):
-                continue
-            if label is not name:
-                words.append(f"{label}={1000 * value:.1f}")
-            else:
-                words.append(f"{label}={value if isinstance(value, int) else log_value(value)}")
-        line = f"{' '.join(words)}\n".encode()
+        ids, others = _format(_IDS, _read_ids(outcome)), _format(_OTHERS, _read_others(outcome))
+        line = f"{now}Z request{ids}{_format_recurring(_read_recurring(outcome))}{others}\n".encode()
         for write in self._writes:
             write(line)
+
+
+@lru_cache(maxsize=256)
+def _format_recurring(values: tuple[Any, ...]) -> str:
+    fields = dict(zip(_RECURRING, values, strict=True))
+    if fields["path"] == fields["route"]:
+        del fields["path"]
+    return _format(fields, fields.values())
+
+
+def _format(names: Iterable[str], values: Iterable[Any]) -> str:
+    """Return fields as ` name=value`, without those that are None or empty. Seconds become milliseconds."""
+    words = []
+    for name, value in zip(names, values, strict=True):
+        if value is None or value == "":
+            continue
+        if name[-2:] == "_s":
+            words.append(f" {name[:-2]}_ms={1000 * value:.1f}")
+        else:
+            words.append(f" {name}={value if isinstance(value, int) else log_value(value)}")
+    return "".join(words)
 
 
 class PrintableFormatter(logging.Formatter):
