@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -114,6 +114,21 @@ class Route(Generic[UpstreamT]):
 
 
 @dataclass(frozen=True, slots=True)
+class Plan(Generic[UpstreamT]):
+    """How calls for one model are served, as far as it is the same for all of them. `timeouts` are in the order of the
+    providers."""
+
+    rule: Rule
+    providers: Sequence[Provider[UpstreamT]]
+    timeouts: Sequence[Timeouts]
+    reasoning: ReasoningSettings
+
+
+#: Models whose plan is remembered; clients choose the names.
+MAX_PLANS = 500
+
+
+@dataclass(frozen=True, slots=True)
 class Models(Generic[UpstreamT]):
     """The upstreams of a process, the default one first, and the rules that select them."""
 
@@ -125,6 +140,7 @@ class Models(Generic[UpstreamT]):
     default_model: str = ""
     answer_model: AnswerModel = AnswerModel.UPSTREAM
     allowed: AllowList = AllowList()
+    _plans: dict[tuple[str, str], Plan[UpstreamT]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def default(self) -> Provider[UpstreamT]:
@@ -139,8 +155,18 @@ class Models(Generic[UpstreamT]):
     def resolve(self, call: Call) -> tuple[Route[UpstreamT], ...]:
         """Return the routes of a call, best first. Raises BadRequest without a model, ModelNotAllowed."""
         call = self._with_model(call)
-        rule = self.find_rules(call.model, call.path).combine()
-        return tuple(self._route(provider, rule, call) for provider in self._providers_of(rule))
+        plan = self.plan_for(call.model, call.path)
+        pairs = zip(plan.providers, plan.timeouts, strict=True)
+        return tuple([self._route(plan, provider, timeouts, call) for provider, timeouts in pairs])
+
+    def plan_for(self, model: str, path: str) -> Plan[UpstreamT]:
+        """Return how calls for a model are served."""
+        plan = self._plans.get((model, path))
+        if plan is None:
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            plan = self._plans[model, path] = self._make_plan(self.find_rules(model, path).combine())
+        return plan
 
     def find_rules(self, model: str, path: str) -> MatchedRules:
         """Return the rules that apply to a model; embeddings have no default rules."""
@@ -151,14 +177,11 @@ class Models(Generic[UpstreamT]):
         """Return the first upstream for a model; the default one for an empty name."""
         if not model:
             return self.default
-        return self._providers_of(self.find_rules(model, path).combine())[0]
+        return self.plan_for(model, path).providers[0]
 
     def serves(self, model: str, upstream: UpstreamT) -> bool:
         """Return whether requests for this model may go to an upstream."""
-        return any(
-            provider.upstream.name == upstream.name
-            for provider in self._providers_of(self.find_rules(model, "").combine())
-        )
+        return any(provider.upstream.name == upstream.name for provider in self.plan_for(model, "").providers)
 
     def with_upstream(self, upstream: UpstreamT) -> Self:
         """Return these models with the upstream of the same name replaced by one that knows more names."""
@@ -176,19 +199,27 @@ class Models(Generic[UpstreamT]):
         )
         return replace(self, providers=(provider,), rules=Rules(tuple(sets)))
 
+    def _make_plan(self, rule: Rule) -> Plan[UpstreamT]:
+        providers = self._providers_of(rule)
+        timeouts = [provider.timeouts.override(rule.timeouts) for provider in providers]
+        return Plan(rule, providers, timeouts, self._reasoning(rule))
+
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
         if not rule.upstreams:
             return self.providers[:1]
         by_name = {provider.upstream.name: provider for provider in self.providers}
         return [by_name[name] for name in rule.upstreams]
 
-    def _route(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Route[UpstreamT]:
+    def _route(
+        self, plan: Plan[UpstreamT], provider: Provider[UpstreamT], timeouts: Timeouts, call: Call
+    ) -> Route[UpstreamT]:
+        rule = plan.rule
         changed, mode = self._apply_rule(rule, provider.withhold_credentials(call)), self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
             call=apply_mode(changed, mode, provider.usage) if mode else changed,
-            timeouts=provider.timeouts.override(rule.timeouts).with_request_timeout(call.timeout_s),
-            reasoning=self._reasoning(rule),
+            timeouts=timeouts.with_request_timeout(call.timeout_s),
+            reasoning=plan.reasoning,
             other_mode=provider.usage if mode else None,
             answers_as=call.requested_model if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
         )
