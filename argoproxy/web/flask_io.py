@@ -114,12 +114,13 @@ class VerbatimResponse(Response):
     def __init__(
         self, status: int, fields: list[tuple[str, str]], pieces: Iterator[bytes], context: RequestContext
     ) -> None:
-        super().__init__(pieces, _status_line(status))
-        del self.headers
+        # These are the attributes that Werkzeug's own __init__ sets, but for `headers`.
+        self._status, self._status_code = _status_line(status), status
+        self.response = self._pieces = pieces
+        self.direct_passthrough = False
+        self._on_close: list[Callable[[], Any]] = [context.close]
         self._fields = fields
-        self._pieces = pieces
         self._context = context
-        self.call_on_close(context.close)
 
     @cached_property
     def headers(self) -> WerkzeugHeaders:  # type: ignore[override]
