@@ -204,9 +204,11 @@ LONGEST_LOOK = 1024 * 1024
 def is_compatible(headers: Headers, otherwise: bool) -> bool:  # noqa: FBT001 a setting
     """Return whether a request gets errors with status 200: by its header, else by the setting. Raises BadRequest."""
     value = get_header(headers, HEADER).strip().lower()
-    if value and value not in BOOLEANS:
+    if not value:
+        return otherwise
+    if value not in BOOLEANS:
         raise BadRequest("The header X-Compatible must be true or false.", code="invalid_compatible")
-    return BOOLEANS.get(value, otherwise)
+    return BOOLEANS[value]
 
 
 def answer_error_as_success(error: ProxyError, wants_stream: bool) -> ClientResponse:  # noqa: FBT001 what the client asked

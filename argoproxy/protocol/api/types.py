@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from argoproxy.protocol.json_text import kind_of
 
@@ -25,6 +25,8 @@ class Problem(StrEnum):
     VALUE = "invalid_value"
     MISSING = "missing_required_parameter"
 
+
+NO_TYPES: frozenset[type] = frozenset()
 
 _SENTENCES = {
     Problem.TYPE: "Invalid type for '{0}': expected {1}, but got {2} instead.",
@@ -64,22 +66,32 @@ class Shape(Protocol):
     def expected(self) -> str:
         """The description for messages, with an article."""
 
+    @property
+    def fitting(self) -> frozenset[type]:
+        """The types whose values all fit. They are asked for first: most fields are strings and booleans."""
+
     def fault(self, value: Any) -> Fault | None:
         """Return the first fault of a value, None if it fits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A value of one of these types, which passes a test."""
+    """A value of one of these types, which passes a test if there is one."""
 
     expected: str
     types: frozenset[type]
-    test: Callable[[Any], bool] = lambda _: True
+    test: Callable[[Any], bool] | None = None
+    fitting: frozenset[type] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fitting", NO_TYPES if self.test else self.types)
 
     def fault(self, value: Any) -> Fault | None:
         if type(value) not in self.types:
             return _wrong_type(self, value)
-        return None if self.test(value) else Fault(Problem.VALUE, self.expected, _quote(value))
+        if self.test is None or self.test(value):
+            return None
+        return Fault(Problem.VALUE, self.expected, _quote(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ class ListOf:
     item: Shape
     least: int = 0
     sure: frozenset[type] = frozenset()
+    fitting: ClassVar[frozenset[type]] = NO_TYPES
 
     def fault(self, value: Any) -> Fault | None:
         if type(value) is not list:
@@ -112,6 +125,7 @@ class Object:
     expected: str
     fields: Mapping[str, Shape]
     needs: Sequence[Sequence[str]] = ()
+    fitting: ClassVar[frozenset[type]] = NO_TYPES
 
     def fault(self, value: Any) -> Fault | None:
         if type(value) is not dict:
@@ -121,7 +135,9 @@ class Object:
                 return self._lacks(group[0], value)
         for name, item in value.items():
             shape = self.fields.get(name)
-            if shape and item is not None and (fault := shape.fault(item)):
+            if shape is None or item is None or type(item) in shape.fitting:
+                continue
+            if fault := shape.fault(item):
                 return fault.inside(name)
         return None
 
@@ -151,6 +167,11 @@ class Either:
 
     expected: str
     by_type: Mapping[type, Shape]
+    fitting: frozenset[type] = field(init=False)
+
+    def __post_init__(self) -> None:
+        fitting = frozenset(kind for kind, shape in self.by_type.items() if kind in shape.fitting)
+        object.__setattr__(self, "fitting", fitting)
 
     def fault(self, value: Any) -> Fault | None:
         shape = self.by_type.get(type(value))
