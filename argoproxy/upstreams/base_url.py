@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -56,6 +57,9 @@ class BaseUrl:
 
     def url(self, path: str, query: str) -> str:
         """Return the URL for a path, `/v1/…` or any other; escapes stay as they are."""
+        return self._build(path, query) if query else _url_without_query(self, path)
+
+    def _build(self, path: str, query: str) -> str:
         path = path if path.startswith("/") else "/" + path
         root = self.root.removesuffix("/v1") if self.stands_for_v1 and _OTHER_API.fullmatch(path) else self.root
         if self.stands_for_v1 and (path == "/v1" or path.startswith("/v1/")):
@@ -63,6 +67,12 @@ class BaseUrl:
         query = "&".join(part for part in (self.query, query) if part)
         target = quote(path + ("?" + query if query else ""), safe=_TARGET_CHARACTERS, encoding="latin-1")
         return root + target
+
+
+@lru_cache(maxsize=256)
+def _url_without_query(base: BaseUrl, path: str) -> str:
+    """Return the URL for a path: nearly all requests have one of three, and no query."""
+    return base._build(path, "")  # noqa: SLF001 the same class
 
 
 def validate_path(path: str) -> str:

@@ -75,4 +75,6 @@ def _strip_blanks(start: bytes) -> bytes:
 
 def _is_undecided(first: bytes) -> bool:
     """Tell whether more bytes are needed to detect the form."""
+    if first[:1] == b"{":
+        return False
     return _BOM.startswith(first) or any(name.startswith(first) and name != first for name in _FIELDS)
