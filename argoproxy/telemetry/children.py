@@ -9,20 +9,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from struct import Struct
-from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
-ChildT = TypeVar("ChildT", "Sum", "Distribution")
+ChildT = TypeVar("ChildT")
 
 _pack_pair = Struct("dd").pack
 
 
 class Number:
     """A number of a metric, which it keeps in a file. Adding to it here does what `MmapedValue.inc` does, without its
-    check for a fork: a slot stays with its worker. One request adds seventeen times."""
+    check for a fork: a slot stays with its worker. One request adds seventeen times.
+
+    There is no lock here, nor in the other classes: who counts holds one for all that a request adds."""
 
     __slots__ = ("_file", "_position", "_total")
 
@@ -32,70 +32,54 @@ class Number:
         self._total: float = value.get()
 
     def add(self, amount: float) -> None:
-        """Add to the number; its metric's lock must be held."""
+        """Add to the number."""
         self._total = total = self._total + amount
         # One assignment, which a worker that reads the file can't see a half of. The file grows into a new mapping.
         self._file._m[self._position : self._position + 16] = _pack_pair(total, 0.0)  # noqa: SLF001
 
 
-class Sum:
-    """A child of a counter or a gauge."""
-
-    __slots__ = ("_lock", "_number")
-
-    def __init__(self, child: Any, lock: Lock) -> None:
-        self._number = Number(child._value)  # noqa: SLF001
-        self._lock = lock
-
-    def inc(self, amount: float = 1) -> None:
-        with self._lock:
-            self._number.add(amount)
-
-
 class Distribution:
     """A child of a histogram."""
 
-    __slots__ = ("_bounds", "_buckets", "_lock", "_sum")
+    __slots__ = ("_bounds", "_buckets", "_sum")
 
-    def __init__(self, child: Any, lock: Lock) -> None:
+    def __init__(self, child: Any) -> None:
         self._bounds: Sequence[float] = child._upper_bounds  # noqa: SLF001
         self._buckets = [Number(bucket) for bucket in child._buckets]  # noqa: SLF001
         self._sum = Number(child._sum)  # noqa: SLF001
-        self._lock = lock
 
     def observe(self, amount: float) -> None:
-        with self._lock:
-            self._sum.add(amount)
-            self._buckets[bisect_left(self._bounds, amount)].add(1)
+        """Count an observation."""
+        self._sum.add(amount)
+        self._buckets[bisect_left(self._bounds, amount)].add(1)
 
 
 class Children(dict[tuple[str, ...], ChildT], Generic[ChildT]):
     """The children of a metric by their labels: a lookup here is faster than `metric.labels`, which takes a lock."""
 
-    def __init__(self, metric: MetricWrapperBase, kind: Callable[[Any, Lock], ChildT]) -> None:
-        """`kind` makes a child of prometheus_client's own one and the lock of all."""
+    def __init__(self, make: Callable[[tuple[str, ...]], ChildT]) -> None:
+        """`make` makes the child with these labels."""
         super().__init__()
-        self._metric = metric
-        self._kind: Callable[[Any, Lock], ChildT] = kind
-        self._lock = Lock()
+        self._make = make
 
     def __missing__(self, labels: tuple[str, ...]) -> ChildT:
-        with self._lock:  # two that count in the same place would overwrite each other
-            if labels not in self:
-                self[labels] = self._kind(self._metric.labels(*labels), self._lock)
-            return self[labels]
+        child = self[labels] = self._make(labels)
+        return child
 
 
-def counters(name: str, text: str, labels: Sequence[str]) -> Children[Sum]:
+def counters(name: str, text: str, labels: Sequence[str]) -> Children[Number]:
     """Return the children of a counter."""
-    return Children(Counter(name, text, labels, registry=None), Sum)
+    counter = Counter(name, text, labels, registry=None)
+    return Children(lambda values: Number(counter.labels(*values)._value))  # noqa: SLF001
 
 
-def gauges(name: str, text: str, labels: Sequence[str]) -> Children[Sum]:
+def gauges(name: str, text: str, labels: Sequence[str]) -> Children[Number]:
     """Return the children of a gauge, which is summed over the workers that live."""
-    return Children(Gauge(name, text, labels, registry=None, multiprocess_mode="livesum"), Sum)
+    gauge = Gauge(name, text, labels, registry=None, multiprocess_mode="livesum")
+    return Children(lambda values: Number(gauge.labels(*values)._value))  # noqa: SLF001
 
 
 def histograms(name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Children[Distribution]:
     """Return the children of a histogram."""
-    return Children(Histogram(name, text, labels, registry=None, buckets=buckets), Distribution)
+    histogram = Histogram(name, text, labels, registry=None, buckets=buckets)
+    return Children(lambda values: Distribution(histogram.labels(*values)))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 
 from prometheus_client import Metric, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
@@ -59,6 +60,8 @@ class Metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
         self._labeller = Labeller()
+        #: Held while numbers are added to, and while a metric gets a new child.
+        self._lock = Lock()
         self._open = gauges("argoproxy_requests_in_flight", "Requests that are being served.", ("route",))
         self._requests = counters("argoproxy_requests", "Requests served.", REQUEST_LABELS)
         self._tokens = counters("argoproxy_tokens", "Tokens, as upstreams count them.", TOKEN_LABELS)
@@ -73,14 +76,16 @@ class Metrics:
 
     def count_start(self, route: str) -> None:
         """Count a request as open. Its outcome must follow."""
-        self._open[(route,)].inc()
+        with self._lock:
+            self._open[(route,)].add(1)
 
     def __call__(self, outcome: Outcome) -> None:
         """Count an outcome; the request is open until it is counted."""
-        try:
-            self._count(outcome)
-        finally:
-            self._open[(outcome.route,)].inc(-1)
+        with self._lock:
+            try:
+                self._count(outcome)
+            finally:
+                self._open[(outcome.route,)].add(-1)
 
     def to_text(self) -> bytes:
         """Return the counts of all workers in Prometheus' text format 0.0.4."""
@@ -103,9 +108,9 @@ class Metrics:
 
     def _count(self, outcome: Outcome) -> None:
         labels, tokens = self._labeller.labels(outcome), token_counts(outcome)
-        self._requests[labels].inc()
+        self._requests[labels].add(1)
         for kind, count in tokens:
-            self._tokens[labels.model, labels.upstream, labels.key, kind].inc(count)
+            self._tokens[labels.model, labels.upstream, labels.key, kind].add(count)
         self._observe_times(outcome, labels)
         self._gen_ai.count(outcome, labels.model, tokens)
 
@@ -129,7 +134,7 @@ class Metrics:
             for sample in metric.samples if metric.name == "argoproxy_requests" else ():
                 labels = Labels(**sample.labels)
                 self._labeller.restore(labels)
-                self._requests[labels].inc(0)
+                self._requests[labels].add(0)
 
     def _merge_workers(self) -> Iterable[Metric]:
         # Sorted: sums of fractions depend on the order, and a counter must never fall, not even by a rounding error.
