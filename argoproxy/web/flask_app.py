@@ -13,6 +13,8 @@ from flask import Flask, Request
 from werkzeug.routing import MapAdapter, PathConverter
 from werkzeug.routing import Rule as UrlRule
 
+from argoproxy.web.flask_io import WebRequest
+
 #: `*` in place of methods: any.
 ANY_METHOD = "*"
 #: What Werkzeug reads of an environ to find the rule of a request, or to make the URL of a redirect.
@@ -56,9 +58,16 @@ class MatchedTarget(MapAdapter):
         return rule, dict(values)  # hooks of Flask's may take values out
 
 
+class FlaskRequest(Request):
+    """Flask's request, with the proxy's own, which views and helpers get as an argument."""
+
+    web: WebRequest
+
+
 class ProxyFlask(Flask):
     """Flask with rules for exact methods and any path, and a memory for targets."""
 
+    request_class = FlaskRequest
     url_rule_class = ExactRule  # type: ignore[assignment]
 
     def __init__(self, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response
 from flask import request as flask_request
 
 from argoproxy import __version__
@@ -166,7 +166,7 @@ class Views:
 
 
 def _serve(view: View, names: Mapping[str, str]) -> Response:
-    request: WebRequest = g.request
+    request: WebRequest = flask_request.web  # type: ignore[attr-defined]
     return respond(view(request, **names), request)
 
 
