@@ -122,8 +122,11 @@ def get_header(headers: Headers, name: str, default: str = "") -> str:
 
 def list_members(headers: Headers, name: str) -> list[str]:
     """Return the members of a field that is a list (RFC 9110 section 5.6.1), in lower case as the name."""
-    values = [value for key, value in headers if len(key) == len(name) and key.lower() == name]
-    return [member.strip(" \t").lower() for value in values for member in value.split(",")]
+    length, members = len(name), list[str]()
+    for key, value in headers:
+        if len(key) == length and key.lower() == name:
+            members += [member.strip(" \t").lower() for member in value.split(",")]
+    return members
 
 
 def check_head(method: object, url: object, headers: Iterable[tuple[str, object]]) -> None:

@@ -118,6 +118,8 @@ def read_raw_path(environ: dict[str, Any]) -> str:
     """Return the path of the request's target with its escapes unchanged; of an absolute URL, the path only."""
     uri = environ.get("RAW_URI") or quote(environ.get("PATH_INFO", ""), encoding="latin-1")
     path = uri.partition("#")[0].partition("?")[0]
+    if path.startswith("/"):
+        return path
     origin = _ORIGIN.match(path)
     return path[origin.end() :] or "/" if origin else path
 
@@ -127,6 +129,8 @@ def read_routed_path(environ: dict[str, Any]) -> str:
     by (RFC 9112 section 3.2)."""
     path = read_raw_path(environ)
     routed_by = environ.get("PATH_INFO") or "/"
+    if path == routed_by and path.startswith("/") and "%" not in path:
+        return path
     if not path.startswith("/") or unquote_to_bytes(path.encode("latin-1")).decode("latin-1") != routed_by:
         raise BadRequest("The request target must be a path or an http URL.")
     return path

@@ -250,12 +250,15 @@ class Models(Generic[UpstreamT]):
 
     def _with_model(self, call: Call) -> Call:
         """Return the call with the default model if it names none. Raises BadRequest, ModelNotAllowed."""
-        named = call.for_model(self.default_model) if self.default_model and not call.model else call
-        if not named.model.strip():
+        model = call.model
+        if not model and self.default_model:
+            call, model = call.for_model(self.default_model), self.default_model
+        if not model.strip():
             raise BadRequest("`model` is missing or empty; /v1/models lists the models.", param="model")
-        self.allowed.check(named.model)
-        self.allowed.check_others(call.body, call.query)
-        return named
+        if self.allowed.patterns:
+            self.allowed.check(model)
+            self.allowed.check_others(call.body, call.query)
+        return call
 
 
 #: Other content types under which clients send JSON: none at all, or that of a form, as `curl -d` does.
