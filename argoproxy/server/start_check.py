@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from argoproxy.protocol.access.printable import log_value
-from argoproxy.transport.foreign_errors import address_of, reason_of
+from argoproxy.transport.connect import make_context
+from argoproxy.transport.connection_errors import address_of, reason_of
 
 logger = logging.getLogger("argoproxy")
 
@@ -74,7 +74,7 @@ def warn_if_unreachable(endpoint: EndpointServer) -> None:
     try:
         _connect(endpoint)
     except (OSError, ValueError) as error:
-        reason = reason_of([error]) or "no connection"
+        reason = reason_of(error) or "no connection"
         is_refused = isinstance(error, ConnectionRefusedError) and endpoint.host in _LOOPBACK
         is_own = is_refused and any(map(os.path.exists, CONTAINER_MARKS))
         logger.warning(
@@ -97,13 +97,4 @@ def _is_url(url: str) -> bool:
 def _connect(endpoint: EndpointServer) -> None:
     with socket.create_connection((endpoint.host, endpoint.port), CONNECT_S) as sock:
         if endpoint.uses_tls:
-            _context(endpoint.ca_bundle).wrap_socket(sock, server_hostname=endpoint.host).close()
-
-
-def _context(bundle: str) -> ssl.SSLContext:
-    if not bundle:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
-    is_folder = os.path.isdir(bundle)
-    return ssl.create_default_context(capath=bundle if is_folder else None, cafile=None if is_folder else bundle)
+            make_context(endpoint.ca_bundle).wrap_socket(sock, server_hostname=endpoint.host).close()

@@ -14,9 +14,16 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from argoproxy.transport.exchange import AddressInfo, Exchange, current_exchange
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.ssltransport import SSLTransport
+
+from argoproxy.transport.exchange import AddressInfo, Exchange
 from argoproxy.transport.parallel import Threads, fulfil
 from argoproxy.transport.watch import READABLE, WRITABLE
+
+#: In place of a bundle: certificates are not verified.
+NOT_VERIFIED = ""
 
 Option = tuple[int, int, int | bytes]
 #: Bytes that may wait unsent in the kernel (TCP_NOTSENT_LOWAT). Without a limit it takes megabytes of an upload at
@@ -124,29 +131,74 @@ def _is_address(host: str) -> bool:
     return True
 
 
-class WatchedTlsSocket(ssl.SSLSocket):
-    """A TLS socket whose handshake waits by the current exchange."""
+def make_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return a context that verifies certificates by a bundle, a file or a folder; None: by that of requests."""
+    context = create_urllib3_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_bundle == NOT_VERIFIED:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    bundle = ca_bundle or DEFAULT_CA_BUNDLE_PATH
+    is_folder = os.path.isdir(bundle)
+    context.load_verify_locations(capath=bundle if is_folder else None, cafile=None if is_folder else bundle)
+    return context
 
-    def do_handshake(self, *args: Any) -> None:
-        """Do the handshake. Raises ssl.SSLError, OSError, UpstreamTimeout, ClientGone."""
-        exchange = current_exchange.get()
-        if exchange is None:
-            super().do_handshake(*args)
-            return
-        self.settimeout(0)
-        try:
-            while (interest := self._continue_handshake()) and exchange.wait(self, interest):
-                pass
-        except Exception:
-            self.close()
-            raise
 
-    def _continue_handshake(self) -> int:
-        """Go on with the handshake; return what to wait for, 0 when it is done."""
+def start_tls(sock: Any, context: ssl.SSLContext, host: str, exchange: Exchange) -> Any:
+    """Do the handshake on a connection and return its TLS socket. Raises OSError, UpstreamTimeout, ClientGone."""
+    if isinstance(sock, ssl.SSLSocket):
+        return TlsInTls(sock, context, host, exchange.left_s)
+    tls = context.wrap_socket(
+        sock,
+        server_hostname=host,
+        do_handshake_on_connect=False,
+        # Else a connection that is cut without TLS's close_notify looks like the regular end of a body.
+        suppress_ragged_eofs=False,
+    )
+    try:
+        while (interest := _continue_handshake(tls)) and exchange.wait(tls, interest):
+            pass
+    except BaseException:
+        exchange.unregister()
+        tls.close()
+        raise
+    return tls
+
+
+def _continue_handshake(tls: ssl.SSLSocket) -> int:
+    """Go on with the handshake; return what to wait for, 0 when it is done. Raises OSError."""
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return READABLE
+    except ssl.SSLWantWriteError:
+        return WRITABLE
+    return 0
+
+
+class TlsInTls(SSLTransport):
+    """TLS within the TLS of an `https` proxy. Its handshake and sending block: each is bounded by `seconds`."""
+
+    def __init__(self, sock: ssl.SSLSocket, context: ssl.SSLContext, host: str, seconds: float) -> None:
+        """Raises OSError."""
+        self._seconds = seconds
+        sock.settimeout(seconds)
+        super().__init__(sock, context, server_hostname=host, suppress_ragged_eofs=False)
+        sock.settimeout(0)
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """Send all of the data, and return its length. Raises OSError."""
+        # Not without blocking: urllib3 loses what is encrypted already where the connection below takes only a part.
+        self.socket.settimeout(self._seconds)
         try:
-            super().do_handshake()
-        except ssl.SSLWantReadError:
-            return READABLE
-        except ssl.SSLWantWriteError:
-            return WRITABLE
-        return 0
+            return super().send(bytes(data), flags)
+        finally:
+            self.socket.settimeout(0)
+
+    def pending(self) -> int:
+        """Return how many bytes are decrypted already."""
+        return self.sslobj.pending()
+
+    def setsockopt(self, *option: Any) -> None:
+        """Set an option of the connection below."""
+        self.socket.setsockopt(*option)

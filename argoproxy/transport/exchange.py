@@ -7,11 +7,8 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
-
-from urllib3 import BaseHTTPResponse
 
 from argoproxy.errors import ConnectTimeout, UpstreamTimeout
 from argoproxy.protocol.http_messages import Headers
@@ -80,7 +77,6 @@ class Exchange:
         self.has_received = False
         self.status = 0
         self.source: Source | None = None
-        self.body_of: Callable[[BaseHTTPResponse], Source] | None = None
         self._watch = watch
         self._timeouts = timeouts
         self._lookup = lookup
@@ -180,7 +176,3 @@ class Exchange:
         if self._total_until <= self._until:
             return UpstreamTimeout("The upstream took too long in total.", code="total_timeout")
         return self._phase.kind(self._phase.message, code=self._phase.code)
-
-
-#: The exchange for which urllib3 is called: requests passes nothing through to its connections, which read it here.
-current_exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)

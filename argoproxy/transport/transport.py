@@ -1,6 +1,6 @@
 """Send a request to an upstream and return its reply; every wait watches the client too.
 
-Exceptions of requests and urllib3 end here (`foreign_errors.py`): callers see ProxyError and ClientGone only.
+Callers see ProxyError and ClientGone only.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import requests
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
-from urllib3.exceptions import HTTPError
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.access.masking import encode_secret, redactor_for
 from argoproxy.protocol.http_messages import without
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connect import Resolver
-from argoproxy.transport.connection import WatchedAdapter
-from argoproxy.transport.exchange import Exchange, Source, current_exchange
-from argoproxy.transport.foreign_errors import PROXY_ERROR, address_of, clear_frames, translate
+from argoproxy.transport.connection_errors import PROXY_ERROR, address_of, connect_error
+from argoproxy.transport.exchange import Exchange, Source
+from argoproxy.transport.http_adapter import WatchedAdapter, WatchedRequest
 from argoproxy.transport.reply import HttpReply
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import UpstreamRequest
@@ -31,6 +30,7 @@ from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.demo import SCHEME, Script, make_script
 
 PLAIN_ACCESS = Access()
+STOCK_PIECE = 64 * 1024
 
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
@@ -59,8 +59,7 @@ class Transport:
         self._resolver = Resolver()
         self._session = requests.Session()
         self._session.trust_env = False
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, WatchedAdapter(connections, access.ca_bundle))
+        self.mount(WatchedAdapter(connections, access.ca_bundle))
         self._session.mount(SCHEME, _DemoAdapter())
 
     def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> HttpReply:
@@ -77,6 +76,11 @@ class Transport:
                 error.address = address_of(self._next_hop(request.url, error))
             raise
 
+    def mount(self, adapter: BaseAdapter) -> None:
+        """Send by another adapter, which watches no client: for tests without a server."""
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+
     def next_hop(self, url: str) -> str:
         """Return the URL of the proxy that a request for a URL goes to first; the URL itself where there is none."""
         return select_proxy(url, self._proxies_for(url)) or url
@@ -88,60 +92,66 @@ class Transport:
         prepared = self._prepare(request)
         exchange = Exchange(watch, timeouts, prepared.url or request.url, self._resolver.lookup)
         try:
-            self._send(prepared, exchange, timeouts)
+            self._send(prepared, exchange)
         except UpstreamProtocolError:
             if not exchange.is_stale or not isinstance(request.body, bytes | None):
                 raise
             exchange = exchange.copy_for_retry()
-            self._send(prepared, exchange, timeouts)
+            self._send(prepared, exchange)
         redactor = redactor_for((request.secret, *self._secrets))
         reply = HttpReply(exchange.status, _take_source(exchange), self._tick_s, redactor)
         reply.headers = without(reply.headers, self._not_passed) if self._not_passed else reply.headers
         return reply
 
-    def _send(self, prepared: requests.PreparedRequest, exchange: Exchange, timeouts: Timeouts) -> None:
-        token = current_exchange.set(exchange)
+    def _send(self, request: WatchedRequest, exchange: Exchange) -> None:
+        request.exchange = exchange
+        adapter = self._session.get_adapter(exchange.url)
         try:
-            response = self._session.get_adapter(exchange.url).send(
-                prepared, stream=True, timeout=(timeouts.connect_s, None), proxies=self._proxies_for(exchange.url)
-            )
-            exchange.status = response.status_code
-            return
-        except (requests.RequestException, HTTPError) as error:
-            failure = translate(error, exchange)
-            clear_frames(error)
-        except BaseException:
-            exchange.unregister()
-            raise
-        finally:
-            current_exchange.reset(token)
-        # Raised outside of the `except`, so that `failure` has no __context__: the foreign error's traceback holds the
-        # connection. And deleted, because its own traceback holds this frame: a cycle that would keep sockets open
-        # until the garbage collector runs.
-        exchange.unregister()
-        try:
-            raise failure
-        finally:
-            del failure
+            response = adapter.send(request, stream=True, proxies=self._proxies_for(exchange.url))
+        except requests.RequestException as error:
+            raise connect_error(OSError(str(error))) from None
+        if exchange.source is None:
+            exchange.status, exchange.source = response.status_code, StockBody(response)
 
     def close(self) -> None:
         """Close idle connections; those in use are closed when they are released."""
         self._session.close()
 
-    def _prepare(self, request: UpstreamRequest) -> requests.PreparedRequest:
-        prepared = requests.PreparedRequest()
+    def _prepare(self, request: UpstreamRequest) -> WatchedRequest:
+        prepared = WatchedRequest()
         prepared.method, prepared.url, prepared.body = request.method, request.url, request.body  # type: ignore[assignment]
         prepared.headers = CaseInsensitiveDict(request.headers)
         for name, value in self._access.headers:
             prepared.headers[name] = value
         if request.length is not None and request.body is not None:
             prepared.headers["Content-Length"] = str(request.length)
-        return self._auth(prepared) if self._auth else prepared
+        if self._auth:
+            self._auth(prepared)
+        return prepared
 
     def _proxies_for(self, url: str) -> dict[str, str]:
         if not self._proxies or _goes_direct(urlsplit(url).hostname or "", self._proxies.get("no", "")):
             return {}
         return self._proxies
+
+
+class StockBody:
+    """The body of a reply that another adapter received: nothing is watched while it is read; a Source."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.headers = tuple(response.headers.items())
+        self.done = False
+        self._raw = response.raw
+
+    def take(self, tick_s: float) -> bytes | None:
+        """Return the next piece."""
+        data: bytes = self._raw.read(STOCK_PIECE, decode_content=False)
+        self.done = not data
+        return data
+
+    def close(self) -> None:
+        """Close the reply."""
+        self._raw.close()
 
 
 class _DemoAdapter(BaseAdapter):
@@ -150,8 +160,8 @@ class _DemoAdapter(BaseAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         body = request.body if isinstance(request.body, bytes) else b""
         script = make_script(urlsplit(request.url or "").path, body)
-        if exchange := current_exchange.get():
-            exchange.source = _ScriptSource(script, exchange)
+        assert isinstance(request, WatchedRequest)
+        request.exchange.status, request.exchange.source = script.status, _ScriptSource(script, request.exchange)
         response = requests.Response()
         response.status_code = script.status
         return response

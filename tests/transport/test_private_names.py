@@ -1,4 +1,4 @@
-"""The parts of urllib3, http.client, ssl, requests and Gunicorn that the proxy relies on, though they may change.
+"""The parts of urllib3 and Gunicorn that the proxy relies on, though they may change.
 
 If a test fails after an upgrade, compare the named function with its version before, then the one of ours that
 overrides, calls or reads it (`argoproxy/transport/__init__.py`, `argoproxy/workers/__init__.py`), and only then change
@@ -7,10 +7,7 @@ the table.
 
 from __future__ import annotations
 
-import email.message
-import http.client
 import inspect
-import ssl
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -19,36 +16,13 @@ import gunicorn.http.body
 import gunicorn.http.parser
 import gunicorn.http.unreader
 import pytest
-import requests.adapters
-import urllib3
-import urllib3.connection
-import urllib3.connectionpool
 from gunicorn.workers import base_async, gthread, sync
+from urllib3.util.ssltransport import SSLTransport
 
-HTTP = urllib3.connection.HTTPConnection
-HTTPS = urllib3.connection.HTTPSConnection
-POOL = urllib3.connectionpool.HTTPConnectionPool
-RESPONSE = http.client.HTTPResponse
-ADAPTER = requests.adapters.HTTPAdapter
 THREADS = gthread.ThreadWorker
 
 #: Functions and their parameters: what we override is called with them, what we call is given them.
 PARAMETERS: tuple[tuple[Callable[..., Any], str], ...] = (
-    (HTTP._new_conn, "self"),
-    (HTTP._tunnel, "self"),
-    (HTTP.connect, "self"),
-    (HTTP.close, "self"),
-    (HTTP.putrequest, "self method url skip_host skip_accept_encoding"),
-    (HTTP.send, "self data"),
-    (RESPONSE.__init__, "self sock debuglevel method url"),
-    (RESPONSE.begin, "self"),
-    (ADAPTER.init_poolmanager, "self connections maxsize block pool_kwargs"),
-    (ADAPTER.proxy_manager_for, "self proxy proxy_kwargs"),
-    (ADAPTER.get_connection_with_tls_context, "self request verify proxies cert"),
-    (ADAPTER.cert_verify, "self conn url verify cert"),
-    (ADAPTER.build_response, "self req resp"),
-    (ADAPTER.request_url, "self request proxies"),
-    (ssl.SSLSocket.do_handshake, "self block"),
     (gthread.TConn.__init__, "self cfg sock client server"),
     (gthread.TConn.init, "self"),
     (gthread.PollableMethodQueue.defer, "self callback args"),
@@ -60,6 +34,8 @@ PARAMETERS: tuple[tuple[Callable[..., Any], str], ...] = (
     (THREADS.murder_pending, "self"),
     (THREADS.set_accept_enabled, "self enabled"),
     (THREADS._cap_keepalive, "self deadline"),
+    (SSLTransport.__init__, "self socket ssl_context server_hostname suppress_ragged_eofs"),
+    (SSLTransport.send, "self data flags"),
     (sync.SyncWorker.wait, "self timeout"),
     (sync.SyncWorker.handle, "self listener client addr"),
     (base_async.AsyncWorker.handle, "self listener client addr"),
@@ -69,30 +45,7 @@ PARAMETERS: tuple[tuple[Callable[..., Any], str], ...] = (
 )
 #: Functions, and what must stand in their code: calls of what we override, attributes that we read or set.
 CODE: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (HTTP, ("self._dns_host", "self._has_connected_to_proxy", "def is_connected", "def proxy_is_forwarding")),
-    (HTTP.connect, ("self.sock = self._new_conn()", "self._tunnel()")),
-    (HTTPS.connect, ("self._new_conn()", "self._tunnel()", "server_hostname")),
-    (POOL._make_request, ("except BrokenPipeError:", "conn.getresponse()")),
-    (POOL._get_conn, ("is_connection_dropped(conn)", "conn.close()")),
-    (POOL._new_conn, ("self.ConnectionCls(",)),
-    (email.message.Message.raw_items, ("self._headers",)),
-    (urllib3.PoolManager, ("self.pool_classes_by_scheme", "self.connection_pool_kw")),
-    (
-        http.client.HTTPConnection.getresponse,
-        ("self.response_class(self.sock", "response.begin()", "response.will_close"),
-    ),
-    (RESPONSE.__init__, ('sock.makefile("rb")',)),
-    (RESPONSE.begin, ("self.headers is not None", "self.length = 0", "self.will_close = ", "self.status = ")),
-    (
-        RESPONSE._read_status,  # type: ignore[attr-defined]
-        ("self.fp.readline(",),
-    ),
-    (ssl.SSLSocket.read, ("self.suppress_ragged_eofs",)),
-    (ssl.SSLContext.wrap_socket, ("self.sslsocket_class._create",)),
-    (
-        requests.adapters.HTTPAdapter.send,
-        ("self.cert_verify(", "self.build_response(", "get_connection_with_tls_context("),
-    ),
+    (SSLTransport, ("self.sslobj", "self.socket", "self.socket.sendall(")),
     (gthread.TConn, ("self.data_ready", "self.initialized", "self.parser = http.get_parser")),
     (THREADS.__init__, ("self.method_queue = ", "self.nr_conns = ", "self.worker_connections = ")),
     (
