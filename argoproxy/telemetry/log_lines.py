@@ -54,15 +54,15 @@ def _format_recurring(values: tuple[Any, ...]) -> str:
 
 def _format(names: Iterable[str], values: Iterable[Any]) -> str:
     """Return fields as ` name=value`, without those that are None or empty. Seconds become milliseconds."""
-    words = []
+    words = ""
     for name, value in zip(names, values, strict=True):
         if value is None or value == "":
             continue
         if name[-2:] == "_s":
-            words.append(f" {name[:-2]}_ms={1000 * value:.1f}")
+            words += f" {name[:-2]}_ms={1000 * value:.1f}"
         else:
-            words.append(f" {name}={value if isinstance(value, int) else log_value(value)}")
-    return "".join(words)
+            words += f" {name}={value if isinstance(value, int) else log_value(value)}"
+    return words
 
 
 class PrintableFormatter(logging.Formatter):

@@ -6,6 +6,7 @@ All ways to extend Flask stay: `wsgi_app`, hooks, error handlers, signals.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from inspect import CO_COROUTINE
 from typing import Any
 
@@ -62,6 +63,11 @@ class FlaskRequest(Request):
     """Flask's request, with the proxy's own, which views and helpers get as an argument."""
 
     web: WebRequest
+
+    @cached_property
+    def blueprints(self) -> list[str]:
+        """The names of its route's blueprints. Flask asks three times for them, after it has found the route."""
+        return super().blueprints
 
 
 class ProxyFlask(Flask):
