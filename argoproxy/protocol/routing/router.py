@@ -116,9 +116,10 @@ class Route(Generic[UpstreamT]):
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[UpstreamT]):
     """How calls for one model are served, as far as it is the same for all of them. `timeouts` are in the order of the
-    providers."""
+    providers; `changes_calls` says whether the rule may make another call of one."""
 
     rule: Rule
+    changes_calls: bool
     providers: Sequence[Provider[UpstreamT]]
     timeouts: Sequence[Timeouts]
     reasoning: ReasoningSettings
@@ -202,7 +203,8 @@ class Models(Generic[UpstreamT]):
     def _make_plan(self, rule: Rule) -> Plan[UpstreamT]:
         providers = self._providers_of(rule)
         timeouts = [provider.timeouts.override(rule.timeouts) for provider in providers]
-        return Plan(rule, providers, timeouts, self._reasoning(rule))
+        changes_calls = not rule.leaves_calls_alone or rule.history is History.STRIP
+        return Plan(rule, changes_calls, providers, timeouts, self._reasoning(rule))
 
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
         if not rule.upstreams:
@@ -213,8 +215,10 @@ class Models(Generic[UpstreamT]):
     def _route(
         self, plan: Plan[UpstreamT], provider: Provider[UpstreamT], timeouts: Timeouts, call: Call
     ) -> Route[UpstreamT]:
-        rule = plan.rule
-        changed, mode = self._apply_rule(rule, provider.withhold_credentials(call)), self._mode(provider, rule, call)
+        rule, changed = plan.rule, provider.withhold_credentials(call)
+        if plan.changes_calls:
+            changed = self._apply_rule(rule, changed)
+        mode = self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
             call=apply_mode(changed, mode, provider.usage) if mode else changed,
