@@ -1,20 +1,29 @@
-"""A client's connection in a worker that polls it, with the request that is being collected."""
+"""Clients' connections in a worker that polls them, each with the request that is being collected."""
 
 from __future__ import annotations
 
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
 from argoproxy.errors import ClientTooSlow
 from argoproxy.workers.client_socket import TimedSocket, replace_socket
 from argoproxy.workers.client_timeouts import ClientTimeouts
+from argoproxy.workers.plain_request import EnvironMaker, PlainParser, read_plain
 from argoproxy.workers.request_scanner import RequestScanner, RequestState
+
+#: Clients that are served before a new one is accepted: 64 KiB of tiny chunks from each take some 8 ms to scan.
+EVENTS = 32
+#: One-shot, because a thread serves the connection after an event: a level-triggered registration would wake the main
+#: thread again and again while it does (epoll(7), EPOLLONESHOT).
+READABLE_ONCE = select.EPOLLIN | select.EPOLLONESHOT
+WRITABLE_ONCE = select.EPOLLOUT | select.EPOLLONESHOT
 
 
 class Wait(Enum):
@@ -35,6 +44,11 @@ class CollectedSocket(TimedSocket):
     _body: RequestScanner | None = None
     _on_end: Callable[[], None] = staticmethod(lambda: None)
 
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 socket's signature
+        """Set whether calls wait, if they don't yet: a system call, which Gunicorn makes before each request."""
+        if not (flag and self.gettimeout() is None):
+            super().setblocking(flag)
+
     def allow_reading(self, body: RequestScanner, on_end: Callable[[], None]) -> None:
         """Let a thread read a body; `on_end` is called in that thread when it is complete, or its connection ends."""
         self._body, self._on_end = body, on_end
@@ -54,6 +68,8 @@ class Connection(TConn):  # type: ignore[misc]
     """A client's connection, with the request that is being collected. Nothing it refers to refers to it: a reference
     cycle would keep its buffers until the garbage collector runs."""
 
+    parser: Any
+
     def __init__(self, cfg: Any, client: socket.socket, address: Any, server: Any, timeouts: ClientTimeouts) -> None:
         sock = replace_socket(client, CollectedSocket, timeouts)
         sock.expect_body()
@@ -62,12 +78,27 @@ class Connection(TConn):  # type: ignore[misc]
         #: Gunicorn's own: its threads need not wait for data.
         self.data_ready = True
         self.request = RequestScanner()
+        self.environs = EnvironMaker(cfg, sock, address, server)
         self.wait = Wait.REQUEST
         self.deadline = time.monotonic() + timeouts.head_s
         #: Bytes of the request, as far as they count for the limit of all connections of the worker.
         self.collected = 0
         self._begun = 0.0
         self._poll: select.poll | None = None
+
+    def init(self) -> None:
+        """Prepare to parse; in a thread."""
+        super().init()
+        if type(self.parser) is RequestParser:
+            self.parser = PlainParser(self.cfg, self.sock, self.client)
+
+    def hand_to_parser(self) -> None:
+        """Give the request that was collected to the parser."""
+        data = self.request.take()
+        if plain := read_plain(data):
+            self.parser.expect(plain)
+        else:
+            self.parser.unreader.unread(data)
 
     def is_writable(self) -> bool:
         """Return whether a thread can write an answer without waiting for the client to read earlier ones."""
@@ -98,3 +129,44 @@ class Connection(TConn):  # type: ignore[misc]
             elif progress is not before:
                 self.deadline = now + timeouts.head_s
         return progress
+
+
+class ClientPoll:
+    """Reports an event of a client once, until it is asked for again. A descriptor stays registered while a thread
+    serves its connection: to modify a registration is cheaper than to remove and add it for each request."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._by_descriptor: dict[int, Connection] = {}
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when `ready` has something to return."""
+        return self._epoll.fileno()
+
+    def expect_readable(self, conn: Connection) -> None:
+        """Report when the client has sent something, or closed."""
+        self._watch(conn, READABLE_ONCE)
+
+    def expect_writable(self, conn: Connection) -> None:
+        """Report when the client has read enough for the next answer to be written."""
+        self._watch(conn, WRITABLE_ONCE)
+
+    def ready(self) -> Iterator[Connection]:
+        """Yield the connections with the event that was waited for."""
+        for descriptor, _ in self._epoll.poll(0, EVENTS):
+            conn = self._by_descriptor.get(descriptor)
+            if conn is not None:  # not closed while an earlier one of these was handled
+                yield conn
+
+    def remove(self, conn: Connection) -> None:
+        """Forget a connection that is about to be closed."""
+        if self._by_descriptor.get(conn.descriptor) is conn:  # else the number was already given to another connection
+            del self._by_descriptor[conn.descriptor]
+
+    def _watch(self, conn: Connection, events: int) -> None:
+        descriptor = conn.sock.fileno()
+        if self._by_descriptor.get(descriptor) is conn:
+            self._epoll.modify(descriptor, events)
+        else:
+            self._by_descriptor[descriptor] = conn
+            self._epoll.register(descriptor, events)

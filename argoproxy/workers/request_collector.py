@@ -15,8 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from argoproxy.workers import error_responses
-from argoproxy.workers.client_connection import Connection, Wait
-from argoproxy.workers.client_poll import ClientPoll
+from argoproxy.workers.client_connection import ClientPoll, Connection, Wait
 from argoproxy.workers.client_timeouts import LINGER_S
 from argoproxy.workers.request_scanner import RequestState
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from datetime import datetime
 from selectors import EVENT_READ
 from typing import Any
 
+from gunicorn import util
+from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from argoproxy.workers.client_connection import Connection
 from argoproxy.workers.client_timeouts import LINGER_S, ClientTimeouts
 from argoproxy.workers.error_responses import OpenAIErrors
+from argoproxy.workers.plain_request import PlainRequest, PlainResponse
 from argoproxy.workers.request_collector import RequestCollector
 from argoproxy.workers.serving_threads import ServingThreads
 
@@ -36,6 +40,7 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
     """Collects requests where it polls, and serves them in threads."""
 
     timeouts: ClientTimeouts
+    alive: bool
 
     _next_beat = _next_sweep = 0.0
 
@@ -45,6 +50,9 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
         self._collector = RequestCollector(self, max(1, self.cfg.threads // 2))
         self._threads = ServingThreads(self.cfg.threads, self._serve)
         self._probe_threads = {probe: ServingThreads(count, self._serve) for probe, count in PROBE_THREADS.items()}
+        # Each look at a setting of Gunicorn's takes two calls.
+        self._pre_request, self._post_request = self.cfg.pre_request, self.cfg.post_request
+        self._keepalive = bool(self.cfg.keepalive)
         super().init_process()
 
     def run(self) -> None:
@@ -103,7 +111,7 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
         try:
             conn.init()
             conn.sock.restart_clock()  # the time until a thread was free does not count as the client's
-            conn.parser.unreader.unread(conn.request.take())
+            conn.hand_to_parser()
             if self.handle(conn):
                 end = self._receive_next
         except OSError:  # the client has left
@@ -116,7 +124,65 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
         serve probes, and a client that reads a little now and then could hold one without end."""
         if isinstance(conn, Connection) and conn.request.probe:
             conn.sock.settimeout(PROBE_WRITE_S)
-        return super().handle_request(req, conn)
+        return self._answer(req, conn) if isinstance(req, PlainRequest) else super().handle_request(req, conn)
+
+    def _answer(self, req: PlainRequest, conn: Connection) -> bool:
+        """Answer a plain request as Gunicorn does, with an environ and a response of our own; return whether the
+        connection can be kept."""
+        environ: dict[str, Any] = {}
+        resp = None
+        try:
+            self._pre_request(self, req)
+            resp = PlainResponse(req, conn.sock, self.cfg)
+            environ = conn.environs.make(req, resp)
+            self._count_request(resp)
+            self._respond(req, environ, resp)
+            return not resp.should_close()
+        except OSError:
+            raise
+        except (Exception, SystemExit):
+            if resp is None or not resp.headers_sent:
+                raise
+            # An error status would stand in the midst of the response.
+            self.log.exception("Error handling request")
+            util.close_graceful(conn.sock)
+            raise StopIteration from None
+        finally:
+            self._run_post_request(req, environ, resp)
+
+    def _count_request(self, resp: PlainResponse) -> None:
+        """Count a request; have its connection closed where the worker stops, or has had as many as it should."""
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            if self.alive:
+                self.log.info("Autorestarting worker after current request.")
+                self.alive = False
+            resp.force_close()
+        if not self.alive or not self._keepalive or len(self.keepalived_conns) >= self.max_keepalived:
+            resp.force_close()
+
+    def _respond(self, req: PlainRequest, environ: dict[str, Any], resp: PlainResponse) -> None:
+        """Have the application answer."""
+        begun = datetime.now()
+        pieces = self.wsgi(environ, resp.start_response)
+        try:
+            if isinstance(pieces, FileWrapper):
+                resp.write_file(pieces)
+            else:
+                for piece in pieces:
+                    resp.write(piece)
+            resp.close()
+        finally:
+            if self.log.access_log_enabled:
+                self.log.access(resp, req, environ, datetime.now() - begun)
+            if hasattr(pieces, "close"):
+                pieces.close()
+
+    def _run_post_request(self, req: PlainRequest, environ: dict[str, Any], resp: PlainResponse | None) -> None:
+        try:
+            self._post_request(self, req, environ, resp)
+        except Exception:
+            self.log.exception("Exception in post_request hook")
 
     def run_soon(self, work: Callable[[Connection], None], conn: Connection) -> None:
         """Run a function in the main thread; may be called from any thread."""

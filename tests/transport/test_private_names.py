@@ -12,9 +12,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+import gunicorn.glogging
 import gunicorn.http.body
+import gunicorn.http.message
 import gunicorn.http.parser
 import gunicorn.http.unreader
+import gunicorn.http.wsgi
 import pytest
 from gunicorn.workers import base_async, gthread, sync
 from urllib3.util.ssltransport import SSLTransport
@@ -40,6 +43,15 @@ PARAMETERS: tuple[tuple[Callable[..., Any], str], ...] = (
     (sync.SyncWorker.handle, "self listener client addr"),
     (base_async.AsyncWorker.handle, "self listener client addr"),
     (base_async.AsyncWorker.timeout_ctx, "self"),
+    (gunicorn.http.parser.Parser.__init__, "self cfg source source_addr"),
+    (gunicorn.http.parser.Parser.finish_body, "self deadline max_bytes"),
+    (gunicorn.http.message.HeaderPolicy._peer_trusted_for_forwarded, "self"),
+    (gunicorn.http.wsgi.create, "req sock client server cfg response_class response_args"),
+    (gunicorn.http.wsgi._make_early_hints_callback, "req sock resp"),
+    (gunicorn.http.wsgi.Response.__init__, "self req sock cfg"),
+    (gunicorn.http.wsgi.Response.process_headers, "self headers"),
+    (gunicorn.http.wsgi.Response.default_headers, "self"),
+    (gunicorn.http.wsgi.Response.write, "self arg"),
     (gunicorn.http.unreader.Unreader.unread, "self data"),
     (gunicorn.http.unreader.Unreader.take_buffered, "self"),
 )
@@ -52,6 +64,32 @@ CODE: tuple[tuple[Any, tuple[str, ...]], ...] = (
         THREADS.run,
         ("self.notify()", "self.murder_keepalived(force=True)", "self._cap_keepalive(", "self.set_accept_enabled("),
     ),
+    (
+        THREADS.handle_request,
+        (
+            *("self.cfg.pre_request(self, req)", "self.cfg.post_request(self, req, environ, resp)", "self.nr += 1"),
+            *(
+                "wsgi.create(",
+                'environ["wsgi.multithread"] = True',
+                "self.nr >= self.max_requests",
+                "self.max_keepalived",
+            ),
+            *(
+                "resp.force_close()",
+                "resp.write_file(respiter)",
+                "resp.write(item)",
+                "resp.close()",
+                "self.log.access(",
+            ),
+            *("resp.should_close()", "util.close_graceful(conn.sock)", "raise StopIteration()"),
+        ),
+    ),
+    (gunicorn.http.message.Message.__init__, ("self.remote_addr = peer_addr", "self.trailers = []")),
+    (gunicorn.http.parser.RequestParser.__next__, ("self.req_count += 1", "self.mesg = self.mesg_class(")),
+    (gunicorn.http.body.Body, ("self.buf.write(data)", "size > self.buf.tell()")),
+    (gunicorn.http.wsgi.Response, ("self.headers_sent = ", "self._omits_body", "self.response_length", "self.sent ")),
+    (gunicorn.http.wsgi.base_environ, ("WSGIErrorsWrapper(cfg)",)),
+    (gunicorn.glogging.Logger, ("def access_log_enabled",)),
     (gunicorn.http.body.LengthReader, ("self.length",)),
     (gunicorn.http.body.ChunkedReader, ("self.parser",)),
 )
