@@ -24,6 +24,7 @@ from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import DemoUpstream
 from argoproxy.web.app import create_app
+from argoproxy.web.flask_app import LONGEST_TARGET, MAX_TARGETS
 
 ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
 
@@ -118,6 +119,28 @@ def test_hooks_of_flask_can_change_a_response(method: str) -> None:
     assert response.headers["X-Added"] == response.headers["X-Logging-Id"]
     assert (response.headers["Content-Length"], response.data) == ("5", b"" if method == "HEAD" else b"other")
     response.close()
+
+
+def test_targets_are_told_apart_however_many_came() -> None:
+    client, outcomes = door(DemoUpstream(), Opening())
+    names = [f"m{number}" for number in range(MAX_TARGETS + 10)]
+    for name in names:
+        client.get(f"/v1/models/{name}").close()
+    assert [outcome.path for outcome in outcomes] == [f"/v1/models/{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [("GET", "/health/live", 200), ("POST", "/health/live", 405), ("GET", f"/health/live?{'x' * LONGEST_TARGET}", 200)],
+)
+def test_a_target_has_the_same_rule_each_time(method: str, target: str, status: int) -> None:
+    client, _ = door(DemoUpstream(), Opening())
+    statuses = []
+    for _ in range(3):
+        response = client.open(target, method=method)
+        statuses.append(response.status_code)
+        response.close()
+    assert statuses == [status] * 3
 
 
 def test_without_gunicorn_the_path_is_quoted_anew() -> None:

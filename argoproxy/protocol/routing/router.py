@@ -14,7 +14,7 @@ from argoproxy.protocol.http_messages import BytesBody, ClientRequest, get_heade
 from argoproxy.protocol.json_text import Json, JsonError, as_text, loads
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
-from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
 from argoproxy.protocol.routing.modes import (
     Mode,
     Usage,
@@ -164,9 +164,11 @@ class Models(Generic[UpstreamT]):
         """Return how calls for a model are served."""
         plan = self._plans.get((model, path))
         if plan is None:
+            plan = self._make_plan(self.find_rules(model, path).combine())
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
-            plan = self._plans[model, path] = self._make_plan(self.find_rules(model, path).combine())
+            if len(model) <= LONGEST_MODEL:  # that of a forwarded body may be as long as the body
+                self._plans[model, path] = plan
         return plan
 
     def find_rules(self, model: str, path: str) -> MatchedRules:

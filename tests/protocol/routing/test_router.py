@@ -15,10 +15,10 @@ from argoproxy.errors import (
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
-from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
-from argoproxy.protocol.routing.router import Credentials, Models, Provider
+from argoproxy.protocol.routing.router import MAX_PLANS, Credentials, Models, Provider
 from argoproxy.protocol.routing.rules import History, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 
@@ -120,6 +120,18 @@ def test_what_a_rule_makes_of_a_call(params: str, body: Json, sent: Json) -> Non
     assert route.call.body == {"model": "any", **sent}
     assert asked.body == {"model": "any", **body}
     assert (route.call is asked) == (sent == body)
+
+
+def test_plans_are_remembered_for_so_many_models_and_no_endless_names() -> None:
+    models = Models([Provider(Upstream())])
+    plan = models.plan_for("m", "/v1/completions")
+    assert models.plan_for("m", "/v1/completions") is plan
+    endless = "m" * (LONGEST_MODEL + 1)
+    assert models.plan_for(endless, "") == plan
+    assert models.plan_for(endless, "") is not models.plan_for(endless, "")
+    for number in range(MAX_PLANS):
+        models.plan_for(f"m{number}", "")
+    assert models.plan_for("m", "/v1/completions") is not plan
 
 
 def test_the_default_is_not_for_embeddings() -> None:
