@@ -134,8 +134,10 @@ def _find_origin(url: str, proxies: dict[str, str] | None) -> Origin:
 def _open(origin: Origin, exchange: Exchange) -> socket.socket:
     """Connect to the upstream, or to the proxy in front of it. Raises ProxyError, ClientGone."""
     proxy = urlsplit(origin.proxy)
+    if origin.proxy and proxy.scheme not in PORTS:
+        raise proxy_error("only http and https proxies are supported")
     host = proxy.hostname if origin.proxy else origin.host
-    port = proxy.port or PORTS.get(proxy.scheme, 80) if origin.proxy else origin.port
+    port = proxy.port or PORTS[proxy.scheme] if origin.proxy else origin.port
     try:
         return open_connection(host or "", port, (NO_DELAY,), exchange)
     except OSError as error:

@@ -125,6 +125,11 @@ def test_a_proxy_that_is_not_there(serve: Serve, upstream: Upstream, tls_upstrea
         assert (answer.status, answer.error["code"]) == (502, "proxy_error")
 
 
+def test_a_proxy_of_another_kind_is_refused(serve: Serve, upstream: Upstream) -> None:
+    answer = chat(serve(TARGET_BASE_URL=upstream.url, ALL_PROXY="socks5://127.0.0.1:1").port)
+    assert (answer.status, answer.error["code"]) == (502, "proxy_error")
+
+
 def test_a_proxy_that_refuses(serve: Serve, tls_upstream: Upstream, between: HttpProxy) -> None:
     between.refuses = True
     answer = chat(serve(TARGET_BASE_URL=tls_upstream.url, HTTPS_PROXY=between.url).port)
