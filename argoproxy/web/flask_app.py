@@ -98,7 +98,8 @@ class ProxyFlask(Flask):
 
     def _remember(self, target: Target, request: Request) -> MapAdapter | None:
         adapter = super().create_url_adapter(request)
-        if adapter is None or sum(map(len, target)) > LONGEST_TARGET:
+        has_query = bool(request.query_string)  # which may hold a key
+        if adapter is None or has_query or sum(map(len, target)) > LONGEST_TARGET:
             return adapter
         if len(self._targets) >= MAX_TARGETS:
             self._targets.clear()

@@ -131,7 +131,12 @@ def test_targets_are_told_apart_however_many_came() -> None:
 
 @pytest.mark.parametrize(
     ("method", "target", "status"),
-    [("GET", "/health/live", 200), ("POST", "/health/live", 405), ("GET", f"/health/live?{'x' * LONGEST_TARGET}", 200)],
+    [
+        ("GET", "/health/live", 200),
+        ("POST", "/health/live", 405),
+        ("GET", "/health/live?key=a", 200),
+        ("GET", f"/health/{'x' * LONGEST_TARGET}", 404),
+    ],
 )
 def test_a_target_has_the_same_rule_each_time(method: str, target: str, status: int) -> None:
     client, _ = door(DemoUpstream(), Opening())
