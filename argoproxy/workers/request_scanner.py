@@ -74,6 +74,12 @@ class RequestScanner:
             self.progress = self._follow_body(self._body, piece)
         return self.progress
 
+    def skip(self, whole: bytes) -> RequestState:
+        """Count a request that came whole, is no probe, and need not be kept; return how much of it has arrived."""
+        self.received = len(whole)
+        self.progress = RequestState.READY
+        return self.progress
+
     def take(self) -> bytes:
         """Return the bytes that were kept, and drop them."""
         kept = bytes(self._kept)
@@ -91,8 +97,7 @@ class RequestScanner:
         fields = [(name.lower(), value) for name, value in _FIELD.findall(buffer, 0, end + 2)]
         if fields:
             return self._begin_body(fields, bytes(buffer[end + 4 :]))
-        if probe := _PROBE.match(buffer):
-            self.probe = probe[1].decode()
+        self.probe = find_probe(buffer)
         return RequestState.READY
 
     def _judge_part_of_head(self, searched: int) -> RequestState:
@@ -132,3 +137,9 @@ class RequestScanner:
             self.progress is RequestState.LONG_BODY or max(self._body_size, len(self._kept) - HEAD_LIMIT) > BODY_LIMIT
         )
         return RequestState.LONG_BODY if is_long else RequestState.BODY
+
+
+def find_probe(head: bytes | bytearray) -> str:
+    """Return the path of a probe, "" if the head is of another request."""
+    probe = _PROBE.match(head)
+    return probe[1].decode() if probe else ""

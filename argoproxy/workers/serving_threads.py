@@ -47,6 +47,10 @@ class ServingThreads:
             if not self._threads:
                 raise
 
+    def has_room(self) -> bool:
+        """Return whether half of the threads could serve others: so many must be left where threads wait."""
+        return 2 * (len(self._threads) - self._idle) <= self._limit and self._queue.empty()
+
     def _work(self) -> None:
         try:
             while (conn := self._queue.get()) is not None:

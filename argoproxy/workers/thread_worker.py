@@ -23,6 +23,7 @@ from argoproxy.workers.client_timeouts import LINGER_S, ClientTimeouts
 from argoproxy.workers.error_responses import OpenAIErrors
 from argoproxy.workers.plain_request import PlainRequest, PlainResponse
 from argoproxy.workers.request_collector import RequestCollector
+from argoproxy.workers.request_scanner import RequestState
 from argoproxy.workers.serving_threads import ServingThreads
 
 SWEEP_S = BEAT_S = 1.0
@@ -106,18 +107,33 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
             super().enqueue_req(conn)
 
     def _serve(self, conn: Connection) -> None:
-        """Serve a connection's request; in a thread."""
+        """Serve a connection's request, and those that follow it at once; in a thread."""
         end = self._close
         try:
             conn.init()
-            conn.sock.restart_clock()  # the time until a thread was free does not count as the client's
-            conn.hand_to_parser()
-            if self.handle(conn):
-                end = self._receive_next
+            while self._serve_request(conn):
+                if not (self._may_stay(conn) and conn.receive_soon()):
+                    end = self._receive_next
+                    break
         except OSError:  # the client has left
             pass
         finally:
             self.method_queue.defer(end, conn)
+
+    def _serve_request(self, conn: Connection) -> bool:
+        """Serve the request that was collected; return whether the connection is kept."""
+        conn.sock.restart_clock()  # the time until a thread was free does not count as the client's
+        conn.hand_to_parser()
+        return bool(self.handle(conn))
+
+    def _may_stay(self, conn: Connection) -> bool:
+        """Return whether a thread may wait for the next request of a connection. Not after a probe or a large body,
+        which only few threads serve; not where bytes of the next one may have been read already, which only after a
+        plain request is out of the question."""
+        request = conn.request
+        is_common = request.progress is RequestState.READY and not request.probe
+        was_plain = isinstance(conn.parser.mesg, PlainRequest)
+        return conn.is_quick and is_common and was_plain and self.alive and self._threads.has_room()
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Serve a request whose head was parsed; in a thread. A probe's answer must be taken in time: few threads
