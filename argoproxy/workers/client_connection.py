@@ -95,7 +95,7 @@ class Connection(TConn):  # type: ignore[misc]
         #: Whether the client sent its last request within STAY_S after the answer to the one before.
         self.is_quick = False
         self._begun = 0.0
-        self._answered = 0.0
+        self._answered = self._waited_s = 0.0
         self._is_timed = False
         self._plain: PlainHead | None = None
         self._poll: select.poll | None = None
@@ -127,6 +127,7 @@ class Connection(TConn):  # type: ignore[misc]
         try:
             piece = self.sock.recv_now(PIECE)
         except BlockingIOError:
+            self._waited_s = STAY_S
             return False
         plain = _read_common(piece)
         if plain and self.is_writable():
@@ -149,8 +150,9 @@ class Connection(TConn):  # type: ignore[misc]
         self.sock.settimeout(0)
         self.request = RequestScanner()
         self.wait = Wait.REQUEST
-        self._answered = time.monotonic()
-        self.deadline = self._answered + keepalive_s
+        now = time.monotonic()
+        self._answered, self._waited_s = now - self._waited_s, 0.0
+        self.deadline = now + keepalive_s
 
     def feed(self, piece: bytes) -> RequestState:
         """Add bytes to the request and move its deadline."""
