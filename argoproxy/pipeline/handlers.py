@@ -54,6 +54,7 @@ from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
 from argoproxy.transport.reply import HttpReply
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import validate_path
+from argoproxy.upstreams.openai import read_in_runs
 
 HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."}]}
 
@@ -135,7 +136,7 @@ def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext)
     link = proxy.links[route.upstream.name]
     call = link.images.inline(route.call, context.watch)
     reply = link.send(route.upstream, route.upstream.completion_request(call), route.timeouts, context)
-    for batch in route.upstream.read_completion(reply, call):
+    for batch in read_in_runs(route.upstream, reply, call):
         if not batch:
             context.watch.check_client()
         yield batch

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, to_openai
 from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Document
+from argoproxy.protocol.stream.runs import TextRun
+from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Batch, Document
+from argoproxy.upstreams import Reply, Upstream
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.detect import BLANKS_LIMIT
-from argoproxy.upstreams.openai import OpenAIUpstream
+from argoproxy.upstreams.openai import OpenAIUpstream, read_in_runs
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeReply, WholeBody
 from tests.support.growth import FACTOR, assert_linear
@@ -43,6 +46,7 @@ def chunk(text: str, finish_reason: str | None = None, index: Any = 0) -> bytes:
 
 
 DOCUMENT = b' \n\n{"choices": [], "usage": null}\n'
+EVENTS = (("Content-Type", "text/event-stream"),)
 STREAM = b": hello\n\n" + chunk("a") + chunk("b", "stop") + DONE.raw
 
 
@@ -363,3 +367,58 @@ def test_a_stream_that_ends_before_it_began_is_no_completion(before: bytes, end:
         .rstrip()
         .endswith(b"[DONE]")
     )
+
+
+def plain(text: str, reason: str = "null", index: int = 0) -> bytes:
+    """Return a chunk as most servers write it."""
+    part = f'{{"index":{index},"delta":{{"content":"{text}"}},"finish_reason":{reason}}}'
+    return b'data: {"id":"x","choices":[' + part.encode() + b"]}\n\n"
+
+
+STOP = plain("", '"stop"')
+
+
+def in_runs(upstream: Upstream, *pieces: bytes, **body: Any) -> list[Batch]:
+    return list(read_in_runs(upstream, FakeReply(list(pieces), EVENTS), call(**body)))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_plain_events_come_in_runs_and_give_the_same_stream(n: int) -> None:
+    stream = b"".join(map(plain, "abcdefghijkl")) + STOP + DONE.raw
+    ((run, *rest),) = in_runs(UPSTREAM, stream, n=n)
+    assert isinstance(run, TextRun)
+    assert run.raw + b"".join(event.raw for event in rest) == stream
+    for pieces in cuts(stream):
+        assert b"".join(event.raw for batch in in_runs(UPSTREAM, *pieces, n=n) for event in batch) == stream
+        assert flat(batches(*pieces, n=n)) == stream
+
+
+def test_an_upstream_with_a_reader_of_its_own_reads_single_events() -> None:
+    class Reading(OpenAIUpstream):
+        def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
+            return OpenAIUpstream.read_completion(self, reply, call)
+
+    ((one, two),) = in_runs(Reading(UPSTREAM.base), plain("a") + plain("b"), STOP)[:1]
+    assert (one.raw, two.raw) == (plain("a"), plain("b"))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_stream_that_ends_after_runs(n: int) -> None:
+    runs = b"".join(map(plain, "abcdefghijkl"))
+    assert flat(batches(runs, STOP, n=n)) == runs + STOP + DONE.raw
+    with pytest.raises(UpstreamProtocolError, match="broke off"):
+        batches(runs, n=n)
+
+
+def test_a_choice_that_began_in_a_run_must_end() -> None:
+    other = plain("x", '"stop"', 1)
+    with pytest.raises(UpstreamProtocolError, match="broke off"):
+        batches(plain("a") + plain("b"), other, n=2)
+    assert flat(batches(plain("a"), other, STOP, n=2)).endswith(STOP + DONE.raw)
+
+
+def test_an_error_after_a_run_comes_behind_it() -> None:
+    moving = read_in_runs(UPSTREAM, FakeReply([plain("a") + b'data: {"error": {"message": "no"}}\n\n'], EVENTS), call())
+    assert [event.raw for event in next(moving)] == [plain("a")]
+    with pytest.raises(UpstreamStatus):
+        next(moving)

@@ -35,6 +35,7 @@ from argoproxy.protocol.routing.call import Call, parse_call
 from argoproxy.protocol.routing.llm_params import BOOLEANS
 from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunks import split_completion
+from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_reply_size
 
 #: Bytes that the body of a request may have, where no other limit is set.
@@ -139,7 +140,12 @@ def assemble_reply(batches: Iterable[Batch]) -> Document:
         for event in batch:
             if isinstance(event, Document):
                 return event
-            if event.chunk is not None:
+            if isinstance(event, TextRun):
+                has_choices = True
+                size += len(event.raw)
+                check_reply_size(size)
+                assembly.add_run(event)
+            elif event.chunk is not None:
                 has_choices = has_choices or "choices" in event.chunk
                 size += len(event.raw)
                 check_reply_size(size)

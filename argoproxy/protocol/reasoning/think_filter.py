@@ -9,9 +9,8 @@ something else is left in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import is_
 
 from argoproxy.protocol.json_text import Json, JsonError, loads
@@ -25,16 +24,15 @@ from argoproxy.protocol.reasoning.choice_filter import (
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.tags import AutoDetect, StartDetector, StartsInside, TagSet, ThoughtBuffer
 from argoproxy.protocol.reasoning.text_filters import TagScanner, TagWriter
-from argoproxy.protocol.reasoning.thought_fields import FIELD_MARKS
+from argoproxy.protocol.reasoning.watchlist import Watchlist, find_mark, watchlist_of
 from argoproxy.protocol.stream.chunks import choice_index, iterate_choices
 from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import Batch, Document, Event, PlainEventReader, is_done
-
-#: JSON that holds a certain character contains one of these: the character itself, or the start of its escape.
-Mark = tuple[bytes, bytes]
 
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
 _OTHER_INDEX = re.compile(rb'"index"\s*:\s*(?!0\s*[,}])')
+_NO_TEXT = b'"content":""'
 _CALL_MARKS = (b'"tool_calls"', b'"function_call"')
 _FIRST_CHOICE = re.compile(rb'"choices":\[\{"index":(\d{1,9})')
 #: Fields that every chunk has, and padding.
@@ -48,7 +46,14 @@ def reasoning_filters(settings: ReasoningSettings, on_lone_end: Callable[[], Non
     taken to start outside of a thought shows a closing tag before any opening one."""
     if settings.policy is Reasoning.KEEP or not (settings.policy or settings.tags):
         return ()
-    return (ThinkFilter(_filter_factory(settings), _watchlist(settings), on_lone_end),)
+    new_filter, watchlist = _plan(settings)
+    return (ThinkFilter(new_filter, watchlist, on_lone_end),)
+
+
+@lru_cache(maxsize=256)
+def _plan(settings: ReasoningSettings) -> tuple[Callable[[], ChoiceFilter], Watchlist]:
+    """Return what the filters of all requests with these settings have in common."""
+    return _filter_factory(settings), watchlist_of(settings)
 
 
 def _filter_factory(settings: ReasoningSettings) -> Callable[[], ChoiceFilter]:
@@ -82,48 +87,10 @@ def _filter_factory(settings: ReasoningSettings) -> Callable[[], ChoiceFilter]:
     return factories[settings.policy]
 
 
-@dataclass(frozen=True, slots=True)
-class Watchlist:
-    """What to look for in events: only those that hold it are parsed, once their choices have shown text."""
-
-    #: Marks of opening tags.
-    opening: tuple[Mark, ...]
-    #: Marks of closing tags: in a thought that is dropped, only they count.
-    closing: tuple[Mark, ...]
-    #: Marks of thoughts in fields.
-    fields: tuple[bytes, ...]
-    #: Whether a tool call before the first text of a choice counts: it shows that the text starts outside a thought.
-    calls: bool
-
-
-def _watchlist(settings: ReasoningSettings) -> Watchlist:
-    is_closed = settings.opening is Opening.CLOSED
-    opening = () if settings.policy is Reasoning.TAGS else settings.tags
-    return Watchlist(
-        _marks_of(pair.start for pair in opening),
-        _marks_of(pair.end for pair in settings.tags),
-        () if settings.policy is None and is_closed else FIELD_MARKS,
-        settings.policy is not None and not is_closed,
-    )
-
-
-def _marks_of(tags: Iterable[str]) -> tuple[Mark, ...]:
-    return tuple({_mark_of(tag[0]) for tag in tags})
-
-
-def _mark_of(character: str) -> Mark:
-    """Return the bytes by which to recognise a character in JSON. They may also stand for other characters: a match
-    only means that the event is parsed."""
-    if character < " ":
-        return (b"\\", b"\\")
-    hexadecimal = format(ord(character), "04x")[:3] if ord(character) < 0x10000 else ""
-    # Letters of an escape may be in upper or lower case: only the digits before the first letter are certain.
-    certain = "".join(takewhile(str.isdigit, hexadecimal))
-    return (character.encode(), b"\\u" + certain.encode())
-
-
 class ThinkFilter:
     """A Filter that gives each choice to a ChoiceFilter of its own, but only events that may matter to it."""
+
+    takes_runs = True
 
     def __init__(
         self,
@@ -146,17 +113,50 @@ class ThinkFilter:
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
-        if not self._busy:
-            raw = batch[0].raw if len(batch) == 1 else b"".join([event.raw for event in batch])
-            if not self._may_matter(raw):
-                return batch
         passed: Batch = []
         for event in batch:
-            if not self._busy and not self._may_matter(event.raw):
-                passed.append(event)
-            elif not self._discarding or not self._is_discarded(event.raw):
-                passed += self._filter_event(event)
+            if isinstance(event, TextRun):
+                self._feed_run(event, passed)
+            else:
+                self._feed_event(event, passed)
         return batch if passed == batch else passed
+
+    def _feed_event(self, event: Event, passed: Batch) -> None:
+        if not self._busy and not self._may_matter(event.raw):
+            passed.append(event)
+        elif not self._discarding or not self._is_discarded(event.raw):
+            passed += self._filter_event(event)
+
+    def _feed_run(self, run: TextRun, passed: Batch) -> None:
+        """Filter a run; only events that may matter are cut out of it."""
+        raw, start, end = run.raw, 0, len(run.raw)
+        while start < end:
+            stop = self._next_that_matters(raw, start)
+            if stop == start:
+                stop = raw.find(b"\n\n", start) + 2
+                self._feed_event(Event(raw[start:stop]), passed)
+            elif not self._busy:
+                passed.append(run if stop - start == end else TextRun(raw[start:stop]))
+            start = stop
+
+    def _next_that_matters(self, raw: bytes, start: int) -> int:
+        """Return where the next event of a run begins that may matter, its length if there is none. Text before that
+        passes, or is dropped while its choice drops all text."""
+        if not self._busy:
+            if b"0" not in self._past_start:
+                return start
+            place = find_mark(raw, start, self._opening_marks)
+        elif 0 in self._discarding:
+            place = find_mark(raw, start, self._closing_marks)
+            empty = raw.find(_NO_TEXT, start, place)
+            place = place if empty < 0 else empty
+        else:
+            return start
+        if place == len(raw):
+            return place
+        # Line ends in JSON are escaped, so these end the event before.
+        end = raw.rfind(b"\n\n", start, place)
+        return start if end < 0 else end + 2
 
     def finish(self) -> Batch:
         parts = [choice.finish(index) for index, choice in self._choices.items()]

@@ -9,6 +9,7 @@ from operator import is_
 from typing import TypeVar
 
 from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 
 EventT = TypeVar("EventT", bound=Event)
@@ -29,12 +30,14 @@ _MODEL_KEY = b'"model"'
 class UsageMeter:
     """A Filter that changes nothing and passes each usage to `record`; the last one counts."""
 
+    takes_runs = True
+
     def __init__(self, record: Callable[[Json], None]) -> None:
         self._record = record
 
     def feed(self, batch: Batch) -> Batch:
         for event in batch:
-            if b'"usage"' in event.raw and _USAGE.search(event.raw):
+            if type(event) is not TextRun and b'"usage"' in event.raw and _USAGE.search(event.raw):
                 usage = (event.chunk or {}).get("usage")
                 if isinstance(usage, dict):
                     self._record(usage)
@@ -48,6 +51,8 @@ class UsageRemover:
     """A Filter that removes `usage` from chunks without choices, for a client that did not ask for it when the proxy
     did. Other fields of such a chunk stay; a chunk that had none is not sent."""
 
+    takes_runs = True
+
     def feed(self, batch: Batch) -> Batch:
         kept = [passed for event in batch for passed in _without_usage(event)]
         return batch if len(kept) == len(batch) and all(map(is_, kept, batch)) else kept
@@ -57,7 +62,7 @@ class UsageRemover:
 
 
 def _without_usage(event: Event) -> Batch:
-    if b'"usage"' not in event.raw or isinstance(event, Document) or not _USAGE.search(event.raw):
+    if isinstance(event, Document | TextRun) or b'"usage"' not in event.raw or not _USAGE.search(event.raw):
         return [event]
     chunk = event.chunk or {}
     if chunk.get("choices") or not isinstance(chunk.get("usage"), dict):
@@ -76,12 +81,17 @@ class AnswerModel(StrEnum):
 class ModelNameFilter:
     """A Filter that sets `model` in chunks and documents; everything else in them stays byte for byte."""
 
+    takes_runs = True
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._json = dumps(name)
 
     def feed(self, batch: Batch) -> Batch:
-        return [self.set_model(event) for event in batch]
+        passed: Batch = []
+        for event in batch:
+            passed += self._set_in_run(event) if isinstance(event, TextRun) else (self.set_model(event),)
+        return passed
 
     def finish(self) -> Batch:
         return []
@@ -97,3 +107,14 @@ class ModelNameFilter:
         if chunk is None or chunk.get("model") == self._name or not ("model" in chunk or "choices" in chunk):
             return event
         return type(event).of({**chunk, "model": self._name})
+
+    def _set_in_run(self, run: TextRun) -> Batch:
+        """Return a run with the name in it, cut unless all its events name the same model."""
+        raw = run.raw
+        match = _MODEL.match(raw)
+        # Quotes in texts are escaped, so this stands nowhere but at the top.
+        key = _MODEL_KEY + b":"
+        if match and raw.count(b"\n\n") == raw.count(key) == raw.count(key + match.group(1)):
+            is_set = match.group(1) == self._json
+            return [run if is_set else TextRun(raw.replace(key + match.group(1), key + self._json))]
+        return [self.set_model(event) for event in run.cut()]

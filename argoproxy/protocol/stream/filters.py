@@ -10,13 +10,15 @@ from itertools import chain, islice
 from typing import Protocol, TypeVar
 
 from argoproxy.errors import ProxyError
+from argoproxy.protocol.stream.runs import cut_runs
 from argoproxy.protocol.stream.sse import Batch
 
 ItemT = TypeVar("ItemT")
 
 
 class Filter(Protocol):
-    """One transformation of what the client receives."""
+    """One transformation of what the client receives. One that has an attribute `takes_runs` that is true gets runs
+    of events uncut (`runs.TextRun`); unless all filters of a stream do, none gets one."""
 
     def feed(self, batch: Batch) -> Batch:
         """Take a batch and return what may be sent; the same list if nothing changed."""
@@ -40,11 +42,15 @@ def apply_filters(batches: Iterable[Batch], make_filters: Callable[[], Sequence[
     If the batches fail with a ProxyError, what the filters still hold is yielded before the error is raised again.
     """
     filters: Sequence[Filter] | None = None
+    takes_runs = False
     failure: ProxyError | None = None
     try:
         for batch in batches:
             if batch:
-                filters = make_filters() if filters is None else filters
+                if filters is None:
+                    filters = make_filters()
+                    takes_runs = all(getattr(step, "takes_runs", False) for step in filters)
+                batch = batch if takes_runs else cut_runs(batch)
                 for step in filters:
                     batch = step.feed(batch)
             yield batch

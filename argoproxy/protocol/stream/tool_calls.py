@@ -19,6 +19,7 @@ from typing import Any
 
 from argoproxy.protocol.json_text import Json, JsonError, as_text, loads
 from argoproxy.protocol.stream.chunks import choice_index
+from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import Batch, Event, encode_json
 
 #: The keys under which a call names what it calls: a function, or a custom tool.
@@ -42,13 +43,17 @@ class ToolCallFilter:
     """A Filter that repairs the tool calls of every choice: indexes and fragments as OpenAI sends them. Complete calls
     in a message need no index; only arguments sent as an object are changed. Correct events pass unparsed."""
 
+    takes_runs = True
+
     def __init__(self) -> None:
         self._choices: dict[int, ToolCalls] = {}
 
     def feed(self, batch: Batch) -> Batch:
         passed = batch
         for position, event in enumerate(batch):
-            if _MARK in event.raw and not self._is_correct(event.raw) and (new := self._repair(event)) is not event:
+            if type(event) is TextRun or _MARK not in event.raw or self._is_correct(event.raw):
+                continue
+            if (new := self._repair(event)) is not event:
                 passed = list(batch) if passed is batch else passed
                 passed[position] = new
         return passed

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.json_text import Json, JsonError, loads
 from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
-from argoproxy.protocol.stream.sse import Batch, Document, EventDecoder
+from argoproxy.protocol.stream.runs import RunDecoder, TextRun
+from argoproxy.protocol.stream.sse import Batch, Document, Event
 
 #: Bytes of an answer that are kept in memory for the journal; of a longer one only the size is written.
 MAX_RECORDED_BYTES = 32 * 1024 * 1024
@@ -22,6 +22,8 @@ class EventRecorder:
     A batch is added when the next one comes. Until then a FilteredRecorder behind the filters can see whether the same
     batch reached it, and `copy_without_latest` can leave it out.
     """
+
+    takes_runs = True
 
     def __init__(self) -> None:
         self.latest: Batch = []
@@ -61,7 +63,11 @@ class EventRecorder:
             if self._size <= MAX_RECORDED_BYTES:
                 self._add(event)
 
-    def _add(self, event: Any) -> None:
+    def _add(self, event: Event) -> None:
+        if isinstance(event, TextRun):
+            self._has_chunks = True
+            self._assembly.add_run(event)
+            return
         try:
             chunk = event.chunk
         except ProxyError:
@@ -79,6 +85,8 @@ class FilteredRecorder:
     As long as the filters hand on the very batches that came, it shares that recorder's data, so that most answers are
     put together once and not twice. Its own copy begins with the first batch that a filter changed.
     """
+
+    takes_runs = True
 
     def __init__(self, before: EventRecorder) -> None:
         self._before = before
@@ -110,6 +118,8 @@ class FilteredRecorder:
 
 class SizeAndUsageRecorder:
     """A Filter that changes nothing and records how many bytes pass, and the tokens they report."""
+
+    takes_runs = True
 
     def __init__(self) -> None:
         self._size = 0
@@ -152,7 +162,7 @@ class ByteRecorder:
     def __init__(self, headers: Headers) -> None:
         is_stream = get_header(headers, "content-type").startswith("text/event-stream")
         is_plain = get_header(headers, "content-encoding", "identity").lower() == "identity"
-        self._decoder = EventDecoder(MAX_RECORDED_BYTES) if is_stream and is_plain else None
+        self._decoder = RunDecoder(MAX_RECORDED_BYTES) if is_stream and is_plain else None
         self._events = EventRecorder()
         self._is_plain = is_plain
         self._kept = bytearray()

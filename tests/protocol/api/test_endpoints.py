@@ -17,6 +17,7 @@ from argoproxy.errors import (
 from argoproxy.protocol.api.endpoints import answer, answer_document, answer_error, assemble_reply, error_event
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
 from tests.support.doubles import FakeProgress
 
@@ -138,6 +139,13 @@ def test_chunks_for_a_plain_client_are_assembled() -> None:
     assert response.headers == (("Content-Type", "application/json"),)
     assert isinstance(response.body, bytes)
     assert json.loads(response.body)["choices"][0]["message"] == {"role": "assistant", "content": "ab"}
+
+
+def test_runs_for_a_plain_client_are_assembled() -> None:
+    plain = b'data: {"choices":[{"index":0,"delta":{"content":"@"},"finish_reason":null}]}\n\n'
+    run = TextRun(plain.replace(b"@", b"a") + plain.replace(b"@", b"b"))
+    document = assemble_reply([[run], [chunk("c"), DONE]])
+    assert document.chunk["choices"][0]["message"] == {"role": "assistant", "content": "abc"}
 
 
 def test_a_plain_answer_that_breaks_is_no_answer() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.stream.assembly import MAX_PIECES, ListBuilder, ObjectBuilder, TextBuilder, build, set_field
+from argoproxy.protocol.stream.builders import MAX_PIECES, ListBuilder, ObjectBuilder, TextBuilder, build, set_field
 from argoproxy.protocol.stream.tool_calls import arguments_as_text
 from tests.support.growth import assert_linear
 

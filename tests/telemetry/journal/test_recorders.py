@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from argoproxy.telemetry.journal import recorders
 from argoproxy.telemetry.journal.recorders import ByteRecorder, EventRecorder, FilteredRecorder, SizeAndUsageRecorder
@@ -142,3 +143,12 @@ def test_sizes_are_enough_for_some() -> None:
     assert recorder.result() == {"bytes": 5 + len(batch[1].raw), "usage": {"a": 1}}
     assert recorder.feed([Event(b"1")])
     assert recorder.result() == {"bytes": 6 + len(batch[1].raw), "usage": {"a": 1}}
+
+
+def test_runs_of_events_are_put_together() -> None:
+    part = b'data: {"id":"i","choices":[{"index":0,"delta":{"content":"@"},"finish_reason":null}]}\n\n'
+    run = TextRun(part.replace(b"@", b"a") + part.replace(b"@", b"b"))
+    assert record([run]) == MADE
+    sizes = SizeAndUsageRecorder()
+    assert sizes.feed([run]) == [run]
+    assert sizes.result() == {"bytes": len(run.raw)}
