@@ -6,6 +6,7 @@ import atexit
 import http.client
 import json
 import os
+import random
 import re
 import shlex
 import signal
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,14 +32,30 @@ PATIENCE_S = 60.0
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.05
 
 Steps = Sequence[Sequence[Any]]
+#: Below the ports that Linux gives to outgoing connections (ip_local_port_range).
+PORTS = (10_000, 32_000)
 
 
 def free_port() -> int:
-    """Find a port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
+    """Return a port that is free, and stays free for this process: no other process of the tests takes it, and the
+    kernel gives it to no outgoing connection."""
+    while True:
+        port = random.randrange(*PORTS)
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            mark.bind(f"\0argoproxy-test-port-{port}")
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", port))
+        except OSError:
+            mark.close()
+            continue
+        _marks.callback(mark.close)
         return port
+
+
+#: Abstract names of sockets, one for each port that this process has taken; the kernel frees them when it ends.
+_marks = ExitStack()
+atexit.register(_marks.close)
 
 
 def eventually(what: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:

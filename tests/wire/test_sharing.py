@@ -406,8 +406,9 @@ def test_many_changes_leave_nothing_behind(changing: tuple[Proxy, Path], upstrea
             assert chat(proxy.port).status == 200
         counts.append((proxy.descriptors(), threads_of(proxy)))
     begun, ended = counts[:10], counts[-5:]
+    # What each change left behind would be 20 by now; a few threads more are started when a worker has much to do.
     for what in (0, 1):
-        assert min(count[what] for count in ended) <= max(count[what] for count in begun) + 1
+        assert min(count[what] for count in ended) <= max(count[what] for count in begun) + 5
 
 
 def threads_of(proxy: Proxy) -> int:
