@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Protocol
 
 from argoproxy.errors import UpstreamProtocolError
@@ -18,6 +19,8 @@ from argoproxy.protocol.http_messages import Headers, list_members, without
 LINE_LIMIT = 64 * 1024
 INFLATED_PIECE = 256 * 1024
 
+#: The digits of a chunk's size, where chunks are taken many at a time.
+_LONGEST_SIZE = 8
 _HEX = b"0123456789abcdefABCDEF"
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_LENGTH = frozenset(("content-length",))
@@ -124,6 +127,8 @@ class ChunkedReader:
                 self._left -= taken
                 at += taken
                 continue
+            if self._next is ChunkedReader._size and parts:
+                at = _take_whole(data, at, parts)
             line_end = data.find(b"\n", at)
             if line_end < 0:
                 self._keep(data[at:])
@@ -159,6 +164,28 @@ class ChunkedReader:
         if len(line) > LINE_LIMIT or (self._next is ChunkedReader._data_end and line != b"\r"):
             raise UpstreamProtocolError("The upstream sent a broken chunk.")
         self._line = line
+
+
+def _take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
+    """Append the data of whole chunks that stand one after the other; return where anything else begins: each event of
+    a stream is usually a chunk of its own, and many arrive together."""
+    last_line, size = b"", 0
+    while 0 < (line_end := data.find(b"\r\n", at)) - at <= _LONGEST_SIZE:
+        line = data[at:line_end]
+        if line != last_line:
+            last_line, size = line, _plain_size(line)
+        stop = line_end + 2 + size
+        if not size or data[stop : stop + 2] != b"\r\n":
+            break
+        parts.append(data[line_end + 2 : stop])
+        at = stop + 2
+    return at
+
+
+@lru_cache(maxsize=1024)
+def _plain_size(line: bytes) -> int:
+    """Return the size in a line that holds nothing else; 0 for any other line, and for the last chunk."""
+    return 0 if line.strip(_HEX) else int(line, 16)
 
 
 class Decompressor:
