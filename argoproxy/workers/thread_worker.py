@@ -133,7 +133,7 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
         request = conn.request
         is_common = request.progress is RequestState.READY and not request.probe
         was_plain = isinstance(conn.parser.mesg, PlainRequest)
-        return conn.is_quick and is_common and was_plain and self.alive and self._threads.has_room()
+        return conn.is_quick and is_common and was_plain and self.alive and self._threads.is_calm()
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Serve a request whose head was parsed; in a thread. A probe's answer must be taken in time: few threads
