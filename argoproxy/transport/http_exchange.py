@@ -48,6 +48,7 @@ def send_request(sock: Any, head: bytes, body: RequestBody, exchange: Exchange) 
             _send_all(sock, head, exchange)
             _send_body(sock, body, exchange)
     except (_RepliedEarly, BrokenPipeError):
+        exchange.is_cut = True
         _reset_on_close(sock)
     except OSError:
         raise disconnected_error() from None
@@ -113,7 +114,6 @@ def _stop_if_replied(sock: Any, exchange: Exchange) -> None:
     arrived = receive_now(sock)
     if arrived is not None:
         exchange.early += arrived
-        exchange.is_cut = True
         raise _RepliedEarly
 
 
