@@ -127,8 +127,10 @@ class ChunkedReader:
                 self._left -= taken
                 at += taken
                 continue
-            if self._next is ChunkedReader._size and parts:
+            if self._next is ChunkedReader._size:
                 at = _take_whole(data, at, parts)
+                if at == end:
+                    break
             line_end = data.find(b"\n", at)
             if line_end < 0:
                 self._keep(data[at:])

@@ -196,7 +196,12 @@ def _read_stream(pieces: Iterator[bytes], tracker: CompletionTracker) -> Iterato
     decoder, size = RunDecoder(), 0
     for piece in _ignore_late_break(pieces, tracker):
         size += len(piece)
-        batch = [event for event in decoder.feed(piece) if len(event.raw) > EMPTY or event_data(event.raw) != b""]
+        batch = decoder.feed(piece)
+        if len(batch) == 1 and type(batch[0]) is TextRun:
+            tracker.add(batch)
+            yield batch
+            continue
+        batch = [event for event in batch if len(event.raw) > EMPTY or event_data(event.raw) != b""]
         for place, event in enumerate(batch):
             if type(event) is TextRun:
                 continue

@@ -19,6 +19,8 @@ from argoproxy.protocol.reasoning.tags import (
 
 #: What separates a thought from the text after it, as models write it that tag their thoughts themselves.
 _BLANK_LINE = "\n\n"
+#: What becomes of an empty piece while nothing is held back.
+_NOTHING = ScanResult.of_whole("")
 
 
 class TagScanner:
@@ -78,6 +80,8 @@ class TagScanner:
         """Take a piece of the text."""
         if self.is_discarding and not self._wanted.may_begin_in(piece):
             return ScanResult("", (), len(piece), len(piece), 0)
+        if not piece and not self._held:
+            return _NOTHING
         held, text, start = len(self._held), self._held + piece, 0
         if self._detector:
             verdict = self._detector.judge(text, held)
@@ -94,6 +98,8 @@ class TagScanner:
         """Take the last piece: what is held back after it is not a tag."""
         result = self.feed(piece)
         held, self._held, self._detector = self._held, "", None
+        if not held:
+            return result
         visible_from = len(held)
         if self._inside:
             self._keep_thought(held)

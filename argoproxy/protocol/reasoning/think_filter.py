@@ -113,6 +113,10 @@ class ThinkFilter:
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
+        if len(batch) == 1 and type(batch[0]) is TextRun:
+            raw = batch[0].raw
+            if self._next_that_matters(raw, 0) == len(raw):
+                return [] if self._busy else batch
         passed: Batch = []
         for event in batch:
             if isinstance(event, TextRun):

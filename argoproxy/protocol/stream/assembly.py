@@ -28,10 +28,6 @@ from argoproxy.protocol.stream.chunks import ATOMIC_STRINGS, CHAT, CHAT_CHUNK, R
 from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.tool_calls import TOOL_KINDS, ToolCalls
 
-_LOGPROBS = b'"logprobs":'
-#: Fields at the top of plain events, and how to recognise them there.
-_TOP_MARKS = tuple((key, f'"{key}":'.encode()) for key in (*REPEATED, "provider", "usage"))
-
 
 def assemble_completion(chunks: Iterable[Json]) -> Json:
     """Join the chunks of a stream to one completion."""
@@ -47,9 +43,12 @@ class CompletionAssembler:
     def __init__(self) -> None:
         self._top: Json = {}
         self._choices: dict[int, _ChoiceAssembly] = {}
+        #: How to recognise the fields that would change something in a run; None while that is not known.
+        self._marks: tuple[bytes, ...] | None = None
 
     def add(self, chunk: Json) -> None:
         """Take the next chunk."""
+        self._marks = None
         for key, value in chunk.items():
             if key == "choices":
                 for index, choice in iterate_choices(value):
@@ -74,12 +73,15 @@ class CompletionAssembler:
     def _has_more_than_text(self, raw: bytes) -> bool:
         """Return whether plain events may hold a field, beside the text, that an earlier chunk did not have."""
         choice = self._choices.get(0)
-        if choice is None or not choice.has_plain_fields(raw):
+        if choice is None or not choice.is_begun_by_plain_event:
             return True
-        for key, mark in _TOP_MARKS:
-            # Of these, only the last provider and the first other value count.
-            is_settled = key in self._top if key == "usage" else bool(self._top.get(key)) and key != "provider"
-            if not is_settled and mark in raw:
+        if self._marks is None:
+            # Of these fields, only the last provider and the first other value count.
+            open_keys = [key for key in REPEATED if not self._top.get(key)]
+            open_keys += ["provider", *(["usage"] if "usage" not in self._top else [])]
+            self._marks = tuple(f'"{key}":'.encode() for key in open_keys) + choice.marks()
+        for mark in self._marks:  # noqa: SIM110 (a generator takes three times as long, for every run)
+            if mark in raw:
                 return True
         return False
 
@@ -114,10 +116,14 @@ class _ChoiceAssembly:
             elif key != "index":
                 set_field(self._fields, key, value)
 
-    def has_plain_fields(self, raw: bytes) -> bool:
-        """Return whether all fields of plain events have come before."""
-        fields = self._fields
-        return self._is_chat and "finish_reason" in fields and ("logprobs" in fields or _LOGPROBS not in raw)
+    @property
+    def is_begun_by_plain_event(self) -> bool:
+        """Whether the fields that all plain events have came before."""
+        return self._is_chat and "finish_reason" in self._fields
+
+    def marks(self) -> tuple[bytes, ...]:
+        """Return how to recognise fields that some plain events have, if they did not come before."""
+        return () if "logprobs" in self._fields else (b'"logprobs":',)
 
     def add_text(self, text: str) -> None:
         """Take deltas that hold nothing but content."""

@@ -61,6 +61,8 @@ class RunDecoder(EventDecoder):
         if self._at_start:
             piece = self._skip_bom(piece)
         rest = self._rest
+        if not rest and piece.endswith(b"}\n\n") and _RUN.fullmatch(piece) and (piece.isascii() or is_utf8(piece)):
+            return [TextRun(piece)]
         if b"\r" in piece or b"\r" in rest:
             return super().feed(piece)
         if rest:
