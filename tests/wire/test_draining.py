@@ -147,5 +147,5 @@ def test_who_has_nothing_to_do_stops_quietly(upstream: Upstream, start: Serve, w
     assert chat(proxy.port).status == 200
     proxy.process.send_signal(number)
     assert proxy.process.wait(PATIENCE_S) == 0
-    assert "was sent" not in proxy.log()
+    assert "was sent SIGKILL" not in proxy.log()
     assert "Traceback" not in proxy.log()
