@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.client import Client, ask, chat
 from tests.support.fixtures import Serve
@@ -18,7 +22,9 @@ from tests.support.scripts import CHUNKED, chunked, completion, event, reply
 class HttpProxy:
     """Forwards absolute-form requests and tunnels; remembers the heads it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        """Speak TLS by `context`."""
+        self._context = context
         self.heads: list[str] = []
         self.refuses = False
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -27,7 +33,7 @@ class HttpProxy:
 
     @property
     def url(self) -> str:
-        return f"http://user:pass@127.0.0.1:{self.port}"
+        return f"{'https' if self._context else 'http'}://user:pass@127.0.0.1:{self.port}"
 
     def close(self) -> None:
         self._listener.close()
@@ -38,7 +44,11 @@ class HttpProxy:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._forward, args=(sock,), daemon=True).start()
+            threading.Thread(target=self._serve_one, args=(sock,), daemon=True).start()
+
+    def _serve_one(self, sock: socket.socket) -> None:
+        with suppress(OSError):
+            self._forward(self._context.wrap_socket(sock, server_side=True) if self._context else sock)
 
     def _forward(self, sock: socket.socket) -> None:
         data = b""
@@ -57,19 +67,24 @@ class HttpProxy:
             sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
             other.sendall(data)
-        threading.Thread(target=self._pump, args=(sock, other), daemon=True).start()
-        self._pump(other, sock)
+        with sock, other:
+            while all(self._pump(*pair) for pair in self._ready(sock, other)):
+                pass
 
     @staticmethod
-    def _pump(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-        finally:
-            source.close()
+    def _ready(sock: socket.socket, other: socket.socket) -> list[tuple[socket.socket, socket.socket]]:
+        """Wait until one of the two has sent something: who, and for whom it is."""
+        pairs = [(sock, other), (other, sock)]
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return pairs[:1]
+        ready = select.select([sock, other], [], [])[0]
+        return [pair for pair in pairs if pair[0] in ready]
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> bool:
+        data = source.recv(65536)
+        target.sendall(data)
+        return bool(data)
 
 
 @pytest.fixture
@@ -99,6 +114,33 @@ def test_a_tls_upstream_through_a_tunnel(
         client.send("POST", "/v1/chat/completions", b'{"model": "m1", "prompt": "x", "stream": true}', X_Script=script)
         client.until(b"content")
     assert tls_upstream.left(script)
+
+
+@pytest.fixture
+def between_over_tls(ca: trustme.CA) -> Iterator[HttpProxy]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    running = HttpProxy(context)
+    yield running
+    running.close()
+
+
+def test_a_proxy_that_speaks_tls_itself(
+    serve: Serve, upstream: Upstream, tls_upstream: Upstream, between_over_tls: HttpProxy, ca_file: Path
+) -> None:
+    large = b"x" * 3_000_000
+    for behind in (upstream, tls_upstream):
+        door = serve(TARGET_BASE_URL=behind.url, ALL_PROXY=between_over_tls.url, SSL_CERT_FILE=str(ca_file))
+        assert chat(door.port, stream=True).text == "Hello there!"
+        script = behind.script(reply(body=b"y" * 2_000_000))
+        answer = ask(door.port, "POST", "/v1/files", large, X_Script=script, Content_Type="x/y")
+        assert (answer.status, len(answer.body), behind.last(script)["length"]) == (200, 2_000_000, len(large))
+    assert between_over_tls.heads[-1].startswith("CONNECT ")
+
+
+def test_a_proxy_that_speaks_tls_is_verified(serve: Serve, tls_upstream: Upstream, between_over_tls: HttpProxy) -> None:
+    answer = chat(serve(TARGET_BASE_URL=tls_upstream.url, ALL_PROXY=between_over_tls.url).port)
+    assert (answer.status, answer.error["code"]) == (502, "proxy_error")
 
 
 @pytest.mark.parametrize("no_proxy", ["localhost", "example.org, .localhost", "*", "other,localhost:1,LOCALHOST"])
