@@ -28,9 +28,9 @@ WRITABLE_ONCE = select.EPOLLOUT | select.EPOLLONESHOT
 
 #: Bytes that are read of a connection at a time.
 PIECE = 64 * 1024
-#: How long a thread waits for the next request of a client that is quick, rather than the main thread: that would cost
-#: three switches between threads and some 40 us for each request. A client in the same data center takes a few
-#: milliseconds from an answer to its next request.
+#: How long a thread waits for the next request of a client that is quick. Otherwise the main thread waits, which costs
+#: three switches between threads and some 40 us for each request. Longer than programs take that ask again at once;
+#: short for a connection that meanwhile needs a thread.
 STAY_S = 0.02
 _STAY = struct.pack("ll", 0, round(STAY_S * 1_000_000))
 

@@ -127,9 +127,11 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
         return bool(self.handle(conn))
 
     def _may_stay(self, conn: Connection) -> bool:
-        """Return whether a thread may wait for the next request of a connection. Not after a probe or a large body,
-        which only few threads serve; not where bytes of the next one may have been read already, which only after a
-        plain request is out of the question."""
+        """Return whether a thread may wait for the next request of a connection.
+
+        Not after a probe or a large body, which only few threads serve. Only after a plain request: it was all that had
+        arrived, so no byte of the next one is in the parser's buffer.
+        """
         request = conn.request
         is_common = request.progress is RequestState.READY and not request.probe
         was_plain = isinstance(conn.parser.mesg, PlainRequest)
