@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build, load
+from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build
 from argoproxy.config.derived import LogSettings
 from argoproxy.config.kinds.openai_kind import OpenAITarget
 from argoproxy.config.kinds.target import UpstreamSettings
@@ -26,25 +26,9 @@ from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.protocol.stream.chunk_fields import AnswerModel
 from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.base_url import BaseUrl
+from tests.support.configs import NOWHERE, config, find_mistakes, layered
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-NOWHERE = Path("/nonexistent")
-
-
-def config(**environ: str) -> Config:
-    return load(environ, NOWHERE)
-
-
-def layered(*layers: dict[str, Any]) -> Config:
-    return build([Layer(f"layer {place}", values) for place, values in enumerate(layers)], {})
-
-
-def find_mistakes(**environ: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        config(**environ)
-    return list(caught.value.mistakes)
 
 
 def test_defaults() -> None:
@@ -255,11 +239,6 @@ def test_all_mistakes_are_reported_together() -> None:
 
 def test_a_missing_bundle_does_not_matter_without_tls() -> None:
     assert config(SSL_CERT_FILE="/missing.pem", DEMO="1").ca_bundle == "/missing.pem"
-
-
-def write_config(folder: Path, text: str, name: str = "config.yaml") -> Path:
-    (folder / name).write_text(text)
-    return folder
 
 
 ANN, BOB = Key("ann", Secret("k-ann")), Key("key-2", Secret("k-bob"))

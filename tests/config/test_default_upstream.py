@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config.config import Config, build, load
+from argoproxy.config.config import load
 from argoproxy.config.default_upstream import ROWS, Row, pick_target, rank_rows
 from argoproxy.config.kinds.argo_kind import ArgoTarget
 from argoproxy.config.kinds.demo_kind import DemoTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
-from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.layers import Layer
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.upstreams.argo.adapter import ArgoUrls
+from tests.support.configs import config, find_mistakes, layered, write_config
 
 #: For each row: settings that name it, and the upstream that answers then (None: those of the section).
 BY_ROW: dict[str, tuple[dict[str, Any], str | None]] = {
@@ -100,28 +100,6 @@ def test_what_belongs_to_a_row_goes_with_it() -> None:
     values = values_of({"target_base_url": "http://t", "argo_url": "http://a", "user": "me"})
     pick_target(values)
     assert len(values.warnings) == 1
-
-
-NOWHERE = Path("/nonexistent")
-
-
-def config(**environ: str) -> Config:
-    return load(environ, NOWHERE)
-
-
-def layered(*layers: dict[str, Any]) -> Config:
-    return build([Layer(f"layer {place}", values) for place, values in enumerate(layers)], {})
-
-
-def find_mistakes(**environ: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        config(**environ)
-    return list(caught.value.mistakes)
-
-
-def write_config(folder: Path, text: str, name: str = "config.yaml") -> Path:
-    (folder / name).write_text(text)
-    return folder
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config.config import Config, build, load
+from argoproxy.config.config import load
 from argoproxy.config.kinds.argo_kind import ArgoTarget
 from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
@@ -19,30 +19,9 @@ from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.argo.adapter import ArgoUrls
+from tests.support.configs import NOWHERE, config, layered, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-NOWHERE = Path("/nonexistent")
-
-
-def config(**environ: str) -> Config:
-    return load(environ, NOWHERE)
-
-
-def layered(*layers: dict[str, Any]) -> Config:
-    return build([Layer(f"layer {place}", values) for place, values in enumerate(layers)], {})
-
-
-def find_mistakes(**environ: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        config(**environ)
-    return list(caught.value.mistakes)
-
-
-def write_config(folder: Path, text: str, name: str = "config.yaml") -> Path:
-    (folder / name).write_text(text)
-    return folder
 
 
 DEV, PROD = "https://apps-dev.inside.anl.gov/argoapi", "https://apps.inside.anl.gov/argoapi"

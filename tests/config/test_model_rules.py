@@ -6,26 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.config.config import Config, load
-from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.routing.rules import Rule
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides
-
-
-def load_text(folder: Path, text: str, **environ: str) -> Config:
-    (folder / "config.yaml").write_text(text)
-    return load(environ, folder)
-
-
-def find_mistakes(folder: Path, text: str, **environ: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load_text(folder, text, **environ)
-    return list(caught.value.mistakes)
-
-
-def rules(config: Config) -> dict[str, Rule]:
-    return {rule.name: rule for book in config.rules.sets for rule in book.rules if book.source == "models"}
-
+from tests.support.configs import find_mistakes_in, load_text, rules
 
 A = "upstreams: {a: {base_url: http://a}}\n"
 
@@ -106,5 +89,5 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize(("text", "words"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_reported_once_with_its_path(tmp_path: Path, text: str, words: list[str]) -> None:
-    (mistake,) = find_mistakes(tmp_path, text)
+    (mistake,) = find_mistakes_in(tmp_path, text)
     assert all(word in mistake for word in words)

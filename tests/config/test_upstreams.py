@@ -8,35 +8,18 @@ from typing import Any
 
 import pytest
 
-from argoproxy.config.config import Config, load, show
+from argoproxy.config.config import show
 from argoproxy.config.kinds.argo_kind import ArgoTarget
 from argoproxy.config.kinds.dashscope_kind import DashScopeTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
 from argoproxy.config.kinds.plugin_kind import PluginTarget
-from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.router import Credentials
-from argoproxy.protocol.routing.rules import Rule
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.upstreams.argo.adapter import ArgoUrls
-
-
-def load_text(folder: Path, text: str, **environ: str) -> Config:
-    (folder / "config.yaml").write_text(text)
-    return load(environ, folder)
-
-
-def find_mistakes(folder: Path, text: str, **environ: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load_text(folder, text, **environ)
-    return list(caught.value.mistakes)
-
-
-def rules(config: Config) -> dict[str, Rule]:
-    return {rule.name: rule for book in config.rules.sets for rule in book.rules if book.source == "models"}
-
+from tests.support.configs import find_mistakes_in, load_text, rules
 
 SEVERAL = """
 timeout: 5m
@@ -253,5 +236,5 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize(("text", "words"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_reported_once_with_its_path(tmp_path: Path, text: str, words: list[str]) -> None:
-    (mistake,) = find_mistakes(tmp_path, text)
+    (mistake,) = find_mistakes_in(tmp_path, text)
     assert all(word in mistake for word in words)
