@@ -260,7 +260,7 @@ class Models(Generic[UpstreamT]):
         if not model and self.default_model:
             call, model = call.for_model(self.default_model), self.default_model
         if not model.strip():
-            raise BadRequest("`model` is missing or empty; /v1/models lists the models.", param="model")
+            raise BadRequest("`model` must be a non-empty string; /v1/models lists the models.", param="model")
         if self.allowed.patterns:
             self.allowed.check(model)
             self.allowed.check_others(call.body, call.query)
