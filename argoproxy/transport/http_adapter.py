@@ -25,7 +25,7 @@ from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.framing import normalize_length
 from argoproxy.transport.http_exchange import HttpBody, SocketReader, encode_chunks, receive_head, send_request
 from argoproxy.transport.http_head import encode_request
-from argoproxy.transport.pool import ConnectionPool, KeptConnection, Origin
+from argoproxy.transport.pool import ConnectionPool, KeptConnection, Lease, Origin
 
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 PORTS = {"http": 80, "https": 443}
@@ -62,8 +62,8 @@ class WatchedAdapter(BaseAdapter):
             exchange.expect_head()
             head = receive_head(reader, exchange)
             exchange.expect_progress()
-            release = functools.partial(self._release, connection, exchange, head.is_reusable(method))
-            exchange.source = HttpBody(head.body_reader(method), normalize_length(head.fields), reader, release)
+            lease = Lease(connection, exchange, self._pool if head.is_reusable(method) else None)
+            exchange.source = HttpBody(head.body_reader(method), normalize_length(head.fields), reader, lease)
         except BaseException:
             exchange.unregister()
             connection.close()
@@ -75,14 +75,6 @@ class WatchedAdapter(BaseAdapter):
     def close(self) -> None:
         """Close idle connections; those in use are closed when they are released."""
         self._pool.close()
-
-    def _release(self, connection: KeptConnection, exchange: Exchange, is_reusable: bool, is_whole: bool) -> None:  # noqa: FBT001
-        # Unregistered first: the number of its descriptor may belong to another connection afterwards.
-        exchange.unregister()
-        if is_reusable and is_whole and not exchange.is_cut:
-            self._pool.put(connection)
-        else:
-            connection.close()
 
     def _connect(self, origin: Origin, exchange: Exchange) -> KeptConnection:
         """Open a connection, also through a proxy's tunnel. Raises ProxyError, ClientGone."""

@@ -10,7 +10,7 @@ import math
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from argoproxy.errors import UpstreamProtocolError
@@ -19,6 +19,7 @@ from argoproxy.transport.connection_errors import disconnected_error
 from argoproxy.transport.exchange import Exchange
 from argoproxy.transport.framing import BodyReader
 from argoproxy.transport.http_head import HeadReader, ReplyHead
+from argoproxy.transport.pool import Lease
 from argoproxy.transport.watch import READABLE, WRITABLE
 
 PIECE = 64 * 1024
@@ -30,7 +31,6 @@ SWITCHING_PROTOCOLS = 101
 #: request that it got for a whole one: without a length, or with chunks, it can't tell a regular end from a broken one.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-Release = Callable[[bool], None]
 RequestBody = bytes | Iterable[bytes] | None
 
 
@@ -182,12 +182,11 @@ def receive_now(sock: Any) -> bytes | None:
 class HttpBody:
     """The body of a reply, as it is received; a Source."""
 
-    def __init__(self, body: BodyReader, headers: Headers, reader: SocketReader, release: Release) -> None:
-        """`release` gets the connection back, and whether the body ended where it should with nothing behind it."""
+    def __init__(self, body: BodyReader, headers: Headers, reader: SocketReader, lease: Lease) -> None:
         self.headers = headers
         self._body = body
         self._reader = reader
-        self._release: Release | None = release
+        self._lease: Lease | None = lease
         if self.done:
             self.close()
 
@@ -210,6 +209,10 @@ class HttpBody:
         return piece
 
     def close(self) -> None:
-        if self._release is not None:
-            release, self._release = self._release, None
-            release(self.done and not self._body.surplus and not self._reader.has_buffered)
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        if self.done and not self._body.surplus and not self._reader.has_buffered:
+            lease.keep()
+        else:
+            lease.drop()

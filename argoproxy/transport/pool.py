@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from argoproxy.transport.exchange import Exchange
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -89,3 +91,27 @@ class ConnectionPool:
         for idle in self._idle.values():
             while idle:
                 idle.pop().close()
+
+
+class Lease:
+    """A connection that an exchange uses; `keep` or `drop` ends that, once."""
+
+    def __init__(self, connection: KeptConnection, exchange: Exchange, pool: ConnectionPool | None) -> None:
+        """`pool` is None where the connection can't be used again whatever comes."""
+        self._connection = connection
+        self._exchange = exchange
+        self._pool = pool
+
+    def keep(self) -> None:
+        """Put the connection back, or close it where it can't be used again."""
+        if self._pool is None or self._exchange.is_cut:
+            self.drop()
+            return
+        self._exchange.unregister()
+        self._pool.put(self._connection)
+
+    def drop(self) -> None:
+        """Close the connection."""
+        # Unregistered first: the number of its descriptor may belong to another connection afterwards.
+        self._exchange.unregister()
+        self._connection.close()
