@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
-from tests.support.client import Answer, chat
+from tests.support.client import STREAM_BODY, Answer, Client, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import Upstream, eventually
 from tests.support.scripts import CHUNKED, chunked, event
@@ -67,19 +68,16 @@ def test_a_restart_cuts_what_was_running_and_nothing_else(start: Serve, worker_c
     upstream = Upstream()
     proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
     script = upstream.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
-    answers: list[Answer] = []
-    work = [
-        threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
-        for _ in range(CLIENTS)
-    ]
-    for thread in work:
-        thread.start()
-    eventually(lambda: upstream.count(script) == CLIENTS)
-    before = proxy.descriptors()
-    upstream.stop()
-    again = Upstream(port=upstream.port)
-    for thread in work:
-        thread.join()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(proxy.port)) for _ in range(CLIENTS)]
+        for client in clients:
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
+        for client in clients:
+            client.until(b'"a"')
+        before = proxy.descriptors()
+        upstream.stop()
+        again = Upstream(port=upstream.port)
+        answers = [client.answer() for client in clients]
     assert {answer.text for answer in answers} == {"a"}
     assert {what_it_says(answer) for answer in answers} <= TOLD
     assert [chat(proxy.port).status for _ in range(20)] == [200] * 20

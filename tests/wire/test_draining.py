@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -107,20 +108,17 @@ def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: S
     words = [event("word ")] * 20
     begun = ["send", CHUNKED + "".join(map(chunked, words[:5]))]
     script = upstream.script(begun, ["await"], ["send", bodies([*words[5:], event("", "stop"), DONE])])
-    answers: list[Answer] = []
-    work = [
-        threading.Thread(target=lambda: answers.append(chat(proxy.port, stream=True, headers={"X-Script": script})))
-        for _ in range(40)
-    ]
-    for thread in work:
-        thread.start()
-    eventually(lambda: upstream.count(script) == 40)
-    least_used = min(proxy.workers(), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
-    os.kill(least_used, signal.SIGKILL)
-    eventually(lambda: least_used not in proxy.workers())
-    upstream.open(script, 40)
-    for thread in work:
-        thread.join()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(proxy.port)) for _ in range(40)]
+        for client in clients:
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
+        for client in clients:
+            client.until(b"word ", 5)
+        least_used = min(proxy.workers(), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
+        os.kill(least_used, signal.SIGKILL)
+        eventually(lambda: least_used not in proxy.workers())
+        upstream.open(script, 40)
+        answers = [client.answer() for client in clients]
     whole = [answer for answer in answers if answer.whole]
     assert len(whole) >= 20, "those of the other one"
     assert all(answer.text == "word " * 20 and answer.body.endswith(DONE.encode()) for answer in whole)
