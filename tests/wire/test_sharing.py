@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -442,12 +443,15 @@ def test_it_leaves_no_folder_behind(upstream: Upstream, tmp_path: Path) -> None:
 def shared_folder_of(proxy: Proxy) -> Path:
     """Give the folder that the processes of a proxy share; others may run beside it."""
 
-    def find() -> list[Path]:
-        files = [file for root in ("/dev/shm", "/tmp") for file in Path(root).glob("argoproxy-*/serves")]
-        return [file for file in files if file.read_text().split()[1:] == [str(proxy.process.pid)]]
+    def find() -> Path | None:
+        for file in (file for root in ("/dev/shm", "/tmp") for file in Path(root).glob("argoproxy-*/serves")):
+            with suppress(FileNotFoundError):
+                if file.read_text().split()[1:] == [str(proxy.process.pid)]:
+                    return file.parent
+        return None
 
-    file: Path = eventually(find)[0]
-    return file.parent
+    folder: Path = eventually(find)
+    return folder
 
 
 def test_a_secret_is_found_nowhere(upstream: Upstream, tmp_path: Path) -> None:
