@@ -42,6 +42,8 @@ class RequestContext:
     The defaults are class attributes, so that a request sets only what becomes known of it.
     """
 
+    #: What the client asks for; unset before it is parsed.
+    call: Call
     #: The route taken last; unset before one was taken.
     route: Route[Upstream]
     #: What is remembered for the journal, if there is one.
@@ -92,6 +94,7 @@ class RequestContext:
 
     def set_call(self, call: Call) -> None:
         """Set what the client wants."""
+        self.call = call
         self._model = self.redact(call.model)
         self.wants_stream = not call.wants_document
         self._return_mode = "stream" if self.wants_stream else "non_stream"

@@ -30,14 +30,16 @@ class EarlyStart:
         self._watch = watch
         self._meter = meter
         self._write: Write | None = None
+        self._heartbeat = HEARTBEAT
 
     @property
     def has_started(self) -> bool:
         """Whether the status has been sent."""
         return self._write is not None
 
-    def enable(self) -> None:
+    def enable(self, heartbeat: bytes = HEARTBEAT) -> None:
         """Send heartbeats whenever `watch` waits, until `disable`."""
+        self._heartbeat = heartbeat
         self._watch.pulse = self._beat
 
     def disable(self) -> None:
@@ -47,8 +49,8 @@ class EarlyStart:
     def _beat(self) -> float:
         """Send a heartbeat if one is due; return the seconds until the next. Raises ClientGone."""
         if self._meter.is_heartbeat_due():
-            self._send(HEARTBEAT)
-            self._meter.add_bytes(len(HEARTBEAT))
+            self._send(self._heartbeat)
+            self._meter.add_bytes(len(self._heartbeat))
         return self._meter.until_heartbeat_s()
 
     def _send(self, piece: bytes) -> None:

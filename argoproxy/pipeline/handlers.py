@@ -19,13 +19,14 @@ Paths without a handler of their own are `relay`ed: bytes up, bytes down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.handover import answer_handed_over, attempt_handover, is_handed_over, record_response
 from argoproxy.pipeline.model_lists import fetch_shared_list
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.access.allow_list import AllowList
@@ -35,13 +36,12 @@ from argoproxy.protocol.api.endpoints import (
     EMBEDDINGS,
     RAW,
     Endpoint,
-    answer,
     answer_document,
     answer_raw,
 )
 from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
 from argoproxy.protocol.api.schema import validate
-from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, Headers
+from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.route_queue import RouteQueue
@@ -65,20 +65,48 @@ def handle_chat(request: ClientRequest, endpoint: Endpoint, proxy: Proxy, contex
     """Serve a chat or a legacy completion. Raises ProxyError, ClientGone."""
     call = endpoint.parse(request, proxy.body_limit)
     context.set_call(call)
-    return run_chat(call, proxy.models, proxy, context)
-
-
-def run_chat(call: Call, models: Models[Upstream], proxy: Proxy, context: RequestContext) -> ClientResponse:
-    """Send a call upstream and answer with what comes back. Raises ProxyError, ClientGone."""
     if context.early and call.stream:
-        context.early.enable()
-    routes = resolve_routes(call, models, proxy, context)
+        context.early.enable(endpoint.heartbeat)
+    routes = resolve_routes(call, proxy.models, proxy, context)
+    if any(map(is_handed_over, routes)):
+        return run_handover(routes, endpoint, proxy, context)
+    return run_chat(routes, endpoint, proxy, context)
+
+
+def run_chat(
+    routes: Sequence[Route[Upstream]], endpoint: Endpoint, proxy: Proxy, context: RequestContext
+) -> ClientResponse:
+    """Send a call upstream and answer with what comes back. Raises ProxyError, ClientGone."""
     if routes[0].upstream.is_passthrough:
-        return run_passthrough(routes, proxy, context)
+        return run_passthrough(routes, endpoint, proxy, context)
     batches = try_routes(routes, lambda route: attempt_route(route, proxy, context), proxy, context)
-    batches = prefetch_first(batches)
+    return answer_chat(prefetch_first(batches), endpoint, proxy, context)
+
+
+def answer_chat(batches: Iterable[Batch], endpoint: Endpoint, proxy: Proxy, context: RequestContext) -> ClientResponse:
+    """Answer with the batches of a reply, filtered. Raises ProxyError, ClientGone."""
+    call = context.call
     batches = apply_filters(batches, lambda: response_filters(call, proxy, context))
-    return answer(batches, call, context)
+    return endpoint.answer(batches, call, context)
+
+
+def run_handover(
+    routes: Sequence[Route[Upstream]], endpoint: Endpoint, proxy: Proxy, context: RequestContext
+) -> ClientResponse:
+    """Send a call upstream that on some of its routes is handed over in its client's own words, and answer with what
+    comes back. Raises ProxyError, ClientGone."""
+
+    def attempt(route: Route[Upstream]) -> Iterator[Batch | bytes]:
+        if is_handed_over(route):
+            return attempt_handover(route, endpoint, proxy, context)
+        return attempt_route(route, proxy, context)
+
+    # The form of a request that is handed over is its client's.
+    routes = [replace(route, other_mode=None) if is_handed_over(route) else route for route in routes]
+    steps = prefetch_first(try_routes(routes, attempt, proxy, context))
+    if is_handed_over(context.route):
+        return answer_handed_over(cast("Iterator[bytes]", steps), endpoint, context)
+    return answer_chat(cast("Iterator[Batch]", steps), endpoint, proxy, context)
 
 
 def resolve_routes(
@@ -159,14 +187,17 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     return filters
 
 
-def run_passthrough(routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> ClientResponse:
+def run_passthrough(
+    routes: Sequence[Route[Upstream]], endpoint: Endpoint, proxy: Proxy, context: RequestContext
+) -> ClientResponse:
     """Send a call upstream and answer with the reply byte for byte, whatever its status. Raises ProxyError,
     ClientGone."""
     if context.early:
         context.early.disable()
     reply = next(try_routes(routes, lambda route: send_raw(route, proxy, context), proxy, context))
-    pieces = meter_usage(prefetch_first(reply.iter_raw()), reply.headers, context.record_usage)
-    pieces = end_with_error_event(pieces, reply.headers, context)
+    meter = endpoint.usage_meter(context.record_usage)
+    pieces = meter_usage(prefetch_first(reply.iter_raw()), reply.headers, meter)
+    pieces = end_with_error_event(pieces, reply.headers, endpoint, context)
     response = ClientResponse(reply.status, response_headers_for_client(reply.headers), pieces)
     return record_response(response, ByteRecorder, context)
 
@@ -192,7 +223,8 @@ def handle_gateway_status(request: ClientRequest, proxy: Proxy, context: Request
     """Send a short chat to the Argo gateway, to show that it answers. Raises ProxyError, ClientGone."""
     call = make_call(request, HELLO, CHAT.path)
     context.set_call(call)
-    return run_chat(call, replace(require_gateway(proxy), allowed=AllowList()), proxy, context)
+    models = replace(require_gateway(proxy), allowed=AllowList())
+    return run_chat(resolve_routes(call, models, proxy, context), CHAT, proxy, context)
 
 
 def require_gateway(proxy: Proxy) -> Models[Upstream]:
@@ -208,7 +240,7 @@ def handle_embeddings(request: ClientRequest, proxy: Proxy, context: RequestCont
     context.set_call(call)
     routes = resolve_routes(call, proxy.models, proxy, context)
     if routes[0].upstream.is_passthrough:
-        return run_passthrough(routes, proxy, context)
+        return run_passthrough(routes, EMBEDDINGS, proxy, context)
     document = next(try_routes(routes, lambda route: attempt_embeddings(route, proxy, context), proxy, context))
     UsageMeter(context.record_usage).feed([document])
     if context.route.answers_as:
@@ -239,14 +271,3 @@ def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> Clie
     headers = response_headers_for_client(reply.headers)
     response = ClientResponse(reply.status, headers, prefetch_first(reply.iter_raw()))
     return record_response(response, lambda _: ByteCounter(), context)
-
-
-def record_response(
-    response: ClientResponse, recorder: Callable[[Headers], ByteRecorder | ByteCounter], context: RequestContext
-) -> ClientResponse:
-    """Return the response with its body recorded for the journal, if there is one, as it passes."""
-    if context.record is None:
-        return response
-    pieces = (response.body,) if isinstance(response.body, bytes) else response.body
-    recorded = context.record.record_pieces(pieces, recorder(response.headers))
-    return replace(response, body=b"".join(recorded) if isinstance(response.body, bytes) else recorded)

@@ -74,6 +74,10 @@ class Upstream(Protocol):
     def is_passthrough(self) -> bool:
         """Whether its replies go to the client byte for byte."""
 
+    def speaks(self, path: str) -> bool:
+        """Tell whether its server has this path of an API other than OpenAI's chats. A client's request for it is then
+        passed to `completion_request` as it is, and the reply goes to the client byte for byte."""
+
     def aliases(self, model: str) -> Sequence[str]:
         """Return all names of a model, the given one included: rules may use any of them."""
 

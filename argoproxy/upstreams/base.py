@@ -43,6 +43,9 @@ class BaseUpstream:
     def is_passthrough(self) -> bool:
         return False
 
+    def speaks(self, path: str) -> bool:
+        return False
+
     def aliases(self, model: str) -> Sequence[str]:
         return (model,)
 

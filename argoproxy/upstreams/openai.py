@@ -57,6 +57,10 @@ class OpenAIUpstream(BaseUpstream):
     served_paths: Mapping[str, str] = field(default_factory=dict)
     is_passthrough: bool = False
 
+    def speaks(self, path: str) -> bool:
+        """Tell whether requests for another API go up as they are: in native mode, like everything else."""
+        return self.is_passthrough
+
     def completion_request(self, call: Call) -> UpstreamRequest:
         """Build the request for a completion."""
         headers = (

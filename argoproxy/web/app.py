@@ -23,9 +23,7 @@ from argoproxy.protocol.access.auth import find_sent_keys
 from argoproxy.protocol.api.cors import is_preflight
 from argoproxy.protocol.api.endpoints import (
     STREAM_HEAD,
-    answer_error,
-    answer_error_as_success,
-    error_event,
+    answer_as_success,
     is_compatible,
     wants_a_stream,
 )
@@ -35,6 +33,7 @@ from argoproxy.telemetry.metrics import Metrics
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.flask_app import FlaskRequest, ProxyFlask
 from argoproxy.web.flask_io import CLIENT_GONE_STATUS, WebRequest, describe_request, id_headers, respond
+from argoproxy.web.surfaces import find_endpoint
 from argoproxy.web.views import Views
 from argoproxy.web.wsgi_io import START_RESPONSE, StartResponseMiddleware, WsgiBody
 
@@ -112,7 +111,7 @@ class RequestHooks:
             context.add_listener(partial(proxy.journal.write, record))
 
     def handle_error(self, error: Exception) -> Response:
-        """Return the response to an error, in OpenAI's shape."""
+        """Return the response to an error, in the shape of the API that its path belongs to."""
         request: WebRequest = flask_request.web  # type: ignore[attr-defined]
         context = request.context
         if isinstance(error, ClientGone):
@@ -125,11 +124,14 @@ class RequestHooks:
         if not isinstance(error, ProxyError):
             error = context.record_crash(error)
         context.record_failure(error)
+        endpoint = find_endpoint(request.environ.get("PATH_INFO", ""))
+        event = endpoint.error_event(error, context.id)
         if context.has_started_early:
-            return respond(ClientResponse(200, (), error_event(error)), request)
+            return respond(ClientResponse(200, (), event), request)
+        response = endpoint.answer_error(error, context.id)
         if not context.is_compatible:
-            return respond(answer_error(error), request)
+            return respond(response, request)
         wants_stream = context.wants_stream or wants_a_stream(
             request.begun_body or WsgiBody(request.environ, context.watch)
         )
-        return respond(answer_error_as_success(error, wants_stream), request)
+        return respond(answer_as_success(response, event, wants_stream), request)

@@ -152,7 +152,7 @@ def text_cases() -> Iterator[Case]:
         "URL": lambda text: Fetch(f"http://127.0.0.1/{text.decode()}", LIMITS).run(),
         "host": lambda text: Fetch(f"http://{text.decode()}/", LIMITS).run(),
         "inflate": lambda text: Decompressor("gzip").feed(text),
-        "usage": lambda text: meter_usage(_pieces(text, 100), STREAM, lambda usage: None),
+        "usage": lambda text: meter_usage(_pieces(text, 100), STREAM, UsageMeter(lambda usage: None)),
     }
     for name, work in takers.items():
         for run in RUNS:

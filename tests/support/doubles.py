@@ -57,6 +57,7 @@ class FakeProgress:
     """What an answer reports of itself, remembered."""
 
     def __init__(self, headers: Headers = (), due: bool = False) -> None:
+        self.id = "id-1"
         self.reply_status = 200
         self.reply_headers = headers
         self.due = due

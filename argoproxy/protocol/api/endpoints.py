@@ -7,7 +7,7 @@ clients raise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,7 +34,9 @@ from argoproxy.protocol.json_text import Json, JsonError, dumps, loads
 from argoproxy.protocol.routing.call import Call, parse_call
 from argoproxy.protocol.routing.llm_params import BOOLEANS
 from argoproxy.protocol.stream.assembly import CompletionAssembler
+from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.chunks import split_completion
+from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_reply_size
 
@@ -52,6 +54,10 @@ _STREAM_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering
 
 class ResponseContext(Protocol):
     """What the code that sends an answer must know and report."""
+
+    @property
+    def id(self) -> str:
+        """The id of the request."""
 
     @property
     def reply_status(self) -> int:
@@ -73,9 +79,16 @@ class ResponseContext(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A path of the proxy's own that takes a model."""
+    """A path of the proxy's own that takes a model, and the API that its clients speak: how requests are parsed, and
+    the form of answers, errors and heartbeats. This one is OpenAI's of chats, completions and embeddings.
+
+    An endpoint of another API parses its requests to a chat that has an `origin` (Call), and makes its answers of the
+    chunks of a chat.
+    """
 
     path: str
+    #: What is sent in a stream when there is nothing else to send.
+    heartbeat: bytes = HEARTBEAT
 
     def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
         """Parse a request with a body of at most `limit` bytes. Raises BadRequest, PayloadTooLarge."""
@@ -84,6 +97,31 @@ class Endpoint:
                 "The request body is compressed; send it without Content-Encoding.", code="unsupported_content_encoding"
             )
         return parse_call(request, request.body.read(limit), self.path)
+
+    def answer(self, batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
+        """Return the response with a completion in the form that its client asked for. Raises ProxyError for a
+        document."""
+        return answer(batches, call, context)
+
+    def answer_error(self, error: ProxyError, request_id: str) -> ClientResponse:
+        """Return the response with an error."""
+        return answer_error(error)
+
+    def error_event(self, error: ProxyError, request_id: str) -> bytes:
+        """Return an error as the last event of a stream."""
+        return error_event(error)
+
+    def hand_over(self, call: Call) -> Call:
+        """Return the origin of a call for an upstream that speaks its API, with what rules have changed in the call."""
+        return call.origin or call
+
+    def usage_meter(self, record: Callable[[Json], None]) -> Filter:
+        """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""
+        return UsageMeter(record)
+
+    def is_complete(self, last: bytes) -> bool:
+        """Return whether a stream of this API that ends with these bytes is complete."""
+        return last.rstrip().endswith(b"data: [DONE]")
 
 
 CHAT = Endpoint("/v1/chat/completions")
@@ -217,15 +255,15 @@ def is_compatible(headers: Headers, otherwise: bool) -> bool:  # noqa: FBT001 a 
     return BOOLEANS[value]
 
 
-def answer_error_as_success(error: ProxyError, wants_stream: bool) -> ClientResponse:  # noqa: FBT001 what the client asked
-    """Return the response with an error under the status 200, for clients that read errors only so."""
-    response = answer_error(error)
+def answer_as_success(response: ClientResponse, event: bytes, wants_stream: bool) -> ClientResponse:  # noqa: FBT001 what the client asked
+    """Return an error under the status 200, for clients that read errors only so: the response, or as a stream its
+    event."""
     if response.status < 400:
         return response
     if not wants_stream:
         return ClientResponse(200, response.headers, response.body)
     headers = (*without(response.headers, _CONTENT_TYPE), ("Content-Type", STREAM_TYPE), ("Cache-Control", "no-cache"))
-    return ClientResponse(200, headers, error_event(error))
+    return ClientResponse(200, headers, event)
 
 
 def wants_a_stream(body: Body) -> bool:

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from argoproxy.errors import ProxyError
-from argoproxy.protocol.api.endpoints import ResponseContext, error_event
+from argoproxy.protocol.api.endpoints import Endpoint, ResponseContext
 from argoproxy.protocol.http_messages import Headers, get_header
-from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.stream.chunk_fields import UsageMeter
-from argoproxy.protocol.stream.sse import LONGEST_DONE, Document, EventDecoder
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import Document, EventDecoder
 
 #: Longer documents, and longer events of a stream, are not searched for usage.
 LONGEST_METERED = 8 * 1024 * 1024
+#: The last bytes of a stream that are looked at to see whether it is complete.
+LONGEST_LAST_EVENT = 64
 
-Note = Callable[[Json], None]
 
-
-def meter_usage(pieces: Iterable[bytes], headers: Headers, note: Note) -> Iterator[bytes]:
-    """Yield the pieces unchanged, and report the usage in them; what can't be parsed is ignored."""
-    meter = _EventUsage(note) if _is_stream(headers) else _DocumentUsage(note)
+def meter_usage(pieces: Iterable[bytes], headers: Headers, meter: Filter) -> Iterator[bytes]:
+    """Yield the pieces unchanged, and feed the events in them to a meter of usage; what can't be parsed is ignored."""
+    reader = _EventUsage(meter) if _is_stream(headers) else _DocumentUsage(meter)
     for piece in pieces:
-        meter.feed(piece)
+        reader.feed(piece)
         yield piece
-    meter.end()
+    reader.end()
 
 
-def end_with_error_event(pieces: Iterable[bytes], headers: Headers, context: ResponseContext) -> Iterator[bytes]:
+def end_with_error_event(
+    pieces: Iterable[bytes], headers: Headers, endpoint: Endpoint, context: ResponseContext
+) -> Iterator[bytes]:
     """Return the pieces; to an event stream that breaks off an error is added as its last event, unless it was
-    `[DONE]`. Raises ProxyError where nothing can be added, ClientGone."""
+    complete. Raises ProxyError where nothing can be added, ClientGone."""
     last = b""
     try:
         for piece in pieces:
-            last = (last + piece)[-LONGEST_DONE:]
+            last = (last + piece)[-LONGEST_LAST_EVENT:]
             yield piece
     except ProxyError as error:
         if not _is_stream(headers) or get_header(headers, "content-length") or get_header(headers, "content-encoding"):
             raise
-        if last.rstrip().endswith(b"data: [DONE]"):
+        if endpoint.is_complete(last):
             return
         context.record_failure(error)
-        yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + error_event(error)
+        yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + endpoint.error_event(error, context.id)
 
 
 def _is_stream(headers: Headers) -> bool:
@@ -49,8 +50,8 @@ def _is_stream(headers: Headers) -> bool:
 
 
 class _EventUsage:
-    def __init__(self, note: Note) -> None:
-        self._meter = UsageMeter(note)
+    def __init__(self, meter: Filter) -> None:
+        self._meter = meter
         self._decoder: EventDecoder | None = EventDecoder(LONGEST_METERED)
 
     def feed(self, piece: bytes) -> None:
@@ -66,8 +67,8 @@ class _EventUsage:
 
 
 class _DocumentUsage:
-    def __init__(self, note: Note) -> None:
-        self._meter = UsageMeter(note)
+    def __init__(self, meter: Filter) -> None:
+        self._meter = meter
         self._received = bytearray()
 
     def feed(self, piece: bytes) -> None:

@@ -23,7 +23,8 @@ class Call:
     `body` is the JSON object to send on; never change it, make a copy with `with_body`. `raw` are the client's bytes;
     None if they can't be sent on, because they are not exactly this JSON. `original_body` is what `raw` holds; None as
     long as `body` is that. `requested_model` is the name that the client used, whatever a rule made of it; `caller` the
-    name of the client's key or principal, "" if there is none.
+    name of the client's key or principal, "" if there is none. `origin` is the request as the client made it,
+    if that is of another API than chats: this call was converted from it.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Call:
     timeout_s: float | None = None
     requested_model: str = ""
     caller: str = ""
+    origin: Call | None = None
 
     @property
     def model(self) -> str:

@@ -81,6 +81,7 @@ class JournalRecord:
         call = self.call
         if call is None or self.length == 0:
             return _size(self.length)
+        call = call.origin or call
         return parse_body(call.raw) if call.raw is not None else call.original_body or call.body
 
     @property

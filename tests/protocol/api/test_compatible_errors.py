@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from argoproxy.errors import BadRequest, ClientGone, UpstreamStatus, UpstreamUnreachable
-from argoproxy.protocol.api.endpoints import LONGEST_LOOK, answer_error_as_success, is_compatible, wants_a_stream
-from argoproxy.protocol.http_messages import Body, BytesBody, get_header
+from argoproxy.errors import BadRequest, ClientGone, ProxyError, UpstreamStatus, UpstreamUnreachable
+from argoproxy.protocol.api.endpoints import CHAT, LONGEST_LOOK, answer_as_success, is_compatible, wants_a_stream
+from argoproxy.protocol.http_messages import Body, BytesBody, ClientResponse, get_header
 from argoproxy.protocol.json_text import loads
 
 
@@ -21,6 +21,10 @@ def test_a_request_says_so_before_the_setting(setting: bool, said: str, is_meant
 def test_a_header_that_says_neither_is_refused() -> None:
     with pytest.raises(BadRequest, match="X-Compatible"):
         is_compatible((("x-compatible", "perhaps"),), False)
+
+
+def answer_error_as_success(error: ProxyError, wants_stream: bool) -> ClientResponse:
+    return answer_as_success(CHAT.answer_error(error, "id"), CHAT.error_event(error, "id"), wants_stream)
 
 
 def test_the_same_error_under_200() -> None:

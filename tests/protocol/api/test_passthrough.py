@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
+from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeProgress
 
@@ -18,7 +20,7 @@ EVENTS = b': hi\n\ndata: {"choices": []}\n\ndata: {"choices": [], ' + USAGE + b"
 
 def heard(pieces: list[bytes], headers: Any) -> list[Any]:
     notes: list[Any] = []
-    assert b"".join(meter_usage(pieces, headers, notes.append)) == b"".join(pieces)
+    assert b"".join(meter_usage(pieces, headers, UsageMeter(notes.append))) == b"".join(pieces)
     return notes
 
 
@@ -54,7 +56,7 @@ def broken(*pieces: bytes) -> Iterator[bytes]:
 )
 def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> None:
     progress = FakeProgress()
-    out = b"".join(end_with_error_event(broken(*pieces), STREAM, progress))
+    out = b"".join(end_with_error_event(broken(*pieces), STREAM, CHAT, progress))
     assert out.startswith(b"".join(pieces) + between + b'data: {"error":{"message":"broke"')
     assert str(progress.error) == "broke"
 
@@ -62,10 +64,10 @@ def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> No
 @pytest.mark.parametrize("pieces", [[b"data: 1\n\ndata: [DONE]\n\n"], [b"data: [DO", b"NE]\n\n"], [b"data: [DONE]"]])
 def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
     progress = FakeProgress()
-    assert list(end_with_error_event(broken(*pieces), STREAM, progress)) == pieces
+    assert list(end_with_error_event(broken(*pieces), STREAM, CHAT, progress)) == pieces
     assert progress.error is None
     with pytest.raises(UpstreamProtocolError):
-        list(end_with_error_event(broken(*pieces), (*STREAM, ("Content-Length", "99")), progress))
+        list(end_with_error_event(broken(*pieces), (*STREAM, ("Content-Length", "99")), CHAT, progress))
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,8 @@ def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
 )
 def test_where_nothing_can_be_added_the_break_is_a_break(headers: Any) -> None:
     with pytest.raises(UpstreamProtocolError):
-        list(end_with_error_event(broken(b"x"), headers, FakeProgress()))
+        list(end_with_error_event(broken(b"x"), headers, CHAT, FakeProgress()))
 
 
 def test_what_is_whole_gets_no_last_word() -> None:
-    assert list(end_with_error_event([b"a", b""], STREAM, FakeProgress())) == [b"a", b""]
+    assert list(end_with_error_event([b"a", b""], STREAM, CHAT, FakeProgress())) == [b"a", b""]

@@ -1,0 +1,62 @@
+"""Replies that are sent byte for byte: a request in its client's own words goes to an upstream that speaks its API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from argoproxy.errors import UpstreamStatus
+from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.proxy import Proxy
+from argoproxy.protocol.access.header_rules import response_headers_for_client, response_headers_for_new_body
+from argoproxy.protocol.api.endpoints import Endpoint
+from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
+from argoproxy.protocol.http_messages import ClientResponse, Headers
+from argoproxy.protocol.routing.router import Route
+from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
+from argoproxy.upstreams import Upstream
+
+
+def is_handed_over(route: Route[Upstream]) -> bool:
+    """Return whether a route's upstream speaks the API in which its client made the request."""
+    origin = route.call.origin
+    return origin is not None and route.upstream.speaks(origin.path)
+
+
+def attempt_handover(
+    route: Route[Upstream], endpoint: Endpoint, proxy: Proxy, context: RequestContext
+) -> Iterator[bytes]:
+    """Send a request in its client's own words along one route and yield the reply byte for byte; b"" is a moment of
+    silence. Raises UpstreamStatus with the reply's own body, other ProxyErrors, ClientGone."""
+    context.set_route(route)
+    upstream, link = route.upstream, proxy.links[route.upstream.name]
+    provider = next(one for one in proxy.models.providers if one.upstream.name == upstream.name)
+    request = upstream.completion_request(provider.withhold_credentials(endpoint.hand_over(route.call)))
+    reply = link.send_any_status(upstream, request, route.timeouts, context)
+    if not 200 <= reply.status < 300:
+        headers = response_headers_for_new_body(reply.headers)
+        raise UpstreamStatus(reply.status, headers, reply.read_error_body())
+    for piece in reply.iter_raw():
+        if not piece:
+            context.watch.check_client()
+        yield piece
+
+
+def answer_handed_over(pieces: Iterator[bytes], endpoint: Endpoint, context: RequestContext) -> ClientResponse:
+    """Answer with a reply in the client's own API, byte for byte."""
+    headers = context.reply_headers
+    pieces = meter_usage(pieces, headers, endpoint.usage_meter(context.record_usage))
+    pieces = end_with_error_event(pieces, headers, endpoint, context)
+    response = ClientResponse(context.reply_status, response_headers_for_client(headers), pieces)
+    return record_response(response, ByteRecorder, context)
+
+
+def record_response(
+    response: ClientResponse, recorder: Callable[[Headers], ByteRecorder | ByteCounter], context: RequestContext
+) -> ClientResponse:
+    """Return the response with its body recorded for the journal, if there is one, as it passes."""
+    if context.record is None:
+        return response
+    pieces = (response.body,) if isinstance(response.body, bytes) else response.body
+    recorded = context.record.record_pieces(pieces, recorder(response.headers))
+    return replace(response, body=b"".join(recorded) if isinstance(response.body, bytes) else recorded)

@@ -1,0 +1,19 @@
+"""The APIs beside OpenAI's chats, by their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from argoproxy.protocol.api.endpoints import CHAT, Endpoint
+
+#: The endpoint of a path, and of all paths below it.
+SURFACES: Mapping[str, Endpoint] = {}
+
+
+def find_endpoint(path: str) -> Endpoint:
+    """Return the endpoint in whose shape the clients of a path expect errors, also if the path is not served."""
+    path = "/v1/" + path.strip("/").removeprefix("v1").lstrip("/")
+    for base, endpoint in SURFACES.items():
+        if path == base or path.startswith(base + "/"):
+            return endpoint
+    return CHAT
