@@ -1,4 +1,4 @@
-"""The command line: flags become environment variables, then Gunicorn replaces this process."""
+"""The command line: flags become environment variables, then Gunicorn runs in this process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from argoproxy.cli.explain import explain_model
-from argoproxy.cli.logs import command as logs_command
 from argoproxy.config.config import load, show
 from argoproxy.config.values.config_error import CANT_START, USAGE_EXIT, ConfigError, explain_refusal
 from argoproxy.config.values.flags import Task, parse_arguments
@@ -21,6 +19,7 @@ from argoproxy.config.values.layers import config_file
 from argoproxy.config.values.settings import BY_KEY
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.protocol.access.printable import printable, printable_lines
+from argoproxy.server.launch import run_gunicorn
 from argoproxy.server.ports import port_problem
 from argoproxy.server.runtime import pid_at, running_ports
 from argoproxy.telemetry.journal.writer import check_journal
@@ -35,8 +34,8 @@ def run() -> NoReturn:
 
 
 def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:
-    """Run a command line: start Gunicorn in place of this process, or show, check, edit or reload the settings. Exits
-    with 2 if the settings can't be used."""
+    """Run a command line: serve, or show, check, edit or reload the settings. Exits with 2 if the settings can't be
+    used."""
     folder = Path.cwd()
     if arguments[:1] == ["logs"]:
         sys.exit(_run_logs(arguments[1:], folder))
@@ -63,11 +62,7 @@ def _serve(environ: Mapping[str, str], folder: Path) -> NoReturn:
     # systemd passes an open socket in LISTEN_FDS: then the port is rightly in use.
     if "LISTEN_FDS" not in environ and (problem := port_problem(config.server.host, config.server.port)):
         raise ConfigError([problem])
-    package = Path(__file__).resolve().parent.parent
-    path = os.pathsep.join(filter(None, (str(package.parent), environ.get("PYTHONPATH"))))
-    settings = str(package / "server" / "gunicorn_config.py")
-    command = [sys.executable, "-m", "gunicorn", "-c", settings, "argoproxy.wsgi:app"]
-    os.execve(sys.executable, command, {**environ, "PYTHONPATH": path})
+    run_gunicorn(environ)
 
 
 def _show(environ: Mapping[str, str], folder: Path) -> None:
@@ -75,6 +70,8 @@ def _show(environ: Mapping[str, str], folder: Path) -> None:
 
 
 def _explain(environ: Mapping[str, str], folder: Path, model: str) -> None:
+    from argoproxy.cli.explain import explain_model  # noqa: PLC0415 a proxy that starts does not need it
+
     sys.stdout.writelines(f"{printable_lines(line)}\n" for line in explain_model(load(environ, folder), model))
 
 
@@ -128,6 +125,8 @@ def _find_editor(command: str) -> list[str]:
 
 def _run_logs(arguments: Sequence[str], folder: Path) -> int:
     """Read the journal that the settings or a flag name. Returns the exit status."""
+    from argoproxy.cli.logs import command as logs_command  # noqa: PLC0415 a proxy that starts does not need it
+
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--output_path", "--output-path", dest="path", default="")
     parser.add_argument("--config", default="")

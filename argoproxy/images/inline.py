@@ -17,7 +17,7 @@ from pathlib import Path
 
 from argoproxy.errors import BadRequest
 from argoproxy.images.fetch import Fetch, FetchError, Limits
-from argoproxy.images.shrink import Picture, PictureError, count_decoded_pixels, make_smaller, read_picture
+from argoproxy.images.picture import Picture, PictureError
 from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
 from argoproxy.protocol.routing.call import Call
 from argoproxy.transport.connect import Resolver
@@ -144,6 +144,8 @@ class Images:
 
     def _check_pixels(self, pictures: Iterable[Picture], share: int) -> None:
         """Raise BadRequest where making pictures smaller would take too long."""
+        from argoproxy.images.shrink import count_decoded_pixels  # noqa: PLC0415 Pillow, only when a picture comes
+
         pixels = 0
         for picture in pictures:
             with suppress(PictureError):
@@ -154,6 +156,8 @@ class Images:
             raise BadRequest(message, param="messages")
 
     def _shrink(self, place: Place, picture: Picture, share: int, work: _WatchedWork) -> Picture:
+        from argoproxy.images.shrink import make_smaller  # noqa: PLC0415 Pillow, only when a picture comes
+
         try:
             return work.result_of(partial(run_natively, partial(make_smaller, picture, share)), self._workers.decoding)
         except PictureError as error:
@@ -258,9 +262,15 @@ def _url_of(image: Image) -> str:
 def _try_read(data: bytes) -> Picture | PictureError:
     """Return a picture or the error, to be kept: a URL that is used several times is read once."""
     try:
-        return read_picture(data)
+        return _read(data)
     except PictureError as error:
         return error
+
+
+def _read(data: bytes) -> Picture:
+    from argoproxy.images.shrink import read_picture  # noqa: PLC0415 Pillow, only when a picture comes
+
+    return read_picture(data)
 
 
 def _body_or_raise(result: bytes | FetchError) -> bytes:
@@ -275,7 +285,7 @@ def _data_url_pictures(images: Iterable[Image]) -> Iterable[tuple[Place, Picture
         prefix = _DATA.match(image.url or "")
         if image.url and prefix:
             with suppress(PictureError, binascii.Error, ValueError):
-                yield image.place, read_picture(base64.b64decode(image.url[prefix.end() :], validate=False))
+                yield image.place, _read(base64.b64decode(image.url[prefix.end() :], validate=False))
 
 
 def _data_url(picture: Picture) -> str:

@@ -9,9 +9,10 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from PIL import Image, ImageOps
+
+from argoproxy.images.picture import Picture, PictureError
 
 MOST_PIXELS = 64_000_000
 #: A progressive JPEG has some ten; each takes the time of decoding the whole picture, however few bytes it has.
@@ -38,18 +39,6 @@ _FAILURES = (
     *(OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, SyntaxError, EOFError),
     *(RuntimeError, MemoryError, struct.error, zlib.error),
 )
-
-
-class PictureError(Exception):
-    """A picture can't be used; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture: `kind` is png, jpeg, webp or gif."""
-
-    kind: str
-    data: bytes
 
 
 def read_picture(data: bytes) -> Picture:

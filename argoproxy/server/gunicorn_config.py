@@ -1,11 +1,13 @@
 """Gunicorn's settings and hooks, from the same Config as everything else.
 
 The master imports this. Nothing imported here may load ssl: gevent patches it in the workers, and must come first
-(gevent issue 1016).
+(gevent issue 1016). With other workers, the master imports their modules too, before it forks them.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
 import os
 import resource
@@ -63,6 +65,9 @@ WORKER_CLASSES = {
     "sync": "argoproxy.workers.sync_worker.TimedSyncWorker",
 }
 
+#: What workers import that patch nothing: the master does it for all of them. gevent must come before it.
+SHARED_MODULE = "argoproxy.web.factory"
+
 host, port = loaded.server.host, loaded.server.port
 address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 bind = host if host.startswith("unix:") else address
@@ -109,6 +114,21 @@ def on_starting(server: Any) -> None:
     server.log.debug("Up to %s files may be open", hard)
     log_warnings(loaded, server)
     create_shared_dir(server)
+    share_modules(server)
+
+
+def share_modules(server: Any) -> None:
+    """Import what the workers need before they are forked, so that they start at once and share its memory.
+
+    Modules only: files, threads and connections belong to the process that uses them. What was frozen is not looked at
+    by the garbage collector of a worker, which would copy its pages (gc.freeze). Gunicorn's flags may have named
+    another worker class.
+    """
+    name = f"{server.worker_class.__module__}.{server.worker_class.__qualname__}"
+    if name in (WORKER_CLASSES["gthread"], WORKER_CLASSES["sync"]):
+        importlib.import_module(SHARED_MODULE)
+    gc.collect()
+    gc.freeze()
 
 
 def refuse_taken_port(server: Any) -> None:

@@ -18,7 +18,7 @@ TRIED_NEXT = 100
 
 #: The state TCP_LISTEN in /proc/net/tcp (proc(5)).
 _LISTENING = "0A"
-_OURS = re.compile(rb"argoproxy|cot_proxy")
+_OURS = re.compile(rb"argo-?proxy|cot_proxy")
 
 
 def port_problem(host: str, port: int) -> str:

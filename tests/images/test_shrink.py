@@ -10,14 +10,8 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 
-from argoproxy.images.shrink import (
-    MOST_PIXELS_KEPT,
-    Picture,
-    PictureError,
-    count_decoded_pixels,
-    make_smaller,
-    read_picture,
-)
+from argoproxy.images.picture import Picture, PictureError
+from argoproxy.images.shrink import MOST_PIXELS_KEPT, count_decoded_pixels, make_smaller, read_picture
 
 
 def made(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: Any) -> bytes:

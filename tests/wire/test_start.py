@@ -138,9 +138,10 @@ def test_the_port_is_taken(upstream: Upstream, tmp_path: Path, command: list[str
     assert "Address already in use" in mistake
 
 
-def test_a_socket_that_is_handed_over_is_not_taken_for_another_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [(), (sys.executable, str(ROOT / "cot_proxy.py"))], ids=["gunicorn", "cot_proxy.py"])
+def test_a_socket_that_is_handed_over_is_not_taken_for_another_one(tmp_path: Path, command: tuple[str, ...]) -> None:
     """A master that is replaced by a USR2 hands its socket to the new one."""
-    proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "1"})
+    proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "1"}, command)
     try:
         proxy.process.send_signal(signal.SIGUSR2)
         eventually(lambda: proxy.log().count("Listening at") == 2)
