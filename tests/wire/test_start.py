@@ -138,7 +138,9 @@ def test_the_port_is_taken(upstream: Upstream, tmp_path: Path, command: list[str
     assert "Address already in use" in mistake
 
 
-@pytest.mark.parametrize("command", [(), (sys.executable, str(ROOT / "cot_proxy.py"))], ids=["gunicorn", "cot_proxy.py"])
+@pytest.mark.parametrize(
+    "command", [(), (sys.executable, str(ROOT / "cot_proxy.py"))], ids=["gunicorn", "cot_proxy.py"]
+)
 def test_a_socket_that_is_handed_over_is_not_taken_for_another_one(tmp_path: Path, command: tuple[str, ...]) -> None:
     """A master that is replaced by a USR2 hands its socket to the new one."""
     proxy = Proxy(tmp_path, {"DEMO": "true", "WORKERS": "1"}, command)
