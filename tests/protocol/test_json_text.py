@@ -59,6 +59,11 @@ def test_json_is_written_compact_in_utf8() -> None:
         deep = [deep]
     with pytest.raises(JsonError, match="nested too deeply"):
         dumps(deep)
+    endless: list[object] = []
+    endless.append(endless)
+    for value in (endless, ["\ud800", endless]):
+        with pytest.raises(JsonError, match="nested too deeply"):
+            dumps(value)
 
 
 def test_json_within_a_text_is_as_strict() -> None:
