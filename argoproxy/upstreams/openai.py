@@ -140,7 +140,8 @@ class CompletionTracker:
         """Note the events that have choices; of a single choice only the last few events can have the finish reason."""
         for event in batch:
             if type(event) is TextRun:
-                self._unread.extend(repeat(None, min(event.raw.count(b"\n\n"), LAST_EVENTS)))
+                # As many as it has, up to LAST_EVENTS: counting all would search the whole run.
+                self._unread.extend(repeat(None, len(event.raw.rsplit(b"\n\n", LAST_EVENTS)) - 1))
             elif _CHOICES in event.raw:
                 self._unread.append(event)
         if self._reads_all:

@@ -18,7 +18,7 @@ from argoproxy.protocol.api.endpoints import answer, answer_document, answer_err
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.runs import TextRun
-from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, Batch, Document, Event
+from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event
 from tests.support.doubles import FakeProgress
 
 DOCUMENT = (
@@ -204,3 +204,9 @@ def test_an_error_without_openais_shape_is_an_event_of_ours(body: bytes) -> None
 
 def test_an_upstreams_own_error_is_the_event() -> None:
     assert error_event(UpstreamStatus(429, (), b'{"error":{"message":"m"}}')) == b'data: {"error":{"message":"m"}}\n\n'
+
+
+def test_heartbeats_are_quiet_only_after_an_event_that_may_have_an_id() -> None:
+    plain = b'data: {"choices":[{"index":0,"delta":{"content":"id: 1"},"finish_reason":null}]}\n\n'
+    assert streamed([[TextRun(plain)], []], FakeProgress(due=True)) == [plain, HEARTBEAT]
+    assert streamed([[Event(b"id: 1\n" + plain)], []], FakeProgress(due=True))[1:] == [QUIET_HEARTBEAT]
