@@ -175,12 +175,14 @@ class TagScanner:
 
     def _look_for_lone_end(self, visible: str) -> None:
         """Look for a closing tag in visible text; it may have begun in an earlier piece."""
-        text = self._lone_end_part + visible
-        self.has_lone_end = any(tag in text for tag in self._lone_ends)
-        partial = max(partial_tag_length(text, 0, tag) for tag in self._lone_ends)
+        text, partial = self._lone_end_part + visible, 0
+        for tag in self._lone_ends:
+            if tag in text:
+                self.has_lone_end = True
+                self._stop_looking_for_lone_end()
+                return
+            partial = max(partial, partial_tag_length(text, 0, tag))
         self._lone_end_part = text[len(text) - partial :]
-        if self.has_lone_end:
-            self._stop_looking_for_lone_end()
 
     def _stop_looking_for_lone_end(self) -> None:
         self._lone_ends, self._lone_end_part = (), ""

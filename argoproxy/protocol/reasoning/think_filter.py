@@ -113,10 +113,13 @@ class ThinkFilter:
         self._frame: Json = {}
 
     def feed(self, batch: Batch) -> Batch:
-        if len(batch) == 1 and type(batch[0]) is TextRun:
-            raw = batch[0].raw
-            if self._next_that_matters(raw, 0) == len(raw):
-                return [] if self._busy else batch
+        if len(batch) == 1:
+            event = batch[0]
+            if isinstance(event, TextRun):
+                if self._next_that_matters(event.raw, 0) == len(event.raw):
+                    return [] if self._busy else batch
+            elif isinstance(event, Document) and self._has_no_tag(event.raw):
+                return batch
         passed: Batch = []
         for event in batch:
             if isinstance(event, TextRun):
@@ -161,6 +164,10 @@ class ThinkFilter:
         # Line ends in JSON are escaped, so these end the event before.
         end = raw.rfind(b"\n\n", start, place)
         return start if end < 0 else end + 2
+
+    def _has_no_tag(self, raw: bytes) -> bool:
+        """Return whether a whole document holds nothing that the filter looks for."""
+        return not self._field_marks and find_mark(raw, 0, self._opening_marks + self._closing_marks) == len(raw)
 
     def finish(self) -> Batch:
         parts = [choice.finish(index) for index, choice in self._choices.items()]

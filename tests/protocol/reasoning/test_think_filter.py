@@ -128,6 +128,17 @@ def whole(document: Json, tags: TagPair = TAGS) -> Json:
     return event.chunk  # type: ignore[return-value]
 
 
+@pytest.mark.parametrize(("text", "is_parsed"), [("answer", False), ("a < b", True), ("\\u003c/think>", True)])
+def test_a_document_without_a_sign_of_a_tag_passes_unparsed(text: str, is_parsed: bool) -> None:
+    think = think_filter(TAGS)
+    document = Document(b'{"choices": [{"message": {"content": "%s"}}, "' % text.encode())
+    if is_parsed:
+        with pytest.raises(UpstreamProtocolError):
+            think.feed([document])
+    else:
+        assert think.feed([document]) == [document]
+
+
 def count_lone_ends(events: Iterable[Event], tags: TagPair = TAGS) -> int:
     seen: list[None] = []
     think = think_filter(tags, lambda: seen.append(None))
