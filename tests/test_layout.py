@@ -40,6 +40,7 @@ FLOORS = [
     "upstreams",
     "upstreams/argo",
     "upstreams/dashscope",
+    "upstreams/anthropic",
     "config/values",
     "config/kinds",
     "config",

@@ -32,7 +32,7 @@ IRREGULAR = set(
 #: Verbs and nouns that end in -ed.
 NO_PARTICIPLE = {"feed", "need", "seed", "speed", "embed", "shed", "exceed", "proceed", "succeed"}
 #: One dialect's files are named as another's: they mean the same.
-DIALECTS = {"upstreams/argo", "upstreams/dashscope"}
+DIALECTS = {"upstreams/argo", "upstreams/dashscope", "upstreams/anthropic"}
 #: Words that a reader of technical English stumbles over, and phrases that hide who does what.
 BANNED = re.compile(
     r"\b(whom|whose bidding|nobody|somebody|everybody|whoever|whosoever|who asks|who asked|who reads|is told|are told|"

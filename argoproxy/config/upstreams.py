@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from argoproxy.config.kinds.anthropic_kind import AnthropicTarget
 from argoproxy.config.kinds.argo_kind import ArgoTarget
 from argoproxy.config.kinds.dashscope_kind import DashScopeTarget
 from argoproxy.config.kinds.demo_kind import DemoTarget
@@ -43,6 +44,7 @@ KINDS: Mapping[str, type[Target]] = {
         OpenAITarget,
         ArgoTarget,
         DashScopeTarget,
+        AnthropicTarget,
         DemoTarget,
     )
 }

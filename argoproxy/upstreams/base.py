@@ -8,7 +8,7 @@ from typing import NoReturn, Self
 from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError
 from argoproxy.protocol.access.header_rules import request_headers_for_upstream
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
-from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header, without
+from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
@@ -18,6 +18,8 @@ from argoproxy.upstreams.base_url import validate_path
 from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
 
 USER_AGENT = "argoproxy"
+#: A forwarded body up to this size is read first, so that it can be sent again on a fresh connection.
+MAX_RESENT_BODY = 1024 * 1024
 SERVED_PATHS: Mapping[str, str] = {
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
@@ -95,6 +97,20 @@ def make_headers(headers: Headers, authorization: str) -> Headers:
     if authorization:
         kept = (*without(kept, CREDENTIAL_HEADERS), ("Authorization", authorization))
     return kept if get_header(kept, "user-agent") else (*kept, ("User-Agent", USER_AGENT))
+
+
+def forwarded_request(request: ClientRequest, url: str, headers: Headers, secret: bytes) -> UpstreamRequest:
+    """Build a request with the client's own method and body."""
+    body = request.body if request.body.length is None else read_up_to(request.body, MAX_RESENT_BODY)
+    return UpstreamRequest(
+        method=request.method,
+        url=url,
+        headers=headers,
+        body=(body.text or None) if isinstance(body, BytesBody) else body.iter_bytes(),
+        length=request.body.length,
+        secret=secret,
+        has_client_body=True,
+    )
 
 
 def make_model_list(entries: Sequence[Json], aliases: Sequence[str]) -> Document:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest, get_header, read_up_to, without
+from argoproxy.protocol.http_messages import ClientRequest, get_header, without
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
 from argoproxy.protocol.stream.runs import RunDecoder, TextRun, cut_runs
@@ -28,7 +28,7 @@ from argoproxy.protocol.stream.sse import (
     is_plain,
 )
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
-from argoproxy.upstreams.base import BaseUpstream, make_headers
+from argoproxy.upstreams.base import BaseUpstream, forwarded_request, make_headers
 from argoproxy.upstreams.base_url import BaseUrl, validate_path
 from argoproxy.upstreams.detect import Form, detect_form, read_document, read_start
 from argoproxy.upstreams.error_replies import error_in_document, error_in_event
@@ -37,8 +37,6 @@ from argoproxy.upstreams.error_replies import error_in_document, error_in_event
 LAST_EVENTS = 8
 #: The length of an event that has an empty line of data and nothing else; official clients fail on it.
 EMPTY = len(b"data: \r\n\r\n")
-#: A forwarded body up to this size is read first, so that it can be sent again on a fresh connection.
-MAX_RESENT_BODY = 1024 * 1024
 
 NO_COMPLETION = "The upstream's reply contains no completion."
 
@@ -110,16 +108,7 @@ class OpenAIUpstream(BaseUpstream):
         accepted = get_header(request.headers, "accept-encoding", "identity")
         coding = "identity" if self.secret else accepted
         headers = (*make_headers(request.headers, self.authorization), ("Accept-Encoding", coding))
-        body = request.body if request.body.length is None else read_up_to(request.body, MAX_RESENT_BODY)
-        return UpstreamRequest(
-            method=request.method,
-            url=self.base.url(request.path, request.query),
-            headers=headers,
-            body=(body.text or None) if isinstance(body, BytesBody) else body.iter_bytes(),
-            length=request.body.length,
-            secret=self.secret,
-            has_client_body=True,
-        )
+        return forwarded_request(request, self.base.url(request.path, request.query), headers, self.secret)
 
 
 class CompletionTracker:

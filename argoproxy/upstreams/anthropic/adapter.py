@@ -1,0 +1,97 @@
+"""The adapter for Anthropic's Messages API and servers with the same API.
+
+Source: Anthropic API reference (Messages, Models, Errors, Versions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from argoproxy.errors import BadRequest, ProxyError
+from argoproxy.protocol.http_messages import ClientRequest, Headers
+from argoproxy.protocol.json_text import JsonError, dumps
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.sse import Batch, Document
+from argoproxy.upstreams import Reply, UpstreamRequest
+from argoproxy.upstreams.anthropic.error_types import error_from_anthropic_reply
+from argoproxy.upstreams.anthropic.headers import request_headers
+from argoproxy.upstreams.anthropic.messages import LaterSystem
+from argoproxy.upstreams.anthropic.models import LONGEST_PAGE, parse_models
+from argoproxy.upstreams.anthropic.parameters import make_messages_body
+from argoproxy.upstreams.anthropic.replies import read_reply
+from argoproxy.upstreams.base import BaseUpstream, forwarded_request
+from argoproxy.upstreams.base_url import BaseUrl, validate_path
+
+MESSAGES_PATH, MODELS_PATH = "/v1/messages", "/v1/models"
+
+_JSON_TYPE = ("Content-Type", "application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class AnthropicOptions:
+    """What is added to requests: `max_tokens` where the client sets none (None: the longest answer of the model), the
+    beta features of all requests, and where later system messages go."""
+
+    max_tokens: int | None = None
+    beta: str = ""
+    later_system: LaterSystem = LaterSystem.HOIST
+
+
+@dataclass(frozen=True, slots=True)
+class AnthropicUpstream(BaseUpstream):
+    """Anthropic below a base URL. `key` replaces the client's credentials unless it is ""."""
+
+    base: BaseUrl
+    key: str = field(default="", repr=False)
+    options: AnthropicOptions = AnthropicOptions()
+    name: str = "anthropic"
+    served_paths: Mapping[str, str] = field(default_factory=dict)
+
+    def completion_request(self, call: Call) -> UpstreamRequest:
+        """Build the request for a message. Raises BadRequest for what Anthropic does not support."""
+        document = make_messages_body(call, self.options.max_tokens, self.options.later_system)
+        try:
+            body = dumps(document)
+        except JsonError as error:
+            raise BadRequest(f"The changed request body can't be encoded: {error}.") from None
+        headers = (*self._headers(call.headers), _JSON_TYPE)
+        return UpstreamRequest("POST", self.base.url(MESSAGES_PATH, ""), headers, body, len(body), self._secret)
+
+    def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a message, streamed or whole. Raises ProxyError."""
+        return read_reply(reply, call)
+
+    def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
+        return error_from_anthropic_reply(status, headers, body)
+
+    def embedding_requests(self, call: Call) -> NoReturn:
+        """Raise BadRequest: Anthropic has no embeddings."""
+        raise BadRequest("Anthropic has no embeddings.", param="model")
+
+    def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
+        """Build the request for all models, or for the one that the client named."""
+        path = "/v1" + validate_path(request.path).rstrip("/").removeprefix("/v1")
+        query = f"limit={LONGEST_PAGE}" if path == MODELS_PATH else ""
+        return UpstreamRequest("GET", self.base.url(path, query), self._headers(request.headers), secret=self._secret)
+
+    def read_model_list(self, body: bytes, name: str, created: int) -> Document:
+        """Read a list of models, or one model. Raises UpstreamProtocolError."""
+        return parse_models(body, name, created)
+
+    def probe_request(self) -> UpstreamRequest:
+        """Build a request for a list of one model, which costs nothing."""
+        return UpstreamRequest("GET", self.base.url(MODELS_PATH, "limit=1"), self._headers(()), secret=self._secret)
+
+    def forward_request(self, request: ClientRequest) -> UpstreamRequest:
+        """Build the client's request for any other path, such as files or batches."""
+        url = self.base.url(request.path, request.query)
+        return forwarded_request(request, url, self._headers(request.headers), self._secret)
+
+    @property
+    def _secret(self) -> bytes:
+        return self.key.encode()
+
+    def _headers(self, headers: Headers) -> Headers:
+        return request_headers(headers, self.key, self.options.beta)
