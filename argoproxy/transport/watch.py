@@ -1,21 +1,17 @@
-"""Wait for the upstream, the client and the clock at once: one epoll per request, in all kinds of workers.
+"""Wait for the upstream, the client and the clock at once, in all kinds of workers.
 
-Under gevent it is the original epoll, whose own descriptor gevent waits for: it removes `epoll` from `select`, and its
-`poll` ignores POLLRDHUP, by which a client that leaves is seen. A client that closes only its sending half is treated
-as gone: the two can't be distinguished before something is written (RFC 9112 section 9.6 allows both).
+A client that closes only its sending half is treated as gone: the two can't be distinguished before something is
+written (RFC 9112 section 9.6 allows both).
 """
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from importlib import import_module
 from typing import Protocol
-
-from argoproxy.errors import ClientGone, Stopping
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -28,31 +24,45 @@ class Socket(Protocol):
         """Return the descriptor."""
 
 
+class Waits(Protocol):
+    """The waits of one request, in a worker of some kind."""
+
+    def wait(self, seconds: float) -> int:
+        """Return the events of the upstream, 0 after `seconds` without one. Raises ClientGone, Stopping."""
+
+    def watch_upstream(self, descriptor: int, interest: int) -> None:
+        """Watch the upstream from now on."""
+
+    def forget_upstream(self) -> None:
+        """Stop watching the upstream."""
+
+    def forget_client(self) -> None:
+        """Stop watching the client."""
+
+    def close(self) -> None:
+        """Stop watching both."""
+
+
+class Waiting(Protocol):
+    """How a process waits."""
+
+    def stop(self) -> None:
+        """End all waits with Stopping, also later ones. For a signal handler."""
+
+    def open(self, client: int) -> Waits:
+        """Return what watches a client's descriptor, and none if that is negative."""
+
+
 class Poller:
     """How this process waits. To be made in the worker, after gevent has patched the standard library."""
 
     def __init__(self) -> None:
         monkey = sys.modules.get("gevent.monkey")
-        self._is_patched = monkey is not None and monkey.is_module_patched("select")
-        #: Readable once the process stops. An eventfd, which every epoll holds: a signal handler can write to it, and
-        #: it ends all waits in all threads, the later ones too, because it is never read (eventfd(2)).
-        self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.epoll = monkey.get_original("select", "epoll") if monkey and self._is_patched else select.epoll
-
-    def stop(self) -> None:
-        """End all waits with Stopping, also later ones."""
-        os.eventfd_write(self.alarm, 1)
-
-    def wait(self, epoll: select.epoll, seconds: float) -> list[tuple[int, int]]:
-        """Return (descriptor, events) of what is ready, nothing after `seconds`."""
-        if not self._is_patched:
-            return epoll.poll(seconds)
-        ready = epoll.poll(0)
-        if not ready and seconds > 0:
-            hub = select.poll()
-            hub.register(epoll.fileno(), select.POLLIN)
-            ready = epoll.poll(0) if hub.poll(seconds * 1000) else []
-        return ready
+        is_patched = monkey is not None and monkey.is_module_patched("select")
+        module = import_module(f"argoproxy.transport.waits.{'greenlet_waits' if is_patched else 'thread_waits'}")
+        waiting: Waiting = module.GreenletWaiting() if is_patched else module.ThreadWaiting()
+        self.stop = waiting.stop
+        self.open = waiting.open
 
 
 class Watch:
@@ -62,9 +72,7 @@ class Watch:
         """Watch only the upstream when client is None."""
         self._poller = poller
         self._client = -1 if client is None else client.fileno()
-        self._epoll: select.epoll | None = None
-        self._upstream = -1
-        self._interest = 0
+        self._waits: Waits | None = None
         self.waited_s = 0.0
         #: Called while something is waited for; returns the seconds until it wants to be called again (heartbeats). May
         #: raise ClientGone.
@@ -82,16 +90,16 @@ class Watch:
                 return events
 
     def _wait(self, upstream: Socket | None, seconds: float, interest: int) -> int:
-        events, begun = 0, time.monotonic()
-        ready = self._poller.wait(self._set_for(upstream, interest), seconds)
-        self.add_wait_since(begun)
-        for descriptor, seen in ready:
-            if descriptor == self._client:
-                raise ClientGone
-            if descriptor == self._poller.alarm:
-                raise Stopping("The proxy is stopping.")
-            events = seen
-        return events
+        waits = self._waits
+        if waits is None:
+            waits = self._waits = self._poller.open(self._client)
+        if upstream is not None:
+            waits.watch_upstream(upstream.fileno(), interest)
+        begun = time.monotonic()
+        try:
+            return waits.wait(seconds)
+        finally:
+            self.waited_s += time.monotonic() - begun
 
     def add_wait_since(self, begun: float) -> None:
         """Add the time since `begun`, on the monotonic clock, to `waited_s`."""
@@ -104,9 +112,8 @@ class Watch:
 
     def ignore_client(self) -> None:
         """Stop watching the client: it has its whole answer and may leave."""
-        if self._epoll is not None and self._client >= 0:
-            with suppress(OSError):
-                self._epoll.unregister(self._client)
+        if self._waits is not None:
+            self._waits.forget_client()
         self._client = -1
 
     def unregister(self) -> None:
@@ -115,29 +122,11 @@ class Watch:
         A closed descriptor leaves the epoll by itself, but only if no other one refers to the same socket (epoll(7));
         and one of a pooled connection would report events of another request.
         """
-        if self._epoll is not None and self._upstream >= 0:
-            with suppress(OSError):
-                self._epoll.unregister(self._upstream)
-        self._upstream = -1
+        if self._waits is not None:
+            self._waits.forget_upstream()
 
     def close(self) -> None:
         """Stop watching."""
-        if self._epoll is not None:
-            self._epoll.close()
-
-    def _set_for(self, upstream: Socket | None, interest: int) -> select.epoll:
-        epoll = self._epoll
-        if epoll is None:
-            epoll = self._epoll = self._poller.epoll()
-            epoll.register(self._poller.alarm, select.EPOLLIN)
-            if self._client >= 0:
-                epoll.register(self._client, select.EPOLLRDHUP)
-        if upstream is None:
-            return epoll
-        if self._upstream < 0:
-            self._upstream = upstream.fileno()
-            epoll.register(self._upstream, interest)
-        elif interest != self._interest:
-            epoll.modify(self._upstream, interest)
-        self._interest = interest
-        return epoll
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            waits.close()

@@ -1,0 +1,1 @@
+"""How a worker of each kind waits for the descriptors of a request."""
