@@ -37,6 +37,7 @@ FLOORS = [
     "protocol/reasoning",
     "protocol/routing",
     "protocol/api",
+    "protocol/responses",
     "upstreams",
     "upstreams/argo",
     "upstreams/dashscope",

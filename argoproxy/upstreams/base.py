@@ -24,6 +24,7 @@ SERVED_PATHS: Mapping[str, str] = {
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
     "/v1/embeddings": "POST",
+    "/v1/responses": "POST",
     "/v1/models": "GET",
 }
 

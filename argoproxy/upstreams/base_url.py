@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from argoproxy.errors import NotFound
 
-_ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|models|responses)/*$")
+_ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|responses|models|responses)/*$")
 _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
 #: Paths that are never below `/v1`: `/api/…` of Ollama and others, and other versions.
 _OTHER_API = re.compile(r"/(?:api|(?!v1/)v\d+(?:(?:alpha|beta)\d*)?)/.*", re.DOTALL)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from argoproxy.protocol.api.endpoints import CHAT, Endpoint
+from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 
 #: The endpoint of a path, and of all paths below it.
-SURFACES: Mapping[str, Endpoint] = {}
+SURFACES: Mapping[str, Endpoint] = {RESPONSES.path: RESPONSES}
 
 
 def find_endpoint(path: str) -> Endpoint:

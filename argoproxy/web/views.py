@@ -14,6 +14,7 @@ from argoproxy.pipeline.health import Health, liveness
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from argoproxy.web.flask_app import ANY_METHOD
 from argoproxy.web.flask_io import WebRequest, make_client_request, respond
@@ -87,6 +88,7 @@ class Views:
             ("/v1/chat/completions", "POST", self.chat_completions),
             ("/v1/completions", "POST", self.completions),
             ("/v1/embeddings", "POST", self.embeddings),
+            ("/v1/responses", "POST", self.responses),
             ("/v1/models", "GET", self.models),
             ("/v1/models/{name}", "GET", self.model),
             # Argo's API; forwarded if no Argo gateway is configured.
@@ -132,6 +134,9 @@ class Views:
 
     def completions(self, request: WebRequest) -> ClientResponse:
         return handlers.handle_chat(make_client_request(request), COMPLETIONS, request.proxy, request.context)
+
+    def responses(self, request: WebRequest) -> ClientResponse:
+        return handlers.handle_chat(make_client_request(request), RESPONSES, request.proxy, request.context)
 
     def embeddings(self, request: WebRequest) -> ClientResponse:
         return handlers.handle_embeddings(make_client_request(request), request.proxy, request.context)

@@ -28,7 +28,11 @@ CLASSES: dict[str, type[ProxyError]] = {
     if issubclass(value, ProxyError) and value not in (ProxyError, UpstreamStatus)
 }
 #: Functions that take their messages from a table, which `messages_of_tables` reads.
-READ_TABLES = {"argoproxy/protocol/api/schema.py validate", "argoproxy/workers/error_responses.py _to_error"}
+READ_TABLES = {
+    "argoproxy/protocol/api/schema.py validate",
+    "argoproxy/protocol/responses/request_shape.py validate_request",
+    "argoproxy/workers/error_responses.py _to_error",
+}
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,1 @@
+"""OpenAI's Responses API, converted to chat completions and back. Pure."""

@@ -1,0 +1,75 @@
+"""What a reasoning item holds for the next turn: `encrypted_content`, which clients send back as it is.
+
+Nothing is stored between turns, so the thought itself travels: its text, and the `reasoning_details` in which an
+upstream signs it. It is encoded, not encrypted: clients may read what they were sent. Content that is not in this form
+comes from another server and can't be read.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from argoproxy.protocol.json_text import Json, JsonError, as_dicts, as_text, dumps, loads_strict
+
+_PREFIX = "argoproxy.1."
+#: Strings that are sent in pieces; other values are sent once.
+_TEXTS = frozenset(("text", "summary", "data", "signature"))
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A thought: its text, and the details with which an upstream can recognise it."""
+
+    text: str = ""
+    details: Sequence[Json] = ()
+
+
+def encode_thought(thought: Thought, model: str) -> str:
+    """Return the thought of a model as `encrypted_content`."""
+    document = {"model": model, "text": thought.text, "details": list(thought.details)}
+    return _PREFIX + urlsafe_b64encode(dumps(document)).decode()
+
+
+def decode_thought(content: str, model: str) -> Thought | None:
+    """Return the thought in an `encrypted_content`, None if it is not in this form. Details are left out if they are of
+    another model: its upstream would refuse them."""
+    if not content.startswith(_PREFIX):
+        return None
+    try:
+        document = loads_strict(urlsafe_b64decode(content.removeprefix(_PREFIX).encode()))
+    except (JsonError, ValueError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    details = as_dicts(document.get("details")) if document.get("model") == model else []
+    return Thought(as_text(document.get("text")), details)
+
+
+class ThoughtDetails:
+    """Joins the pieces of `reasoning_details` (OpenRouter, reasoning tokens): those with one index are one detail."""
+
+    def __init__(self) -> None:
+        self._details: dict[tuple[object, object], dict[str, list[object]]] = {}
+
+    def add(self, details: Sequence[Json]) -> None:
+        """Take pieces of details."""
+        for piece in details:
+            index = piece.get("index")
+            key = (piece.get("type"), index) if isinstance(index, int) else (None, len(self._details))
+            fields = self._details.setdefault(key, {})
+            for name, value in piece.items():
+                if name in _TEXTS and isinstance(value, str):
+                    fields.setdefault(name, []).append(value)
+                elif value is not None:
+                    fields[name] = [value]
+
+    def take(self) -> list[Json]:
+        """Return the details, and begin anew."""
+        details, self._details = self._details, {}
+        return [{name: _join(values) for name, values in fields.items()} for fields in details.values()]
+
+
+def _join(values: list[object]) -> object:
+    return "".join(map(str, values)) if len(values) > 1 else values[0]

@@ -1,0 +1,126 @@
+"""The endpoint of OpenAI's Responses API: requests become chats, the chunks of a chat become a response.
+
+Nothing is stored: a request contains its whole conversation. A failure after the head was sent becomes
+`response.failed`, the only form of an error in a stream that all clients understand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from argoproxy.errors import ClientGone, ProxyError
+from argoproxy.protocol.access.header_rules import response_headers_for_new_body
+from argoproxy.protocol.api.endpoints import (
+    BODY_LIMIT,
+    CHAT,
+    JSON_TYPE,
+    STREAM_HEAD,
+    Endpoint,
+    ResponseContext,
+)
+from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, without
+from argoproxy.protocol.json_text import Json, as_dict
+from argoproxy.protocol.responses.event_log import encode_events
+from argoproxy.protocol.responses.request_conversion import ResponsesRequest, convert_request, describe_request
+from argoproxy.protocol.responses.request_edits import edit_origin
+from argoproxy.protocol.responses.response_object import ResponseHead
+from argoproxy.protocol.responses.response_writer import ResponseWriter
+from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.sse import HEARTBEAT, Batch, encode_json
+
+_BODY_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesEndpoint(Endpoint):
+    """The path of the Responses API."""
+
+    def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
+        """Parse a request to a chat. Raises BadRequest, PayloadTooLarge."""
+        origin = Endpoint.parse(self, request, limit)
+        converted = convert_request(origin.body)
+        return replace(origin, path=CHAT.path, body=converted.chat, raw=None, original_body=None, origin=origin)
+
+    def answer(self, batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
+        """Return the response in the form that the client asked for. Raises ProxyError for a document."""
+        writer = _make_writer(call)
+        headers = without(response_headers_for_new_body(context.reply_headers), _BODY_HEADERS)
+        if call.stream:
+            return ClientResponse(context.reply_status, (*headers, *STREAM_HEAD), _stream(batches, writer, context))
+        for batch in batches:
+            writer.feed(batch)
+        writer.finish()
+        return ClientResponse(
+            context.reply_status, (*headers, ("Content-Type", JSON_TYPE)), encode_json(writer.response)
+        )
+
+    def error_event(self, error: ProxyError, request_id: str) -> bytes:
+        """Return an error as the only event of a stream, or the last one of a stream of the upstream's."""
+        writer = ResponseWriter(ResponsesRequest({}, {}), ResponseHead(request_id, 0, ""))
+        return encode_events(writer.fail(error)[-1:])
+
+    def hand_over(self, call: Call) -> Call:
+        """Return the request as the client made it, with what rules have changed in the chat."""
+        return edit_origin(call.origin, call) if call.origin else call
+
+    def usage_meter(self, record: Callable[[Json], None]) -> Filter:
+        """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""
+        return ResponseUsageMeter(record)
+
+
+RESPONSES = ResponsesEndpoint("/v1/responses")
+
+
+class ResponseUsageMeter:
+    """A Filter over the events and documents of an upstream that serves the Responses API: it changes nothing, and
+    passes each usage to `record` in the terms of chats."""
+
+    def __init__(self, record: Callable[[Json], None]) -> None:
+        self._record = record
+
+    def feed(self, batch: Batch) -> Batch:
+        for event in batch:
+            if b'"input_tokens"' in event.raw:
+                document = event.chunk or {}
+                usage = as_dict(as_dict(document.get("response") or document).get("usage"))
+                if "input_tokens" in usage:
+                    self._record(_as_chat_usage(usage))
+        return batch
+
+    def finish(self) -> Batch:
+        return []
+
+
+def _as_chat_usage(usage: Json) -> Json:
+    return {
+        "prompt_tokens": usage["input_tokens"],
+        "completion_tokens": usage.get("output_tokens"),
+        "total_tokens": usage.get("total_tokens"),
+        "prompt_tokens_details": as_dict(usage.get("input_tokens_details")),
+        "completion_tokens_details": as_dict(usage.get("output_tokens_details")),
+    }
+
+
+def _make_writer(call: Call) -> ResponseWriter:
+    origin = call.origin or call
+    return ResponseWriter(describe_request(origin.body), ResponseHead(call.id, call.created, call.requested_model))
+
+
+def _stream(batches: Iterable[Batch], writer: ResponseWriter, context: ResponseContext) -> Iterator[bytes]:
+    """Yield one piece for each batch, or a sign of life when there was none for too long. Raises ClientGone."""
+    try:
+        for batch in batches:
+            if piece := encode_events(writer.feed(batch)):
+                yield piece
+            elif context.is_heartbeat_due():
+                yield encode_events(writer.keep_alive()) or HEARTBEAT
+        yield encode_events(writer.finish())
+    except ClientGone:
+        raise
+    except ProxyError as error:
+        context.record_failure(error)
+        yield encode_events(writer.fail(error))
+    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
+        yield encode_events(writer.fail(context.record_crash(error)))
