@@ -16,16 +16,8 @@ import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.support.client import ask, chat
-from tests.support.processes import (
-    PATIENCE_S,
-    ROOT,
-    Proxy,
-    clean_environment,
-    eventually,
-    free_port,
-    is_listening,
-    spawn,
-)
+from tests.support.processes import PATIENCE_S, ROOT, Proxy
+from tests.support.stand_ins import stand_in
 
 SECRET, TOKEN_SECRET = "the secret of the enterprise", "at least thirty-two bytes of secret"
 TOOLS: Any = [
@@ -34,20 +26,6 @@ TOOLS: Any = [
         "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
     }
 ]
-
-
-@contextmanager
-def stand_in(name: str, **environ: str) -> Iterator[int]:
-    """Run a stand-in for a provider: its port."""
-    port = free_port()
-    command = [sys.executable, "-m", f"tests.support.providers.{name}", str(port)]
-    process = spawn(command, cwd=ROOT, env={**clean_environment(), **environ})
-    try:
-        eventually(lambda: is_listening(port))
-        yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Source: Anthropic API reference (Messages, Models, Errors, Versions).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from argoproxy.errors import BadRequest, ProxyError
@@ -16,7 +16,7 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.anthropic.error_types import error_from_anthropic_reply
-from argoproxy.upstreams.anthropic.headers import request_headers
+from argoproxy.upstreams.anthropic.headers import convert_credentials, credentials_of, request_headers
 from argoproxy.upstreams.anthropic.messages import LaterSystem
 from argoproxy.upstreams.anthropic.models import LONGEST_PAGE, parse_models
 from argoproxy.upstreams.anthropic.parameters import make_messages_body
@@ -26,6 +26,7 @@ from argoproxy.upstreams.base_url import BaseUrl, validate_path
 
 MESSAGES_PATH, MODELS_PATH = "/v1/messages", "/v1/models"
 
+_SPOKEN = frozenset((MESSAGES_PATH, f"{MESSAGES_PATH}/count_tokens"))
 _JSON_TYPE = ("Content-Type", "application/json")
 
 
@@ -49,15 +50,21 @@ class AnthropicUpstream(BaseUpstream):
     name: str = "anthropic"
     served_paths: Mapping[str, str] = field(default_factory=dict)
 
+    def speaks(self, path: str) -> bool:
+        """Tell whether a path is one of the Messages API."""
+        return path in _SPOKEN
+
     def completion_request(self, call: Call) -> UpstreamRequest:
-        """Build the request for a message. Raises BadRequest for what Anthropic does not support."""
+        """Build the request for a message: the client's own bytes, if it speaks this API. Raises BadRequest for what
+        Anthropic does not support."""
+        if self.speaks(call.path):
+            return self._post(call, call.payload(), self._own_headers(call.headers))
         document = make_messages_body(call, self.options.max_tokens, self.options.later_system)
         try:
             body = dumps(document)
         except JsonError as error:
             raise BadRequest(f"The changed request body can't be encoded: {error}.") from None
-        headers = (*self._headers(call.headers), _JSON_TYPE)
-        return UpstreamRequest("POST", self.base.url(MESSAGES_PATH, ""), headers, body, len(body), self._secret)
+        return self._post(replace(call, path=MESSAGES_PATH, query=""), body, self._headers(call.headers))
 
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a message, streamed or whole. Raises ProxyError."""
@@ -87,11 +94,21 @@ class AnthropicUpstream(BaseUpstream):
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
         """Build the client's request for any other path, such as files or batches."""
         url = self.base.url(request.path, request.query)
-        return forwarded_request(request, url, self._headers(request.headers), self._secret)
+        return forwarded_request(request, url, self._own_headers(request.headers), self._secret)
 
     @property
     def _secret(self) -> bytes:
         return self.key.encode()
 
+    def _post(self, call: Call, body: bytes, headers: Headers) -> UpstreamRequest:
+        url = self.base.url(call.path, call.query)
+        return UpstreamRequest("POST", url, (*headers, _JSON_TYPE), body, len(body), self._secret)
+
     def _headers(self, headers: Headers) -> Headers:
-        return request_headers(headers, self.key, self.options.beta)
+        """Return the headers of a request that a client of OpenAI's API made."""
+        credentials = credentials_of(self.key) or convert_credentials(headers)
+        return request_headers(headers, credentials, self.options.beta)
+
+    def _own_headers(self, headers: Headers) -> Headers:
+        """Return the headers of a request that a client of Anthropic's API made."""
+        return request_headers(headers, credentials_of(self.key), self.options.beta)

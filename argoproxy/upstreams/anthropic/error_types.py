@@ -55,7 +55,7 @@ def _find_error(document: Any) -> Json | None:
     message, kind = error.get("message"), error.get("type")
     if not isinstance(message, str):
         return None
-    code = "context_length_exceeded" if message.startswith(_TOO_LONG) else None
+    code = "context_length_exceeded" if message.startswith(_TOO_LONG) else error.get("code")
     return {
         "message": message,
         "type": kind if isinstance(kind, str) else "upstream_error",

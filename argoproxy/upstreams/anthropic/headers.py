@@ -28,12 +28,11 @@ _BEARER_KEYS = "sk-ant-oat"
 _LIMITS = {"requests": "requests", "tokens": "tokens"}
 
 
-def request_headers(headers: Headers, key: str, beta: str) -> Headers:
-    """Return the headers of a request to Anthropic. A configured key replaces the client's credentials; a client's own
-    beta features are added to the configured ones, and its version is kept."""
+def request_headers(headers: Headers, credentials: Headers, beta: str) -> Headers:
+    """Return the headers of a request to Anthropic. `credentials` replace the client's, if there are any; a client's
+    own beta features are added to the configured ones, and its version is kept."""
     kept = without(request_headers_for_upstream(headers), _OWN_HEADERS)
-    credentials = _credentials_of(key) if key else _client_credentials(headers)
-    if credentials or key:
+    if credentials:
         kept = (*without(kept, CREDENTIAL_HEADERS), *credentials)
     betas = [beta, *(value for name, value in headers if name.lower() == _BETA)]
     features = ",".join(filter(None, betas))
@@ -53,18 +52,21 @@ def with_openai_limits(headers: Headers) -> Headers:
     return (*headers, *((name, value) for name, value in added if value and name not in known))
 
 
-def _credentials_of(key: str) -> Headers:
+def credentials_of(key: str) -> Headers:
+    """Return the header with a key; () for ""."""
+    if not key:
+        return ()
     return (("Authorization", f"Bearer {key}"),) if key.startswith(_BEARER_KEYS) else ((_KEY, key),)
 
 
-def _client_credentials(headers: Headers) -> Headers:
+def convert_credentials(headers: Headers) -> Headers:
     """Return the client's key as Anthropic accepts it, where OpenAI's clients send it in another field. Empty if the
     client sends none, or already as Anthropic's clients do."""
     scheme, _, token = get_header(headers, "authorization").partition(" ")
     if get_header(headers, _KEY) or scheme.lower() != "bearer":
         return ()
     cookies = tuple(field for field in headers if field[0].lower() == "cookie")
-    return (*_credentials_of(token.strip()), *cookies)
+    return (*credentials_of(token.strip()), *cookies)
 
 
 def _limits_of(headers: Headers) -> Iterator[tuple[str, str]]:

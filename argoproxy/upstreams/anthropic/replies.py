@@ -8,6 +8,7 @@ Source: Anthropic API reference, Messages and Streaming.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -17,7 +18,7 @@ from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.chunks import CHAT_CHUNK
-from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder, event_data, is_done
 from argoproxy.upstreams import Reply
 from argoproxy.upstreams.anthropic.deltas import BlockReader
 from argoproxy.upstreams.anthropic.error_types import error_in
@@ -172,9 +173,14 @@ class _EventReader:
         self._includes_usage = call.include_usage
         self._message = MessageStream(call)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing if the connection breaks now."""
+        return self._message.is_complete
+
     def read(self, event: Event) -> Iterator[Event]:
         """Yield the chunks of an event. Raises the error that it holds."""
-        data = event.chunk or {}
+        data = _parse_data(event)
         if data.get("type") == "message_stop":
             yield from self.finish()
             return
@@ -211,18 +217,33 @@ class _EventReader:
 
 def _read_stream(pieces: Iterator[bytes], call: Call) -> Iterator[Batch]:
     decoder, reader = EventDecoder(), _EventReader(call)
-    for piece in pieces:
+    for piece in _ignore_late_break(pieces, reader):
         events = decoder.feed(piece)
         if events or not piece:
             yield from _read_events(events, reader)
         if reader.is_over:
             return
-    try:
+    # What follows the last blank line may be half an event.
+    with suppress(UpstreamProtocolError):
         yield from _read_events(decoder.finish(), reader)
-    except UpstreamProtocolError:
-        raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short") from None
     if not reader.is_over:
         yield list(reader.finish())
+
+
+def _ignore_late_break(pieces: Iterator[bytes], reader: _EventReader) -> Iterator[bytes]:
+    """Yield the pieces. A connection that breaks after the stop reason counts as the end: nothing is missing."""
+    try:
+        yield from pieces
+    except ProxyError:
+        if not reader.is_complete:
+            raise
+
+
+def _parse_data(event: Event) -> Json:
+    """Return the object in an event, {} if it has no data. Raises UpstreamProtocolError for any other data."""
+    if event.chunk is None and event_data(event.raw) and not is_done(event):
+        raise UpstreamProtocolError("The upstream sent an event that is not a JSON object.")
+    return event.chunk or {}
 
 
 def _read_events(events: Batch, reader: _EventReader) -> Iterator[Batch]:

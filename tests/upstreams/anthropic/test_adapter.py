@@ -268,3 +268,26 @@ def test_rate_limits_have_openais_names_too() -> None:
         "x-ratelimit-reset-tokens": "0s",
     }
     assert dict(made.headers)["anthropic-ratelimit-requests-limit"] == "50"
+
+
+SPOKEN = ("/v1/messages", "/v1/messages/count_tokens")
+
+
+@pytest.mark.parametrize("path", SPOKEN)
+def test_requests_of_its_own_api_go_up_as_they_are(path: str) -> None:
+    assert UPSTREAM.speaks(path)
+    text = b'{"model": "claude", "max_tokens": 1e2 , "messages":[], "new_field": [1.0]}'
+    headers = (("Authorization", "Bearer theirs"), ("anthropic-version", "2026-10-21"), ("Accept", "application/json"))
+    call = Call("id", 7, path, "beta=true", headers, json.loads(text), text)
+    request = OPEN.completion_request(call)
+    assert (request.url, request.body, request.length) == (f"https://up{path}?beta=true", text, len(text))
+    assert dict(request.headers)["Authorization"] == "Bearer theirs"
+    assert dict(request.headers)["anthropic-version"] == "2026-10-21"
+    keyed = dict(UPSTREAM.completion_request(call).headers)
+    assert keyed["x-api-key"] == "sk-ant-ours"
+    assert "Authorization" not in keyed
+
+
+def test_it_speaks_no_other_api() -> None:
+    assert not UPSTREAM.speaks("/v1/responses")
+    assert not UPSTREAM.speaks("/v1/chat/completions")
