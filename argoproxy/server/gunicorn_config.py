@@ -28,6 +28,7 @@ from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, 
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import describe_start, open_key_warning
+from argoproxy.server.cores import allowed_cores, choose_workers, plan_cores
 from argoproxy.server.ports import port_problem
 from argoproxy.server.process import STOP_SIGNALS, Terminal, install_stop_handlers, reset_signal_handlers
 from argoproxy.telemetry.journal.writer import check_journal
@@ -66,12 +67,12 @@ WORKER_CLASSES = {
 }
 
 #: What workers import that patch nothing: the master does it for all of them. gevent must come before it.
-SHARED_MODULE = "argoproxy.web.factory"
+SHARED_MODULES = ("argoproxy.web.factory", "argoproxy.transport.waits.thread_waits")
 
 host, port = loaded.server.host, loaded.server.port
 address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 bind = host if host.startswith("unix:") else address
-workers = loaded.server.num_workers
+workers = choose_workers(loaded.server.num_workers)
 polls_clients = loaded.server.worker_class == "gthread"
 worker_class = WORKER_CLASSES[loaded.server.worker_class]
 threads = loaded.server.threads if polls_clients else 1
@@ -121,14 +122,19 @@ def share_modules(server: Any) -> None:
     """Import what the workers need before they are forked, so that they start at once and share its memory.
 
     Modules only: files, threads and connections belong to the process that uses them. What was frozen is not looked at
-    by the garbage collector of a worker, which would copy its pages (gc.freeze). Gunicorn's flags may have named
-    another worker class.
+    by the garbage collector of a worker, which would copy its pages (gc.freeze).
     """
-    name = f"{server.worker_class.__module__}.{server.worker_class.__qualname__}"
-    if name in (WORKER_CLASSES["gthread"], WORKER_CLASSES["sync"]):
-        importlib.import_module(SHARED_MODULE)
+    if worker_kind(server) in ("gthread", "sync"):
+        for module in SHARED_MODULES:
+            importlib.import_module(module)
     gc.collect()
     gc.freeze()
+
+
+def worker_kind(server: Any) -> str:
+    """Return gthread, gevent or sync, "" for another class: Gunicorn's own flags win over our settings."""
+    name = f"{server.worker_class.__module__}.{server.worker_class.__qualname__}"
+    return next((kind for kind, path in WORKER_CLASSES.items() if path == name), "")
 
 
 def refuse_taken_port(server: Any) -> None:
@@ -169,11 +175,24 @@ def create_shared_dir(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Limit how long a client may leave an answer unread, and install the master's signal handlers."""
+    """Limit how long an answer may stay unread, handle the master's signals, plan the cores, log how to use it."""
     limit_unread_time(server, loaded.client.write_timeout)
     install_signal_handlers(server)
     for line in describe_start(loaded):
         server.log.info("%s", line)
+    server.core_plan = plan_cores(server.num_workers, worker_kind(server), loaded.server)
+    server.log.info("%s workers, %s cores: %s", server.num_workers, len(allowed_cores()), server.core_plan.reason)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Choose the core of a worker that is about to be forked: one that no other worker has."""
+    worker.core = server.core_plan.free_core(other.core for other in server.WORKERS.values())
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Bind a worker, and all threads that it will start, to its core."""
+    if worker.core is not None:
+        os.sched_setaffinity(0, {worker.core})
 
 
 def limit_unread_time(server: Any, seconds: float) -> None:

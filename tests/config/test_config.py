@@ -177,7 +177,7 @@ def test_connecting_takes_no_longer_than_the_time_out_unless_it_says_so(
             "environment: MODE 'strem' must be one of off, stream, non_stream; did you mean \"stream\"?",
         ),
         ({"MODEL_MAP": "a"}, "environment: MODEL_MAP 'a' must be a list of name=new name"),
-        ({"WORKERS": "-1"}, "environment: WORKERS '-1' must be a whole number from 1 to 1000"),
+        ({"WORKERS": "-1"}, "environment: WORKERS '-1' must be a whole number from 1 to 1000, or auto"),
         (
             {"WORKER_CLASS": "gevnt"},
             "environment: WORKER_CLASS 'gevnt' must be one of gthread, gevent, sync; did you mean \"gevent\"?",

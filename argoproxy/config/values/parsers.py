@@ -20,6 +20,8 @@ from argoproxy.upstreams.access import PluginSpec
 from argoproxy.upstreams.base_url import BaseUrl
 
 LONGEST_S = 1_000_000.0
+#: A number that the proxy works out for itself.
+AUTO = "auto"
 LOG_LEVELS = ("debug", "info", "warning")
 
 _OTHER_LEVELS = {"trace": "debug", "notice": "info", **dict.fromkeys(("warn", "error", "critical", "fatal"), "warning")}
@@ -49,6 +51,16 @@ def whole_number_parser(least: int, most: int) -> Callable[[Any], int]:
         return int(digits)
 
     return parse
+
+
+def parse_workers(value: Any) -> int | str:
+    """Parse a number of processes, or "auto"."""
+    if str(value).strip().lower() == AUTO:
+        return AUTO
+    try:
+        return whole_number_parser(1, 1000)(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {AUTO}") from None
 
 
 def parse_boolean(value: Any) -> bool:

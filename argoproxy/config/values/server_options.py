@@ -20,6 +20,7 @@ from argoproxy.config.values.parsers import (
     parse_seconds,
     parse_seconds_or_zero,
     parse_text,
+    parse_workers,
     whole_number_parser,
 )
 from argoproxy.protocol.access.auth import Key
@@ -114,8 +115,18 @@ class ServerOptions:
         "Port to listen on",
         Names(flags=(Flag(("--port", "--expose_port"), "PORT"),)),
     )
-    num_workers: int = setting(
-        whole_number_parser(1, 1000), 4, "Worker processes", Names(environment="WORKERS"), "running.md#workers"
+    num_workers: int | str = setting(
+        parse_workers,
+        4,
+        "Worker processes, or auto: as many as there are processor cores for them",
+        Names(environment="WORKERS"),
+        "running.md#workers",
+    )
+    pin_workers: bool = setting(
+        parse_boolean,
+        True,
+        "Bind each gthread worker to a core of its own if there are as many workers as cores",
+        page="running.md#workers",
     )
     threads: int = setting(
         whole_number_parser(1, 10000),
