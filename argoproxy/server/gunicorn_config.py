@@ -124,9 +124,8 @@ def share_modules(server: Any) -> None:
     Modules only: files, threads and connections belong to the process that uses them. What was frozen is not looked at
     by the garbage collector of a worker, which would copy its pages (gc.freeze).
     """
-    if worker_kind(server) in ("gthread", "sync"):
-        for module in SHARED_MODULES:
-            importlib.import_module(module)
+    for module in SHARED_MODULES if worker_kind(server) in ("gthread", "sync") else ():
+        importlib.import_module(module)
     gc.collect()
     gc.freeze()
 
