@@ -16,7 +16,7 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.http_messages import ClientRequest, get_header, without
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
-from argoproxy.protocol.stream.runs import RunDecoder, TextRun, cut_runs
+from argoproxy.protocol.stream.runs import RunDecoder, TextRun, cut_runs, join_runs
 from argoproxy.protocol.stream.sse import (
     DONE,
     LONGEST_DONE,
@@ -163,7 +163,8 @@ class CompletionTracker:
 def read_in_runs(upstream: Upstream, reply: Reply, call: Call) -> Iterator[Batch]:
     """Read a completion as the upstream does, with plain events in runs where that is known to be the same."""
     if getattr(type(upstream), "read_completion", None) is OpenAIUpstream.read_completion:
-        return _read_reply(reply, call)
+        batches = _read_reply(reply, call)
+        return join_runs(batches) if call.wants_document else batches
     return upstream.read_completion(reply, call)
 
 

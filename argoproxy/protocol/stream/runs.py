@@ -7,9 +7,10 @@ such events one by one costs many times what the same bytes cost in one piece.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from argoproxy.errors import ClientGone, ProxyError
 from argoproxy.protocol.json_text import loads
 from argoproxy.protocol.stream.sse import Batch, Event, EventDecoder, is_utf8
 
@@ -24,6 +25,8 @@ _RUN = re.compile(
 #: A string of a plain event can't hold this without a backslash before its quotes.
 _TEXT = re.compile(rb'"content":"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 _END = b"\n\n"
+#: Bytes of runs that are held back to be joined.
+JOINED = 64 * 1024
 
 
 class TextRun(Event):
@@ -74,6 +77,41 @@ class RunDecoder(EventDecoder):
         rest += piece[start:]
         self._mark_searched()
         return batch
+
+
+def join_runs(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches with the runs that follow each other joined, up to JOINED bytes, for an answer that is sent whole:
+    nobody waits for a part of it. Before an error, what is held back is yielded. Raises what the batches raise."""
+    held: list[bytes] = []
+    size = 0
+    try:
+        for batch in batches:
+            if len(batch) == 1 and type(batch[0]) is TextRun:
+                held.append(batch[0].raw)
+                size += len(held[-1])
+                if size < JOINED:
+                    continue
+                batch = []
+            elif not batch:
+                yield batch
+                continue
+            yield [*_joined(held), *batch]
+            size = 0
+    except (ProxyError, ClientGone):
+        if held:
+            yield _joined(held)
+        raise
+    if held:
+        yield _joined(held)
+
+
+def _joined(held: list[bytes]) -> Batch:
+    """Return the run of some pieces, which are taken away; nothing if there are none."""
+    if not held:
+        return []
+    run = TextRun(b"".join(held))
+    held.clear()
+    return [run]
 
 
 def cut_runs(batch: Batch) -> Batch:

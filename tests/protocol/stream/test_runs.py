@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.errors import UpstreamProtocolError
+from argoproxy.errors import ClientGone, UpstreamProtocolError
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters
-from argoproxy.protocol.stream.runs import RunDecoder, TextRun, cut_runs
+from argoproxy.protocol.stream.runs import JOINED, RunDecoder, TextRun, cut_runs, join_runs
 from argoproxy.protocol.stream.sse import Batch, Event, EventDecoder, is_plain
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from tests.support.cuts import cut_at, cuts, places
@@ -146,6 +147,39 @@ def test_the_text_of_a_run_is_that_of_its_events(texts: list[str]) -> None:
     run = TextRun(b"".join(map(plain, texts)))
     chunks: list[Any] = [event.chunk for event in run.cut()]
     assert run.text() == "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
+
+
+@given(streams, places)
+def test_joined_runs_hold_the_same_events(stream: bytes, at: list[int]) -> None:
+    batches = in_runs(cut_at(stream, at))
+    joined = list(join_runs(batches))
+    assert list(chain(*raws(map(cut_runs, joined)))) == list(chain(*raws(map(cut_runs, batches))))
+    assert joined.count([]) == batches.count([])
+
+
+def breaking(batches: list[Batch], error: Exception) -> Iterator[Batch]:
+    yield from batches
+    raise error
+
+
+def test_runs_are_joined_across_silence_until_another_event_comes() -> None:
+    a, b, other = TextRun(plain("a")), TextRun(plain("b")), Event(b": comment\n\n")
+    batches: list[Batch] = [[a], [], [b], [other, a], [b], [a]]
+    assert raws(join_runs(batches)) == [[], [plain("a") + plain("b"), other.raw, a.raw], [plain("b") + plain("a")]]
+
+
+def test_joined_runs_have_a_limit() -> None:
+    run = TextRun(plain("a" * (JOINED // 2)))
+    assert raws(join_runs([[run], [run], [run]])) == [[run.raw * 2], [run.raw]]
+
+
+@pytest.mark.parametrize("error", [UpstreamProtocolError("It broke."), ClientGone()])
+@pytest.mark.parametrize("held", [[], [[TextRun(plain())]]])
+def test_what_is_held_back_to_be_joined_comes_before_an_error(held: list[Batch], error: Exception) -> None:
+    joined = join_runs(breaking(held, error))
+    assert raws([next(joined) for _ in held]) == raws(held)
+    with pytest.raises(type(error)):
+        next(joined)
 
 
 class Passing:
