@@ -28,7 +28,16 @@ from argoproxy.protocol.reasoning.watchlist import Watchlist, find_mark, watchli
 from argoproxy.protocol.stream.chunks import choice_index, iterate_choices
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.runs import TextRun
-from argoproxy.protocol.stream.sse import Batch, Document, Event, PlainEventReader, is_done
+from argoproxy.protocol.stream.sse import (
+    Batch,
+    Document,
+    Event,
+    PlainEvent,
+    PlainEventReader,
+    encode_json,
+    is_done,
+    is_plain,
+)
 
 _INDEX = re.compile(rb'"index"\s*:\s*(\d+)')
 _OTHER_INDEX = re.compile(rb'"index"\s*:\s*(?!0\s*[,}])')
@@ -175,9 +184,8 @@ class ThinkFilter:
 
     def _may_matter(self, raw: bytes) -> bool:
         """Return whether an event may change or be changed, while no choice is busy."""
-        for literal, escape in self._opening_marks:
-            if literal in raw or (b"\\" in raw and escape in raw):
-                return True
+        if find_mark(raw, 0, self._opening_marks) < len(raw):
+            return True
         for mark in self._field_marks:
             if mark in raw:
                 return True
@@ -201,24 +209,20 @@ class ThinkFilter:
     def _is_discarded(self, raw: bytes) -> bool:
         """Return whether an event holds nothing but text of a choice that drops it."""
         plain = self._plain_events.read(raw)
-        if not plain or plain[0] not in self._discarding:
+        if not plain or plain.choice not in self._discarding or plain.start == plain.end:
             return False
-        text = plain[1]
-        for literal, escape in self._closing_marks:
-            if literal in text or escape in text:
-                return False
-        return text != b""
+        # Of the bytes after the text, none is such a mark, but its end tells whether a tag may begin there.
+        return find_mark(raw, plain.start, self._closing_marks) >= plain.end
 
     def _filter_event(self, event: Event) -> Batch:
         plain = self._plain_events.read(event.raw)
         if not plain:
             return self._filter_any_event(event)
-        index, raw_text = plain
-        choice = self._choices.get(index)
-        if not choice or choice.awaits_logprobs or (text := _decode(raw_text)) is None:
+        choice = self._choices.get(plain.choice)
+        if not choice or choice.awaits_logprobs or (text := _decode(event.raw[plain.start : plain.end])) is None:
             return self._filter_any_event(event)
-        passed = _filter_plain_event(event, text, choice)
-        self._update_sets(index, choice)
+        passed = _filter_plain_event(event, plain, text, choice)
+        self._update_sets(plain.choice, choice)
         return passed
 
     def _filter_any_event(self, event: Event) -> Batch:
@@ -271,13 +275,16 @@ class ThinkFilter:
         return is_worth
 
 
-def _filter_plain_event(event: Event, text: str, choice: ChoiceFilter) -> Batch:
-    """Filter an event with the text of one choice and nothing else; parse it only if it changes."""
+def _filter_plain_event(event: Event, plain: PlainEvent, text: str, choice: ChoiceFilter) -> Batch:
+    """Filter an event with the text of one choice and nothing else; parse it only if more than its text changes."""
     delta = choice.filter_delta(text)
     if delta == {"content": text}:
         return [event]
     if not delta:
         return []
+    if delta.keys() == {"content"} and is_plain(event):
+        new_text = encode_json(delta["content"])[1:-1]
+        return [Event(event.raw[: plain.start] + new_text + event.raw[plain.end :])]
     chunk = event.chunk or {}
     part = chunk["choices"][0]
     return [Event.of({**chunk, "choices": [{**part, "delta": delta}]})]

@@ -9,8 +9,12 @@ from itertools import takewhile
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.reasoning.thought_fields import FIELD_MARKS
 
-#: JSON that holds a certain character contains one of these: the character itself, or the start of its escape.
-Mark = tuple[bytes, bytes]
+#: How to recognise in JSON that a text may hold a tag: its first character or the start of that character's escape, and
+#: the bytes one of which follows the character then; none if any byte may.
+Mark = tuple[bytes, bytes, frozenset[bytes]]
+
+#: After the first character of a tag: the end of the text, or an escaped character.
+_END_OR_ESCAPE = (b'"', b"\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,11 @@ class Watchlist:
 def watchlist_of(settings: ReasoningSettings) -> Watchlist:
     is_closed = settings.opening is Opening.CLOSED
     opening = () if settings.policy is Reasoning.TAGS else settings.tags
+    every = [tag for pair in settings.tags for tag in (pair.start, pair.end)]
     return Watchlist(
-        _marks_of(pair.start for pair in opening),
-        _marks_of(pair.end for pair in settings.tags),
+        # A closing tag that shows alone is to be seen too, where it begins like an opening one.
+        _marks_of((pair.start for pair in opening), every),
+        _marks_of((pair.end for pair in settings.tags), every),
         () if settings.policy is None and is_closed else FIELD_MARKS,
         settings.policy is not None and not is_closed,
     )
@@ -41,24 +47,30 @@ def watchlist_of(settings: ReasoningSettings) -> Watchlist:
 def find_mark(raw: bytes, start: int, marks: Iterable[Mark]) -> int:
     """Return where the first of some marks may stand in JSON, its length if none does."""
     place = len(raw)
-    for literal, escape in marks:
-        if (found := raw.find(literal, start, place)) >= 0:
-            place = found
+    for literal, escape, followers in marks:
+        found = raw.find(literal, start, place)
+        while found >= 0:
+            after = found + len(literal)
+            if not followers or raw[after : after + 1] in followers:
+                place = found
+                break
+            found = raw.find(literal, after, place)
         if raw.find(b"\\", start, place) >= 0 and (found := raw.find(escape, start, place)) >= 0:
             place = found
     return place
 
 
-def _marks_of(tags: Iterable[str]) -> tuple[Mark, ...]:
-    return tuple({_mark_of(tag[0]) for tag in tags})
+def _marks_of(tags: Iterable[str], every: Iterable[str]) -> tuple[Mark, ...]:
+    return tuple({_mark_of(tag[0], [other[1:2] for other in every if other[0] == tag[0]]) for tag in tags})
 
 
-def _mark_of(character: str) -> Mark:
-    """Return the bytes by which to recognise a character in JSON. They may also stand for other characters: a match
-    only means that the event is parsed."""
+def _mark_of(character: str, seconds: Iterable[str]) -> Mark:
+    """Return how to recognise a character in JSON, which one of `seconds` follows in each tag. The bytes may also stand
+    for other characters: a match only means that the event is parsed."""
     if character < " ":
-        return (b"\\", b"\\")
+        return (b"\\", b"\\", frozenset())
     hexadecimal = format(ord(character), "04x")[:3] if ord(character) < 0x10000 else ""
     # Letters of an escape may be in upper or lower case: only the digits before the first letter are certain.
     certain = "".join(takewhile(str.isdigit, hexadecimal))
-    return (character.encode(), b"\\u" + certain.encode())
+    followers = frozenset((*(second.encode()[:1] for second in seconds), *_END_OR_ESCAPE)) if all(seconds) else ()
+    return (character.encode(), b"\\u" + certain.encode(), frozenset(followers))

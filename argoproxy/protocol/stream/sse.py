@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.json_text import JsonError, dumps, loads
@@ -122,6 +122,14 @@ def event_data(raw: bytes) -> bytes | None:
     return b"\n".join(value.removeprefix(b" ") for value in fields) if fields else None
 
 
+class PlainEvent(NamedTuple):
+    """What was read of a plain event: the index of its choice, and where its text stands, as it is in the JSON."""
+
+    choice: int
+    start: int
+    end: int
+
+
 class PlainEventReader:
     """Reads plain events (see PLAIN_EVENT). Most events of a stream differ only in their text, so the bytes around the
     text of the last event are compared first, which takes a third of the pattern's time."""
@@ -132,19 +140,19 @@ class PlainEventReader:
         self._head = self._tail = b""
         self._index = 0
 
-    def read(self, raw: bytes) -> tuple[int, bytes] | None:
-        """Return the index of the choice and its text as in the JSON, None if the event is not plain."""
+    def read(self, raw: bytes) -> PlainEvent | None:
+        """Return where the text of an event is, None if the event is not plain."""
         head, tail = self._head, self._tail
         if head and raw.startswith(head) and raw.endswith(tail):
-            text = raw[len(head) : -len(tail)]
-            if b'"' not in text and b"\\" not in text and len(raw) >= len(head) + len(tail):
-                return self._index, text
+            start, end = len(head), len(raw) - len(tail)
+            if start <= end and raw.find(b'"', start, end) < 0 and raw.find(b"\\", start, end) < 0:
+                return PlainEvent(self._index, start, end)
         plain = PLAIN_EVENT.fullmatch(raw)
         if not plain:
             return None
         start, end = plain.span(2)
         self._head, self._tail, self._index = raw[:start], raw[end:], int(plain.group(1))
-        return self._index, plain.group(2)
+        return PlainEvent(self._index, start, end)
 
 
 def check_reply_size(size: int) -> None:

@@ -128,7 +128,9 @@ def whole(document: Json, tags: TagPair = TAGS) -> Json:
     return event.chunk  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("text", "is_parsed"), [("answer", False), ("a < b", True), ("\\u003c/think>", True)])
+@pytest.mark.parametrize(
+    ("text", "is_parsed"), [("answer", False), ("a < b </b", True), ("\\u003c/think>", True), ("a < b", False)]
+)
 def test_a_document_without_a_sign_of_a_tag_passes_unparsed(text: str, is_parsed: bool) -> None:
     think = think_filter(TAGS)
     document = Document(b'{"choices": [{"message": {"content": "%s"}}, "' % text.encode())
@@ -320,14 +322,14 @@ def test_an_untouched_event_is_the_very_same_one() -> None:
     for batch in (events[:1], events[1:]):
         assert think.feed(batch) is batch
     marked = [
-        delta_event("a < b"),
+        delta_event("a </b"),
         end_event(),
         Event(b'data: {"odd": "<", "choices": {}}\n\n'),
         Event(b": <\n\n"),
         DONE,
     ]
     assert strip(marked) == marked
-    document = Document(b'{"choices": [{"message": {"content": "a < b"}}, "<"]}')
+    document = Document(b'{"choices": [{"message": {"content": "a </b"}}, "<"]}')
     assert strip([document]) == [document]
 
 

@@ -50,6 +50,7 @@ SETTINGS = [
     ReasoningSettings(Reasoning.STRIP, opening=Opening.AUTO),
     ReasoningSettings(Reasoning.FIELD, tags=(TagPair(), TagPair("|", "|"))),
     ReasoningSettings(Reasoning.TAGS, opening=Opening.OPEN),
+    ReasoningSettings(tags=(TagPair("<think>", "</think>"), TagPair("é", "<é"), TagPair("a|", '"'))),
 ]
 
 
@@ -285,11 +286,11 @@ def test_thoughts_are_dropped_from_a_run_and_the_rest_of_it_stays_uncut() -> Non
 
 
 def test_an_event_that_may_matter_is_cut_out_of_its_run() -> None:
-    passed = think("a", "b", "c", "d < e", "f", "\\u003cx", "g", "\\n", "h")
+    passed = think("a", "b < b <b>", "c", "d </e", "f", "\\u003cx", "g", "\\n", "h")
     assert [event.raw for event in passed] == [
         plain("a"),
-        plain("b") + plain("c"),
-        plain("d < e"),
+        plain("b < b <b>") + plain("c"),
+        plain("d </e"),
         plain("f"),
         plain("\\u003cx"),
         plain("g") + plain("\\n") + plain("h"),

@@ -235,4 +235,4 @@ def test_plain_events_are_read_as_their_pattern_says(raws: list[bytes]) -> None:
     reader = PlainEventReader()
     for raw in raws:
         match = PLAIN_EVENT.fullmatch(raw)
-        assert reader.read(raw) == (match and (int(match.group(1)), match.group(2)))
+        assert reader.read(raw) == (match and (int(match.group(1)), *match.span(2)))
