@@ -393,6 +393,13 @@ def test_plain_events_come_in_runs_and_give_the_same_stream(n: int) -> None:
         assert flat(batches(*pieces, n=n)) == stream
 
 
+def test_runs_come_joined_for_a_client_that_wants_a_document() -> None:
+    pieces = [*map(plain, "abc"), STOP + DONE.raw]
+    assert len(in_runs(UPSTREAM, *pieces, stream=True)) == 4
+    ((run, *rest),) = in_runs(UPSTREAM, *pieces, stream=False)
+    assert (run.raw, [event.raw for event in rest]) == (b"".join(pieces[:3]), [STOP, DONE.raw])
+
+
 def test_an_upstream_with_a_reader_of_its_own_reads_single_events() -> None:
     class Reading(OpenAIUpstream):
         def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
