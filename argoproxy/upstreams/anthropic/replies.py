@@ -218,9 +218,9 @@ class _EventReader:
 def _read_stream(pieces: Iterator[bytes], call: Call) -> Iterator[Batch]:
     decoder, reader = EventDecoder(), _EventReader(call)
     for piece in _ignore_late_break(pieces, reader):
-        events = decoder.feed(piece)
-        if events or not piece:
-            yield from _read_events(events, reader)
+        yield from _read_events(decoder.feed(piece), reader)
+        if not piece:
+            yield []
         if reader.is_over:
             return
     # What follows the last blank line may be half an event.
@@ -256,7 +256,8 @@ def _read_events(events: Batch, reader: _EventReader) -> Iterator[Batch]:
         if chunks:
             yield chunks
         raise
-    yield chunks
+    if chunks:
+        yield chunks
 
 
 def _top_fields(message: Json, call: Call) -> Json:

@@ -165,7 +165,7 @@ def test_what_was_read_goes_back_exactly() -> None:
 def test_silence_is_passed_on_and_half_an_event_is_none() -> None:
     pieces = [b"", START[:9], START[9:], b"", b'event: ping\ndata: {"type":"ping"}\n\n', delta("end_turn"), END]
     begun, ended = chunks([ROLE, {}], "stop")
-    assert list(batches(pieces)) == [[], [], [], [], [], [begun, ended, DONE]]
+    assert list(batches(pieces)) == [[], [], [begun, ended, DONE]]
     assert [len(batch) for batch in batches([b"", b"{", b"", b'"content":[]}'], WHOLE)] == [0, 0, 1]
 
 
@@ -220,7 +220,6 @@ def test_broken_json_in_a_stream() -> None:
 
 def test_the_first_chunk_waits_for_the_first_block() -> None:
     moving = batches([START, frame("error", error={"type": "overloaded_error", "message": "Overloaded"})])
-    assert next(moving) == []
     with pytest.raises(UpstreamStatus) as caught:
         next(moving)
     assert caught.value.status == 503
