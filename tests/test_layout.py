@@ -38,6 +38,8 @@ FLOORS = [
     "protocol/routing",
     "protocol/api",
     "protocol/responses",
+    "protocol/messages/answers",
+    "protocol/messages",
     "upstreams",
     "upstreams/argo",
     "upstreams/dashscope",

@@ -79,6 +79,7 @@ def run_chat(
     """Send a call upstream and answer with what comes back. Raises ProxyError, ClientGone."""
     if routes[0].upstream.is_passthrough:
         return run_passthrough(routes, endpoint, proxy, context)
+    endpoint.check(context.call)
     batches = try_routes(routes, lambda route: attempt_route(route, proxy, context), proxy, context)
     return answer_chat(prefetch_first(batches), endpoint, proxy, context)
 
@@ -99,6 +100,7 @@ def run_handover(
     def attempt(route: Route[Upstream]) -> Iterator[Batch | bytes]:
         if is_handed_over(route):
             return attempt_handover(route, endpoint, proxy, context)
+        endpoint.check(context.call)
         return attempt_route(route, proxy, context)
 
     # The form of a request that is handed over is its client's.

@@ -25,6 +25,8 @@ SERVED_PATHS: Mapping[str, str] = {
     "/v1/completions": "POST",
     "/v1/embeddings": "POST",
     "/v1/responses": "POST",
+    "/v1/messages": "POST",
+    "/v1/messages/count_tokens": "POST",
     "/v1/models": "GET",
 }
 

@@ -20,12 +20,14 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from argoproxy.errors import NotFound
 
-_ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|responses|models|responses)/*$")
+_ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|responses|models|messages)/*$")
 _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
 #: Paths that are never below `/v1`: `/api/…` of Ollama and others, and other versions.
 _OTHER_API = re.compile(r"/(?:api|(?!v1/)v\d+(?:(?:alpha|beta)\d*)?)/.*", re.DOTALL)
 #: Paths that the proxy handles itself.
-_HANDLED = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models(?:/[^/].*)?)", re.DOTALL)
+_HANDLED = re.compile(
+    r"/v1/(?:chat/completions|completions|embeddings|messages(?:/count_tokens)?|models(?:/[^/].*)?)", re.DOTALL
+)
 #: No chain of servers decodes a path so many times.
 MAX_DECODINGS = 4
 _END_OF_PATH = re.compile(rb"[?#\x00]")

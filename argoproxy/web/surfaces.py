@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from argoproxy.protocol.api.endpoints import CHAT, Endpoint
+from argoproxy.protocol.messages.endpoint import MESSAGES
 from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 
 #: The endpoint of a path, and of all paths below it.
-SURFACES: Mapping[str, Endpoint] = {RESPONSES.path: RESPONSES}
+SURFACES: Mapping[str, Endpoint] = {MESSAGES.path: MESSAGES, RESPONSES.path: RESPONSES}
 
 
 def find_endpoint(path: str) -> Endpoint:

@@ -10,10 +10,12 @@ from flask import request as flask_request
 from argoproxy import __version__
 from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
 from argoproxy.pipeline import handlers, model_lists
+from argoproxy.pipeline.count_tokens import count_tokens
 from argoproxy.pipeline.health import Health, liveness
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.messages.endpoint import MESSAGES
 from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from argoproxy.web.flask_app import ANY_METHOD
@@ -89,6 +91,8 @@ class Views:
             ("/v1/completions", "POST", self.completions),
             ("/v1/embeddings", "POST", self.embeddings),
             ("/v1/responses", "POST", self.responses),
+            ("/v1/messages", "POST", self.messages),
+            ("/v1/messages/count_tokens", "POST", self.count_tokens),
             ("/v1/models", "GET", self.models),
             ("/v1/models/{name}", "GET", self.model),
             # Argo's API; forwarded if no Argo gateway is configured.
@@ -140,6 +144,12 @@ class Views:
 
     def embeddings(self, request: WebRequest) -> ClientResponse:
         return handlers.handle_embeddings(make_client_request(request), request.proxy, request.context)
+
+    def messages(self, request: WebRequest) -> ClientResponse:
+        return handlers.handle_chat(make_client_request(request), MESSAGES, request.proxy, request.context)
+
+    def count_tokens(self, request: WebRequest) -> ClientResponse:
+        return count_tokens(make_client_request(request), request.proxy, request.context)
 
     def models(self, request: WebRequest) -> ClientResponse:
         return model_lists.list_models(make_client_request(request), request.proxy, request.context)

@@ -29,7 +29,7 @@ CLASSES: dict[str, type[ProxyError]] = {
 }
 #: Functions that take their messages from a table, which `messages_of_tables` reads.
 READ_TABLES = {
-    "argoproxy/protocol/api/schema.py validate",
+    "argoproxy/protocol/api/schema.py check_shape",
     "argoproxy/protocol/responses/request_shape.py validate_request",
     "argoproxy/workers/error_responses.py _to_error",
 }

@@ -111,6 +111,10 @@ class Endpoint:
         """Return an error as the last event of a stream."""
         return error_event(error)
 
+    def check(self, call: Call) -> None:
+        """Check that what a client asked for can be asked of an upstream that does not speak this API. Raises
+        BadRequest."""
+
     def hand_over(self, call: Call) -> Call:
         """Return the origin of a call for an upstream that speaks its API, with what rules have changed in the call."""
         return call.origin or call

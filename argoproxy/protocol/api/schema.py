@@ -210,6 +210,11 @@ REQUESTS: Mapping[str, Object] = {
 def validate(body: Mapping[str, Any], path: str) -> None:
     """Check a request body against the table of its path, if there is one. Raises BadRequest."""
     request = REQUESTS.get(path)
-    fault = request.fault(body) if request else None
-    if fault:
+    if request:
+        check_shape(body, request)
+
+
+def check_shape(body: Mapping[str, Any], shape: Object) -> None:
+    """Check a request body against a shape. Raises BadRequest that names the field."""
+    if fault := shape.fault(body):
         raise BadRequest(fault.message, param=fault.place, code=fault.problem)

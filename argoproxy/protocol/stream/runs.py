@@ -47,6 +47,10 @@ class TextRun(Event):
         end = self.raw.find(_END) + len(_END)
         return Event(self.raw[:end]), TextRun(self.raw[end:]) if end < len(self.raw) else None
 
+    def escaped_text(self) -> bytes:
+        """Return the text of all events, escaped as in their JSON."""
+        return b"".join(_TEXT.findall(self.raw))
+
     def text(self) -> str:
         """Return the text of all events."""
         texts: Sequence[bytes] = _TEXT.findall(self.raw)

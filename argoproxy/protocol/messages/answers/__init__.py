@@ -1,0 +1,1 @@
+"""What the clients of Messages get: events, messages, errors, usage."""

@@ -1,0 +1,117 @@
+"""Answers of Messages, made of the batches of a chat: a stream of events, or the message that its events make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from argoproxy.errors import UpstreamProtocolError
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, loads
+from argoproxy.protocol.messages.answers.events import MessageEvents, MessageHead
+from argoproxy.protocol.messages.answers.frames import encode_frame, encode_text_frame
+from argoproxy.protocol.stream.chunks import split_completion
+from argoproxy.protocol.stream.runs import TextRun
+from argoproxy.protocol.stream.sse import Batch, Document, Event, check_reply_size
+
+
+class MessageWriter:
+    """Writes the events of a message as bytes, batch by batch."""
+
+    def __init__(self, head: MessageHead) -> None:
+        self._events = MessageEvents(head)
+
+    def feed(self, batch: Batch) -> bytes:
+        """Take a batch; return the bytes to send, b"" if there are none. Raises UpstreamProtocolError."""
+        return b"".join([self._write(event) for event in batch])
+
+    def finish(self) -> bytes:
+        """Return the end of the stream."""
+        return b"".join(map(encode_frame, self._events.finish()))
+
+    def _write(self, event: Event) -> bytes:
+        if not isinstance(event, TextRun):
+            return b"".join([encode_frame(one) for chunk in chunks_of(event) for one in self._events.add(chunk)])
+        index = self._events.open_text
+        if index is not None:
+            text = event.escaped_text()
+            self._events.count_text(len(text))
+            return encode_text_frame(index, text) if text else b""
+        first, rest = event.cut_first()
+        return self._write(first) + (self._write(rest) if rest else b"")
+
+
+class MessageBuilder:
+    """Puts a message together from its events."""
+
+    def __init__(self) -> None:
+        self.message: Json = {}
+        self._parts: list[str] = []
+
+    def add(self, event: Json) -> None:
+        """Take the next event."""
+        kind = event["type"]
+        if kind == "message_start":
+            self.message = {**event["message"], "content": []}
+        elif kind == "content_block_start":
+            self.message["content"].append(dict(event["content_block"]))
+        elif kind == "content_block_delta":
+            self._add_delta(event["delta"])
+        elif kind == "content_block_stop":
+            self._close()
+        elif kind == "message_delta":
+            self.message.update(event["delta"])
+            self.message["usage"] = {**self.message["usage"], **event["usage"]}
+
+    def _add_delta(self, delta: Json) -> None:
+        if delta["type"] == "signature_delta":
+            self.message["content"][-1]["signature"] = delta["signature"]
+        else:
+            self._parts += (value for key, value in delta.items() if key != "type")
+
+    def _close(self) -> None:
+        block, text = self.message["content"][-1], "".join(self._parts)
+        self._parts = []
+        if block["type"] == "tool_use":
+            block["input"] = _parse_arguments(text)
+        elif block["type"] in ("text", "thinking"):
+            block[block["type"]] = text
+
+
+def build_message(batches: Iterable[Batch], head: MessageHead) -> Json:
+    """Return the message that a chat makes. Raises ProxyError."""
+    events, builder, size, has_choices = MessageEvents(head), MessageBuilder(), 0, False
+    for event in _cut(batches):
+        size += len(event.raw)
+        check_reply_size(size)
+        for chunk in chunks_of(event):
+            has_choices = has_choices or "choices" in chunk
+            for one in events.add(chunk):
+                builder.add(one)
+    if not has_choices:
+        raise UpstreamProtocolError("The upstream's reply contains no completion.")
+    for one in events.finish():
+        builder.add(one)
+    return builder.message
+
+
+def chunks_of(event: Event) -> Iterable[Json]:
+    """Return the chunks that an event holds: those that a whole completion is split into, one, or none."""
+    if isinstance(event, Document):
+        return split_completion(event.chunk)
+    return () if event.chunk is None else (event.chunk,)
+
+
+def _cut(batches: Iterable[Batch]) -> Iterator[Event]:
+    for batch in batches:
+        for event in batch:
+            if isinstance(event, TextRun):
+                yield from event.cut()
+            else:
+                yield event
+
+
+def _parse_arguments(text: str) -> Json:
+    """Return the input of a call; {} for arguments that were cut off."""
+    try:
+        return as_dict(loads(as_text(text).encode("utf-8", "surrogatepass"))) if text else {}
+    except JsonError:
+        return {}

@@ -1,0 +1,82 @@
+"""A request that is handed over in its client's own words, with what rules have changed in the chat made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text
+from argoproxy.protocol.messages.answers.signatures import is_ours
+from argoproxy.protocol.routing.call import Call
+
+#: Fields of a chat that have another name, or that belong to the conversion.
+_RENAMED = {"max_completion_tokens": "max_tokens", "stop": "stop_sequences"}
+_OF_THE_CHAT = frozenset(
+    "messages tools tool_choice parallel_tool_calls stream stream_options user service_tier response_format"
+    " reasoning_effort".split()
+)
+
+
+def hand_over(call: Call) -> Call:
+    """Return the origin of a call, with the fields that a rule has set or removed, with the text that one has appended,
+    and without thoughts that this proxy signed: no provider takes those."""
+    origin = call.origin
+    if origin is None:
+        return call
+    before = call.body if call.original_body is None else call.original_body
+    body = _edit_fields(origin.body, before, call.body)
+    messages = origin.body.get("messages")
+    if isinstance(messages, list):
+        kept = [_without_own_thoughts(message) for message in messages]
+        body["messages"] = _append(kept, _appended_text(before, call.body))
+    return origin.with_body(body)
+
+
+def _edit_fields(origin: Json, before: Json, after: Json) -> Json:
+    body = dict(origin)
+    for key in {**before, **after}:
+        if key in _OF_THE_CHAT or before.get(key, ...) == after.get(key, ...):
+            continue
+        name = _RENAMED.get(key, key)
+        if key not in after:
+            body.pop(name, None)
+        else:
+            is_single = name == "stop_sequences" and isinstance(after[key], str)
+            body[name] = [after[key]] if is_single else after[key]
+    effort = after.get("reasoning_effort")
+    if effort != before.get("reasoning_effort") and isinstance(effort, str):
+        body["output_config"] = {**as_dict(origin.get("output_config")), "effort": effort}
+    return body
+
+
+def _appended_text(before: Json, after: Json) -> str:
+    """Return the text that a rule has appended to the last message of the user."""
+    old, new = _last_of_user(before), _last_of_user(after)
+    if isinstance(old, str) and isinstance(new, str):
+        return new.removeprefix(old) if new.startswith(old) else ""
+    if isinstance(old, list) and isinstance(new, list) and new[: len(old)] == old:
+        return "".join(as_text(part.get("text")) for part in as_dicts(new[len(old) :]))
+    return ""
+
+
+def _last_of_user(chat: Json) -> Any:
+    contents = [message.get("content") for message in as_dicts(chat.get("messages")) if message.get("role") == "user"]
+    return contents[-1] if contents else ""
+
+
+def _append(messages: list[Any], text: str) -> list[Any]:
+    if not text:
+        return messages
+    for position in range(len(messages) - 1, -1, -1):
+        message = messages[position]
+        if isinstance(message, dict) and message.get("role") == "user":
+            content = message.get("content")
+            longer = content + text if isinstance(content, str) else [*(content or []), {"type": "text", "text": text}]
+            return [*messages[:position], {**message, "content": longer}, *messages[position + 1 :]]
+    return messages
+
+
+def _without_own_thoughts(message: Any) -> Any:
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list) or not any(isinstance(block, dict) and is_ours(block) for block in content):
+        return message
+    return {**message, "content": [block for block in content if not (isinstance(block, dict) and is_ours(block))]}
