@@ -26,7 +26,8 @@ _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
 _OTHER_API = re.compile(r"/(?:api|(?!v1/)v\d+(?:(?:alpha|beta)\d*)?)/.*", re.DOTALL)
 #: Paths that the proxy handles itself.
 _HANDLED = re.compile(
-    r"/v1/(?:chat/completions|completions|embeddings|messages(?:/count_tokens)?|models(?:/[^/].*)?)", re.DOTALL
+    r"/v1/(?:chat/completions|completions|embeddings|messages(?:/count_tokens)?|responses|models(?:/[^/].*)?)",
+    re.DOTALL,
 )
 #: No chain of servers decodes a path so many times.
 MAX_DECODINGS = 4
