@@ -41,6 +41,7 @@ class UpstreamLink:
         reply = self._open(upstream, request, timeouts, context)
         if not 200 <= reply.status < 300:
             raise upstream.read_error(reply.status, reply.headers, reply.read_error_body())
+        context.reply_headers = upstream.convert_headers(reply.headers)
         return reply
 
     def send_any_status(

@@ -63,6 +63,9 @@ class PluginUpstream(BaseUpstream):
                 raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
             yield [DONE]
 
+    def convert_headers(self, headers: Headers) -> Headers:
+        return tuple(self._call("convert_headers", list, headers))
+
     def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         return self._call("read_error", ProxyError, status, headers, body)
 

@@ -95,6 +95,9 @@ class Upstream(Protocol):
         """Read a completion as batches of events. Raises ProxyError if the reply breaks off, can't be understood or
         holds an error."""
 
+    def convert_headers(self, headers: Headers) -> Headers:
+        """Return the headers of a reply, with rate limits and ids under the names that OpenAI gives them."""
+
     def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         """Make an error of a reply whose status is not a success."""
 

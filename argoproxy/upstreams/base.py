@@ -60,6 +60,9 @@ class BaseUpstream:
     def with_model_list(self, body: bytes) -> Self:
         return self
 
+    def convert_headers(self, headers: Headers) -> Headers:
+        return headers
+
     def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         return error_from_reply(status, headers, body)
 

@@ -118,6 +118,14 @@ def test_thinking_on_a_budget_stops_where_a_client_has_lost_it(client: openai.Op
     assert "thinking" not in json.loads(sent(port)["body"])
 
 
+def test_rate_limits_and_ids_have_openais_names_too(client: openai.OpenAI) -> None:
+    for stream in (False, True):
+        raw = client.chat.completions.with_raw_response.create(model=ADAPTIVE, messages=[user("Hi")], stream=stream)
+        assert raw.headers["x-ratelimit-limit-requests"] == raw.headers["anthropic-ratelimit-requests-limit"] == "50"
+        assert raw.headers["x-request-id"] == "req_1"
+        raw.parse()
+
+
 def test_answers_hold_signatures(proxy: Proxy) -> None:
     answer = chat(proxy.port, model=ADAPTIVE, messages=[user("think")])
     assert answer.json["choices"][0]["message"]["reasoning_details"][0]["signature"] == "EqMDCkY="

@@ -16,7 +16,12 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.anthropic.error_types import error_from_anthropic_reply
-from argoproxy.upstreams.anthropic.headers import convert_credentials, credentials_of, request_headers
+from argoproxy.upstreams.anthropic.headers import (
+    convert_credentials,
+    credentials_of,
+    request_headers,
+    with_openai_limits,
+)
 from argoproxy.upstreams.anthropic.messages import LaterSystem
 from argoproxy.upstreams.anthropic.models import LONGEST_PAGE, parse_models
 from argoproxy.upstreams.anthropic.parameters import make_messages_body
@@ -69,6 +74,9 @@ class AnthropicUpstream(BaseUpstream):
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a message, streamed or whole. Raises ProxyError."""
         return read_reply(reply, call)
+
+    def convert_headers(self, headers: Headers) -> Headers:
+        return with_openai_limits(headers)
 
     def read_error(self, status: int, headers: Headers, body: bytes) -> ProxyError:
         return error_from_anthropic_reply(status, headers, body)
