@@ -16,6 +16,12 @@ from argoproxy.workers.error_responses import OpenAIErrors
 class TimedGeventSocket(TimedRecv, gevent.socket.socket):  # type: ignore[misc]
     """A client's socket under gevent."""
 
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """Send all. gevent's own first asks the kernel for the size of its buffer, each time."""
+        sent = self.send(data, flags)
+        if sent < len(data):
+            super().sendall(memoryview(data)[sent:], flags)
+
 
 class TimedGeventWorker(OpenAIErrors, GeventWorker):  # type: ignore[misc]
     """Reads from clients through sockets with a limit of time."""
