@@ -63,6 +63,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             check_headers(self.named())
             check_path(self.path)
+            if self.path.partition("?")[0].endswith("/count_tokens"):
+                self.whole(200, {"input_tokens": len(body) // 4})
+                return
             asked = check_body(body)
             check_wish(question(asked))
             blocks, stop_reason = answer(asked)
@@ -164,7 +167,7 @@ def models(path: str, query: str) -> Json:
 
 
 def check_path(path: str) -> None:
-    if path.partition("?")[0] != "/v1/messages":
+    if path.partition("?")[0] not in ("/v1/messages", "/v1/messages/count_tokens"):
         raise Refused("not_found_error", "Not Found")
 
 
