@@ -130,7 +130,7 @@ class ServerOptions:
     )
     threads: int = setting(
         whole_number_parser(1, 10000),
-        256,
+        1024,
         "Requests at the same time in each gthread worker",
         page="running.md#workers",
     )
