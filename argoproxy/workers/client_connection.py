@@ -16,7 +16,7 @@ from gunicorn.workers.gthread import TConn
 from argoproxy.errors import ClientTooSlow
 from argoproxy.workers.client_socket import TimedSocket, replace_socket
 from argoproxy.workers.client_timeouts import ClientTimeouts
-from argoproxy.workers.plain_request import EnvironMaker, PlainHead, PlainParser, read_plain
+from argoproxy.workers.plain_request import PIECE, EnvironMaker, PlainHead, PlainParser, read_plain
 from argoproxy.workers.request_scanner import RequestScanner, RequestState, find_probe
 
 #: Clients that are served before a new one is accepted: 64 KiB of tiny chunks from each take some 8 ms to scan.
@@ -26,8 +26,6 @@ EVENTS = 32
 READABLE_ONCE = select.EPOLLIN | select.EPOLLONESHOT
 WRITABLE_ONCE = select.EPOLLOUT | select.EPOLLONESHOT
 
-#: Bytes that are read of a connection at a time.
-PIECE = 64 * 1024
 #: How long a thread waits for the next request of a client that is quick. Otherwise the main thread waits, which costs
 #: three switches between threads and some 40 us for each request. Longer than programs take that ask again at once;
 #: short for a connection that meanwhile needs a thread.

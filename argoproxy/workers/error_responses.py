@@ -70,7 +70,7 @@ class OpenAIErrors:
 
     log: Any
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that raised an exception before the application was called, or while it read."""
         if not isinstance(exc, errors.ParseException) or isinstance(exc, _SERVER_FAULTS):
             super().handle_error(req, client, addr, exc)  # type: ignore[misc]

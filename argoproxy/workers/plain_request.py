@@ -37,6 +37,8 @@ _LEFT_TO_GUNICORN = frozenset(("EXPECT", "TRANSFER-ENCODING", "UPGRADE", "HTTP2-
 #: Fields that a request may have once.
 _SINGLE = frozenset(("HOST", "CONTENT-TYPE", "CONTENT-LENGTH"))
 
+#: Bytes that are read of a connection at a time.
+PIECE = 64 * 1024
 #: Bytes of a piece that is copied behind its head or into its chunk, which costs less than a second send.
 JOINED_LIMIT = 64 * 1024
 #: Variables of an environ which belong to one request; all others are the same for all requests of a connection.
@@ -173,7 +175,7 @@ class EnvironMaker:
     """Makes the environs of a connection's plain requests, with what Gunicorn would put into them."""
 
     def __init__(self, cfg: Any, sock: Any, client: Any, server: Any) -> None:
-        self._cfg, self._sock, self._client, self._server = cfg, sock, client, server
+        self._cfg, self._sock, self.client, self.server = cfg, sock, client, server
         self._common: dict[str, Any] | None = None
 
     def make(self, request: PlainRequest, response: PlainResponse) -> dict[str, Any]:
@@ -196,12 +198,12 @@ class EnvironMaker:
     def _learn(self, request: PlainRequest, response: PlainResponse) -> dict[str, Any]:
         """Have Gunicorn make the environ, and keep what is common to all requests of the connection. At a Unix socket
         nothing is kept: the name of the server is taken from the Host field there."""
-        address = (self._sock, self._client, self._server, self._cfg)
+        address = (self._sock, self.client, self.server, self._cfg)
         environ: dict[str, Any]
         _, environ = wsgi.create(request, *address, response_class=lambda *_: response)
         environ["wsgi.multithread"] = True
         environ["wsgi.errors"] = LateErrors(self._cfg)
-        if not isinstance(self._server, str):
+        if not isinstance(self.server, str):
             self._common = {
                 name: value
                 for name, value in environ.items()

@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from argoproxy.workers import error_responses
-from argoproxy.workers.client_connection import PIECE, ClientPoll, Connection, Wait
+from argoproxy.workers.client_connection import ClientPoll, Connection, Wait
 from argoproxy.workers.client_timeouts import LINGER_S
+from argoproxy.workers.plain_request import PIECE
 from argoproxy.workers.request_scanner import RequestState
 
 #: Bytes of incomplete requests, over all connections of a worker.

@@ -10,18 +10,16 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
-from datetime import datetime
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn import util
-from gunicorn.http.wsgi import FileWrapper
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from argoproxy.workers.client_connection import Connection
 from argoproxy.workers.client_timeouts import LINGER_S, ClientTimeouts
 from argoproxy.workers.error_responses import OpenAIErrors
-from argoproxy.workers.plain_request import PlainRequest, PlainResponse
+from argoproxy.workers.plain_answers import PlainAnswers
+from argoproxy.workers.plain_request import PlainRequest
 from argoproxy.workers.request_collector import RequestCollector
 from argoproxy.workers.request_scanner import RequestState
 from argoproxy.workers.serving_threads import ServingThreads
@@ -29,6 +27,8 @@ from argoproxy.workers.serving_threads import ServingThreads
 SWEEP_S = BEAT_S = 1.0
 #: How long to accept no connection where the process has no descriptor left.
 ACCEPT_PAUSE_S = 0.01
+#: Large bodies that a worker reads at a time: each is held in memory.
+UPLOADS = 128
 #: Threads of a worker that only serve probes, so that these are answered while all others are busy.
 PROBE_THREADS = {"health/live": 1, "health": 4, "metrics": 2}
 PROBE_WRITE_S = 5.0
@@ -37,7 +37,7 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_CONNECTION = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
 
 
-class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
+class PollingThreadWorker(PlainAnswers, OpenAIErrors, ThreadWorker):  # type: ignore[misc]
     """Collects requests where it polls, and serves them in threads."""
 
     timeouts: ClientTimeouts
@@ -48,12 +48,10 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Begin to serve, in the new process: a worker object is made in the master, where its descriptors and what it
         registers to be done at the exit would stay."""
-        self._collector = RequestCollector(self, max(1, self.cfg.threads // 2))
+        self._collector = RequestCollector(self, max(1, min(UPLOADS, self.cfg.threads // 2)))
         self._threads = ServingThreads(self.cfg.threads, self._serve)
         self._probe_threads = {probe: ServingThreads(count, self._serve) for probe, count in PROBE_THREADS.items()}
-        # Each look at a setting of Gunicorn's takes two calls.
-        self._pre_request, self._post_request = self.cfg.pre_request, self.cfg.post_request
-        self._keepalive = bool(self.cfg.keepalive)
+        self._read_hooks()
         super().init_process()
 
     def run(self) -> None:
@@ -142,65 +140,14 @@ class PollingThreadWorker(OpenAIErrors, ThreadWorker):  # type: ignore[misc]
         serve probes, and a client that reads a little now and then could hold one without end."""
         if isinstance(conn, Connection) and conn.request.probe:
             conn.sock.settimeout(PROBE_WRITE_S)
-        return self._answer(req, conn) if isinstance(req, PlainRequest) else super().handle_request(req, conn)
+        return (
+            self._answer(req, conn.sock, conn.environs)
+            if isinstance(req, PlainRequest)
+            else super().handle_request(req, conn)
+        )
 
-    def _answer(self, req: PlainRequest, conn: Connection) -> bool:
-        """Answer a plain request as Gunicorn does, with an environ and a response of our own; return whether the
-        connection can be kept."""
-        environ: dict[str, Any] = {}
-        resp = None
-        try:
-            self._pre_request(self, req)
-            resp = PlainResponse(req, conn.sock, self.cfg)
-            environ = conn.environs.make(req, resp)
-            self._count_request(resp)
-            self._respond(req, environ, resp)
-            return not resp.should_close()
-        except OSError:
-            raise
-        except (Exception, SystemExit):
-            if resp is None or not resp.headers_sent:
-                raise
-            # An error status would stand in the midst of the response.
-            self.log.exception("Error handling request")
-            util.close_graceful(conn.sock)
-            raise StopIteration from None
-        finally:
-            self._run_post_request(req, environ, resp)
-
-    def _count_request(self, resp: PlainResponse) -> None:
-        """Count a request; have its connection closed where the worker stops, or has had as many as it should."""
-        self.nr += 1
-        if self.nr >= self.max_requests:
-            if self.alive:
-                self.log.info("Autorestarting worker after current request.")
-                self.alive = False
-            resp.force_close()
-        if not self.alive or not self._keepalive or len(self.keepalived_conns) >= self.max_keepalived:
-            resp.force_close()
-
-    def _respond(self, req: PlainRequest, environ: dict[str, Any], resp: PlainResponse) -> None:
-        """Have the application answer."""
-        begun = datetime.now()
-        pieces = self.wsgi(environ, resp.start_response)
-        try:
-            if isinstance(pieces, FileWrapper):
-                resp.write_file(pieces)
-            else:
-                for piece in pieces:
-                    resp.write(piece)
-            resp.close()
-        finally:
-            if self.log.access_log_enabled:
-                self.log.access(resp, req, environ, datetime.now() - begun)
-            if hasattr(pieces, "close"):
-                pieces.close()
-
-    def _run_post_request(self, req: PlainRequest, environ: dict[str, Any], resp: PlainResponse | None) -> None:
-        try:
-            self._post_request(self, req, environ, resp)
-        except Exception:
-            self.log.exception("Exception in post_request hook")
+    def _closes_connections(self) -> bool:
+        return super()._closes_connections() or len(self.keepalived_conns) >= self.max_keepalived
 
     def run_soon(self, work: Callable[[Connection], None], conn: Connection) -> None:
         """Run a function in the main thread; may be called from any thread."""
