@@ -43,8 +43,9 @@ def _edit_fields(origin: Json, before: Json, after: Json) -> Json:
             is_single = name == "stop_sequences" and isinstance(after[key], str)
             body[name] = [after[key]] if is_single else after[key]
     effort = after.get("reasoning_effort")
-    if effort != before.get("reasoning_effort") and isinstance(effort, str):
-        body["output_config"] = {**as_dict(origin.get("output_config")), "effort": effort}
+    if effort != before.get("reasoning_effort"):
+        config = {key: value for key, value in as_dict(origin.get("output_config")).items() if key != "effort"}
+        body["output_config"] = config if effort is None else {**config, "effort": effort}
     return body
 
 

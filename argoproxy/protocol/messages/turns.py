@@ -120,7 +120,18 @@ def _thoughts_of(blocks: list[Json]) -> Json:
     texts = [as_text(block.get("thinking")) for block in blocks if block.get("type") == "thinking" and is_ours(block)]
     if text := "".join(texts):
         fields["reasoning_content"] = text
-    tokens = [as_text(block.get("signature") or block.get("data")) for block in blocks if is_ours(block)]
-    if details := [detail for token in tokens for detail in read_details(token)]:
+    if details := [detail for block in blocks if is_ours(block) for detail in _details_of(block)]:
         fields["reasoning_details"] = details
     return fields
+
+
+def _details_of(block: Json) -> list[Json]:
+    """Return what the upstream sent beside a thought, with the text, which is not kept twice."""
+    if block.get("type") != "thinking":
+        return read_details(as_text(block.get("data")))
+    details = read_details(as_text(block.get("signature")))
+    return [_with_text(one, block) if one.get("type") == "reasoning.text" else one for one in details]
+
+
+def _with_text(detail: Json, block: Json) -> Json:
+    return {"type": detail["type"], "text": as_text(block.get("thinking")), **detail}

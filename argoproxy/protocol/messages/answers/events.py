@@ -55,7 +55,7 @@ class MessageEvents:
         return self._blocks.index if self._blocks.kind == "text" else None
 
     def count_text(self, size: int) -> None:
-        """Note bytes of text that were written without this object."""
+        """Note characters of text that were written without this object."""
         self._size += size
 
     def add(self, chunk: Json) -> Sequence[Json]:

@@ -33,7 +33,8 @@ class MessageWriter:
         index = self._events.open_text
         if index is not None:
             text = event.escaped_text()
-            self._events.count_text(len(text))
+            is_plain = text.isascii() and b"\\" not in text
+            self._events.count_text(len(text) if is_plain else len(event.text()))
             return encode_text_frame(index, text) if text else b""
         first, rest = event.cut_first()
         return self._write(first) + (self._write(rest) if rest else b"")
