@@ -11,6 +11,7 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.protocol.api.endpoints import answer_document
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
+from argoproxy.protocol.messages.model_pages import as_list_request, make_entry, make_page, wants_pages
 from argoproxy.protocol.routing.model_list import Listed, check_model_list, find_entry, merge_model_lists
 from argoproxy.protocol.routing.router import Provider
 from argoproxy.protocol.routing.timeouts import Timeouts
@@ -26,17 +27,20 @@ LIST_TIMEOUTS = Timeouts(4.5, 4.5, 4.5, 4.5)
 
 def list_models(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Answer with the models of all upstreams and the pseudo-models. Raises ProxyError, ClientGone."""
+    query, has_pages = request.query, wants_pages(request)
+    request = as_list_request(request) if has_pages else request
     lists = _fetch_all(request, proxy, context)
     document = merge_model_lists(proxy.models, lists, request.created)
     if not isinstance(lists[0], Document):
         context.discard_attempt(lists[0])
         context.clear_reply_head()
-    return answer_document(document, context)
+    return answer_document(make_page(document, query) if has_pages else document, context)
 
 
 def show_model(request: ClientRequest, name: str, proxy: Proxy, context: RequestContext) -> ClientResponse:
     """Answer with the entry of one model: its upstream's, else the proxy's own. Raises ProxyError, ClientGone."""
-    models, created = proxy.models, request.created
+    models, created, has_pages = proxy.models, request.created, wants_pages(request)
+    request = as_list_request(request) if has_pages else request
     context.set_model(name)
     models.allowed.check(name)
     provider = models.provider_of(name)
@@ -50,7 +54,7 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, context: Request
             raise
         document = entry
         context.clear_reply_head()
-    return answer_document(document, context)
+    return answer_document(make_entry(document) if has_pages else document, context)
 
 
 def fetch_shared_list(upstream: Upstream, link: UpstreamLink, context: RequestContext) -> bytes:

@@ -124,7 +124,7 @@ class RequestHooks:
         if not isinstance(error, ProxyError):
             error = context.record_crash(error)
         context.record_failure(error)
-        endpoint = find_endpoint(request.environ.get("PATH_INFO", ""))
+        endpoint = find_endpoint(request.environ.get("PATH_INFO", ""), request.headers)
         event = endpoint.error_event(error, context.id)
         if context.has_started_early:
             return respond(ClientResponse(200, (), event), request)

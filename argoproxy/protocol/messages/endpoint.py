@@ -47,7 +47,7 @@ class MessagesEndpoint(Endpoint):
             created=origin.created,
             path=CHAT.path,
             query="",
-            headers=_chat_headers(origin.headers),
+            headers=chat_headers(origin.headers),
             body=to_chat(origin.body),
             raw=None,
             timeout_s=origin.timeout_s,
@@ -117,7 +117,7 @@ def answer_count(call: Call) -> ClientResponse:
     return ClientResponse(200, (_JSON_TYPE, ("request-id", call.id)), counted)
 
 
-def _chat_headers(headers: Headers) -> Headers:
+def chat_headers(headers: Headers) -> Headers:
     """Return the headers for a chat: its key is a bearer token."""
     key = get_header(headers, "x-api-key").strip()
     kept = without(headers, _OF_THE_API)
