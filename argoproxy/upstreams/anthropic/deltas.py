@@ -8,6 +8,7 @@ Source: Anthropic API reference, Messages and Streaming.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,13 @@ from argoproxy.protocol.stream.sse import encode_json
 from argoproxy.upstreams.anthropic.messages import DETAILS_FORMAT, OTHER_BLOCKS
 
 Deltas = Iterator[Json]
+
+#: A piece of text as Anthropic and most servers write it, also padded, certainly valid; groups: index, text in JSON.
+_TEXT_EVENT = re.compile(
+    rb'(?:event: ?content_block_delta\n)?data: ?\{"type": ?"content_block_delta", ?"index": ?(0|[1-9]\d{0,8}), ?'
+    rb'"delta": ?\{"type": ?"text_delta", ?"text": ?"'
+    rb'([^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+)"\} *+\} *+\n\n'
+)
 
 
 @dataclass(slots=True)
@@ -46,10 +54,19 @@ class BlockReader:
         """Whether a tool was called."""
         return self._calls > 0
 
-    def read_whole(self, index: int, block: Json) -> Deltas:
-        """Yield the deltas of a complete block."""
-        yield from self.start(index, block)
-        yield from self.stop(index)
+    def read_plain_text(self, raw: bytes) -> bytes | None:
+        """Return the text of an event as it is in the JSON, without parsing that, if it is nothing but more text of an
+        open block; else None."""
+        match = _TEXT_EVENT.fullmatch(raw)
+        opened = self._open.get(int(match[1])) if match else None
+        if not match or not opened or opened.start.get("type") != "text":
+            return None
+        try:
+            text = match[2].decode()
+        except UnicodeDecodeError:
+            return None
+        self._text_length += len(text if "\\" not in text else loads(b'"' + match[2] + b'"'))
+        return match[2]
 
     def start(self, index: Any, block: Json) -> Deltas:
         """Begin a block; yield what its start holds already."""

@@ -34,6 +34,7 @@ _FINISH_REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+_CONTENT = b'"delta":{"content":"'
 #: What a message says of its end beside the stop reason.
 _ENDING = ("stop_sequence", "stop_details")
 
@@ -117,6 +118,14 @@ class MessageStream:
         """Continue a block."""
         return chain(self._start_message(""), self._make_chunks(self._blocks.add(index, delta)))
 
+    def read_plain_text(self, raw: bytes) -> bytes | None:
+        """Return the text of an event as it is in the JSON, if that is all there is to it; else None."""
+        return None if self._is_legacy else self._blocks.read_plain_text(raw)
+
+    def make_text(self, text: str) -> Json:
+        """Return a chunk with text."""
+        return self._make_chunk({"content": text})
+
     def stop_block(self, index: Any) -> Iterator[Json]:
         """End a block."""
         return self._make_chunks(self._blocks.stop(index))
@@ -172,6 +181,7 @@ class _EventReader:
         self.is_over = False
         self._includes_usage = call.include_usage
         self._message = MessageStream(call)
+        self._frame: tuple[bytes, bytes] | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -180,6 +190,9 @@ class _EventReader:
 
     def read(self, event: Event) -> Iterator[Event]:
         """Yield the chunks of an event. Raises the error that it holds."""
+        if text := self._message.read_plain_text(event.raw):
+            yield self._make_text_event(text)
+            return
         data = _parse_data(event)
         if data.get("type") == "message_stop":
             yield from self.finish()
@@ -210,6 +223,13 @@ class _EventReader:
             case "message_delta":
                 self._message.end({**as_dict(data.get("delta")), "usage": data.get("usage")})
         return iter(())
+
+    def _make_text_event(self, text: bytes) -> Event:
+        """Return the chunk with a text that is JSON already: most events of a stream differ only in that."""
+        if not self._frame:
+            head, mark, tail = self._make_event(self._message.make_text("")).raw.rpartition(_CONTENT)
+            self._frame = head + mark, tail
+        return Event(self._frame[0] + text + self._frame[1])
 
     def _make_event(self, chunk: Json) -> Event:
         return Event.of({**chunk, "usage": None} if self._includes_usage else chunk)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.stream.assembly import assemble_completion
@@ -279,3 +282,34 @@ def test_m31_without_usage_none_is_invented() -> None:
     told = read_stream(start, frame("message_delta", delta={"stop_reason": "end_turn"}), END)
     assert all("usage" not in chunk for chunk in told if chunk is not DONE)
     assert "usage" not in whole({"content": [], "stop_reason": "end_turn"})
+
+
+def spell(text: str, *, slowly: bool, ascii_only: bool) -> bytes:
+    """Return an event with text, in the usual order of its keys or in another one."""
+    fields: Json = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+    data = dict(reversed(fields.items())) if slowly else fields
+    return b"event: content_block_delta\ndata: " + json.dumps(data, ensure_ascii=ascii_only).encode() + b"  \n\n"
+
+
+@given(st.lists(st.text(max_size=9)), st.booleans(), st.booleans())
+def test_text_is_the_same_whether_an_event_is_parsed_or_not(words: list[str], ascii_only: bool, usage: bool) -> None:
+    start, page = {"type": "text", "text": ""}, {"type": "citations_delta", "citation": PAGE}
+    told = []
+    for slowly in (False, True):
+        pieces = [spell(word, slowly=slowly, ascii_only=ascii_only) for word in words]
+        frames = [frame("content_block_start", index=0, content_block=start), *pieces]
+        frames.append(frame("content_block_delta", index=0, delta=page))
+        frames.append(frame("content_block_stop", index=0))
+        told.append(read_stream(START, *frames, delta("end_turn"), END, stream_options={"include_usage": usage}))
+    assert told[0] == told[1]
+    message = assemble_completion(told[0][:-1])["choices"][0]["message"]
+    assert message["content"] == "".join(words)
+    assert message["annotations"][0]["url_citation"]["end_index"] == len("".join(words))
+
+
+@pytest.mark.parametrize("data", [b'"\xff"', b'"caf\xc3"', b'"\\q"', b'"a\tb"'])
+def test_text_that_is_no_json_is_an_error(data: bytes) -> None:
+    begun = START + frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    fields = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":%b}}' % data
+    with pytest.raises(UpstreamProtocolError):
+        read_stream(begun + b"data: " + fields + b"\n\n", delta("end_turn"), END)
