@@ -90,6 +90,7 @@ def upstreams(url: str) -> dict[str, dict[str, object]]:
         "ruled": {"base_url": url},
         "proxied": {"base_url": url, "proxy": f"http://me:{escaped('proxy-password')}@{host}"},
         "dashscope": {"kind": "dashscope", "base_url": f"{url}/api/v1", "api_key": secret("dashscope-key")},
+        "anthropic": {"kind": "anthropic", "base_url": url, "api_key": secret("anthropic-key")},
         "plugin": {
             "kind": "own_plugin:Upstream",
             "base_url": url,
@@ -111,6 +112,7 @@ SENT: dict[str, list[str]] = {
     "ruled": [secret("rule-param")],
     "proxied": [secret("proxy-password"), b64encode(PROXY_USERINFO.encode()).decode()],
     "dashscope": [secret("dashscope-key")],
+    "anthropic": [secret("anthropic-key")],
     "plugin": [secret("option"), secret("nested")],
 }
 #: Secrets, and what they look like where Basic encodes them.
