@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from tests.support.client import CHAT_BODY, Client, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import Upstream
@@ -13,6 +15,7 @@ POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nContent-Length: %d\
 CHUNKS = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED = CHUNKS + b"%x\r\n%b\r\n0\r\n\r\n" % (len(CHAT_BODY), CHAT_BODY)
 QUICK = 5
+WORKER_CLASSES = ("gthread", "gevent")
 
 
 def ask_quickly(client: Client) -> None:
@@ -22,8 +25,9 @@ def ask_quickly(client: Client) -> None:
         assert client.answer().status == 200
 
 
-def test_whatever_follows_quick_requests_is_served(serve: Serve, upstream: Upstream) -> None:
-    door = serve(TARGET_BASE_URL=upstream.url)
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_whatever_follows_quick_requests_is_served(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
     followers = {
         "pipelined": (GET + POST + GET, 3),
         "chunked": (CHUNKED, 1),
@@ -38,8 +42,9 @@ def test_whatever_follows_quick_requests_is_served(serve: Serve, upstream: Upstr
             assert [client.answer().status for _ in range(count)] == [200] * count, name
 
 
-def test_a_request_cut_anywhere_after_quick_ones_is_served(serve: Serve, upstream: Upstream) -> None:
-    door = serve(TARGET_BASE_URL=upstream.url)
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_a_request_cut_anywhere_after_quick_ones_is_served(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
     with Client(door.port) as client:
         for cut in range(1, len(POST), 9):
             ask_quickly(client)
@@ -48,8 +53,9 @@ def test_a_request_cut_anywhere_after_quick_ones_is_served(serve: Serve, upstrea
             assert client.answer().status == 200, cut
 
 
-def test_a_malformed_request_after_quick_ones_is_refused(serve: Serve, upstream: Upstream) -> None:
-    door = serve(TARGET_BASE_URL=upstream.url)
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_a_malformed_request_after_quick_ones_is_refused(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    door = serve(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class)
     with Client(door.port) as client:
         ask_quickly(client)
         client.sock.sendall(b"GET /v1/models HTTP/1.1\r\nHost : door\r\n\r\n")
