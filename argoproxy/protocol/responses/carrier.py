@@ -43,7 +43,7 @@ def decode_thought(content: str, model: str) -> Thought | None:
         return None
     if not isinstance(document, dict):
         return None
-    details = as_dicts(document.get("details")) if document.get("model") == model else []
+    details = as_dicts(document.get("details")) if document.get("model") == model else ()
     return Thought(as_text(document.get("text")), details)
 
 
