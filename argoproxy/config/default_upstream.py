@@ -114,14 +114,14 @@ def _build_target(values: ConfigValues) -> Target:
     refuse_itself(url, values)
     if DASHSCOPE_PATH in urlsplit(url).path + "/":
         return DashScopeTarget(DashScopeUrls.parse(url), Secret(key), values["model_map"] or {})
-    return OpenAITarget.at(url, key)
+    return replace(OpenAITarget.at(url, key), responses=values["responses"])
 
 
 def _build_openai(values: ConfigValues) -> Target:
     """Return the server at `openai_base_url`, else OpenAI's."""
     key, url = _server_key("openai_api_key", "target_api_key", values), values["openai_base_url"] or DEFAULT_TARGET
     refuse_itself(url, values)
-    return OpenAITarget.at(url, key)
+    return replace(OpenAITarget.at(url, key), responses=values["responses"])
 
 
 def _server_key(own: str, other: str, values: ConfigValues) -> str:

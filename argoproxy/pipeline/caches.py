@@ -130,6 +130,22 @@ class LoneClosingTags:
         )
 
 
+class MissingPaths:
+    """The paths that upstreams turned out not to have, until the settings are reloaded."""
+
+    def __init__(self) -> None:
+        self._paths: set[tuple[str, str]] = set()
+
+    def __contains__(self, path: tuple[str, str]) -> bool:
+        return path in self._paths
+
+    def add(self, upstream: str, path: str) -> None:
+        """Remember, and log once, that an upstream does not have a path."""
+        if (upstream, path) not in self._paths:
+            self._paths.add((upstream, path))
+            logger.info("code=path_converted upstream=%s path=%s: it has no such path", upstream, path)
+
+
 class RefusedModes:
     """Forms of a request that an upstream refused for a model, each remembered for `keep_s` seconds: later requests go
     up in the other form at once."""

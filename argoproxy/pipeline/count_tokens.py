@@ -15,5 +15,5 @@ def count_tokens(request: ClientRequest, proxy: Proxy, context: RequestContext) 
     call = COUNT_TOKENS.parse(request, proxy.body_limit)
     context.set_call(call)
     routes = resolve_routes(call, proxy.models, proxy, context)
-    able = [route for route in routes if is_handed_over(route)]
+    able = [route for route in routes if is_handed_over(route, proxy)]
     return run_handover(able, COUNT_TOKENS, proxy, context) if able else answer_count(call)

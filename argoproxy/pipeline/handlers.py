@@ -24,9 +24,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
-from argoproxy.errors import NotFound, ProxyError
+from argoproxy.errors import NotFound, ProxyError, UpstreamStatus
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.handover import answer_handed_over, attempt_handover, is_handed_over, record_response
+from argoproxy.pipeline.handover import (
+    answer_handed_over,
+    attempt_handover,
+    is_handed_over,
+    is_path_missing,
+    record_response,
+)
 from argoproxy.pipeline.model_lists import fetch_shared_list
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.access.allow_list import AllowList
@@ -68,7 +74,7 @@ def handle_chat(request: ClientRequest, endpoint: Endpoint, proxy: Proxy, contex
     if context.early and call.stream:
         context.early.enable(endpoint.heartbeat)
     routes = resolve_routes(call, proxy.models, proxy, context)
-    if any(map(is_handed_over, routes)):
+    if any(is_handed_over(route, proxy) for route in routes):
         return run_handover(routes, endpoint, proxy, context)
     return run_chat(routes, endpoint, proxy, context)
 
@@ -97,16 +103,28 @@ def run_handover(
     """Send a call upstream that on some of its routes is handed over in its client's own words, and answer with what
     comes back. Raises ProxyError, ClientGone."""
 
+    # Whether what comes back is the upstream's own bytes. Data decides: until then, another route may be tried.
+    is_own = False
+
     def attempt(route: Route[Upstream]) -> Iterator[Batch | bytes]:
-        if is_handed_over(route):
-            return attempt_handover(route, endpoint, proxy, context)
+        nonlocal is_own
+        is_own = is_handed_over(route, proxy)
+        if is_own:
+            try:
+                yield from attempt_handover(route, endpoint, proxy, context)
+                return
+            except UpstreamStatus as error:
+                if not is_path_missing(route, error, proxy):
+                    raise
+                context.discard_attempt(error)
+            is_own = False
         endpoint.check(context.call)
-        return attempt_route(route, proxy, context)
+        yield from attempt_route(route, proxy, context)
 
     # The form of a request that is handed over is its client's.
-    routes = [replace(route, other_mode=None) if is_handed_over(route) else route for route in routes]
+    routes = [replace(route, other_mode=None) if is_handed_over(route, proxy) else route for route in routes]
     steps = prefetch_first(try_routes(routes, attempt, proxy, context))
-    if is_handed_over(context.route):
+    if is_own:
         return answer_handed_over(cast("Iterator[bytes]", steps), endpoint, context)
     return answer_chat(cast("Iterator[Batch]", steps), endpoint, proxy, context)
 

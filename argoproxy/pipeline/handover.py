@@ -17,10 +17,21 @@ from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
 from argoproxy.upstreams import Upstream
 
 
-def is_handed_over(route: Route[Upstream]) -> bool:
-    """Return whether a route's upstream speaks the API in which its client made the request."""
+def is_handed_over(route: Route[Upstream], proxy: Proxy) -> bool:
+    """Return whether a route's upstream speaks the API in which its client made the request, as far as is known."""
     origin = route.call.origin
-    return origin is not None and route.upstream.speaks(origin.path)
+    if origin is None or not route.upstream.speaks(origin.path):
+        return False
+    return (route.upstream.name, origin.path) not in proxy.missing_paths
+
+
+def is_path_missing(route: Route[Upstream], error: UpstreamStatus, proxy: Proxy) -> bool:
+    """Return whether an error says that the upstream does not speak the client's API after all, and remember it."""
+    origin = route.call.origin
+    if origin is None or not route.upstream.lacks(origin.path, error):
+        return False
+    proxy.missing_paths.add(route.upstream.name, origin.path)
+    return True
 
 
 def attempt_handover(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from argoproxy.errors import Ending
 from argoproxy.images.inline import Images
-from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, RefusedModes
+from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, MissingPaths, RefusedModes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.health import Probe
 from argoproxy.protocol.access.auth import RequestAuthenticator
@@ -100,6 +100,7 @@ class Proxy:
     #: Bytes that a JSON body may have where it is parsed.
     body_limit: int = BODY_LIMIT
     lone_closing_tags: LoneClosingTags = field(default_factory=LoneClosingTags)
+    missing_paths: MissingPaths = field(default_factory=MissingPaths)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-from argoproxy.errors import ProxyError
+from argoproxy.errors import ProxyError, UpstreamStatus
 from argoproxy.protocol.http_messages import ClientRequest, Headers
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
@@ -77,6 +77,10 @@ class Upstream(Protocol):
     def speaks(self, path: str) -> bool:
         """Tell whether its server has this path of an API other than OpenAI's chats. A client's request for it is then
         passed to `completion_request` as it is, and the reply goes to the client byte for byte."""
+
+    def lacks(self, path: str, error: UpstreamStatus) -> bool:
+        """Tell whether a server's error to a request for a path that it `speaks` says that it does not have it. The
+        request is then converted, and so are later ones."""
 
     def aliases(self, model: str) -> Sequence[str]:
         """Return all names of a model, the given one included: rules may use any of them."""

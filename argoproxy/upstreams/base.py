@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, Self
 
-from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError
+from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError, UpstreamStatus
 from argoproxy.protocol.access.header_rules import request_headers_for_upstream
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
@@ -49,6 +49,9 @@ class BaseUpstream:
         return False
 
     def speaks(self, path: str) -> bool:
+        return False
+
+    def lacks(self, path: str, error: UpstreamStatus) -> bool:
         return False
 
     def aliases(self, model: str) -> Sequence[str]:

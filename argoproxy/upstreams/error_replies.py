@@ -29,6 +29,8 @@ LONGEST_TEXT_BODY = 4096
 LONGEST_MESSAGE = 300
 _MESSAGE_LINES = 2
 
+#: Statuses of servers for paths that they do not have.
+_NO_PATH = frozenset((404, 405, 501))
 _CONTENT_TYPE = frozenset(("content-type",))
 _JSON_TYPE = ("Content-Type", "application/json")
 _STATUS_BY_TYPE = {kind: status for status, kind in type_by_status.items()}
@@ -210,3 +212,15 @@ def _status_of_code(code: Any) -> int | None:
 
 def _status_of_type(kind: Any) -> int | None:
     return _STATUS_BY_TYPE.get(kind) if isinstance(kind, str) else None
+
+
+def is_missing_path(error: UpstreamStatus) -> bool:
+    """Return whether an error says that a server does not have a path. A 404 may also be about the model."""
+    if error.status not in _NO_PATH:
+        return False
+    try:
+        document = as_dict(as_dict(loads(error.body)).get("error"))
+    except JsonError:
+        return True
+    is_named = document.get("code") == "model_not_found" or document.get("param") == "model"
+    return not (is_named or re.search(r"\bmodel\b", str(document.get("message"))))

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import chain, repeat
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError
+from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.http_messages import ClientRequest, get_header, without
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
@@ -31,7 +32,7 @@ from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 from argoproxy.upstreams.base import BaseUpstream, forwarded_request, make_headers
 from argoproxy.upstreams.base_url import BaseUrl, validate_path
 from argoproxy.upstreams.detect import Form, detect_form, read_document, read_start
-from argoproxy.upstreams.error_replies import error_in_document, error_in_event
+from argoproxy.upstreams.error_replies import error_in_document, error_in_event, is_missing_path
 
 #: The finish reason of a single choice is in one of so many last events.
 LAST_EVENTS = 8
@@ -42,6 +43,16 @@ NO_COMPLETION = "The upstream's reply contains no completion."
 
 _CHOICES = b'"choices"'
 _BODY_HEADERS = frozenset(("content-type", "content-encoding"))
+RESPONSES_PATH = "/v1/responses"
+
+
+class ResponsesApi(StrEnum):
+    """Whether a server has OpenAI's Responses API: requests for it are forwarded, or converted to chats; `auto`
+    forwards them until the server says that it has no such path."""
+
+    AUTO = "auto"
+    FORWARD = "forward"
+    CONVERT = "convert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +65,15 @@ class OpenAIUpstream(BaseUpstream):
     name: str = "openai"
     served_paths: Mapping[str, str] = field(default_factory=dict)
     is_passthrough: bool = False
+    responses: ResponsesApi = ResponsesApi.CONVERT
 
     def speaks(self, path: str) -> bool:
         """Tell whether requests for another API go up as they are: in native mode, like everything else."""
-        return self.is_passthrough
+        return self.is_passthrough or (path == RESPONSES_PATH and self.responses is not ResponsesApi.CONVERT)
+
+    def lacks(self, path: str, error: UpstreamStatus) -> bool:
+        """Tell whether an error says that the server has no Responses API, if that is not known."""
+        return path == RESPONSES_PATH and self.responses is ResponsesApi.AUTO and is_missing_path(error)
 
     def completion_request(self, call: Call) -> UpstreamRequest:
         """Build the request for a completion."""

@@ -61,7 +61,7 @@ class Model(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._send(404, "application/json", b'{"detail":"Not Found"}')
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Log nothing: the output is the requests."""
 
     def _send(self, status: int, content_type: str, body: bytes) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from argoproxy.config.kinds.target import SERVER_OPTIONS, Target, required_url
 from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import parse_boolean
+from argoproxy.config.values.parsers import parse_boolean, parse_responses
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import (
     Secret,
@@ -20,7 +20,7 @@ from argoproxy.protocol.access.secrets import (
 )
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base_url import BaseUrl
-from argoproxy.upstreams.openai import OpenAIUpstream
+from argoproxy.upstreams.openai import OpenAIUpstream, ResponsesApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,20 @@ class OpenAITarget(Target):
     it. Replies of a passthrough server are not changed."""
 
     kind: ClassVar[str] = "openai"
-    options: ClassVar[Mapping[str, Parser]] = {**SERVER_OPTIONS, "native": parse_boolean}
+    options: ClassVar[Mapping[str, Parser]] = {**SERVER_OPTIONS, "native": parse_boolean, "responses": parse_responses}
 
     base: BaseUrl
     authorization: Secret = Secret("")
     secret: Secret = Secret("")
     is_passthrough: bool = False
+    responses: ResponsesApi = ResponsesApi.AUTO
 
     @classmethod
     def parse(cls, section: Section, options: Mapping[str, Any]) -> Target:
         """Return the server at `base_url`."""
         target = cls.at(required_url(section, options), options.get("api_key", ""))
-        return replace(target, is_passthrough=options.get("native", False))
+        responses = options.get("responses", ResponsesApi.AUTO)
+        return replace(target, is_passthrough=options.get("native", False), responses=responses)
 
     @classmethod
     def at(cls, url: str, key: str) -> OpenAITarget:
@@ -57,7 +59,14 @@ class OpenAITarget(Target):
     def adapter(self, name: str) -> Upstream:
         """Return the adapter of OpenAI's API."""
         secret = self.secret.text.encode()
-        return OpenAIUpstream(self.base, self.authorization.text, secret, name, is_passthrough=self.is_passthrough)
+        return OpenAIUpstream(
+            self.base,
+            self.authorization.text,
+            secret,
+            name,
+            is_passthrough=self.is_passthrough,
+            responses=self.responses,
+        )
 
     @property
     def url(self) -> str:

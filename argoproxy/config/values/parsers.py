@@ -18,6 +18,7 @@ from argoproxy.protocol.routing.llm_params import BOOLEANS, OPENINGS
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.upstreams.access import PluginSpec
 from argoproxy.upstreams.base_url import BaseUrl
+from argoproxy.upstreams.openai import ResponsesApi
 
 LONGEST_S = 1_000_000.0
 #: A number that the proxy works out for itself.
@@ -115,6 +116,11 @@ def choice_parser(names: Sequence[str]) -> Callable[[Any], str]:
 def parse_mode(value: Any) -> Mode:
     """Parse the mode in which an upstream is asked. YAML reads a bare `off` as false."""
     return Mode(choice_parser(list(Mode))(Mode.OFF.value if value is False else value))
+
+
+def parse_responses(value: Any) -> ResponsesApi:
+    """Parse whether an upstream has OpenAI's Responses API."""
+    return ResponsesApi(choice_parser(list(ResponsesApi))(value))
 
 
 def parse_log_level(value: Any) -> str:

@@ -19,6 +19,7 @@ from argoproxy.config.values.parsers import (
     parse_plain_url,
     parse_positive,
     parse_renamed_models,
+    parse_responses,
     parse_seconds,
     parse_seconds_or_zero,
     parse_text,
@@ -27,6 +28,7 @@ from argoproxy.config.values.parsers import (
 )
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.upstreams.argo.adapter import DEVELOPMENT, ArgoUrls
+from argoproxy.upstreams.openai import ResponsesApi
 
 DEFAULT_TARGET = "https://api.openai.com/v1/"
 ARGO_URLS = ArgoUrls()
@@ -79,6 +81,12 @@ class UpstreamOptions:
         "Whether upstreams are asked for a stream: stream, non_stream, or off (as the client asks)",
         Names(flags=(Flag(("--mode",), "MODE"),)),
         "modes.md",
+    )
+    responses: ResponsesApi = setting(
+        parse_responses,
+        ResponsesApi.AUTO,
+        "Requests for the Responses API: forward them, convert them to chats, or auto (forward where it is served)",
+        page="responses.md",
     )
     ask_usage: bool = setting(
         parse_boolean, False, "Ask for token counts in every stream, for logs and metrics", page="modes.md"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from argoproxy.protocol.json_text import Json, JsonError, as_dicts, as_text, dumps, loads_strict
 
@@ -45,6 +46,11 @@ def decode_thought(content: str, model: str) -> Thought | None:
         return None
     details = as_dicts(document.get("details")) if document.get("model") == model else ()
     return Thought(as_text(document.get("text")), details)
+
+
+def is_own_thought(item: Any) -> bool:
+    """Return whether an input item holds a thought in this form."""
+    return isinstance(item, dict) and as_text(item.get("encrypted_content")).startswith(_PREFIX)
 
 
 class ThoughtDetails:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from argoproxy.errors import ClientGone, ProxyError
+from argoproxy.errors import BadRequest, ClientGone, ProxyError
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.api.endpoints import (
     BODY_LIMIT,
@@ -30,6 +30,8 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import HEARTBEAT, Batch, encode_json
 
+#: The messages of a request that was not converted.
+_NO_MESSAGES = [{"role": "user", "content": ""}]
 _BODY_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
 
 
@@ -38,10 +40,20 @@ class ResponsesEndpoint(Endpoint):
     """The path of the Responses API."""
 
     def parse(self, request: ClientRequest, limit: int = BODY_LIMIT) -> Call:
-        """Parse a request to a chat. Raises BadRequest, PayloadTooLarge."""
+        """Parse a request to a chat; one that can't be converted gets an empty chat, because its upstream may take it
+        as it is. Raises BadRequest, PayloadTooLarge."""
         origin = Endpoint.parse(self, request, limit)
-        converted = convert_request(origin.body)
-        return replace(origin, path=CHAT.path, body=converted.chat, raw=None, original_body=None, origin=origin)
+        try:
+            body = convert_request(origin.body).chat
+        except BadRequest:
+            kept = {key: value for key, value in origin.body.items() if key in ("model", "stream")}
+            body = {**kept, "messages": _NO_MESSAGES}
+        return replace(origin, path=CHAT.path, body=body, raw=None, original_body=None, origin=origin)
+
+    def check(self, call: Call) -> None:
+        """Raise BadRequest for a request that can't be converted."""
+        if call.origin and call.body["messages"] is _NO_MESSAGES:
+            convert_request(call.origin.body)
 
     def answer(self, batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
         """Return the response in the form that the client asked for. Raises ProxyError for a document."""

@@ -121,8 +121,9 @@ def test_r20_an_output_without_its_call_is_named() -> None:
 
 
 def test_r24_text_and_calls_of_a_turn_are_one_message() -> None:
-    said = {"role": "assistant", "content": "Let me see."}
-    for items in ([said, CALL, OUTPUT], [CALL, said, OUTPUT]):
+    said: Json = {"role": "assistant", "content": "Let me see."}
+    turns: list[list[Json]] = [[said, CALL, OUTPUT], [CALL, said, OUTPUT]]
+    for items in turns:
         message, output = convert(*items)
         assert (message["content"], len(message["tool_calls"])) == ("Let me see.", 1)
         assert output["role"] == "tool"
