@@ -91,7 +91,7 @@ def test_what_is_no_base_url(text: str) -> None:
         "/V2/Models",
         "//evil/x",
         "/v1/chat/completions/extra",
-        "/v1/responses%3Fa",
+        "/v1/batches%3Fa",
         "/v1/models/name;x=y",
         "/v1/models/name%3Fx",
         "/v1/files;x",

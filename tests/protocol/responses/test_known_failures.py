@@ -78,7 +78,7 @@ def test_r10_a_tool_of_another_type_does_not_fail_the_request() -> None:
 
 def test_r12_r13_images_of_an_output_follow_the_outputs() -> None:
     second = {**CALL, "call_id": "d"}
-    outputs = [
+    outputs: list[Json] = [
         {**OUTPUT, "output": [{"type": "input_text", "text": "see"}, IMAGE]},
         {**OUTPUT, "call_id": "d", "output": "x"},
     ]
