@@ -1,7 +1,8 @@
 """A fast upstream for benchmarks: canned replies, one thread, told by the model's name what to send.
 
-`plain` 0.7 KB at once; `flood` 200 events without a pause, each its own write; `paced` 100 events, 10 ms apart;
-`think` as `flood`, with thoughts whose tags are split over events.
+`plain` 0.7 KB at once; `flood` 200 events without a pause, each its own chunk; `paced` 100 events, 10 ms apart; `slow`
+60 events, 50 ms apart; `think` as `flood`, with thoughts whose tags are split over events. A request for a document
+gets the one of `plain`, whatever its model.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import json
 import sys
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n"
-FLOOD_EVENTS, PACED_EVENTS, PAUSE_S = 200, 100, 0.01
+EVENTS = 200
+PAUSES_S = {"paced": 0.01, "slow": 0.05}
+PACED_EVENTS = {"paced": 100, "slow": 60}
 
 
 def chunk(text: str, finish_reason: str | None = None) -> bytes:
@@ -22,8 +25,9 @@ def chunk(text: str, finish_reason: str | None = None) -> bytes:
 
 
 END = chunk("", "stop") + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-WORDS = [chunk("hello ")] * FLOOD_EVENTS
+WORD = chunk("hello ")
 THOUGHTS = [chunk(part) for part in ("<thi", "nk>", *["hmm, "] * 80, "</th", "ink>", *["hello "] * 116)]
+STREAM_HEAD = HEAD % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n")
 
 
 def document() -> bytes:
@@ -43,29 +47,48 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
             body = await reader.readexactly(int(length or 0))
-            await answer(json.loads(body)["model"] if body else "plain", writer)
+            await answer(json.loads(body) if body else {}, writer)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 
 
-async def answer(model: str, writer: asyncio.StreamWriter) -> None:
-    if model == "plain":
+async def answer(request: dict[str, object], writer: asyncio.StreamWriter) -> None:
+    model = str(request.get("model", "plain"))
+    if not request.get("stream"):
         writer.write(DOCUMENT)
         return
-    writer.write(HEAD % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n"))
-    if model == "paced":
-        for word in WORDS[:PACED_EVENTS]:
-            writer.write(word)
-            await asyncio.sleep(PAUSE_S)
+    writer.write(STREAM_HEAD)
+    if model in PAUSES_S:
+        await Pace(writer, PACED_EVENTS[model], PAUSES_S[model]).is_over
     else:
-        for word in WORDS if model == "flood" else THOUGHTS:
-            writer.write(word)
+        for event in THOUGHTS if model == "think" else [WORD] * EVENTS:
+            writer.write(event)
         await writer.drain()
     writer.write(END)
 
 
+class Pace:
+    """Writes events at a pace, by a timer of the loop: a task for each stream would cost three times as much."""
+
+    def __init__(self, writer: asyncio.StreamWriter, events: int, pause_s: float) -> None:
+        self._writer, self._left, self._pause_s = writer, events, pause_s
+        self._loop = asyncio.get_running_loop()
+        self.is_over: asyncio.Future[None] = self._loop.create_future()
+        self._due = self._loop.time()
+        self._send()
+
+    def _send(self) -> None:
+        if not self._left or self._writer.is_closing():
+            self.is_over.set_result(None)
+            return
+        self._left -= 1
+        self._writer.write(WORD)
+        self._due += self._pause_s
+        self._loop.call_at(self._due, self._send)
+
+
 async def main(port: int) -> None:
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
