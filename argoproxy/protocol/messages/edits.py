@@ -24,10 +24,8 @@ def hand_over(call: Call) -> Call:
         return call
     before = call.body if call.original_body is None else call.original_body
     body = _edit_fields(origin.body, before, call.body)
-    messages = origin.body.get("messages")
-    if isinstance(messages, list):
-        kept = [_without_own_thoughts(message) for message in messages]
-        body["messages"] = _append(kept, _appended_text(before, call.body))
+    kept = [_without_own_thoughts(message) for message in origin.body["messages"]]
+    body["messages"] = _append(kept, _appended_text(before, call.body))
     return origin.with_body(body)
 
 
@@ -64,20 +62,21 @@ def _last_of_user(chat: Json) -> Any:
     return contents[-1] if contents else ""
 
 
-def _append(messages: list[Any], text: str) -> list[Any]:
+def _append(messages: list[Json], text: str) -> list[Json]:
+    """Return messages with text appended to the last one of the user, or with one of its own if there is none."""
     if not text:
         return messages
     for position in range(len(messages) - 1, -1, -1):
         message = messages[position]
-        if isinstance(message, dict) and message.get("role") == "user":
-            content = message.get("content")
-            longer = content + text if isinstance(content, str) else [*(content or []), {"type": "text", "text": text}]
+        if message["role"] == "user":
+            content = message["content"]
+            longer = content + text if isinstance(content, str) else [*content, {"type": "text", "text": text}]
             return [*messages[:position], {**message, "content": longer}, *messages[position + 1 :]]
-    return messages
+    return [*messages, {"role": "user", "content": text}]
 
 
-def _without_own_thoughts(message: Any) -> Any:
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list) or not any(isinstance(block, dict) and is_ours(block) for block in content):
+def _without_own_thoughts(message: Json) -> Json:
+    content = message["content"]
+    if isinstance(content, str) or not any(map(is_ours, content)):
         return message
-    return {**message, "content": [block for block in content if not (isinstance(block, dict) and is_ours(block))]}
+    return {**message, "content": [block for block in content if not is_ours(block)]}

@@ -67,12 +67,12 @@ def upstream_error(status: int, message: str = "m", code: Any = None, kind: Any 
     ],
 )
 def test_the_table_of_errors(error: ProxyError, status: int, kind: str) -> None:
-    response = answer_error(error, "r1")
+    response = MESSAGES.answer_error(error, "r1")
     assert isinstance(response.body, bytes)
     wanted = {"type": "error", "error": {"type": kind, "message": "m"}, "request_id": "r1"}
     assert (response.status, json.loads(response.body)) == (status, wanted)
     assert get_header(response.headers, "request-id") == "r1"
-    assert read_frames(error_event(error, "r1")) == [wanted]
+    assert read_frames(MESSAGES.error_event(error, "r1")) == [wanted]
     if isinstance(error, UpstreamStatus):
         assert get_header(response.headers, "retry-after") == "3"
 
@@ -172,6 +172,16 @@ def test_what_a_rule_changes_is_carried_back() -> None:
     }  # fmt: skip
 
 
+def test_text_is_appended_wherever_the_last_message_of_the_user_is() -> None:
+    rule = Rule("m", append_to_last_user_message="!")
+    answer = {"role": "assistant", "content": "x"}
+    assert handed_over(parse(body_of(messages=[*HI, answer])), rule)["messages"][0]["content"] == "Hi!"
+    assert handed_over(parse(body_of(messages=[answer])), rule)["messages"] == [
+        answer,
+        {"role": "user", "content": "!"},
+    ]
+
+
 def test_text_is_appended_to_blocks() -> None:
     rule = Rule("m", append_to_last_user_message="!")
     blocks = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
@@ -240,6 +250,8 @@ def test_the_usage_of_what_was_handed_over() -> None:
     assert (meter.finish(), seen[-1]["prompt_tokens"], seen[-1]["completion_tokens"]) == ([], 7, 7)
     MESSAGES.usage_meter(seen.append).feed([Document(b'{"usage": {"input_tokens": 1}}'), Event(b'data: "usage"\n\n')])
     assert seen[-1]["total_tokens"] == 1
+    MESSAGES.usage_meter(seen.append).feed([Event(b'data: {"type":"message_delta","usage":null}\n\n')])
+    assert len(seen) == 3
 
 
 def test_when_a_stream_is_complete() -> None:

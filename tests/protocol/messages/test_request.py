@@ -334,6 +334,11 @@ def test_a_wrong_field_is_named(place: str, body: Json) -> None:
     assert place in error.value.message
 
 
+def test_what_a_chat_can_say_is_not_refused() -> None:
+    check_convertible(request(user(PNG), assistant(USE), user(result([text("a"), PNG]), result("b"))))
+    assert "description" not in chat(user("Hi"), tools=[{**TOOL, "description": None}])["tools"][0]["function"]
+
+
 def test_counting_needs_no_max_tokens() -> None:
     check_shape({"messages": [user("Hi")]}, COUNT_TOKENS)
 

@@ -40,22 +40,21 @@ class ToolBlocks:
     def settle(self) -> bool:
         """Close the open block if its call is complete; return whether no call is left that is not."""
         if self._open and self._open.is_complete():
-            self._close()
+            self._close(self._open)
         self._advance()
         return self._open is None
 
     def finish(self) -> None:
         """Write what waits and close the last block. A call without a name, which no client could run, is left out."""
-        while self._open or self._next():
-            if self._open:
-                self._close()
+        while self._open:
+            self._close(self._open)
             self._open_next()
 
     def _advance(self) -> None:
         """Open the block of a call that waits, if the open one is complete."""
         while self._next() and (self._open is None or self._open.is_complete()):
             if self._open:
-                self._close()
+                self._close(self._open)
             self._open_next()
 
     def _next(self) -> _PartialCall | None:
@@ -75,13 +74,11 @@ class ToolBlocks:
         if piece := call.take():
             self._blocks.add_arguments(piece)
 
-    def _close(self) -> None:
-        call, self._open = self._open, None
-        if call:
-            call.is_closed = True
-            if piece := call.take_rest():
-                self._blocks.add_arguments(piece)
-            self._blocks.close()
+    def _close(self, call: _PartialCall) -> None:
+        self._open, call.is_closed = None, True
+        if piece := call.take_rest():
+            self._blocks.add_arguments(piece)
+        self._blocks.close()
 
 
 class _PartialCall:
