@@ -97,8 +97,13 @@ def test_errors_are_anthropics_own(proxy: Proxy, port: int, status: int, kind: s
 def test_a_stream_that_fails_has_one_ending(proxy: Proxy, words: str) -> None:
     answer = post(proxy.port, BODY % (MODEL, words, "true"))
     assert answer.status == 200
-    assert answer.body.count(b"event: error") == (0 if words == "cut" else 1)
+    assert answer.body.count(b"event: error") == 1
+    last = answer.body.split(b"\n\n")[-2]
+    assert last.startswith(b"event: error\ndata: ")
+    error = json.loads(last.partition(b"data: ")[2])["error"]
+    assert error["type"] == ("overloaded_error" if "error" in words else "api_error")
     assert b"message_stop" not in answer.body
+    assert proxy.line(answer.id)["ending"] == ("complete" if "error" in words else "upstream_broken")
 
 
 @pytest.mark.parametrize("stream", ["true", "false"])

@@ -127,6 +127,10 @@ class Endpoint:
         """Return whether a stream of this API that ends with these bytes is complete."""
         return last.rstrip().endswith(b"data: [DONE]")
 
+    def is_cut(self, last: bytes) -> bool:
+        """Return whether the last event of a stream is missing that ended with these bytes, as far as that is known."""
+        return False
+
 
 CHAT = Endpoint("/v1/chat/completions")
 COMPLETIONS = Endpoint("/v1/completions")

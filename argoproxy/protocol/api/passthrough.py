@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from argoproxy.errors import ProxyError
+from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import Endpoint, ResponseContext
 from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.stream.filters import Filter
@@ -13,8 +13,8 @@ from argoproxy.protocol.stream.sse import Document, EventDecoder
 
 #: Longer documents, and longer events of a stream, are not searched for usage.
 LONGEST_METERED = 8 * 1024 * 1024
-#: The last bytes of a stream that are looked at to see whether it is complete.
-LONGEST_LAST_EVENT = 64
+#: The last bytes of a stream that are looked at to see whether it is complete: events may be padded.
+LONGEST_LAST_EVENT = 4096
 
 
 def meter_usage(pieces: Iterable[bytes], headers: Headers, meter: Filter) -> Iterator[bytes]:
@@ -29,20 +29,27 @@ def meter_usage(pieces: Iterable[bytes], headers: Headers, meter: Filter) -> Ite
 def end_with_error_event(
     pieces: Iterable[bytes], headers: Headers, endpoint: Endpoint, context: ResponseContext
 ) -> Iterator[bytes]:
-    """Return the pieces; to an event stream that breaks off an error is added as its last event, unless it was
-    complete. Raises ProxyError where nothing can be added, ClientGone."""
-    last = b""
+    """Return the pieces; to an event stream that breaks off, or ends before its last event, an error is added as the
+    last one, unless it was complete. Raises ProxyError where nothing can be added, ClientGone."""
+    last, can_add = b"", _can_add_event(headers)
     try:
         for piece in pieces:
-            last = (last + piece)[-LONGEST_LAST_EVENT:]
+            last = (last + piece if len(piece) < LONGEST_LAST_EVENT else piece)[-LONGEST_LAST_EVENT:]
             yield piece
+        if can_add and endpoint.is_cut(last):
+            raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
     except ProxyError as error:
-        if not _is_stream(headers) or get_header(headers, "content-length") or get_header(headers, "content-encoding"):
+        if not can_add:
             raise
         if endpoint.is_complete(last):
             return
         context.record_failure(error)
         yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + endpoint.error_event(error, context.id)
+
+
+def _can_add_event(headers: Headers) -> bool:
+    is_fixed = get_header(headers, "content-length") or get_header(headers, "content-encoding")
+    return _is_stream(headers) and not is_fixed
 
 
 def _is_stream(headers: Headers) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError
@@ -28,6 +29,8 @@ from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch
 
 _JSON_TYPE = ("Content-Type", "application/json")
+#: An error is the last event of its stream.
+_ERROR_EVENT = re.compile(rb'event: ?error|"type": ?"error"')
 _OWN_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering", "request-id"))
 #: Headers that are about Anthropic's API.
 _OF_THE_API = frozenset(
@@ -97,6 +100,9 @@ class MessagesEndpoint(Endpoint):
 
     def is_complete(self, last: bytes) -> bool:
         return b'"message_stop"' in last
+
+    def is_cut(self, last: bytes) -> bool:
+        return not (self.is_complete(last) or _ERROR_EVENT.search(last))
 
 
 class CountTokensEndpoint(MessagesEndpoint):

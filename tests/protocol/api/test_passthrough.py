@@ -8,6 +8,7 @@ import pytest
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
+from argoproxy.protocol.messages.endpoint import MESSAGES
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeProgress
@@ -80,3 +81,33 @@ def test_where_nothing_can_be_added_the_break_is_a_break(headers: Any) -> None:
 
 def test_what_is_whole_gets_no_last_word() -> None:
     assert list(end_with_error_event([b"a", b""], STREAM, CHAT, FakeProgress())) == [b"a", b""]
+
+
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}' + b" " * 200 + b"\n\n"
+ERROR = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"m"}}\n\n'
+START = b'event: message_start\ndata: {"type":"message_start"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "is_cut"),
+    [
+        (START + STOP, STREAM, False),
+        (START + STOP + b"data: [DONE]\n\n", STREAM, False),
+        (START + ERROR, STREAM, False),
+        (START, STREAM, True),
+        (START + STOP[:20], STREAM, True),
+        (START, (*STREAM, ("Content-Length", str(len(START)))), False),
+        (START, (*STREAM, ("Content-Encoding", "gzip")), False),
+        (b"{}", JSON, False),
+    ],
+)
+def test_a_stream_that_ends_before_its_last_event_says_so(body: bytes, headers: Any, is_cut: bool) -> None:
+    for pieces in cuts(body):
+        progress = FakeProgress()
+        out = b"".join(end_with_error_event(pieces, headers, MESSAGES, progress))
+        assert out.startswith(body)
+        assert (b"upstream" in out[len(body) :]) == (progress.error is not None) == is_cut
+
+
+def test_streams_of_chats_may_end_without_a_mark() -> None:
+    assert b"".join(end_with_error_event([b"data: {}\n\n"], STREAM, CHAT, FakeProgress())) == b"data: {}\n\n"
