@@ -10,10 +10,11 @@ Time and memory are linear in the size of the chunks: strings, lists and objects
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from argoproxy.protocol.json_text import Json, as_dict, as_dicts
+from argoproxy.protocol.json_text import Json, as_dict, as_dicts, loads
 from argoproxy.protocol.stream.builders import (
     ObjectBuilder,
     TextBuilder,
@@ -26,7 +27,12 @@ from argoproxy.protocol.stream.builders import (
 )
 from argoproxy.protocol.stream.chunks import ATOMIC_STRINGS, CHAT, CHAT_CHUNK, REPEATED, iterate_choices
 from argoproxy.protocol.stream.runs import TextRun
+from argoproxy.protocol.stream.sse import CHOICE_NULLS
 from argoproxy.protocol.stream.tool_calls import TOOL_KINDS, ToolCalls
+
+#: Fields at the top of plain events of which the last value counts.
+_LAST_COUNTS = ("provider", "obfuscation")
+_LAST = re.compile(rb'"(provider|obfuscation)":("[^"\\]*+"|\d++)')
 
 
 def assemble_completion(chunks: Iterable[Json]) -> Json:
@@ -69,6 +75,8 @@ class CompletionAssembler:
                 self.add(event.chunk or {})
         elif rest:
             self._choices[0].add_text(rest.text())
+            if any(key in self._top for key in _LAST_COUNTS):
+                self._top |= {key.decode(): loads(value) for key, value in dict(_LAST.findall(rest.raw)).items()}
 
     def _has_more_than_text(self, raw: bytes) -> bool:
         """Return whether plain events may hold a field, beside the text, that an earlier chunk did not have."""
@@ -76,14 +84,14 @@ class CompletionAssembler:
         if choice is None or not choice.is_begun_by_plain_event:
             return True
         if self._marks is None:
-            # Of these fields, only the last provider and the first other value count.
+            # Of REPEATED only the first value counts; null where there was a value changes nothing.
             open_keys = [key for key in REPEATED if not self._top.get(key)]
-            open_keys += ["provider", *(["usage"] if "usage" not in self._top else [])]
+            open_keys += [key for key in (*_LAST_COUNTS, "usage") if key not in self._top]
             self._marks = tuple(f'"{key}":'.encode() for key in open_keys) + choice.marks()
-        for mark in self._marks:  # noqa: SIM110 (a generator takes three times as long, for every run)
+        for mark in self._marks:
             if mark in raw:
                 return True
-        return False
+        return choice.has_new_null(raw)
 
     def document(self) -> Json:
         """Return the completion of all chunks so far."""
@@ -124,6 +132,12 @@ class _ChoiceAssembly:
     def marks(self) -> tuple[bytes, ...]:
         """Return how to recognise fields that some plain events have, if they did not come before."""
         return () if "logprobs" in self._fields else (b'"logprobs":',)
+
+    def has_new_null(self, raw: bytes) -> bool:
+        """Return whether plain events have a field behind the finish reason that did not come before."""
+        if b'"finish_reason":null,' not in raw:
+            return False
+        return any(b'"%s":null' % key.encode() in raw for key in CHOICE_NULLS if key not in self._fields)
 
     def add_text(self, text: str) -> None:
         """Take deltas that hold nothing but content."""

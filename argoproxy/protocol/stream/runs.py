@@ -12,15 +12,14 @@ from typing import Any, NoReturn
 
 from argoproxy.errors import ClientGone, ProxyError
 from argoproxy.protocol.json_text import loads
-from argoproxy.protocol.stream.sse import Batch, Event, EventDecoder, is_utf8
+from argoproxy.protocol.stream.sse import PLAIN_END, Batch, Event, EventDecoder, is_utf8
 
 #: The longest run of plain events of choice 0: what sse.is_plain is sure to be valid. Possessive throughout: no part
 #: can match what follows it, so there is nothing to try again.
 _RUN = re.compile(
     rb'(?:data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":'
     rb'(?:"[^"\\\x00-\x1f]*+"|[1-9]\d*+|0|null),)*+"choices":\[\{"index":0,"delta":\{"content":'
-    rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+"\},'
-    rb'(?:"logprobs":null,)?+"finish_reason":null\}\](?:,"usage":null)?+\}\n\n)++'
+    rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+' + PLAIN_END + rb")++"
 )
 #: A string of a plain event can't hold this without a backslash before its quotes.
 _TEXT = re.compile(rb'"content":"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
@@ -84,8 +83,8 @@ class RunDecoder(EventDecoder):
 
 
 def join_runs(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yield batches with the runs that follow each other joined, up to JOINED bytes, for an answer that is sent whole:
-    nobody waits for a part of it. Before an error, what is held back is yielded. Raises what the batches raise."""
+    """Yield batches with the runs that follow each other joined, up to JOINED bytes, for an answer that is sent whole,
+    of which no client awaits a part. Before an error, what is held back is yielded. Raises what the batches raise."""
     held: list[bytes] = []
     size = 0
     try:
@@ -99,17 +98,17 @@ def join_runs(batches: Iterable[Batch]) -> Iterator[Batch]:
             elif not batch:
                 yield batch
                 continue
-            yield [*_joined(held), *batch]
+            yield [*_take_joined(held), *batch]
             size = 0
     except (ProxyError, ClientGone):
         if held:
-            yield _joined(held)
+            yield _take_joined(held)
         raise
     if held:
-        yield _joined(held)
+        yield _take_joined(held)
 
 
-def _joined(held: list[bytes]) -> Batch:
+def _take_joined(held: list[bytes]) -> Batch:
     """Return the run of some pieces, which are taken away; nothing if there are none."""
     if not held:
         return []

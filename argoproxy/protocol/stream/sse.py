@@ -77,18 +77,23 @@ class Document(Event):
         return _parse_object(self.raw)
 
 
+#: What may stand behind the finish reason of a choice, as null: vLLM, SGLang, OpenRouter.
+CHOICE_NULLS = ("logprobs", "stop_reason", "token_ids", "matched_stop", "native_finish_reason")
+#: How a plain event ends, behind its text. `obfuscation` is padding (OpenAI API reference, stream_options).
+PLAIN_END = (
+    rb'"\},(?:"logprobs":null,)?+"finish_reason":null(?:,"(?:%s)":null)*+\}\]'
+    rb'(?:,(?:"usage":null|"obfuscation":"[0-9A-Za-z]*+"))*+\}\n\n' % "|".join(CHOICE_NULLS).encode()
+)
 #: An event with the text of one choice and nothing else, as most servers write it; groups: index, text.
 PLAIN_EVENT = re.compile(
     rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":(?:"[^"\\]*"|\d+|null),)*'
-    rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)"\},'
-    rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
+    rb'"choices":\[\{"index":(\d{1,9}),"delta":\{"content":"([^"\\]*(?:\\.[^"\\]*)*)' + PLAIN_END
 )
 #: The same, with certainty that it is valid JSON.
 _GOOD_PLAIN_EVENT = re.compile(
     rb'data: \{(?:"(?:id|object|created|model|system_fingerprint|service_tier|provider)":'
     rb'(?:"[^"\\\x00-\x1f]*"|[1-9]\d*|0|null),)*"choices":\[\{"index":(0|[1-9]\d{0,8}),"delta":\{"content":'
-    rb'"([^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*)"\},'
-    rb'(?:"logprobs":null,)?"finish_reason":null\}\](?:,"usage":null)?\}\n\n'
+    rb'"([^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*)' + PLAIN_END
 )
 Batch = list[Event]
 DONE = Event(b"data: [DONE]\n\n")

@@ -54,10 +54,12 @@ SETTINGS = [
 ]
 
 
-def plain(text: str = "Hi", head: bytes = HEADS[0], logprobs: bytes = b"", usage: bytes = b"") -> bytes:
+def plain(
+    text: str = "Hi", head: bytes = HEADS[0], logprobs: bytes = b"", usage: bytes = b"", nulls: bytes = b""
+) -> bytes:
     delta = b'"delta":{"content":"' + text.encode() + b'"},'
-    return (
-        b"data: {" + head + b'"choices":[{"index":0,' + delta + logprobs + b'"finish_reason":null}]' + usage + b"}\n\n"
+    return (b"data: {" + head + b'"choices":[{"index":0,' + delta + logprobs) + (
+        b'"finish_reason":null' + nulls + b"}]" + usage + b"}\n\n"
     )
 
 
@@ -66,7 +68,8 @@ plain_events = st.builds(
     st.lists(st.sampled_from(TEXTS), max_size=2).map("".join),
     st.sampled_from([HEADS[0], *HEADS]),
     st.sampled_from([b"", b'"logprobs":null,']),
-    st.sampled_from([b"", b"", b',"usage":null']),
+    st.sampled_from([b"", b"", b',"usage":null', b',"obfuscation":"x1"', b',"usage":null,"obfuscation":""']),
+    st.sampled_from([b"", b"", b',"logprobs":null', b',"stop_reason":null,"token_ids":null']),
 )
 broken_events = st.sampled_from(BROKEN).map(lambda text: plain("@@").replace(b"@@", text))
 streams = st.lists(
@@ -303,3 +306,28 @@ def test_an_empty_text_within_a_thought_is_sent() -> None:
 
 def test_time_over_a_run_grows_with_its_size() -> None:
     assert_linear(lambda size: think(*["Hi", "\\n", " < ", "<think>", "a", "</think>"] * size), 100)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        plain(usage=b',"usage":null,"obfuscation":"aB3"'),
+        plain(usage=b',"obfuscation":"aB3"'),
+        plain(nulls=b',"stop_reason":null,"token_ids":null'),
+        plain(nulls=b',"native_finish_reason":null,"logprobs":null'),
+        plain(logprobs=b'"logprobs":null,', nulls=b',"matched_stop":null', usage=b',"usage":null'),
+    ],
+)
+def test_plain_events_of_many_servers_form_runs(event: bytes) -> None:
+    ((run,), _) = in_runs([event * 3])
+    assert (type(run), run.raw) == (TextRun, event * 3)
+
+
+def test_values_of_which_the_last_counts_are_taken_from_runs() -> None:
+    assembly = CompletionAssembler()
+    for padding in ("a", "b", "c"):
+        head = b'"model":"m","provider":"' + padding.encode() + b'",'
+        assembly.add_run(TextRun(plain("x", head, usage=b',"obfuscation":"%s"' % padding.encode()) * 2))
+    document = assembly.document()
+    assert (document["provider"], document["obfuscation"]) == ("c", "c")
+    assert document["choices"][0]["message"]["content"] == "x" * 6
