@@ -88,6 +88,11 @@ def test_r12_r13_images_of_an_output_follow_the_outputs() -> None:
     assert messages[4]["content"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]
 
 
+def test_r12_an_output_as_a_list_of_texts_is_a_text() -> None:
+    parts = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]
+    assert convert(CALL, {**OUTPUT, "output": parts})[1]["content"] == "a\nb"
+
+
 def test_r14_calls_of_custom_tools_come_back() -> None:
     custom = {"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": 'a "b"'}
     messages = convert(custom, {"type": "custom_tool_call_output", "call_id": "c", "output": "ok"})
