@@ -58,7 +58,7 @@ class ScriptedModel(BaseHTTPRequestHandler):
         print(json.dumps(body), flush=True)
         deltas = [{"content": "<think>Let me"}, {"content": " think.</think>"}, *next_deltas(body, Path(sys.argv[2]))]
         reason = "tool_calls" if "tool_calls" in deltas[-1] else "stop"
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[Delta] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": reason})
         head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
         usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
