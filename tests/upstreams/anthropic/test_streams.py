@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from tests.support.anthropic_replies import (
     END,
     MESSAGE,
     START,
+    STREAM,
     TOP,
+    UPSTREAM,
     USAGE,
     WHOLE,
     Json,
@@ -25,10 +28,12 @@ from tests.support.anthropic_replies import (
     block,
     delta,
     frame,
+    make_call,
     read_stream,
     whole,
 )
 from tests.support.cuts import cuts
+from tests.support.doubles import FakeReply
 
 PAGE = {"type": "web_search_result_location", "url": "https://x/", "title": "X", "encrypted_index": "e"}
 SEARCH = {"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {"q": 1}}
@@ -313,3 +318,29 @@ def test_text_that_is_no_json_is_an_error(data: bytes) -> None:
     fields = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":%b}}' % data
     with pytest.raises(UpstreamProtocolError):
         read_stream(begun + b"data: " + fields + b"\n\n", delta("end_turn"), END)
+
+
+class BreakingReply(FakeReply):
+    """A reply whose connection breaks behind its pieces."""
+
+    def iter_bytes(self) -> Iterator[bytes]:
+        yield from super().iter_bytes()
+        raise UpstreamProtocolError("broke")
+
+
+def test_a_connection_that_breaks_behind_the_stop_reason_is_the_end() -> None:
+    begun, ended = START + TEXT_BLOCK, delta("end_turn")
+    for pieces, is_complete in (([begun, ended], True), ([begun], False), ([begun, ended[:-9]], False)):
+        moving = UPSTREAM.read_completion(BreakingReply(pieces, STREAM), make_call(stream=True))
+        if is_complete:
+            assert [event for batch in moving for event in batch][-1] is DONE
+        else:
+            with pytest.raises(UpstreamProtocolError, match="broke"):
+                list(moving)
+
+
+@pytest.mark.parametrize("data", [b"hello", b"null", b"[]"])
+def test_an_event_that_is_no_object_is_an_error(data: bytes) -> None:
+    with pytest.raises(UpstreamProtocolError, match="not a JSON object"):
+        read_stream(START + b"data: " + data + b"\n\n", delta("end_turn"), END)
+    assert read_stream(START + b"data: [DONE]\n\n", delta("end_turn"), END)[-1] is DONE
