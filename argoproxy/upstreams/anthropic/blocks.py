@@ -84,8 +84,8 @@ def _make_block(part: Any, position: str) -> Json:
     if part is None or isinstance(part, str):
         return {"type": "text", "text": part or ""}
     fields = as_dict(part)
-    kind = fields.get("type") or ("image_url" if "image_url" in fields else None)
-    value = fields.get(kind) if isinstance(kind, str) else None
+    kind = as_text(fields.get("type")) or ("image_url" if "image_url" in fields else "")
+    value = fields.get(kind)
     if kind in ("text", "refusal") and isinstance(value, str):
         return {"type": "text", "text": value, **cache_mark(fields)}
     if kind == "image_url":

@@ -45,7 +45,7 @@ class BlockReader:
 
     def __init__(self, custom_names: frozenset[str]) -> None:
         self._custom_names = custom_names
-        self._open: dict[Any, _OpenBlock] = {}
+        self._open: dict[int, _OpenBlock] = {}
         self._calls = 0
         self._text_length = 0
 
@@ -68,7 +68,7 @@ class BlockReader:
         self._text_length += len(text if "\\" not in text else loads(b'"' + match[2] + b'"'))
         return match[2]
 
-    def start(self, index: Any, block: Json) -> Deltas:
+    def start(self, index: int, block: Json) -> Deltas:
         """Begin a block; yield what its start holds already."""
         opened = self._open[index] = _OpenBlock(block, self._calls, begins_at=self._text_length)
         kind = block.get("type")
@@ -83,10 +83,10 @@ class BlockReader:
             yield {"reasoning_details": [{**detail, "format": DETAILS_FORMAT, "index": index}]}
         elif kind == "tool_use":
             self._calls += 1
-            opened.is_custom = block.get("name") in self._custom_names
+            opened.is_custom = as_text(block.get("name")) in self._custom_names
             yield self._begin_call(opened)
 
-    def add(self, index: Any, delta: Json) -> Deltas:
+    def add(self, index: int, delta: Json) -> Deltas:
         """Continue a block."""
         opened = self._open.get(index) or _OpenBlock({})
         match delta.get("type"):
@@ -101,7 +101,7 @@ class BlockReader:
             case "input_json_delta":
                 yield from self._add_arguments(opened, as_text(delta.get("partial_json")))
 
-    def stop(self, index: Any) -> Deltas:
+    def stop(self, index: int) -> Deltas:
         """End a block; yield what is complete only now."""
         opened = self._open.pop(index, None) or _OpenBlock({})
         kind = as_text(opened.start.get("type"))
@@ -149,7 +149,7 @@ def _continue_call(opened: _OpenBlock, fields: Json) -> Json:
     return {"tool_calls": [{"index": opened.call_index, **fields}]}
 
 
-def _think(index: Any, *, text: Any = None, signature: Any = None) -> Deltas:
+def _think(index: int, *, text: Any = None, signature: Any = None) -> Deltas:
     """Yield a piece of thinking, and its signature."""
     detail: Json = {"type": "reasoning.text", "format": DETAILS_FORMAT, "index": index}
     if isinstance(text, str) and text:

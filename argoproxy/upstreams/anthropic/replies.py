@@ -109,12 +109,12 @@ class MessageStream:
         self._count_usage(message)
         return iter(())
 
-    def start_block(self, index: Any, block: Json) -> Iterator[Json]:
+    def start_block(self, index: int, block: Json) -> Iterator[Json]:
         """Begin a block."""
         content = None if block.get("type") == "tool_use" else ""
         return chain(self._start_message(content), self._make_chunks(self._blocks.start(index, block)))
 
-    def add_delta(self, index: Any, delta: Json) -> Iterator[Json]:
+    def add_delta(self, index: int, delta: Json) -> Iterator[Json]:
         """Continue a block."""
         return chain(self._start_message(""), self._make_chunks(self._blocks.add(index, delta)))
 
@@ -126,7 +126,7 @@ class MessageStream:
         """Return a chunk with text."""
         return self._make_chunk({"content": text})
 
-    def stop_block(self, index: Any) -> Iterator[Json]:
+    def stop_block(self, index: int) -> Iterator[Json]:
         """End a block."""
         return self._make_chunks(self._blocks.stop(index))
 
@@ -210,7 +210,7 @@ class _EventReader:
         yield DONE
 
     def _convert(self, data: Json) -> Iterator[Json]:
-        index = data.get("index")
+        index = _count(data.get("index"))
         match data.get("type"):
             case "message_start":
                 return self._message.begin(as_dict(data.get("message")))

@@ -31,7 +31,7 @@ def make_tools(body: Json) -> Json:
     allowed = as_dict(wanted.get("allowed_tools") if wanted.get("type") == "allowed_tools" else None)
     if allowed:
         names = {_name_of(tool) for tool in as_dicts(allowed.get("tools"))}
-        tools = [tool for tool in tools if tool.get("name") in names]
+        tools = [tool for tool in tools if as_text(tool.get("name")) in names]
     choice = _make_choice(allowed.get("mode", "auto") if allowed else body.get("tool_choice"))
     if body.get("parallel_tool_calls") is False and choice.get("type") != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}

@@ -344,3 +344,25 @@ def test_an_event_that_is_no_object_is_an_error(data: bytes) -> None:
     with pytest.raises(UpstreamProtocolError, match="not a JSON object"):
         read_stream(START + b"data: " + data + b"\n\n", delta("end_turn"), END)
     assert read_stream(START + b"data: [DONE]\n\n", delta("end_turn"), END)[-1] is DONE
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "x", 1.5, True])
+def test_fields_of_other_types_break_nothing(odd: Any) -> None:
+    use = {"type": "tool_use", "id": odd, "name": odd, "input": odd}
+    frames = [
+        frame("message_start", message=odd),
+        frame("content_block_start", index=odd, content_block=odd),
+        frame("content_block_start", index=odd, content_block={"type": odd}),
+        *(frame("content_block_delta", index=odd, delta={"type": kind, "text": odd}) for kind in ("text_delta", odd)),
+        frame("content_block_stop", index=odd),
+        block(1, use, {"type": "input_json_delta", "partial_json": odd}),
+        block(2, {"type": "text", "text": odd, "citations": odd}, {"type": "citations_delta", "citation": odd}),
+        block(3, {"type": "thinking", "thinking": odd, "signature": odd}),
+        frame("message_delta", delta=odd, usage=odd),
+        frame("message_delta", delta={"stop_reason": odd}, usage={"input_tokens": odd}),
+    ]
+    told = read_stream(*frames, delta("end_turn"), END, tools=CUSTOM_TOOLS, stream_options={"include_usage": True})
+    assert told[-1] is DONE
+    content = [odd, {"type": odd}, use, {"type": "text", "text": odd}]
+    document = whole({"id": odd, "model": odd, "content": content, "stop_reason": odd, "usage": odd})
+    assert document["choices"][0]["finish_reason"]
