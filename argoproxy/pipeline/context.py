@@ -20,6 +20,8 @@ from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 
 logger = logging.getLogger("argoproxy")
+#: How many places of a request that were left out are named in the log.
+MOST_PLACES = 20
 
 #: Statuses whose responses have no body (RFC 9110 section 6.4.1).
 BODILESS = frozenset((204, 304))
@@ -100,6 +102,9 @@ class RequestContext:
         self._return_mode = "stream" if self.wants_stream else "non_stream"
         if self.record:
             self.record.call = call
+        if call.left_out and logger.isEnabledFor(logging.DEBUG):
+            places = " ".join(call.left_out[:MOST_PLACES])
+            logger.debug("code=left_out id=%s count=%s places=%s", self.id, len(call.left_out), log_value(places))
 
     def set_upstream(self, upstream: Upstream) -> None:
         """Set the upstream that is asked."""

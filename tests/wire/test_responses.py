@@ -131,3 +131,11 @@ def test_rules_change_what_is_forwarded(serve: Serve, upstream: Upstream) -> Non
 def test_models_that_are_not_allowed_are_refused(serve: Serve, upstream: Upstream) -> None:
     proxy = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1")
     assert respond(proxy, model="m2").status == 403
+
+
+def test_what_was_left_out_is_in_the_debug_log(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, RESPONSES="convert", LOG_LEVEL="debug")
+    items = [{"type": "item_reference", "id": "x"}, {"role": "user", "content": "a"}]
+    answer = respond(proxy, prompt_cache_key="k", input=items)
+    assert answer.status == 200
+    assert any(line["id"] == answer.id and line["count"] == "2" for line in proxy.coded("left_out"))

@@ -44,11 +44,12 @@ class ResponsesEndpoint(Endpoint):
         as it is. Raises BadRequest, PayloadTooLarge."""
         origin = Endpoint.parse(self, request, limit)
         try:
-            body = convert_request(origin.body).chat
+            converted = convert_request(origin.body)
         except BadRequest:
             kept = {key: value for key, value in origin.body.items() if key in ("model", "stream")}
-            body = {**kept, "messages": _NO_MESSAGES}
-        return replace(origin, path=CHAT.path, body=body, raw=None, original_body=None, origin=origin)
+            converted = ResponsesRequest(origin.body, {**kept, "messages": _NO_MESSAGES})
+        call = replace(origin, path=CHAT.path, body=converted.chat, raw=None, original_body=None, origin=origin)
+        return replace(call, left_out=converted.left_out)
 
     def check(self, call: Call) -> None:
         """Raise BadRequest for a request that can't be converted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from sys import float_info
 from typing import Any
@@ -24,7 +25,8 @@ class Call:
     None if they can't be sent on, because they are not exactly this JSON. `original_body` is what `raw` holds; None as
     long as `body` is that. `requested_model` is the name that the client used, whatever a rule made of it; `caller` the
     name of the client's key or principal, "" if there is none. `origin` is the request as the client made it,
-    if that is of another API than chats: this call was converted from it.
+    if that is of another API than chats: this call was converted from it, without the fields and items at the places
+    named in `left_out`.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Call:
     requested_model: str = ""
     caller: str = ""
     origin: Call | None = None
+    left_out: Sequence[str] = ()
 
     @property
     def model(self) -> str:

@@ -109,6 +109,10 @@ def test_a_request_that_can_not_be_converted_is_refused_only_if_it_must_be() -> 
     RESPONSES.check(parse())
 
 
+def test_a_call_names_what_was_left_out_of_it() -> None:
+    assert parse(odd=1, top_k=3).left_out == ("odd", "top_k")
+
+
 def hand_over(changes: Json, removed: str = "", **body: Any) -> Json:
     """Give what is sent to an upstream that serves the API, after a rule has changed the chat."""
     call = parse(**body)
