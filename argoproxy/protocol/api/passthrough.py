@@ -64,6 +64,8 @@ class _EventUsage:
     def feed(self, piece: bytes) -> None:
         if self._decoder is None:
             return
+        if self._decoder.is_between_events and piece.endswith(b"\n\n") and b'"usage"' not in piece:
+            return  # whole events without usage: nearly all pieces of a stream
         try:
             self._meter.feed(self._decoder.feed(piece))
         except ProxyError:
