@@ -202,3 +202,13 @@ def test_the_official_sdk_raises(sdk: Any, upstream: Upstream) -> None:
 def test_the_demo_answers(serve: Serve, tmp_path: Path) -> None:
     answer = post(serve(DEMO="true"), model="demo", stream=True)
     check_grammar(read_frames(answer.body))
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_the_list_of_allowed_models_holds_for_every_spelling(serve: Serve, upstream: Upstream, path: str) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1")
+    script = upstream.script(reply(body=completion("ok")))
+    assert post(proxy, path, script, model="m1").status == 200
+    for fields, query in (({"model": "m2"}, ""), ({"model": "m1", "Model": "m2"}, ""), ({"model": "m1"}, "?model=m2")):
+        refused = post(proxy, path + query, script, **fields)
+        assert (refused.status, refused.json["error"]["type"]) == (403, "permission_error")
