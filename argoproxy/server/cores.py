@@ -90,7 +90,7 @@ def divide_cores(workers: int, worker_class: str, cores: Sequence[int], quota: f
     others share the cores, and only the kernel knows which is free.
     """
     if worker_class != "gthread" or workers < 2:
-        return CorePlan((), "only two gthread workers and more are bound to cores")
+        return CorePlan((), "not bound to cores, which only two gthread workers and more are")
     if usable_cores(cores, quota) != len(cores):
         return CorePlan((), f"not bound to cores, because of a quota of {quota:g} cores' time")
     if workers != len(cores):

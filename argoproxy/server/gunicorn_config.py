@@ -180,7 +180,7 @@ def when_ready(server: Any) -> None:
     for line in describe_start(loaded):
         server.log.info("%s", line)
     server.core_plan = plan_cores(server.num_workers, worker_kind(server), loaded.server)
-    server.log.info("%s workers, %s cores: %s", server.num_workers, len(allowed_cores()), server.core_plan.reason)
+    server.log.info("Workers: %s; cores: %s; %s", server.num_workers, len(allowed_cores()), server.core_plan.reason)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
