@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argoproxy.errors import BadRequest
 from argoproxy.upstreams.anthropic.messages import LaterSystem
@@ -376,3 +379,40 @@ def test_legacy_parameters_without_a_counterpart_are_refused(asked: Json, param:
     with pytest.raises(BadRequest) as caught:
         make_messages_body(make_call("/v1/completions", **asked), None, LaterSystem.HOIST)
     assert caught.value.param == param
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 5000) | st.floats(0, 2) | st.sampled_from(["", "x", "text", "custom"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                "type name text function custom id index signature data format arguments input cache_control "
+                "content allowed_tools tools mode grammar definition edits budget_tokens effort".split()
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+FIELDS = (
+    "model max_tokens stop temperature top_p tools tool_choice parallel_tool_calls reasoning_effort thinking "
+    "output_config response_format context_management web_search_options service_tier cache_control modalities user"
+).split()
+MESSAGE_FIELDS = "content tool_calls tool_call_id reasoning_details anthropic_blocks cache_control".split()
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
+        optional=dict.fromkeys(
+            "content tool_calls tool_call_id reasoning_details anthropic_blocks cache_control".split(), ODD
+        ),
+    ),
+    max_size=3,
+)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), ODD, max_size=5), MESSAGES)
+def test_fields_of_any_type_are_sent_or_refused(fields: Json, messages: list[Json]) -> None:
+    with suppress(BadRequest):
+        messages_body({**fields, "messages": messages})
