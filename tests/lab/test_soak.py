@@ -103,6 +103,7 @@ def slope(samples: list[tuple[float, int]]) -> float:
     return sum((at - middle_s) * (kib - middle_kib) for at, kib in samples) / spread * 60 / 1024
 
 
+@pytest.mark.timeout(SOAK_S + 300)
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_nothing_grows_and_nothing_is_lost(upstream: Upstream, start: Serve, tmp_path: Path, worker_class: str) -> None:
     journal = {"OUTPUT_PATH": str(tmp_path / "journal"), "JOURNAL_MAX_BYTES": "1000000"}
