@@ -60,11 +60,13 @@ class _EventUsage:
     def __init__(self, meter: Filter) -> None:
         self._meter = meter
         self._decoder: EventDecoder | None = EventDecoder(LONGEST_METERED)
+        self._is_between_events = True
 
     def feed(self, piece: bytes) -> None:
         if self._decoder is None:
             return
-        if self._decoder.is_between_events and piece.endswith(b"\n\n") and b'"usage"' not in piece:
+        was_between, self._is_between_events = self._is_between_events, piece.endswith(b"\n\n")
+        if was_between and self._is_between_events and b'"usage"' not in piece:
             return  # whole events without usage: nearly all pieces of a stream
         try:
             self._meter.feed(self._decoder.feed(piece))

@@ -175,11 +175,6 @@ class EventDecoder:
         self._searched = 0
         self._at_start = True
 
-    @property
-    def is_between_events(self) -> bool:
-        """Whether all that came belongs to complete events."""
-        return not self._rest
-
     def feed(self, piece: bytes) -> Batch:
         """Take a piece and return the events it completes. Raises UpstreamProtocolError if one exceeds the limit."""
         if self._at_start:
