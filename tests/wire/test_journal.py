@@ -123,8 +123,8 @@ def test_embeddings_and_other_paths(pages: JournalReader, upstream: Upstream) ->
     client, (server,) = pages.of(ask(pages.proxy.port, "POST", "/v1/embeddings", body))
     assert client["output"]["data"] == server["output"]["data"]
     assert (client["input"], client["model"]) == ({"model": "e", "input": "x"}, "e")
-    passed, (server,) = pages.of(ask(pages.proxy.port, "POST", "/v1/responses?q=secret", b'{"model": "m1", "x": "y"}'))
-    assert (passed["path"], passed["method"], passed["status"]) == ("/v1/responses", "POST", 200)
+    passed, (server,) = pages.of(ask(pages.proxy.port, "POST", "/v1/audits?q=secret", b'{"model": "m1", "x": "y"}'))
+    assert (passed["path"], passed["method"], passed["status"]) == ("/v1/audits", "POST", 200)
     assert passed["input"] == server["input"] == {"bytes": 25}
     assert list(passed["output"]) == list(server["output"]) == ["bytes"]
 
