@@ -43,7 +43,7 @@ def test_other_paths_and_lists_too(warm: Proxy, upstream: Upstream) -> None:
 @pytest.mark.parametrize("size", [27, 900_000])
 def test_a_small_body_that_is_passed_on_too(warm: Proxy, upstream: Upstream, size: int) -> None:
     script = upstream.script(["stale"], reply(body=b"{}"))
-    assert ask(warm.port, "POST", "/v1/responses", b"x" * size, X_Script=script).body == b"{}"
+    assert ask(warm.port, "POST", "/v1/audits", b"x" * size, X_Script=script).body == b"{}"
     first, second = upstream.seen(script)
     assert (first["length"], first["sha256"]) == (size, second["sha256"])
 
