@@ -24,7 +24,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
-from argoproxy.errors import NotFound, ProxyError, UpstreamStatus
+from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamStatus
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.handover import (
     answer_handed_over,
@@ -123,6 +123,10 @@ def run_handover(
 
     # The form of a request that is handed over is its client's.
     routes = [replace(route, other_mode=None) if is_handed_over(route, proxy) else route for route in routes]
+    try:
+        endpoint.check(context.call)
+    except BadRequest:  # only its own API can say this, so only upstreams that speak it are asked
+        routes = [route for route in routes if is_handed_over(route, proxy)]
     steps = prefetch_first(try_routes(routes, attempt, proxy, context))
     if is_own:
         return answer_handed_over(cast("Iterator[bytes]", steps), endpoint, context)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.client import Answer, ask
 from tests.support.fixtures import Serve
 from tests.support.messages_grammar import call_of, check_grammar, chunk_of, joined, read_frames, usage_of
-from tests.support.processes import Proxy, Upstream
+from tests.support.processes import Proxy, Upstream, free_port
 from tests.support.scripts import CHUNKED, DONE, chunked, completion, reply, stream
 
 Json = dict[str, Any]
@@ -212,3 +212,25 @@ def test_the_list_of_allowed_models_holds_for_every_spelling(serve: Serve, upstr
     for fields, query in (({"model": "m2"}, ""), ({"model": "m1", "Model": "m2"}, ""), ({"model": "m1"}, "?model=m2")):
         refused = post(proxy, path + query, script, **fields)
         assert (refused.status, refused.json["error"]["type"]) == (403, "permission_error")
+
+
+def test_each_attempt_decides_how_it_asks(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
+    """An alias leads to an upstream that speaks Messages and is down, then to one of chats; and the other way round."""
+    gone = f"http://127.0.0.1:{free_port()}"
+    upstreams = {
+        "claude": {"kind": "anthropic", "base_url": gone, "api_key": "k"},
+        "chats": {"kind": "openai", "base_url": f"{upstream.url}/v1", "api_key": "k"},
+        "claude-too": {"kind": "anthropic", "base_url": upstream.url, "api_key": "secret-of-ours"},
+        "chats-gone": {"kind": "openai", "base_url": gone, "api_key": "k"},
+    }
+    models = {"one": {"upstream": ["claude", "chats"]}, "other": {"upstream": ["chats-gone", "claude-too"]}}
+    (tmp_path / "config.yaml").write_text(json.dumps({"upstreams": upstreams, "models": models}))
+    proxy = serve(CONFIG_PATH=str(tmp_path / "config.yaml"))
+    answer = post(proxy, script=upstream.script(reply(body=completion("ok"))), model="one")
+    assert answer.json["content"] == [{"type": "text", "text": "ok"}]
+    body = b'{"type": "message", "content": [],  "usage": {"input_tokens": 3, "output_tokens": 4}}'
+    script = upstream.script(reply(body=body, Content_Type="application/json"))
+    passed = post(proxy, script=script, model="other", container="c")
+    assert (passed.status, passed.body) == (200, body)
+    assert json.loads(upstream.last(script)["body"])["container"] == "c"
+    assert proxy.line(passed.header("X-Logging-Id"))["completion_tokens"] == "4"
