@@ -34,6 +34,8 @@ GEN_AI_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_reques
 OPERATIONS = {
     "/v1/chat/completions": "chat",
     "/v1/chat": "chat",
+    "/v1/messages": "chat",
+    "/v1/responses": "chat",
     "/v1/completions": "text_completion",
     "/v1/embeddings": "embeddings",
 }

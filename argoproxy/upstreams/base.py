@@ -140,5 +140,7 @@ def refuse_path(request: ClientRequest, served_paths: Mapping[str, str] = SERVED
     if known in served_paths:
         allowed = served_paths[known]
         raise MethodNotAllowed(f"This path does not accept {request.method}; use {allowed}.", (allowed,))
+    if path.startswith("/v1/responses/"):
+        raise NotFound("This proxy stores no responses. Keep the output of each, and send it in the next 'input'.")
     served = ", ".join(f"{method} {path}" for path, method in served_paths.items())
     raise NotFound(f"This path does not exist here. Available: {served}.")

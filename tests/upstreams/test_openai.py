@@ -14,7 +14,7 @@ from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Batch, Document
 from argoproxy.upstreams import Reply, Upstream
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.detect import BLANKS_LIMIT
-from argoproxy.upstreams.openai import OpenAIUpstream, read_in_runs
+from argoproxy.upstreams.openai import OpenAIUpstream, ResponsesApi, read_in_runs
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeReply, WholeBody
 from tests.support.growth import FACTOR, assert_linear
@@ -429,3 +429,29 @@ def test_an_error_after_a_run_comes_behind_it() -> None:
     assert [event.raw for event in next(moving)] == [plain("a")]
     with pytest.raises(UpstreamStatus):
         next(moving)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_missing"),
+    [
+        (404, b'{"detail":"Not Found"}', True),
+        (404, b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}', True),
+        (404, b"<html>Not Found</html>", True),
+        (405, b"", True),
+        (501, b"{}", True),
+        (404, b'{"error":{"message":"The model `x` does not exist.","param":"model","code":404}}', False),
+        (404, b'{"error":{"message":"m","code":"model_not_found"}}', False),
+        (404, b'{"error":{"message":"model \\"x\\" not found, try pulling it first","param":null}}', False),
+        (400, b"{}", False),
+    ],
+)
+def test_a_server_without_the_responses_api_says_so(status: int, body: bytes, is_missing: bool) -> None:
+    error = UpstreamStatus(status, (), body)
+    auto, forward = (
+        OpenAIUpstream(BaseUrl.parse("http://up/v1"), responses=kind)
+        for kind in (ResponsesApi.AUTO, ResponsesApi.FORWARD)
+    )
+    assert auto.speaks("/v1/responses")
+    assert not auto.speaks("/v1/messages")
+    assert auto.lacks("/v1/responses", error) is is_missing
+    assert not forward.lacks("/v1/responses", error)

@@ -372,7 +372,7 @@ def test_tokens_are_no_texts(proxy: Proxy, given: Any) -> None:
 def test_other_paths_and_methods(proxy: Proxy) -> None:
     for method, path, status in (
         ("GET", "/v1/files", 404),
-        ("POST", "/v1/responses", 404),
+        ("POST", "/v1/moderations", 404),
         ("GET", "/v1/chat", 405),
         ("POST", "/v1/status", 405),
         ("DELETE", "/v1/models/gpt4o", 405),

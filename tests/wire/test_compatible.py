@@ -24,7 +24,7 @@ FAILURES: dict[str, tuple[list[Any], Any]] = {
     "refused": ([["close"]], "upstream_disconnected"),
     "time-out": ([["hold"]], "first_byte_timeout"),
 }
-PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
+PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def told(answer: Answer, in_a_stream: bool) -> Any:
 
 def asked(path: str, wants_stream: bool) -> bytes:
     body: dict[str, Any] = {"model": "m1", "stream": True} if wants_stream else {"model": "m1"}
-    said = {"input": "x"} if path.endswith(("embeddings", "responses")) else {"prompt": "x"}
+    said = {"input": "x"} if path.endswith(("embeddings", "moderations")) else {"prompt": "x"}
     return json.dumps({**body, **said}).encode()
 
 

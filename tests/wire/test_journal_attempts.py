@@ -93,7 +93,7 @@ def test_a_list_that_fails_does_not_end_as_what_was_answered_without_it(serve: S
 
 
 def test_of_what_is_passed_on_the_sizes_stand_there(pages: JournalReader) -> None:
-    answer = ask(pages.proxy.port, "POST", "/v1/responses", b'{"model": "m1"}')
+    answer = ask(pages.proxy.port, "POST", "/v1/moderations", b'{"model": "m1"}')
     client, (server,) = pages.of(answer)
     assert client["input"] == server["input"] == {"bytes": 15}
     assert client["output"] == server["output"] == {"bytes": len(answer.body)}

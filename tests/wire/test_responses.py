@@ -139,3 +139,8 @@ def test_what_was_left_out_is_in_the_debug_log(serve: Serve, upstream: Upstream)
     answer = respond(proxy, prompt_cache_key="k", input=items)
     assert answer.status == 200
     assert any(line["id"] == answer.id and line["count"] == "2" for line in proxy.coded("left_out"))
+
+
+def test_another_spelling_of_the_model_does_not_go_around_the_list(serve: Serve, upstream: Upstream) -> None:
+    proxy = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1")
+    assert respond(proxy, Model="m2").status == 403

@@ -140,11 +140,11 @@ def test_keys_stay_with_their_upstream(door: Proxy, upstream: Upstream, others: 
 
 def test_forwarded_paths_go_by_rule_too(door: Proxy, upstream: Upstream, others: tuple[Upstream, Upstream]) -> None:
     for model, where in (("m1", upstream), ("spare-only", others[1]), ("upper-2", others[1])):
-        answer = ask(door.port, "POST", "/v1/responses", json.dumps({"model": model, "x": [1]}).encode())
+        answer = ask(door.port, "POST", "/v1/moderations", json.dumps({"model": model, "x": [1]}).encode())
         assert json.loads(answer.json["body"]) == {"model": model, "x": [1]}
-        assert answer.json["target"] == ("/mine/v1/responses" if model == "upper-2" else "/v1/responses")
+        assert answer.json["target"] == ("/mine/v1/moderations" if model == "upper-2" else "/v1/moderations")
         assert where.last()["body"] == answer.json["body"]
-    assert ask(door.port, "POST", "/v1/responses", b'{"model": "argo:gpt-4o"}').status == 404
+    assert ask(door.port, "POST", "/v1/moderations", b'{"model": "argo:gpt-4o"}').status == 404
     assert ask(door.port, "POST", "/v1/other", b"model=spare-only").json["target"] == "/v1/other"
     big = b'{"model": "spare-only", "x": "' + b"x" * (9 * 1024 * 1024) + b'"}'
     for headers in ({}, {"Transfer-Encoding": "chunked"}):

@@ -298,12 +298,12 @@ def test_unknown_routes_can_be_allowed(serve: Serve, upstream: Upstream) -> None
     lenient = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1", ALLOW_UNKNOWN_ROUTES="true")
     assert ask(lenient.port, "GET", "/v1/anything").status == 200
     assert post(lenient, "/openai/deployments/m2/chat", {"model": "m1"}).status == 200
-    assert post(lenient, "/v1/responses", {"model": "m2"}).status == 403
+    assert post(lenient, "/v1/moderations", {"model": "m2"}).status == 403
     assert post(lenient, "/v1/chat/completions", {"model": "m1", "Model": "m2", "messages": []}).status == 403
     long = b'{"x": "' + b"x" * JSON_LIMIT + b'"}'
-    assert ask(lenient.port, "POST", "/v1/responses", long, Content_Type="application/json").status == 200
+    assert ask(lenient.port, "POST", "/v1/moderations", long, Content_Type="application/json").status == 200
     strict = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1")
-    assert ask(strict.port, "POST", "/v1/responses", long, Content_Type="application/json").status == 413
+    assert ask(strict.port, "POST", "/v1/moderations", long, Content_Type="application/json").status == 413
 
 
 def test_only_allowed_models_are_listed(choosy: Proxy) -> None:
