@@ -118,7 +118,7 @@ def native_chat(rng: random.Random) -> Exchange:
 
 def forwarded(rng: random.Random) -> Exchange:
     made = native_chat(rng)
-    target = rng.choice(("/v1/responses", "/v1/messages", "/v1/x"))
+    target = rng.choice(("/v1/moderations", "/v1/rerank", "/v1/x"))
     return replace(made, name="forwarded", target=target, body={"model": rng.choice(("m1", "native-1")), "input": "Hi"})
 
 
