@@ -20,6 +20,7 @@ from argoproxy.errors import (
     to_openai,
 )
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
+from argoproxy.protocol.api.stream_end import StreamEnd
 from argoproxy.protocol.http_messages import (
     Body,
     BytesBody,
@@ -123,13 +124,9 @@ class Endpoint:
         """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""
         return UsageMeter(record)
 
-    def is_complete(self, last: bytes) -> bool:
-        """Return whether a stream of this API that ends with these bytes is complete."""
-        return last.rstrip().endswith(b"data: [DONE]")
-
-    def is_cut(self, last: bytes) -> bool:
-        """Return whether the last event of a stream is missing that ended with these bytes, as far as that is known."""
-        return False
+    def stream_end(self) -> StreamEnd:
+        """Return what finds the last event of a stream of this API."""
+        return StreamEnd(b"data", [b"[DONE]"])
 
 
 CHAT = Endpoint("/v1/chat/completions")

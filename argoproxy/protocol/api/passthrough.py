@@ -13,8 +13,6 @@ from argoproxy.protocol.stream.sse import Document, EventDecoder
 
 #: Longer documents, and longer events of a stream, are not searched for usage.
 LONGEST_METERED = 8 * 1024 * 1024
-#: The last bytes of a stream that are looked at to see whether it is complete: events may be padded.
-LONGEST_LAST_EVENT = 4096
 
 
 def meter_usage(pieces: Iterable[bytes], headers: Headers, meter: Filter) -> Iterator[bytes]:
@@ -31,20 +29,20 @@ def end_with_error_event(
 ) -> Iterator[bytes]:
     """Return the pieces; to an event stream that breaks off, or ends before its last event, an error is added as the
     last one, unless it was complete. Raises ProxyError where nothing can be added, ClientGone."""
-    last, can_add = b"", _can_add_event(headers)
+    end, can_add = endpoint.stream_end(), _can_add_event(headers)
     try:
         for piece in pieces:
-            last = (last + piece if len(piece) < LONGEST_LAST_EVENT else piece)[-LONGEST_LAST_EVENT:]
+            end.feed(piece)
             yield piece
-        if can_add and endpoint.is_cut(last):
+        if can_add and end.is_missing:
             raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
     except ProxyError as error:
         if not can_add:
             raise
-        if endpoint.is_complete(last):
+        if end.is_complete:
             return
         context.record_failure(error)
-        yield (b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n") + endpoint.error_event(error, context.id)
+        yield (b"" if end.is_between_events else b"\n\n") + endpoint.error_event(error, context.id)
 
 
 def _can_add_event(headers: Headers) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from argoproxy.errors import ClientGone, ProxyError
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.api.endpoints import BODY_LIMIT, CHAT, STREAM_HEAD, Endpoint, ResponseContext
 from argoproxy.protocol.api.schema import check_shape
+from argoproxy.protocol.api.stream_end import NamedStreamEnd, StreamEnd
 from argoproxy.protocol.api.types import Object
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, Headers, get_header, without
 from argoproxy.protocol.json_text import Json, dumps
@@ -29,8 +29,6 @@ from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Batch
 
 _JSON_TYPE = ("Content-Type", "application/json")
-#: An error is the last event of its stream.
-_ERROR_EVENT = re.compile(rb'event: ?error|"type": ?"error"')
 _OWN_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering", "request-id"))
 #: Headers that are about Anthropic's API.
 _OF_THE_API = frozenset(
@@ -98,11 +96,8 @@ class MessagesEndpoint(Endpoint):
     def usage_meter(self, record: Callable[[Json], None]) -> Filter:
         return MessagesUsageMeter(record)
 
-    def is_complete(self, last: bytes) -> bool:
-        return b'"message_stop"' in last
-
-    def is_cut(self, last: bytes) -> bool:
-        return not (self.is_complete(last) or _ERROR_EVENT.search(last))
+    def stream_end(self) -> StreamEnd:
+        return NamedStreamEnd([b"message_stop", b"error"])
 
 
 class CountTokensEndpoint(MessagesEndpoint):

@@ -19,6 +19,7 @@ from argoproxy.protocol.api.endpoints import (
     Endpoint,
     ResponseContext,
 )
+from argoproxy.protocol.api.stream_end import NamedStreamEnd, StreamEnd
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, without
 from argoproxy.protocol.json_text import Json, as_dict
 from argoproxy.protocol.responses.event_log import encode_events
@@ -32,6 +33,7 @@ from argoproxy.protocol.stream.sse import HEARTBEAT, Batch, encode_json
 
 #: The messages of a request that was not converted.
 _NO_MESSAGES = [{"role": "user", "content": ""}]
+_LAST_EVENTS = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
 _BODY_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
 
 
@@ -81,6 +83,10 @@ class ResponsesEndpoint(Endpoint):
     def usage_meter(self, record: Callable[[Json], None]) -> Filter:
         """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""
         return ResponseUsageMeter(record)
+
+    def stream_end(self) -> StreamEnd:
+        """Return what finds the last event of a stream; it is one of these, whatever the response came to."""
+        return NamedStreamEnd(_LAST_EVENTS)
 
 
 RESPONSES = ResponsesEndpoint("/v1/responses")

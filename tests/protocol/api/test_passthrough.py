@@ -9,6 +9,7 @@ from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
 from argoproxy.protocol.messages.endpoint import MESSAGES
+from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeProgress
@@ -96,6 +97,9 @@ START = b'event: message_start\ndata: {"type":"message_start"}\n\n'
         (START + ERROR, STREAM, False),
         (START, STREAM, True),
         (START + STOP[:20], STREAM, True),
+        (START + STOP[:-1], STREAM, True),
+        (b"", STREAM, True),
+        (START.removeprefix(b"event: message_start\n"), STREAM, False),
         (START, (*STREAM, ("Content-Length", str(len(START)))), False),
         (START, (*STREAM, ("Content-Encoding", "gzip")), False),
         (b"{}", JSON, False),
@@ -107,6 +111,30 @@ def test_a_stream_that_ends_before_its_last_event_says_so(body: bytes, headers: 
         out = b"".join(end_with_error_event(pieces, headers, MESSAGES, progress))
         assert out.startswith(body)
         assert (b"upstream" in out[len(body) :]) == (progress.error is not None) == is_cut
+
+
+COMPLETED = b'event: response.completed\ndata: {"response":{"output":"' + b"x" * 5000 + b'"}}\n\n'
+FAILED = b'event:response.failed\ndata: {"response":{}}\n\n'
+DELTA = b'event: response.output_text.delta\ndata: {"delta":"\\nevent: response.completed"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "is_complete"),
+    [
+        (COMPLETED, True),
+        (DELTA + COMPLETED, True),
+        (DELTA + FAILED.replace(b"\n", b"\r\n"), True),
+        (DELTA, False),
+        (DELTA + COMPLETED[:-2], False),
+    ],
+    ids=["completed", "behind a delta", "failed", "missing", "cut"],
+)
+def test_a_response_that_breaks_behind_its_last_event_gets_no_other(body: bytes, is_complete: bool) -> None:
+    for pieces in ([body], [body[:30], body[30:]], [body[:-1], body[-1:]], [bytes([byte]) for byte in body]):
+        progress = FakeProgress()
+        out = b"".join(end_with_error_event(broken(*pieces), STREAM, RESPONSES, progress))
+        assert out.startswith(body)
+        assert (out == body) == (progress.error is None) == is_complete
 
 
 def test_streams_of_chats_may_end_without_a_mark() -> None:

@@ -254,11 +254,6 @@ def test_the_usage_of_what_was_handed_over() -> None:
     assert len(seen) == 3
 
 
-def test_when_a_stream_is_complete() -> None:
-    assert MESSAGES.is_complete(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
-    assert not MESSAGES.is_complete(b'data: {"type":"message_delta"}\n\n')
-
-
 def answer(batches: Any, progress: FakeProgress, **fields: Any) -> bytes:
     call = parse(body_of(**fields))
     response = MESSAGES.answer(batches, call, progress)
