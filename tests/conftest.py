@@ -11,7 +11,11 @@ from tests.support.prctl import die_with_parent
 
 pytest_plugins = ["tests.support.fixtures"]
 
-settings.register_profile("house", max_examples=100, deadline=None)
+# The same examples at every run, so that what is red is red everywhere; EXAMPLES=1000 looks for others.
+MORE_EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
+settings.register_profile(
+    "house", max_examples=MORE_EXAMPLES or 100, deadline=None, derandomize=not MORE_EXAMPLES, database=None
+)
 settings.load_profile("house")
 
 TESTS = Path(__file__).resolve().parent

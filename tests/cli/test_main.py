@@ -88,7 +88,7 @@ def test_show_tells_every_setting_and_where_it_comes_from(tmp_path: Path) -> Non
         "num_workers: 3  # config.yaml, line 1",
         'user: "me"  # config.yaml, line 2',
         "openai_api_key: ****  # environment",
-        "threads: 256  # default",
+        "threads: 1024  # default",
         "target_api_key:   # default",
     ):
         assert line in lines

@@ -7,9 +7,9 @@ clients raise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from argoproxy.errors import (
     BadRequest,
@@ -21,6 +21,7 @@ from argoproxy.errors import (
 )
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.api.stream_end import StreamEnd
+from argoproxy.protocol.api.stream_writer import ResponseContext, write_stream
 from argoproxy.protocol.http_messages import (
     Body,
     BytesBody,
@@ -51,31 +52,6 @@ _UNBUFFERED = (("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"))
 #: The headers of a stream that begins before the upstream's reply.
 STREAM_HEAD = (("Content-Type", STREAM_TYPE), *_UNBUFFERED)
 _STREAM_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
-
-
-class ResponseContext(Protocol):
-    """What the code that sends an answer must know and report."""
-
-    @property
-    def id(self) -> str:
-        """The id of the request."""
-
-    @property
-    def reply_status(self) -> int:
-        """The status of the upstream's reply."""
-
-    @property
-    def reply_headers(self) -> Headers:
-        """The headers of the upstream's reply."""
-
-    def is_heartbeat_due(self) -> bool:
-        """Return whether nothing was sent to the client for too long."""
-
-    def record_failure(self, error: ProxyError) -> None:
-        """Record the error that ended the answer."""
-
-    def record_crash(self, error: Exception) -> ProxyError:
-        """Record an unexpected exception; return the error for the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +124,7 @@ def answer(batches: Iterable[Batch], call: Call, context: ResponseContext) -> Cl
         ("Content-Type", content_type),
         *_UNBUFFERED,
     )
-    return ClientResponse(context.reply_status, headers, event_stream(batches, call, context))
+    return ClientResponse(context.reply_status, headers, write_stream(batches, ChatStreamWriter(call), context))
 
 
 def answer_raw(batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
@@ -198,26 +174,28 @@ def assemble_reply(batches: Iterable[Batch]) -> Document:
     return Document.of(assembly.document())
 
 
-def event_stream(batches: Iterable[Batch], call: Call, context: ResponseContext) -> Iterator[bytes]:
-    """Yield one piece for each batch, or a heartbeat when there was none for too long. An error becomes the last event.
-    Raises ClientGone."""
-    heartbeat = HEARTBEAT
-    try:
-        for batch in batches:
-            events = _as_events(batch, call)
-            if piece := b"".join([event.raw for event in events]):
-                if _may_have_id(events):
-                    heartbeat = QUIET_HEARTBEAT
-                yield piece
-            elif context.is_heartbeat_due():
-                yield heartbeat
-    except ClientGone:
-        raise
-    except ProxyError as error:
-        context.record_failure(error)
-        yield error_event(error)
-    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
-        yield error_event(context.record_crash(error))
+class ChatStreamWriter:
+    """Writes the chunks of a chat as they are."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._heartbeat = HEARTBEAT
+
+    def feed(self, batch: Batch) -> bytes:
+        events = _as_events(batch, self._call)
+        piece = b"".join([event.raw for event in events])
+        if piece and _may_have_id(events):
+            self._heartbeat = QUIET_HEARTBEAT
+        return piece
+
+    def heartbeat(self) -> bytes:
+        return self._heartbeat
+
+    def finish(self) -> bytes:
+        return b""
+
+    def fail(self, error: ProxyError) -> bytes:
+        return error_event(error)
 
 
 def error_event(error: ProxyError) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.api.endpoints import Endpoint, ResponseContext
+from argoproxy.protocol.api.endpoints import Endpoint
+from argoproxy.protocol.api.stream_writer import ResponseContext
 from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Document, EventDecoder

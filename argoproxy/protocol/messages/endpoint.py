@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from argoproxy.errors import ClientGone, ProxyError
+from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
-from argoproxy.protocol.api.endpoints import BODY_LIMIT, CHAT, STREAM_HEAD, Endpoint, ResponseContext
+from argoproxy.protocol.api.endpoints import BODY_LIMIT, CHAT, STREAM_HEAD, Endpoint
 from argoproxy.protocol.api.schema import check_shape
 from argoproxy.protocol.api.stream_end import NamedStreamEnd, StreamEnd
+from argoproxy.protocol.api.stream_writer import ResponseContext, write_stream
 from argoproxy.protocol.api.types import Object
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, Headers, get_header, without
 from argoproxy.protocol.json_text import Json, dumps
@@ -81,7 +82,7 @@ class MessagesEndpoint(Endpoint):
         if not call.stream:
             body = dumps(build_message(batches, head))
             return ClientResponse(context.reply_status, (*kept, _JSON_TYPE, own), body)
-        pieces = _stream(batches, MessageWriter(head), context)
+        pieces = write_stream(batches, MessageWriter(head), context)
         return ClientResponse(context.reply_status, (*kept, *STREAM_HEAD, own), pieces)
 
     def answer_error(self, error: ProxyError, request_id: str) -> ClientResponse:
@@ -123,22 +124,3 @@ def chat_headers(headers: Headers) -> Headers:
     key = get_header(headers, "x-api-key").strip()
     kept = without(headers, _OF_THE_API)
     return (*kept, ("Authorization", f"Bearer {key}")) if key and not get_header(kept, "authorization") else kept
-
-
-def _stream(batches: Iterable[Batch], writer: MessageWriter, context: ResponseContext) -> Iterator[bytes]:
-    """Yield a piece for each batch, or a ping when there was none for too long. An error becomes the last event. Raises
-    ClientGone."""
-    try:
-        for batch in batches:
-            if piece := writer.feed(batch):
-                yield piece
-            elif context.is_heartbeat_due():
-                yield PING
-        yield writer.finish()
-    except ClientGone:
-        raise
-    except ProxyError as error:
-        context.record_failure(error)
-        yield error_event(error, context.id)
-    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
-        yield error_event(context.record_crash(error), context.id)

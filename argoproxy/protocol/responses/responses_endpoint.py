@@ -6,10 +6,10 @@ Nothing is stored: a request contains its whole conversation. A failure after th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from argoproxy.errors import BadRequest, ClientGone, ProxyError
+from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.api.endpoints import (
     BODY_LIMIT,
@@ -17,9 +17,9 @@ from argoproxy.protocol.api.endpoints import (
     JSON_TYPE,
     STREAM_HEAD,
     Endpoint,
-    ResponseContext,
 )
 from argoproxy.protocol.api.stream_end import NamedStreamEnd, StreamEnd
+from argoproxy.protocol.api.stream_writer import ResponseContext, write_stream
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, without
 from argoproxy.protocol.json_text import Json, as_dict
 from argoproxy.protocol.responses.event_log import encode_events
@@ -63,7 +63,8 @@ class ResponsesEndpoint(Endpoint):
         writer = _make_writer(call)
         headers = without(response_headers_for_new_body(context.reply_headers), _BODY_HEADERS)
         if call.stream:
-            return ClientResponse(context.reply_status, (*headers, *STREAM_HEAD), _stream(batches, writer, context))
+            pieces = write_stream(batches, ResponseStreamWriter(writer), context)
+            return ClientResponse(context.reply_status, (*headers, *STREAM_HEAD), pieces)
         for batch in batches:
             writer.feed(batch)
         writer.finish()
@@ -127,19 +128,20 @@ def _make_writer(call: Call) -> ResponseWriter:
     return ResponseWriter(describe_request(origin.body), ResponseHead(call.id, call.created, call.requested_model))
 
 
-def _stream(batches: Iterable[Batch], writer: ResponseWriter, context: ResponseContext) -> Iterator[bytes]:
-    """Yield one piece for each batch, or a sign of life when there was none for too long. Raises ClientGone."""
-    try:
-        for batch in batches:
-            if piece := encode_events(writer.feed(batch)):
-                yield piece
-            elif context.is_heartbeat_due():
-                yield encode_events(writer.keep_alive()) or HEARTBEAT
-        yield encode_events(writer.finish())
-    except ClientGone:
-        raise
-    except ProxyError as error:
-        context.record_failure(error)
-        yield encode_events(writer.fail(error))
-    except Exception as error:  # noqa: BLE001 the head is out: this is the errorhandler of what follows
-        yield encode_events(writer.fail(context.record_crash(error)))
+class ResponseStreamWriter:
+    """Writes the events of a response as bytes, batch by batch."""
+
+    def __init__(self, writer: ResponseWriter) -> None:
+        self._writer = writer
+
+    def feed(self, batch: Batch) -> bytes:
+        return encode_events(self._writer.feed(batch))
+
+    def heartbeat(self) -> bytes:
+        return encode_events(self._writer.keep_alive()) or HEARTBEAT
+
+    def finish(self) -> bytes:
+        return encode_events(self._writer.finish())
+
+    def fail(self, error: ProxyError) -> bytes:
+        return encode_events(self._writer.fail(error))

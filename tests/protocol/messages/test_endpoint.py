@@ -279,7 +279,7 @@ def test_an_error_is_the_last_event(raised: Exception, said: str) -> None:
 
     progress = FakeProgress()
     events = read_frames(answer(broken(), progress, stream=True))
-    assert (events[-1]["type"], events[-1]["error"]["message"], events[-1]["request_id"]) == ("error", said, "id-1")
+    assert (events[-1]["type"], events[-1]["error"]["message"], events[-1]["request_id"]) == ("error", said, "r1")
     assert progress.error is raised
 
 

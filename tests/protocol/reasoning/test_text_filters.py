@@ -20,13 +20,14 @@ fragments = st.lists(st.sampled_from([*"<[/a \n", *(tag for pair in PAIRS for ta
 
 
 def first_tag(text: str, tags: Iterable[str]) -> tuple[int, str]:
-    """Return the place and the text of the first tag; or of the first one that is cut off by the end, and ""."""
+    """Return the place and the text of the first tag, of several at one place the shortest; or the place of the first
+    one that is cut off by the end, and ""."""
     for place in range(len(text)):
         rest = text[place:]
-        if any(tag.startswith(rest) and tag != rest for tag in tags):
-            return place, ""
         if matching := [tag for tag in sorted(tags, key=len) if rest.startswith(tag)]:
             return place, matching[0]
+        if any(tag.startswith(rest) for tag in tags):
+            return place, ""
     return len(text), ""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from argoproxy.errors import UpstreamProtocolError
+from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, loads
+from argoproxy.protocol.messages.answers.error_shape import error_event
 from argoproxy.protocol.messages.answers.events import MessageEvents, MessageHead
-from argoproxy.protocol.messages.answers.frames import encode_frame, encode_text_frame
+from argoproxy.protocol.messages.answers.frames import PING, encode_frame, encode_text_frame
 from argoproxy.protocol.stream.chunks import split_completion
 from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import Batch, Document, Event, check_reply_size
@@ -17,6 +18,7 @@ class MessageWriter:
     """Writes the events of a message as bytes, batch by batch."""
 
     def __init__(self, head: MessageHead) -> None:
+        self._head = head
         self._events = MessageEvents(head)
 
     def feed(self, batch: Batch) -> bytes:
@@ -26,6 +28,14 @@ class MessageWriter:
     def finish(self) -> bytes:
         """Return the end of the stream."""
         return b"".join(map(encode_frame, self._events.finish()))
+
+    def heartbeat(self) -> bytes:
+        """Return what is sent in silence."""
+        return PING
+
+    def fail(self, error: ProxyError) -> bytes:
+        """Return an error as the last event."""
+        return error_event(error, self._head.request_id)
 
     def _write(self, event: Event) -> bytes:
         if not isinstance(event, TextRun):
