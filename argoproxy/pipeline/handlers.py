@@ -13,6 +13,8 @@
    stream's last event.
 10. `web/flask_io.py` sends it and closes the context: connections are released, the outcome goes to the listeners.
 
+A request of another API than chats is parsed to a chat that keeps it as its `origin`. On a route whose upstream speaks
+that API itself, `run_handover` sends the origin, and its reply is not changed at all.
 A route whose upstream `is_passthrough` goes through `run_passthrough`: its reply is not changed at all.
 Paths without a handler of their own are `relay`ed: bytes up, bytes down.
 """
