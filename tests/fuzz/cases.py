@@ -11,7 +11,7 @@ from tests.fuzz.requests import CHAT, JSON_TYPE
 
 WHOLE = encode({"model": "m1", "messages": [{"role": "user", "content": "Hi"}]})
 STREAMED = encode({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True})
-FORWARDED = "/v1/responses"
+FORWARDED = "/v1/moderations"
 ENDS: Sequence[Step] = (["close"],)
 
 

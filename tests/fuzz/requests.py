@@ -246,7 +246,7 @@ def odd_json(rng: random.Random) -> Sent:
     kind = rng.randrange(5)
     if kind < 2:
         body = encode(change_json(rng, chat_body(rng, rng.choice((*MODELS, *REFUSED_MODELS))), 3))
-        asked = replace(asked, target=rng.choice((CHAT, CHAT, CHAT, LEGACY, EMBEDDINGS, "/v1/chat", "/v1/responses")))
+        asked = replace(asked, target=rng.choice((CHAT, CHAT, CHAT, LEGACY, EMBEDDINGS, "/v1/chat", "/v1/moderations")))
     elif kind == 2:
         body = encode(change_json(rng, json.loads(asked.body or b""), 3))
     elif kind == 3:
@@ -258,7 +258,7 @@ def odd_json(rng: random.Random) -> Sent:
 
 def odd_model(rng: random.Random) -> Sent:
     body = encode({**chat_body(rng, rng.choice(REFUSED_MODELS)), "key": CLIENT_KEY})
-    return whole(rng, Asked("POST", rng.choice((CHAT, LEGACY, "/v1/responses", "/v1/chat")), body, (JSON_TYPE,)))
+    return whole(rng, Asked("POST", rng.choice((CHAT, LEGACY, "/v1/moderations", "/v1/chat")), body, (JSON_TYPE,)))
 
 
 def odd_target(rng: random.Random) -> Sent:
@@ -329,7 +329,7 @@ def pipelined(rng: random.Random) -> Sent:
 def large(rng: random.Random) -> Sent:
     """Send a body that is too long to be collected while others are served; some clients leave on the way."""
     body = encode({**chat_body(rng, "m1"), "metadata": "x" * rng.choice((1_100_000, 2_000_000))})
-    target = rng.choice((CHAT, "/v1/responses", "/v1/files", "/v1/models/m1", "/nowhere"))
+    target = rng.choice((CHAT, "/v1/moderations", "/v1/files", "/v1/models/m1", "/nowhere"))
     asked = Asked("POST", target, body, (JSON_TYPE,))
     if rng.random() < 0.3:
         asked = replace(asked, body=chunked([body]), headers=(JSON_TYPE, ("Transfer-Encoding", "chunked")))
