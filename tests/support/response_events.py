@@ -49,7 +49,7 @@ class ResponseChecker:
         self.types.append(kind)
         if kind == "keepalive":
             return
-        assert (kind == "response.created") == (len([one for one in self.types if one != "keepalive"]) == 1)
+        assert (kind == "response.created") == (self._id == "")
         if "response" in event:
             self._add_state(kind, event["response"])
         elif kind == "response.output_item.added":
