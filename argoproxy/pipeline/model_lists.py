@@ -12,7 +12,14 @@ from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.protocol.api.endpoints import answer_document
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.messages.model_pages import as_list_request, make_entry, make_page, wants_pages
-from argoproxy.protocol.routing.model_list import Listed, check_model_list, find_entry, merge_model_lists
+from argoproxy.protocol.routing.model_list import (
+    Listed,
+    add_catalog,
+    check_model_list,
+    find_entry,
+    merge_model_lists,
+    wants_catalog,
+)
 from argoproxy.protocol.routing.router import Provider
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.protocol.stream.sse import Document
@@ -34,7 +41,11 @@ def list_models(request: ClientRequest, proxy: Proxy, context: RequestContext) -
     if not isinstance(lists[0], Document):
         context.discard_attempt(lists[0])
         context.clear_reply_head()
-    return answer_document(make_page(document, query) if has_pages else document, context)
+    if has_pages:
+        document = make_page(document, query)
+    elif wants_catalog(query):
+        document = add_catalog(document, proxy.models)
+    return answer_document(document, context)
 
 
 def show_model(request: ClientRequest, name: str, proxy: Proxy, context: RequestContext) -> ClientResponse:

@@ -144,3 +144,11 @@ def test_what_was_left_out_is_in_the_debug_log(serve: Serve, upstream: Upstream)
 def test_another_spelling_of_the_model_does_not_go_around_the_list(serve: Serve, upstream: Upstream) -> None:
     proxy = serve(TARGET_BASE_URL=upstream.url, ALLOWED_MODELS="m1")
     assert respond(proxy, Model="m2").status == 403
+
+
+def test_r15_codex_reads_the_list_of_models(proxy: Proxy, upstream: Upstream) -> None:
+    body = json.dumps({"object": "list", "data": [{"id": "m1"}]}).encode()
+    script = upstream.script(reply(body=body, Content_Type="application/json"))
+    answer = ask(proxy.port, "GET", "/v1/models?client_version=0.145.0", X_Script=script)
+    assert answer.json == {"object": "list", "data": [{"id": "m1"}], "models": []}
+    assert ask(proxy.port, "GET", "/v1/models", X_Script=script).body == body

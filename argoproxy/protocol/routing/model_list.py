@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_dicts, as_text
 from argoproxy.protocol.routing.router import Models, UpstreamT
 from argoproxy.protocol.stream.sse import Document
 
@@ -38,6 +39,20 @@ def check_model_list(listed: Document) -> Document:
     if not isinstance(listed.chunk.get("data"), list):
         raise UpstreamProtocolError("The upstream's reply contains no list of models.")
     return listed
+
+
+def wants_catalog(query: str) -> bool:
+    """Return whether Codex asks: it sends its version, and reads `models`, whose entries have a `slug`
+    (codex-rs/models-manager)."""
+    return "client_version" in parse_qs(query, keep_blank_values=True)
+
+
+def add_catalog(document: Document, models: Models[UpstreamT]) -> Document:
+    """Return a list of models with those of its `models` that Codex can read. None are needed, it knows OpenAI's by
+    itself; but without the list it reports an error, and some versions stop."""
+    entries = [entry for entry in as_dicts(document.chunk.get("models")) if as_text(entry.get("slug"))]
+    allowed = [entry for entry in entries if models.allowed.allows(entry["slug"])]
+    return Document.of({**document.chunk, "models": allowed})
 
 
 def find_entry(models: Models[UpstreamT], name: str, created: int) -> Document | None:

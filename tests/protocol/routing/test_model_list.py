@@ -8,7 +8,14 @@ import pytest
 from argoproxy.errors import PluginFailed, ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.routing.llm_params import parse_llm_params
-from argoproxy.protocol.routing.model_list import Listed, check_model_list, find_entry, merge_model_lists
+from argoproxy.protocol.routing.model_list import (
+    Listed,
+    add_catalog,
+    check_model_list,
+    find_entry,
+    merge_model_lists,
+    wants_catalog,
+)
 from argoproxy.protocol.routing.router import Models, Provider
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.stream.sse import Document
@@ -122,3 +129,17 @@ def test_an_upstream_that_fails_to_tell_what_it_has_is_left_out() -> None:
             raise PluginFailed("no")
 
     assert ids(merge_model_lists(models("", Upstream("one"), Failing("two")), [listed("m"), FAILED], 5)) == ["m"]
+
+
+def test_r15_codex_gets_the_list_that_it_can_read() -> None:
+    assert wants_catalog("a=b&client_version=0.145.0")
+    assert wants_catalog("client_version=")
+    assert not wants_catalog("client=version")
+    everything, some = models(""), models("", allowed=AllowList(("gpt-*",)))
+    plain = {"object": "list", "data": [{"id": "m"}]}
+    assert add_catalog(Document.of(plain), everything).chunk == {**plain, "models": []}
+    theirs = Document.of({**plain, "models": [{"model": "m"}, "m", {"slug": 1}]})
+    assert add_catalog(theirs, everything).chunk == {**plain, "models": []}, "llama.cpp's own form is another one"
+    known = {**plain, "models": [{"slug": "gpt-6", "priority": 1}, {"slug": "secret"}]}
+    assert add_catalog(Document.of(known), everything).chunk == known
+    assert add_catalog(Document.of(known), some).chunk["models"] == [{"slug": "gpt-6", "priority": 1}]
