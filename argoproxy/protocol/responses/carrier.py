@@ -1,18 +1,19 @@
 """What a reasoning item holds for the next turn: `encrypted_content`, which clients send back as it is.
 
 Nothing is stored between turns, so the thought itself travels: its text, and the `reasoning_details` in which an
-upstream signs it. It is encoded, not encrypted: clients may read what they were sent. Content that is not in this form
-comes from another server and can't be read.
+upstream signs it. Gemini signs calls instead, in their `extra_content`, and refuses a call that comes back without it:
+an item that holds this stands before its call. All is encoded, not encrypted: clients may read what they were sent.
+Content that is not in this form comes from another server and can't be read.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from argoproxy.protocol.json_text import Json, JsonError, as_dicts, as_text, dumps, loads_strict
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_dicts, as_text, dumps, loads_strict
 
 _PREFIX = "argoproxy.1."
 #: Strings that are sent in pieces; other values are sent once.
@@ -21,21 +22,25 @@ _TEXTS = frozenset(("text", "summary", "data", "signature"))
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """A thought: its text, and the details with which an upstream can recognise it."""
+    """A thought: its text, the details with which an upstream can recognise it, the `extra_content` of the call that
+    comes next."""
 
     text: str = ""
     details: Sequence[Json] = ()
+    extra_content: Json = field(default_factory=dict)
 
 
 def encode_thought(thought: Thought, model: str) -> str:
     """Return the thought of a model as `encrypted_content`."""
-    document = {"model": model, "text": thought.text, "details": list(thought.details)}
+    document: Json = {"model": model, "text": thought.text, "details": list(thought.details)}
+    if thought.extra_content:
+        document["extra_content"] = thought.extra_content
     return _PREFIX + urlsafe_b64encode(dumps(document)).decode()
 
 
 def decode_thought(content: str, model: str) -> Thought | None:
-    """Return the thought in an `encrypted_content`, None if it is not in this form. Details are left out if they are of
-    another model: its upstream would refuse them."""
+    """Return the thought in an `encrypted_content`, None if it is not in this form. Of another model's only the text is
+    left: the upstream would refuse the rest."""
     if not content.startswith(_PREFIX):
         return None
     try:
@@ -44,8 +49,10 @@ def decode_thought(content: str, model: str) -> Thought | None:
         return None
     if not isinstance(document, dict):
         return None
-    details = as_dicts(document.get("details")) if document.get("model") == model else ()
-    return Thought(as_text(document.get("text")), details)
+    text = as_text(document.get("text"))
+    if document.get("model") != model:
+        return Thought(text)
+    return Thought(text, as_dicts(document.get("details")), as_dict(document.get("extra_content")))
 
 
 def is_own_thought(item: Any) -> bool:

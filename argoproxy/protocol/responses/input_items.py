@@ -59,7 +59,7 @@ class _Conversion:
         if kind == "message":
             self._add_message(item, place)
         elif kind in _CALLS:
-            self._turn.calls.append(_convert_call(item))
+            self._turn.add_call(_convert_call(item))
         elif kind == "reasoning":
             if thought := _read_thought(item, self._model):
                 self._turn.thoughts.append(thought)
@@ -139,6 +139,13 @@ class _Turn:
         self.thoughts: list[Thought] = []
         self.texts: list[str] = []
         self.calls: list[Json] = []
+
+    def add_call(self, call: Json) -> None:
+        """Add a call, with the signature that stands before it."""
+        extra = self.thoughts[-1].extra_content if self.thoughts else {}
+        if extra:
+            self.thoughts.pop()
+        self.calls.append({**call, "extra_content": extra} if extra else call)
 
     def message(self) -> Json:
         """Return the turn as one message."""

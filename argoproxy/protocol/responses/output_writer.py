@@ -23,8 +23,8 @@ from argoproxy.protocol.responses.request_conversion import ResponsesRequest
 from argoproxy.protocol.stream.json_progress import ObjectProgress
 
 AnyCall = CallItem | CustomCallItem
-#: Makes the item of a call, by the name of its function and its id.
-OpenCall = Callable[[str, str], AnyCall]
+#: Makes the item of a call.
+OpenCall = Callable[["_PendingCall"], AnyCall]
 _CUT = frozenset(("length", "content_filter"))
 
 
@@ -112,8 +112,12 @@ class OutputWriter:
             self._reasoning = SummaryItem(slot) if self._request.wants_summary else ReasoningTextItem(slot)
         return self._reasoning
 
-    def _open_call(self, name: str, call_id: str) -> AnyCall:
-        tool = self._request.tools.find(name)
+    def _open_call(self, call: _PendingCall) -> AnyCall:
+        if call.extra_content:
+            carrier = SummaryItem(self._slot("rs"))
+            carrier.encrypted = self._encode(Thought(extra_content=call.extra_content))
+            self._items.append(carrier.close(COMPLETED))
+        tool, call_id = self._request.tools.find(call.name), call.id
         if not call_id or call_id in self._call_ids:
             call_id = f"call_{self._id}_{len(self._items)}"
         self._call_ids.add(call_id)
@@ -128,10 +132,12 @@ class OutputWriter:
             self._message = None
         if self._reasoning:
             if self._request.wants_encrypted:
-                thought = Thought("".join(self._thought_texts), self._details.take())
-                self._reasoning.encrypted = encode_thought(thought, as_text(self._request.body.get("model")))
+                self._reasoning.encrypted = self._encode(Thought("".join(self._thought_texts), self._details.take()))
             self._items.append(self._reasoning.close(status))
             self._reasoning, self._thought_texts = None, []
+
+    def _encode(self, thought: Thought) -> str:
+        return encode_thought(thought, as_text(self._request.body.get("model")))
 
     def _slot(self, prefix: str) -> ItemSlot:
         index = len(self._items)
@@ -185,7 +191,7 @@ class PendingCalls:
     def _end(self, status: str) -> Json:
         index, call = self._calls.popitem(last=False)
         self._ended.add(index)
-        return (call.pass_on(self._open_call) or self._open_call(call.name, call.id)).close(status)
+        return (call.pass_on(self._open_call) or self._open_call(call)).close(status)
 
 
 class _PendingCall:
@@ -193,6 +199,7 @@ class _PendingCall:
 
     def __init__(self) -> None:
         self.id = self.name = ""
+        self.extra_content: Json = {}
         self.item: AnyCall | None = None
         self._pieces: list[str] = []
         self._progress = ObjectProgress()
@@ -206,6 +213,7 @@ class _PendingCall:
         tool = as_dict(fragment.get("function")) or as_dict(fragment.get("custom"))
         self.id = self.id or as_text(fragment.get("id"))
         self.name = self.name or as_text(tool.get("name"))
+        self.extra_content = self.extra_content or as_dict(fragment.get("extra_content"))
         if piece := as_text(tool.get("arguments")) or as_text(tool.get("input")):
             self._pieces.append(piece)
             self._progress.feed(piece)
@@ -213,7 +221,7 @@ class _PendingCall:
     def pass_on(self, open_call: OpenCall) -> AnyCall | None:
         """Pass on what is held, once the name is known; return the item."""
         if self.item is None and self.name:
-            self.item = open_call(self.name, self.id)
+            self.item = open_call(self)
         if self.item and self._pieces:
             self.item.add("".join(self._pieces))
             self._pieces = []

@@ -6,7 +6,7 @@ import pytest
 
 from argoproxy.protocol.responses.carrier import Thought, ThoughtDetails, decode_thought, encode_thought
 from argoproxy.protocol.stream.json_progress import ObjectProgress
-from tests.protocol.responses.conversation import chunk, convert, finish, request, respond
+from tests.protocol.responses.conversation import call, chunk, convert, finish, request, respond
 from tests.support.cuts import cuts
 
 DETAIL = {"type": "reasoning.text", "text": "hm", "signature": "s", "format": "anthropic-claude-v1", "index": 0}
@@ -44,6 +44,42 @@ def test_a_thought_goes_back_with_the_items_of_its_turn() -> None:
     assert convert({"role": "user", "content": "q"}, *output)[1:] == [
         {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning_details": [DETAIL]}
     ]
+
+
+SIGNED = {"google": {"thought_signature": "CiQB"}}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_a_signed_call_comes_back_signed(kind: str, late: bool) -> None:
+    """Gemini signs the first of parallel calls, and refuses it without."""
+    first = {"id": "a", "name": "f"}
+    begun = [chunk(call(0, "", **first)), chunk(call(0, "{}", extra_content=SIGNED))]
+    fragments = [chunk(call(0, "{}", **first, extra_content=SIGNED)), chunk(call(1, "{}", id="b", name="g"))]
+    tools = [{"type": kind, "name": "f"}, {"type": "function", "name": "g"}]
+    asked = request(tools=tools)
+    response = respond([*(begun if late else fragments), *finish("tool_calls")], asked)
+    kinds = [item["type"] for item in response["output"]]
+    named = "custom_tool_call" if kind == "custom" else "function_call"
+    if late:
+        assert kinds == [named], "what is sent already can't be signed"
+        return
+    assert kinds == ["reasoning", named, "function_call"]
+    _, message, *_ = convert({"role": "user", "content": "q"}, *response["output"], tools=tools)
+    assert [one.get("extra_content") for one in message["tool_calls"]] == [SIGNED, None]
+    assert message.keys() == {"role", "content", "tool_calls"}
+    _, message, *_ = convert({"role": "user", "content": "q"}, *response["output"], model="other")
+    assert "extra_content" not in message["tool_calls"][0], "another model did not sign it"
+
+
+def test_a_signature_stands_behind_the_thought() -> None:
+    chunks = [chunk({"reasoning_content": "hm"}), chunk({"content": "a"})]
+    signed = chunk(call(0, "{}", id="c", name="f", extra_content=SIGNED))
+    response = respond([*chunks, signed, *finish("tool_calls")], request(include=["reasoning.encrypted_content"]))
+    assert [item["type"] for item in response["output"]] == ["reasoning", "message", "reasoning", "function_call"]
+    (message, _) = convert(*response["output"])
+    assert (message["reasoning_content"], message["content"]) == ("hm", "a")
+    assert message["tool_calls"][0]["extra_content"] == SIGNED
 
 
 @pytest.mark.parametrize(
