@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from argoproxy.errors import InternalError, ProxyError
+from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.protocol.http_messages import Headers
 
 
@@ -62,9 +62,13 @@ class FakeProgress:
         self.reply_headers = headers
         self.due = due
         self.error: Exception | None = None
+        self.ending: Ending | None = None
 
     def is_heartbeat_due(self) -> bool:
         return self.due
+
+    def set_ending(self, ending: Ending) -> None:
+        self.ending = self.ending or ending
 
     def record_failure(self, error: ProxyError) -> None:
         self.error = error

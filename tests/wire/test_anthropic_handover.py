@@ -103,7 +103,7 @@ def test_a_stream_that_fails_has_one_ending(proxy: Proxy, words: str) -> None:
     error = json.loads(last.partition(b"data: ")[2])["error"]
     assert error["type"] == ("overloaded_error" if "error" in words else "api_error")
     assert b"message_stop" not in answer.body
-    assert proxy.line(answer.id)["ending"] == ("complete" if "error" in words else "upstream_broken")
+    assert proxy.line(answer.id)["ending"] == ("upstream_error" if "error" in words else "upstream_broken")
 
 
 @pytest.mark.parametrize("stream", ["true", "false"])

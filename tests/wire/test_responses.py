@@ -110,6 +110,16 @@ def test_an_error_of_an_upstream_that_serves_it_is_passed_on(proxy: Proxy, upstr
     assert upstream.count(script) == 1
 
 
+@pytest.mark.parametrize("kind", ["response.failed", "error"])
+def test_a_forwarded_stream_that_ends_with_an_error_is_recorded_as_failed(
+    proxy: Proxy, upstream: Upstream, kind: str
+) -> None:
+    events = [EVENTS[0], f'event: {kind}\ndata: {{"type":"{kind}","sequence_number":1}}\n\n']
+    answer = respond(proxy, upstream.script(*stream(*events)), stream=True)
+    assert answer.body == "".join(events).encode()
+    assert proxy.line(answer.id)["ending"] == "upstream_error"
+
+
 def test_an_upstream_without_it_is_asked_once(start: Serve, upstream: Upstream) -> None:
     proxy = start(TARGET_BASE_URL=upstream.url)
     script = upstream.script(reply("404 Not Found", b'{"detail":"Not Found"}', Content_Type="application/json"))

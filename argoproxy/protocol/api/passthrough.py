@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError
+from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import Endpoint
 from argoproxy.protocol.api.stream_writer import ResponseContext
 from argoproxy.protocol.http_messages import Headers, get_header
@@ -29,11 +29,14 @@ def end_with_error_event(
     pieces: Iterable[bytes], headers: Headers, endpoint: Endpoint, context: ResponseContext
 ) -> Iterator[bytes]:
     """Return the pieces; to an event stream that breaks off, or ends before its last event, an error is added as the
-    last one, unless it was complete. Raises ProxyError where nothing can be added, ClientGone."""
+    last one, unless it was complete. One that its upstream ends with an error is recorded as failed. Raises ProxyError
+    where nothing can be added, ClientGone."""
     end, can_add = endpoint.stream_end(), _can_add_event(headers)
     try:
         for piece in pieces:
             end.feed(piece)
+            if end.is_error:  # said at once: clients leave when they read it
+                context.set_ending(Ending.UPSTREAM_ERROR)
             yield piece
         if can_add and end.is_missing:
             raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")

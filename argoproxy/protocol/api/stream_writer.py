@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from argoproxy.errors import ClientGone, ProxyError
+from argoproxy.errors import ClientGone, Ending, ProxyError
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.stream.sse import Batch
 
@@ -27,6 +27,9 @@ class ResponseContext(Protocol):
 
     def is_heartbeat_due(self) -> bool:
         """Return whether nothing was sent to the client for too long."""
+
+    def set_ending(self, ending: Ending) -> None:
+        """Set how the request ended, unless that is set."""
 
     def record_failure(self, error: ProxyError) -> None:
         """Record the error that ended the answer."""

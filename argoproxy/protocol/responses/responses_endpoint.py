@@ -33,7 +33,8 @@ from argoproxy.protocol.stream.sse import HEARTBEAT, Batch, encode_json
 
 #: The messages of a request that was not converted.
 _NO_MESSAGES = [{"role": "user", "content": ""}]
-_LAST_EVENTS = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
+_LAST_EVENTS = (b"response.completed", b"response.incomplete")
+_FAILURES = (b"response.failed", b"error")
 _BODY_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
 
 
@@ -87,7 +88,7 @@ class ResponsesEndpoint(Endpoint):
 
     def stream_end(self) -> StreamEnd:
         """Return what finds the last event of a stream; it is one of these, whatever the response came to."""
-        return NamedStreamEnd(_LAST_EVENTS)
+        return NamedStreamEnd(_LAST_EVENTS, _FAILURES)
 
 
 RESPONSES = ResponsesEndpoint("/v1/responses")

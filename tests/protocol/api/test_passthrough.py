@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.errors import UpstreamProtocolError
+from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
 from argoproxy.protocol.messages.endpoint import MESSAGES
@@ -135,6 +135,36 @@ def test_a_response_that_breaks_behind_its_last_event_gets_no_other(body: bytes,
         out = b"".join(end_with_error_event(broken(*pieces), STREAM, RESPONSES, progress))
         assert out.startswith(body)
         assert (out == body) == (progress.error is None) == is_complete
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "ending"),
+    [
+        (MESSAGES, START + ERROR, Ending.UPSTREAM_ERROR),
+        (MESSAGES, START + ERROR.replace(b": error", b":error"), Ending.UPSTREAM_ERROR),
+        (MESSAGES, START + STOP, None),
+        (RESPONSES, DELTA + FAILED, Ending.UPSTREAM_ERROR),
+        (RESPONSES, DELTA + ERROR, Ending.UPSTREAM_ERROR),
+        (RESPONSES, DELTA + COMPLETED[:60] + COMPLETED[-4:], None),
+        (CHAT, b"data: {}\n\ndata: [DONE]\n\n", None),
+    ],
+    ids=["error", "no blank", "stop", "failed", "error of responses", "completed", "chat"],
+)
+def test_a_stream_that_its_upstream_ends_with_an_error_is_recorded_as_failed(
+    endpoint: Any, body: bytes, ending: Ending | None
+) -> None:
+    for pieces in cuts(body):
+        progress = FakeProgress()
+        passed = end_with_error_event(pieces, STREAM, endpoint, progress)
+        assert b"".join(passed) == body
+        assert (progress.ending, progress.error) == (ending, None)
+
+
+def test_the_failure_is_recorded_before_the_client_can_read_it() -> None:
+    progress = FakeProgress()
+    passed = end_with_error_event([START, ERROR], STREAM, MESSAGES, progress)
+    assert (next(passed), progress.ending) == (START, None)
+    assert (next(passed), progress.ending) == (ERROR, Ending.UPSTREAM_ERROR)
 
 
 def test_streams_of_chats_may_end_without_a_mark() -> None:

@@ -13,24 +13,19 @@ from argoproxy.protocol.responses.responses_endpoint import RESPONSES, ResponseU
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 from tests.protocol.responses.conversation import chunk, finish, request
+from tests.support.doubles import FakeProgress
 from tests.support.response_events import accumulate, parse_events
 
 Json = dict[str, Any]
 
 
-class Context:
-    """What an endpoint is told of a request."""
-
-    id = "r1"
-    reply_status = 200
-    reply_headers = (("Content-Type", "text/event-stream"), ("X-Kept", "1"))
+class Context(FakeProgress):
+    """What an endpoint reports of an answer, all of its errors."""
 
     def __init__(self, due: bool = False) -> None:
+        super().__init__((("Content-Type", "text/event-stream"), ("X-Kept", "1")), due)
+        self.id = "r1"
         self.errors: list[Exception] = []
-        self._due = due
-
-    def is_heartbeat_due(self) -> bool:
-        return self._due
 
     def record_failure(self, error: ProxyError) -> None:
         self.errors.append(error)
