@@ -102,9 +102,6 @@ class RequestContext:
         self._return_mode = "stream" if self.wants_stream else "non_stream"
         if self.record:
             self.record.call = call
-        if call.left_out and logger.isEnabledFor(logging.DEBUG):
-            places = " ".join(call.left_out[:MOST_PLACES])
-            logger.debug("code=left_out id=%s count=%s places=%s", self.id, len(call.left_out), log_value(places))
 
     def set_upstream(self, upstream: Upstream) -> None:
         """Set the upstream that is asked."""
@@ -120,6 +117,13 @@ class RequestContext:
         if logger.isEnabledFor(logging.DEBUG):
             model = log_value(self._sent_model)
             logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, model, route.call.stream)
+
+    def log_omissions(self) -> None:
+        """Log what the call on this route does not hold of a request that was converted."""
+        left_out = self.route.call.left_out
+        if left_out and logger.isEnabledFor(logging.DEBUG):
+            places = log_value(self.redact(" ".join(left_out[:MOST_PLACES])))
+            logger.debug("code=left_out id=%s count=%s places=%s", self.id, len(left_out), places)
 
     def record_attempt(self, upstream: Upstream, request: UpstreamRequest) -> None:
         """Note a request that is sent upstream."""

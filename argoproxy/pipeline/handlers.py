@@ -187,6 +187,7 @@ def try_routes(
 def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Batch]:
     """Send the call along one route and yield the reply's batches. Raises ProxyError, ClientGone, at any point."""
     context.set_route(route)
+    context.log_omissions()
     link = proxy.links[route.upstream.name]
     call = link.images.inline(route.call, context.watch)
     reply = link.send(route.upstream, route.upstream.completion_request(call), route.timeouts, context)

@@ -21,6 +21,7 @@ from argoproxy.protocol.messages.answers.message_writer import MessageWriter, bu
 from argoproxy.protocol.messages.answers.usage import MessagesUsageMeter
 from argoproxy.protocol.messages.edits import hand_over
 from argoproxy.protocol.messages.estimate import estimate_tokens
+from argoproxy.protocol.messages.omissions import find_omissions
 from argoproxy.protocol.messages.refusals import check_convertible
 from argoproxy.protocol.messages.request import to_chat
 from argoproxy.protocol.messages.tool_fields import original_names
@@ -56,6 +57,7 @@ class MessagesEndpoint(Endpoint):
             requested_model=origin.requested_model,
             caller=origin.caller,
             origin=origin,
+            left_out=find_omissions(origin.body),
         )
         return apply_mode(chat, Mode.OFF, Usage.ALWAYS)
 
