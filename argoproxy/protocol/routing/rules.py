@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import reduce
@@ -18,6 +18,8 @@ from argoproxy.protocol.routing.timeouts import TimeoutOverrides
 from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
 DEFAULT = "default"
+#: What stays in a request of another API: without these it is none, or is answered in another form than asked for.
+_ESSENTIAL = frozenset(("input", "messages", "stream"))
 
 
 class History(StrEnum):
@@ -82,17 +84,25 @@ class Rule:
         return type(self)(**values)
 
     def apply(self, call: Call) -> Call:
-        """Return the call with the rule's changes; the same object if nothing changes."""
+        """Return the call with the rule's changes; the same object if nothing changes. A call that was converted may
+        be sent as its client made it: `remove` counts there too, and parameters that it has get no default."""
         if self.leaves_calls_alone:
             return call
+        origin = call.origin and self._edit_origin(call.origin)
         kept = {key: value for key, value in call.body.items() if key not in self.remove}
-        filled = {key: value for key, value in self.defaults.items() if kept.get(key) is None}
+        said = {**origin.body, **kept} if origin else kept
+        filled = {key: value for key, value in self.defaults.items() if said.get(key) is None}
         body: Json = {**kept, **filled, **self.params}
         if self.upstream_model_name is not None:
             body["model"] = self.upstream_model_name
         if self.append_to_last_user_message and isinstance(body.get("messages"), list):
             body["messages"] = with_text_for_the_user(body["messages"], self.append_to_last_user_message)
-        return call.with_body(body)
+        changed = call.with_body(body)
+        return changed if origin is call.origin else replace(changed, origin=origin)
+
+    def _edit_origin(self, origin: Call) -> Call:
+        removed = set(self.remove) - _ESSENTIAL
+        return origin.with_body({key: value for key, value in origin.body.items() if key not in removed})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,3 +112,22 @@ def test_the_time_to_connect_is_no_longer_than_a_time_out_for_all_unless_it_is_s
     set_itself = Timeouts().override(TimeoutOverrides(connect_s=30))
     assert (set_itself.override(for_all).connect_s, set_itself.with_request_timeout(2).connect_s) == (30, 30)
     assert Timeouts().override(for_all.merged_over(TimeoutOverrides(connect_s=30))).connect_s == 30
+
+
+def test_what_is_removed_is_removed_from_the_request_of_another_api_too() -> None:
+    origin = replace(call(model="m", input="hi", stream=True, store=True), path="/v1/responses")
+    converted = replace(call(model="m", messages=[]), origin=origin)
+    changed = Rule("a", remove=("store", "input", "stream")).apply(converted)
+    assert changed.origin is not None
+    assert changed.origin.body == {"model": "m", "input": "hi", "stream": True}, "what it can't do without stays"
+    assert changed.origin.original_body == origin.body
+    assert Rule("a", remove=("x",)).apply(converted) is converted
+    assert Rule("a", {"x": 1}).apply(converted).origin is origin
+
+
+def test_defaults_leave_what_the_request_of_another_api_says() -> None:
+    converted = replace(call(), origin=call(tier="a", none=None))
+    defaults = {"tier": "b", "none": 1, "z": 1}
+    assert Rule("a", defaults=defaults).apply(converted).body == {"none": 1, "z": 1}
+    assert Rule("a", {"tier": "c"}, defaults=defaults).apply(converted).body == {"none": 1, "z": 1, "tier": "c"}
+    assert Rule("a", defaults=defaults, remove=("tier",)).apply(converted).body == defaults
