@@ -41,6 +41,12 @@ _INNER_BLOCKS: Mapping[str, _Kinds] = {
     "search_result": _TEXT,
     "tool_result": {**_MEDIA, "tool_reference": frozenset(("type", "tool_name"))},
 }
+_ASSISTANT: _Kinds = {
+    **_TEXT,
+    "tool_use": frozenset(("type", "id", "name", "input")),
+    "thinking": frozenset(("type", "thinking", "signature")),
+    "redacted_thinking": frozenset(("type", "data")),
+}
 #: The blocks of a message, by its role.
 _BLOCKS: Mapping[str, _Kinds] = {
     "system": _TEXT,
@@ -49,12 +55,7 @@ _BLOCKS: Mapping[str, _Kinds] = {
         "tool_result": frozenset(("type", "tool_use_id", "content", "is_error")),
         "mid_conv_system": frozenset(("type", "content")),
     },
-    "assistant": {
-        **_TEXT,
-        "tool_use": frozenset(("type", "id", "name", "input")),
-        "thinking": frozenset(("type", "thinking", "signature")),
-        "redacted_thinking": frozenset(("type", "data")),
-    },
+    "assistant": _ASSISTANT,
 }
 _THOUGHTS = ("thinking", "redacted_thinking")
 
@@ -69,26 +70,31 @@ def _find_in_body(body: Json) -> Iterator[str]:
     for name, known in _INNER_FIELDS.items():
         yield from _find_in_fields(f"{name}.", as_dict(body.get(name)), known)
     for position, tool in enumerate(as_dicts(body.get("tools"))):
-        if is_function(tool):
-            yield from _find_in_fields(f"tools[{position}].", tool, _TOOL)
-        else:
+        if not is_function(tool):
             yield f"tools[{position}]"
+        elif not tool.keys() <= _TOOL:
+            yield from _find_in_fields(f"tools[{position}].", tool, _TOOL)
     yield from _find_in_blocks("system", body.get("system"), _TEXT)
     for position, message in enumerate(as_dicts(body.get("messages"))):
         place = f"messages[{position}]."
-        yield from _find_in_fields(place, message, _MESSAGE)
-        yield from _find_in_blocks(f"{place}content", message.get("content"), _BLOCKS[as_text(message.get("role"))])
+        if not message.keys() <= _MESSAGE:
+            yield from _find_in_fields(place, message, _MESSAGE)
+        if isinstance(message["content"], list):
+            yield from _find_in_blocks(f"{place}content", message["content"], _BLOCKS[message["role"]])
 
 
-def _find_in_blocks(place: str, content: Any, blocks: _Kinds) -> Iterator[str]:
+def _find_in_blocks(place: str, content: Any, kinds: _Kinds) -> Iterator[str]:
     for position, block in enumerate(as_dicts(content)):
-        kind, here = as_text(block.get("type")), f"{place}[{position}]"
-        if kind in blocks and (kind not in _THOUGHTS or is_ours(block)):
-            yield from _find_in_fields(f"{here}.", block, blocks[kind])
-            if inner := _INNER_BLOCKS.get(kind):
-                yield from _find_in_blocks(f"{here}.content", block.get("content"), inner)
-        elif not (blocks is _BLOCKS["assistant"] and kind.endswith("_result") and summarize_results(block)):
-            yield here
+        kind = as_text(block.get("type"))
+        fields, inner = kinds.get(kind), _INNER_BLOCKS.get(kind)
+        if fields is None or (kind in _THOUGHTS and not is_ours(block)):
+            if not (kinds is _ASSISTANT and kind.endswith("_result") and summarize_results(block)):
+                yield f"{place}[{position}]"
+            continue
+        if not block.keys() <= fields:
+            yield from _find_in_fields(f"{place}[{position}].", block, fields)
+        if inner and isinstance(block.get("content"), list):
+            yield from _find_in_blocks(f"{place}[{position}].content", block["content"], inner)
 
 
 def _find_in_fields(place: str, fields: Json, known: Collection[str]) -> Iterator[str]:
