@@ -1,9 +1,8 @@
-"""Clients of Messages before an upstream of OpenAI's kind: the wire, and Anthropic's official SDK."""
+"""Clients of Messages before an upstream of OpenAI's kind, on the wire."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,41 +161,6 @@ def test_models_for_both_apis(proxy: Proxy, upstream: Upstream) -> None:
         proxy.port, "GET", "/v1/models/none", X_Script=upstream.script(reply("404 No")), anthropic_version="x"
     )
     assert (unknown.status, unknown.json["error"]["type"]) == (404, "not_found_error")
-
-
-@pytest.fixture
-def sdk(proxy: Proxy) -> Iterator[Any]:
-    anthropic = pytest.importorskip("anthropic", reason="the official SDK is not installed")
-    with anthropic.Anthropic(base_url=proxy.url, api_key="k", max_retries=0) as client:
-        yield client
-
-
-def test_the_official_sdk_accumulates_the_same_message(sdk: Any, upstream: Upstream) -> None:
-    asked: Json = {"model": "claude-x", "max_tokens": 99, "messages": HI}
-    whole = sdk.messages.create(**asked, extra_headers={"X-Script": upstream.script(*events(*TURN))})
-    with sdk.messages.stream(**asked, extra_headers={"X-Script": upstream.script(*events(*TURN))}) as running:
-        text = "".join(running.text_stream)
-        streamed = running.get_final_message()
-    assert text == "Hello"
-    assert [block.model_dump(exclude={"parsed_output"}) for block in streamed.content] == [
-        block.model_dump() for block in whole.content
-    ]
-    assert (streamed.stop_reason, streamed.usage) == (whole.stop_reason, whole.usage)
-    assert sdk.messages.count_tokens(model="claude-x", messages=HI).input_tokens == 1
-
-
-def test_the_official_sdk_raises(sdk: Any, upstream: Upstream) -> None:
-    anthropic = pytest.importorskip("anthropic")
-    asked: Json = {"model": "claude-x", "max_tokens": 99, "messages": HI}
-    with pytest.raises(anthropic.BadRequestError) as refused:
-        sdk.messages.create(**{**asked, "messages": []})
-    assert refused.value.request_id
-    broken = upstream.script(["send", CHUNKED + chunked(f"data: {json.dumps(TURN[1])}\n\n")], ["close"])
-    with (
-        pytest.raises(anthropic.APIStatusError),
-        sdk.messages.stream(**asked, extra_headers={"X-Script": broken}) as running,
-    ):
-        running.get_final_message()
 
 
 def test_the_demo_answers(serve: Serve, tmp_path: Path) -> None:
