@@ -31,6 +31,8 @@ _MESSAGE_LINES = 2
 
 #: Statuses of servers for paths that they do not have.
 _NO_PATH = frozenset((404, 405, 501))
+#: What a 404 is about that is not about the path.
+_NAMES_A_THING = re.compile(r"\bmodel\b|\bwith id\b")
 _CONTENT_TYPE = frozenset(("content-type",))
 _JSON_TYPE = ("Content-Type", "application/json")
 _STATUS_BY_TYPE = {kind: status for status, kind in type_by_status.items()}
@@ -215,12 +217,14 @@ def _status_of_type(kind: Any) -> int | None:
 
 
 def is_missing_path(error: UpstreamStatus) -> bool:
-    """Return whether an error says that a server does not have a path. A 404 may also be about the model."""
+    """Return whether an error says that a server does not have a path. A 404 may also be about the model, or about an
+    item or response that a request names (OpenAI: `param` is "input", "Item with id 'rs_1' not found.")."""
     if error.status not in _NO_PATH:
         return False
     try:
-        document = as_dict(as_dict(loads(error.body)).get("error"))
+        document = as_dict(loads(error.body))
     except JsonError:
         return True
-    is_named = document.get("code") == "model_not_found" or document.get("param") == "model"
-    return not (is_named or re.search(r"\bmodel\b", str(document.get("message"))))
+    said = as_dict(document.get("error")) or flat_error(document)
+    is_named = said.get("code") == "model_not_found" or bool(said.get("param"))
+    return not (is_named or _NAMES_A_THING.search(str(said.get("message"))))

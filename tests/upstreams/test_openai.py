@@ -442,6 +442,11 @@ def test_an_error_after_a_run_comes_behind_it() -> None:
         (404, b'{"error":{"message":"The model `x` does not exist.","param":"model","code":404}}', False),
         (404, b'{"error":{"message":"m","code":"model_not_found"}}', False),
         (404, b'{"error":{"message":"model \\"x\\" not found, try pulling it first","param":null}}', False),
+        (404, b'{"error":{"message":"Item with id \'rs_1\' not found.","param":"input","code":null}}', False),
+        (404, b'{"error":{"message":"Response with id \'resp_1\' not found.","type":"x"}}', False),
+        (404, b'{"object":"error","message":"The model `x` does not exist.","code":404}', False),
+        (404, b'{"error":"Unexpected endpoint or method. (POST /v1/responses)"}', True),
+        (404, b'{"error":{"message":"Invalid URL (POST /v1/responses)","param":null,"code":null}}', True),
         (400, b"{}", False),
     ],
 )
