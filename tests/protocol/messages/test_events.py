@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
@@ -16,8 +17,9 @@ from argoproxy.protocol.messages.answers.message_writer import MessageWriter, bu
 from argoproxy.protocol.messages.answers.signatures import MARK
 from argoproxy.protocol.stream.chunks import split_completion
 from argoproxy.protocol.stream.runs import RunDecoder
-from argoproxy.protocol.stream.sse import DONE, Document, Event
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from tests.support.cuts import cuts
+from tests.support.growth import assert_linear
 from tests.support.messages_grammar import (
     HEAD,
     call_of,
@@ -171,6 +173,34 @@ def test_m16_a_fragment_for_a_finished_call_is_an_error() -> None:
 def test_empty_arguments_that_are_sent_first() -> None:
     message = message_of([call(0, "{}", "f", "c0"), call(0, '{"a":'), call(0, "1}"), TOOLS])
     assert calls(message) == [("c0", "f", {"a": 1})]
+
+
+def test_two_calls_with_one_id_get_their_own() -> None:
+    message = message_of([call(0, '{"a":1}', "f", "c"), call(1, '{"b":1}', "f", "c"), TOOLS])
+    assert calls(message) == [("c", "f", {"a": 1}), ("toolu_r1_1", "f", {"b": 1})]
+
+
+def test_arguments_that_no_client_could_read_are_left_out() -> None:
+    batch: Batch = [Event.of(call(0, '{"a":NaN}', "f", "c")), DONE]
+    assert build_message([batch], HEAD)["content"][0]["input"] == {}
+
+
+PIECES = 800
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param(lambda size: [call(1, "{}," * 40) for _ in range(size)], id="a call that waits"),
+        pytest.param(lambda size: [call(0, ",{}") for _ in range(size)], id="arguments that seem to end"),
+        pytest.param(lambda size: [call(index, "{}", f"f{index}", "") for index in range(2, size)], id="many calls"),
+        pytest.param(lambda size: [text("late" * 40) for _ in range(size)], id="text that waits"),
+        pytest.param(lambda size: [thought("late" * 40) for _ in range(size)], id="a thought that waits"),
+    ],
+)
+def test_what_waits_for_a_call_takes_linear_time(pieces: Callable[[int], list[Json]]) -> None:
+    begin = [call(0, '{"a":[' + "{}" + ",{}" * 2000, "f", "c0"), call(1, "[", "g", "c1")]
+    assert_linear(lambda size: events_of([*begin, *pieces(size)]), PIECES)
 
 
 def test_a_call_without_arguments() -> None:

@@ -44,7 +44,10 @@ class MessageEvents:
         self._tools = ToolBlocks(self._blocks, head.names, head.request_id)
         self._reader = FieldReader()
         self._is_begun = self._is_refused = False
-        self._blank_text = self._late_text = self._late_thought = ""
+        #: Blank text, and text that came while a call was not complete.
+        self._held_texts: list[str] = []
+        self._has_late_text = False
+        self._late_thoughts: list[str] = []
         self._changes = self._size = 0
         self._usage: Json = {}
         self._finish: Json = {}
@@ -73,8 +76,8 @@ class MessageEvents:
         """Take the end of the chat; return the last events."""
         self._begin({})
         self._tools.finish()
-        if self._late_text:
-            self._blocks.add_text(self._late_text)
+        if self._has_late_text:
+            self._blocks.add_text("".join(self._held_texts))
         self._blocks.close()
         self._write_late_thought()
         self._blocks.close()
@@ -118,12 +121,12 @@ class MessageEvents:
         if not thought or (not thought.strip() and self._blocks.kind != "thinking"):
             return
         if self._blocks.kind == "tool_use" and not self._tools.settle():
-            self._late_thought += thought
+            self._late_thoughts.append(thought)
             return
         if self._blocks.kind == "text":
             self._changes += 1
             if self._changes > MOST_CHANGES:
-                self._late_thought += thought
+                self._late_thoughts.append(thought)
                 return
         self._blocks.add_thought(thought)
 
@@ -134,15 +137,11 @@ class MessageEvents:
         if self._blocks.kind == "text":
             self._blocks.add_text(text)
             return
-        text = self._blank_text + text
-        self._blank_text = "" if text.strip() else text
-        if self._blank_text:
-            return
-        text, self._late_text = self._late_text + text, ""
-        if self._blocks.kind == "tool_use" and not self._tools.settle():
-            self._late_text = text
-            return
-        self._blocks.add_text(text)
+        self._held_texts.append(text)
+        self._has_late_text = self._has_late_text or bool(text.strip())
+        if self._has_late_text and (self._blocks.kind != "tool_use" or self._tools.settle()):
+            held, self._held_texts, self._has_late_text = "".join(self._held_texts), [], False
+            self._blocks.add_text(held)
 
     def _add_call(self, fragment: Json) -> None:
         self._size += len(as_text(as_dict(fragment.get("function")).get("arguments")))
@@ -150,9 +149,9 @@ class MessageEvents:
         self._tools.add(fragment)
 
     def _write_late_thought(self) -> None:
-        if self._late_thought and self._blocks.kind != "tool_use":
-            thought, self._late_thought = self._late_thought, ""
-            self._blocks.add_thought(thought)
+        if self._late_thoughts and self._blocks.kind != "tool_use":
+            thoughts, self._late_thoughts = self._late_thoughts, []
+            self._blocks.add_thought("".join(thoughts))
 
     def _ending(self) -> Json:
         reason = self._finish.get("finish_reason")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, loads
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, loads_strict
 from argoproxy.protocol.messages.answers.error_shape import error_event
 from argoproxy.protocol.messages.answers.events import MessageEvents, MessageHead
 from argoproxy.protocol.messages.answers.frames import PING, encode_frame, encode_text_frame
@@ -121,8 +121,8 @@ def _cut(batches: Iterable[Batch]) -> Iterator[Event]:
 
 
 def _parse_arguments(text: str) -> Json:
-    """Return the input of a call; {} for arguments that were cut off."""
+    """Return the input of a call; {} for arguments that were cut off, or that hold NaN, which no client could read."""
     try:
-        return as_dict(loads(as_text(text).encode("utf-8", "surrogatepass"))) if text else {}
+        return as_dict(loads_strict(text.encode("utf-8", "surrogatepass"))) if text else {}
     except JsonError:
         return {}

@@ -8,10 +8,12 @@ end. `{}` is held back, because some servers send it first and the arguments aft
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import heappop, heappush
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, dumps, loads
+from argoproxy.protocol.json_text import Json, as_dict, as_text, dumps
 from argoproxy.protocol.messages.answers.block_writer import BlockWriter
+from argoproxy.protocol.stream.json_progress import ObjectProgress
 
 _EMPTY = "{}"
 
@@ -25,21 +27,29 @@ class ToolBlocks:
         self._names = names
         self._request_id = request_id
         self._calls: dict[int, _PartialCall] = {}
+        #: Indexes of calls that have a name and whose blocks have not begun, the lowest first.
+        self._waiting: list[int] = []
+        self._ids: set[str] = set()
         self._open: _PartialCall | None = None
         self.has_any = False
 
     def add(self, fragment: Json) -> None:
         """Take a fragment of a call, which has an index. Raises UpstreamProtocolError for one of a finished call."""
         index = fragment["index"] if isinstance(fragment.get("index"), int) else 0
-        call = self._calls.setdefault(index, _PartialCall(f"toolu_{self._request_id}_{index}"))
+        call = self._calls.get(index)
+        if call is None:
+            call = self._calls[index] = _PartialCall(f"toolu_{self._request_id}_{index}")
+        was_named = bool(call.name)
         call.add(fragment)
+        if call.name and not was_named:
+            heappush(self._waiting, index)
         if call is self._open:
             self._write_arguments(call)
         self._advance()
 
     def settle(self) -> bool:
         """Close the open block if its call is complete; return whether no call is left that is not."""
-        if self._open and self._open.is_complete():
+        if self._open and self._open.is_complete:
             self._close(self._open)
         self._advance()
         return self._open is None
@@ -52,22 +62,20 @@ class ToolBlocks:
 
     def _advance(self) -> None:
         """Open the block of a call that waits, if the open one is complete."""
-        while self._next() and (self._open is None or self._open.is_complete()):
+        while self._waiting and (self._open is None or self._open.is_complete):
             if self._open:
                 self._close(self._open)
             self._open_next()
 
-    def _next(self) -> _PartialCall | None:
-        waiting = [index for index, call in self._calls.items() if call.name and not call.is_begun]
-        return self._calls[min(waiting)] if waiting else None
-
     def _open_next(self) -> None:
-        call = self._next()
-        if call is None:
+        if not self._waiting:
             return
+        call = self._calls[heappop(self._waiting)]
         self.has_any = call.is_begun = True
         self._open = call
-        self._blocks.open_tool(call.id, self._names.get(call.name, call.name))
+        call_id = call.own_id if call.id in self._ids else call.id
+        self._ids.add(call_id)
+        self._blocks.open_tool(call_id, self._names.get(call.name, call.name))
         self._write_arguments(call)
 
     def _write_arguments(self, call: _PartialCall) -> None:
@@ -82,16 +90,24 @@ class ToolBlocks:
 
 
 class _PartialCall:
-    """One call: what is known of it, and which of its arguments were not written yet."""
+    """One call: what is known of it, and which of its arguments were not written yet. `own_id` is for one without an id
+    or with that of another."""
 
     def __init__(self, own_id: str) -> None:
-        self.id = own_id
+        self.id = self.own_id = own_id
         self.name = ""
         self.is_begun = self.is_closed = False
-        self._written: list[str] = []
-        self._waiting = ""
+        self._has_written = False
+        self._pieces: list[str] = []
+        self._progress = ObjectProgress()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the arguments are a whole object, and not the empty one."""
+        return self._progress.is_complete
 
     def add(self, fragment: Json) -> None:
+        """Take a fragment. Raises UpstreamProtocolError for arguments of a call whose block is closed."""
         function = as_dict(fragment.get("function") or fragment.get("custom"))
         arguments = function.get("arguments", function.get("input"))
         text = dumps(arguments).decode() if isinstance(arguments, dict) else as_text(arguments)
@@ -100,33 +116,23 @@ class _PartialCall:
         if not self.is_begun:
             self.id = as_text(fragment.get("id")) or self.id
             self.name += as_text(function.get("name"))
-        self._waiting += text
+        if text:
+            self._pieces.append(text)
+            self._progress.feed(text)
 
     def take(self) -> str:
         """Return the arguments to write now."""
-        if not self._written and self._waiting.strip() in ("", _EMPTY):
+        if self._has_written:
+            return self.take_rest()
+        text = "".join(self._pieces).lstrip()
+        if text.strip() in ("", _EMPTY):
+            self._pieces = [text.strip()]
             return ""
-        if not self._written and self._waiting.lstrip().startswith(_EMPTY):
-            self._waiting = self._waiting.lstrip().removeprefix(_EMPTY)
+        self._pieces = [text.removeprefix(_EMPTY)]
         return self.take_rest()
 
     def take_rest(self) -> str:
         """Return all arguments that were not written yet."""
-        piece, self._waiting = self._waiting, ""
-        if piece:
-            self._written.append(piece)
-        return piece
-
-    def is_complete(self) -> bool:
-        """Return whether the arguments are a whole object, and not the empty one."""
-        text = "".join([*self._written, self._waiting]) if self._ends_object() else ""
-        if text.strip() in ("", _EMPTY):
-            return False
-        try:
-            return isinstance(loads(text.encode("utf-8", "surrogatepass")), dict)
-        except JsonError:
-            return False
-
-    def _ends_object(self) -> bool:
-        last = self._waiting or (self._written[-1] if self._written else "")
-        return last.rstrip().endswith("}") or (not last.strip() and bool(self._written))
+        text, self._pieces = "".join(self._pieces), []
+        self._has_written = self._has_written or bool(text)
+        return text
