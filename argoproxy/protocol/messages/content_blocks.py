@@ -99,7 +99,9 @@ def _document_parts(block: Json) -> list[Json]:
         return [{"type": "file", "file": {"filename": name, "file_data": _url_of(source)}}]
     heading = [line for line in (title, as_text(block.get("context"))) if line]
     if source.get("type") == "content" and isinstance(source.get("content"), list):
-        return [*map(_text_part, heading), *to_parts(as_dicts(source["content"]))]
+        # A document holds texts and images only.
+        inner = [block for block in as_dicts(source["content"]) if block.get("type") in ("text", "image")]
+        return [*map(_text_part, heading), *to_parts(inner)]
     text = as_text(source.get("data")) or as_text(source.get("content"))
     return [_text_part("\n".join([*heading, text]))]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from argoproxy.protocol.json_text import Json, as_dict, as_list, as_text, dumps
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_list, as_text, dumps
 from argoproxy.protocol.messages.answers.usage import BYTES_A_TOKEN
 
 #: Anthropic's documentation on vision: width x height / 750, for about 1000 x 1200 pixels.
@@ -22,31 +22,53 @@ def estimate_tokens(body: Json) -> int:
     """Return about how many tokens a request of Messages has, at least 1."""
     messages = [as_dict(message).get("content") for message in as_list(body.get("messages"))]
     tools = [_without_marks(as_dict(tool)) for tool in as_list(body.get("tools"))]
-    texts = [body.get("system"), *messages]
-    return max(1, sum(map(_of_content, texts)) + sum(_of_bytes(len(dumps(tool))) for tool in tools))
+    return max(1, _of_contents([body.get("system"), *messages]) + sum(map(_of_json, tools)))
 
 
-def _of_content(content: Any) -> int:
-    if isinstance(content, str):
-        return _of_text(content)
-    return sum(_of_block(as_dict(block)) for block in as_list(content))
+def _of_contents(contents: list[Any]) -> int:
+    """Return the tokens of contents, and of those within their blocks; `contents` is used up. Blocks may be nested as
+    deeply as JSON can be, too deeply for functions that call themselves."""
+    tokens = 0
+    while contents:
+        content = contents.pop()
+        if isinstance(content, str):
+            tokens += _of_text(content)
+            continue
+        for block in map(as_dict, as_list(content)):
+            tokens += _of_block(block)
+            contents += _contents_within(block)
+    return tokens
 
 
 def _of_block(block: Json) -> int:
+    """Return the tokens of a block without the contents within it."""
     kind, source = block.get("type"), as_dict(block.get("source"))
     if kind == "image":
         return IMAGE_TOKENS
     if kind == "document" and source.get("type") == "base64":
         return len(as_text(source.get("data"))) // PDF_BYTES_A_TOKEN
     if kind == "tool_use":
-        return _of_text(as_text(block.get("name"))) + _of_bytes(len(dumps(block.get("input"))))
-    texts = (block.get(key) for key in ("text", "thinking", "title", "context"))
-    inner = source.get("data") if source.get("type") == "text" else source.get("content")
-    return sum(_of_text(as_text(text)) for text in texts) + _of_content(block.get("content")) + _of_content(inner)
+        return _of_text(as_text(block.get("name"))) + _of_json(block.get("input"))
+    return sum(_of_text(as_text(block.get(key))) for key in ("text", "thinking", "title", "context"))
+
+
+def _contents_within(block: Json) -> list[Any]:
+    kind, source = block.get("type"), as_dict(block.get("source"))
+    if kind in ("image", "tool_use") or (kind == "document" and source.get("type") == "base64"):
+        return []
+    return [block.get("content"), source.get("data") if source.get("type") == "text" else source.get("content")]
 
 
 def _of_text(text: str) -> int:
     return _of_bytes(len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
+
+
+def _of_json(value: Any) -> int:
+    """Return the tokens of a value; 0 for one that is nested too deeply to be written."""
+    try:
+        return _of_bytes(len(dumps(value)))
+    except JsonError:
+        return 0
 
 
 def _of_bytes(size: int) -> int:

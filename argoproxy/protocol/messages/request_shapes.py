@@ -79,6 +79,7 @@ TEXT_BLOCK = Kinds("a text block", {"type": NAME}, needs=[["type"]], kinds={"tex
 COUNTED: Mapping[str, Shape] = {
     "model": STRING,
     "messages": ListOf("a non-empty array of messages", MESSAGE, least=1),
+    "stop_sequences": ListOf("an array of strings", STRING, sure=_STRING_TYPE),
     "system": Either("a string or an array of text blocks", {str: STRING, list: ListOf("text blocks", TEXT_BLOCK)}),
     "tools": TOOLS,
     "tool_choice": TOOL_CHOICE,
@@ -92,7 +93,6 @@ FIELDS: Mapping[str, Shape] = {
     "temperature": number(0, 2),
     "top_p": number(0, 1),
     "top_k": integer(least=0),
-    "stop_sequences": ListOf("an array of strings", STRING, sure=_STRING_TYPE),
     "metadata": Object("an object", {"user_id": STRING}),
     "service_tier": STRING,
 }

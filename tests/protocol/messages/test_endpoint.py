@@ -64,6 +64,8 @@ def upstream_error(status: int, message: str = "m", code: Any = None, kind: Any 
         (upstream_error(500, kind="overloaded_error"), 529, "overloaded_error"),
         (upstream_error(529), 529, "overloaded_error"),
         (upstream_error(302), 302, "api_error"),
+        (upstream_error(500, code={"a": 1}, kind=["t"]), 500, "api_error"),
+        (upstream_error(400, code=[1]), 400, "invalid_request_error"),
     ],
 )
 def test_the_table_of_errors(error: ProxyError, status: int, kind: str) -> None:
@@ -225,6 +227,30 @@ def test_m33_everything_that_goes_to_the_model_is_counted() -> None:
     tool = {"name": "f", "cache_control": {"type": "ephemeral"}}
     assert estimate_tokens({"messages": [{"content": "1234"}], "system": "1234", "tools": [tool]}) == 5
     assert estimate_tokens({}) == 1
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        '{"type":"new","content":[%s]}',
+        '{"type":"tool_result","tool_use_id":"t","content":[%s]}',
+        '{"type":"document","source":{"type":"content","content":[%s]}}',
+    ],
+)
+def test_blocks_may_be_nested_as_deeply_as_json_can_be(block: str) -> None:
+    inner, depth = '{"type":"text","text":"x"}', 900 // (block.count("{") + block.count("["))
+    for _ in range(depth):
+        inner = block % inner
+    text = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[%b]}]}' % inner.encode()
+    call = MESSAGES.parse(ClientRequest("r", 1, "POST", "/v1/messages", "", (), BytesBody(text)))
+    assert answer_count(call).body == b'{"input_tokens":1}'
+
+
+def test_a_tool_that_can_not_be_written_is_not_counted() -> None:
+    schema: Json = {}
+    for _ in range(100_000):
+        schema = {"a": schema}
+    assert estimate_tokens({"messages": HI, "tools": [{"name": "f", "input_schema": schema}]}) == 1
 
 
 def test_a_count_is_an_answer() -> None:

@@ -70,9 +70,9 @@ def describe_error(error: ProxyError, request_id: str) -> tuple[int, Json]:
 def _status(status: int, code: Any, kind: Any, message: str) -> int:
     if status in (400, 403, 429) and code == "insufficient_quota":
         return 402
-    if status in (500, 503) and (code in _OVERLOADED or kind in _OVERLOADED):
+    if status in (500, 503) and not _OVERLOADED.isdisjoint(map(as_text, (code, kind))):
         return 529
-    if status == 422 or (400 <= status < 500 and isinstance(code, str) and _STATUS_BY_CODE.get(code) == 400):
+    if status == 422 or (400 <= status < 500 and _STATUS_BY_CODE.get(as_text(code)) == 400):
         return 400
     return 400 if status == 413 and _CONTEXT_FULL.search(message) else status
 
