@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_dicts, as_text, loads
@@ -35,9 +35,14 @@ class _OpenBlock:
     call_index: int = 0
     is_custom: bool = False
     begins_at: int = 0
-    citations: tuple[Json, ...] = ()
-    arguments: str = ""
+    citations: list[Json] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
     has_arguments: bool = False
+
+    @property
+    def arguments(self) -> str:
+        """The arguments that were kept, because they can be read only as a whole."""
+        return "".join(self.pieces)
 
 
 class BlockReader:
@@ -73,7 +78,7 @@ class BlockReader:
         opened = self._open[index] = _OpenBlock(block, self._calls, begins_at=self._text_length)
         kind = block.get("type")
         if kind == "text":
-            opened.citations = tuple(as_dicts(block.get("citations")))
+            opened.citations += as_dicts(block.get("citations"))
             yield from self._add_text(block.get("text"))
         elif kind == "thinking":
             yield from _think(index, text=block.get("thinking"))
@@ -97,7 +102,7 @@ class BlockReader:
             case "signature_delta":
                 yield from _think(index, signature=delta.get("signature"))
             case "citations_delta":
-                opened.citations += (as_dict(delta.get("citation")),)
+                opened.citations.append(as_dict(delta.get("citation")))
             case "input_json_delta":
                 yield from self._add_arguments(opened, as_text(delta.get("partial_json")))
 
@@ -129,7 +134,7 @@ class BlockReader:
             return
         opened.has_arguments = True
         if opened.is_custom or opened.start.get("type") != "tool_use":
-            opened.arguments += text
+            opened.pieces.append(text)
         else:
             yield _continue_call(opened, {"function": {"arguments": text}})
 

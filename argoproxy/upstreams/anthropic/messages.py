@@ -81,7 +81,8 @@ class _MessageConverter:
 
     def __init__(self) -> None:
         self._ids: dict[str, str] = {}
-        self._taken: set[str] = set()
+        #: The ids of calls so far, and how many asked for each.
+        self._taken: dict[str, int] = {}
 
     def convert(self, message: Any, position: str) -> tuple[str, Blocks]:
         """Return the role and the blocks of a message. Raises BadRequest."""
@@ -129,10 +130,11 @@ class _MessageConverter:
 
     def _new_id(self, call_id: str) -> str:
         """Return the id of a new call, not used before in this conversation."""
-        own_id = _clean(call_id)
+        own_id = wanted = _clean(call_id)
         while own_id in self._taken:
-            own_id += "_"
-        self._taken.add(own_id)
+            self._taken[wanted] += 1
+            own_id = f"{wanted}_{self._taken[wanted]}"
+        self._taken[own_id] = 1
         self._ids[call_id] = own_id
         return own_id
 

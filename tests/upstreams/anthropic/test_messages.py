@@ -9,6 +9,7 @@ import pytest
 
 from argoproxy.errors import BadRequest
 from argoproxy.upstreams.anthropic.messages import LaterSystem, make_conversation
+from tests.support.growth import assert_linear
 
 Json = dict[str, Any]
 
@@ -341,6 +342,13 @@ def test_m05_ids_that_become_the_same_or_come_twice_stay_apart() -> None:
     assert ids[0] == ids[1]
     assert ids[2] == ids[3]
     assert len({*ids[0], *ids[2]}) == 6
+
+
+def test_many_calls_with_one_id_take_linear_time() -> None:
+    def work(size: int) -> None:
+        conversation([{"role": "assistant", "tool_calls": [call("f")] * size}])
+
+    assert_linear(work, 500)
 
 
 def test_calls_of_custom_tools() -> None:
