@@ -70,7 +70,7 @@ class ThoughtDetails:
         """Take pieces of details."""
         for piece in details:
             index = piece.get("index")
-            key = (piece.get("type"), index) if isinstance(index, int) else (None, len(self._details))
+            key = (as_text(piece.get("type")), index) if isinstance(index, int) else (None, len(self._details))
             fields = self._details.setdefault(key, {})
             for name, value in piece.items():
                 if name in _TEXTS and isinstance(value, str):

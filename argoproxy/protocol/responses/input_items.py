@@ -188,7 +188,7 @@ def _join_texts(content: Any) -> str:
     """Return the texts and refusals in a content."""
     if isinstance(content, str):
         return content
-    return "".join([part.get("refusal") or part.get("text") or "" for part in content])
+    return "".join([as_text(part.get("refusal")) or as_text(part.get("text")) for part in content])
 
 
 def _convert_output(output: Any, place: str) -> tuple[str, Sequence[Json]]:

@@ -81,9 +81,7 @@ class OutputWriter:
         """End all items and return the output."""
         status = INCOMPLETE if as_text(finish_reason) in _CUT else COMPLETED
         self._items += self._calls.end_all(COMPLETED if self._held else status)
-        held, self._held = self._held, []
-        for add in held:
-            add()
+        self._add_held()
         self._end_texts(status)
         return self._items
 
@@ -97,7 +95,15 @@ class OutputWriter:
         self._items += self._calls.end_complete()
         if self._calls:
             self._held.append(again)
-        return not self._calls
+            return False
+        self._add_held()
+        return True
+
+    def _add_held(self) -> None:
+        """Do what waited for calls that have ended."""
+        held, self._held = self._held, []
+        for add in held:
+            add()
 
     def _open_message(self) -> MessageItem:
         if self._message is None:

@@ -34,7 +34,7 @@ _PART = Kinds(
         "refusal": Object("a refusal", {"refusal": STRING}, needs=[["refusal"]]),
         "input_image": Object(
             "an image part",
-            {"image_url": STRING, "file_id": STRING, "detail": STRING},
+            {"image_url": NAME, "file_id": STRING, "detail": STRING},
             needs=[["image_url", "file_id"]],
         ),
         "input_file": Object(

@@ -38,6 +38,12 @@ def test_pieces_of_details_are_joined() -> None:
     assert details.take() == []
 
 
+def test_details_of_an_odd_type_are_kept() -> None:
+    details = ThoughtDetails()
+    details.add([{"type": ["x"], "index": 0, "data": "d"}, {"type": {}, "index": 1}])
+    assert details.take() == [{"type": ["x"], "index": 0, "data": "d"}, {"type": {}, "index": 1}]
+
+
 def test_a_thought_goes_back_with_the_items_of_its_turn() -> None:
     chunks = [chunk({"reasoning_content": "hm", "reasoning_details": [DETAIL]}), chunk({"content": "a"}), *finish()]
     output = respond(chunks, request(include=["reasoning.encrypted_content"]))["output"]

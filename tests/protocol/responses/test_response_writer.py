@@ -131,6 +131,13 @@ def test_text_after_a_call_that_may_go_on_waits_for_its_end() -> None:
     assert items[0]["arguments"] == '{"x":1}'
 
 
+def test_texts_around_the_end_of_a_call_keep_their_order() -> None:
+    chunks = [chunk(call(0, '{"a":', id="c0", name="f")), chunk({"content": "A"}), chunk(call(0, "1}"))]
+    items = output([*chunks, chunk({"content": "B"}), chunk({"content": "C"}), *finish("tool_calls")])
+    assert [item["type"] for item in items] == ["function_call", "message"]
+    assert items[1]["content"][0]["text"] == "ABC"
+
+
 def test_a_fragment_of_a_call_that_has_ended_is_dropped() -> None:
     chunks = [chunk(call(0, '{"x":1}', id="c", name="f")), chunk(call(1, id="d", name="g")), chunk(call(0, "late"))]
     assert [item["arguments"] for item in output([*chunks, *finish()])] == ['{"x":1}', ""]
