@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.client import Answer, ask
 from tests.support.fixtures import Serve
-from tests.support.processes import Proxy, Upstream
-from tests.support.scripts import CHUNKED, END, chunked, reply
+from tests.support.processes import Proxy, Upstream, free_port
+from tests.support.response_events import accumulate, parse_events
+from tests.support.scripts import CHUNKED, END, chunked, completion, reply
 
 Json = dict[str, Any]
 
@@ -104,3 +106,30 @@ def test_an_error_keeps_its_bytes(proxy: Proxy, upstream: Upstream) -> None:
     script = upstream.script(reply("429 Too Many", body, Content_Type="application/json", Retry_After="7"))
     answer = post(proxy, BODY % ("true", "m1"), script)
     assert (answer.status, answer.body, answer.header("Retry-After")) == (429, body, "7")
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_each_attempt_decides_how_it_asks(serve: Serve, upstream: Upstream, tmp_path: Path, stream: str) -> None:
+    """An alias leads to an upstream that serves Responses and is down, then to one of chats; and the other way."""
+    gone, url = f"http://127.0.0.1:{free_port()}/v1", f"{upstream.url}/v1"
+    upstreams = {
+        "server": {"base_url": url, "api_key": "k", "responses": "forward"},
+        "server-gone": {"base_url": gone, "api_key": "k", "responses": "forward"},
+        "chats": {"base_url": url, "api_key": "k", "responses": "convert"},
+        "chats-gone": {"base_url": gone, "api_key": "k", "responses": "convert"},
+    }
+    models = {"one": {"upstream": ["server-gone", "chats"]}, "other": {"upstream": ["chats-gone", "server"]}}
+    (tmp_path / "config.yaml").write_text(json.dumps({"upstreams": upstreams, "models": models}))
+    proxy = serve(CONFIG_PATH=str(tmp_path / "config.yaml"))
+    script, plain = play(upstream, stream), '{"model":"%s","input":"hi","stream":%s}'
+    answer = post(proxy, BODY % (stream, "other"), script)
+    assert (answer.status, answer.body.decode()) == (200, EVENTS if stream == "true" else WHOLE)
+    assert sent(upstream, script) == BODY % (stream, "other")
+    script = upstream.script(reply(body=completion("ok"), Content_Type="application/json"))
+    answer = post(proxy, plain % ("one", stream), script)
+    response = accumulate(parse_events(answer.body)) if stream == "true" else answer.json
+    assert response["output"][0]["content"][0]["text"] == "ok"
+    assert upstream.last(script)["target"].startswith("/v1/chat/completions")
+    refused = post(proxy, BODY % (stream, "one"), script)
+    assert (refused.status, refused.json["error"]["code"]) == (502, "upstream_unreachable")
+    assert upstream.count(script) == 1, "a chat can't say this"

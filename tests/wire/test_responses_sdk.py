@@ -92,6 +92,23 @@ def test_tools_streamed_and_back(converting: Proxy, upstream: Upstream) -> None:
     assert [message["role"] for message in messages] == ["user", "assistant", "tool"]
 
 
+def test_a_signed_call_goes_back_with_its_signature(converting: Proxy, upstream: Upstream) -> None:
+    signed = {"google": {"thought_signature": "CiQB"}}
+    function = {"name": "weather", "arguments": '{"city":"Rome"}'}
+    fragment = call_event(id="call_1", type="function", function=function, extra_content=signed)
+    script = upstream.script(*stream(fragment, event("", "tool_calls"), DONE))
+    with connect(converting, script) as client:
+        with client.responses.stream(model="m1", input="hi", tools=[WEATHER]) as events:
+            output = [item.to_dict() for item in events.get_final_response().output]
+        told: Json = {"type": "function_call_output", "call_id": "call_1", "output": "Rain"}
+        history: Any = [{"role": "user", "content": "hi"}, *output, told]
+        client.responses.create(model="m1", input=history, tools=[WEATHER])
+    _, message, _ = json.loads(upstream.last(script)["body"])["messages"]
+    assert message["tool_calls"] == [
+        {"id": "call_1", "type": "function", "function": function, "extra_content": signed}
+    ]
+
+
 def test_parse(converting: Proxy, upstream: Upstream) -> None:
     script = upstream.script(*stream(event('{"name": "Oslo",'), event(' "people": 7}'), event("", "stop"), DONE))
     with connect(converting, script) as client:

@@ -8,7 +8,8 @@ from typing import Any
 
 import openai
 import pytest
-from pydantic import BaseModel
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import BaseModel, TypeAdapter
 
 from tests.support.client import ask
 from tests.support.fixtures import Serve
@@ -19,6 +20,8 @@ from tests.support.providers.dashscope import MULTIMODAL
 from tests.support.stand_ins import stand_in
 
 Json = dict[str, Any]
+#: The client reads events as they are; its types say what each must hold.
+EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 #: A byte of PNG is enough for stand-ins that do not look at it.
 IMAGE: Any = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}
@@ -68,7 +71,10 @@ def client(proxy: Proxy) -> Iterator[openai.OpenAI]:
 def respond(client: openai.OpenAI, **asked: Any) -> Json:
     """Ask for a stream and for a whole response, see that they are the same object, and give it."""
     whole: Json = client.responses.create(**asked).to_dict()
-    *_, last = client.responses.create(**asked, stream=True)
+    Response.model_validate(whole)
+    *events, last = client.responses.create(**asked, stream=True)
+    for event in (*events, last):
+        assert type(EVENT.validate_python(event.to_dict())) is type(event)
     assert last.type in ("response.completed", "response.incomplete")
     assert without_ids(last.response.to_dict()) == without_ids(whole)
     return whole
