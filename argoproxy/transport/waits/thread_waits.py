@@ -10,9 +10,11 @@ from argoproxy.errors import ClientGone, Stopping
 
 
 class ThreadWaiting:
-    """The epolls of a process. They are kept for the next request: to make one takes three system calls."""
+    """The epolls of a process. To make one takes three system calls, so they are kept for the next requests: as many as
+    are in use, and one."""
 
     def __init__(self) -> None:
+        self._used: set[select.epoll] = set()
         self._free: list[select.epoll] = []
         #: Readable once the process stops. An eventfd, which every epoll holds: a signal handler can write to it, and
         #: it ends all waits in all threads, the later ones too, because it is never read (eventfd(2)).
@@ -29,15 +31,20 @@ class ThreadWaiting:
     def take(self) -> select.epoll:
         """Return an epoll that holds an alarm and nothing else."""
         try:
-            return self._free.pop()
+            epoll = self._free.pop()
         except IndexError:
             epoll = select.epoll()
             epoll.register(self.alarm, select.EPOLLIN)
-            return epoll
+        self._used.add(epoll)
+        return epoll
 
     def put(self, epoll: select.epoll) -> None:
-        """Keep an epoll that holds an alarm and nothing else."""
+        """Take back an epoll that holds an alarm and nothing else."""
+        self._used.discard(epoll)
         self._free.append(epoll)
+        while len(self._free) > len(self._used) + 1:
+            with suppress(IndexError):
+                self._free.pop().close()
 
 
 class ThreadWaits:
