@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Heard:
+class Reading:
     """What a client made of a stream: the text, and whether it was told that this is all."""
 
     text: str
@@ -41,7 +41,7 @@ class Surface(Protocol):
     def code(self, answer: Answer) -> str | None:
         """Give the code of an error under its own status, None where this API has none. Raises AssertionError."""
 
-    def hear(self, body: bytes) -> Heard:
+    def read_stream(self, body: bytes) -> Reading:
         """Read a stream. Raises AssertionError unless it has one ending, and nothing after it."""
 
 
@@ -63,7 +63,7 @@ class Messages:
         assert answer.json["request_id"] == answer.header("request-id")
         return None
 
-    def hear(self, body: bytes) -> Heard:
+    def read_stream(self, body: bytes) -> Reading:
         frames = [frame for frame in read_frames(body) if frame["type"] != "ping"]
         kinds = [frame["type"] for frame in frames]
         is_complete = "error" not in kinds
@@ -72,7 +72,7 @@ class Messages:
         else:
             assert (kinds.index("error"), "message_stop" in kinds) == (len(kinds) - 1, False), f"it ends with {kinds}"
         deltas = [frame["delta"] for frame in frames if frame["type"] == "content_block_delta"]
-        return Heard("".join(delta["text"] for delta in deltas), is_complete)
+        return Reading("".join(delta["text"] for delta in deltas), is_complete)
 
 
 class Responses:
@@ -92,14 +92,14 @@ class Responses:
     def code(self, answer: Answer) -> str | None:
         return str(answer.error["code"] or "")
 
-    def hear(self, body: bytes) -> Heard:
+    def read_stream(self, body: bytes) -> Reading:
         events = parse_events(body)
         response = accumulate(events)
         is_complete = response["status"] == "completed"
         assert is_complete or response["status"] == "failed", f"it is {response['status']}"
         text = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
         assert text == _text_of(response["output"]), "the events and the response differ"
-        return Heard(text, is_complete)
+        return Reading(text, is_complete)
 
 
 def _text_of(output: list[Json]) -> str:
@@ -131,8 +131,8 @@ def surface_complaints(door: Door, surface: Surface, case: Case, answer: Answer)
             if answer.status != 200:
                 yield from _complaints_of_an_error(door, wanted.code, surface.code(answer))
             else:
-                heard = surface.hear(answer.body) if case.streams else Heard(surface.text(answer.json), True)
-                yield from _complaints_of_an_answer(heard, Heard(door.visible(case.text), wanted == COMPLETE))
+                reading = surface.read_stream(answer.body) if case.streams else Reading(surface.text(answer.json), True)
+                yield from _complaints_of_an_answer(reading, Reading(door.visible(case.text), wanted == COMPLETE))
         except (AssertionError, LookupError, ValueError) as error:
             yield f"{type(error).__name__}: {error}; the answer: {answer.body[-200:]!r}"
 
@@ -142,8 +142,8 @@ def _complaints_of_an_error(door: Door, wanted: str, code: str | None) -> Iterat
         yield f"the code {code!r} instead of {wanted!r}"
 
 
-def _complaints_of_an_answer(heard: Heard, wanted: Heard) -> Iterator[str]:
-    if heard.is_complete != wanted.is_complete:
+def _complaints_of_an_answer(reading: Reading, wanted: Reading) -> Iterator[str]:
+    if reading.is_complete != wanted.is_complete:
         yield "its ending tells an untruth"
-    if heard.text != wanted.text:
-        yield f"the text {heard.text[:80]!r} instead of {wanted.text[:80]!r}"
+    if reading.text != wanted.text:
+        yield f"the text {reading.text[:80]!r} instead of {wanted.text[:80]!r}"
