@@ -49,8 +49,7 @@ class ResponsesEndpoint(Endpoint):
         try:
             converted = convert_request(origin.body)
         except BadRequest:
-            kept = {key: value for key, value in origin.body.items() if key in ("model", "stream")}
-            converted = ResponsesRequest(origin.body, {**kept, "messages": _NO_MESSAGES})
+            converted = ResponsesRequest(origin.body, _make_empty_chat(origin.body))
         call = replace(origin, path=CHAT.path, body=converted.chat, raw=None, original_body=None, origin=origin)
         return replace(call, left_out=converted.left_out)
 
@@ -122,6 +121,18 @@ def _as_chat_usage(usage: Json) -> Json:
         "prompt_tokens_details": as_dict(usage.get("input_tokens_details")),
         "completion_tokens_details": as_dict(usage.get("output_tokens_details")),
     }
+
+
+def _make_empty_chat(body: Json) -> Json:
+    """Return a chat without messages, with those fields of a request that have another name there: defaults of rules
+    must not replace them."""
+    chat = {key: value for key, value in body.items() if key in ("model", "stream")}
+    limit, effort = body.get("max_output_tokens"), as_dict(body.get("reasoning")).get("effort")
+    if type(limit) is int:
+        chat["max_tokens"] = limit
+    if isinstance(effort, str):
+        chat["reasoning_effort"] = effort
+    return {**chat, "messages": _NO_MESSAGES}
 
 
 def _make_writer(call: Call) -> ResponseWriter:

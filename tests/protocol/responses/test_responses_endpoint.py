@@ -11,6 +11,7 @@ from argoproxy.protocol.http_messages import BytesBody, ClientRequest, ClientRes
 from argoproxy.protocol.responses.carrier import Thought, encode_thought
 from argoproxy.protocol.responses.responses_endpoint import RESPONSES, ResponseUsageMeter
 from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.rules import Rule
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 from tests.protocol.responses.conversation import chunk, finish, request
 from tests.support.doubles import FakeProgress
@@ -170,6 +171,15 @@ def test_a_conversation_that_the_upstream_stores_gets_the_text_too() -> None:
     call = parse(input=None, previous_response_id="resp_1")
     changed = call.with_body({**call.body, "messages": [{"role": "user", "content": "b"}]})
     assert json.loads(RESPONSES.hand_over(changed).payload())["input"] == [{"role": "user", "content": "b"}]
+
+
+def test_a_rule_sees_the_limits_of_a_request_that_can_not_be_converted() -> None:
+    asked: Json = {"previous_response_id": "resp_1", "max_output_tokens": 5, "reasoning": {"effort": "low"}}
+    filled = Rule("m", defaults={"max_tokens": 9, "reasoning_effort": "high"}).apply(parse(**asked))
+    assert json.loads(RESPONSES.hand_over(filled).payload()) == request(**asked)
+    removed = Rule("m", remove=("max_tokens",)).apply(parse(**asked))
+    assert "max_output_tokens" not in json.loads(RESPONSES.hand_over(removed).payload())
+    assert "max_tokens" not in parse(**{**asked, "max_output_tokens": True}).body, "its server says what is wrong"
 
 
 def test_thoughts_that_this_proxy_encoded_are_not_handed_over() -> None:
