@@ -11,13 +11,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Any
 from urllib.parse import unquote_plus
 
 from argoproxy.errors import ModelNotAllowed, ModelUnclear
 from argoproxy.protocol.access.forms import Field, FormError, fields_of
 from argoproxy.protocol.access.header_rules import ENTITY_HEADERS
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
-from argoproxy.protocol.json_text import JsonError, dumps, parse
+from argoproxy.protocol.json_text import Json, JsonError, as_dicts, dumps, parse
 
 #: A body that is forwarded is read for its model up to these sizes.
 JSON_LIMIT = 8 * 1024 * 1024
@@ -55,6 +56,21 @@ class AllowList:
             raise _unclear(f"the key {key[:80]!r} may name another model")
         if query and query_names_a_model(query):
             raise _unclear("the query may name another model")
+
+    def check_request(self, body: Json, query: str) -> None:
+        """Raise ModelNotAllowed if something other than the key `model` names another model."""
+        self.check_others(body, query)
+        self._check_tools(body.get("tools"))
+
+    def _check_tools(self, tools: Any) -> None:
+        """Raise ModelNotAllowed if a tool that a provider's server runs names a model that may not be used."""
+        for tool in as_dicts(tools):
+            self.check_others(tool, "")
+            model = tool.get("model")
+            if isinstance(model, str):
+                self.check(model)
+            elif model is not None:
+                raise _unclear("a tool names its model by something else than a string")
 
 
 def check_forwarded(request: ClientRequest, allowed: AllowList) -> ClientRequest:
@@ -100,7 +116,7 @@ def _with_checked_json(request: ClientRequest, text: bytes, allowed: AllowList) 
     if not isinstance(model, str):
         raise _unclear("the body does not name its model")
     allowed.check(model)
-    allowed.check_others(value, "")
+    allowed.check_request(value, "")
     headers = request.headers
     if not exact:
         text, headers = dumps(value), without(headers, ENTITY_HEADERS)
@@ -145,9 +161,10 @@ def _unclear(reason: str) -> ModelUnclear:
     )
 
 
-#: Keys of a body that name models: `models` and `fallbacks` are lists of further ones (OpenRouter, LiteLLM), and
-#: servers that match keys without regard to case (Go's encoding/json) read `Model` as `model`.
-_KEYS = frozenset(("model", "models", "modellist", "fallbacks"))
+#: Keys of a body that name models: `models` and `fallbacks` are lists of further ones (OpenRouter, LiteLLM, Anthropic),
+#: `requests` is a list of whole requests (Anthropic's batches), and servers that match keys without regard to case
+#: (Go's encoding/json) read `Model` as `model`.
+_KEYS = frozenset(("model", "models", "modellist", "fallbacks", "requests"))
 _QUERY_WORDS = ("model", "deployment", "engine")
 #: Segments that are followed by a model's name: Azure, OpenAI's old engines, Gemini, Bedrock, Hugging Face.
 _PATH_WORDS = frozenset(("model", "models", "deployment", "deployments", "engine", "engines"))

@@ -263,7 +263,7 @@ class Models(Generic[UpstreamT]):
             raise BadRequest("`model` must be a non-empty string; /v1/models lists the models.", param="model")
         if self.allowed.patterns:
             self.allowed.check(model)
-            self.allowed.check_others((call.origin or call).body, (call.origin or call).query)
+            self.allowed.check_request((call.origin or call).body, (call.origin or call).query)
         return call
 
 

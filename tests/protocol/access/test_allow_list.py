@@ -104,6 +104,22 @@ def test_a_body_that_does_not_tell_its_model_is_refused_unless_it_may_be_unknown
     assert sent(body, headers, LENIENT) == body
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"tools": [{"type": "image_generation", "model": "gpt-4"}]',
+        b'"tools": [{"type": "x", "model": ["gpt-4"]}]',
+        b'"tools": [{"type": "x", "Model": "gpt-4"}]',
+        b'"requests": [{"params": {"model": "gpt-4"}}]',
+    ],
+)
+def test_a_model_within_a_request_is_checked_too(more: bytes) -> None:
+    with pytest.raises(ModelNotAllowed):
+        sent(b'{"model": "gpt-4o", ' + more + b"}")
+    allowed = b'{"model": "gpt-4o", "tools": [{"type": "x", "model": "gpt-4o"}, {"model": null}, 1]}'
+    assert sent(allowed) == allowed
+
+
 def test_what_was_checked_is_what_is_sent() -> None:
     twice = request(b'{"model": "gpt-4", "model": "gpt-4o"}', (*JSON, ("Content-MD5", "x"), ("X-Other", "y")))
     going = check_forwarded(twice, ALLOWED)
