@@ -16,6 +16,8 @@ from tests.support.client import Answer
 
 Json = dict[str, Any]
 DONE = "[DONE]"
+#: What streams of Messages and of the Responses API end in.
+LAST_EVENTS = ("message_stop", "error", "response.completed", "response.incomplete", "response.failed")
 DATA_LINE = re.compile("data(?::|$)")
 
 
@@ -72,10 +74,16 @@ def _stream_violations(answer: Answer) -> Iterator[Violation]:
         return
     if not all(isinstance(chunk, dict) for chunk in chunks):
         yield Violation("stream", f"an event that is no object: {answer.body[-300:]!r}")
-    elif DONE in data[:-1] or not (data and (data[-1] == DONE or "error" in chunks[-1])):
+    elif any(chunk.get("type") in LAST_EVENTS for chunk in chunks[:-1]):
+        yield Violation("stream end", f"an event behind the last one: {answer.body[-300:]!r}")
+    elif DONE in data[:-1] or not (data and (data[-1] == DONE or _is_last(chunks[-1]))):
         yield Violation("stream end", repr(answer.body[-300:]))
     elif data[-1] == DONE and any("error" in chunk and "choices" not in chunk for chunk in chunks):
         yield Violation("stream end", f"[DONE] behind an error: {answer.body[-300:]!r}")
+
+
+def _is_last(chunk: Json) -> bool:
+    return "error" in chunk or chunk.get("type") in LAST_EVENTS
 
 
 def comparison_violations(case: Case, seen: Sequence[Seen]) -> Iterator[Violation]:

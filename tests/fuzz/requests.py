@@ -14,6 +14,7 @@ from tests.fuzz.mutate import ODD_TEXTS, change_bytes, change_json, chunked, enc
 Header = tuple[str, str]
 
 JSON_TYPE: Header = ("Content-Type", "application/json")
+COUNT_TOKENS = "/v1/messages/count_tokens"
 CHAT, LEGACY, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 MODELS = (
     "m1",
@@ -136,6 +137,23 @@ HISTORY: list[dict[str, Any]] = [
     {"role": "function", "name": "look", "content": "seen"},
     {"role": "user", "content": "And?", "name": "u"},
 ]
+#: The same for Messages and the Responses API.
+MESSAGE_TURNS: list[dict[str, Any]] = [
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "a", "signature": "argoproxy-1.W10="},
+            {"type": "tool_use", "id": "c1", "name": "look", "input": {"a": 1}},
+        ],
+    },
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "seen"}]},
+]
+RESPONSE_ITEMS: list[dict[str, Any]] = [
+    {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+    {"type": "reasoning", "summary": [], "encrypted_content": "argoproxy.1.e30="},
+    {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "c1", "output": "seen"},
+]
 IMAGES = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
     "data:image/png;base64,%%%",
@@ -211,10 +229,21 @@ def plain_request(rng: random.Random) -> Asked:
         asked = {"model": rng.choice(("m1", "text-embedding-3-small", "text-embedding-v3")), "input": ["a", "b"]}
         return Asked("POST", EMBEDDINGS, encode(asked), (JSON_TYPE,))
     if kind == 5:
-        return Asked("POST", "/v1/responses", encode({"model": model, "input": "Hi"}), (JSON_TYPE,))
+        return beside_chats(rng, model)
     if kind == 6:
         return Asked(rng.choice(("GET", "HEAD")), rng.choice(("/v1/models", "/", "/v1/models/m1", "/v1/files")))
     return form(rng)
+
+
+def beside_chats(rng: random.Random, model: str) -> Asked:
+    """Give a request of Messages or of the Responses API."""
+    chosen = {"stream": rng.random() < 0.5, "temperature": 0.5}
+    if rng.random() < 0.5:
+        items: Any = rng.choice(("Hi", RESPONSE_ITEMS))
+        return Asked("POST", "/v1/responses", encode({"model": model, "input": items, **chosen}), (JSON_TYPE,))
+    messages = [{"role": "user", "content": "Hi"}, *(MESSAGE_TURNS if rng.random() < 0.5 else ())]
+    body = {"model": model, "max_tokens": 9, "messages": messages, **chosen}
+    return Asked("POST", rng.choice(("/v1/messages", "/v1/messages", COUNT_TOKENS)), encode(body), (JSON_TYPE,))
 
 
 def form(rng: random.Random, boundary: str = "x") -> Asked:
