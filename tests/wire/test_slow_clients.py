@@ -67,7 +67,7 @@ def test_a_client_that_stops_reading_is_given_up(serve: Serve, upstream: Upstrea
     with Client(door.port) as client:
         client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
         client.until(b"content")
-        eventually(lambda: endings(door) == ["client_gone"])
+        assert eventually(lambda: endings(door)) == ["client_gone"]
         assert upstream.left(script)
     assert "Traceback" not in door.log()
     assert chat(door.port).status == 200
