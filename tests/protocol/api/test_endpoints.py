@@ -14,7 +14,7 @@ from argoproxy.errors import (
     UpstreamStatus,
     UpstreamTimeout,
 )
-from argoproxy.protocol.api.endpoints import answer, answer_document, answer_error, assemble_reply, error_event
+from argoproxy.protocol.api.endpoints import CHAT, answer, answer_document, answer_error, assemble_reply, error_event
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.runs import TextRun
@@ -210,3 +210,8 @@ def test_heartbeats_are_quiet_only_after_an_event_that_may_have_an_id() -> None:
     plain = b'data: {"choices":[{"index":0,"delta":{"content":"id: 1"},"finish_reason":null}]}\n\n'
     assert streamed([[TextRun(plain)], []], FakeProgress(due=True)) == [plain, HEARTBEAT]
     assert streamed([[Event(b"id: 1\n" + plain)], []], FakeProgress(due=True))[1:] == [QUIET_HEARTBEAT]
+
+
+def test_a_chat_is_handed_over_as_it_is() -> None:
+    asked = call(stream=True)
+    assert CHAT.hand_over(asked) is asked
