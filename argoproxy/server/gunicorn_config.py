@@ -13,7 +13,6 @@ import os
 import resource
 import secrets
 import signal
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -91,7 +90,6 @@ limit_request_line = 8190
 limit_request_field_size = 16_384
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
-LONGEST_MS = 2**31 - 1
 SNAPSHOT = "settings.json"
 errorlog = "-"
 logger_class = PrintableLogger
@@ -174,8 +172,8 @@ def create_shared_dir(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Limit how long an answer may stay unread, handle the master's signals, plan the cores, log how to use it."""
-    limit_unread_time(server, loaded.client.write_timeout)
+    """Handle the master's signals, plan the cores, log how to use it."""
+    server.log.error_log.addFilter(is_worth_logging)
     install_signal_handlers(server)
     for line in describe_start(loaded):
         server.log.info("%s", line)
@@ -192,19 +190,6 @@ def post_fork(server: Any, worker: Any) -> None:
     """Bind a worker, and all threads that it will start, to its core."""
     if worker.core is not None:
         os.sched_setaffinity(0, {worker.core})
-
-
-def limit_unread_time(server: Any, seconds: float) -> None:
-    """Have the kernel end a connection whose client acknowledges nothing of what was sent for that long; 0: never.
-
-    A client that stops reading blocks a write, which no epoll watches. Connections inherit the option from their
-    listening socket (tcp(7), TCP_USER_TIMEOUT), so that it costs a request nothing, and no thread watches writes.
-    """
-    milliseconds = min(round(seconds * 1000), LONGEST_MS)
-    for listener in server.LISTENERS:
-        if listener.sock.family != socket.AF_UNIX:
-            listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    server.log.error_log.addFilter(is_worth_logging)
 
 
 def is_worth_logging(record: logging.LogRecord) -> bool:
@@ -272,7 +257,8 @@ def reload_settings(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Prepare a worker that is about to serve; the first one checks whether the endpoints answer."""
-    worker.timeouts = ClientTimeouts(loaded.client.header_timeout, loaded.client.body_timeout, keepalive)
+    client = loaded.client
+    worker.timeouts = ClientTimeouts(client.header_timeout, client.body_timeout, keepalive, client.write_timeout)
     # A terminal that goes away sends HUP to all processes of its session; the master decides what it means.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     extensions = getattr(worker.wsgi, "extensions", {})

@@ -1,4 +1,4 @@
-"""How long a client may take to send, and how its connection is closed.
+"""How long a client may take to send and to read, and how its connection is closed.
 
 The master imports this for Gunicorn's settings: nothing here may load ssl, which gevent patches in the workers.
 """
@@ -15,20 +15,35 @@ from typing import Any
 #: Bytes a second that a body must bring on average, once `body_s` is over.
 MIN_RATE = 500.0
 LINGER_S = 2.0
+#: What the kernel takes as TCP_USER_TIMEOUT, in milliseconds.
+LONGEST_MS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTimeouts:
-    """Seconds that a client may take: to send a head, to go on with a body, to begin its next request."""
+    """Seconds that a client may take: to send a head, to go on with a body, to begin its next request, to acknowledge
+    what was sent (0: any time)."""
 
     head_s: float
     body_s: float
     keepalive_s: float
+    unread_s: float
 
     def body_deadline(self, begun: float, last: float, received: int) -> float:
         """Return when a body times out, on the monotonic clock of `begun` and `last`, the times of its first and of its
         last bytes."""
         return min(last + self.body_s, begun + self.body_s + received / MIN_RATE)
+
+    def limit_unread(self, client: socket.socket) -> None:
+        """Have the kernel end a connection whose client acknowledges nothing of what was sent for `unread_s` (tcp(7),
+        TCP_USER_TIMEOUT).
+
+        A client that stops reading blocks a write, which no epoll watches. Connections would inherit the option from
+        their listening socket, but not those that came before it was set, as while the proxy starts.
+        """
+        if self.unread_s and client.family != socket.AF_UNIX:
+            milliseconds = min(round(self.unread_s * 1000), LONGEST_MS)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def linger(req: Any, environ: dict[str, Any], resp: Any) -> None:

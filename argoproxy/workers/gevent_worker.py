@@ -60,6 +60,7 @@ class TimedGeventWorker(PlainAnswers, OpenAIErrors, GeventWorker):  # type: igno
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection."""
+        self.timeouts.limit_unread(client)
         sock = replace_socket(client, TimedGeventSocket, self.timeouts)
         if not self._is_http1:
             super().handle(listener, sock, addr)

@@ -21,6 +21,7 @@ class TimedSyncWorker(OpenAIErrors, SyncWorker):  # type: ignore[misc]
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection."""
+        self.timeouts.limit_unread(client)
         super().handle(listener, replace_socket(client, TimedSocket, self.timeouts), addr)
 
     def wait(self, timeout: float) -> Any:

@@ -88,6 +88,7 @@ class PollingThreadWorker(PlainAnswers, OpenAIErrors, ThreadWorker):  # type: ig
             elif error.errno not in _NO_CONNECTION:
                 raise
             return False
+        self.timeouts.limit_unread(client)
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._collector.close_longest_waiting()

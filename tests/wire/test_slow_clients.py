@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.client import CHAT_BODY, STREAM_BODY, Client, chat
 from tests.support.fixtures import Serve
-from tests.support.processes import Proxy, Upstream, eventually
+from tests.support.processes import ROOT, Proxy, Upstream, eventually
 from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % len(CHAT_BODY)
 FLOOD: list[Any] = ["repeat", 600, [["send", chunked(event("x" * 65_536))]]]
 OF_EACH_KIND = 20
+#: Listens as systemd does for a service, and becomes Gunicorn, with the connections that wait, when a file is there.
+SOCKET_ACTIVATION = """
+import os, pathlib, socket, sys, time
+os.dup2(socket.create_server(("127.0.0.1", int(os.environ["PORT"]))).detach(), 3)
+os.set_inheritable(3, True)
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *sys.argv[1:]])
+"""
 #: In yardsticks: much less than whoever waits for a thread of the door has to wait.
 MOST = 10
 
@@ -71,6 +83,22 @@ def test_a_client_that_stops_reading_is_given_up(serve: Serve, upstream: Upstrea
         assert upstream.left(script)
     assert "Traceback" not in door.log()
     assert chat(door.port).status == 200
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
+def test_a_client_that_came_before_the_start_is_given_up(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+    environ = {"TARGET_BASE_URL": upstream.url, "WORKER_CLASS": worker_class, "CLIENT_WRITE_TIMEOUT": "1"}
+    gunicorn = ["-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT), "cot_proxy:app"]
+    door = Proxy(tmp_path, {**environ, "WORKERS": "1"}, [sys.executable, "-c", SOCKET_ACTIVATION, *gunicorn])
+    try:
+        script = upstream.script(["send", CHUNKED], FLOOD, ["hold"])
+        with Client(door.port) as client:
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=script)
+            (tmp_path / "go").touch()
+            client.until(b"content")
+            assert eventually(lambda: endings(door)) == ["client_gone"]
+    finally:
+        door.stop()
 
 
 def test_a_client_that_reads_slowly_gets_all(serve: Serve, upstream: Upstream) -> None:

@@ -24,7 +24,7 @@ def ends() -> Iterator[tuple[socket.socket, Connection]]:
     client, server = socket.socketpair()
     config = Config()
     config.set("limit_request_line", 8190)
-    conn = Connection(config, server, ("127.0.0.1", 1), ("127.0.0.1", 2), ClientTimeouts(60, 60, 60))
+    conn = Connection(config, server, ("127.0.0.1", 1), ("127.0.0.1", 2), ClientTimeouts(60, 60, 60, 0))
     conn.init()
     with client, conn.sock:
         yield client, conn
