@@ -9,7 +9,7 @@ from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError,
 from argoproxy.protocol.access.header_rules import request_headers_for_upstream
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, get_header, read_up_to, without
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, JsonError, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Document
@@ -106,6 +106,15 @@ def make_headers(headers: Headers, authorization: str) -> Headers:
     if authorization:
         kept = (*without(kept, CREDENTIAL_HEADERS), ("Authorization", authorization))
     return kept if get_header(kept, "user-agent") else (*kept, ("User-Agent", USER_AGENT))
+
+
+def encode_body(body: Json) -> bytes:
+    """Return a request body that was made of a client's as JSON. Raises BadRequest for one that is nested too deeply,
+    because what was just shallow enough to be parsed may be deeper here."""
+    try:
+        return dumps(body)
+    except JsonError as error:
+        raise BadRequest(f"The changed request body can't be encoded: {error}.") from None
 
 
 def forwarded_request(request: ClientRequest, url: str, headers: Headers, secret: bytes) -> UpstreamRequest:

@@ -28,7 +28,7 @@ from argoproxy.protocol.messages.tool_fields import original_names
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode, Usage, apply_mode
 from argoproxy.protocol.stream.filters import Filter
-from argoproxy.protocol.stream.sse import Batch
+from argoproxy.protocol.stream.sse import Batch, encode_json
 
 _JSON_TYPE = ("Content-Type", "application/json")
 _OWN_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering", "request-id"))
@@ -82,7 +82,7 @@ class MessagesEndpoint(Endpoint):
         kept = without(response_headers_for_new_body(context.reply_headers), _OWN_HEADERS)
         own = ("request-id", context.id)
         if not call.stream:
-            body = dumps(build_message(batches, head))
+            body = encode_json(build_message(batches, head))
             return ClientResponse(context.reply_status, (*kept, _JSON_TYPE, own), body)
         pieces = write_stream(batches, MessageWriter(head), context)
         return ClientResponse(context.reply_status, (*kept, *STREAM_HEAD, own), pieces)

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_dicts, as_text, dumps, loads_strict
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_dicts, as_text, loads_strict
+from argoproxy.protocol.stream.sse import encode_json
 
 _PREFIX = "argoproxy.1."
 #: Strings that are sent in pieces; other values are sent once.
@@ -35,7 +36,7 @@ def encode_thought(thought: Thought, model: str) -> str:
     document: Json = {"model": model, "text": thought.text, "details": list(thought.details)}
     if thought.extra_content:
         document["extra_content"] = thought.extra_content
-    return _PREFIX + urlsafe_b64encode(dumps(document)).decode()
+    return _PREFIX + urlsafe_b64encode(encode_json(document)).decode()
 
 
 def decode_thought(content: str, model: str) -> Thought | None:

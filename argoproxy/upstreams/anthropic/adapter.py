@@ -11,7 +11,6 @@ from typing import NoReturn
 
 from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.http_messages import ClientRequest, Headers
-from argoproxy.protocol.json_text import JsonError, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
@@ -26,7 +25,7 @@ from argoproxy.upstreams.anthropic.messages import LaterSystem
 from argoproxy.upstreams.anthropic.models import LONGEST_PAGE, parse_models
 from argoproxy.upstreams.anthropic.parameters import make_messages_body
 from argoproxy.upstreams.anthropic.replies import read_reply
-from argoproxy.upstreams.base import BaseUpstream, forwarded_request
+from argoproxy.upstreams.base import BaseUpstream, encode_body, forwarded_request
 from argoproxy.upstreams.base_url import BaseUrl, validate_path
 
 MESSAGES_PATH, MODELS_PATH = "/v1/messages", "/v1/models"
@@ -65,11 +64,8 @@ class AnthropicUpstream(BaseUpstream):
         if self.speaks(call.path):
             return self._post(call, call.payload(), self._own_headers(call.headers))
         document = make_messages_body(call, self.options.max_tokens, self.options.later_system)
-        try:
-            body = dumps(document)
-        except JsonError as error:
-            raise BadRequest(f"The changed request body can't be encoded: {error}.") from None
-        return self._post(replace(call, path=MESSAGES_PATH, query=""), body, self._headers(call.headers))
+        target = replace(call, path=MESSAGES_PATH, query="")
+        return self._post(target, encode_body(document), self._headers(call.headers))
 
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a message, streamed or whole. Raises ProxyError."""

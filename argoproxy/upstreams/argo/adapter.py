@@ -16,7 +16,7 @@ from typing import Self
 from argoproxy.errors import AuthenticationError, UpstreamUnreachable
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, RAW
 from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
-from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text, dumps
+from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text
 from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 from argoproxy.upstreams import Reply, UpstreamRequest
@@ -24,7 +24,7 @@ from argoproxy.upstreams.argo import completions, embeddings
 from argoproxy.upstreams.argo.messages import chat_body, limit_whole_reply, prompt_body, raw_body
 from argoproxy.upstreams.argo.model_ids import BUILT_IN, ModelIds
 from argoproxy.upstreams.argo.replies import parse_reply, raise_soft_error, read_text_stream
-from argoproxy.upstreams.base import SERVED_PATHS, USER_AGENT, BaseUpstream, make_model_list
+from argoproxy.upstreams.base import SERVED_PATHS, USER_AGENT, BaseUpstream, encode_body, make_model_list
 from argoproxy.upstreams.error_replies import loads_or_none
 from argoproxy.upstreams.openai import OpenAIUpstream
 
@@ -143,7 +143,7 @@ class ArgoUpstream(BaseUpstream):
         )
 
     def _post(self, url: str, call: Call, body: Json, accept: str) -> UpstreamRequest:
-        text = dumps(body)
+        text = encode_body(body)
         headers = (*_make_headers(call.headers, accept), ("Content-Type", "application/json"))
         return UpstreamRequest("POST", url, headers, text, len(text), is_streamed=url == self.urls.stream)
 

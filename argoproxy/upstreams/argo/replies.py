@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
-from argoproxy.protocol.json_text import Json, as_text, dumps
+from argoproxy.protocol.json_text import Json, as_text
+from argoproxy.protocol.stream.sse import encode_json
 from argoproxy.upstreams.argo.tools import parse_calls
 from argoproxy.upstreams.error_replies import error_in_success, loads_or_none
 
@@ -157,6 +158,6 @@ def _ornament(text: str, known: int = 0) -> int:
 
 
 def _no_answer(reason: Any) -> UpstreamProtocolError:
-    text = reason if isinstance(reason, str) else dumps(reason).decode() if reason else ""
+    text = reason if isinstance(reason, str) else encode_json(reason).decode() if reason else ""
     suffix = f": {text[:_QUOTED_CHARACTERS]}" if text else "."
     return UpstreamProtocolError(f"The Argo gateway's reply contains no answer{suffix}", code="argo_no_answer")

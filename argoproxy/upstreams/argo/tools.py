@@ -16,6 +16,7 @@ from typing import Any
 
 from argoproxy.errors import BadRequest, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_dicts, as_list, dumps, loads
+from argoproxy.protocol.stream.sse import encode_json
 
 _CLAUDE_CHOICE = {"auto": "auto", "required": "any", "none": "none"}
 _GEMINI_CHOICE = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
@@ -160,7 +161,10 @@ def _parse_call(item: Any, own_id: str) -> Json:
     return {
         "id": call_id if isinstance(call_id := fields.get("id"), str) and call_id else own_id,
         "type": "function",
-        "function": {"name": name, "arguments": arguments if isinstance(arguments, str) else dumps(arguments).decode()},
+        "function": {
+            "name": name,
+            "arguments": arguments if isinstance(arguments, str) else encode_json(arguments).decode(),
+        },
     }
 
 

@@ -17,11 +17,11 @@ from typing import Self
 from argoproxy.errors import NotFound, ProxyError
 from argoproxy.protocol.api.endpoints import COMPLETIONS
 from argoproxy.protocol.http_messages import ClientRequest, Headers, without
-from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
-from argoproxy.upstreams.base import USER_AGENT, BaseUpstream, make_headers, make_model_list
+from argoproxy.upstreams.base import USER_AGENT, BaseUpstream, encode_body, make_headers, make_model_list
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope import completions, embeddings
 from argoproxy.upstreams.dashscope.error_codes import error_from_dashscope_reply
@@ -171,7 +171,7 @@ class DashScopeUpstream(BaseUpstream):
         return self.urls.multimodal if is_multimodal(model) or has_media(call.body) else self.urls.text
 
     def _post(self, url: str, call: Call, body: Json) -> UpstreamRequest:
-        text = dumps(body)
+        text = encode_body(body)
         headers = (*without(make_headers(call.headers, self.authorization), _OWN_HEADERS), *_form_headers(call))
         return UpstreamRequest("POST", url, headers, text, len(text), self.secret)
 

@@ -124,15 +124,6 @@ def test_other_paths_are_forwarded() -> None:
     assert "Authorization" not in dict(forwarded.headers)
 
 
-def test_a_body_nested_too_deeply_is_refused() -> None:
-    schema: dict[str, Any] = {}
-    for _ in range(100_000):
-        schema = {"a": schema}
-    body = {"messages": [], "output_config": schema}
-    with pytest.raises(BadRequest, match="can't be encoded"):
-        UPSTREAM.completion_request(Call("id", 7, "/v1/chat/completions", "", (), body, None))
-
-
 @pytest.mark.parametrize(
     ("path", "url"),
     [

@@ -12,14 +12,15 @@ import binascii
 from collections.abc import Sequence
 from typing import Any
 
-from argoproxy.protocol.json_text import Json, JsonError, as_dicts, dumps, loads
+from argoproxy.protocol.json_text import Json, JsonError, as_dicts, loads
+from argoproxy.protocol.stream.sse import encode_json
 
 MARK = "argoproxy-1."
 
 
 def sign(details: Sequence[Json]) -> str:
     """Return a signature of the proxy that holds details of a thought."""
-    return MARK + (base64.b64encode(dumps(list(details))).decode() if details else "")
+    return MARK + (base64.b64encode(encode_json(list(details))).decode() if details else "")
 
 
 def is_ours(block: Json) -> bool:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.json_text import Json, as_dict, as_text, dumps
+from argoproxy.protocol.json_text import Json, as_dict, as_text
 from argoproxy.protocol.messages.answers.block_writer import BlockWriter
 from argoproxy.protocol.stream.json_progress import ObjectProgress
+from argoproxy.protocol.stream.sse import encode_json
 
 _EMPTY = "{}"
 
@@ -110,7 +111,7 @@ class _PartialCall:
         """Take a fragment. Raises UpstreamProtocolError for arguments of a call whose block is closed."""
         function = as_dict(fragment.get("function") or fragment.get("custom"))
         arguments = function.get("arguments", function.get("input"))
-        text = dumps(arguments).decode() if isinstance(arguments, dict) else as_text(arguments)
+        text = encode_json(arguments).decode() if isinstance(arguments, dict) else as_text(arguments)
         if self.is_closed and text.strip():
             raise UpstreamProtocolError("The upstream continued a tool call whose arguments were complete.")
         if not self.is_begun:
