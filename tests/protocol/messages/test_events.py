@@ -16,8 +16,8 @@ from argoproxy.protocol.messages.answers.events import MOST_CHANGES, MessageHead
 from argoproxy.protocol.messages.answers.message_writer import MessageWriter, build_message
 from argoproxy.protocol.messages.answers.signatures import MARK
 from argoproxy.protocol.stream.chunks import split_completion
-from argoproxy.protocol.stream.runs import RunDecoder
-from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
+from argoproxy.protocol.stream.runs import RunDecoder, TextRun
+from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Batch, Document, Event
 from tests.support.cuts import cuts
 from tests.support.growth import assert_linear
 from tests.support.messages_grammar import (
@@ -355,6 +355,44 @@ def test_runs_of_text_in_every_cut() -> None:
         events = read_frames(stream + writer.feed([Event.of(STOP), DONE]) + writer.finish())
         check_grammar(events)
         assert joined(events) == wanted
+
+
+@pytest.mark.parametrize("opening", [call(0, '{"a":', "f", "c"), text(" ")])
+def test_a_long_run_of_text_that_waits(opening: Json) -> None:
+    blank = b'data: {"choices":[{"index":0,"delta":{"content":" "},"finish_reason":null}]}\n\n'
+    run = TextRun(blank * 2000 + RUN)
+    shown = []
+    for batch in ([run], run.cut()):
+        writer = MessageWriter(HEAD)
+        stream = writer.feed([Event.of(opening), *batch]) + writer.feed([Event.of(STOP), DONE]) + writer.finish()
+        events = read_frames(stream)
+        check_grammar(events)
+        shown.append(joined(events))
+    assert shown[0] == shown[1]
+    assert shown[0]["content"][-1]["text"].strip() == 'Hello "é\nü'
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        call_of(1, "x" * 9, "g", "c1"),
+        call_of(0, "{", "f", "c0"),
+        {"content": "text that waits"},
+        {"reasoning_content": "a thought that waits"},
+    ],
+)
+def test_what_waits_for_a_call_is_bounded(delta: Json) -> None:
+    chunk = Event.of({**chunk_of(delta), "padding": "x" * (DOCUMENT_LIMIT // 40)})
+    writer = MessageWriter(HEAD)
+    writer.feed([Event.of(call(0, '{"a":', "f", "c"))])
+    with pytest.raises(UpstreamProtocolError, match="larger than"):
+        writer.feed([chunk] * 41)
+
+
+def test_text_that_is_sent_at_once_is_not_bounded() -> None:
+    chunk = Event.of({**chunk_of({"content": "Hello"}), "padding": "x" * (DOCUMENT_LIMIT // 40)})
+    writer = MessageWriter(HEAD)
+    assert all(writer.feed([chunk]) for _ in range(41))
 
 
 SOME = st.sampled_from(["", " ", "\n", "a", "bc", "{}", '{"a":1}', '{"a"', ":1}"])

@@ -57,6 +57,11 @@ class MessageEvents:
         """The number of the block that the next text belongs to, if it is open and nothing else waits."""
         return self._blocks.index if self._blocks.kind == "text" else None
 
+    @property
+    def is_keeping(self) -> bool:
+        """Whether something of the chunks is kept: tool calls, and what waits for its block."""
+        return bool(self._tools.has_calls or self._held_texts or self._late_thoughts or self._blocks.details)
+
     def count_text(self, size: int) -> None:
         """Note characters of text that were written without this object."""
         self._size += size

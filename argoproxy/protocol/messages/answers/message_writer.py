@@ -20,6 +20,8 @@ class MessageWriter:
     def __init__(self, head: MessageHead) -> None:
         self._head = head
         self._events = MessageEvents(head)
+        #: Bytes of the chunks of which something is kept.
+        self._kept_size = 0
 
     def feed(self, batch: Batch) -> bytes:
         """Take a batch; return the bytes to send, b"" if there are none. Raises UpstreamProtocolError."""
@@ -38,16 +40,30 @@ class MessageWriter:
         return error_event(error, self._head.request_id)
 
     def _write(self, event: Event) -> bytes:
-        if not isinstance(event, TextRun):
-            return b"".join([encode_frame(one) for chunk in chunks_of(event) for one in self._events.add(chunk)])
-        index = self._events.open_text
-        if index is not None:
-            text = event.escaped_text()
-            is_plain = text.isascii() and b"\\" not in text
-            self._events.count_text(len(text) if is_plain else len(event.text()))
-            return encode_text_frame(index, text) if text else b""
-        first, rest = event.cut_first()
-        return self._write(first) + (self._write(rest) if rest else b"")
+        if isinstance(event, TextRun):
+            return self._write_run(event)
+        written = b"".join([encode_frame(one) for chunk in chunks_of(event) for one in self._events.add(chunk)])
+        if self._events.is_keeping:
+            self._kept_size += len(event.raw)
+            check_reply_size(self._kept_size)
+        return written
+
+    def _write_run(self, run: TextRun) -> bytes:
+        """Write events one by one, until a block of text is open: what follows is one delta."""
+        if self._events.open_text is not None:
+            return self._write_text(run)
+        events, written = run.cut(), list[bytes]()
+        for position, event in enumerate(events):
+            if self._events.open_text is not None:
+                return b"".join(written) + self._write_text(TextRun(b"".join([one.raw for one in events[position:]])))
+            written.append(self._write(event))
+        return b"".join(written)
+
+    def _write_text(self, run: TextRun) -> bytes:
+        index, text = self._events.open_text or 0, run.escaped_text()
+        is_plain = text.isascii() and b"\\" not in text
+        self._events.count_text(len(text) if is_plain else len(run.text()))
+        return encode_text_frame(index, text) if text else b""
 
 
 class MessageBuilder:

@@ -34,6 +34,11 @@ class ToolBlocks:
         self._open: _PartialCall | None = None
         self.has_any = False
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether a fragment of a call has come."""
+        return bool(self._calls)
+
     def add(self, fragment: Json) -> None:
         """Take a fragment of a call, which has an index. Raises UpstreamProtocolError for one of a finished call."""
         index = fragment["index"] if isinstance(fragment.get("index"), int) else 0
