@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 #: What a right answer holds, by the model: 200, 116, 100 or 60 events with a word, or a document of 330 characters.
 WORDS = {"flood": 200, "think": 116, "paced": 100, "slow": 60}
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+#: A stream of the Responses API repeats its text: at the end of the part twice, of the item, and of the response.
+COPIES = {RESPONSES: 5}
 DOCUMENT = b"x" * 330
 LONGEST_S = 15.0
 #: In place of a number of bytes that are still to come.
@@ -21,7 +24,8 @@ LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 @dataclass(frozen=True)
 class Lane:
-    """Requests of one model from so many clients at the same time."""
+    """Requests of one model from so many clients at the same time. The last word of the model's name tells the
+    upstream what to send."""
 
     name: str
     model: str
@@ -34,6 +38,25 @@ class Lane:
     requests: int | None = None
     #: Seconds in which the clients begin, one after the other.
     ramp_s: float = 0.0
+    path: str = CHAT
+
+    @property
+    def body(self) -> bytes:
+        """What the client sends."""
+        said = [{"role": "user", "content": "Hello"}]
+        texts = {"input": said} if self.path == RESPONSES else {"messages": said}
+        limit = {"max_tokens": 1000} if self.path == MESSAGES else {}
+        return json.dumps({"model": self.model, **texts, **limit, "stream": self.is_stream}).encode()
+
+    @property
+    def content(self) -> str:
+        """What the upstream sends."""
+        return self.model.rpartition("-")[2]
+
+    @property
+    def words(self) -> int:
+        """How often the word stands in a right answer."""
+        return WORDS[self.content] * COPIES.get(self.path, 1)
 
     @property
     def sends_events(self) -> bool:
@@ -44,7 +67,7 @@ class Lane:
     def events(self) -> int:
         """How many events the upstream sends for a request, with the two that end the stream."""
         counts = {"flood": 202, "think": 202, "paced": 102, "slow": 62}
-        return counts.get(self.model, 0) if self.sends_events else 0
+        return counts.get(self.content, 0) if self.sends_events else 0
 
 
 @dataclass
@@ -62,11 +85,9 @@ class Connection:
     """One client."""
 
     def __init__(self, port: int, lane: Lane) -> None:
-        body = json.dumps(
-            {"model": lane.model, "messages": [{"role": "user", "content": "Hello"}], "stream": lane.is_stream}
-        ).encode()
+        body = lane.body
         lines = "".join(f"{name}: {value}\r\n" for name, value in lane.headers.items())
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
+        head = f"POST {lane.path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
         self._request = head.encode() + body
         self._lane = lane
         self.sock = socket.create_connection(("127.0.0.1", port), LONGEST_S)
@@ -107,7 +128,7 @@ class Connection:
     def is_right(self) -> bool:
         """Return whether the answer has all of the text, and status 200."""
         answer = b"".join(self._pieces)
-        has_text = answer.count(b"hello ") == WORDS[self._lane.model] if self._lane.sends_events else DOCUMENT in answer
+        has_text = answer.count(b"hello ") == self._lane.words if self._lane.sends_events else DOCUMENT in answer
         return answer.startswith(b"HTTP/1.1 200") and has_text
 
 

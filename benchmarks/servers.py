@@ -100,9 +100,14 @@ def upstream(port: int = 0) -> Server:
 
 
 def proxy(name: str, folder: Path, up: int, **environ: str) -> Server:
-    """A proxy of some tree of this project."""
+    """A proxy of some tree of this project, in front of one upstream."""
+    return configured_proxy(name, folder, TARGET_BASE_URL=f"http://127.0.0.1:{up}", **environ)
+
+
+def configured_proxy(name: str, folder: Path, **environ: str) -> Server:
+    """A proxy of some tree of this project, with settings that name its upstreams."""
     port = free_port()
-    settings = {"HOST": "127.0.0.1", "PORT": str(port), "TARGET_BASE_URL": f"http://127.0.0.1:{up}", "WORKERS": "1"}
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": "1"}
     return Server(name, port, [sys.executable, "cot_proxy.py"], folder, {**settings, **environ})
 
 

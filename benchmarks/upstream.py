@@ -2,7 +2,8 @@
 
 `plain` 0.7 KB at once; `flood` 200 events without a pause, each its own chunk; `paced` 100 events, 10 ms apart; `slow`
 60 events, 50 ms apart; `think` as `flood`, with thoughts whose tags are split over events. A request for a document
-gets the one of `plain`, whatever its model.
+gets the one of `plain`, whatever its model. Requests of Messages and of the Responses API get the stream of `flood` in
+their own API (`dialects.py`).
 """
 
 from __future__ import annotations
@@ -10,23 +11,21 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
+
+from dialects import WORD as TEXT
+from dialects import WORDS, chat_chunk, http_chunk, messages_stream, responses_stream
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n"
-EVENTS = 200
 PAUSES_S = {"paced": 0.01, "slow": 0.05}
 PACED_EVENTS = {"paced": 100, "slow": 60}
 
 
-def chunk(text: str, finish_reason: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": finish_reason}
-    top = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1790000000, "model": "bench"}
-    data = b"data: " + json.dumps({**top, "choices": [choice]}, separators=(",", ":")).encode() + b"\n\n"
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-END = chunk("", "stop") + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-WORD = chunk("hello ")
-THOUGHTS = [chunk(part) for part in ("<thi", "nk>", *["hmm, "] * 80, "</th", "ink>", *["hello "] * 116)]
+LAST_CHUNK = http_chunk(b"")
+END = chat_chunk("", "stop") + http_chunk(b"data: [DONE]\n\n") + LAST_CHUNK
+WORD = chat_chunk(TEXT)
+THOUGHTS = [chat_chunk(part) for part in ("<thi", "nk>", *["hmm, "] * 80, "</th", "ink>", *["hello "] * 116)]
+OTHER_APIS = {"/v1/messages": messages_stream(), "/v1/responses": responses_stream()}
 STREAM_HEAD = HEAD % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n")
 
 
@@ -47,7 +46,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
             body = await reader.readexactly(int(length or 0))
-            await answer(json.loads(body) if body else {}, writer)
+            request = json.loads(body) if body else {}
+            if events := OTHER_APIS.get(head.split(b" ", 2)[1].decode()):
+                await flood([STREAM_HEAD, *events, LAST_CHUNK], writer)
+            else:
+                await answer(request, writer)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 
@@ -61,10 +64,15 @@ async def answer(request: dict[str, object], writer: asyncio.StreamWriter) -> No
     if model in PAUSES_S:
         await Pace(writer, PACED_EVENTS[model], PAUSES_S[model]).is_over
     else:
-        for event in THOUGHTS if model == "think" else [WORD] * EVENTS:
-            writer.write(event)
-        await writer.drain()
+        await flood(THOUGHTS if model == "think" else [WORD] * WORDS, writer)
     writer.write(END)
+
+
+async def flood(pieces: Sequence[bytes], writer: asyncio.StreamWriter) -> None:
+    """Send pieces without a pause, each by itself."""
+    for piece in pieces:
+        writer.write(piece)
+    await writer.drain()
 
 
 class Pace:
