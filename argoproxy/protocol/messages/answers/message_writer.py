@@ -50,20 +50,21 @@ class MessageWriter:
 
     def _write_run(self, run: TextRun) -> bytes:
         """Write events one by one, until a block of text is open: what follows is one delta."""
-        if self._events.open_text is not None:
-            return self._write_text(run)
+        if (block := self._events.open_text) is not None:
+            return self._write_text(block, run)
         events, written = run.cut(), list[bytes]()
         for position, event in enumerate(events):
-            if self._events.open_text is not None:
-                return b"".join(written) + self._write_text(TextRun(b"".join([one.raw for one in events[position:]])))
+            if (block := self._events.open_text) is not None:
+                rest = TextRun(b"".join([one.raw for one in events[position:]]))
+                return b"".join([*written, self._write_text(block, rest)])
             written.append(self._write(event))
         return b"".join(written)
 
-    def _write_text(self, run: TextRun) -> bytes:
-        index, text = self._events.open_text or 0, run.escaped_text()
+    def _write_text(self, block: int, run: TextRun) -> bytes:
+        text = run.escaped_text()
         is_plain = text.isascii() and b"\\" not in text
         self._events.count_text(len(text) if is_plain else len(run.text()))
-        return encode_text_frame(index, text) if text else b""
+        return encode_text_frame(block, text) if text else b""
 
 
 class MessageBuilder:
