@@ -31,6 +31,7 @@ ONLY_THERE = {
 }
 #: The folders from the ground up: each may import from those before it, and from itself.
 FLOORS = [
+    "data",
     "protocol",
     "protocol/access",
     "protocol/stream",

@@ -29,8 +29,8 @@ EDITORS = ("nano", "vi", "vim")
 
 
 def run() -> NoReturn:
-    """Run the installed command `argo-proxy`."""
-    main(sys.argv[1:], "argo-proxy")
+    """Run the installed command `argoproxy`."""
+    main(sys.argv[1:], "argoproxy")
 
 
 def main(arguments: Sequence[str], program: str = "cot_proxy.py") -> NoReturn:

@@ -23,9 +23,9 @@ from typing import TextIO
 
 from argoproxy.config.values.flags import Task, parse_arguments
 from argoproxy.config.values.upstream_options import CA_VARIABLES
+from argoproxy.data import SAMPLE_CONFIG, read_data
 from argoproxy.server.ports import LAST_PORT, is_free, port_problem
 
-SAMPLE = Path(__file__).resolve().parents[2] / "config.sample.yaml"
 EPHEMERAL_PORTS = range(49152, 65535)
 CHECK_S = 5.0
 USAGE_EXIT = 2
@@ -176,7 +176,7 @@ def _set_up(path: Path, session: Session, variables: Mapping[str, str]) -> int:
     if not session.is_agreed:
         session.show(_ABOUT)
     session.show(f"{path} file not found.\n")
-    if not session.confirm(f"Would you like to create it from {SAMPLE.name}? [y/N] ", "n"):
+    if not session.confirm(f"Would you like to create it from {SAMPLE_CONFIG}? [y/N] ", "n"):
         session.show(
             "Nothing was started. To start without a config file: ./run_app.sh --demo, or ./run_app.sh --url http://…/v1\n"
         )
@@ -185,7 +185,7 @@ def _set_up(path: Path, session: Session, variables: Mapping[str, str]) -> int:
     verbose = session.confirm("Enable verbose mode? [Y/n] ", "y")
     port = _choose_port(session, variables.get("PORT", "").strip())
     values = {"port": str(port), "user": f'"{user}"', "verbose": str(verbose).lower()}
-    text = fill_in(SAMPLE.read_text("utf-8"), values)
+    text = fill_in(read_data(SAMPLE_CONFIG), values)
     try:
         path.write_bytes(text.encode())
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from argoproxy.data import DASHBOARD, read_data
 from argoproxy.errors import Ending
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.slots import make_folder
@@ -18,7 +19,7 @@ from tests.support.outcomes import outcome
 from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
-BOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana.json").read_text())
+BOARD: dict[str, Any] = json.loads(read_data(DASHBOARD))
 PREFIXES = r"(?:argoproxy|gen_ai)_\w+"
 THE_THREE = {"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"}
 

@@ -1,6 +1,7 @@
 """Files about settings, generated from their declarations: docs/settings.md, config.sample.yaml and .env.example.
 
-`python -m argoproxy.config.values.reference` writes them, in the root of the repository.
+`python -m argoproxy.config.values.reference` writes them, in the root of the repository; the sample also as a file of
+the package.
 """
 
 from __future__ import annotations
@@ -74,9 +75,11 @@ ENV_HEAD = f"""\
 
 def generate() -> dict[str, str]:
     """Return the files by their paths in the repository."""
+    sample = SAMPLE_HEAD + "".join(map(_sample_of_group, GROUPS))
     return {
         "docs/settings.md": SETTINGS_HEAD + "".join(map(_page_of_group, GROUPS)),
-        "config.sample.yaml": SAMPLE_HEAD + "".join(map(_sample_of_group, GROUPS)),
+        "config.sample.yaml": sample,
+        "argoproxy/data/config.sample.yaml": sample,
         ".env.example": ENV_HEAD + "".join(f"{name}={value}\n" for name, value in ENV_EXAMPLES.items()) + _env_lines(),
     }
 
