@@ -20,13 +20,13 @@ ONLY_THERE = {
     "werkzeug": {"web"},
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "socket": {"transport", "workers", "server", "images"},
-    "ssl": {"transport", "server/start_check", "cli/setup_wizard", "images"},
+    "socket": {"transport", "workers", "server", "images", "cli/doctor/observe"},
+    "ssl": {"transport", "server/start_check", "cli/setup_wizard", "cli/doctor/observe", "images"},
     "select": {"transport/watch", "transport/waits", "workers"},
     "yaml": {"config/values/layers"},
     "dotenv": {"config/values/layers"},
     "PIL": {"images/shrink"},
-    "certifi": {"web/factory"},
+    "certifi": {"web/factory", "cli/doctor/observe"},
     "prometheus_client": {"telemetry/children", "telemetry/metrics"},
 }
 #: The folders from the ground up: each may import from those before it, and from itself.
@@ -59,6 +59,9 @@ FLOORS = [
     "server",
     "web",
     "cli/logs",
+    "cli/doctor/judge",
+    "cli/doctor/observe",
+    "cli/doctor",
     "cli",
 ]
 MOST_FILES = 12

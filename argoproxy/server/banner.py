@@ -22,11 +22,15 @@ def describe_start(config: Config) -> Iterator[str]:
     yield f"Try it: {' '.join(_command(config))}"
 
 
+def is_open_to_all(config: Config) -> bool:
+    """Return whether other machines can use the proxy, without a key."""
+    return not (config.requires_key or config.authenticate or _LOOPBACK.fullmatch(config.server.host))
+
+
 def open_key_warning(config: Config) -> str:
     """Return a warning if anyone on the network can use the server's API keys; "" if not."""
-    is_open = not (config.requires_key or config.authenticate or _LOOPBACK.fullmatch(config.server.host))
     keyed = [upstream.name for upstream in config.upstreams if upstream.is_keyed]
-    if not is_open or not keyed:
+    if not is_open_to_all(config) or not keyed:
         return ""
     return (
         f"anyone who can reach {config.server.host}:{config.server.port} can use the key of {', '.join(keyed)}: "

@@ -90,7 +90,6 @@ limit_request_line = 8190
 limit_request_field_size = 16_384
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
-SNAPSHOT = "settings.json"
 errorlog = "-"
 logger_class = PrintableLogger
 # Gunicorn's debug level would log the target of each request, with its query.
@@ -167,8 +166,8 @@ def create_shared_dir(server: Any) -> None:
         server.log.warning("/metrics and reloading are off: there is no space in /dev/shm nor in the temporary folder")
         return
     os.chown(shared, server.cfg.uid, server.cfg.gid)
-    publish_snapshot(read_layers(os.environ, folder), shared / SNAPSHOT)
-    os.environ[SNAPSHOT_VARIABLE] = str(shared / SNAPSHOT)
+    publish_snapshot(read_layers(os.environ, folder), shared / runtime.SNAPSHOT)
+    os.environ[SNAPSHOT_VARIABLE] = str(shared / runtime.SNAPSHOT)
 
 
 def when_ready(server: Any) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from argoproxy.telemetry.slots import PREFIX, candidate_parents
 
+#: The published settings.
+SNAPSHOT = "settings.json"
 _PORT_FILE = "serves"
 _DRAINING_FILE = "drains"
 
@@ -30,19 +32,24 @@ def is_draining(folder: Path) -> bool:
 
 def pid_at(port: int) -> int | None:
     """Return the process id of the master of this user's proxy at a port, None if there is none."""
-    return next((pid for served, pid in _running() if served == port), None)
+    return next((pid for served, pid, _ in _running() if served == port), None)
+
+
+def folder_at(port: int) -> Path | None:
+    """Return the shared folder of this user's proxy at a port, None if there is none."""
+    return next((folder for served, _, folder in _running() if served == port), None)
 
 
 def running_ports() -> Iterator[int]:
     """Yield the ports of this user's running proxies."""
-    return (port for port, _ in _running())
+    return (port for port, _, _ in _running())
 
 
-def _running() -> Iterator[tuple[int, int]]:
-    """Yield the port and the master's process id of each of this user's running proxies."""
+def _running() -> Iterator[tuple[int, int, Path]]:
+    """Yield the port, the master's process id and the shared folder of each of this user's running proxies."""
     for parent in candidate_parents():
         for file in parent.glob(f"{PREFIX}*/{_PORT_FILE}"):
             with suppress(OSError, ValueError):
                 port, pid = map(int, file.read_text().split())
                 if file.stat().st_uid == os.getuid() and Path("/proc", str(pid)).exists():
-                    yield port, pid
+                    yield port, pid, file.parent

@@ -6,7 +6,6 @@ Everything is put together here: classes elsewhere get what they need as argumen
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import threading
@@ -26,11 +25,9 @@ from argoproxy.images.inline import Images, ImageWorkers
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
-from argoproxy.plugins.loader import PluginAuth, PluginAuthenticator, configured_plugins, instantiate
+from argoproxy.plugins.loader import PluginAuthenticator, configured_plugins, instantiate
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
-from argoproxy.protocol.access.header_rules import COOKIES_DOWN
 from argoproxy.protocol.access.masking import Masker
-from argoproxy.protocol.access.secrets import Secret, credentials_in_body, secrets_in_options
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.server.process import return_large_blocks
 from argoproxy.server.runtime import is_draining
@@ -40,10 +37,9 @@ from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
-from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.app import create_app
-from argoproxy.web.upstream_factory import models_of, provider
+from argoproxy.web.upstream_factory import collect_secrets, make_transport, models_of, provider
 
 logger = logging.getLogger("argoproxy")
 
@@ -142,7 +138,7 @@ def build_proxy(
     if config.requires_key and not config.keys:
         raise ConfigError(["keys are required, but none is set; set API_KEY_SECRET"])
     journal = _create_journal(config)
-    masker = Masker(_collect_secrets(config))
+    masker = Masker(collect_secrets(config))
     _configure_logging(config, journal, masker)
     models = models_of(config)
     gateway = [config.gateway] if config.gateway else []
@@ -172,16 +168,8 @@ def build_proxy(
 def _build_link(
     settings: UpstreamSettings, config: Config, unwatched: Callable[[], Watch], workers: ImageWorkers
 ) -> UpstreamLink:
-    access = replace(settings.access, secrets=(*settings.secrets, *_secrets_in_rules(config)))
-    transport = Transport(
-        connections=config.server.threads,
-        tick_s=config.heartbeat.every_s or math.inf,
-        access=access,
-        auth=PluginAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
-        not_passed=frozenset() if settings.passes_cookies and not config.authenticate else COOKIES_DOWN,
-    )
     images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where(), workers)
-    return UpstreamLink(transport, images, CachedResult(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
+    return UpstreamLink(make_transport(settings, config), images, CachedResult(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
 
 
 def _build_authenticator(config: Config) -> RequestAuthenticator | None:
@@ -208,21 +196,6 @@ def _create_metrics(folder: str) -> Metrics | None:
 def _create_journal(config: Config) -> JournalFiles | None:
     journal = config.journal
     return JournalFiles(journal.folder, journal.max_bytes, journal.files) if journal else None
-
-
-def _collect_secrets(config: Config) -> Iterator[str]:
-    """Yield every secret of the settings: none of them may appear in the log or the journal."""
-    yield from (secret.text for secret in (*(key.secret for key in config.keys), *_secrets_in_rules(config)))
-    for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
-        yield from (secret.text for secret in upstream.secrets)
-    for plugin in configured_plugins(config):
-        yield from secrets_in_options(plugin.spec.options)
-
-
-def _secrets_in_rules(config: Config) -> Iterator[Secret]:
-    """Yield the credentials that rules put into the bodies of requests."""
-    for rule in config.rules:
-        yield from (Secret(text) for values in (rule.params, rule.defaults) for text in credentials_in_body(values))
 
 
 def _build_access_log(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:

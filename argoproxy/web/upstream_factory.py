@@ -1,13 +1,20 @@
-"""From the settings of upstreams to the adapters that speak to them."""
+"""From the settings of upstreams to the adapters that speak to them, and the transports that reach them."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 from argoproxy.config.config import Config
 from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.kinds.target import UpstreamSettings
-from argoproxy.plugins.loader import add_plugin_folders, configured_plugins
+from argoproxy.plugins.loader import PluginAuth, add_plugin_folders, configured_plugins
 from argoproxy.plugins.upstream import PluginUpstream
+from argoproxy.protocol.access.header_rules import COOKIES_DOWN
+from argoproxy.protocol.access.secrets import Secret, credentials_in_body, secrets_in_options
 from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.transport.transport import Transport
 from argoproxy.upstreams import Upstream
 
 
@@ -44,3 +51,31 @@ def adapter(settings: UpstreamSettings) -> Upstream:
     if isinstance(settings.target, PluginTarget):
         return PluginUpstream(settings.name, settings.target.spec)
     return settings.target.adapter(settings.name)
+
+
+def make_transport(settings: UpstreamSettings, config: Config) -> Transport:
+    """Create the transport to an upstream's server. Raises ConfigError if the plug-in that signs requests cannot be
+    used."""
+    access = replace(settings.access, secrets=(*settings.secrets, *_secrets_in_rules(config)))
+    return Transport(
+        connections=config.server.threads,
+        tick_s=config.heartbeat.every_s or math.inf,
+        access=access,
+        auth=PluginAuth(f"upstreams.{settings.name}.auth", access.auth) if access.auth else None,
+        not_passed=frozenset() if settings.passes_cookies and not config.authenticate else COOKIES_DOWN,
+    )
+
+
+def collect_secrets(config: Config) -> Iterator[str]:
+    """Yield every secret of the settings: none of them may appear in the log or the journal."""
+    yield from (secret.text for secret in (*(key.secret for key in config.keys), *_secrets_in_rules(config)))
+    for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
+        yield from (secret.text for secret in upstream.secrets)
+    for plugin in configured_plugins(config):
+        yield from secrets_in_options(plugin.spec.options)
+
+
+def _secrets_in_rules(config: Config) -> Iterator[Secret]:
+    """Yield the credentials that rules put into the bodies of requests."""
+    for rule in config.rules:
+        yield from (Secret(text) for values in (rule.params, rule.defaults) for text in credentials_in_body(values))

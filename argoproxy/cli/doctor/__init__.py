@@ -1,0 +1,1 @@
+"""`doctor`: what keeps the proxy from working, and the setting to change."""

@@ -1,0 +1,1 @@
+"""Verdicts: pure functions from what was observed to findings."""
