@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from argoproxy.errors import Ending, ProxyError, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import Endpoint
+from argoproxy.protocol.api.stream_end import LineBuffer, StreamEnd
 from argoproxy.protocol.api.stream_writer import ResponseContext
 from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.stream.filters import Filter
@@ -29,24 +30,35 @@ def end_with_error_event(
     pieces: Iterable[bytes], headers: Headers, endpoint: Endpoint, context: ResponseContext
 ) -> Iterator[bytes]:
     """Return the pieces; to an event stream that breaks off, or ends before its last event, an error is added as the
-    last one, unless it was complete. One that its upstream ends with an error is recorded as failed. Raises ProxyError
-    where nothing can be added, ClientGone."""
-    end, can_add = endpoint.stream_end(), _can_add_event(headers)
+    last one, unless it was complete; half a line before it is left out. One that its upstream ends with an error is
+    recorded as failed. Raises ProxyError where nothing can be added, ClientGone."""
+    end, can_add, lines = endpoint.stream_end(), _can_add_event(headers), LineBuffer()
     try:
         for piece in pieces:
-            end.feed(piece)
+            passed = lines.feed(piece) if can_add else piece
+            end.feed(passed)
             if end.is_error:  # said at once: clients leave when they read it
                 context.set_ending(Ending.UPSTREAM_ERROR)
-            yield piece
-        if can_add and end.is_missing:
+            yield passed
+        if can_add and end.is_missing_after(lines.held):
             raise UpstreamProtocolError("The upstream's stream broke off.", code="upstream_stream_cut_short")
+        yield from _end_event(lines, end)
     except ProxyError as error:
         if not can_add:
             raise
-        if end.is_complete:
+        if end.is_complete_after(lines.held):
+            yield from _end_event(lines, end)
             return
         context.record_failure(error)
         yield (b"" if end.is_between_events else b"\n\n") + endpoint.error_event(error, context.id)
+
+
+def _end_event(lines: LineBuffer, end: StreamEnd) -> Iterator[bytes]:
+    """Yield what was held back of a stream that has ended, and the blank line that its last event may lack."""
+    if lines.held:
+        yield lines.held
+    elif end.lacks_blank_line:
+        yield b"\n\n"
 
 
 def _can_add_event(headers: Headers) -> bool:

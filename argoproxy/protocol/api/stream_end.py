@@ -1,4 +1,4 @@
-"""Find the last event of a stream that is passed on byte for byte."""
+"""Find the last event of a stream that is passed on byte for byte, and where it can be ended."""
 
 from __future__ import annotations
 
@@ -7,6 +7,55 @@ from collections.abc import Sequence
 #: The longest line break, field name and space in front of a value.
 _BEFORE_VALUE = len("\nevent: ")
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
+
+
+#: Fields without which an event has no content, and how many of them are looked for before a line of content.
+_NAMES = (b"event:", b"id:", b"retry:")
+_MOST_NAMES = 4
+#: Longer lines are passed on in pieces.
+LONGEST_LINE = 8 * 1024 * 1024
+
+
+class LineBuffer:
+    """Holds back a line that has not ended, and the names of the event right before it: clients would fail on half an
+    event in words of their own, in place of reading the error that follows it."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    @property
+    def held(self) -> bytes:
+        """What was held back."""
+        return bytes(self._held)
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take the next piece; return what can be passed on."""
+        if not self._held and piece.endswith(b"\n\n"):
+            return piece
+        begins_at = len(self._held)
+        self._held += piece
+        if b"\n" not in piece and b"\r" not in piece:
+            end = len(self._held) if begins_at > LONGEST_LINE else 0
+        else:
+            end = _find_end(self._held)
+        passed = bytes(self._held[:end])
+        del self._held[:end]
+        return passed
+
+
+def _find_end(text: bytearray) -> int:
+    """Return where the last whole line ends that is no name of an event whose content is missing."""
+    end = _end_of_lines(text, len(text))
+    for _ in range(_MOST_NAMES):
+        start = _end_of_lines(text, end - (2 if text.endswith(b"\r\n", 0, end) else 1))
+        if not text.startswith(_NAMES, start, end):
+            break
+        end = start
+    return end
+
+
+def _end_of_lines(text: bytearray, before: int) -> int:
+    return max(text.rfind(b"\n", 0, before), text.rfind(b"\r", 0, before)) + 1
 
 
 class StreamEnd:
@@ -31,19 +80,22 @@ class StreamEnd:
             self._is_error = any(mark in searched for mark in self._failure_marks)
         self._rest = searched[-self._kept :]
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the last event has arrived."""
-        return self._has_begun
+    def is_complete_after(self, held: bytes) -> bool:
+        """Return whether the last event has arrived, with what was not fed."""
+        return self._has_begun or any(mark in self._rest + held for mark in self._marks)
 
     @property
     def is_error(self) -> bool:
         """Whether the last event, of which the beginning is enough, is an error."""
         return self._is_error
 
+    def is_missing_after(self, held: bytes) -> bool:
+        """Return whether a stream that ends with what was not fed is broken, although its connection ended well."""
+        return False
+
     @property
-    def is_missing(self) -> bool:
-        """Whether a stream that ends now is broken, although its connection ended well."""
+    def lacks_blank_line(self) -> bool:
+        """Whether the last event has arrived but for its blank line, which clients wait for."""
         return False
 
     @property
@@ -63,14 +115,17 @@ class NamedStreamEnd(StreamEnd):
         self._has_names = self._has_names or b"\nevent:" in self._rest + piece
         super().feed(piece)
 
-    @property
-    def is_complete(self) -> bool:
-        return self._has_begun and self.is_between_events
+    def is_complete_after(self, held: bytes) -> bool:
+        return self._has_begun and (self.is_between_events or self.lacks_blank_line)
+
+    def is_missing_after(self, held: bytes) -> bool:
+        """Return whether the last event has not arrived; some servers leave out all names, then nothing is known."""
+        has_names = self._has_names or b"\nevent:" in self._rest + held
+        return not self.is_complete_after(held) and (has_names or self._rest + held == b"\n")
 
     @property
-    def is_missing(self) -> bool:
-        """Whether the last event has not arrived; some servers leave out all names, then nothing is known."""
-        return not self.is_complete and (self._has_names or self._rest == b"\n")
+    def lacks_blank_line(self) -> bool:
+        return self._has_begun and not self.is_between_events and self._rest.endswith((b"\n", b"\r"))
 
 
 def _make_marks(field: bytes, values: Sequence[bytes]) -> list[bytes]:

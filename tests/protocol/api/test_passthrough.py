@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
+from argoproxy.protocol.api.stream_end import LONGEST_LINE
 from argoproxy.protocol.messages.endpoint import MESSAGES
 from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
@@ -53,20 +54,36 @@ def broken(*pieces: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "between"),
-    [([b"data: 1\n\n"], b""), ([b"data: 1\n\n", b""], b""), ([b"data: 1\r\n\r\n"], b""), ([b"data: {"], b"\n\n")],
+    ("body", "passed"),
+    [
+        (b"data: 1\n\n", b"data: 1\n\n"),
+        (b"data: 1\r\n\r\n", b"data: 1\r\n\r\n"),
+        (b"data: 1\n", b"data: 1\n\n\n"),
+        (b"data: 1\r", b"data: 1\r\n\n"),
+        (b"data: {", b""),
+        (b": hi\n\nid: 1\r\nevent: x\r\ndata: {", b": hi\n\n"),
+        (b"data: 1\n\nevent: x\nretry: 1\n", b"data: 1\n\n"),
+        (b"data: 1\n" + b"id: 1\n" * 6, b"data: 1\nid: 1\nid: 1\n\n\n"),
+    ],
 )
-def test_a_stream_that_breaks_says_so(pieces: list[bytes], between: bytes) -> None:
-    progress = FakeProgress()
-    out = b"".join(end_with_error_event(broken(*pieces), STREAM, CHAT, progress))
-    assert out.startswith(b"".join(pieces) + between + b'data: {"error":{"message":"broke"')
-    assert str(progress.error) == "broke"
+def test_a_stream_that_breaks_says_so(body: bytes, passed: bytes) -> None:
+    for pieces in cuts(body):
+        progress = FakeProgress()
+        out = b"".join(end_with_error_event(broken(*pieces, b""), STREAM, CHAT, progress))
+        assert out.startswith(passed + b'data: {"error":{"message":"broke"')
+        assert str(progress.error) == "broke"
+
+
+def test_a_very_long_line_is_passed_on_in_pieces() -> None:
+    piece = b"x" * (LONGEST_LINE // 4)
+    passed = list(end_with_error_event([piece] * 9, STREAM, CHAT, FakeProgress()))
+    assert [len(one) // len(piece) for one in passed] == [0, 0, 0, 0, 0, 6, 0, 0, 0, 3]
 
 
 @pytest.mark.parametrize("pieces", [[b"data: 1\n\ndata: [DONE]\n\n"], [b"data: [DO", b"NE]\n\n"], [b"data: [DONE]"]])
 def test_behind_done_there_is_no_last_word(pieces: list[bytes]) -> None:
     progress = FakeProgress()
-    assert list(end_with_error_event(broken(*pieces), STREAM, CHAT, progress)) == pieces
+    assert b"".join(end_with_error_event(broken(*pieces), STREAM, CHAT, progress)) == b"".join(pieces)
     assert progress.error is None
     with pytest.raises(UpstreamProtocolError):
         list(end_with_error_event(broken(*pieces), (*STREAM, ("Content-Length", "99")), CHAT, progress))
@@ -81,7 +98,14 @@ def test_where_nothing_can_be_added_the_break_is_a_break(headers: Any) -> None:
 
 
 def test_what_is_whole_gets_no_last_word() -> None:
-    assert list(end_with_error_event([b"a", b""], STREAM, CHAT, FakeProgress())) == [b"a", b""]
+    assert b"".join(end_with_error_event([b"a", b""], STREAM, CHAT, FakeProgress())) == b"a"
+
+
+def test_a_line_that_has_ended_does_not_wait() -> None:
+    pieces = [b"a\n", b"data: 1\n", b"\n", b"event: x\n", b"data: 2\n", b"data: 3\r", b"\n", b"id: 9\n\n", b"da", b"ta"]
+    passed = list(end_with_error_event(pieces, STREAM, CHAT, FakeProgress()))
+    assert passed[:8] == [*pieces[:3], b"", pieces[3] + pieces[4], *pieces[5:8]]
+    assert passed[8:] == [b"", b"", b"data"]
 
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}' + b" " * 200 + b"\n\n"
@@ -96,8 +120,7 @@ START = b'event: message_start\ndata: {"type":"message_start"}\n\n'
         (START + STOP + b"data: [DONE]\n\n", STREAM, False),
         (START + ERROR, STREAM, False),
         (START, STREAM, True),
-        (START + STOP[:20], STREAM, True),
-        (START + STOP[:-1], STREAM, True),
+        (START + STOP + b"event: x\nda", STREAM, False),
         (b"", STREAM, True),
         (START.removeprefix(b"event: message_start\n"), STREAM, False),
         (START, (*STREAM, ("Content-Length", str(len(START)))), False),
@@ -113,6 +136,23 @@ def test_a_stream_that_ends_before_its_last_event_says_so(body: bytes, headers: 
         assert (b"upstream" in out[len(body) :]) == (progress.error is not None) == is_cut
 
 
+@pytest.mark.parametrize("stop", [STOP[:20], STOP[:-2]])
+def test_half_a_last_event_is_left_out(stop: bytes) -> None:
+    for pieces in cuts(START + stop):
+        progress = FakeProgress()
+        out = b"".join(end_with_error_event(pieces, STREAM, MESSAGES, progress))
+        assert out.startswith(START + b"event: error\n")
+        assert progress.error is not None
+
+
+@pytest.mark.parametrize("fail", [list, lambda pieces: broken(*pieces)])
+def test_a_last_event_gets_the_blank_line_that_it_lacks(fail: Callable[[list[bytes]], Iterable[bytes]]) -> None:
+    for pieces in cuts(START + STOP[:-1]):
+        progress = FakeProgress()
+        out = b"".join(end_with_error_event(fail(pieces), STREAM, MESSAGES, progress))
+        assert (out, progress.error) == (START + STOP + b"\n", None)
+
+
 COMPLETED = b'event: response.completed\ndata: {"response":{"output":"' + b"x" * 5000 + b'"}}\n\n'
 FAILED = b'event:response.failed\ndata: {"response":{}}\n\n'
 DELTA = b'event: response.output_text.delta\ndata: {"delta":"\\nevent: response.completed"}\n\n'
@@ -125,9 +165,8 @@ DELTA = b'event: response.output_text.delta\ndata: {"delta":"\\nevent: response.
         (DELTA + COMPLETED, True),
         (DELTA + FAILED.replace(b"\n", b"\r\n"), True),
         (DELTA, False),
-        (DELTA + COMPLETED[:-2], False),
     ],
-    ids=["completed", "behind a delta", "failed", "missing", "cut"],
+    ids=["completed", "behind a delta", "failed", "missing"],
 )
 def test_a_response_that_breaks_behind_its_last_event_gets_no_other(body: bytes, is_complete: bool) -> None:
     for pieces in ([body], [body[:30], body[30:]], [body[:-1], body[-1:]], [bytes([byte]) for byte in body]):
