@@ -16,7 +16,7 @@ from argoproxy.config.values.settings import BY_KEY
 from tests.support.client import STREAM_BODY, Client
 from tests.support.fixtures import Serve
 from tests.support.processes import ROOT, Proxy, Upstream, clean_environment, eventually, free_port, is_listening, spawn
-from tests.support.scripts import CHUNKED, DONE, bodies, chunked, event
+from tests.support.scripts import CHUNKED, DONE, Step, bodies, chunked, event
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 SITE = "llm.example.org"
@@ -140,11 +140,14 @@ def test_an_upload_passes(site: Site, upstream: Upstream) -> None:
     assert upstream.seen_at("/v1/files")[-1]["length"] == UPLOAD
 
 
-def test_a_client_that_leaves_ends_the_request_to_the_model(site: Site, upstream: Upstream) -> None:
-    script = upstream.script(["send", CHUNKED], ["send", chunked(event("a"))], ["hold"])
+@pytest.mark.parametrize("steps", [[], [["send", CHUNKED + chunked(event("a"))]]], ids=["before", "within"])
+def test_a_client_that_leaves_ends_the_request_to_the_model(site: Site, upstream: Upstream, steps: list[Step]) -> None:
+    script = upstream.script(*steps, ["hold"])
     with site.client() as client:
         client.send("POST", "/v1/chat/completions", STREAM_BODY, Host=SITE, X_Script=script)
-        client.until(b'"a"')
+        eventually(lambda: upstream.count(script))
+        if steps:
+            client.until(b'"a"')
     assert upstream.left(script)
 
 
