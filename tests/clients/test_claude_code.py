@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.clients.scripted_model import run_model
 from tests.support.fixtures import Serve
-from tests.support.processes import clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import clean_environment
 
 CLAUDE = os.environ.get("CLAUDE_CODE") or shutil.which("claude")
-MODEL = Path(__file__).with_name("claude_code_model.py")
 RULES = """
-target_base_url: http://127.0.0.1:{port}/v1
+target_base_url: {url}
 models:
   claude-haiku*: {{upstream_model_name: small}}
   claude-*: {{upstream_model_name: large}}
@@ -29,23 +27,15 @@ models:
     reason="Claude Code is not installed: npm install @anthropic-ai/claude-code, CLAUDE_CODE=path/to/claude",
 )
 def test_claude_code_reads_files_and_edits_one(start: Serve, tmp_path: Path) -> None:
-    port, log, work = free_port(), tmp_path / "model.log", tmp_path / "work"
-    config = tmp_path / "config.yaml"
-    config.write_text(RULES.format(port=port))
-    with log.open("wb") as output:
-        command = [sys.executable, str(MODEL), str(port), str(work)]
-        server = spawn(command, stdout=output, env=clean_environment())
-        try:
-            eventually(lambda: is_listening(port))
-            proxy = start(CONFIG_PATH=str(config))
-            shown = run_claude(proxy.port, work, tmp_path)
-        finally:
-            server.terminate()
-            server.wait()
+    work, config = tmp_path / "work", tmp_path / "config.yaml"
+    with run_model("claude_code_model", tmp_path, str(work)) as upstream:
+        config.write_text(RULES.format(url=upstream.url))
+        proxy = start(CONFIG_PATH=str(config))
+        shown = run_claude(proxy.port, work, tmp_path)
     assert (work / "greeting.txt").read_text() == "goodbye\n", shown
     assert "The greeting is changed." in shown
     assert "Let me think" not in shown
-    asked = [json.loads(line) for line in log.read_text().splitlines()]
+    asked = upstream.requests()
     assert {body["model"] for body in asked} <= {"small", "large"}
     roles = [message["role"] for message in asked[-1]["messages"] if message["role"] != "system"]
     assert roles[-5:] == ["assistant", "tool", "tool", "assistant", "tool"]

@@ -6,36 +6,28 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.clients.scripted_model import run_model
 from tests.support.fixtures import Serve
-from tests.support.processes import clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import clean_environment
 
 CODEX = os.environ.get("CODEX") or shutil.which("codex")
-MODEL = Path(__file__).with_name("codex_model.py")
 
 
 @pytest.mark.skipif(CODEX is None, reason="Codex CLI is not installed: npm install @openai/codex, CODEX=path/to/codex")
 @pytest.mark.parametrize("model", ["scripted", "gpt-5.5"])
 def test_codex_reads_a_file_and_patches_it(start: Serve, tmp_path: Path, model: str) -> None:
     """It offers apply_patch as a custom tool to models that it knows; others call it by the shell."""
-    port, log = free_port(), tmp_path / "model.log"
-    with log.open("wb") as output:
-        server = spawn([sys.executable, str(MODEL), str(port)], stdout=output, env=clean_environment())
-        try:
-            eventually(lambda: is_listening(port))
-            proxy = start(TARGET_BASE_URL=f"http://127.0.0.1:{port}/v1")
-            shown = run_codex(model, proxy.port, tmp_path)
-        finally:
-            server.terminate()
-            server.wait()
+    with run_model("codex_model", tmp_path) as upstream:
+        proxy = start(TARGET_BASE_URL=upstream.url)
+        shown = run_codex(model, proxy.port, tmp_path)
     assert (tmp_path / "work" / "greeting.txt").read_text() == "goodbye\n", shown
     assert "The greeting is changed." in shown
     assert "Let me think" not in shown
-    *_, last = map(json.loads, log.read_text().splitlines())
+    last = upstream.requests()[-1]
     assert [message["role"] for message in last["messages"]][-4:] == ["assistant", "tool", "assistant", "tool"]
     offers_patch = any(tool["function"]["name"] == "apply_patch" for tool in last["tools"])
     assert offers_patch == (model != "scripted"), "Codex does not know this model any more: name another one"
