@@ -9,14 +9,17 @@ import pytest
 import yaml
 
 from argoproxy import __version__
+from tests.support.pages import anchors, links, name_of, pages
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    for path, anchor in links(page):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
 def test_the_changelog_knows_this_version() -> None:
@@ -81,3 +84,10 @@ def test_the_compose_file_describes_the_image() -> None:
         ["ALL"],
         ["no-new-privileges:true"],
     )
+
+
+def test_the_index_lists_every_page() -> None:
+    index = ROOT / "docs" / "index.md"
+    listed = {(index.parent / path).resolve() for path, _ in links(index)}
+    every = {page for page in pages() if page.parent.name != "decisions"} | {ROOT / "docs" / "decisions" / "README.md"}
+    assert {name_of(page) for page in every - listed - {index}} == set()

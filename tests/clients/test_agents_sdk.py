@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK, with its default API, in front of an upstream that has chats only."""
+"""docs/recipes/agents-sdk.md: the SDK, with its default API, in front of an upstream that has chats only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claude Code completes a task through the proxy, with an upstream that has chats only."""
+"""docs/recipes/claude-code.md: Claude Code completes a task through the proxy, with an upstream that has chats only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codex CLI completes a task through the proxy, with an upstream that has chats only."""
+"""docs/recipes/codex.md: Codex CLI completes a task through the proxy, with an upstream that has chats only."""
 
 from __future__ import annotations
 

@@ -37,3 +37,8 @@ def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends."""
     if _libc:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+if __name__ == "__main__":  # become a command that ends with the process that starts it
+    die_with_parent()
+    os.execvp(sys.argv[1], sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The example plug-ins, started as their READMEs say and used by the official client."""
+"""The example plug-ins, started as their README.md says and used by the official client."""
 
 from __future__ import annotations
 

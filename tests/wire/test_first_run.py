@@ -1,4 +1,4 @@
-"""The first start of an Argo user, on a terminal, from a pipe, and without a person."""
+"""The first start of an Argo user (docs/argo.md), on a terminal, from a pipe, and without a person."""
 
 from __future__ import annotations
 
