@@ -1,4 +1,4 @@
-"""The installed wheel: the command `argoproxy`, far from any checkout."""
+"""The installed wheel (docs/deploy.md): the command `argoproxy`, far from any checkout."""
 
 from __future__ import annotations
 
