@@ -26,7 +26,7 @@ find_python() {
 python=$venv/bin/python
 [ -x "$python" ] || python=$(find_python)
 exec 4>&1
-more=$(PYTHONPATH=$root "$python" -m argoproxy.cli.setup_wizard "$@" 3>&1 >&4) || { status=$?; exit $((status == 3 ? 0 : status)); }
+more=$(PYTHONPATH=$root "$python" -m argoproxy.cli.setup_wizard "$@" 3>&1 >&4) || { status=$?; exit $((status == 100 ? 0 : status)); }
 exec 4>&-
 [ -z "$more" ] || set -- "$@" "$more"
 
@@ -52,4 +52,5 @@ check the network (HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are used); the last l
     cat "${wanted[@]}" >"$mark"
 fi
 
+export ARGOPROXY_PROGRAM=run_app.sh
 exec "$venv/bin/python" "$root/cot_proxy.py" "$@"

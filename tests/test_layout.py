@@ -187,6 +187,6 @@ def test_the_first_run_needs_nothing_installed() -> None:
 
 def test_gunicorns_settings_load_no_tls() -> None:
     """gevent patches ssl in the workers; a master that has loaded it breaks them (gevent issue 1016)."""
-    modules = "argoproxy.cli.main, argoproxy.config.config, argoproxy.telemetry.slots"
+    modules = "argoproxy.cli.serve, argoproxy.config.config, argoproxy.telemetry.slots"
     code = f"import sys, {modules}; sys.exit('ssl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -10,7 +10,7 @@ from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.masking import mask_json, mask_urls
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
-from argoproxy.protocol.json_text import dumps, loads
+from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.router import Route
@@ -36,18 +36,33 @@ _OPENINGS: Mapping[Opening, str] = {
 
 def explain_model(config: Config, model: str) -> Iterator[str]:
     """Yield lines of YAML: the rules and routes of a chat with a model. Raises ConfigError."""
+    document = describe_model(config, model)
+    yield f"# how a chat with the model {model} is served"
+    yield f"rules: {_json(document['rules'])}"
+    if "refused" in document:
+        yield f"refused: {_json(document['refused'])}"
+    for route in document.get("routes", ()):
+        yield f"upstream: {_json(route['upstream'])}  # {route['description']}"
+        yield f"  reasoning: {_json(route['reasoning'])}"
+        yield f"  timeouts: {_json(route['timeouts'])}"
+        if "refused" in route:
+            yield f"  refused: {_json(route['refused'])}"
+        else:
+            yield f"  sent to: {_json(route['sent_to'])}"
+            yield f"  body: {route['body']}"
+
+
+def describe_model(config: Config, model: str) -> Json:
+    """Return the rules and routes of a chat with a model. Raises ConfigError."""
     descriptions = {settings.name: settings.target.description for settings in config.upstreams}
     models = models_of(config)
-    yield f"# how a chat with the model {model} is served"
     matches = models.find_rules(model, CHAT.path).matches
-    yield "rules: " + _json([f"{rule.name} ({source})" for source, rule in matches])
+    document: Json = {"model": model, "rules": [f"{rule.name} ({source})" for source, rule in matches]}
     try:
         routes = models.resolve(_sample_call(model))
     except ProxyError as error:
-        yield f"refused: {_json(error.message)}"
-        return
-    for route in routes:
-        yield from _explain_route(route, descriptions[route.upstream.name])
+        return {**document, "refused": error.message}
+    return {**document, "routes": [_describe_route(route, descriptions[route.upstream.name]) for route in routes]}
 
 
 def _sample_call(model: str) -> Call:
@@ -55,18 +70,20 @@ def _sample_call(model: str) -> Call:
     return make_call(request, {"model": model, **SAMPLE_BODY}, CHAT.path)
 
 
-def _explain_route(route: Route[Upstream], description: str) -> Iterator[str]:
-    yield f"upstream: {_json(route.upstream.name)}  # {description}"
-    yield f"  reasoning: {_json(_describe_reasoning(route.reasoning))}"
+def _describe_route(route: Route[Upstream], description: str) -> Json:
     timeouts = {name: getattr(route.timeouts, name) for name in ("connect_s", "first_byte_s", "idle_s", "total_s")}
-    yield f"  timeouts: {_json({name: value for name, value in timeouts.items() if value != float('inf')})}"
+    document: Json = {
+        "upstream": route.upstream.name,
+        "description": description,
+        "reasoning": _describe_reasoning(route.reasoning),
+        "timeouts": {name: value for name, value in timeouts.items() if value != float("inf")},
+    }
     try:
         request = route.upstream.completion_request(route.call)
     except ProxyError as error:
-        yield f"  refused: {_json(error.message)}"
-        return
-    yield f"  sent to: {_json(mask_urls(request.url))}"
-    yield f"  body: {_mask_body(request.body) if isinstance(request.body, bytes) else ''}"
+        return {**document, "refused": error.message}
+    body = _mask_body(request.body) if isinstance(request.body, bytes) else ""
+    return {**document, "sent_to": mask_urls(request.url), "body": body}
 
 
 def _mask_body(body: bytes) -> str:

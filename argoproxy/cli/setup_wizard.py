@@ -21,15 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from argoproxy.cli.main import find_command
+from argoproxy.cli.main import main as run_command
+from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.config.values.flags import Task, parse_arguments
 from argoproxy.config.values.upstream_options import CA_VARIABLES
 from argoproxy.data import SAMPLE_CONFIG, read_data
-from argoproxy.server.ports import LAST_PORT, is_free, port_problem
+from argoproxy.server.ports import LAST_PORT, check_port, is_free
 
 EPHEMERAL_PORTS = range(49152, 65535)
 CHECK_S = 5.0
 USAGE_EXIT = 2
-DONE_EXIT = 3
+DONE_EXIT = 100
 ABORTED_EXIT = 130
 RESULT_DESCRIPTOR = 3
 
@@ -95,8 +98,13 @@ class Session:
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the dialogue if it is needed. Returns the exit status; DONE_EXIT if nothing is to be served, after `--help`
     for instance."""
+    command = find_command(arguments[0] if arguments else "")
+    if command is None or arguments[:1] in (["--help"], ["-h"], ["--version"]):
+        return _run_without_installing(arguments)
+    if command.name != "serve":
+        return 0
     try:
-        parsed = parse_arguments(arguments, "run_app.sh")
+        parsed = parse_arguments(arguments[1:] if arguments[:1] == ["serve"] else arguments, "run_app.sh")
     except SystemExit as exit_:
         return USAGE_EXIT if exit_.code else DONE_EXIT
     path = Path(parsed.file or environ.get("CONFIG_PATH", "") or "config.yaml")
@@ -108,6 +116,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             _refuse_taken_port(path, variables)
             return 0
         return _set_up(path, Session(sys.stdin or io.StringIO(), _show, parsed.yes), variables)
+    except ConfigError as error:
+        sys.stderr.write(explain_refusal(error))
+        return error.exit_status
     except SetupFailed as error:
         _show(f"Nothing was started: {error}\n")
         return USAGE_EXIT
@@ -115,6 +126,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         kept = f" {path} is kept: edit it and start again." if path.is_file() else ""
         _show(f"\nAborted.{kept}\n")
         return ABORTED_EXIT
+
+
+def _run_without_installing(arguments: Sequence[str]) -> int:
+    """Print the help, the version, or what is wrong with the first word."""
+    try:
+        run_command(arguments, "run_app.sh")
+    except SystemExit as exit_:
+        return int(exit_.code or DONE_EXIT)
 
 
 def fill_in(sample: str, values: Mapping[str, str]) -> str:
@@ -161,15 +180,14 @@ def _needs_no_file(variables: Mapping[str, str]) -> bool:
 
 
 def _refuse_taken_port(path: Path, variables: Mapping[str, str]) -> None:
-    """Raise SetupFailed if the port can't be opened: better now than after the installation."""
+    """Raise ConfigError if the port can't be opened: better now than after the installation."""
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
     settings = {match["key"]: match["value"].strip("\"' ") for match in _SETTING.finditer(text)}
     port = variables.get("PORT", "").strip() or settings.get("port", "") or "5000"
     host = variables.get("HOST", "").strip() or settings.get("host", "") or "0.0.0.0"
     if not port.isascii() or not port.isdigit() or not 0 < int(port) <= LAST_PORT:
         return  # the full check of the settings reports it; it runs once everything is installed
-    if problem := port_problem(host, int(port)):
-        raise SetupFailed(problem)
+    check_port(host, int(port))
 
 
 def _set_up(path: Path, session: Session, variables: Mapping[str, str]) -> int:

@@ -18,7 +18,7 @@ from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSett
 from argoproxy.config.model_rules import read_rules
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError
-from argoproxy.config.values.config_values import ConfigValues
+from argoproxy.config.values.config_values import ConfigValues, Shown
 from argoproxy.config.values.declaration import settings_of
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, Layer, config_file, read_layers, read_snapshot
 from argoproxy.config.values.parsers import is_placeholder, parse_opening
@@ -126,11 +126,16 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
 
 def show(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
     """Yield the settings as YAML, each with the place where it is set; secrets are starred. Raises ConfigError."""
-    config = load(environ, folder)
+    config, settings = read_shown(environ, folder)
     yield f"# upstream: {config.description}"
     yield from (f"# warning: {warning}" for warning in config.warnings)
+    yield from map(str, settings)
+
+
+def read_shown(environ: Mapping[str, str], folder: Path) -> tuple[Config, Sequence[Shown]]:
+    """Return the settings, and each of them as it is shown. Raises ConfigError."""
     values = ConfigValues(read_layers(environ, folder))
-    yield from values.show(derived_settings(values))
+    return load(environ, folder), tuple(values.show(derived_settings(values)))
 
 
 def settings_for_restart(before: Config, after: Config) -> Sequence[str]:

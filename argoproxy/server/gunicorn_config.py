@@ -22,13 +22,13 @@ import gunicorn
 
 from argoproxy import __version__
 from argoproxy.config.config import RANDOM_KEY, Config, build, load, settings_for_restart
-from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, explain_refusal
+from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, read_layers
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import describe_start, open_key_warning
 from argoproxy.server.cores import allowed_cores, choose_workers, plan_cores
-from argoproxy.server.ports import port_problem
+from argoproxy.server.ports import check_addresses
 from argoproxy.server.process import STOP_SIGNALS, Terminal, install_stop_handlers, reset_signal_handlers
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_lines import PrintableLogger
@@ -56,7 +56,7 @@ try:
     check_journal(loaded)
 except ConfigError as error:
     sys.stderr.write(explain_refusal(error))
-    sys.exit(USAGE_EXIT)
+    sys.exit(error.exit_status)
 
 # By name: a class that is imported here would load ssl before gevent patches it.
 WORKER_CLASSES = {
@@ -134,18 +134,18 @@ def worker_kind(server: Any) -> str:
 
 
 def refuse_taken_port(server: Any) -> None:
-    """Exit at once, with a line for each address that can't be opened: Gunicorn would try for seconds.
+    """Exit at once if an address can't be opened: Gunicorn would try for seconds.
 
     Sockets may be inherited: from systemd (socket activation sets LISTEN_FDS, sd_listen_fds(3)) or from a master that
     is replaced. Their port is taken, by themselves.
     """
     if server.master_pid or "LISTEN_FDS" in os.environ:
         return
-    addresses = [address for address in server.cfg.address if isinstance(address, tuple)]
-    problems = [problem for host, port, *_ in addresses if (problem := port_problem(host, port))]
-    if problems:
-        sys.stderr.write(explain_refusal(ConfigError(problems)))
-        sys.exit(USAGE_EXIT)
+    try:
+        check_addresses(server.cfg.address)
+    except ConfigError as error:
+        sys.stderr.write(explain_refusal(error))
+        sys.exit(error.exit_status)
 
 
 def log_warnings(config: Config, server: Any) -> None:

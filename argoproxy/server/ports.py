@@ -6,9 +6,11 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from argoproxy.config.values.config_error import ConfigError, PortTaken
 
 LAST_PORT = 65535
 #: What the address of a Unix socket begins with.
@@ -21,33 +23,43 @@ _LISTENING = "0A"
 _OURS = re.compile(rb"argo-?proxy|cot_proxy")
 
 
-def port_problem(host: str, port: int) -> str:
-    """Return why an address can't be opened for listening, and what to do; "" when it can. A Unix socket has no
-    port."""
+def check_port(host: str, port: int) -> None:
+    """Raise ConfigError if an address can't be opened for listening, with what to do: PortTaken if another process has
+    the port. A Unix socket has no port."""
     if host.startswith(UNIX):
-        return ""
+        return
     try:
         _bind(host, port)
     except socket.gaierror:
-        return f"HOST {host!r} is not an address of this machine"
+        raise ConfigError([f"HOST {host!r} is not an address of this machine"]) from None
     except OSError as error:
-        return _explain(host, port, error)
-    return ""
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken([_explain_taken(host, port)]) from None
+        reason = os.strerror(error.errno) if error.errno else "unknown reason"
+        raise ConfigError([f"port {port} of {host} can't be opened: {reason}"]) from None
+
+
+def check_addresses(addresses: Iterable[object]) -> None:
+    """Check those of Gunicorn's addresses that have a port: (host, port), and more in IPv6. Raises ConfigError."""
+    for address in addresses:
+        if isinstance(address, tuple):
+            check_port(*address[:2])
 
 
 def is_free(port: int, host: str = "0.0.0.0") -> bool:
     """Return whether a port can be opened for listening."""
-    return not port_problem(host, port)
+    try:
+        check_port(host, port)
+    except ConfigError:
+        return False
+    return True
 
 
-def _explain(host: str, port: int, error: OSError) -> str:
-    reason = os.strerror(error.errno) if error.errno else "unknown reason"
-    if error.errno != errno.EADDRINUSE:
-        return f"port {port} of {host} can't be opened: {reason}"
+def _explain_taken(host: str, port: int) -> str:
     next_ports = range(port + 1, min(port + TRIED_NEXT, LAST_PORT) + 1)
     other = next((one for one in next_ports if _is_open(host, one)), 0)
-    hint = f"; --port {other} takes a free one" if other else ""
-    return f"port {port} is taken{_holder(port)} ({reason}){hint}"
+    hint = f"; --port {other} is free" if other else ""
+    return f"port {port} is taken{_holder(port)}{hint}"
 
 
 def _is_open(host: str, port: int) -> bool:

@@ -13,7 +13,7 @@ from tests.support.processes import ROOT, clean_environment
 #: The end of a start: what Gunicorn's master does before it forks, then what a worker does.
 START = """
 import json, sys
-import argoproxy.cli.main
+import argoproxy.cli.serve
 from gunicorn.util import load_class
 import argoproxy.server.gunicorn_config as settings
 class Server: worker_class = load_class(settings.worker_class)

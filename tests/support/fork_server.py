@@ -28,7 +28,7 @@ import gunicorn.config
 from tests.support.prctl import child_of_this_process, die_with_parent
 
 #: gevent patches ssl in its workers, so nothing that loads ssl may be imported before.
-IN_MASTERS = ("gunicorn.app.wsgiapp", "gunicorn.arbiter", "argoproxy.cli.main", "argoproxy.telemetry.slots")
+IN_MASTERS = ("gunicorn.app.wsgiapp", "gunicorn.arbiter", "argoproxy.cli.serve", "argoproxy.telemetry.slots")
 IN_WORKERS = {
     "gthread": ("argoproxy.workers.thread_worker", "argoproxy.web.factory"),
     "sync": ("argoproxy.workers.sync_worker", "argoproxy.web.factory"),

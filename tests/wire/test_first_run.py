@@ -265,7 +265,7 @@ def test_a_taken_port_is_told_before_anything_is_installed(tmp_path: Path, envir
         arguments = ["--demo", *(["--port", port] if named == "--port" else [])]
         nothing = {**environ, "ARGOPROXY_VENV": str(tmp_path / "none"), "PYTHON": sys.executable}
         status, shown = ended(tmp_path, {**nothing, **({"PORT": port} if named == "PORT" else {})}, *arguments)
-    assert status == 2
+    assert status == 3
     assert f"port {port} is taken by " in shown
     assert f"(process {os.getpid()})" in shown
     assert not (tmp_path / "none").exists()

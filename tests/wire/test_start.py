@@ -130,12 +130,13 @@ def test_the_port_is_taken(upstream: Upstream, tmp_path: Path, command: list[str
         timeout=PATIENCE_S,
         check=False,
     )
-    assert ended.returncode == 2
-    (mistake,) = [line for line in ended.stderr.splitlines() if line.startswith("  - ")]
-    assert f"port {upstream.port} is taken by " in mistake
-    assert "(process " in mistake
-    assert " --port " in mistake
-    assert "Address already in use" in mistake
+    assert ended.returncode == 3
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"argoproxy can't start: port {upstream.port} is taken by ")
+    assert "(process " in line
+    offer = re.fullmatch(r".*; --port (\d+) is free", line)
+    assert offer
+    assert int(offer[1]) > upstream.port
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,21 @@ Derived = tuple[str, object, str]
 GroupT = TypeVar("GroupT")
 
 
+class Shown(NamedTuple):
+    """A setting as it is shown: its key, its value with secrets starred, where it is set, and whether the value is
+    nothing but stars."""
+
+    key: str
+    value: Any
+    place: str
+    is_starred: bool
+
+    def __str__(self) -> str:
+        """Return a line of YAML, with the place as a comment."""
+        text = "" if self.value is None else json.dumps(self.value, ensure_ascii=False)
+        return f"{self.key}: {STARS if self.is_starred else text}  # {self.place}"
+
+
 class _Value(NamedTuple):
     """A parsed value, the name and the place where it is set, and the index of its layer: 0 is the strongest."""
 
@@ -76,14 +91,14 @@ class ConfigValues:
         """Return the layer that sets a key; an empty one if none does."""
         return self._layers[self.precedence(key)] if key in self._values else Layer("default", {})
 
-    def show(self, derived: Iterable[Derived] = ()) -> Iterator[str]:
-        """Yield a line for each setting: its value, secrets starred, and where it is set. `derived` holds settings
-        whose values follow from others."""
+    def show(self, derived: Iterable[Derived] = ()) -> Iterator[Shown]:
+        """Yield each setting with its value, secrets starred, and where it is set. `derived` holds settings whose
+        values follow from others."""
         others = {key: (value, place) for key, value, place in derived}
         for setting in SETTINGS:
             if not setting.replaced_by:
                 value, place = others.get(setting.key, (self[setting.key], self.place(setting.key)))
-                yield f"{setting.key}: {_display(setting, value)}  # {place}"
+                yield Shown(setting.key, _mask(setting, value), place, setting.is_secret and value is not None)
 
     def _read(self, index: int, name: str, value: Any) -> None:
         layer = self._layers[index]
@@ -123,12 +138,13 @@ class ConfigValues:
             self.mistakes.append(f"{raw.place}: {raw.name} and {kept.name} are the same setting; remove one of them")
 
 
-def _display(setting: Setting, value: Any) -> str:
+def _mask(setting: Setting, value: Any) -> Any:
+    """Return a value that may be shown, of types that JSON has."""
     if value is None:
-        return ""
+        return None
     if setting.is_secret:
         return STARS
-    return json.dumps(mask_setting(setting.key, value, _is_reference), ensure_ascii=False, default=str)
+    return json.loads(json.dumps(mask_setting(setting.key, value, _is_reference), default=str))
 
 
 def _is_reference(text: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from argoproxy import __version__
 from argoproxy.config.values.declaration import Flag, Setting
@@ -27,10 +28,6 @@ examples:
   %(prog)s --demo                                     try it: no key, no network
   %(prog)s --url http://localhost:8000/v1             in front of vLLM, llama.cpp, Ollama …
   %(prog)s config.yaml --port 5001 --quiet            with the settings of a file
-  %(prog)s config.yaml --show                         print all settings and where each is set
-  %(prog)s config show --model NAME                   print the rules for a model and the request it would get
-  %(prog)s logs tail | show ID | stats                read the journal
-  %(prog)s reload config.yaml                         make the running proxy read its settings again
 
 Every setting can also be set in the config file and in the environment: see docs/settings.md and config.sample.yaml.
 A flag wins over the environment, the environment over the file.
@@ -48,21 +45,28 @@ class Task(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Arguments:
-    """A parsed command line: the task, the config file, environment variables to set, whether all questions are
-    answered with yes, the model to explain."""
+class SettingFlags:
+    """What a command line says about settings: the config file, environment variables to set, and warnings."""
 
-    task: Task
     file: str
     variables: Mapping[str, str]
-    yes: bool
-    model: str = ""
-    warnings: Sequence[str] = ()
+    warnings: Sequence[str]
 
     def environment(self, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-        """Return an environment with these arguments in it."""
+        """Return an environment with these settings in it."""
         config_path = {"CONFIG_PATH": str(folder / self.file)} if self.file else {}
         return {**environ, **config_path, **self.variables, FLAGS_VARIABLE: ",".join(self.variables)}
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments(SettingFlags):
+    """A parsed command line: also the task, whether all questions are answered with yes, the model to explain, and
+    whether to print JSON."""
+
+    task: Task = Task.SERVE
+    yes: bool = False
+    model: str = ""
+    as_json: bool = False
 
 
 TASKS = {
@@ -74,48 +78,78 @@ TASKS = {
 
 
 def parse_arguments(arguments: Sequence[str], program: str) -> Arguments:
-    """Parse a command line. Raises SystemExit for --help, --version and invalid arguments."""
-    parser = _make_parser(program)
+    """Parse a command line whose task is a flag, `--show` for instance, or the words that stand for it. Raises
+    SystemExit for --help, --version and invalid arguments."""
+    parser = make_parser(program, "Start the proxy.", EPILOG)
+    add = parser.add_argument
+    add("--version", action="version", version=f"argoproxy {__version__}")
+    add("--yes", action="store_true", help="answer all questions of the first start (./run_app.sh) with yes")
+    _add_show_options(parser, "with --show: ")
+    tasks = parser.add_mutually_exclusive_group()
+    for task, about in TASKS.items():
+        tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
     options = vars(parser.parse_args(_as_flags(arguments)))
-    task, file, yes, model = (options.pop(name) for name in ("task", "file", "yes", "model"))
-    if model and task is not Task.SHOW:
-        parser.error("--model needs --show")
-    variables = {name: value for name, value in options.items() if value is not None}
+    if (options["model"] or options["as_json"]) and options["task"] is not Task.SHOW:
+        parser.error(f"{'--model' if options['model'] else '--json'} needs --show")
+    settings = take_settings(options)
+    return Arguments(settings.file, settings.variables, settings.warnings, **options)
+
+
+def parse_for_task(task: Task, arguments: Sequence[str], program: str) -> Arguments:
+    """Parse the arguments that follow the words for a task, `config show` for instance. Raises SystemExit."""
+    parser = make_parser(program, TASKS[task][0].upper() + TASKS[task][1:] + ".")
+    if task is Task.SHOW:
+        _add_show_options(parser, "")
+    options = vars(parser.parse_args(arguments))
+    settings = take_settings(options)
+    return Arguments(settings.file, settings.variables, settings.warnings, task=task, **options)
+
+
+def make_parser(program: str, about: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return a parser of the config file and of all flags of settings, for a command that has options of its own."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=about,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("file", nargs="?", default="", metavar="config.yaml", help="settings; else $CONFIG_PATH, else ./config.yaml")
+    group = parser.add_argument_group("settings")
+    for setting, flag in _flags():
+        text = (flag.about or setting.about[0].lower() + setting.about[1:]).replace("%", "%%")
+        if flag.metavar:
+            group.add_argument(*flag.names, dest=setting.environment, metavar=flag.metavar, help=text)
+        else:
+            group.add_argument(
+                *flag.names, dest=setting.environment, action="store_const", const=flag.constant, help=text
+            )
+    return parser
+
+
+def take_settings(options: dict[str, Any]) -> SettingFlags:
+    """Take what `make_parser` has added out of parsed options: then the command's own are left."""
+    file = options.pop("file")
+    names = dict.fromkeys(setting.environment for setting, _ in _flags())
+    given = {name: options.pop(name) for name in names}
+    variables = {name: value for name, value in given.items() if value is not None}
     warnings = _warn_of_milliseconds(variables.get("API_REQUEST_TIMEOUT", ""))
     for setting, flag in _flags():
         number = variables.get(setting.environment, "").strip()
         if flag.unit and _PLAIN_NUMBER.fullmatch(number):
             variables[setting.environment] = number + flag.unit
-    return Arguments(task, file, variables, yes, model, warnings)
+    return SettingFlags(file, variables, warnings)
 
 
 def _flags() -> Sequence[tuple[Setting, Flag]]:
     return [(setting, flag) for setting in SETTINGS for flag in setting.flags]
 
 
-def _make_parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="An OpenAI-compatible proxy in front of any LLM endpoint.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_show_options(parser: argparse.ArgumentParser, when: str) -> None:
     add = parser.add_argument
-    add("file", nargs="?", default="", metavar="config.yaml", help="settings; else $CONFIG_PATH, else ./config.yaml")
-    add("--version", action="version", version=f"argoproxy {__version__}")
-    add("--yes", action="store_true", help="answer all questions of the first start (./run_app.sh) with yes")
-    add("--model", default="", metavar="NAME", help="with --show: print what happens to a request for this model")
-    for setting, flag in _flags():
-        about = (flag.about or setting.about[0].lower() + setting.about[1:]).replace("%", "%%")
-        if flag.metavar:
-            add(*flag.names, dest=setting.environment, metavar=flag.metavar, help=about)
-        else:
-            add(*flag.names, dest=setting.environment, action="store_const", const=flag.constant, help=about)
-    tasks = parser.add_mutually_exclusive_group()
-    for task, about in TASKS.items():
-        tasks.add_argument(task.value, dest="task", action="store_const", const=task, default=Task.SERVE, help=about)
-    return parser
+    add("--model", default="", metavar="NAME", help=f"{when}print what happens to a request for this model")
+    add("--json", dest="as_json", action="store_true", help=f"{when}print JSON")
 
 
 def _warn_of_milliseconds(timeout: str) -> Sequence[str]:
