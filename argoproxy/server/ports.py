@@ -46,13 +46,18 @@ def check_addresses(addresses: Iterable[object]) -> None:
             check_port(*address[:2])
 
 
-def is_free(port: int, host: str = "0.0.0.0") -> bool:
-    """Return whether a port can be opened for listening."""
+def port_problem(host: str, port: int) -> str:
+    """Return why an address can't be opened for listening, and what to do; "" if it can."""
     try:
         check_port(host, port)
-    except ConfigError:
-        return False
-    return True
+    except ConfigError as error:
+        return error.mistakes[0]
+    return ""
+
+
+def is_free(port: int, host: str = "0.0.0.0") -> bool:
+    """Return whether a port can be opened for listening."""
+    return not port_problem(host, port)
 
 
 def _explain_taken(host: str, port: int) -> str:
