@@ -134,66 +134,58 @@ class TextPart:
         return {"type": self.kind, "text": text, "annotations": annotations, "logprobs": logprobs}
 
 
-class SummaryItem:
-    """A thought as a summary: the form that most clients show."""
+@dataclass(frozen=True, slots=True)
+class ThoughtForm:
+    """What the events and fields of a thought are called."""
 
-    _PART = "summary_text"
+    #: The type of its only part, and the field of the item which holds that.
+    part_type: str
+    field: str
+    #: The beginnings of its events' names, about the part and about its text; and the key of the part's index.
+    part_events: str
+    text_events: str
+    index_key: str
 
-    def __init__(self, slot: ItemSlot) -> None:
+
+#: A thought as a summary: the form that most clients show.
+SUMMARY = ThoughtForm("summary_text", "summary", "reasoning_summary_part", "reasoning_summary_text", "summary_index")
+#: A thought as it is.
+REASONING_TEXT = ThoughtForm("reasoning_text", "content", "content_part", "reasoning_text", "content_index")
+
+
+class ReasoningItem:
+    """A thought, in one of two forms."""
+
+    def __init__(self, slot: ItemSlot, form: ThoughtForm) -> None:
         self._slot = slot
+        self._form = form
+        self._index = {form.index_key: 0}
         self._texts: list[str] = []
         self.encrypted: str | None = None
         slot.begin(self.build(IN_PROGRESS))
 
     def add_text(self, text: str) -> None:
         """Add text of the thought."""
+        form = self._form
         if not self._texts:
-            self._slot.add("reasoning_summary_part.added", summary_index=0, part={"type": self._PART, "text": ""})
+            self._slot.add(f"{form.part_events}.added", **self._index, part=self._build_part())
         self._texts.append(text)
-        self._slot.add("reasoning_summary_text.delta", summary_index=0, delta=text)
+        self._slot.add(f"{form.text_events}.delta", **self._index, delta=text)
 
     def close(self, status: str) -> Json:
         if self._texts:
-            text = "".join(self._texts)
-            self._slot.add("reasoning_summary_text.done", summary_index=0, text=text)
-            self._slot.add("reasoning_summary_part.done", summary_index=0, part={"type": self._PART, "text": text})
+            part = self._build_part()
+            self._slot.add(f"{self._form.text_events}.done", **self._index, text=part["text"])
+            self._slot.add(f"{self._form.part_events}.done", **self._index, part=part)
         return self._slot.end(self.build(status))
 
     def build(self, status: str) -> Json:
-        summary = [{"type": self._PART, "text": "".join(self._texts)}] if self._texts else []
+        parts = [self._build_part()] if self._texts else []
         encrypted = {} if self.encrypted is None else {"encrypted_content": self.encrypted}
-        return {"id": self._slot.id, "type": "reasoning", "summary": summary, **encrypted}
+        return {"id": self._slot.id, "type": "reasoning", "summary": [], self._form.field: parts, **encrypted}
 
-
-class ReasoningTextItem:
-    """A thought as it is."""
-
-    _PART = "reasoning_text"
-
-    def __init__(self, slot: ItemSlot) -> None:
-        self._slot = slot
-        self._texts: list[str] = []
-        self.encrypted: str | None = None
-        slot.begin(self.build(IN_PROGRESS))
-
-    def add_text(self, text: str) -> None:
-        """Add text of the thought."""
-        if not self._texts:
-            self._slot.add("content_part.added", content_index=0, part={"type": self._PART, "text": ""})
-        self._texts.append(text)
-        self._slot.add("reasoning_text.delta", content_index=0, delta=text)
-
-    def close(self, status: str) -> Json:
-        if self._texts:
-            text = "".join(self._texts)
-            self._slot.add("reasoning_text.done", content_index=0, text=text)
-            self._slot.add("content_part.done", content_index=0, part={"type": self._PART, "text": text})
-        return self._slot.end(self.build(status))
-
-    def build(self, status: str) -> Json:
-        content = [{"type": self._PART, "text": "".join(self._texts)}] if self._texts else []
-        encrypted = {} if self.encrypted is None else {"encrypted_content": self.encrypted}
-        return {"id": self._slot.id, "type": "reasoning", "summary": [], "content": content, **encrypted}
+    def _build_part(self) -> Json:
+        return {"type": self._form.part_type, "text": "".join(self._texts)}
 
 
 class CallItem:

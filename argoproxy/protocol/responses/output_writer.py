@@ -12,12 +12,13 @@ from argoproxy.protocol.responses.event_log import EventLog
 from argoproxy.protocol.responses.output_items import (
     COMPLETED,
     INCOMPLETE,
+    REASONING_TEXT,
+    SUMMARY,
     CallItem,
     CustomCallItem,
     ItemSlot,
     MessageItem,
-    ReasoningTextItem,
-    SummaryItem,
+    ReasoningItem,
 )
 from argoproxy.protocol.responses.request_conversion import ResponsesRequest
 from argoproxy.protocol.stream.json_progress import ObjectProgress
@@ -37,7 +38,7 @@ class OutputWriter:
         self._log = log
         self._items: list[Json] = []
         self._message: MessageItem | None = None
-        self._reasoning: SummaryItem | ReasoningTextItem | None = None
+        self._reasoning: ReasoningItem | None = None
         self._thought_texts: list[str] = []
         self._details = ThoughtDetails()
         self._calls = PendingCalls(self._open_call)
@@ -111,16 +112,16 @@ class OutputWriter:
             self._message = MessageItem(self._slot("msg"))
         return self._message
 
-    def _open_reasoning(self) -> SummaryItem | ReasoningTextItem:
+    def _open_reasoning(self) -> ReasoningItem:
         if self._reasoning is None:
             self._end_texts(COMPLETED)
-            slot = self._slot("rs")
-            self._reasoning = SummaryItem(slot) if self._request.wants_summary else ReasoningTextItem(slot)
+            form = SUMMARY if self._request.wants_summary else REASONING_TEXT
+            self._reasoning = ReasoningItem(self._slot("rs"), form)
         return self._reasoning
 
     def _open_call(self, call: _PendingCall) -> AnyCall:
         if call.extra_content:
-            carrier = SummaryItem(self._slot("rs"))
+            carrier = ReasoningItem(self._slot("rs"), SUMMARY)
             carrier.encrypted = self._encode(Thought(extra_content=call.extra_content))
             self._items.append(carrier.close(COMPLETED))
         tool, call_id = self._request.tools.find(call.name), call.id
