@@ -47,7 +47,7 @@ from argoproxy.protocol.api.endpoints import (
     answer_document,
     answer_raw,
 )
-from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
+from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.reasoning.think_filter import reasoning_filters
@@ -222,8 +222,7 @@ def run_passthrough(
     if context.early:
         context.early.disable()
     reply = next(try_routes(routes, lambda route: send_raw(route, proxy, context), proxy, context))
-    meter = endpoint.usage_meter(context.record_usage)
-    pieces = meter_usage(prefetch_first(reply.iter_raw()), reply.headers, meter)
+    pieces = record_reply(prefetch_first(reply.iter_raw()), reply.headers, endpoint, context)
     pieces = end_with_error_event(pieces, reply.headers, endpoint, context)
     response = ClientResponse(reply.status, response_headers_for_client(reply.headers), pieces)
     return record_response(response, ByteRecorder, context)

@@ -10,7 +10,7 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.access.header_rules import response_headers_for_client, response_headers_for_new_body
 from argoproxy.protocol.api.endpoints import Endpoint
-from argoproxy.protocol.api.passthrough import end_with_error_event, meter_usage
+from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply
 from argoproxy.protocol.http_messages import ClientResponse, Headers
 from argoproxy.protocol.routing.router import Route
 from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
@@ -56,7 +56,7 @@ def attempt_handover(
 def answer_handed_over(pieces: Iterator[bytes], endpoint: Endpoint, context: RequestContext) -> ClientResponse:
     """Answer with a reply in the client's own API, byte for byte."""
     headers = context.reply_headers
-    pieces = meter_usage(pieces, headers, endpoint.usage_meter(context.record_usage))
+    pieces = record_reply(pieces, headers, endpoint, context)
     pieces = end_with_error_event(pieces, headers, endpoint, context)
     response = ClientResponse(context.reply_status, response_headers_for_client(headers), pieces)
     return record_response(response, ByteRecorder, context)

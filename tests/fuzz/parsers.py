@@ -16,7 +16,8 @@ from argoproxy.protocol.access.masking import Redactor, mask_json
 from argoproxy.protocol.access.printable import printable_lines
 from argoproxy.protocol.access.secrets import drop_credentials
 from argoproxy.protocol.addresses import AddressRule
-from argoproxy.protocol.api.passthrough import meter_usage
+from argoproxy.protocol.api.endpoints import Endpoint
+from argoproxy.protocol.api.passthrough import record_reply
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.content import images_in, with_images
 from argoproxy.protocol.json_edit import edit_json
@@ -41,6 +42,7 @@ from argoproxy.upstreams.dashscope.error_codes import error_from_dashscope_reply
 from argoproxy.upstreams.dashscope.messages import multimodal_input, text_input
 from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
 from tests.support.dashscope_calls import call
+from tests.support.doubles import FakeProgress
 
 Make = Callable[[int], Any]
 TAGS = (TagPair(), TagPair("<thought>", "</thought>"))
@@ -152,7 +154,7 @@ def text_cases() -> Iterator[Case]:
         "URL": lambda text: Fetch(f"http://127.0.0.1/{text.decode()}", LIMITS).run(),
         "host": lambda text: Fetch(f"http://{text.decode()}/", LIMITS).run(),
         "inflate": lambda text: Decompressor("gzip").feed(text),
-        "usage": lambda text: meter_usage(_pieces(text, 100), STREAM, UsageMeter(lambda usage: None)),
+        "usage": lambda text: record_reply(_pieces(text, 100), STREAM, Endpoint(CHAT), FakeProgress()),
     }
     for name, work in takers.items():
         for run in RUNS:

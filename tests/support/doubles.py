@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.protocol.http_messages import Headers
@@ -63,9 +64,13 @@ class FakeProgress:
         self.due = due
         self.error: Exception | None = None
         self.ending: Ending | None = None
+        self.usages: list[dict[str, Any]] = []
 
     def is_heartbeat_due(self) -> bool:
         return self.due
+
+    def record_usage(self, usage: dict[str, Any]) -> None:
+        self.usages.append(usage)
 
     def set_ending(self, ending: Ending) -> None:
         self.ending = self.ending or ending

@@ -133,3 +133,13 @@ def test_each_attempt_decides_how_it_asks(serve: Serve, upstream: Upstream, tmp_
     refused = post(proxy, BODY % (stream, "one"), script)
     assert (refused.status, refused.json["error"]["code"]) == (502, "upstream_unreachable")
     assert upstream.count(script) == 1, "a chat can't say this"
+
+
+@pytest.mark.parametrize(("status", "ending"), [("failed", "upstream_error"), ("completed", "complete")])
+def test_the_log_tells_of_a_response_that_failed(proxy: Proxy, upstream: Upstream, status: str, ending: str) -> None:
+    body = json.dumps({"id": "resp_9", "object": "response", "status": status, "output": []}).encode()
+    script = upstream.script(reply(body=body, Content_Type="application/json"))
+    answer = post(proxy, BODY % ("false", "m1"), script)
+    assert (answer.status, answer.body) == (200, body)
+    line = proxy.line(answer.id)
+    assert (line["status"], line["ending"]) == ("200", ending)

@@ -1,4 +1,4 @@
-"""Answers that are sent byte for byte: read their usage, and end a broken stream with an error event."""
+"""Answers that are sent byte for byte: record what they say, and end a broken stream with an error event."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from argoproxy.protocol.stream.sse import Document, EventDecoder
 LONGEST_METERED = 8 * 1024 * 1024
 
 
-def meter_usage(pieces: Iterable[bytes], headers: Headers, meter: Filter) -> Iterator[bytes]:
-    """Yield the pieces unchanged, and feed the events in them to a meter of usage; what can't be parsed is ignored."""
-    reader = _EventUsage(meter) if _is_stream(headers) else _DocumentUsage(meter)
+def record_reply(
+    pieces: Iterable[bytes], headers: Headers, endpoint: Endpoint, context: ResponseContext
+) -> Iterator[bytes]:
+    """Yield the pieces unchanged; record the usage in them, and whether a document says that it failed, under whatever
+    status. What can't be parsed is ignored."""
+    meter = endpoint.usage_meter(context.record_usage)
+    reader = _EventUsage(meter) if _is_stream(headers) else _DocumentUsage(meter, context)
     for piece in pieces:
         reader.feed(piece)
         yield piece
@@ -92,8 +96,9 @@ class _EventUsage:
 
 
 class _DocumentUsage:
-    def __init__(self, meter: Filter) -> None:
+    def __init__(self, meter: Filter, context: ResponseContext) -> None:
         self._meter = meter
+        self._context = context
         self._received = bytearray()
 
     def feed(self, piece: bytes) -> None:
@@ -103,4 +108,7 @@ class _DocumentUsage:
     def end(self) -> None:
         if len(self._received) <= LONGEST_METERED:
             with suppress(ProxyError):
-                self._meter.feed([Document(bytes(self._received))])
+                document = Document(bytes(self._received))
+                if document.chunk.get("error") or document.chunk.get("status") == "failed":
+                    self._context.set_ending(Ending.UPSTREAM_ERROR)
+                self._meter.feed([document])

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from argoproxy.errors import ClientGone, Ending, ProxyError
 from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.stream.sse import Batch
 
 
@@ -27,6 +28,9 @@ class ResponseContext(Protocol):
 
     def is_heartbeat_due(self) -> bool:
         """Return whether nothing was sent to the client for too long."""
+
+    def record_usage(self, usage: Json) -> None:
+        """Record the tokens that the upstream counted, in the terms of chats."""
 
     def set_ending(self, ending: Ending) -> None:
         """Set how the request ended, unless that is set."""

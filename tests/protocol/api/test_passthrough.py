@@ -7,11 +7,10 @@ import pytest
 
 from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.protocol.api.endpoints import CHAT
-from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, meter_usage
+from argoproxy.protocol.api.passthrough import LONGEST_METERED, end_with_error_event, record_reply
 from argoproxy.protocol.api.stream_end import LONGEST_LINE
 from argoproxy.protocol.messages.endpoint import MESSAGES
 from argoproxy.protocol.responses.responses_endpoint import RESPONSES
-from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeProgress
 
@@ -22,9 +21,9 @@ EVENTS = b': hi\n\ndata: {"choices": []}\n\ndata: {"choices": [], ' + USAGE + b"
 
 
 def heard(pieces: list[bytes], headers: Any) -> list[Any]:
-    notes: list[Any] = []
-    assert b"".join(meter_usage(pieces, headers, UsageMeter(notes.append))) == b"".join(pieces)
-    return notes
+    progress = FakeProgress()
+    assert b"".join(record_reply(pieces, headers, CHAT, progress)) == b"".join(pieces)
+    return progress.usages
 
 
 @pytest.mark.parametrize(("body", "headers"), [(EVENTS, STREAM), (b'{"a": 1, ' + USAGE + b"}", JSON)])
@@ -46,6 +45,29 @@ def test_usage_is_overheard_in_every_cut(body: bytes, headers: Any) -> None:
 )
 def test_what_can_not_be_read_is_passed_on_all_the_same(pieces: list[bytes], headers: Any) -> None:
     assert heard(pieces, headers) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "ending"),
+    [
+        (RESPONSES, b'{"status":"failed","error":{"code":"server_error","message":"m"}}', Ending.UPSTREAM_ERROR),
+        (RESPONSES, b'{"status":"failed","error":null}', Ending.UPSTREAM_ERROR),
+        (RESPONSES, b'{"status":"completed","error":null}', None),
+        (RESPONSES, b'{"status":"incomplete"}', None),
+        (MESSAGES, b'{"type":"error","error":{"type":"api_error","message":"m"}}', Ending.UPSTREAM_ERROR),
+        (MESSAGES, b'{"type":"message","content":[]}', None),
+        (CHAT, b'{"error":{"message":"m"}}', Ending.UPSTREAM_ERROR),
+        (CHAT, b'{"choices":[]}', None),
+        (CHAT, b'["error"]', None),
+    ],
+)
+def test_a_document_that_says_that_it_failed_is_recorded_as_failed(
+    endpoint: Any, body: bytes, ending: Ending | None
+) -> None:
+    for pieces in cuts(body):
+        progress = FakeProgress()
+        assert b"".join(record_reply(pieces, JSON, endpoint, progress)) == body
+        assert progress.ending == ending
 
 
 def broken(*pieces: bytes) -> Iterator[bytes]:
