@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +63,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> 
         sys.stderr.write(f"argoproxy doctor: {error.args[0]}\n")
         return USAGE_EXIT
     lines: Iterator[str] = iter((show_json(report),)) if options.as_json else lines_of(report)
-    sys.stdout.writelines(f"{line}\n" for line in lines)
-    sys.stdout.flush()
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` for instance, has closed the pipe. Python would report it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(report.has_failed or (options.is_strict and report.has_warned))
 
 
@@ -107,12 +113,8 @@ class Examination:
 
     def run(self, begun: float) -> Report:
         """Return the report. Raises LookupError."""
-        chosen = self._choose_upstreams()
-        proxy_probe = self._make_proxy_probe()
-        proxy = proxy_probe.observe(self._layers) if proxy_probe else None
-        upstreams = [self._observe_upstream(settings) for settings in chosen]
-        if proxy_probe and proxy and upstreams and self._options.asks_chat:
-            proxy = proxy_probe.observe_chat(proxy, self._options.model or upstreams[0].model, upstreams[0].stream)
+        upstreams = [self._observe_upstream(settings) for settings in self._choose_upstreams()]
+        proxy = self._observe_proxy(upstreams)
         host = self._observe_host(upstreams)
         chats_sent = sum(facts.chats_sent for facts in upstreams) + (proxy.chats_sent if proxy else 0)
         findings = [self._star_finding(finding) for finding in judge(host, upstreams, proxy)]
@@ -129,16 +131,23 @@ class Examination:
             raise LookupError(f"there is no upstream {name!r}; there is {names}")
         return chosen
 
-    def _make_proxy_probe(self) -> ProxyProbe | None:
-        """Return the probe of the running proxy; None if that listens at a Unix socket and no URL is named."""
+    def _observe_proxy(self, upstreams: Sequence[UpstreamFacts]) -> ProxyFacts | None:
+        """Return what is seen of the running proxy; None if it listens at a Unix socket and no URL is named."""
         through = self._options.through
         url = through or own_url(self._config)
-        return ProxyProbe(self._config, url if through is not None else "", self._mask) if url else None
+        if not url:
+            return None
+        with closing(ProxyProbe(self._config, url if through is not None else "", self._mask)) as probe:
+            facts = probe.observe(self._layers)
+            if not self._options.asks_chat:
+                return facts
+            return probe.observe_chat(facts, self._options.model or upstreams[0].model, upstreams[0].stream)
 
     def _observe_upstream(self, settings: UpstreamSettings) -> UpstreamFacts:
         serves = not self._options.model or self._options.upstream or self._serves(settings)
         wish = Wish(self._options.asks_chat, self._options.model if serves else "")
-        return UpstreamProbe(settings, self._config, self._mask, wish).observe(Places(self._layers))
+        with closing(UpstreamProbe(settings, self._config, self._mask, wish)) as probe:
+            return probe.observe(Places(self._layers))
 
     def _serves(self, settings: UpstreamSettings) -> bool:
         models = models_of(self._config)

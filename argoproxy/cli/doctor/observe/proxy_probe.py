@@ -44,6 +44,10 @@ class ProxyProbe:
         self._client = OpenAIUpstream(BaseUrl.parse(f"{self._url}/v1"), authorization, key.encode(), "through")
         self._sender = Sender(Transport(1, math.inf), mask)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._sender.close()
+
     def observe(self, layers: Sequence[Layer]) -> ProxyFacts:
         """Return what costs nothing to see."""
         pid = pid_at(self._config.server.port) if self._is_own else None

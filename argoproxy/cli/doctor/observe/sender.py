@@ -35,6 +35,10 @@ class Sender:
     transport: Transport
     mask: Callable[[str], str]
 
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        self.transport.close()
+
     def ask(self, request: UpstreamRequest, timeouts: Timeouts = PROBE_TIMEOUTS) -> HttpAnswer:
         """Send a request and return the beginning of its answer, or why there is none."""
         begun, watch = time.monotonic(), Watch(None, Poller())

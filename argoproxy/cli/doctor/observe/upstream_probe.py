@@ -95,6 +95,10 @@ class UpstreamProbe:
                 facts = self._ask_surfaces(self._ask_chats(self._name_models(facts)))
         return replace(facts, chats_sent=self._chats_sent)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._sender.close()
+
     def _know(self, places: Places) -> UpstreamFacts:
         """Return what the settings tell."""
         settings, target = self._settings, self._settings.target

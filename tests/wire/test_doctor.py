@@ -1,0 +1,271 @@
+"""`doctor` in front of real servers: its first line names the cause."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from argoproxy.cli.doctor.examination import main
+from tests.support.model_server import ModelServer
+from tests.support.processes import clean_environment, eventually, free_port, is_listening, spawn
+
+KEY = "sk-right-1234567890-zz"
+PAUSE_S = 0.08
+NGINX = """\
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ proxy_pass {url}; }}
+    }}
+}}
+"""
+
+
+class Doctor:
+    """Runs the command in a folder, and keeps what it printed."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._folder, self._capsys = folder, capsys
+        self.status = 0
+        self.text = ""
+
+    def first(self, *arguments: str, **environ: str) -> str:
+        """Return the first line."""
+        self.run(*arguments, **environ)
+        return self.text.partition("\n")[0]
+
+    def report(self, *arguments: str, **environ: str) -> Any:
+        """Return the report in JSON."""
+        self.run("--json", *arguments, **environ)
+        return json.loads(self.text)
+
+    def check(self, code: str, *arguments: str, **environ: str) -> dict[str, Any]:
+        """Return the finding of a code about an upstream or the proxy."""
+        (found,) = [check for check in self.report(*arguments, **environ)["checks"] if check["code"] == code]
+        return dict(found)
+
+    def run(self, *arguments: str, **environ: str) -> None:
+        settings = {"HOST": "127.0.0.1", "PORT": str(free_port()), **environ}
+        self.status = main(arguments, settings, self._folder)
+        self.text = self._capsys.readouterr().out
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    return Doctor(tmp_path, capsys)
+
+
+def certify(folder: Path, certificate: trustme.LeafCert) -> tuple[Path, Path]:
+    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Any]:
+    """Start nginx, as it is without settings for streams, in front of a server."""
+    if not shutil.which("nginx"):
+        pytest.skip("nginx is not installed")
+    processes = []
+
+    def start(url: str) -> str:
+        port = free_port()
+        text = NGINX.format(folder=tmp_path, port=port, url=url.replace("localhost", "127.0.0.1"))
+        (tmp_path / "nginx.conf").write_text(text)
+        with (tmp_path / "nginx.log").open("wb") as log:
+            command = ["nginx", "-c", f"{tmp_path}/nginx.conf", "-e", "stderr"]
+            processes.append(spawn(command, cwd=tmp_path, env=clean_environment(), stdout=log, stderr=log))
+        eventually(lambda: is_listening(port))
+        return f"http://localhost:{port}"
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait()
+
+
+def test_a_server_without_faults(doctor: Doctor) -> None:
+    with ModelServer(key=KEY) as server:
+        assert doctor.first(TARGET_BASE_URL=server.url, TARGET_API_KEY=KEY) == "All is well."
+    assert doctor.status == 0
+    assert KEY not in doctor.text
+    assert "3 chat requests sent" in doctor.text
+
+
+def test_no_server(doctor: Doctor) -> None:
+    port = free_port()
+    first = doctor.first(TARGET_BASE_URL=f"http://localhost:{port}/v1")
+    assert first == f"1 problem: nothing listens at localhost:{port}: connection refused."
+    assert "correct TARGET_BASE_URL (environment)" in doctor.text.splitlines()[1]
+    assert doctor.status == 1
+
+
+def test_a_name_that_is_unknown(doctor: Doctor) -> None:
+    assert "the name no-such-host.invalid can't be resolved" in doctor.first(
+        TARGET_BASE_URL="http://no-such-host.invalid"
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "right", "word"),
+    [
+        ("/openai/v2/v1", "/openai/v2", "/openai/v2/v1", "missing"),
+        ("/v1", "/v1/v1", "/v1", "doubled"),
+        ("/api/v1", "", "/api/v1", "not the base"),
+        ("/v1", "/docs", "/v1", "not the base"),
+    ],
+)
+def test_a_wrong_base_url(doctor: Doctor, base: str, path: str, right: str, word: str) -> None:
+    with ModelServer(base=base) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url + path)
+        assert word in first
+        assert doctor.text.splitlines()[1] == f"  fix: TARGET_BASE_URL={server.url}{right}   (environment)"
+
+
+def test_a_wrong_key(doctor: Doctor) -> None:
+    with ModelServer(key=KEY) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url, TARGET_API_KEY="sk-wrong-1234567890-qq")
+    assert "refuses the configured key (401; a key of 22 characters, it ends with qq)" in first
+    assert "correct TARGET_API_KEY (environment)" in doctor.text.splitlines()[1]
+    assert "sk-wrong" not in doctor.text
+
+
+def test_no_key(doctor: Doctor) -> None:
+    with ModelServer(key=KEY) as server:
+        assert "wants an API key (401), and none is configured" in doctor.first(TARGET_BASE_URL=server.url)
+
+
+def test_a_web_page(doctor: Doctor) -> None:
+    with ModelServer(is_page=True) as server:
+        assert "answers with a web page, not with an API's JSON" in doctor.first(TARGET_BASE_URL=server.url)
+
+
+def test_a_self_signed_certificate(doctor: Doctor, tmp_path: Path) -> None:
+    own = trustme.CA()
+    own.cert_pem.write_to_path(tmp_path / "cert.pem")
+    own.private_key_pem.write_to_path(tmp_path / "key.pem")
+    with ModelServer((tmp_path / "cert.pem", tmp_path / "key.pem")) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url)
+    assert first.startswith("1 problem: the certificate of localhost is self-signed")
+    assert "REQUESTS_CA_BUNDLE" in doctor.text.splitlines()[1]
+
+
+def test_a_certificate_of_an_authority_that_is_not_trusted(doctor: Doctor, tmp_path: Path) -> None:
+    files = certify(tmp_path, trustme.CA().issue_cert("localhost"))
+    with ModelServer(files) as server:
+        assert "issued by an authority that is not trusted" in doctor.first(TARGET_BASE_URL=server.url)
+    assert "REQUESTS_CA_BUNDLE" in doctor.text.splitlines()[1]
+
+
+def test_a_certificate_that_is_trusted(doctor: Doctor, tmp_path: Path, ca: trustme.CA, ca_file: Path) -> None:
+    with ModelServer(certify(tmp_path, ca.issue_cert("localhost"))) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url, REQUESTS_CA_BUNDLE=str(ca_file))
+        assert first == "All is well."
+
+
+def test_a_certificate_for_another_name(doctor: Doctor, tmp_path: Path, ca: trustme.CA, ca_file: Path) -> None:
+    with ModelServer(certify(tmp_path, ca.issue_cert("example.org"))) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url, REQUESTS_CA_BUNDLE=str(ca_file))
+        assert "the certificate is for another name than localhost" in first
+
+
+def test_an_expired_certificate(doctor: Doctor, tmp_path: Path, ca: trustme.CA, ca_file: Path) -> None:
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=3)
+    with ModelServer(certify(tmp_path, ca.issue_cert("localhost", not_after=past))) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url, REQUESTS_CA_BUNDLE=str(ca_file))
+    assert first == "1 problem: the certificate of localhost has expired."
+
+
+def test_a_clock_that_makes_certificates_look_expired(
+    doctor: Doctor, tmp_path: Path, ca: trustme.CA, ca_file: Path
+) -> None:
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=3)
+    files = certify(tmp_path, ca.issue_cert("localhost", not_after=past))
+    with ModelServer(files, ahead_s=-30 * 86400) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url, REQUESTS_CA_BUNDLE=str(ca_file))
+    assert "has expired, and this machine's clock is 30 days ahead of the server's" in first
+    assert "set this machine's clock" in doctor.text.splitlines()[1]
+
+
+def test_a_clock_that_is_wrong(doctor: Doctor) -> None:
+    with ModelServer(ahead_s=600) as server:
+        assert "clock is 10 minutes behind the clock of openai" in doctor.first(TARGET_BASE_URL=server.url)
+
+
+def test_tls_where_none_is_spoken(doctor: Doctor) -> None:
+    with ModelServer() as server:
+        first = doctor.first(TARGET_BASE_URL=server.url.replace("http:", "https:"))
+        assert "does not speak TLS" in first
+
+
+def test_nginx_that_holds_a_stream_back(doctor: Doctor, nginx: Any) -> None:
+    with ModelServer(pause_s=PAUSE_S) as server:
+        first = doctor.first(TARGET_BASE_URL=nginx(server.url))
+    assert "something between the model and this proxy holds the stream back" in first
+    assert "server: nginx" in first
+    assert "proxy_buffering off" in doctor.text.splitlines()[1]
+
+
+def test_a_stream_that_flows(doctor: Doctor) -> None:
+    with ModelServer(pause_s=PAUSE_S) as server:
+        assert doctor.check("stream.flows", TARGET_BASE_URL=server.url)["status"] == "ok"
+
+
+@pytest.mark.parametrize("stream", ["whole", "refused"])
+def test_a_server_without_streams(doctor: Doctor, stream: str) -> None:
+    with ModelServer(stream=stream) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url)
+        assert f"the server of {server.url} does not stream" in first
+        assert "mode: non_stream" in doctor.text.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("traits", "said"),
+    [
+        (
+            {"thoughts": "tags"},
+            "All is well: thoughts come in the text, between <think> and </think>; they are removed.",
+        ),
+        ({"thoughts": "field"}, "All is well: thoughts come in the field `reasoning_content`; clients get them there"),
+        ({"thoughts": "unopened"}, "1 warning: thoughts come in the text without an opening tag, only </think>"),
+        (
+            {"thoughts": "tags", "tags": ["[THINK]", "[/THINK]"]},
+            "1 warning: thoughts come in the text between [THINK] and [/THINK], which the settings do not name",
+        ),
+    ],
+)
+def test_thoughts(doctor: Doctor, traits: dict[str, Any], said: str) -> None:
+    with ModelServer(**traits) as server:
+        assert doctor.first(TARGET_BASE_URL=server.url).startswith(said)
+
+
+def test_thoughts_whose_setting_was_followed(doctor: Doctor) -> None:
+    with ModelServer(thoughts="unopened") as server:
+        first = doctor.first(TARGET_BASE_URL=server.url, THINK_STARTS_OPEN="true")
+        assert first.startswith("All is well: thoughts come in the text up to </think>")
+
+
+@pytest.mark.parametrize("tools", ["refused", "words"])
+def test_no_tools(doctor: Doctor, tools: str) -> None:
+    with ModelServer(tools=tools) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url)
+        assert ("does not support tools (400)" if tools == "refused" else "answers in words") in first
+        assert "--enable-auto-tool-choice" in doctor.text.splitlines()[1]
