@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header(*(("Transfer-Encoding", "chunked") if is_chunked else ("Connection", "close")))
         self.end_headers()
         top = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m1"}
-        chunks = [{"index": 0, "delta": delta, "finish_reason": None} for delta in self._deltas()]
+        chunks: list[Json] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in self._deltas()]
         chunks.append({"index": 0, "delta": {}, "finish_reason": "stop"})
         events = [json.dumps({**top, "choices": [chunk]}) for chunk in chunks]
         for event in [*events, "[DONE]"]:
