@@ -11,4 +11,4 @@ from argoproxy.cli.doctor import examination
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Run `doctor` and return the exit status."""
-    return examination.main(arguments, os.environ, Path.cwd())
+    return examination.main(arguments, os.environ, Path.cwd(), program)

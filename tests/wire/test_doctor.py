@@ -13,8 +13,9 @@ import pytest
 import trustme
 
 from argoproxy.cli.doctor.examination import main
+from tests.support.fixtures import Serve
 from tests.support.model_server import ModelServer
-from tests.support.processes import clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import Upstream, clean_environment, eventually, free_port, is_listening, spawn
 
 KEY = "sk-right-1234567890-zz"
 PAUSE_S = 0.08
@@ -33,10 +34,14 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port};
-        location / {{ proxy_pass {url}; }}
+        location / {{ proxy_pass {url}; {more} }}
     }}
 }}
 """
+
+
+#: Holds streams back even if the server behind forbids it.
+DEAF = "proxy_ignore_headers X-Accel-Buffering;"
 
 
 class Doctor:
@@ -86,9 +91,9 @@ def nginx(tmp_path: Path) -> Iterator[Any]:
         pytest.skip("nginx is not installed")
     processes = []
 
-    def start(url: str) -> str:
+    def start(url: str, more: str = "") -> str:
         port = free_port()
-        text = NGINX.format(folder=tmp_path, port=port, url=url.replace("localhost", "127.0.0.1"))
+        text = NGINX.format(folder=tmp_path, port=port, more=more, url=url.replace("localhost", "127.0.0.1"))
         (tmp_path / "nginx.conf").write_text(text)
         with (tmp_path / "nginx.log").open("wb") as log:
             command = ["nginx", "-c", f"{tmp_path}/nginx.conf", "-e", "stderr"]
@@ -269,3 +274,95 @@ def test_no_tools(doctor: Doctor, tools: str) -> None:
         first = doctor.first(TARGET_BASE_URL=server.url)
         assert ("does not support tools (400)" if tools == "refused" else "answers in words") in first
         assert "--enable-auto-tool-choice" in doctor.text.splitlines()[1]
+
+
+def test_a_model_that_does_not_exist(doctor: Doctor) -> None:
+    with ModelServer(chat_status=404, chat_error="The model `m9` does not exist.") as server:
+        first = doctor.first("--model", "m9", TARGET_BASE_URL=server.url)
+    assert first == "1 problem: m9 does not answer a chat: 404: The model `m9` does not exist."
+    assert "such as m1" in doctor.text.splitlines()[1]
+
+
+def test_a_model_that_wants_another_limit(doctor: Doctor) -> None:
+    with ModelServer(wants_completion_tokens=True) as server:
+        assert doctor.first(TARGET_BASE_URL=server.url) == "All is well."
+    assert "4 chat requests sent" in doctor.text
+
+
+def test_chats_can_be_left_out(doctor: Doctor) -> None:
+    with ModelServer(chat_status=500) as server:
+        first = doctor.first("--no-chat", TARGET_BASE_URL=server.url)
+    assert first == "Nothing wrong was found, but no model was asked (skipped: no chat was asked (--no-chat))."
+    assert doctor.text.rstrip().endswith("no model was asked")
+
+
+def test_settings_that_cannot_be_used(doctor: Doctor) -> None:
+    assert "PORT" in doctor.first(PORT="many")
+    assert doctor.status == 1
+    assert "config.origin, config.warnings" in doctor.text
+
+
+def test_the_line_of_an_upstream_in_a_file_is_named(doctor: Doctor, tmp_path: Path) -> None:
+    with ModelServer(key=KEY) as server:
+        gpu = f"  gpu:\n    base_url: {server.url}\n    api_key: sk-wrong-1234567890-qq\n"
+        (tmp_path / "mine.yaml").write_text(f"upstreams:\n{gpu}  other: {{kind: demo}}\n")
+        doctor.run("mine.yaml", "--upstream", "gpu")
+    assert "correct upstreams.gpu.api_key (mine.yaml, line 4)" in doctor.text.splitlines()[1]
+    assert "demo" not in doctor.text.partition("gpu  http")[2]
+
+
+def test_an_upstream_that_there_is_not(doctor: Doctor) -> None:
+    doctor.run("--upstream", "nope", DEMO="true")
+    assert (doctor.status, doctor.text) == (2, "")
+
+
+def test_warnings_count_where_it_is_strict(doctor: Doctor) -> None:
+    doctor.run("--demo", "--strict", HOST="0.0.0.0")
+    assert doctor.status == 1
+    assert "anyone on this network can use the proxy" in doctor.text.partition("\n")[0]
+
+
+def test_the_argo_gateway(doctor: Doctor, upstream: Upstream) -> None:
+    settings = {"ARGO_BASE_URL": f"{upstream.url}/argoapi", "ARGO_USER": "me"}
+    assert doctor.first(**settings).startswith("All is well: thoughts come in the text")
+    assert "the user me is accepted" in doctor.text
+
+
+def test_dashscope(doctor: Doctor, upstream: Upstream) -> None:
+    settings = {"TARGET_BASE_URL": f"{upstream.url}/api/v1/services/aigc/", "TARGET_API_KEY": KEY}
+    assert "name one with --model" in doctor.first(**settings)
+    found = doctor.check("chat.stream", "--model", "qwen-plus", **settings)
+    assert found["status"] == "ok"
+    assert KEY not in doctor.text
+
+
+def test_a_running_proxy(doctor: Doctor, serve: Serve) -> None:
+    with ModelServer(pause_s=PAUSE_S, thoughts="tags") as server:
+        settings = {"TARGET_BASE_URL": server.url, "ENABLE_AUTH": "true", "API_KEY_SECRET": "sk-of-a-client-1234"}
+        proxy = serve(**settings)
+        report = doctor.report("--through", **settings, PORT=str(proxy.port), SKIP_URL_VALIDATION="true", WORKERS="1")
+    status = {check["code"]: check["status"] for check in report["checks"]}
+    names = ("proxy.running", "proxy.version", "proxy.health", "proxy.settings", "through.stream", "through.flows")
+    assert {name: status[name] for name in names} == dict.fromkeys(names, "ok")
+    assert report["summary"]["chats_sent"] == 4
+    assert "sk-of-a-client" not in doctor.text
+
+
+def test_a_proxy_that_runs_with_other_settings(doctor: Doctor, serve: Serve) -> None:
+    proxy = serve(DEMO="true")
+    settings = {"DEMO": "true", "PORT": str(proxy.port), "WORKERS": "1", "THINK_FILTER": "false"}
+    found = doctor.check("proxy.settings", "--no-chat", **settings, SKIP_URL_VALIDATION="true")
+    assert (found["status"], found["evidence"]["differ"]) == ("warn", ["think_filter"])
+
+
+def test_what_holds_a_stream_back_in_front_of_the_proxy(doctor: Doctor, serve: Serve, nginx: Any) -> None:
+    with ModelServer(pause_s=PAUSE_S) as server:
+        proxy = serve(TARGET_BASE_URL=server.url)
+        first = doctor.first("--through", nginx(proxy.url, DEAF), TARGET_BASE_URL=server.url)
+    assert "something between the proxy and its clients holds the stream back" in first
+
+
+def test_another_program_where_the_proxy_should_be(doctor: Doctor) -> None:
+    with ModelServer() as server:
+        first = doctor.first("--through", server.url, TARGET_BASE_URL=server.url)
+    assert "is not argoproxy" in first

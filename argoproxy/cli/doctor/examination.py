@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import sys
@@ -27,8 +26,10 @@ from argoproxy.cli.doctor.report import Report, lines_of, show_json
 from argoproxy.config.config import Config, build
 from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError
+from argoproxy.config.values.flags import SettingFlags, make_parser, take_settings
 from argoproxy.config.values.layers import Layer, read_layers
 from argoproxy.protocol.access.masking import Masker
+from argoproxy.protocol.access.printable import printable
 from argoproxy.web.upstream_factory import collect_secrets, models_of
 
 ABOUT = """Find what keeps the proxy from working, and the setting to change. It looks at the settings, this machine,
@@ -54,13 +55,14 @@ class Options:
     through: str | None
 
 
-def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> int:
-    """Run the command and return the exit status."""
-    options = _parse(arguments)
+def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path, program: str = "argoproxy doctor") -> int:
+    """Run the command, with the settings that a start with these arguments would have. Returns the exit status."""
+    options, settings = parse(arguments, program)
+    sys.stderr.writelines(f"warning: {printable(warning)}\n" for warning in settings.warnings)
     try:
-        report = examine(options, environ, folder)
+        report = examine(options, settings.environment(environ, folder), folder)
     except LookupError as error:
-        sys.stderr.write(f"argoproxy doctor: {error.args[0]}\n")
+        sys.stderr.write(f"{program}: {error.args[0]}\n")
         return USAGE_EXIT
     lines: Iterator[str] = iter((show_json(report),)) if options.as_json else lines_of(report)
     try:
@@ -72,8 +74,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> 
     return int(report.has_failed or (options.is_strict and report.has_warned))
 
 
-def _parse(arguments: Sequence[str]) -> Options:
-    parser = argparse.ArgumentParser(prog="argoproxy doctor", description=ABOUT, epilog=COSTS, allow_abbrev=False)
+def parse(arguments: Sequence[str], program: str) -> tuple[Options, SettingFlags]:
+    """Parse the command line. Raises SystemExit for --help and invalid arguments."""
+    parser = make_parser(program, ABOUT, COSTS)
     add = parser.add_argument
     add("--upstream", default="", metavar="NAME", help="look at this upstream only")
     add("--model", default="", metavar="NAME", help="the model to ask; if not named, one is picked")
@@ -87,7 +90,9 @@ def _parse(arguments: Sequence[str]) -> Options:
         metavar="URL",
         help="also ask through the running proxy, at the address of the settings or at this one",
     )
-    return Options(**vars(parser.parse_args(arguments)))
+    options = vars(parser.parse_args(arguments))
+    settings = take_settings(options)
+    return Options(**options), settings
 
 
 def examine(options: Options, environ: Mapping[str, str], folder: Path) -> Report:

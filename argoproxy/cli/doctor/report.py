@@ -46,12 +46,14 @@ def first_line(report: Report) -> str:
     urgent = by_urgency(report.findings)
     if not urgent:
         thoughts = next((one for one in report.findings if one.code == "thoughts" and one.status is Status.INFO), None)
-        is_asked = any(one.code == "chat.whole" and one.status is Status.OK for one in report.findings)
-        state = "All is well" if is_asked else "Nothing wrong was found, but no chat was asked"
+        skipped = next(
+            (one for one in report.findings if one.code == "chat.whole" and one.status is not Status.OK), None
+        )
+        state = f"Nothing wrong was found, but no model was asked ({skipped.text})" if skipped else "All is well"
         return f"{state}: {thoughts.text}." if thoughts else f"{state}."
     failed, warned = report.counts[Status.FAIL], report.counts[Status.WARN]
     counted = _count(failed, "problem") if failed else _count(warned, "warning")
-    return f"{counted}: {urgent[0].text}."
+    return f"{counted}: {urgent[0].text.rstrip('.?')}."
 
 
 def _count(number: int, noun: str) -> str:
@@ -69,8 +71,12 @@ def show_text(report: Report) -> Iterator[str]:
     for subject, findings in groupby(report.findings, lambda finding: finding.subject):
         yield ""
         yield f"{subject}  {report.titles.get(subject, '')}".rstrip()
-        for finding in findings:
-            yield from _show_finding(finding)
+        for (status, text), alike in groupby(findings, lambda finding: (finding.status, finding.text)):
+            if status is Status.SKIPPED:
+                yield f"  {_MARKS[status]:5}{', '.join(finding.code for finding in alike)}: {text}"
+                continue
+            for finding in alike:
+                yield from _show_finding(finding)
     yield ""
     yield _sums(report)
 

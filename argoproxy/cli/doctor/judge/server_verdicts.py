@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from argoproxy.cli.doctor.judge.findings import Finding, Status, pass_check
+from argoproxy.cli.doctor.judge.findings import Finding, Status, pass_check, skip
 from argoproxy.cli.doctor.judge.host_verdicts import MOST_SKEW_S, describe_skew
 from argoproxy.cli.doctor.judge.observations import DENIED, NO_PATH, Certificate, HttpAnswer, Network, UpstreamFacts
 
@@ -179,13 +179,20 @@ def _set_url(facts: UpstreamFacts, url: str) -> str:
     return f"{place.name}={url}   ({place.where})" if place.name.isupper() else f"{place.name}: {url}   ({place.where})"
 
 
+def _judge_accepted(facts: UpstreamFacts) -> Finding:
+    """Say what an answer shows that is not a refusal. The probes of some kinds carry no key."""
+    if not (facts.listing and facts.listing.lists_models) and not (facts.whole and facts.whole.is_answered):
+        return skip("auth", "only a chat shows whether the key is accepted")
+    return pass_check("auth", f"{facts.key} is accepted" if facts.key else "no key is needed", key=facts.key)
+
+
 def judge_auth(facts: UpstreamFacts) -> Finding | None:
     """Say whether the server accepts the key."""
     if not facts.answers:
         return None
     denied = next((answer for answer in facts.answers if answer.status in DENIED), None)
     if denied is None:
-        return pass_check("auth", "the configured key is accepted" if facts.key else "no key is needed", key=facts.key)
+        return _judge_accepted(facts)
     status = denied.status
     evidence = {"url": denied.url, "status": status, "key": facts.key, "message": denied.message}
     if not facts.key:

@@ -12,6 +12,8 @@ from argoproxy.config.values.settings import BY_KEY
 
 #: The key that belongs to each row of the table of default upstreams.
 _KEYS = {"target": "target_api_key", "openai": "openai_api_key"}
+#: The URL that belongs to a row that something else names.
+_URLS = {"native": "native_openai_base_url", "user": "argo_base_url"}
 _NOT_SET = "not set"
 
 
@@ -29,7 +31,7 @@ class Places:
             return Place("TARGET_BASE_URL", _NOT_SET)
         if self._row.name == "upstreams":
             return self._in_section(upstream, "base_url")
-        return self._place(self._row.key(self._values))
+        return self._place(_URLS.get(self._row.name) or self._row.key(self._values))
 
     def key_of(self, upstream: str) -> Place:
         """Return the setting of an upstream's API key."""
