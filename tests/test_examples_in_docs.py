@@ -9,25 +9,28 @@ import pytest
 import yaml
 
 from argoproxy.config.config import load
+from argoproxy.config.values.settings import SETTINGS
+from tests.support.pages import Fence, fences, pages
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/models.md", "docs/upstreams.md", "docs/sharing.md", "docs/thoughts.md")
-BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
-#: What the examples name, as `${NAME}`.
-VARIABLES = {"OPENAI_KEY": "k-123456"}
-
-
-def shown() -> list[tuple[str, str]]:
-    """Give the YAML of all pages that is a whole file."""
-    blocks = [
-        (page, text)
-        for page in PAGES
-        for text in re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    ]
-    return [(page, text) for page, text in blocks if isinstance(yaml.safe_load(text), dict) and text[0] != " "]
+#: What a config file may begin with: a key, or a section.
+KEYS = {name for setting in SETTINGS for name in (setting.key, setting.path.partition(".")[0])}
 
 
-@pytest.mark.parametrize(("page", "text"), shown())
-def test_a_config_file_of_the_documentation_is_one(page: str, text: str, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(text)
-    assert load(VARIABLES, tmp_path).upstreams
+def is_config(fence: Fence) -> bool:
+    content = yaml.safe_load(fence.text)
+    return isinstance(content, dict) and bool(KEYS & set(content))
+
+
+SHOWN = [fence for page in pages() for fence in fences(page) if fence.language in ("yaml", "yml")]
+CONFIGS = [fence for fence in SHOWN if is_config(fence)]
+
+
+@pytest.mark.parametrize("fence", CONFIGS, ids=lambda fence: fence.name)
+def test_a_config_file_of_the_documentation_is_one(fence: Fence, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(fence.text)
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", fence.text), "k-123456")
+    assert load(variables, tmp_path).upstreams
+
+
+def test_most_yaml_is_a_config_file() -> None:
+    assert len(CONFIGS) > len(SHOWN) / 2

@@ -18,6 +18,8 @@ from tests.support.processes import PATIENCE_S, ROOT, UNCOVERED, clean_environme
 PRELUDE = Path(__file__).with_name("prelude.sh")
 #: Each fence ends with this, its exit status and a line end.
 END = "\x1e"
+#: How long the commands of a fence may take together: some start a proxy, or import a client, on a busy machine.
+FENCE_PATIENCE_S = 3 * PATIENCE_S
 #: What a page says of places that a test does not have, as patterns, and what stands for them.
 PROXY_PORT = re.compile(r"\b(localhost:|127\.0\.0\.1:)5000\b")
 PORT_FLAG = re.compile(r"(--(?:expose_)?port[ =])\d+")
@@ -103,7 +105,7 @@ class PageSession:
 
     def _read_to_end(self) -> tuple[int, str]:
         assert self._bash.stdout
-        shown, until = b"", time.monotonic() + PATIENCE_S
+        shown, until = b"", time.monotonic() + FENCE_PATIENCE_S
         while not (match := re.search(rf"{END}(\d+)\n\Z".encode(), shown)):
             ready, _, _ = select.select([self._bash.stdout], [], [], until - time.monotonic())
             assert ready, f"it does not end:\n{shown.decode()}"
