@@ -1,4 +1,4 @@
-"""Let the tests find the package beside them, as the proxy does, and the proxy's own package."""
+"""Let the tests find the modules beside them, as the proxy does, and the proxy's own package."""
 
 from __future__ import annotations
 
