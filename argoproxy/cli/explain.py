@@ -13,7 +13,7 @@ from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.routing.call import Call, make_call
-from argoproxy.protocol.routing.router import Route
+from argoproxy.protocol.routing.route import Route
 from argoproxy.upstreams import Upstream
 from argoproxy.web.upstream_factory import models_of
 

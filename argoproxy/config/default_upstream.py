@@ -19,7 +19,7 @@ from argoproxy.config.values.settings import BY_KEY
 from argoproxy.config.values.upstream_options import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.call import Identity
-from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.route import Credentials
 from argoproxy.upstreams.access import Access
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.dashscope.adapter import DashScopeUrls

@@ -33,7 +33,7 @@ from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import Secret, is_key_name, secrets_in_header
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.routing.modes import Usage
-from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.route import Credentials
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides
 from argoproxy.upstreams.access import Access
 

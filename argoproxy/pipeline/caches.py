@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from argoproxy.errors import ProxyError, UpstreamTimeout
 from argoproxy.protocol.access.printable import log_value
-from argoproxy.protocol.routing.router import Route
+from argoproxy.protocol.routing.route import Route
 from argoproxy.upstreams import Upstream
 
 logger = logging.getLogger("argoproxy")

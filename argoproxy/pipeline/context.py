@@ -13,7 +13,7 @@ from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.router import Route
+from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo
 from argoproxy.transport.watch import Watch

@@ -52,8 +52,10 @@ from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.routing.call import Call, make_call
+from argoproxy.protocol.routing.relay_target import find_relay_target
+from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.routing.route_queue import RouteQueue
-from argoproxy.protocol.routing.router import Models, Route, find_relay_target
+from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch, Document

@@ -12,7 +12,7 @@ from argoproxy.protocol.access.header_rules import response_headers_for_client, 
 from argoproxy.protocol.api.endpoints import Endpoint
 from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply
 from argoproxy.protocol.http_messages import ClientResponse, Headers
-from argoproxy.protocol.routing.router import Route
+from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
 from argoproxy.upstreams import Upstream
 

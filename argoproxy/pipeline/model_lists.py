@@ -20,7 +20,7 @@ from argoproxy.protocol.routing.model_list import (
     merge_model_lists,
     wants_catalog,
 )
-from argoproxy.protocol.routing.router import Provider
+from argoproxy.protocol.routing.route import Provider
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.transport.parallel import run_in_parallel

@@ -13,7 +13,8 @@ from argoproxy.plugins.loader import PluginAuth, add_plugin_folders, configured_
 from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.access.header_rules import COOKIES_DOWN
 from argoproxy.protocol.access.secrets import Secret, credentials_in_body, secrets_in_options
-from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.route import Provider
+from argoproxy.protocol.routing.router import Models
 from argoproxy.transport.transport import Transport
 from argoproxy.upstreams import Upstream
 

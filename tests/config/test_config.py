@@ -20,7 +20,7 @@ from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.route import Credentials
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.protocol.stream.chunk_fields import AnswerModel

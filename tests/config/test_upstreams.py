@@ -16,7 +16,7 @@ from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.modes import Mode, Usage
-from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.route import Credentials
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.upstreams.argo.adapter import ArgoUrls
 from tests.support.configs import find_mistakes_in, load_text, rules

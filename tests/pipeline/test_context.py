@@ -11,7 +11,8 @@ from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.protocol.routing.call import Call
-from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.route import Provider
+from argoproxy.protocol.routing.router import Models
 from argoproxy.telemetry.outcome import Outcome, RequestInfo
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream

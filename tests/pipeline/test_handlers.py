@@ -14,7 +14,7 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.handlers import try_routes
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.response_meter import ResponseMeter
-from argoproxy.protocol.routing.router import Route
+from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream

@@ -8,7 +8,8 @@ from typing import Any
 from argoproxy.errors import ProxyError, UpstreamStatus
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode, Usage
-from argoproxy.protocol.routing.router import Models, Provider, Route
+from argoproxy.protocol.routing.route import Provider, Route
+from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import DemoUpstream

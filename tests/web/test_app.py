@@ -17,7 +17,8 @@ from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.protocol.content import ImageSettings
-from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.route import Provider
+from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.transport.watch import Poller, Watch

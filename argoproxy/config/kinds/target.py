@@ -25,7 +25,7 @@ from argoproxy.protocol.access.secrets import (
     secrets_in_url,
 )
 from argoproxy.protocol.routing.modes import Mode, Usage
-from argoproxy.protocol.routing.router import Credentials
+from argoproxy.protocol.routing.route import Credentials
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.access import Access

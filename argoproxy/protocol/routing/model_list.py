@@ -8,7 +8,8 @@ from urllib.parse import parse_qs
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.json_text import Json, as_dicts, as_text
-from argoproxy.protocol.routing.router import Models, UpstreamT
+from argoproxy.protocol.routing.route import UpstreamT
+from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.stream.sse import Document
 
 OWNER = "argoproxy"

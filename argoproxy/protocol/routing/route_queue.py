@@ -18,7 +18,7 @@ from typing import Generic
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.routing.modes import refuses_usage
-from argoproxy.protocol.routing.router import Route, UpstreamT
+from argoproxy.protocol.routing.route import Route, UpstreamT
 
 
 class RouteQueue(Generic[UpstreamT]):

@@ -4,113 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Generic, Self
 
-from argoproxy.errors import BadRequest, ProxyError
-from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList, check_forwarded
-from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, drop_credentials
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest, get_header, read_up_to, without
-from argoproxy.protocol.json_text import Json, JsonError, as_text, loads
+from argoproxy.errors import BadRequest
+from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
-from argoproxy.protocol.routing.modes import (
-    Mode,
-    Usage,
-    apply_mode,
-    opposite_mode,
-    requested_mode,
-    without_usage,
-)
+from argoproxy.protocol.routing.modes import Mode, apply_mode, requested_mode
+from argoproxy.protocol.routing.route import Provider, Route, UpstreamT
 from argoproxy.protocol.routing.rules import History, MatchedRules, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
-
-class NamedUpstream(Protocol):
-    """The part of an upstream that routing needs."""
-
-    @property
-    def name(self) -> str:
-        """Its name in rules and logs."""
-
-    def aliases(self, model: str) -> Sequence[str]:
-        """Return a model's name and the other names of the same model."""
-
-    def static_models(self, created: int) -> Sequence[Json]:
-        """Return entries of the models that are known without a request to it."""
-
-    @property
-    def is_passthrough(self) -> bool:
-        """Whether its replies go to the client byte for byte."""
-
-    def refuses_mode(self, error: ProxyError) -> bool:
-        """Return whether an error says that the model does not support streams, or nothing else."""
-
-
 #: Paths with both forms of answers: streams and whole documents.
 COMPLETION_PATHS = ("/v1/chat/completions", "/v1/completions")
-
-UpstreamT = TypeVar("UpstreamT", bound=NamedUpstream)
-RequestT = TypeVar("RequestT", Call, ClientRequest)
-
-
-class Credentials(Enum):
-    """What is done with a client's credentials in requests to an upstream."""
-
-    FORWARDED = "forward"
-    DROPPED = "drop"
-
-
-@dataclass(frozen=True, slots=True)
-class Provider(Generic[UpstreamT]):
-    """An upstream, and the settings for its requests unless a rule overrides them."""
-
-    upstream: UpstreamT
-    timeouts: Timeouts = Timeouts()
-    credentials: Credentials = Credentials.FORWARDED
-    #: Whether requests carry a configured key: then its list of models is the same for all callers.
-    is_keyed: bool = False
-    mode: Mode = Mode.OFF
-    usage: Usage = Usage.AS_ASKED
-
-    def withhold_credentials(self, request: RequestT) -> RequestT:
-        """Return a request or a call without the client's credentials if this upstream must not get them."""
-        if self.credentials is Credentials.FORWARDED:
-            return request
-        return replace(
-            request, headers=without(request.headers, CREDENTIAL_HEADERS), query=drop_credentials(request.query)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Route(Generic[UpstreamT]):
-    """One way to serve a call: the upstream, the call as it is sent there, time-outs and what is done with reasoning.
-    `other_mode` is the usage option for a retry in the other mode, None if there is none; `answers_as` is the model
-    that the answer names, "" for the one that the upstream names."""
-
-    upstream: UpstreamT
-    call: Call
-    timeouts: Timeouts
-    reasoning: ReasoningSettings
-    other_mode: Usage | None = None
-    answers_as: str = ""
-
-    def in_other_mode(self) -> Self:
-        """Return the same route in the other mode; it can't be changed again."""
-        usage = self.other_mode or Usage.AS_ASKED
-        return replace(self, call=apply_mode(self.call, opposite_mode(self.call), usage), other_mode=None)
-
-    def without_usage(self) -> Self:
-        """Return the same route without the option that asks a stream for its usage."""
-        return replace(self, call=without_usage(self.call))
-
-    @property
-    def adds_usage(self) -> bool:
-        """Whether the proxy added the option that asks a stream for its usage."""
-        original = self.call.original_body
-        return self.call.include_usage and original is not None and "stream_options" not in original
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,36 +173,3 @@ class Models(Generic[UpstreamT]):
             self.allowed.check(model)
             self.allowed.check_request((call.origin or call).body, (call.origin or call).query)
         return call
-
-
-#: Other content types under which clients send JSON: none at all, or that of a form, as `curl -d` does.
-_MAY_BE_JSON = ("", "application/x-www-form-urlencoded")
-
-
-def find_relay_target(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
-    """Return a request for another path as it may be forwarded, and the upstream for the model in its JSON body. Raises
-    ModelNotAllowed, PayloadTooLarge."""
-    if models.allowed.patterns:
-        request = check_forwarded(request, models.allowed)
-    if models.leads_elsewhere and _may_be_json(request):
-        request = replace(request, body=read_up_to(request.body, JSON_LIMIT))
-    body = request.body
-    if not models.leads_elsewhere or not isinstance(body, BytesBody):
-        return request, models.default
-    return request, models.provider_of(_model_in(body.text))
-
-
-def _may_be_json(request: ClientRequest) -> bool:
-    kind = get_header(request.headers, "content-type").partition(";")[0].strip().lower()
-    is_plain = get_header(request.headers, "content-encoding", "identity").lower() == "identity"
-    return is_plain and ("json" in kind or kind in _MAY_BE_JSON)
-
-
-def _model_in(text: bytes) -> str:
-    """Return the model that a JSON object names; "" when there is none."""
-    try:
-        value: Any = loads(text) if text[:1] in b" \t\r\n{" else None
-    except JsonError:
-        return ""
-    model = value.get("model") if isinstance(value, dict) else None
-    return as_text(model)

@@ -16,7 +16,8 @@ from argoproxy.protocol.routing.model_list import (
     merge_model_lists,
     wants_catalog,
 )
-from argoproxy.protocol.routing.router import Models, Provider
+from argoproxy.protocol.routing.route import Provider
+from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.stream.sse import Document
 

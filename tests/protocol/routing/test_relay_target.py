@@ -8,7 +8,9 @@ import pytest
 from argoproxy.errors import ModelNotAllowed, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList
 from argoproxy.protocol.http_messages import Body, BytesBody, ClientRequest, PartlyReadBody, read_up_to
-from argoproxy.protocol.routing.router import Models, Provider, find_relay_target
+from argoproxy.protocol.routing.relay_target import find_relay_target
+from argoproxy.protocol.routing.route import Provider
+from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.upstreams.demo import DemoUpstream
 from tests.support.doubles import BodyInPieces

@@ -18,7 +18,8 @@ from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSet
 from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.modes import Mode
-from argoproxy.protocol.routing.router import MAX_PLANS, Credentials, Models, Provider
+from argoproxy.protocol.routing.route import Credentials, Provider
+from argoproxy.protocol.routing.router import MAX_PLANS, Models
 from argoproxy.protocol.routing.rules import History, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 

@@ -27,7 +27,8 @@ from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest, without
 from argoproxy.protocol.json_text import as_dicts, as_text
 from argoproxy.protocol.routing.call import Call, make_call
-from argoproxy.protocol.routing.router import Credentials, Models, Route
+from argoproxy.protocol.routing.route import Credentials, Route
+from argoproxy.protocol.routing.router import Models
 from argoproxy.server.start_check import CONTAINER_MARKS
 from argoproxy.upstreams import Upstream, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl
