@@ -81,7 +81,7 @@ def _judge_unopened(pair: TagPair, content: str, facts: UpstreamFacts) -> Findin
         return Finding("thoughts", Status.INFO, text, evidence=evidence)
     text = f"thoughts come in the text without an opening tag, only {pair.end} closes them: clients get them all"
     keys = "think_starts_open: true" if pair in settings.tags else f"think_starts_open: true, {tag_keys(pair)}"
-    fix = f"{_rule(facts, keys)}; for all models, THINK_STARTS_OPEN=true"
+    fix = f"{_rule(facts, keys)}; for models of both kinds, THINK_STARTS_OPEN=auto"
     return Finding("thoughts", Status.WARN, text, fix, evidence)
 
 
