@@ -18,7 +18,7 @@ from pathlib import Path
 from argoproxy.errors import BadRequest
 from argoproxy.images.fetch import Fetch, FetchError, Limits
 from argoproxy.images.picture import Picture, PictureError
-from argoproxy.protocol.content import Image, ImageSettings, Place, images_in, path_of, with_images
+from argoproxy.protocol.content import CHAT_IMAGES, Image, ImageParts, ImageSettings, Place, path_of
 from argoproxy.protocol.routing.call import Call
 from argoproxy.transport.connect import Resolver
 from argoproxy.transport.parallel import Threads, run_natively, submit_all, wait_for
@@ -66,9 +66,9 @@ class Images:
         bundle, is_folder = self._ca_bundle, Path(self._ca_bundle).is_dir()
         return ssl.create_default_context(capath=bundle) if is_folder else ssl.create_default_context(cafile=bundle)
 
-    def inline(self, call: Call, watch: Watch) -> Call:
+    def inline(self, call: Call, watch: Watch, parts: ImageParts = CHAT_IMAGES) -> Call:
         """Return a call with data URLs in place of image URLs. Raises BadRequest, ClientGone."""
-        images = list(images_in(call.body)) if self._settings.inline else []
+        images = list(parts.find(call.body)) if self._settings.inline else []
         if not images:
             return call
         until = time.monotonic() + LONGEST_S
@@ -77,9 +77,11 @@ class Images:
         if self._settings.payload_limit is not None:
             pictures = self._shrink_to_fit(call, images, pictures, _WatchedWork(watch, until))
         if sum(len(picture.data) for picture in pictures.values()) > LARGEST_OF_ALL:
-            raise BadRequest(f"The images can't be used: they have more than {LARGEST_OF_ALL} bytes.", param="messages")
+            raise BadRequest(
+                f"The images can't be used: they have more than {LARGEST_OF_ALL} bytes.", param=_field_of(images)
+            )
         urls = {picture: _data_url(picture) for picture in dict.fromkeys(pictures.values())}
-        return call.with_body(with_images(call.body, {place: urls[picture] for place, picture in pictures.items()}))
+        return call.with_body(parts.replace(call.body, {place: urls[picture] for place, picture in pictures.items()}))
 
     def _fetch(self, urls: Iterable[str], watch: Watch) -> Mapping[str, bytes | FetchError]:
         """Fetch URLs in parallel; return the body or the error of each. Raises ClientGone."""
@@ -122,13 +124,14 @@ class Images:
                     raise BadRequest(f"The image can't be used: {error}.", param=image.path) from None
 
     def _shrink_to_fit(
-        self, call: Call, images: Iterable[Image], fetched: dict[Place, Picture], work: _WatchedWork
+        self, call: Call, images: Sequence[Image], fetched: dict[Place, Picture], work: _WatchedWork
     ) -> dict[Place, Picture]:
         """Make the largest pictures smaller if all together are over the limit. Raises BadRequest, ClientGone."""
         limit = self._settings.payload_limit or 0
         pictures = {**dict(_data_url_pictures(images)), **fetched}
         share = fair_share([len(picture.data) for picture in pictures.values()], limit)
-        self._check_pixels({picture for picture in pictures.values() if len(picture.data) > share}, share)
+        large = {picture for picture in pictures.values() if len(picture.data) > share}
+        self._check_pixels(large, share, _field_of(images))
         smaller: dict[Picture, Picture] = {}
         for place, picture in pictures.items():
             if len(picture.data) > share and picture not in smaller:
@@ -139,10 +142,10 @@ class Images:
         before, after = (sum(len(picture.data) for picture in of.values()) for of in (pictures, results))
         logger.debug("id=%s images=%s bytes=%s shrunk_to=%s", call.id, len(pictures), before, after)
         if after > limit:
-            raise BadRequest(f"The images can't be made small enough for {limit} bytes.", param="messages")
+            raise BadRequest(f"The images can't be made small enough for {limit} bytes.", param=_field_of(images))
         return results
 
-    def _check_pixels(self, pictures: Iterable[Picture], share: int) -> None:
+    def _check_pixels(self, pictures: Iterable[Picture], share: int, field: str) -> None:
         """Raise BadRequest where making pictures smaller would take too long."""
         from argoproxy.images.shrink import count_decoded_pixels  # noqa: PLC0415 Pillow, only when a picture comes
 
@@ -153,7 +156,7 @@ class Images:
         if pixels > MOST_PIXELS_OF_ALL:
             most = MOST_PIXELS_OF_ALL // 1_000_000
             message = f"The images can't be made small enough: they have more than {most} megapixels together."
-            raise BadRequest(message, param="messages")
+            raise BadRequest(message, param=field)
 
     def _shrink(self, place: Place, picture: Picture, share: int, work: _WatchedWork) -> Picture:
         from argoproxy.images.shrink import make_smaller  # noqa: PLC0415 Pillow, only when a picture comes
@@ -238,8 +241,13 @@ def _remote_urls(images: Sequence[Image]) -> list[str]:
     urls = [image.url for image in images if image.url and _REMOTE.match(image.url)]
     if len(urls) > MOST_URLS:
         message = f"The request holds {len(urls)} image URLs; at most {MOST_URLS} are fetched."
-        raise BadRequest(message, param="messages")
+        raise BadRequest(message, param=_field_of(images))
     return list(dict.fromkeys(urls))
+
+
+def _field_of(images: Sequence[Image]) -> str:
+    """Return the field of the body that holds the images."""
+    return str(images[0].place[0])
 
 
 def _result(future: Future[bytes]) -> bytes | FetchError:

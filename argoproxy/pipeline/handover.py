@@ -42,7 +42,8 @@ def attempt_handover(
     context.set_route(route)
     upstream, link = route.upstream, proxy.links[route.upstream.name]
     provider = next(one for one in proxy.models.providers if one.upstream.name == upstream.name)
-    request = upstream.completion_request(provider.withhold_credentials(endpoint.hand_over(route.call)))
+    call = link.images.inline(endpoint.hand_over(route.call), context.watch, endpoint.image_parts)
+    request = upstream.completion_request(provider.withhold_credentials(call))
     reply = link.send_any_status(upstream, request, route.timeouts, context)
     if not 200 <= reply.status < 300:
         headers = response_headers_for_new_body(reply.headers)

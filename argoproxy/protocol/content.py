@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.json_text import Json, as_list
 
-Place = tuple[int, int]
+#: The way to a value within a body: names and indexes.
+Place = tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image part: its position (message, part), and its URL if it has one."""
+    """An image part: its position, and its URL if it has one."""
 
     place: Place
     url: str | None
@@ -39,9 +40,35 @@ class Image:
         return path_of(self.place)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageParts:
+    """Where requests of an API hold images: `find` yields them, `with_url` returns a part with another URL."""
+
+    find: Callable[[Json], Iterator[Image]]
+    with_url: Callable[[Json, str], Json]
+
+    def replace(self, body: Json, urls: Mapping[Place, str]) -> Json:
+        """Return a body with some image URLs replaced; the same object if there are none to replace."""
+        changed: Json = self._replace_within(body, list(urls.items()), 0) if urls else body
+        return changed
+
+    def _replace_within(self, value: Any, urls: list[tuple[Place, str]], depth: int) -> Any:
+        """Return a copy of a value that is so many steps within a body."""
+        if depth == len(urls[0][0]):
+            return self.with_url(value, urls[0][1])
+        inner: dict[Any, list[tuple[Place, str]]] = {}
+        for place, url in urls:
+            inner.setdefault(place[depth], []).append((place, url))
+        copy = dict(value) if isinstance(value, dict) else list(value)
+        for step, within in inner.items():
+            copy[step] = self._replace_within(value[step], within, depth + 1)
+        return copy
+
+
 def path_of(place: Place) -> str:
-    """Return the position of a part as OpenAI's errors name it."""
-    return f"messages[{place[0]}].content[{place[1]}]"
+    """Return a position as OpenAI's errors name it: `messages[0].content[1]`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return "".join(steps).removeprefix(".")
 
 
 def with_text_for_the_user(messages: list[Any], text: str) -> list[Any]:
@@ -53,27 +80,17 @@ def with_text_for_the_user(messages: list[Any], text: str) -> list[Any]:
     return [*messages, {"role": "user", "content": text}]
 
 
-def images_in(body: Json) -> Iterator[Image]:
-    """Yield the image parts in a body's messages."""
+def _images_of_chat(body: Json) -> Iterator[Image]:
+    """Yield the image parts in the messages of a chat."""
     for row, message in enumerate(as_list(body.get("messages"))):
         for column, part in enumerate(as_list(message.get("content") if isinstance(message, dict) else None)):
             if isinstance(part, dict) and part.get("type") == "image_url":
-                yield Image((row, column), _url(part.get("image_url")))
+                yield Image(("messages", row, "content", column), _url(part.get("image_url")))
 
 
-def with_images(body: Json, urls: Mapping[Place, str]) -> Json:
-    """Return a body with some image URLs replaced; the same object if there are none to replace."""
-    if not urls:
-        return body
-    messages, copied = list(body["messages"]), set[int]()
-    for (row, column), url in urls.items():
-        if row not in copied:
-            messages[row] = {**messages[row], "content": list(messages[row]["content"])}
-            copied.add(row)
-        parts = messages[row]["content"]
-        image = parts[column]["image_url"]
-        parts[column] = {**parts[column], "image_url": {**image, "url": url} if isinstance(image, dict) else url}
-    return {**body, "messages": messages}
+def _with_url(part: Json, url: str) -> Json:
+    image = part["image_url"]
+    return {**part, "image_url": {**image, "url": url} if isinstance(image, dict) else url}
 
 
 def _with_text(message: Json, text: str) -> Json:
@@ -86,3 +103,6 @@ def _with_text(message: Json, text: str) -> Json:
 def _url(image: Any) -> str | None:
     url = image.get("url") if isinstance(image, dict) else image
     return url if isinstance(url, str) else None
+
+
+CHAT_IMAGES = ImageParts(_images_of_chat, _with_url)

@@ -19,7 +19,7 @@ from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.api.endpoints import Endpoint
 from argoproxy.protocol.api.passthrough import record_reply
 from argoproxy.protocol.api.schema import validate
-from argoproxy.protocol.content import images_in, with_images
+from argoproxy.protocol.content import CHAT_IMAGES
 from argoproxy.protocol.json_edit import edit_json
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
 from argoproxy.protocol.reasoning.history import strip_history
@@ -310,7 +310,7 @@ def document_cases() -> Iterator[Case]:
         "edit, messages": lambda body: edit_json(
             dumps(body), body, {**body, "messages": list(map(dict, body["messages"]))}
         ),
-        "images": lambda body: with_images(body, {image.place: "b" for image in images_in(body)}),
+        "images": lambda body: CHAT_IMAGES.replace(body, {image.place: "b" for image in CHAT_IMAGES.find(body)}),
         "history": lambda body: strip_history(body["messages"], TAGS),
         "argo, gpt": lambda body: chat_body(body, "gpt4o"),
         "argo, claude": lambda body: chat_body(body, "claudeopus4"),

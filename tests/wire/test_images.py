@@ -464,3 +464,64 @@ def test_the_image_that_failed_is_named_wherever_it_stands(proxy: Proxy, upstrea
     urls = [{"url": f"{good}?{number}"} for number in range(30)]
     answer = post(proxy, *urls[:20], {"url": bad}, *urls[20:])
     assert (answer.status, answer.error["param"]) == (400, "messages[0].content[21]")
+
+
+@pytest.fixture(scope="module")
+def beside(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Proxy:
+    """A proxy before servers that speak Messages and Responses themselves, with and without images in place of URLs."""
+    folder = tmp_path_factory.mktemp("beside")
+    kinds: dict[str, dict[str, Any]] = {
+        "c": {"kind": "anthropic", "base_url": upstream.url, "api_key": "k"},
+        "r": {"base_url": f"{upstream.url}/v1", "api_key": "k", "responses": "forward"},
+    }
+    upstreams = {
+        f"{name}{inline}": {**kinds[name], "inline_images": bool(inline)} for name in kinds for inline in (0, 1)
+    }
+    models = {name: {"upstream": name} for name in upstreams}
+    (folder / "config.yaml").write_text(json.dumps({"upstreams": upstreams, "models": models}))
+    return serve(CONFIG_PATH=str(folder / "config.yaml"), IMAGE_ALLOW_PRIVATE=f"127.0.0.1:{upstream.port}")
+
+
+BESIDE = {
+    "c": (
+        "/v1/messages",
+        '{ "model":"%s", "max_tokens" : 1e1, "messages":[{"role":"user","content":[{"type":"image", "source": '
+        '%s, "cache_control":{"type":"ephemeral"}} ,{"type":"text","text":"\\u00e9"}]}]}\n',
+        '{"type":"url","url":"%s"}',
+        '{"type":"base64","media_type":"image/png","data":"%s"}',
+    ),
+    "r": (
+        "/v1/responses",
+        '{ "model":"%s", "input":[{"role":"user","content":[{"type":"input_image", "image_url": %s, "detail":"low"} '
+        ',{"type":"input_text","text":"\\u00e9"}]}], "odd" : 1e1}\n',
+        '"%s"',
+        '"data:image/png;base64,%s"',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("inline", [0, 1])
+def test_an_image_of_a_request_that_is_handed_over(
+    beside: Proxy, upstream: Upstream, tmp_path: Path, name: str, inline: int
+) -> None:
+    path, body, by_url, by_data = BESIDE[name]
+    data, model = picture(), f"{name}{inline}"
+    url = served(upstream, data, tmp_path)
+    script = upstream.script(reply(body=b"{}", Content_Type="application/json"))
+    asked = (body % (model, by_url % url)).encode()
+    assert ask(beside.port, "POST", path, asked, X_Script=script).status == 200
+    wanted = by_data % base64.b64encode(data).decode() if inline else by_url % url
+    assert upstream.last(script)["body"] == body % (model, wanted)
+
+
+@pytest.mark.parametrize(("name", "place"), [("c", "messages[0].content[0]"), ("r", "input[0].content[0]")])
+def test_an_image_that_fails_is_named_where_the_client_put_it(
+    beside: Proxy, upstream: Upstream, name: str, place: str
+) -> None:
+    path, body, by_url, _ = BESIDE[name]
+    url = at(upstream, reply("404 No"))
+    script = upstream.script(reply(body=b"{}", Content_Type="application/json"))
+    answer = ask(beside.port, "POST", path, (body % (f"{name}1", by_url % url)).encode(), X_Script=script)
+    assert (answer.status, upstream.count(script)) == (400, 0)
+    assert place in json.dumps(answer.json["error"])

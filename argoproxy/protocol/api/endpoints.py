@@ -22,6 +22,7 @@ from argoproxy.errors import (
 from argoproxy.protocol.access.header_rules import response_headers_for_new_body
 from argoproxy.protocol.api.stream_end import StreamEnd
 from argoproxy.protocol.api.stream_writer import ResponseContext, write_stream
+from argoproxy.protocol.content import CHAT_IMAGES, ImageParts
 from argoproxy.protocol.http_messages import (
     Body,
     BytesBody,
@@ -95,6 +96,11 @@ class Endpoint:
     def hand_over(self, call: Call) -> Call:
         """Return the origin of a call for an upstream that speaks its API, with what rules have changed in the call."""
         return call.origin or call
+
+    @property
+    def image_parts(self) -> ImageParts:
+        """Where requests of this API hold images."""
+        return CHAT_IMAGES
 
     def usage_meter(self, record: Callable[[Json], None]) -> Filter:
         """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""

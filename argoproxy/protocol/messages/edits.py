@@ -1,10 +1,13 @@
-"""A request that is handed over in its client's own words, with what rules have changed in the chat made of it."""
+"""A request that is handed over in its client's own words: what rules have changed in the chat made of it, and its
+images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text
+from argoproxy.protocol.content import Image, ImageParts, Place
+from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_list, as_text
 from argoproxy.protocol.messages.answers.signatures import is_ours
 from argoproxy.protocol.routing.call import Call
 
@@ -80,3 +83,31 @@ def _without_own_thoughts(message: Json) -> Json:
     if isinstance(content, str) or not any(map(is_ours, content)):
         return message
     return {**message, "content": [block for block in content if not is_ours(block)]}
+
+
+def _find_images(body: Json) -> Iterator[Image]:
+    """Yield the images by URL and in base64, also those within results of tools."""
+    for row, message in enumerate(as_list(body.get("messages"))):
+        content = as_dict(message).get("content")
+        yield from _find_in_blocks(content, ("messages", row, "content"))
+        for column, block in enumerate(as_list(content)):
+            if as_dict(block).get("type") == "tool_result":
+                yield from _find_in_blocks(block.get("content"), ("messages", row, "content", column, "content"))
+
+
+def _find_in_blocks(blocks: Any, place: Place) -> Iterator[Image]:
+    for position, block in enumerate(as_list(blocks)):
+        source = as_dict(as_dict(block).get("source"))
+        if as_dict(block).get("type") != "image" or source.get("type") not in ("url", "base64"):
+            continue
+        data = f"data:{as_text(source.get('media_type'))};base64,{as_text(source.get('data'))}"
+        yield Image((*place, position), as_text(source.get("url")) if source["type"] == "url" else data)
+
+
+def _with_url(block: Json, url: str) -> Json:
+    """Return a block with the image of a data URL."""
+    head, _, data = url.partition(";base64,")
+    return {**block, "source": {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}}
+
+
+MESSAGES_IMAGES = ImageParts(_find_images, _with_url)

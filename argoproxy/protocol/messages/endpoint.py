@@ -11,6 +11,7 @@ from argoproxy.protocol.api.schema import check_shape
 from argoproxy.protocol.api.stream_end import NamedStreamEnd, StreamEnd
 from argoproxy.protocol.api.stream_writer import ResponseContext, write_stream
 from argoproxy.protocol.api.types import Object
+from argoproxy.protocol.content import ImageParts
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, Headers, get_header, without
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.messages import request_shapes
@@ -19,7 +20,7 @@ from argoproxy.protocol.messages.answers.events import MessageHead
 from argoproxy.protocol.messages.answers.frames import PING
 from argoproxy.protocol.messages.answers.message_writer import MessageWriter, build_message
 from argoproxy.protocol.messages.answers.usage import MessagesUsageMeter
-from argoproxy.protocol.messages.edits import hand_over
+from argoproxy.protocol.messages.edits import MESSAGES_IMAGES, hand_over
 from argoproxy.protocol.messages.estimate import estimate_tokens
 from argoproxy.protocol.messages.omissions import find_omissions
 from argoproxy.protocol.messages.refusals import check_convertible
@@ -95,6 +96,10 @@ class MessagesEndpoint(Endpoint):
 
     def hand_over(self, call: Call) -> Call:
         return hand_over(call)
+
+    @property
+    def image_parts(self) -> ImageParts:
+        return MESSAGES_IMAGES
 
     def usage_meter(self, record: Callable[[Json], None]) -> Filter:
         return MessagesUsageMeter(record)

@@ -1,9 +1,11 @@
-"""What rules have changed in a chat, carried back into the request that the chat was made of."""
+"""What rules have changed in a chat, carried back into the request that the chat was made of; and its images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from argoproxy.protocol.content import Image, ImageParts
 from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_list, as_text
 from argoproxy.protocol.responses.carrier import is_own_thought
 from argoproxy.protocol.routing.call import Call
@@ -61,3 +63,20 @@ def _append(items: Any, text: str) -> Any:
             longer = content + text if isinstance(content, str) else [*as_list(content), part]
             return [*items[:index], {**item, "content": longer}, *items[index + 1 :]]
     return [*as_list(items), {"role": "user", "content": text}]
+
+
+def _find_images(body: Json) -> Iterator[Image]:
+    """Yield the images that have a URL, also those within outputs of tools."""
+    for row, item in enumerate(as_list(body.get("input"))):
+        for field in ("content", "output"):
+            for position, part in enumerate(as_list(as_dict(item).get(field))):
+                url = as_dict(part).get("image_url")
+                if as_dict(part).get("type") == "input_image" and isinstance(url, str):
+                    yield Image(("input", row, field, position), url)
+
+
+def _with_url(part: Json, url: str) -> Json:
+    return {**part, "image_url": url}
+
+
+RESPONSES_IMAGES = ImageParts(_find_images, _with_url)

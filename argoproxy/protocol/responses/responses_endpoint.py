@@ -20,11 +20,12 @@ from argoproxy.protocol.api.endpoints import (
 )
 from argoproxy.protocol.api.stream_end import NamedStreamEnd, StreamEnd
 from argoproxy.protocol.api.stream_writer import ResponseContext, write_stream
+from argoproxy.protocol.content import ImageParts
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, without
 from argoproxy.protocol.json_text import Json, as_dict
 from argoproxy.protocol.responses.event_log import encode_events
 from argoproxy.protocol.responses.request_conversion import ResponsesRequest, convert_request, describe_request
-from argoproxy.protocol.responses.request_edits import edit_origin
+from argoproxy.protocol.responses.request_edits import RESPONSES_IMAGES, edit_origin
 from argoproxy.protocol.responses.response_object import ResponseHead
 from argoproxy.protocol.responses.response_writer import ResponseWriter
 from argoproxy.protocol.routing.call import Call
@@ -80,6 +81,11 @@ class ResponsesEndpoint(Endpoint):
     def hand_over(self, call: Call) -> Call:
         """Return the request as the client made it, with what rules have changed in the chat."""
         return edit_origin(call.origin, call) if call.origin else call
+
+    @property
+    def image_parts(self) -> ImageParts:
+        """Where requests hold images."""
+        return RESPONSES_IMAGES
 
     def usage_meter(self, record: Callable[[Json], None]) -> Filter:
         """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""

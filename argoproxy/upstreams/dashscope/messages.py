@@ -80,8 +80,12 @@ def _make_text(content: Any, place: int) -> str:
     parts = [_make_part(part, (place, column)) for column, part in enumerate(content)]
     for column, part in enumerate(parts):
         if "text" not in part:
-            raise BadRequest("This endpoint accepts text only.", param=path_of((place, column)))
+            raise BadRequest("This endpoint accepts text only.", param=_path_of((place, column)))
     return "".join(part["text"] for part in parts)
+
+
+def _path_of(place: tuple[int, int]) -> str:
+    return path_of(("messages", place[0], "content", place[1]))
 
 
 def _make_parts(content: Any, place: int) -> list[Json]:
@@ -97,7 +101,7 @@ def _make_part(part: Any, place: tuple[int, int]) -> Json:
     key = _KEYS.get(kind)
     source = _source(part.get(kind)) if key else None
     if key is None or source is None or (key == "text" and not isinstance(source, str)):
-        raise BadRequest("DashScope does not support this kind of content part.", param=path_of(place))
+        raise BadRequest("DashScope does not support this kind of content part.", param=_path_of(place))
     return {key: source, **{name: value for name, value in part.items() if name not in ("type", kind)}}
 
 

@@ -56,7 +56,7 @@ def error_event(error: ProxyError, request_id: str) -> bytes:
 
 def describe_error(error: ProxyError, request_id: str) -> tuple[int, Json]:
     """Return the status and the document of an error."""
-    said: Json = {"message": error.message, "code": error.code, "type": error.type}
+    said: Json = {"message": _name_field(error), "code": error.code, "type": error.type}
     if isinstance(error, UpstreamStatus):
         said = {**said, **{key: value for key, value in _find_error(error.body).items() if value}}
     message, code = as_text(said["message"]) or error.message, said["code"]
@@ -65,6 +65,12 @@ def describe_error(error: ProxyError, request_id: str) -> tuple[int, Json]:
         message = _begin_with_too_long(message)
     kind = _TYPES.get(status) or ("api_error" if status >= 500 or status < 400 else "invalid_request_error")
     return status, {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+
+
+def _name_field(error: ProxyError) -> str:
+    """Return the message of an error with the field that is wrong: this shape has no other place for it."""
+    field = error.param or ""
+    return error.message if field in error.message else f"{field}: {error.message}"
 
 
 def _status(status: int, code: Any, kind: Any, message: str) -> int:
