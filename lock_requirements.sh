@@ -12,6 +12,7 @@ trap 'rm -rf "$work"' EXIT
 
 lock() {
     local requirements=$1 locked=${1%.txt}.lock
+    mkdir -p "$work/$(dirname "$locked")"
     shift
     "$work/venv/bin/uv" pip compile --quiet --no-cache --universal --python-version 3.11 --generate-hashes --no-header \
         --no-annotate --output-file "$work/$locked" "$@" "$requirements"
@@ -23,3 +24,4 @@ lock requirements.txt --no-deps
 lock requirements-gevent.txt --no-deps
 lock requirements-dev.txt
 lock requirements-site.txt
+lock release/requirements.txt
