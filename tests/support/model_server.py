@@ -27,7 +27,7 @@ THOUGHT = "The user wants numbers."
 @dataclass(frozen=True)
 class Traits:
     """`base` is where the API lives; `key` what it asks for; `stream` is `events`, `whole` or `refused`; `thoughts` are
-    `none`, `tags`, `field` or `unopened`; `tools` are `called`, `words` or `refused`; `paths` are served beside
+    `none`, `tags`, `field` or `unopened`; `tools` are `called`, `auto`, `words` or `refused`; `paths` are served beside
     chats; `ahead_s` is by how much its clock is ahead; `chat_status` refuses chats."""
 
     base: str = "/v1"
@@ -122,6 +122,8 @@ class Handler(BaseHTTPRequestHandler):
             self._json(400, {"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'."}})
         elif asked.get("tools") and traits.tools == "refused":
             self._json(400, {"error": {"message": '"auto" tool choice requires --enable-auto-tool-choice'}})
+        elif "tool_choice" in asked and traits.tools == "auto":
+            self._json(400, {"error": {"message": "tool_choice 'required' is not supported"}})
         elif asked.get("stream") and traits.stream == "refused":
             self._json(400, {"error": {"message": "'stream' does not support true with this model"}})
         elif asked.get("stream") and traits.stream == "events":
@@ -134,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         for delta in self._deltas():
             for name, text in delta.items():
                 message[name] = message.get(name, "") + text
-        if asked.get("tools") and self.traits.tools == "called":
+        if asked.get("tools") and self.traits.tools in ("called", "auto"):
             call = {"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": '{"city":"Paris"}'}}
             message |= {"content": None, "tool_calls": [call]}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}

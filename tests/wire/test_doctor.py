@@ -366,3 +366,15 @@ def test_another_program_where_the_proxy_should_be(doctor: Doctor) -> None:
     with ModelServer() as server:
         first = doctor.first("--through", server.url, TARGET_BASE_URL=server.url)
     assert "is not argoproxy" in first
+
+
+def test_a_server_for_tls_behind_an_http_url(doctor: Doctor, tmp_path: Path, ca: trustme.CA) -> None:
+    with ModelServer(certify(tmp_path, ca.issue_cert("localhost"))) as server:
+        first = doctor.first(TARGET_BASE_URL=server.url.replace("https:", "http:"))
+    assert first.endswith("is a server for TLS.")
+    assert "begin the URL with https://" in doctor.text.splitlines()[1]
+
+
+def test_a_server_that_knows_tools_but_not_that_one_must_be_called(doctor: Doctor) -> None:
+    with ModelServer(tools="auto") as server:
+        assert doctor.first(TARGET_BASE_URL=server.url) == "All is well."

@@ -150,7 +150,7 @@ class Examination:
 
     def _observe_upstream(self, settings: UpstreamSettings) -> UpstreamFacts:
         serves = not self._options.model or self._options.upstream or self._serves(settings)
-        wish = Wish(self._options.asks_chat, self._options.model if serves else "")
+        wish = Wish(self._options.asks_chat, self._options.model if serves else "", show_progress)
         with closing(UpstreamProbe(settings, self._config, self._mask, wish)) as probe:
             return probe.observe(Places(self._layers))
 
@@ -175,6 +175,12 @@ class Examination:
         if isinstance(value, Mapping):
             return {name: self._star(part) for name, part in value.items()}
         return [self._star(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def show_progress(text: str) -> None:
+    """Tell a user at a terminal what is waited for."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{printable(text)}\n")
 
 
 def judge(host: HostFacts, upstreams: Sequence[UpstreamFacts], proxy: ProxyFacts | None) -> Iterator[Finding]:

@@ -141,11 +141,13 @@ def is_short(chat: Chat) -> bool:
 
 
 def is_held_back(chat: Chat) -> bool:
-    """Return whether the events of a stream that took its time came in one or two bursts at its end."""
+    """Return whether the events of a stream that took its time came at its end, many in one read. A fast model sends
+    them at its end too, but each by itself."""
     if is_short(chat):
         return False
     first_s, total_s = chat.arrivals[0][0], chat.arrivals[-1][0]
-    return count_bursts(chat) <= 2 and first_s > 0.8 * total_s
+    is_late = count_bursts(chat) <= 2 and first_s > 0.8 * total_s
+    return is_late and len(chat.arrivals) <= max(2, chat.events // 4)
 
 
 def describe_flow(chat: Chat) -> dict[str, object]:
@@ -173,7 +175,9 @@ def flow_fix(answer: HttpAnswer, product: Product | None = None) -> str:
     if "apache" in server:
         return "Apache: `ProxyPass … flushpackets=on`, and no mod_deflate for text/event-stream"
     behind = f" in front of {product.title}" if product else ""
-    return f"switch buffering off in what stands{behind}: a reverse proxy, a gateway, a virus scanner"
+    return (
+        f"switch buffering off in what stands{behind}: a reverse proxy, a gateway; or the server only seems to stream"
+    )
 
 
 def judge_tools(facts: UpstreamFacts) -> Finding | None:

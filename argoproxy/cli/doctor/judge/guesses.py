@@ -44,4 +44,4 @@ def pick_model(listed: Sequence[str], named: Sequence[str], sample: str) -> str:
     chats = [name for name in listed if not _NO_CHAT_MODEL.search(name)]
     known = next((name for name in named if not listed or name in listed), "")
     small = next((name for name in chats if _SMALL.search(name)), "")
-    return known or sample or small or next(iter(chats or listed), "")
+    return known or sample or small or next(iter(chats), "")

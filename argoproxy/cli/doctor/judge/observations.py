@@ -148,6 +148,7 @@ class UpstreamFacts:
 
     `listing` is the answer to the upstream's own probe, `keyless` to the same without a key, `empty_chat` to a chat
     without a body, which no server answers with a completion. `candidates` are other base URLs with their answers.
+    `speaks_tls` says that a server behind an `http` URL answers to TLS.
     """
 
     name: str
@@ -171,6 +172,7 @@ class UpstreamFacts:
     stream: Chat | None = None
     tools: Chat | None = None
     surfaces: Mapping[str, HttpAnswer] = field(default_factory=dict)
+    speaks_tls: bool = False
     reasoning: ReasoningSettings = ReasoningSettings()
     asks_no_chat: bool = False
     is_stream_off: bool = False

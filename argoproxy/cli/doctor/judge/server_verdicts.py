@@ -124,6 +124,9 @@ def judge_http(facts: UpstreamFacts) -> Finding | None:
 
 def _judge_answer(facts: UpstreamFacts, answer: HttpAnswer) -> Finding | None:
     """Return what is wrong with the answer to the probe, None if it is one of an API."""
+    if facts.speaks_tls:
+        text = f"{facts.url} is a server for TLS"
+        return Finding("http", Status.FAIL, text, f"begin the URL with https:// in {facts.url_place}")
     if answer.failure:
         text = f"{facts.url} gives no HTTP reply: {answer.reason or answer.failure}"
         return Finding("http", Status.FAIL, text, f"see the server's log, or correct {facts.url_place}")

@@ -83,6 +83,16 @@ def probe_tls(sock: socket.socket, host: str, bundle: str) -> Certificate:
         return Certificate(reason=reason_of(error) or str(error) or "the handshake failed", bundle=bundle)
 
 
+def speaks_tls(host: str, port: int) -> bool:
+    """Return whether a server shakes hands, whatever its certificate."""
+    try:
+        with socket.create_connection((host, port), STEP_S) as sock:
+            make_context(NOT_VERIFIED).wrap_socket(sock, server_hostname=host).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _ask_unverified(peer: tuple[str, int], host: str) -> HttpAnswer:
     """Return the head of an answer to `HEAD /`, an empty answer if there is none."""
     data = b""

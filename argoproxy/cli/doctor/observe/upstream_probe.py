@@ -14,7 +14,7 @@ from argoproxy.cli.doctor.judge.findings import Status
 from argoproxy.cli.doctor.judge.guesses import likely_bases, pick_model
 from argoproxy.cli.doctor.judge.observations import DENIED, NO_PATH, Chat, HttpAnswer, UpstreamFacts
 from argoproxy.cli.doctor.judge.server_verdicts import judge_auth, judge_http
-from argoproxy.cli.doctor.observe.network_probe import probe_network
+from argoproxy.cli.doctor.observe.network_probe import probe_network, speaks_tls
 from argoproxy.cli.doctor.observe.places import Places
 from argoproxy.cli.doctor.observe.sender import Sender
 from argoproxy.config.config import Config
@@ -64,10 +64,12 @@ TOOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked: chats or none, and of which model ("": one is picked)."""
+    """What is asked: chats or none, and of which model ("": one is picked). `note` shows the user what is waited
+    for."""
 
     asks_chat: bool = True
     model: str = ""
+    note: Callable[[str], None] = lambda text: None
 
 
 class UpstreamProbe:
@@ -133,6 +135,9 @@ class UpstreamProbe:
         if request is None:
             return facts
         facts = replace(facts, listing=(listing := self._sender.ask(request)))
+        if listing.failure and facts.network and facts.url.startswith("http://"):
+            first = facts.network[0]
+            return replace(facts, speaks_tls=not first.hop and speaks_tls(first.host, first.port))
         if listing.status in DENIED and facts.key:
             bare = replace(request, headers=without(request.headers, CREDENTIAL_HEADERS))
             facts = replace(facts, keyless=self._sender.ask(bare))
@@ -194,12 +199,20 @@ class UpstreamProbe:
             route = self._route(facts.model, STREAM)
         except ProxyError as error:
             return replace(facts, whole=Chat(problem=error.message))
+        self._wish.note(f"asking {facts.model} of {facts.name} in three short chats (--no-chat asks none) …")
         facts = replace(facts, reasoning=route.reasoning, is_stream_off=not route.call.stream)
         facts = replace(facts, whole=self._ask_chat(facts.model, WHOLE))
         if facts.whole and not facts.whole.is_answered and facts.whole.answer.status not in (400, 422):
             return facts
         facts = replace(facts, stream=self._ask_chat(facts.model, STREAM))
-        return replace(facts, tools=self._ask_chat(facts.model, TOOLS))
+        return replace(facts, tools=self._ask_for_call(facts.model))
+
+    def _ask_for_call(self, model: str) -> Chat:
+        """Ask for a call of a function; once more where the server knows tools, but can't be told to call one."""
+        chat = self._ask_chat(model, TOOLS)
+        if chat.answer.status in (400, 422) and "tool_choice" in chat.problem:
+            return self._ask_chat(model, {key: value for key, value in TOOLS.items() if key != "tool_choice"})
+        return chat
 
     def _ask_chat(self, model: str, body: Mapping[str, Any]) -> Chat:
         chat = self._send_chat(model, body)
