@@ -13,7 +13,21 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY . .
-RUN python -m compileall -q /app /venv
+# The command of the package: docker exec NAME argoproxy doctor.
+RUN python -m compileall -q /app /venv \
+    && printf '%s\n' '#!/venv/bin/python' 'import sys' 'sys.path.insert(0, "/app")' \
+       'from argoproxy.cli.main import run' 'run()' > /venv/bin/argoproxy \
+    && chmod 755 /venv/bin/argoproxy
+ARG VERSION=0.3.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="argoproxy" \
+      org.opencontainers.image.description="An OpenAI-compatible proxy in front of any LLM endpoint" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.13-slim"
 USER argoproxy
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \

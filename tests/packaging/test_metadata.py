@@ -86,6 +86,13 @@ def test_every_direct_dependency_has_a_range_that_its_pin_fits() -> None:
         assert not any(clause.operator == "==" for clause in one.specifier), one
 
 
+def test_the_image_is_labelled_with_the_version() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"(?m)^ARG VERSION=(.+)$", text) == [__version__]
+    labels = set(re.findall(r"org\.opencontainers\.image\.([a-z.]+)=", text))
+    assert labels >= {"title", "description", "licenses", "version", "revision", "source"}
+
+
 def test_twine_finds_nothing_wrong(distributions: Path) -> None:
     twine = shutil.which("twine")
     if not twine:
