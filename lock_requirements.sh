@@ -25,3 +25,4 @@ lock requirements-gevent.txt --no-deps
 lock requirements-dev.txt
 lock requirements-site.txt
 lock release/requirements.txt
+for requirements in tests/clients/packages/*/requirements.txt; do lock "$requirements"; done
