@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.clients.installed import find_program, needs, run_client
 from tests.clients.scripted_model import run_model
 from tests.support.fixtures import Serve
-from tests.support.processes import clean_environment
 
-CODEX = os.environ.get("CODEX") or shutil.which("codex")
+pytestmark = needs("node", "node-agents")
 
 
-@pytest.mark.skipif(CODEX is None, reason="Codex CLI is not installed: npm install @openai/codex, CODEX=path/to/codex")
 @pytest.mark.parametrize("model", ["scripted", "gpt-5.5"])
 def test_codex_reads_a_file_and_patches_it(start: Serve, tmp_path: Path, model: str) -> None:
     """It offers apply_patch as a custom tool to models that it knows; others call it by the shell."""
@@ -36,7 +32,6 @@ def test_codex_reads_a_file_and_patches_it(start: Serve, tmp_path: Path, model: 
 def run_codex(model: str, port: int, folder: Path) -> str:
     """Run Codex in a folder with a greeting; give what it shows."""
     home, work = folder / "home", folder / "work"
-    home.mkdir()
     work.mkdir()
     (work / "greeting.txt").write_text("hello\n")
     provider = {
@@ -49,16 +44,14 @@ def run_codex(model: str, port: int, folder: Path) -> str:
         "model_provider=proxy",
         *(f"model_providers.proxy.{key}={json.dumps(provider[key])}" for key in provider),
     ]
-    command = [str(CODEX), "exec", "--skip-git-repo-check", "-s", "danger-full-access", "-m", model]
+    command = [
+        find_program("node-agents", "codex"),
+        "exec",
+        "--skip-git-repo-check",
+        "-s",
+        "danger-full-access",
+        "-m",
+        model,
+    ]
     command += [part for setting in settings for part in ("-c", setting)]
-    environ = {**clean_environment(), "HOME": str(home), "CODEX_HOME": str(home), "PROXY_KEY": "any"}
-    done = subprocess.run(
-        [*command, "Change the greeting."],
-        cwd=work,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    return (done.stdout + done.stderr).decode(errors="replace")
+    return run_client([*command, "Change the greeting."], work, CODEX_HOME=str(home), PROXY_KEY="any")
