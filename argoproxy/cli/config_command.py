@@ -1,4 +1,4 @@
-"""`config show`, `validate`, `edit`: the settings, their mistakes, and the file that holds them."""
+"""`config show`, `validate`, `edit`, `init`: the settings, their mistakes, and the file that holds them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from argoproxy.cli import config_init
 from argoproxy.cli.serve import read_environment
 from argoproxy.config.config import load, read_shown, show
 from argoproxy.config.values.config_error import CANT_START, USAGE_EXIT, ConfigError, explain_refusal
@@ -23,11 +24,12 @@ from argoproxy.telemetry.journal.writer import check_journal
 EDITORS = ("nano", "vi", "vim")
 _WORDS = {"show": Task.SHOW, "validate": Task.VALIDATE, "edit": Task.EDIT}
 _HELP = """\
-usage: {program} show|validate|edit [config.yaml] [flags]
+usage: {program} show|validate|edit|init [config.yaml] [flags]
 
   show       print all settings and where each is set, secrets starred (--model NAME: what happens to a model; --json)
   validate   print all mistakes in the settings; exits with 2 if there is one
   edit       open the config file in $VISUAL or $EDITOR
+  init       write a small config file with comments; never replaces one
 """
 
 
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     word = arguments[0] if arguments else ""
     if word in _WORDS:
         return run_task(parse_for_task(_WORDS[word], arguments[1:], f"{program} {word}"))
+    if word == "init":
+        return config_init.main(arguments[1:], f"{program} init")
     is_help = word in ("--help", "-h")
     (sys.stdout if is_help else sys.stderr).write(_HELP.format(program=program))
     return 0 if is_help else USAGE_EXIT

@@ -22,6 +22,12 @@ def describe_start(config: Config) -> Iterator[str]:
     yield f"Try it: {' '.join(_command(config))}"
 
 
+def own_url(config: Config) -> str:
+    """Return the URL by which this machine reaches the proxy of these settings, "" if that listens at a Unix socket."""
+    host = "127.0.0.1" if config.server.host in ANY_ADDRESS else config.server.host
+    return "" if host.startswith(UNIX) else f"http://{f'[{host}]' if ':' in host else host}:{config.server.port}"
+
+
 def is_open_to_all(config: Config) -> bool:
     """Return whether other machines can use the proxy, without a key."""
     return not (config.requires_key or config.authenticate or _LOOPBACK.fullmatch(config.server.host))

@@ -20,7 +20,7 @@ from argoproxy.cli.doctor.judge.proxy_verdicts import PROXY_CHECKS, RUNNING
 from argoproxy.cli.doctor.judge.surface_verdicts import UPSTREAM_CHECKS
 from argoproxy.cli.doctor.observe.host_probe import observe_host
 from argoproxy.cli.doctor.observe.places import Places
-from argoproxy.cli.doctor.observe.proxy_probe import ProxyProbe, own_url
+from argoproxy.cli.doctor.observe.proxy_probe import ProxyProbe
 from argoproxy.cli.doctor.observe.upstream_probe import UpstreamProbe, Wish
 from argoproxy.cli.doctor.report import Report, lines_of, show_json
 from argoproxy.config.config import Config, build
@@ -30,6 +30,7 @@ from argoproxy.config.values.flags import SettingFlags, make_parser, take_settin
 from argoproxy.config.values.layers import Layer, read_layers
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.access.printable import printable
+from argoproxy.server.banner import own_url
 from argoproxy.web.upstream_factory import collect_secrets, models_of
 
 ABOUT = """Find what keeps the proxy from working, and the setting to change. It looks at the settings, this machine,

@@ -16,19 +16,12 @@ from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.layers import Layer, read_snapshot
 from argoproxy.config.values.settings import SETTINGS
 from argoproxy.protocol.routing.call import make_call
-from argoproxy.server.banner import ANY_ADDRESS
-from argoproxy.server.ports import UNIX
+from argoproxy.server.banner import own_url
 from argoproxy.server.runtime import SNAPSHOT, folder_at, pid_at
 from argoproxy.transport.transport import Transport
 from argoproxy.upstreams import UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import OpenAIUpstream
-
-
-def own_url(config: Config) -> str:
-    """Return the URL of the proxy that these settings start, "" where it listens at a Unix socket."""
-    host = "127.0.0.1" if config.server.host in ANY_ADDRESS else config.server.host
-    return "" if host.startswith(UNIX) else f"http://{f'[{host}]' if ':' in host else host}:{config.server.port}"
 
 
 class ProxyProbe:

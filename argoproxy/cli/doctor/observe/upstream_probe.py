@@ -90,13 +90,18 @@ class UpstreamProbe:
 
     def observe(self, places: Places) -> UpstreamFacts:
         """Return everything that could be seen."""
+        facts = self.observe_list(places)
+        if _is_usable(facts):
+            facts = self._ask_surfaces(self._ask_chats(facts))
+        return replace(facts, chats_sent=self._chats_sent)
+
+    def observe_list(self, places: Places) -> UpstreamFacts:
+        """Return what is seen without a chat: whether its server can be used, and which models it lists."""
         facts = self._know(places)
         facts = replace(facts, network=self._probe_networks())
         if all(network.is_up for network in facts.network):
             facts = self._ask_server(facts)
-            if not any(_has_failed(facts)):
-                facts = self._ask_surfaces(self._ask_chats(self._name_models(facts)))
-        return replace(facts, chats_sent=self._chats_sent)
+        return self._name_models(facts) if _is_usable(facts) else facts
 
     def close(self) -> None:
         """Close its connections."""
@@ -242,6 +247,11 @@ def _make_chat(model: str, body: Mapping[str, Any]) -> Call:
     request = replace(MODELS_REQUEST, method="POST", path=CHAT)
     full = {"model": model, **body}
     return make_call(request, full, CHAT, json.dumps(full).encode())
+
+
+def _is_usable(facts: UpstreamFacts) -> bool:
+    """Return whether the server can be asked for more."""
+    return all(network.is_up for network in facts.network) and not any(_has_failed(facts))
 
 
 def _has_failed(facts: UpstreamFacts) -> Sequence[bool]:
