@@ -107,6 +107,11 @@ class RequestContext:
         """Set the upstream that is asked."""
         self._upstream = upstream.name
 
+    @property
+    def upstream_name(self) -> str:
+        """The name of the upstream that was asked last."""
+        return self._upstream
+
     def set_route(self, route: Route[Upstream]) -> None:
         """Set the route that is tried now."""
         self.route = route

@@ -14,9 +14,8 @@
 10. `web/flask_io.py` sends it and closes the context: connections are released, the outcome goes to the listeners.
 
 A request of another API than chats is parsed to a chat that keeps it as its `origin`. On a route whose upstream speaks
-that API itself, `run_handover` sends the origin, and its reply is not changed at all.
-A route whose upstream `is_passthrough` goes through `run_passthrough`: its reply is not changed at all.
-Paths without a handler of their own are `relay`ed: bytes up, bytes down.
+that API itself, `run_handover` sends the origin; where one `is_passthrough`, `run_passthrough` serves every request:
+replies are not changed at all then. Paths without a handler of their own are `relay`ed: bytes up, bytes down.
 """
 
 from __future__ import annotations
@@ -67,7 +66,6 @@ from argoproxy.upstreams.base_url import validate_path
 from argoproxy.upstreams.openai import read_in_runs
 
 HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."}]}
-
 StepT = TypeVar("StepT")
 
 
@@ -188,6 +186,7 @@ def try_routes(
 
 def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Batch]:
     """Send the call along one route and yield the reply's batches. Raises ProxyError, ClientGone, at any point."""
+    route = replace(route, call=route.call.for_upstream(route.upstream.name))
     context.set_route(route)
     context.log_omissions()
     link = proxy.links[route.upstream.name]

@@ -60,6 +60,7 @@ class FakeProgress:
     def __init__(self, headers: Headers = (), due: bool = False) -> None:
         self.id = "id-1"
         self.reply_status = 200
+        self.upstream_name = "up"
         self.reply_headers = headers
         self.due = due
         self.error: Exception | None = None

@@ -26,6 +26,10 @@ class ResponseContext(Protocol):
     def reply_headers(self) -> Headers:
         """The headers of the upstream's reply."""
 
+    @property
+    def upstream_name(self) -> str:
+        """The name of the upstream whose reply it is."""
+
     def is_heartbeat_due(self) -> bool:
         """Return whether nothing was sent to the client for too long."""
 

@@ -26,6 +26,7 @@ from argoproxy.protocol.messages.omissions import find_omissions
 from argoproxy.protocol.messages.refusals import check_convertible
 from argoproxy.protocol.messages.request import to_chat
 from argoproxy.protocol.messages.tool_fields import original_names
+from argoproxy.protocol.reasoning.makers import mark_of
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode, Usage, apply_mode
 from argoproxy.protocol.stream.filters import Filter
@@ -79,6 +80,7 @@ class MessagesEndpoint(Endpoint):
             model=call.requested_model or call.model,
             input_tokens=estimate_tokens(origin.body),
             names=original_names(origin.body.get("tools")),
+            maker=mark_of(context.upstream_name),
         )
         kept = without(response_headers_for_new_body(context.reply_headers), _OWN_HEADERS)
         own = ("request-id", context.id)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_dicts, as_text, loads_strict
+from argoproxy.protocol.reasoning.makers import mark
 from argoproxy.protocol.stream.sse import encode_json
 
 _PREFIX = "argoproxy.1."
@@ -31,11 +32,11 @@ class Thought:
     extra_content: Json = field(default_factory=dict)
 
 
-def encode_thought(thought: Thought, model: str) -> str:
-    """Return the thought of a model as `encrypted_content`."""
-    document: Json = {"model": model, "text": thought.text, "details": list(thought.details)}
+def encode_thought(thought: Thought, model: str, maker: str = "") -> str:
+    """Return the thought of a model as `encrypted_content`, with the mark of the upstream that made it."""
+    document: Json = {"model": model, "text": thought.text, "details": mark(thought.details, maker)}
     if thought.extra_content:
-        document["extra_content"] = thought.extra_content
+        document["extra_content"] = mark([thought.extra_content], maker)[0]
     return _PREFIX + urlsafe_b64encode(encode_json(document)).decode()
 
 

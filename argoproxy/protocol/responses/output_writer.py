@@ -21,6 +21,7 @@ from argoproxy.protocol.responses.output_items import (
     ReasoningItem,
 )
 from argoproxy.protocol.responses.request_conversion import ResponsesRequest
+from argoproxy.protocol.responses.response_object import ResponseHead
 from argoproxy.protocol.stream.json_progress import ObjectProgress
 
 AnyCall = CallItem | CustomCallItem
@@ -32,9 +33,10 @@ _CUT = frozenset(("length", "content_filter"))
 class OutputWriter:
     """Writes the items of one response, one after the other, whatever order the deltas have."""
 
-    def __init__(self, request: ResponsesRequest, response_id: str, log: EventLog) -> None:
+    def __init__(self, request: ResponsesRequest, head: ResponseHead, log: EventLog) -> None:
         self._request = request
-        self._id = response_id
+        self._id = head.id
+        self._maker = head.maker
         self._log = log
         self._items: list[Json] = []
         self._message: MessageItem | None = None
@@ -144,7 +146,7 @@ class OutputWriter:
             self._reasoning, self._thought_texts = None, []
 
     def _encode(self, thought: Thought) -> str:
-        return encode_thought(thought, as_text(self._request.body.get("model")))
+        return encode_thought(thought, as_text(self._request.body.get("model")), self._maker)
 
     def _slot(self, prefix: str) -> ItemSlot:
         index = len(self._items)

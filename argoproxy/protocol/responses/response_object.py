@@ -37,11 +37,13 @@ _CODE_BY_STATUS = {429: "rate_limit_exceeded", 503: "server_is_overloaded", 529:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """What a response is known by: an id of letters and digits, the time it was made in seconds, the model."""
+    """What a response is known by: an id of letters and digits, the time it was made in seconds, the model, the mark of
+    the upstream."""
 
     id: str
     created: int
     model: str
+    maker: str = ""
 
 
 def make_response(request: ResponsesRequest, head: ResponseHead) -> Json:

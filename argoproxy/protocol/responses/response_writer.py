@@ -3,6 +3,7 @@ responses are the same object."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from argoproxy.errors import ProxyError
@@ -30,7 +31,7 @@ class ResponseWriter:
         self._request = request
         self._head = head
         self._log = EventLog()
-        self._output = OutputWriter(request, head.id, self._log)
+        self._output = OutputWriter(request, head, self._log)
         self._thoughts = FieldReader()
         self._size = 0
         self._usage: Json = {}
@@ -78,7 +79,7 @@ class ResponseWriter:
     def _begin(self, model: str) -> Json:
         """Add the first two events, once; return the response."""
         if self.response is None:
-            head = ResponseHead(self._head.id, self._head.created, model or self._head.model)
+            head = replace(self._head, model=model or self._head.model)
             self.response = make_response(self._request, head)
             self._log.add("created", response=self.response)
             self._log.add("in_progress", response=self.response)

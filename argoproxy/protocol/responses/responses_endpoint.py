@@ -23,6 +23,7 @@ from argoproxy.protocol.api.stream_writer import ResponseContext, write_stream
 from argoproxy.protocol.content import ImageParts
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, without
 from argoproxy.protocol.json_text import Json, as_dict
+from argoproxy.protocol.reasoning.makers import mark_of
 from argoproxy.protocol.responses.event_log import encode_events
 from argoproxy.protocol.responses.request_conversion import ResponsesRequest, convert_request, describe_request
 from argoproxy.protocol.responses.request_edits import RESPONSES_IMAGES, edit_origin
@@ -61,7 +62,7 @@ class ResponsesEndpoint(Endpoint):
 
     def answer(self, batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
         """Return the response in the form that the client asked for. Raises ProxyError for a document."""
-        writer = _make_writer(call)
+        writer = _make_writer(call, mark_of(context.upstream_name))
         headers = without(response_headers_for_new_body(context.reply_headers), _BODY_HEADERS)
         if call.stream:
             pieces = write_stream(batches, ResponseStreamWriter(writer), context)
@@ -141,9 +142,10 @@ def _make_empty_chat(body: Json) -> Json:
     return {**chat, "messages": _NO_MESSAGES}
 
 
-def _make_writer(call: Call) -> ResponseWriter:
+def _make_writer(call: Call, maker: str) -> ResponseWriter:
     origin = call.origin or call
-    return ResponseWriter(describe_request(origin.body), ResponseHead(call.id, call.created, call.requested_model))
+    head = ResponseHead(call.id, call.created, call.requested_model, maker)
+    return ResponseWriter(describe_request(origin.body), head)
 
 
 class ResponseStreamWriter:

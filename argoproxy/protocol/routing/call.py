@@ -12,6 +12,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.json_edit import edit_json, is_same_json
 from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, as_text, dumps, kind_of, parse
+from argoproxy.protocol.reasoning.makers import keep_readable
 
 #: No model has as long a name; patterns, logs and labels would all have to read it.
 LONGEST_MODEL = 1000
@@ -81,6 +82,13 @@ class Call:
     def for_model(self, model: str) -> Call:
         """Return this call for a model, if the client named none."""
         return replace(self.with_body({**self.body, "model": model}), requested_model=model)
+
+    def for_upstream(self, name: str) -> Call:
+        """Return this call without what of its thoughts only another upstream can read, if it was converted."""
+        if self.origin is None:
+            return self
+        body, left_out = keep_readable(self.body, name)
+        return replace(self.with_body(body), left_out=(*self.left_out, *left_out))
 
     def with_body(self, body: Json) -> Call:
         """Return a call with another body; this very call if the body is the same."""
