@@ -11,7 +11,7 @@ import pytest
 
 from tests.packaging.support import run_pip
 from tests.support.client import chat
-from tests.support.processes import Proxy, clean_environment
+from tests.support.processes import Proxy, clean_environment, free_port
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_nothing_else_is_installed(installed: Path) -> None:
 
 
 def test_the_command_serves(command: str, tmp_path: Path) -> None:
-    proxy = Proxy(tmp_path, {"WORKERS": "1"}, [command, "--demo"])
+    proxy = Proxy(tmp_path, {"WORKERS": "1"}, [command, "serve", "--demo"])
     try:
         assert "Hello!" in chat(proxy.port, model="demo").json["choices"][0]["message"]["content"]
     finally:
@@ -59,6 +59,13 @@ def test_the_command_shows_and_checks_settings(command: str, tmp_path: Path) -> 
     (tmp_path / "config.yaml").write_text("demo: true\n")
     assert run(command, tmp_path, "--validate").returncode == 0
     assert "demo" in run(command, tmp_path, "--show").stdout
+
+
+def test_the_command_examines_a_setup(command: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("demo: true\nhost: 127.0.0.1\n")
+    examined = run(command, tmp_path, "doctor", "--json", "--port", str(free_port()))
+    assert examined.returncode == 0, examined.stdout
+    assert json.loads(examined.stdout)["summary"]["fail"] == 0
 
 
 def test_the_files_of_the_package_are_found(installed: Path, tmp_path: Path) -> None:
