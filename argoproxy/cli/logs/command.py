@@ -64,10 +64,12 @@ def _make_parser() -> argparse.ArgumentParser:
         "--lines", type=_line_count, default=DEFAULT_LINES, metavar="N", help=f"how many ({DEFAULT_LINES})"
     )
     tail.add_argument("--no-follow", action="store_true", help="do not wait for new ones")
+    tail.add_argument("--json", action="store_true", help="the lines of the journal, as they are: one JSON object each")
     tail.set_defaults(run=_tail)
     show = tasks.add_parser("show", help="one request in full")
     show.add_argument("id", type=_id, metavar="ID", help="its id, or the beginning of it")
     show.add_argument("--curl", action="store_true", help="print a command that sends the client's request again")
+    show.add_argument("--json", action="store_true", help="its lines of both files, as one JSON object")
     show.set_defaults(run=_show)
     stats = tasks.add_parser("stats", help="requests, errors, tokens and latencies per model")
     stats.add_argument("--json", action="store_true", help="as JSON")
@@ -77,13 +79,15 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _tail(options: argparse.Namespace, folder: Path, port: int) -> None:
     parser = LineParser()
-    _print(table_head(REQUESTS))
+    print_lines = _print_documents if options.json else _print_rows
+    if not options.json:
+        _print(table_head(REQUESTS))
     try:
         with closing(Tail(folder / CLIENT_FILE)) as tail:
-            _print_rows(parser, tail.last_lines(options.lines))
+            print_lines(parser, tail.last_lines(options.lines))
             while not options.no_follow:
                 time.sleep(POLL_S)
-                _print_rows(parser, tail.new_lines())
+                print_lines(parser, tail.new_lines())
     finally:
         _warn_of_broken_lines(parser)
 
@@ -96,7 +100,9 @@ def _show(options: argparse.Namespace, folder: Path, port: int) -> None:
         more = " …" if len(matches) == MAX_IDS else ""
         raise NotInJournal(f"Several ids begin with {options.id}: {' '.join(sorted(matches))}{more}")
     ((logging_id, client),) = matches.items()
-    if not options.curl:
+    if options.json:
+        _print(json.dumps({"client": client, "server": list(find_lines(folder / SERVER_FILE, logging_id))}, indent=2))
+    elif not options.curl:
         for text in full_request(client, find_lines(folder / SERVER_FILE, logging_id)):
             _print(text)
     elif client is None:
@@ -122,6 +128,12 @@ def _stats(options: argparse.Namespace, folder: Path, port: int) -> None:
 def _print_rows(parser: LineParser, lines: Iterator[bytes]) -> None:
     for document in parser.parse(lines):
         _print(table_row(REQUESTS, request_cells(read_line(document))))
+    sys.stdout.flush()
+
+
+def _print_documents(parser: LineParser, lines: Iterator[bytes]) -> None:
+    for document in parser.parse(lines):
+        _print(json.dumps(document))
     sys.stdout.flush()
 
 

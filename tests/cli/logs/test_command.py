@@ -77,6 +77,16 @@ def test_a_request_is_shown_by_the_beginning_of_its_id(tmp_path: Path, capsys: O
     assert "begins with x" in capsys.readouterr().err
 
 
+def test_json_is_what_the_journal_holds(tmp_path: Path, capsys: Output) -> None:
+    folder = journal_of(tmp_path, (client_line("ab1"), [client_line("ab1", upstream="first")]))
+    assert main(["tail", "--no-follow", "--json"], folder) == 0
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert main(["show", "ab", "--json"], folder) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["client"] == line
+    assert [one["upstream"] for one in shown["server"]] == ["first"]
+
+
 def test_many_ids_with_one_beginning_are_not_all_listed(tmp_path: Path, capsys: Output) -> None:
     client_file(tmp_path, map(str, range(1000, 1100)))
     assert main(["show", "1"], tmp_path) == 2
