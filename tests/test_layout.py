@@ -54,6 +54,7 @@ FLOORS = [
     "telemetry",
     "telemetry/journal",
     "pipeline",
+    "pipeline/paths",
     "plugins",
     "workers",
     "server",

@@ -14,8 +14,9 @@
 10. `web/flask_io.py` sends it and closes the context: connections are released, the outcome goes to the listeners.
 
 A request of another API than chats is parsed to a chat that keeps it as its `origin`. On a route whose upstream speaks
-that API itself, `run_handover` sends the origin; where one `is_passthrough`, `run_passthrough` serves every request:
-replies are not changed at all then. Paths without a handler of their own are `relay`ed: bytes up, bytes down.
+that API itself, `run_handover` sends the origin, and its reply is not changed at all.
+A route whose upstream `is_passthrough` goes through `run_passthrough`: its reply is not changed at all.
+Paths that are no chats have handlers of their own in `paths/`; `paths/relay.py` serves all others.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
-from argoproxy.errors import BadRequest, NotFound, ProxyError, UpstreamStatus
+from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.handover import (
     answer_handed_over,
@@ -34,38 +35,28 @@ from argoproxy.pipeline.handover import (
     is_path_missing,
     record_response,
 )
-from argoproxy.pipeline.model_lists import fetch_shared_list
 from argoproxy.pipeline.proxy import Proxy
-from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.header_rules import response_headers_for_client
 from argoproxy.protocol.api.endpoints import (
-    CHAT,
-    EMBEDDINGS,
-    RAW,
     Endpoint,
-    answer_document,
-    answer_raw,
 )
 from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.reasoning.think_filter import reasoning_filters
-from argoproxy.protocol.routing.call import Call, make_call
-from argoproxy.protocol.routing.relay_target import find_relay_target
+from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.routing.route_queue import RouteQueue
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
-from argoproxy.protocol.stream.sse import Batch, Document
+from argoproxy.protocol.stream.sse import Batch
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
-from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
+from argoproxy.telemetry.journal.recorders import ByteRecorder
 from argoproxy.transport.reply import HttpReply
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.base_url import validate_path
 from argoproxy.upstreams.openai import read_in_runs
 
-HELLO = {"model": "gpt4o", "messages": [{"role": "user", "content": "Say hello."}]}
 StepT = TypeVar("StepT")
 
 
@@ -148,7 +139,7 @@ def resolve_routes(
     if upstream.shared_model_list_request() is None or upstream.resolves(sent.model):
         return routes
     try:
-        listed = fetch_shared_list(upstream, proxy.links[upstream.name], context)
+        listed = proxy.links[upstream.name].fetch_model_list(upstream, context)
         return models.with_upstream(upstream.with_model_list(listed)).resolve(call)
     except ProxyError as error:
         context.discard_attempt(error)
@@ -235,66 +226,3 @@ def send_raw(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> I
     link = proxy.links[route.upstream.name]
     call = link.images.inline(route.call, context.watch)
     yield link.send_any_status(route.upstream, route.upstream.completion_request(call), route.timeouts, context)
-
-
-def handle_raw_chat(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
-    """Serve a chat in the Argo gateway's own format, without filters. Raises ProxyError, ClientGone."""
-    call = RAW.parse(request, proxy.body_limit)
-    context.set_call(call)
-    route, *_ = resolve_routes(call, require_gateway(proxy), proxy, context)
-    response = answer_raw(prefetch_first(attempt_route(route, proxy, context)), call, context)
-    return record_response(response, ByteRecorder, context)
-
-
-def handle_gateway_status(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
-    """Send a short chat to the Argo gateway, to show that it answers. Raises ProxyError, ClientGone."""
-    call = make_call(request, HELLO, CHAT.path)
-    context.set_call(call)
-    models = replace(require_gateway(proxy), allowed=AllowList())
-    return run_chat(resolve_routes(call, models, proxy, context), CHAT, proxy, context)
-
-
-def require_gateway(proxy: Proxy) -> Models[Upstream]:
-    """Return the models of the Argo gateway. Raises NotFound if there is none."""
-    if proxy.gateway is None:
-        raise NotFound("No Argo gateway is configured.")
-    return proxy.gateway
-
-
-def handle_embeddings(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
-    """Serve a request for embeddings. Raises ProxyError, ClientGone."""
-    call = EMBEDDINGS.parse(request, proxy.body_limit)
-    context.set_call(call)
-    routes = resolve_routes(call, proxy.models, proxy, context)
-    if routes[0].upstream.is_passthrough:
-        return run_passthrough(routes, EMBEDDINGS, proxy, context)
-    document = next(try_routes(routes, lambda route: attempt_embeddings(route, proxy, context), proxy, context))
-    UsageMeter(context.record_usage).feed([document])
-    if context.route.answers_as:
-        document = ModelNameFilter(context.route.answers_as).set_model(document)
-    return answer_document(document, context)
-
-
-def attempt_embeddings(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Document]:
-    """Send the call along one route, in as many requests as the upstream needs, and yield the document made of their
-    replies. Raises ProxyError, ClientGone."""
-    context.set_route(route)
-    upstream, link = route.upstream, proxy.links[route.upstream.name]
-    requests = upstream.embedding_requests(route.call)
-    bodies = [link.send_and_read(upstream, request, route.timeouts, context) for request in requests]
-    document = upstream.read_embeddings(bodies, route.call)
-    if context.record:
-        context.record.document = document
-    yield document
-
-
-def relay(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
-    """Forward a request for any other path and answer with the reply, byte for byte. Raises ProxyError, ClientGone."""
-    request, provider = find_relay_target(replace(request, path=validate_path(request.path)), proxy.models)
-    upstream = provider.upstream
-    context.set_upstream(upstream)
-    forwarded = upstream.forward_request(provider.withhold_credentials(request))
-    reply = proxy.links[upstream.name].send_any_status(upstream, forwarded, provider.timeouts, context)
-    headers = response_headers_for_client(reply.headers)
-    response = ClientResponse(reply.status, headers, prefetch_first(reply.iter_raw()))
-    return record_response(response, lambda _: ByteCounter(), context)

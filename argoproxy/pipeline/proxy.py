@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from argoproxy.errors import Ending
+from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, MissingPaths, RefusedModes
 from argoproxy.pipeline.context import RequestContext
@@ -22,6 +22,9 @@ from argoproxy.transport.reply import HttpReply
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
+
+#: For a list of models. Shorter than what waits for several, so that a slow upstream reports its own time-out.
+LIST_TIMEOUTS = Timeouts(4.5, 4.5, 4.5, 4.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,14 @@ class UpstreamLink:
         if context.record:
             context.record.set_reply_body(body)
         return body
+
+    def fetch_model_list(self, upstream: Upstream, context: RequestContext) -> bytes:
+        """Return the list of models of an upstream that has the same for all callers, cached for a while. Raises
+        ProxyError, ClientGone."""
+        request = upstream.shared_model_list_request()
+        if request is None:
+            raise UpstreamProtocolError("This upstream has no list of models that is the same for all callers.")
+        return self.model_list.result(lambda: self.send_and_read(upstream, request, LIST_TIMEOUTS, context))
 
     def _open(
         self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext

@@ -9,9 +9,9 @@ from flask import request as flask_request
 
 from argoproxy import __version__
 from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
-from argoproxy.pipeline import handlers, model_lists
-from argoproxy.pipeline.count_tokens import count_tokens
+from argoproxy.pipeline import handlers
 from argoproxy.pipeline.health import Health, liveness
+from argoproxy.pipeline.paths import count_tokens, embedding_calls, gateway, model_lists, relay
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps
@@ -143,13 +143,13 @@ class Views:
         return handlers.handle_chat(make_client_request(request), RESPONSES, request.proxy, request.context)
 
     def embeddings(self, request: WebRequest) -> ClientResponse:
-        return handlers.handle_embeddings(make_client_request(request), request.proxy, request.context)
+        return embedding_calls.handle_embeddings(make_client_request(request), request.proxy, request.context)
 
     def messages(self, request: WebRequest) -> ClientResponse:
         return handlers.handle_chat(make_client_request(request), MESSAGES, request.proxy, request.context)
 
     def count_tokens(self, request: WebRequest) -> ClientResponse:
-        return count_tokens(make_client_request(request), request.proxy, request.context)
+        return count_tokens.count_tokens(make_client_request(request), request.proxy, request.context)
 
     def models(self, request: WebRequest) -> ClientResponse:
         return model_lists.list_models(make_client_request(request), request.proxy, request.context)
@@ -160,17 +160,17 @@ class Views:
     def argo_chat(self, request: WebRequest) -> ClientResponse:
         if request.proxy.gateway is None:
             return self.relay(request)
-        return handlers.handle_raw_chat(make_client_request(request), request.proxy, request.context)
+        return gateway.handle_raw_chat(make_client_request(request), request.proxy, request.context)
 
     def argo_status(self, request: WebRequest) -> ClientResponse:
         if request.proxy.gateway is None:
             return self.relay(request)
-        return handlers.handle_gateway_status(make_client_request(request), request.proxy, request.context)
+        return gateway.handle_gateway_status(make_client_request(request), request.proxy, request.context)
 
     def relay(self, request: WebRequest, path: str = "") -> ClientResponse:
         if request.method == "CONNECT":
             raise MethodNotAllowed("CONNECT is not supported.", FORWARDED_METHODS)
-        return handlers.relay(make_client_request(request), request.proxy, request.context)
+        return relay.relay(make_client_request(request), request.proxy, request.context)
 
     def _add_route(self, blueprint: Blueprint, path: str, methods: str | Sequence[str], view: View, label: str) -> None:
         name = f"{view.__name__} {len(self.labels)}"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamTimeout
+from argoproxy.errors import ProxyError, UpstreamTimeout
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.proxy import Proxy, UpstreamLink
+from argoproxy.pipeline.proxy import LIST_TIMEOUTS, Proxy, UpstreamLink
 from argoproxy.protocol.api.endpoints import answer_document
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.messages.model_pages import as_list_request, make_entry, make_page, wants_pages
@@ -21,15 +21,12 @@ from argoproxy.protocol.routing.model_list import (
     wants_catalog,
 )
 from argoproxy.protocol.routing.route import Provider
-from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.protocol.stream.sse import Document
 from argoproxy.transport.parallel import run_in_parallel
 from argoproxy.upstreams import Upstream, UpstreamRequest
 
-#: How long all lists together are waited for; an upstream that is late is left out.
+#: How long all lists together are waited for, a little longer than for each; an upstream that is late is left out.
 LIST_S = 5.0
-#: A little shorter, so that a slow upstream reports its own time-out.
-LIST_TIMEOUTS = Timeouts(4.5, 4.5, 4.5, 4.5)
 
 
 def list_models(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
@@ -68,21 +65,12 @@ def show_model(request: ClientRequest, name: str, proxy: Proxy, context: Request
     return answer_document(make_entry(document) if has_pages else document, context)
 
 
-def fetch_shared_list(upstream: Upstream, link: UpstreamLink, context: RequestContext) -> bytes:
-    """Return the list of models of an upstream that has the same for all callers, cached for a while. Raises
-    ProxyError, ClientGone."""
-    request = upstream.shared_model_list_request()
-    if request is None:
-        raise UpstreamProtocolError("This upstream has no list of models that is the same for all callers.")
-    return link.model_list.result(lambda: link.send_and_read(upstream, request, LIST_TIMEOUTS, context))
-
-
 def _fetch(request: ClientRequest, provider: Provider[Upstream], link: UpstreamLink, context: RequestContext) -> bytes:
     """Return the list of models of an upstream, as this caller sees it. Raises ProxyError, ClientGone."""
     upstream = provider.upstream
     context.set_upstream(upstream)
     if upstream.shared_model_list_request():
-        return fetch_shared_list(upstream, link, context)
+        return link.fetch_model_list(upstream, context)
     return link.send_and_read(
         upstream, upstream.model_list_request(provider.withhold_credentials(request)), provider.timeouts, context
     )
