@@ -111,7 +111,10 @@ def _make_document(prompt: str, fields: Json, kind: str) -> Json:
         "Point the proxy at a real endpoint and everything else stays as it is."
     )
     limit = _count(fields.get("max_completion_tokens") or fields.get("max_tokens"), len(words), len(words))
-    reasoning = f"<think>The user wrote {len(prompt.split())} words; a short answer will do.</think>\n\n"
+    words_asked = len(prompt.split())
+    reasoning = (
+        f"<think>The user wrote {words_asked} word{'s' * (words_asked != 1)}; a short answer will do.</think>\n\n"
+    )
     choice = {
         "text": reasoning + "".join(words[:limit]),
         "logprobs": None,

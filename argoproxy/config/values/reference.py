@@ -45,9 +45,9 @@ config file is `config.yaml`, or the one that the command line or `CONFIG_PATH` 
 [config.sample.yaml](../config.sample.yaml) holds all settings with their defaults.
 
 ```bash
-./run_app.sh --show          # print all settings and where each is set, secrets starred
-./run_app.sh --validate      # print all mistakes at once
-./run_app.sh --help          # print all flags
+./run_app.sh config show          # print all settings and where each is set, secrets starred
+./run_app.sh config validate      # print all mistakes at once
+./run_app.sh serve --help         # print all flags
 ```
 
 A key with a dot stands in a section of the file; it may as well be written at the top of the file, under the second
