@@ -213,7 +213,7 @@ class UpstreamProbe:
         return replace(facts, tools=self._ask_for_call(facts.model))
 
     def _ask_for_call(self, model: str) -> Chat:
-        """Ask for a call of a function; once more where the server knows tools, but can't be told to call one."""
+        """Ask for a call of a function; once more where the server knows tools, but not how to require a call."""
         chat = self._ask_chat(model, TOOLS)
         if chat.answer.status in (400, 422) and "tool_choice" in chat.problem:
             return self._ask_chat(model, {key: value for key, value in TOOLS.items() if key != "tool_choice"})
