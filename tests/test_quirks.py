@@ -17,7 +17,7 @@ from argoproxy.errors import ProxyError
 from argoproxy.protocol.api.endpoints import answer, answer_error, error_event
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.reasoning.policy import ReasoningSettings
-from argoproxy.protocol.reasoning.think_filter import reasoning_filters
+from argoproxy.protocol.reasoning.reasoning_filters import reasoning_filters
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.chunk_fields import UsageMeter

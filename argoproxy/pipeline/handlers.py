@@ -43,7 +43,7 @@ from argoproxy.protocol.api.endpoints import (
 from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
-from argoproxy.protocol.reasoning.think_filter import reasoning_filters
+from argoproxy.protocol.reasoning.reasoning_filters import reasoning_filters
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.routing.route_queue import RouteQueue

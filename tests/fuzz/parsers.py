@@ -24,7 +24,7 @@ from argoproxy.protocol.json_edit import edit_json
 from argoproxy.protocol.json_text import JsonError, dumps, loads, parse
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
-from argoproxy.protocol.reasoning.think_filter import reasoning_filters
+from argoproxy.protocol.reasoning.reasoning_filters import reasoning_filters
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import UsageMeter, UsageRemover

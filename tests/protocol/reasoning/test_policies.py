@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
+from argoproxy.protocol.reasoning.reasoning_filters import reasoning_filters
 from argoproxy.protocol.reasoning.tags import AUTO_DETECT_LIMIT
-from argoproxy.protocol.reasoning.think_filter import reasoning_filters
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.chunks import split_completion
 from argoproxy.protocol.stream.sse import DONE, Document, Event

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import UpstreamProtocolError
 from argoproxy.protocol.reasoning.policy import ReasoningSettings, TagPair
-from argoproxy.protocol.reasoning.think_filter import reasoning_filters
+from argoproxy.protocol.reasoning.reasoning_filters import reasoning_filters
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import ClientGone, UpstreamProtocolError
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
-from argoproxy.protocol.reasoning.think_filter import reasoning_filters
+from argoproxy.protocol.reasoning.reasoning_filters import reasoning_filters
 from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters
