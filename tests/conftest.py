@@ -23,6 +23,7 @@ TESTS = Path(__file__).resolve().parent
 LONGEST = [
     "test_demo.py",
     "test_fuzz.py",
+    "test_commands.py",
     "test_faults.py",
     "test_draining.py",
     "test_images.py",

@@ -11,6 +11,7 @@ from argoproxy.protocol.access.masking import Masker
 from argoproxy.telemetry.journal.record import JournalRecord
 from argoproxy.telemetry.journal.writer import CLIENT_FILE, JournalFiles, JournalWriter
 from argoproxy.telemetry.outcome import Outcome
+from argoproxy.upstreams.base import SERVED_PATHS
 from tests.support.outcomes import outcome
 from tests.support.pages import fences
 from tests.support.processes import ROOT
@@ -45,3 +46,8 @@ def test_the_journal_s_sample_has_every_field(tmp_path: Path) -> None:
     (written,) = (tmp_path / CLIENT_FILE).read_text().splitlines()
     sample = next(fence for fence in fences(JOURNAL) if fence.language == "json")
     assert list(json.loads(sample.text)) == list(json.loads(written))
+
+
+def test_every_path_that_is_served_is_listed() -> None:
+    page = (ROOT / "docs" / "endpoints.md").read_text()
+    assert [path for path in SERVED_PATHS if f"`{path}`" not in page and f" {path}`" not in page] == []
