@@ -12,8 +12,9 @@ from argoproxy.cli.doctor.judge.findings import Finding, Status, by_urgency, run
 from argoproxy.cli.doctor.judge.observations import HttpAnswer, UpstreamFacts
 from argoproxy.cli.doctor.judge.surface_verdicts import UPSTREAM_CHECKS
 from argoproxy.cli.doctor.observe.places import Places
+from argoproxy.cli.doctor.observe.sample_requests import MODELS_REQUEST
 from argoproxy.cli.doctor.observe.sender import Sender
-from argoproxy.cli.doctor.observe.upstream_probe import MODELS_REQUEST, UpstreamProbe, Wish
+from argoproxy.cli.doctor.observe.upstream_probe import UpstreamProbe, Wish
 from argoproxy.config.config import Config
 from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.layers import Layer

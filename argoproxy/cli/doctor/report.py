@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 
-from argoproxy.cli.doctor.judge.findings import Finding, Status, by_urgency
+from argoproxy.cli.doctor.judge.findings import HERE, Finding, Status, by_urgency
 from argoproxy.protocol.access.printable import printable
 
 _MARKS = {Status.OK: "ok", Status.INFO: "info", Status.WARN: "warn", Status.FAIL: "FAIL", Status.SKIPPED: "-"}
@@ -42,18 +42,23 @@ class Report:
 
 
 def first_line(report: Report) -> str:
-    """Return what to fix first, or that all is well and where thoughts come."""
+    """Return what to fix first. Where upstreams need nothing, also that they work, and where thoughts come."""
     urgent = by_urgency(report.findings)
     if not urgent:
-        thoughts = next((one for one in report.findings if one.code == "thoughts" and one.status is Status.INFO), None)
-        skipped = next(
-            (one for one in report.findings if one.code == "chat.whole" and one.status is not Status.OK), None
-        )
-        state = f"Nothing wrong was found, but no model was asked ({skipped.text})" if skipped else "All is well"
-        return f"{state}: {thoughts.text}." if thoughts else f"{state}."
+        return _describe_success(report, "All is well")
     failed, warned = report.counts[Status.FAIL], report.counts[Status.WARN]
     counted = _count(failed, "problem") if failed else _count(warned, "warning")
-    return f"{counted}: {urgent[0].text.rstrip('.?')}."
+    works = "" if failed or urgent[0].subject != HERE else _describe_success(report, "Chats work") + " "
+    return f"{works}{counted}: {urgent[0].text.rstrip('.?')}."
+
+
+def _describe_success(report: Report, state: str) -> str:
+    """Return that all is well as far as it was asked, and where thoughts come."""
+    thoughts = next((one for one in report.findings if one.code == "thoughts" and one.status is Status.INFO), None)
+    unasked = next((one for one in report.findings if one.code == "chat.whole" and one.status is not Status.OK), None)
+    if unasked:
+        state = f"Nothing wrong was found, but no model was asked ({unasked.text})"
+    return f"{state}: {thoughts.text}." if thoughts else f"{state}."
 
 
 def _count(number: int, noun: str) -> str:

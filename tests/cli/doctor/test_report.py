@@ -28,6 +28,13 @@ def test_where_thoughts_come_is_part_of_the_first_line() -> None:
     assert first_line(report(CHAT, thoughts)) == "All is well: thoughts come in a field."
 
 
+def test_a_warning_of_this_machine_does_not_hide_that_chats_work() -> None:
+    thoughts = Finding("thoughts", Status.INFO, "thoughts come in a field", subject="gpu")
+    assert first_line(report(warning("here", "exposed"), CHAT, thoughts)) == (
+        "Chats work: thoughts come in a field. 1 warning: exposed."
+    )
+
+
 def test_what_was_not_asked_is_said() -> None:
     assert "no model was asked (skipped: why)" in first_line(report(skip("chat.whole", "why")))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
 
 from argoproxy.cli.doctor.judge.findings import Finding, Status, pass_check, skip
 from argoproxy.cli.doctor.judge.observations import Chat, HttpAnswer, UpstreamFacts
@@ -22,7 +21,7 @@ BETWEEN = ("server", "via", "x-cache", "cf-ray", "content-encoding", "x-accel-bu
 
 def judge_models(facts: UpstreamFacts) -> Finding | None:
     """Say which models are listed, and whether those that rules name are among them."""
-    if not facts.lists_models or facts.listing is None:
+    if not facts.has_model_list or facts.listing is None:
         return None
     if not facts.listing.lists_models:
         text = f"no list of models ({facts.listing.status} from {facts.listing.url})"
@@ -196,9 +195,3 @@ def judge_tools(facts: UpstreamFacts) -> Finding | None:
         return Finding("tools", Status.WARN, text, hint, evidence)
     text = f"the server of {facts.url} does not support tools ({chat.answer.status}): {chat.problem}"
     return Finding("tools", Status.WARN, text, hint, evidence)
-
-
-def chats_sent(facts: UpstreamFacts) -> Iterator[Chat]:
-    """Yield the chats that were asked."""
-    asked: Sequence[Chat | None] = (facts.whole, facts.stream, facts.tools)
-    yield from (chat for chat in asked if chat is not None)

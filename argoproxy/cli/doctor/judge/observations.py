@@ -180,7 +180,7 @@ class UpstreamFacts:
     chats_sent: int = 0
 
     @property
-    def lists_models(self) -> bool:
+    def has_model_list(self) -> bool:
         """Whether this kind has a list of models that a server serves at `/v1/models`."""
         return self.kind in ("openai", "native", "anthropic")
 

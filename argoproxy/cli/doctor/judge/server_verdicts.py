@@ -141,7 +141,7 @@ def _judge_answer(facts: UpstreamFacts, answer: HttpAnswer) -> Finding | None:
         target = answer.header("location")
         text = f"{facts.url} redirects to {target or 'another address'}; redirects are not followed"
         return Finding("http", Status.FAIL, text, _set_url(facts, target.removesuffix("/models") or "that address"))
-    return _judge_base(facts, answer) if facts.lists_models else None
+    return _judge_base(facts, answer) if facts.has_model_list else None
 
 
 def _judge_base(facts: UpstreamFacts, answer: HttpAnswer) -> Finding | None:

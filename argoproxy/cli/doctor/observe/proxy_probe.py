@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from argoproxy import __version__
 from argoproxy.cli.doctor.judge.observations import Chat, HttpAnswer, ProxyFacts
+from argoproxy.cli.doctor.observe.sample_requests import MODELS_REQUEST, STREAM, make_chat
 from argoproxy.cli.doctor.observe.sender import Sender
-from argoproxy.cli.doctor.observe.upstream_probe import CHAT, MODELS_REQUEST, STREAM
 from argoproxy.config.config import Config
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.layers import Layer, read_snapshot
 from argoproxy.config.values.settings import SETTINGS
-from argoproxy.protocol.routing.call import make_call
 from argoproxy.server.banner import own_url
 from argoproxy.server.runtime import SNAPSHOT, folder_at, pid_at
 from argoproxy.transport.transport import Transport
@@ -57,9 +55,7 @@ class ProxyProbe:
         """Return the facts with a stream that came through the proxy; `direct` is that of the upstream."""
         if not self._is_asked or not model or facts.models is None or not facts.models.lists_models:
             return facts
-        body = {"model": model, **STREAM}
-        request = replace(MODELS_REQUEST, method="POST", path=CHAT)
-        chat = self._sender.chat(self._client, make_call(request, body, CHAT, json.dumps(body).encode()))
+        chat = self._sender.chat(self._client, make_chat(model, STREAM))
         return replace(facts, chat=chat, model=model, direct=direct, chats_sent=1)
 
     def _get(self, path: str) -> HttpAnswer:

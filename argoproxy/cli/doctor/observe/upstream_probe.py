@@ -3,7 +3,6 @@ out."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +11,19 @@ from urllib.parse import urlsplit
 
 from argoproxy.cli.doctor.judge.findings import Status
 from argoproxy.cli.doctor.judge.guesses import likely_bases, pick_model
-from argoproxy.cli.doctor.judge.observations import DENIED, NO_PATH, Chat, HttpAnswer, UpstreamFacts
+from argoproxy.cli.doctor.judge.observations import DENIED, NO_PATH, Chat, HttpAnswer, Network, UpstreamFacts
 from argoproxy.cli.doctor.judge.server_verdicts import judge_auth, judge_http
 from argoproxy.cli.doctor.observe.network_probe import probe_network, speaks_tls
 from argoproxy.cli.doctor.observe.places import Places
+from argoproxy.cli.doctor.observe.sample_requests import (
+    CHAT,
+    MODELS_REQUEST,
+    STREAM,
+    SURFACES,
+    TOOLS,
+    WHOLE,
+    make_chat,
+)
 from argoproxy.cli.doctor.observe.sender import Sender
 from argoproxy.config.config import Config
 from argoproxy.config.kinds.argo_kind import ArgoTarget
@@ -24,9 +32,9 @@ from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
-from argoproxy.protocol.http_messages import BytesBody, ClientRequest, without
+from argoproxy.protocol.http_messages import without
 from argoproxy.protocol.json_text import as_dicts, as_text
-from argoproxy.protocol.routing.call import Call, make_call
+from argoproxy.protocol.routing.call import make_call
 from argoproxy.protocol.routing.route import Credentials, Route
 from argoproxy.protocol.routing.router import Models
 from argoproxy.server.start_check import CONTAINER_MARKS
@@ -34,32 +42,6 @@ from argoproxy.upstreams import Upstream, UpstreamRequest
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.openai import ResponsesApi
 from argoproxy.web.upstream_factory import make_transport, models_of, provider
-
-CHAT = "/v1/chat/completions"
-MODELS_REQUEST = ClientRequest("doctor", 0, "GET", "/v1/models", "", (), BytesBody(b""))
-#: Paths beside chats that are asked for with an empty body.
-SURFACES = ("/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages")
-WHOLE = {"messages": [{"role": "user", "content": "Say hello in one word."}], "max_tokens": 16}
-STREAM = {
-    "messages": [{"role": "user", "content": "Count from 1 to 30, with a comma and a space between the numbers."}],
-    "max_tokens": 400,
-    "stream": True,
-}
-TOOLS = {
-    "messages": [{"role": "user", "content": "What time is it in Paris? Use the function."}],
-    "max_tokens": 200,
-    "tools": [
-        {
-            "type": "function",
-            "function": {
-                "name": "get_time",
-                "description": "Return the current time in a city",
-                "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-            },
-        }
-    ],
-    "tool_choice": "required",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +109,7 @@ class UpstreamProbe:
             forwards_responses=isinstance(target, OpenAITarget) and target.responses is ResponsesApi.FORWARD,
         )
 
-    def _probe_networks(self) -> Sequence[Any]:
+    def _probe_networks(self) -> Sequence[Network]:
         """Look at each server of the upstream once; at none where it has no URL, as the demo and some plug-ins."""
         urls = [url for url in self._settings.target.urls if url.startswith(("http://", "https://"))]
         hops = {urlsplit(url)[:2]: url for url in urls}
@@ -147,15 +129,14 @@ class UpstreamProbe:
             bare = replace(request, headers=without(request.headers, CREDENTIAL_HEADERS))
             facts = replace(facts, keyless=self._sender.ask(bare))
         is_odd = listing.status in NO_PATH or listing.is_html or (listing.status == 200 and not listing.lists_models)
-        if not (facts.lists_models and is_odd):
+        if not (facts.has_model_list and is_odd):
             return facts
         facts = replace(facts, candidates=self._find_bases(facts.url, request, listing))
         return facts if facts.candidates else replace(facts, empty_chat=self._ask_empty(CHAT))
 
     def _listing_request(self, facts: UpstreamFacts) -> UpstreamRequest | None:
-        return (
-            self._upstream.model_list_request(MODELS_REQUEST) if facts.lists_models else self._upstream.probe_request()
-        )
+        upstream = self._upstream
+        return upstream.model_list_request(MODELS_REQUEST) if facts.has_model_list else upstream.probe_request()
 
     def _find_bases(self, url: str, request: UpstreamRequest, listing: HttpAnswer) -> Sequence[tuple[str, HttpAnswer]]:
         """Return other base URLs of the same server that answer as an API, a list of models before a refused key."""
@@ -235,18 +216,12 @@ class UpstreamProbe:
 
     def _route(self, model: str, body: Mapping[str, Any]) -> Route[Upstream]:
         """Return the call as the proxy would send it to this upstream. Raises ProxyError."""
-        return self._models.resolve(_make_chat(model, body))[0]
+        return self._models.resolve(make_chat(model, body))[0]
 
     def _ask_surfaces(self, facts: UpstreamFacts) -> UpstreamFacts:
         if facts.kind not in ("openai", "native"):
             return facts
         return replace(facts, surfaces={path: self._ask_empty(path) for path in SURFACES})
-
-
-def _make_chat(model: str, body: Mapping[str, Any]) -> Call:
-    request = replace(MODELS_REQUEST, method="POST", path=CHAT)
-    full = {"model": model, **body}
-    return make_call(request, full, CHAT, json.dumps(full).encode())
 
 
 def _is_usable(facts: UpstreamFacts) -> bool:
@@ -268,7 +243,7 @@ def _named_models(config: Config, settings: UpstreamSettings, models: Models[Ups
     names: list[str] = []
     for name in wanted:
         try:
-            routes = models.resolve(_make_chat(name, WHOLE))
+            routes = models.resolve(make_chat(name, WHOLE))
         except ProxyError:
             continue
         names += [route.call.model for route in routes if route.upstream.name == settings.name]
