@@ -135,7 +135,8 @@ def resolve_routes(
     routes = models.resolve(call)
     upstream, sent = routes[0].upstream, routes[0].call
     if not upstream.is_passthrough:
-        validate(call.body, call.path)
+        with call.name_client_fields():
+            validate(call.body, call.path)
     if upstream.shared_model_list_request() is None or upstream.resolves(sent.model):
         return routes
     try:
@@ -181,8 +182,10 @@ def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext)
     context.set_route(route)
     context.log_omissions()
     link = proxy.links[route.upstream.name]
-    call = link.images.inline(route.call, context.watch)
-    reply = link.send(route.upstream, route.upstream.completion_request(call), route.timeouts, context)
+    with route.call.name_client_fields():
+        call = link.images.inline(route.call, context.watch)
+        request = route.upstream.completion_request(call)
+    reply = link.send(route.upstream, request, route.timeouts, context)
     for batch in read_in_runs(route.upstream, reply, call):
         if not batch:
             context.watch.check_client()

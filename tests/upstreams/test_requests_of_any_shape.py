@@ -4,7 +4,7 @@ refused by the name of its field."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,16 +17,25 @@ from argoproxy.protocol.messages.answers.signatures import sign
 from argoproxy.protocol.messages.endpoint import COUNT_TOKENS, MESSAGES
 from argoproxy.protocol.responses.carrier import Thought, encode_thought
 from argoproxy.protocol.responses.responses_endpoint import RESPONSES
+from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.stream.sse import DONE, Event
+from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.anthropic.adapter import AnthropicUpstream
+from argoproxy.upstreams.argo.adapter import ArgoUpstream, ArgoUrls
 from argoproxy.upstreams.base_url import BaseUrl
+from argoproxy.upstreams.dashscope.adapter import DashScopeUpstream, DashScopeUrls
 from argoproxy.upstreams.openai import OpenAIUpstream
 from tests.support.doubles import FakeProgress
 from tests.support.messages_grammar import call_of, chunk_of, usage_of
 
 Json = dict[str, Any]
 
-UPSTREAMS = (OpenAIUpstream(BaseUrl.parse("http://up")), AnthropicUpstream(BaseUrl.parse("http://up")))
+UPSTREAMS: tuple[Upstream, ...] = (
+    OpenAIUpstream(BaseUrl.parse("http://up")),
+    AnthropicUpstream(BaseUrl.parse("http://up")),
+    DashScopeUpstream(DashScopeUrls.parse("http://up/api/v1")),
+    ArgoUpstream(ArgoUrls(), Identity("me")),
+)
 DETAIL = {"type": "reasoning.text", "signature": "s", "format": "anthropic-claude-v1", "index": 0}
 TEXT = {"type": "text", "text": "Hi"}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}
@@ -122,12 +131,13 @@ RESPONSE: Json = {
         {"type": "item_reference", "id": "x"},
     ],
 }
+#: What upstreams without files take.
+WITHOUT_FILE = {**RESPONSE, "input": [item for place, item in enumerate(RESPONSE["input"]) if place != 1]}
 VALUES: list[Any] = [None, True, -1, 1.5, 10**30, "", "x", "\ud800", [], [None], [[]], [5], {}, {"type": 5}, {"x": [1]}]
 VALUES += [{"type": "x"}, [{"type": "x", "text": 5, "refusal": ["y"]}], {"type": "text", "text": None}]
 GONE = object()
-#: What fields of a request are called in a chat, whose upstreams refuse them by that name.
-CHAT_NAMES = {"stop_sequences": "stop", "output_config": "reasoning_effort", "reasoning": "reasoning_effort"}
-CHAT_NAMES |= {"input": "messages", "tools": "tool_choice", "system": "messages"}
+#: Fields that have to do with another one.
+OTHER_NAMES = {"tools": "tool_choice", "system": "messages"}
 BATCHES = [
     [Event.of(chunk_of({"content": "a", "reasoning_content": "h", "reasoning_details": [DETAIL]}))],
     [
@@ -158,15 +168,17 @@ def replaced(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-def serve(endpoint: Endpoint, body: Json) -> None:
+def serve(endpoint: Endpoint, body: Json, upstreams: Sequence[Upstream]) -> None:
     """Do with a request all that is done with one before it is sent, and with its answer. Raises BadRequest."""
     text = json.dumps(body).encode()
     call = endpoint.parse(ClientRequest("r1", 7, "POST", endpoint.path, "", (), BytesBody(text)))
-    validate(call.body, call.path)
+    with call.name_client_fields():
+        validate(call.body, call.path)
     endpoint.hand_over(call).payload()
     endpoint.check(call)
-    for upstream in UPSTREAMS:
-        upstream.completion_request(call)
+    for upstream in upstreams:
+        with call.name_client_fields():
+            upstream.completion_request(call)
     progress = FakeProgress()
     response = endpoint.answer(BATCHES, call, progress)
     answer = response.body if isinstance(response.body, bytes) else b"".join(response.body)
@@ -174,22 +186,30 @@ def serve(endpoint: Endpoint, body: Json) -> None:
     assert progress.error is None
 
 
-def refusal_of(endpoint: Endpoint, body: Json) -> Exception | None:
+def refusal_of(endpoint: Endpoint, body: Json, upstreams: Sequence[Upstream]) -> Exception | None:
     """Return what serving a request raises, None if it is served."""
     try:
-        serve(endpoint, body)
+        serve(endpoint, body, upstreams)
     except Exception as error:  # noqa: BLE001 any other than BadRequest is what is looked for
         return error
     return None
 
 
-@pytest.mark.parametrize(("endpoint", "body"), [(MESSAGES, MESSAGE), (COUNT_TOKENS, MESSAGE), (RESPONSES, RESPONSE)])
-def test_each_value_is_served_or_refused_by_name(endpoint: Endpoint, body: Json) -> None:
-    serve(endpoint, body)
+@pytest.mark.parametrize(
+    ("endpoint", "body", "upstreams"),
+    [
+        (MESSAGES, MESSAGE, UPSTREAMS),
+        (COUNT_TOKENS, MESSAGE, UPSTREAMS[:1]),
+        (RESPONSES, RESPONSE, UPSTREAMS[:2]),
+        (RESPONSES, WITHOUT_FILE, UPSTREAMS[2:]),
+    ],
+)
+def test_each_value_is_served_or_refused_by_name(endpoint: Endpoint, body: Json, upstreams: Sequence[Upstream]) -> None:
+    serve(endpoint, body, upstreams)
     for place in places(body):
         for value in [*VALUES, GONE]:
-            error = refusal_of(endpoint, replaced(body, place, value))
-            named = (place[0], CHAT_NAMES.get(place[0], place[0]))
+            error = refusal_of(endpoint, replaced(body, place, value), upstreams)
+            named = (place[0], OTHER_NAMES.get(place[0], place[0]))
             assert error is None or (isinstance(error, BadRequest) and str(error.param).startswith(named)), (
                 place,
                 value,

@@ -24,7 +24,7 @@ from argoproxy.protocol.messages.edits import MESSAGES_IMAGES, hand_over
 from argoproxy.protocol.messages.estimate import estimate_tokens
 from argoproxy.protocol.messages.omissions import find_omissions
 from argoproxy.protocol.messages.refusals import check_convertible
-from argoproxy.protocol.messages.request import to_chat
+from argoproxy.protocol.messages.request import FIELD_NAMES, to_chat
 from argoproxy.protocol.messages.tool_fields import original_names
 from argoproxy.protocol.reasoning.makers import mark_of
 from argoproxy.protocol.routing.call import Call
@@ -60,6 +60,7 @@ class MessagesEndpoint(Endpoint):
             caller=origin.caller,
             origin=origin,
             left_out=find_omissions(origin.body),
+            field_names=FIELD_NAMES,
         )
         return apply_mode(chat, Mode.OFF, Usage.ALWAYS)
 

@@ -11,6 +11,18 @@ from argoproxy.protocol.messages.tool_fields import convert_tools
 from argoproxy.protocol.messages.turns import convert_messages
 
 _SAME = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
+#: Fields of the chat, and those of the request that they are made of. Positions in arrays differ, so none is named.
+FIELD_NAMES = (
+    ("messages", "messages"),
+    ("tools", "tools"),
+    ("max_completion_tokens", "max_tokens"),
+    ("stop", "stop_sequences"),
+    ("user", "metadata.user_id"),
+    ("reasoning_effort", "output_config.effort"),
+    ("response_format", "output_config.format"),
+    ("parallel_tool_calls", "tool_choice.disable_parallel_tool_use"),
+    ("stream_options", "stream"),
+)
 #: The longest name of a user that OpenAI takes.
 LONGEST_USER = 64
 _LOW_BUDGET, _MEDIUM_BUDGET = 2048, 12288

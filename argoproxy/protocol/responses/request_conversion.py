@@ -14,6 +14,18 @@ from argoproxy.protocol.responses.tool_map import ToolMap, convert_tool_choice, 
 
 #: Fields with the same meaning in both APIs.
 _SAME = ("model", "temperature", "top_p", "user")
+#: Fields of the chat, and those of the request that they are made of. Positions in arrays differ, so none is named.
+FIELD_NAMES = (
+    ("messages", "input"),
+    ("tools", "tools"),
+    ("max_completion_tokens", "max_output_tokens"),
+    ("max_tokens", "max_output_tokens"),
+    ("reasoning_effort", "reasoning.effort"),
+    ("response_format", "text.format"),
+    ("verbosity", "text.verbosity"),
+    ("logprobs", "include"),
+    ("stream_options", "stream"),
+)
 _LOGPROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
 #: Fields that are read, or that are echoed or describe what is done in any case.

@@ -25,7 +25,12 @@ from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, with
 from argoproxy.protocol.json_text import Json, as_dict
 from argoproxy.protocol.reasoning.makers import mark_of
 from argoproxy.protocol.responses.event_log import encode_events
-from argoproxy.protocol.responses.request_conversion import ResponsesRequest, convert_request, describe_request
+from argoproxy.protocol.responses.request_conversion import (
+    FIELD_NAMES,
+    ResponsesRequest,
+    convert_request,
+    describe_request,
+)
 from argoproxy.protocol.responses.request_edits import RESPONSES_IMAGES, edit_origin
 from argoproxy.protocol.responses.response_object import ResponseHead
 from argoproxy.protocol.responses.response_writer import ResponseWriter
@@ -53,7 +58,7 @@ class ResponsesEndpoint(Endpoint):
         except BadRequest:
             converted = ResponsesRequest(origin.body, _make_empty_chat(origin.body))
         call = replace(origin, path=CHAT.path, body=converted.chat, raw=None, original_body=None, origin=origin)
-        return replace(call, left_out=converted.left_out)
+        return replace(call, left_out=converted.left_out, field_names=FIELD_NAMES)
 
     def check(self, call: Call) -> None:
         """Raise BadRequest for a request that can't be converted."""

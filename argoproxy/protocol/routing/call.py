@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from sys import float_info
 from typing import Any
@@ -27,7 +28,7 @@ class Call:
     long as `body` is that. `requested_model` is the name that the client used, whatever a rule made of it; `caller` the
     name of the client's key or principal, "" if there is none. `origin` is the request as the client made it,
     if that is of another API than chats: this call was converted from it, without the fields and items at the places
-    named in `left_out`.
+    named in `left_out`. `field_names` are pairs of a field of this call and what it was in the origin.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Call:
     caller: str = ""
     origin: Call | None = None
     left_out: Sequence[str] = ()
+    field_names: Sequence[tuple[str, str]] = ()
 
     @property
     def model(self) -> str:
@@ -89,6 +91,19 @@ class Call:
             return self
         body, left_out = keep_readable(self.body, name)
         return replace(self.with_body(body), left_out=(*self.left_out, *left_out))
+
+    @contextmanager
+    def name_client_fields(self) -> Iterator[None]:
+        """Change a BadRequest about this call so that it names the field of its origin: all that the client knows."""
+        try:
+            yield
+        except BadRequest as error:
+            for ours, theirs in self.field_names:
+                if error.param and re.match(rf"{ours}(?![a-z_])", error.param):
+                    error.message = error.message.replace(error.param, theirs).replace(f"`{ours}`", f"`{theirs}`")
+                    error.param = theirs
+                    break
+            raise
 
     def with_body(self, body: Json) -> Call:
         """Return a call with another body; this very call if the body is the same."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,3 +124,28 @@ def test_a_model_name_has_a_length() -> None:
     with pytest.raises(BadRequest, match="longer than 1000") as refused:
         parsed(b'{"model":"%b"}' % (b"x" * 1001))
     assert refused.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    ("param", "message", "named", "shown"),
+    [
+        ("messages[3].content[0]", "Invalid 'messages[3].content[0]'.", "input", "Invalid 'input'."),
+        (
+            "reasoning_effort",
+            "`reasoning_effort` is low or high.",
+            "reasoning.effort",
+            "`reasoning.effort` is low or high.",
+        ),
+        ("max_tokens", "Too many.", "max_output_tokens", "Too many."),
+        ("max_tokens_of_another", "No.", "max_tokens_of_another", "No."),
+        (None, "No.", None, "No."),
+    ],
+)
+def test_an_error_about_a_converted_call_names_the_clients_own_field(
+    param: str | None, message: str, named: str | None, shown: str
+) -> None:
+    names = (("messages", "input"), ("max_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning.effort"))
+    call = replace(parsed(b"{}"), field_names=names)
+    with pytest.raises(BadRequest) as refused, call.name_client_fields():
+        raise BadRequest(message, param=param)
+    assert (refused.value.param, refused.value.message) == (named, shown)
