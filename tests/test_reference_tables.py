@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from argoproxy.errors import Ending
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.telemetry.journal.record import JournalRecord
@@ -17,6 +19,9 @@ from tests.support.pages import fences
 from tests.support.processes import ROOT
 
 RUNNING, JOURNAL = ROOT / "docs" / "running.md", ROOT / "docs" / "journal.md"
+
+#: Variables that servers and clients read.
+OF_OTHER_PROGRAMS = {"ANTHROPIC_BASE_URL", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_HOST"}
 
 
 def first_column(heading: str) -> list[str]:
@@ -51,3 +56,10 @@ def test_the_journal_s_sample_has_every_field(tmp_path: Path) -> None:
 def test_every_path_that_is_served_is_listed() -> None:
     page = (ROOT / "docs" / "endpoints.md").read_text()
     assert [path for path in SERVED_PATHS if f"`{path}`" not in page and f" {path}`" not in page] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/symptoms.md", "docs/tutorial.md", "docs/deploy.md"])
+def test_every_variable_that_a_page_tells_to_set_exists(name: str) -> None:
+    """Those that docs/settings.md names beside the settings, and those of other programs, do."""
+    known = set(re.findall(r"`([A-Z_]+)`", (ROOT / "docs" / "settings.md").read_text())) | OF_OTHER_PROGRAMS
+    assert set(re.findall(r"`([A-Z_]{4,})(?:=[^`]*)?`", (ROOT / name).read_text())) - known == set()
