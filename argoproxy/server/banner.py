@@ -1,13 +1,16 @@
-"""What the startup log shows: the URL to use, a command to try, and a warning if the server's keys are open to use."""
+"""What the startup log shows: the URL to use, a command to try, and warnings: of keys that are open to use, for one."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from typing import Any
 
-from argoproxy.config.config import Config
+from argoproxy.config.config import RANDOM_KEY, Config
 from argoproxy.server.ports import UNIX
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -42,6 +45,16 @@ def open_key_warning(config: Config) -> str:
         f"anyone who can reach {config.server.host}:{config.server.port} can use the key of {', '.join(keyed)}: "
         "set ENABLE_AUTH=true to require keys, or HOST=127.0.0.1 to serve this machine only"
     )
+
+
+def log_warnings(config: Config, log: Any) -> None:
+    """Log the warnings about the settings; print the key if it was generated here, to the terminal and not to the
+    log."""
+    for warning in filter(None, (*config.warnings, open_key_warning(config))):
+        log.warning("%s", warning)
+    made = os.environ[RANDOM_KEY]
+    if any(key.secret.text == made for key in config.keys):
+        sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {made}\n")
 
 
 def _socket_note(config: Config) -> str:

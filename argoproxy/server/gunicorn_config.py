@@ -14,20 +14,20 @@ import resource
 import secrets
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import gunicorn
 
 from argoproxy import __version__
-from argoproxy.config.config import RANDOM_KEY, Config, build, load, settings_for_restart
+from argoproxy.config.config import RANDOM_KEY, load
 from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, read_layers
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
-from argoproxy.server.banner import describe_start, open_key_warning
+from argoproxy.server.banner import describe_start, log_warnings
 from argoproxy.server.cores import allowed_cores, choose_workers, plan_cores
+from argoproxy.server.master_signals import MasterSignals
 from argoproxy.server.ports import check_addresses
 from argoproxy.server.process import STOP_SIGNALS, Terminal, install_stop_handlers, reset_signal_handlers
 from argoproxy.telemetry.journal.writer import check_journal
@@ -110,7 +110,7 @@ def on_starting(server: Any) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server.log.info("argoproxy %s in front of %s", __version__, loaded.description)
     server.log.debug("Up to %s files may be open", hard)
-    log_warnings(loaded, server)
+    log_warnings(loaded, server.log)
     create_shared_dir(server)
     share_modules(server)
 
@@ -148,16 +148,6 @@ def refuse_taken_port(server: Any) -> None:
         sys.exit(error.exit_status)
 
 
-def log_warnings(config: Config, server: Any) -> None:
-    """Log the warnings about the settings; print the key if it was generated here, to the terminal and not to the
-    log."""
-    for warning in filter(None, (*config.warnings, open_key_warning(config))):
-        server.log.warning("%s", warning)
-    made = os.environ[RANDOM_KEY]
-    if any(key.secret.text == made for key in config.keys):
-        sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {made}\n")
-
-
 def create_shared_dir(server: Any) -> None:
     """Create the folder that all processes share: workers count in it, and find the settings there."""
     shared = make_folder(candidate_parents())
@@ -173,7 +163,7 @@ def create_shared_dir(server: Any) -> None:
 def when_ready(server: Any) -> None:
     """Handle the master's signals, plan the cores, log how to use it."""
     server.log.error_log.addFilter(is_worth_logging)
-    install_signal_handlers(server)
+    MasterSignals(server, loaded, folder, terminal).install()
     for line in describe_start(loaded):
         server.log.info("%s", line)
     server.core_plan = plan_cores(server.num_workers, worker_kind(server), loaded.server)
@@ -196,62 +186,6 @@ def is_worth_logging(record: logging.LogRecord) -> bool:
     in the request's own line."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, TimeoutError)
-
-
-def install_signal_handlers(server: Any) -> None:
-    """Handle HUP and TERM in the master in place of Gunicorn.
-
-    HUP reloads the settings; Gunicorn's own handler stops the master when they are broken. TERM reports draining on
-    /health before the listening sockets close, which is what Gunicorn begins with: load balancers need that time.
-    """
-    if SNAPSHOT_VARIABLE in os.environ:
-        runtime.publish_port(Path(os.environ[SNAPSHOT_VARIABLE]).parent, loaded.server.port)
-        signal.signal(signal.SIGTERM, lambda number, frame: drain(server, number))
-    signal.signal(signal.SIGHUP, lambda *_: handle_hangup(server))
-
-
-def handle_hangup(server: Any) -> None:
-    """Stop if the terminal is gone from which the proxy was started; otherwise reload the settings."""
-    if terminal.is_gone():
-        terminal.discard_output()
-        server.signal(signal.SIGTERM, None)
-    else:
-        reload_settings(server)
-
-
-def drain(server: Any, number: int) -> None:
-    """Report draining on /health, and stop when the delay is over; at the second signal at once."""
-    folder = Path(os.environ[SNAPSHOT_VARIABLE]).parent
-    delay_s = 0.0 if runtime.is_draining(folder) else loaded.server.drain_delay
-    runtime.mark_draining(folder)
-    if not delay_s:
-        server.signal(number, None)
-        return
-    server.log.info("Stopping in %s seconds; /health reports it", delay_s)
-    timer = threading.Timer(delay_s, server.signal, (number, None))
-    timer.daemon = True
-    timer.start()
-
-
-def reload_settings(server: Any) -> None:
-    """Read the settings again and publish them to the workers; broken ones change nothing."""
-    if SNAPSHOT_VARIABLE not in os.environ:
-        server.log.warning("code=reload_failed: there is no folder to publish the settings in (see the startup log)")
-        return
-    try:
-        fresh = read_layers(os.environ, folder)
-        config = build(fresh, os.environ, folder)
-        check_plugins(config)
-        check_journal(config)
-    except ConfigError as error:
-        server.log.warning("code=reload_failed: the previous settings stay in use: %s", "; ".join(error.mistakes))
-        return
-    publish_snapshot(fresh, Path(os.environ[SNAPSHOT_VARIABLE]))
-    server.log.info("code=settings_reloaded: in front of %s", config.description)
-    log_warnings(config, server)
-    changed = settings_for_restart(loaded, config)
-    if changed:
-        server.log.warning("code=restart_needed settings=%s: only a restart changes them", ",".join(changed))
 
 
 def post_worker_init(worker: Any) -> None:
