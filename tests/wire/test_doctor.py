@@ -378,3 +378,15 @@ def test_a_server_for_tls_behind_an_http_url(doctor: Doctor, tmp_path: Path, ca:
 def test_a_server_that_knows_tools_but_not_that_one_must_be_called(doctor: Doctor) -> None:
     with ModelServer(tools="auto") as server:
         assert doctor.first(TARGET_BASE_URL=server.url) == "All is well."
+
+
+def test_a_flag_is_corrected_as_a_flag(doctor: Doctor) -> None:
+    with ModelServer() as server:
+        doctor.run("--url", f"{server.url}/v1/v1", "--no-chat")
+    assert doctor.text.splitlines()[1] == f"  fix: --url {server.url}/v1"
+
+
+def test_how_long_a_chat_may_take_is_a_number_of_seconds(doctor: Doctor) -> None:
+    with pytest.raises(SystemExit) as caught:
+        doctor.run("--patience", "soon", DEMO="true")
+    assert caught.value.code == 2

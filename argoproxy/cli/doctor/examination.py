@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -21,6 +22,7 @@ from argoproxy.cli.doctor.judge.surface_verdicts import UPSTREAM_CHECKS
 from argoproxy.cli.doctor.observe.host_probe import observe_host
 from argoproxy.cli.doctor.observe.places import Places
 from argoproxy.cli.doctor.observe.proxy_probe import ProxyProbe
+from argoproxy.cli.doctor.observe.sender import PATIENCE_S
 from argoproxy.cli.doctor.observe.upstream_probe import UpstreamProbe, Wish
 from argoproxy.cli.doctor.report import Report, lines_of, show_json
 from argoproxy.config.config import Config, build
@@ -28,6 +30,7 @@ from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError
 from argoproxy.config.values.flags import SettingFlags, make_parser, take_settings
 from argoproxy.config.values.layers import Layer, read_layers
+from argoproxy.config.values.parsers import parse_seconds
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.access.printable import printable
 from argoproxy.server.banner import own_url
@@ -46,7 +49,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 @dataclass(frozen=True, slots=True)
 class Options:
     """The command line: the upstream to look at and the model to ask ("": all, and one that is picked), whether chats
-    are asked, and the URL of the proxy to ask through; None: not asked for, "": that of the settings."""
+    are asked and how long one may take, and the URL of the proxy to ask through; None: not asked for, "": that of the
+    settings."""
 
     upstream: str
     model: str
@@ -54,6 +58,7 @@ class Options:
     as_json: bool
     is_strict: bool
     through: str | None
+    patience_s: float
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path, program: str = "argoproxy doctor") -> int:
@@ -91,9 +96,24 @@ def parse(arguments: Sequence[str], program: str) -> tuple[Options, SettingFlags
         metavar="URL",
         help="also ask through the running proxy, at the address of the settings or at this one",
     )
+    add(
+        "--patience",
+        dest="patience_s",
+        type=_seconds,
+        default=PATIENCE_S,
+        metavar="SECONDS",
+        help=f"how long a chat may take ({PATIENCE_S:g})",
+    )
     options = vars(parser.parse_args(arguments))
     settings = take_settings(options)
     return Options(**options), settings
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def examine(options: Options, environ: Mapping[str, str], folder: Path) -> Report:
@@ -143,7 +163,8 @@ class Examination:
         url = through or own_url(self._config)
         if not url:
             return None
-        with closing(ProxyProbe(self._config, url if through is not None else "", self._mask)) as probe:
+        asked = url if through is not None else ""
+        with closing(ProxyProbe(self._config, asked, self._mask, self._options.patience_s)) as probe:
             facts = probe.observe(self._layers)
             if not self._options.asks_chat:
                 return facts
@@ -151,7 +172,8 @@ class Examination:
 
     def _observe_upstream(self, settings: UpstreamSettings) -> UpstreamFacts:
         serves = not self._options.model or self._options.upstream or self._serves(settings)
-        wish = Wish(self._options.asks_chat, self._options.model if serves else "", show_progress)
+        options = self._options
+        wish = Wish(options.asks_chat, options.model if serves else "", show_progress, options.patience_s)
         with closing(UpstreamProbe(settings, self._config, self._mask, wish)) as probe:
             return probe.observe(Places(self._layers))
 

@@ -77,7 +77,7 @@ def _chat_fix(answer: HttpAnswer, chat: Chat, facts: UpstreamFacts) -> str:
         others = f", such as {facts.models[0]}" if facts.models and facts.models[0] != facts.model else ""
         return f"name a model that the server has{others}: --model, DEFAULT_MODEL or the rules"
     if answer.failure in ("first_byte_timeout", "total_timeout", "idle_timeout", "upstream_timeout"):
-        return "see whether the server is loading the model or busy, then ask again"
+        return "see whether the server is loading the model or busy; --patience 300 waits longer"
     if answer.status >= 500 or not answer.status:
         return "see the server's log"
     return "see the message"

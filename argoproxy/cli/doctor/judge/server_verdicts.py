@@ -98,7 +98,7 @@ def _judge_certificate(network: Network, tls: Certificate, facts: UpstreamFacts)
             fix = "set this machine's clock (timedatectl set-ntp true), then ask again"
             evidence["clock_ahead_s"] = round(skew_s)
     elif tls.verify_code in SELF_SIGNED:
-        text = f"the certificate of {host} is self-signed: {tls.reason}"
+        text = f"the certificate of {host} is self-signed, so no authority vouches for it"
         fix = f"REQUESTS_CA_BUNDLE=/path/of/its/ca.pem, or `verify:` of the upstream ({facts.name})"
     elif tls.verify_code in WRONG_NAME:
         text = f"the certificate is for another name than {host}: {tls.reason}"
@@ -179,6 +179,8 @@ def _name_other_base(url: str, base: str) -> str:
 
 def _set_url(facts: UpstreamFacts, url: str) -> str:
     place = facts.url_place
+    if place.name.startswith("-"):
+        return f"{place.name} {url}"
     return f"{place.name}={url}   ({place.where})" if place.name.isupper() else f"{place.name}: {url}   ({place.where})"
 
 

@@ -40,7 +40,9 @@ class Places:
         return self._place(_KEYS.get(self._row.name, "user") if self._row else "openai_api_key")
 
     def _place(self, key: str) -> Place:
-        where = self._values.place(key)
+        where, flags = self._values.place(key), BY_KEY[key].flags
+        if where == "flag" and flags:
+            return Place(flags[0].names[0], "command line")
         return Place(BY_KEY[key].environment or key, _NOT_SET if where == "default" else where)
 
     def _in_section(self, upstream: str, option: str) -> Place:

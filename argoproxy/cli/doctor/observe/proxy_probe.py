@@ -25,7 +25,7 @@ from argoproxy.upstreams.openai import OpenAIUpstream
 class ProxyProbe:
     """Observes the proxy at a URL. `through` is the URL that the user named, "" if chats are not asked through it."""
 
-    def __init__(self, config: Config, through: str, mask: Callable[[str], str]) -> None:
+    def __init__(self, config: Config, through: str, mask: Callable[[str], str], patience_s: float) -> None:
         self._config = config
         self._url = (through or own_url(config)).rstrip("/").removesuffix("/v1")
         self._is_own = self._url == own_url(config)
@@ -33,7 +33,7 @@ class ProxyProbe:
         key = config.keys[0].secret.text if config.keys else ""
         authorization = f"Bearer {key}" if key else ""
         self._client = OpenAIUpstream(BaseUrl.parse(f"{self._url}/v1"), authorization, key.encode(), "through")
-        self._sender = Sender(Transport(1, math.inf), mask)
+        self._sender = Sender(Transport(1, math.inf), mask, patience_s)
 
     def close(self) -> None:
         """Close its connections."""

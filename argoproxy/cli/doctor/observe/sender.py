@@ -19,9 +19,10 @@ from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
 
-#: Longest waits, in seconds: for what costs nothing, and for a chat.
+#: Longest waits for what costs nothing.
 PROBE_TIMEOUTS = Timeouts(connect_s=5.0, first_byte_s=10.0, idle_s=10.0, total_s=20.0)
-CHAT_TIMEOUTS = Timeouts(connect_s=5.0, first_byte_s=90.0, idle_s=60.0, total_s=120.0)
+#: How long a chat may take, unless the user says otherwise: a server may have to load the model first.
+PATIENCE_S = 120.0
 #: After so many seconds a stream is not read any further.
 STREAM_S = 45.0
 #: How much of a body is kept.
@@ -30,10 +31,12 @@ LONGEST_BODY = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Sends requests over one transport. `mask` stars secrets in what is kept of a reply."""
+    """Sends requests over one transport. `mask` stars secrets in what is kept of a reply; a chat may take
+    `patience_s`."""
 
     transport: Transport
     mask: Callable[[str], str]
+    patience_s: float = PATIENCE_S
 
     def close(self) -> None:
         """Close the connections that were kept."""
@@ -66,7 +69,7 @@ class Sender:
             return Chat(problem=error.message)
         begun, watch = time.monotonic(), Watch(None, Poller())
         try:
-            reply = self.transport.open(request, CHAT_TIMEOUTS, watch)
+            reply = self.transport.open(request, self._chat_timeouts(), watch)
             timed = TimedReply(reply, begun)
             reader = ChatReader(self._answer(request, reply, begun))
             self._read(upstream, timed, call, reader)
@@ -77,6 +80,9 @@ class Sender:
             return Chat(failed, problem=self.mask(failed.reason or str(error)))
         finally:
             watch.close()
+
+    def _chat_timeouts(self) -> Timeouts:
+        return Timeouts(min(PROBE_TIMEOUTS.connect_s, self.patience_s), *(self.patience_s,) * 3)
 
     def _answer(self, request: UpstreamRequest, reply: HttpReply, begun: float) -> HttpAnswer:
         ms = round(1000 * (time.monotonic() - begun), 1)

@@ -24,7 +24,7 @@ from argoproxy.cli.doctor.observe.sample_requests import (
     WHOLE,
     make_chat,
 )
-from argoproxy.cli.doctor.observe.sender import Sender
+from argoproxy.cli.doctor.observe.sender import PATIENCE_S, Sender
 from argoproxy.config.config import Config
 from argoproxy.config.kinds.argo_kind import ArgoTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
@@ -46,12 +46,13 @@ from argoproxy.web.upstream_factory import make_transport, models_of, provider
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked: chats or none, and of which model ("": one is picked). `note` shows the user what is waited
-    for."""
+    """What is asked: chats or none, of which model ("": one is picked), and how long a chat may take. `note` shows the
+    user what is waited for."""
 
     asks_chat: bool = True
     model: str = ""
     note: Callable[[str], None] = lambda text: None
+    patience_s: float = PATIENCE_S
 
 
 class UpstreamProbe:
@@ -64,7 +65,7 @@ class UpstreamProbe:
         self._upstream = self._models.default.upstream
         self._names = _named_models(config, settings, models)
         transport = make_transport(settings, config)
-        self._sender = Sender(transport, mask)
+        self._sender = Sender(transport, mask, wish.patience_s)
         self._next_hop = transport.next_hop
         #: Whether the server wants `max_completion_tokens` in place of `max_tokens`.
         self._renames_limit = False
