@@ -29,9 +29,9 @@ MODEL_SERVER = re.compile(r"http://(?:localhost|127\.0\.0\.1|gpu-box|my-server|v
 class PageSession:
     """A shell in a folder of its own. Raises AssertionError where a command fails, or does not end."""
 
-    def __init__(self, folder: Path, upstream_url: str, ports: dict[str, int]) -> None:
-        """`ports` are those of the proxies that answer while the page has started none: `demo` and `other`."""
-        self._folder, self._upstream_url, self._ports = folder, upstream_url, ports
+    def __init__(self, folder: Path, upstream_url: str, shared_port: int) -> None:
+        """At `shared_port` there is a proxy for pages that have started none."""
+        self._folder, self._upstream_url, self._shared_port = folder, upstream_url, shared_port
         self._log = folder / "server.log"
         self._port = free_port()
         self._run = 0
@@ -91,8 +91,7 @@ class PageSession:
 
     def substitute(self, text: str) -> str:
         """Put the addresses of the test for those of the page, and a number for the `…` of a key."""
-        is_demo = '"demo"' in text
-        port = self._port if self._log.exists() else self._ports["demo" if is_demo else "other"]
+        port = self._port if self._log.exists() else self._shared_port
         text = PROXY_PORT.sub(rf"\g<1>{port}", text)
         text = PORT_FLAG.sub(rf"\g<1>{self._port}", text)
         return MODEL_SERVER.sub(self._upstream_url, text).replace("sk-…", "sk-123456")

@@ -10,8 +10,7 @@
 | `log` | is a sample of a line in the log of the proxy that the page has started |
 | `fails: WHY` | ends with a command that fails |
 
-What a page starts, its later commands talk to; those before it talk to the demo, if they name its model, else to a
-proxy in front of the scripted upstream.
+What a page starts, its later commands talk to; those before it talk to the demo, which takes any model for its own.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ RUN = [
 class Pages:
     """The sessions of all pages: a fence runs after those before it, each once."""
 
-    def __init__(self, folder: Path, upstream_url: str, ports: dict[str, int]) -> None:
-        self._folder, self._upstream_url, self._ports = folder, upstream_url, ports
+    def __init__(self, folder: Path, upstream_url: str, port: int) -> None:
+        self._folder, self._upstream_url, self._port = folder, upstream_url, port
         self._page, self._done = Path(), 0
         self._session: PageSession | None = None
         self._printed = ""
@@ -69,7 +68,7 @@ class Pages:
         folder = self._folder / re.sub(r"\W", "-", name_of(page))
         while folder.exists():
             folder = folder.with_name(f"{folder.name}-again")
-        self._session = PageSession(folder, self._upstream_url, self._ports)
+        self._session = PageSession(folder, self._upstream_url, self._port)
 
     def _run_one(self, fence: Fence) -> None:
         assert self._session
@@ -101,8 +100,8 @@ class Pages:
 
 @pytest.fixture(scope="module")
 def running(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
-    ports = {"demo": serve(DEMO="true").port, "other": serve(TARGET_BASE_URL=upstream.url).port}
-    made = Pages(tmp_path_factory.mktemp("pages"), upstream.url, ports)
+    port = serve(DEMO="true", LLM_PARAMS="model=default,upstream_model_name=demo").port
+    made = Pages(tmp_path_factory.mktemp("pages"), upstream.url, port)
     yield made
     made.close()
 
