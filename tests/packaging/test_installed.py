@@ -11,7 +11,7 @@ import pytest
 
 from tests.packaging.support import run_pip
 from tests.support.client import chat
-from tests.support.processes import Proxy, clean_environment, free_port
+from tests.support.processes import ROOT, Proxy, clean_environment, free_port
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,23 @@ def test_the_command_examines_a_setup(command: str, tmp_path: Path) -> None:
     assert json.loads(examined.stdout)["summary"]["fail"] == 0
 
 
+def test_the_command_writes_a_first_config_file(command: str, tmp_path: Path) -> None:
+    made = run(command, tmp_path, "config", "init", "--url", "http://localhost:8000/v1")
+    assert made.returncode == 0, made.stderr
+    assert run(command, tmp_path, "config", "validate").returncode == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_command_completes_itself(command: str, tmp_path: Path, shell: str) -> None:
+    script = run(command, tmp_path, "completion", shell)
+    assert (script.returncode, script.stderr) == (0, "")
+    assert "argoproxy" in script.stdout
+
+
 def test_the_files_of_the_package_are_found(installed: Path, tmp_path: Path) -> None:
-    code = "from argoproxy.data import DASHBOARD, SAMPLE_CONFIG, read_data; print(read_data(DASHBOARD))"
-    python = str(installed / "bin" / "python")
-    shown = subprocess.run([python, "-I", "-c", code], cwd=tmp_path, capture_output=True, check=True, timeout=60)
-    assert json.loads(shown.stdout)["title"]
+    read = [str(installed / "bin" / "python"), "-I", "-m", "argoproxy.data"]
+    board = subprocess.run([*read, "grafana.json"], cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    assert json.loads(board.stdout)["title"]
+    sample = subprocess.run([*read, "config.sample.yaml"], cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    assert sample.stdout == (ROOT / "config.sample.yaml").read_bytes()
+    assert subprocess.run([*read, "other"], cwd=tmp_path, capture_output=True, check=False, timeout=60).returncode == 2
