@@ -120,6 +120,10 @@ class Upstream(Protocol):
     def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         """Build the request for `/v1/models` or `/v1/models/{id}` on behalf of a client. Raises NotFound."""
 
+    def next_models_request(self, request: UpstreamRequest, body: bytes) -> UpstreamRequest | None:
+        """Build the request for the page of models after that of a reply; None if there is none. Raises
+        UpstreamProtocolError."""
+
     def read_model_list(self, body: bytes, name: str, created: int) -> Document:
         """Read the reply to either of the two requests above: OpenAI's list of models, or the entry of one model if
         `name` is not empty. Raises UpstreamProtocolError, NotFound."""

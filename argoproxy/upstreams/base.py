@@ -84,6 +84,9 @@ class BaseUpstream:
     def model_list_request(self, request: ClientRequest) -> UpstreamRequest:
         raise NotFound("This upstream has no list of models.", param="model", code="model_not_found")
 
+    def next_models_request(self, request: UpstreamRequest, body: bytes) -> UpstreamRequest | None:
+        return None
+
     def read_model_list(self, body: bytes, name: str, created: int) -> Document:
         raise NotFound("This upstream has no list of models.", param="model", code="model_not_found")
 

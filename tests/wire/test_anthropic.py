@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -11,8 +12,9 @@ import pytest
 
 from tests.support.client import Answer, ask, chat
 from tests.support.fixtures import Serve
-from tests.support.processes import Proxy
-from tests.support.providers.anthropic_rules import KEY
+from tests.support.processes import Proxy, Upstream
+from tests.support.providers.anthropic_rules import KEY, MODELS
+from tests.support.scripts import reply
 from tests.support.stand_ins import stand_in
 
 Json = dict[str, Any]
@@ -200,10 +202,23 @@ def test_a_stream_that_fails_has_one_ending(client: openai.OpenAI, proxy: Proxy,
 
 def test_models(client: openai.OpenAI, proxy: Proxy) -> None:
     listed = {model.id: model for model in client.models.list()}
+    assert set(MODELS) <= listed.keys()
     assert listed[ADAPTIVE].owned_by == "anthropic"
     assert listed[ADAPTIVE].created == 1771459200
     assert client.models.retrieve(BUDGET).id == BUDGET
     assert ask(proxy.port, "GET", "/health").status == 200
+
+
+def test_a_list_of_models_without_an_end_is_an_error(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
+    settings = {"upstreams": {"a": {"kind": "anthropic", "base_url": upstream.url, "api_key": "k"}}}
+    (tmp_path / "config.yaml").write_text(json.dumps(settings))
+    proxy = serve(CONFIG_PATH=str(tmp_path / "config.yaml"))
+    page = {"data": [{"type": "model", "id": "a b"}], "has_more": True, "first_id": "a b", "last_id": "a b"}
+    script = upstream.script(reply(body=json.dumps(page).encode(), Content_Type="application/json"))
+    answer = ask(proxy.port, "GET", "/v1/models", X_Script=script)
+    assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_protocol_error")
+    targets = [seen["target"] for seen in upstream.seen(script)]
+    assert targets == ["/v1/models?limit=1000", *["/v1/models?limit=1000&after_id=a%20b"] * 19]
 
 
 def asked_with(proxy: Proxy, **headers: str) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
-from argoproxy.errors import ProxyError, UpstreamTimeout
+from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamTimeout
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import LIST_TIMEOUTS, Proxy, UpstreamLink
 from argoproxy.protocol.api.endpoints import answer_document
@@ -17,6 +17,7 @@ from argoproxy.protocol.routing.model_list import (
     add_catalog,
     check_model_list,
     find_entry,
+    join_pages,
     merge_model_lists,
     wants_catalog,
 )
@@ -27,6 +28,8 @@ from argoproxy.upstreams import Upstream, UpstreamRequest
 
 #: How long all lists together are waited for, a little longer than for each; an upstream that is late is left out.
 LIST_S = 5.0
+#: Pages of the models of one upstream; Anthropic's have up to a thousand models.
+MOST_PAGES = 20
 
 
 def list_models(request: ClientRequest, proxy: Proxy, context: RequestContext) -> ClientResponse:
@@ -71,9 +74,8 @@ def _fetch(request: ClientRequest, provider: Provider[Upstream], link: UpstreamL
     context.set_upstream(upstream)
     if upstream.shared_model_list_request():
         return link.fetch_model_list(upstream, context)
-    return link.send_and_read(
-        upstream, upstream.model_list_request(provider.withhold_credentials(request)), provider.timeouts, context
-    )
+    asked = upstream.model_list_request(provider.withhold_credentials(request))
+    return _read_pages(upstream, asked, lambda page: link.send_and_read(upstream, page, provider.timeouts, context))
 
 
 def _fetch_all(request: ClientRequest, proxy: Proxy, context: RequestContext) -> list[Listed]:
@@ -102,10 +104,19 @@ def _fetch_in_thread(request: ClientRequest, provider: Provider[Upstream], link:
     depend on the caller is cached. Raises ProxyError."""
     upstream = provider.upstream
     shared = upstream.shared_model_list_request()
-    fetch = partial(
-        _send_and_read, upstream, shared or upstream.model_list_request(provider.withhold_credentials(request)), link
-    )
+    asked = shared or upstream.model_list_request(provider.withhold_credentials(request))
+    fetch = partial(_read_pages, upstream, asked, lambda page: _send_and_read(upstream, page, link))
     return link.model_list.result(fetch) if shared or provider.is_keyed else fetch()
+
+
+def _read_pages(upstream: Upstream, request: UpstreamRequest, read: Callable[[UpstreamRequest], bytes]) -> bytes:
+    """Return a list of models, all of its pages as one. Raises ProxyError."""
+    bodies = [read(request)]
+    while following := upstream.next_models_request(request, bodies[-1]):
+        if len(bodies) == MOST_PAGES:
+            raise UpstreamProtocolError(f"The upstream's list of models has more than {MOST_PAGES} pages.")
+        bodies.append(read(following))
+    return bodies[0] if len(bodies) == 1 else join_pages(bodies)
 
 
 def _send_and_read(upstream: Upstream, request: UpstreamRequest, link: UpstreamLink) -> bytes:

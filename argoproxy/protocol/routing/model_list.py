@@ -42,6 +42,12 @@ def check_model_list(listed: Document) -> Document:
     return listed
 
 
+def join_pages(bodies: Sequence[bytes]) -> bytes:
+    """Return the pages of a list of models as one page. Raises UpstreamProtocolError."""
+    pages = [check_model_list(Document(body)).chunk for body in bodies]
+    return Document.of({**pages[-1], "data": [entry for page in pages for entry in page["data"]]}).raw
+
+
 def wants_catalog(query: str) -> bool:
     """Return whether Codex asks: it sends its version, and reads `models`, whose entries have a `slug`
     (codex-rs/models-manager)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
+from urllib.parse import quote
 
 from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.http_messages import ClientRequest, Headers
@@ -22,7 +23,7 @@ from argoproxy.upstreams.anthropic.headers import (
     with_openai_limits,
 )
 from argoproxy.upstreams.anthropic.messages import LaterSystem
-from argoproxy.upstreams.anthropic.models import LONGEST_PAGE, parse_models
+from argoproxy.upstreams.anthropic.models import LONGEST_PAGE, last_of_page, parse_models
 from argoproxy.upstreams.anthropic.parameters import make_messages_body
 from argoproxy.upstreams.anthropic.replies import read_reply
 from argoproxy.upstreams.base import BaseUpstream, encode_body, forwarded_request
@@ -86,6 +87,15 @@ class AnthropicUpstream(BaseUpstream):
         path = "/v1" + validate_path(request.path).rstrip("/").removeprefix("/v1")
         query = f"limit={LONGEST_PAGE}" if path == MODELS_PATH else ""
         return UpstreamRequest("GET", self.base.url(path, query), self._headers(request.headers), secret=self._secret)
+
+    def next_models_request(self, request: UpstreamRequest, body: bytes) -> UpstreamRequest | None:
+        """Build the request for the models after those of a page, None after the last one. Raises
+        UpstreamProtocolError."""
+        last_id = last_of_page(body)
+        if not last_id:
+            return None
+        query = f"limit={LONGEST_PAGE}&after_id={quote(last_id, safe='')}"
+        return replace(request, url=self.base.url(MODELS_PATH, query))
 
     def read_model_list(self, body: bytes, name: str, created: int) -> Document:
         """Read a list of models, or one model. Raises UpstreamProtocolError."""

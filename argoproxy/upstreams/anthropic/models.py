@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 from argoproxy.errors import UpstreamProtocolError
-from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.json_text import Json, as_text
 from argoproxy.protocol.stream.sse import Document
 
 OWNER = "anthropic"
@@ -64,6 +64,13 @@ def parse_models(body: bytes, name: str, created: int) -> Document:
         raise UpstreamProtocolError("The upstream's reply contains no models.")
     entries = [_entry_of(model, created) for model in models]
     return Document.of(entries[0] if name else {"object": "list", "data": entries})
+
+
+def last_of_page(body: bytes) -> str:
+    """Return the id after which the next page of a list of models begins, "" if this one is the last. Raises
+    UpstreamProtocolError."""
+    page = Document(body).chunk
+    return as_text(page.get("last_id")) if page.get("has_more") is True else ""
 
 
 def parse_time(text: object) -> int | None:

@@ -149,6 +149,10 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+#: The longest page of models: shorter than Anthropic's, so that its few models fill several.
+LONGEST_PAGE = 2
+
+
 def models(path: str, query: str) -> Json:
     """Give the list of models, a page of it, or one of them."""
     name = path.removeprefix("/v1/models").removeprefix("/")
@@ -160,9 +164,14 @@ def models(path: str, query: str) -> Json:
     ]
     if name:
         return entries[MODELS.index(name)]
-    limit = re.search(r"limit=(\d+)", query)
-    page = entries[: int(limit[1])] if limit else entries
-    more = {"has_more": len(page) < len(entries), "first_id": page[0]["id"], "last_id": page[-1]["id"]}
+    limit, after = re.search(r"limit=(\d+)", query), re.search(r"after_id=([^&]+)", query)
+    start = MODELS.index(after[1]) + 1 if after else 0
+    page = entries[start : start + min(int(limit[1]) if limit else 20, LONGEST_PAGE)]
+    more = {
+        "has_more": start + len(page) < len(entries),
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+    }
     return {"data": page, **more}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,6 +123,27 @@ def test_other_paths_are_forwarded() -> None:
     assert forwarded.body == b"{}"
     assert dict(forwarded.headers)["x-api-key"] == "sk-ant-ours"
     assert "Authorization" not in dict(forwarded.headers)
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        (b'{"data":[],"has_more":true,"last_id":"a/b&c"}', "limit=1000&after_id=a%2Fb%26c"),
+        (b'{"data":[],"has_more":true,"last_id":null}', None),
+        (b'{"data":[],"has_more":false,"last_id":"a"}', None),
+        (b'{"data":[]}', None),
+    ],
+)
+def test_the_next_page_of_models_is_asked_for(body: bytes, query: str | None) -> None:
+    first = UPSTREAM.model_list_request(about_models("/v1/models", CLIENT))
+    following = UPSTREAM.next_models_request(first, body)
+    assert following == (None if query is None else replace(first, url=f"https://up/v1/models?{query}"))
+
+
+def test_a_page_that_is_no_json_is_an_error() -> None:
+    first = UPSTREAM.model_list_request(about_models("/v1/models", CLIENT))
+    with pytest.raises(UpstreamProtocolError):
+        UPSTREAM.next_models_request(first, b"<html>")
 
 
 @pytest.mark.parametrize(
