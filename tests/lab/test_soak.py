@@ -5,7 +5,6 @@ So many requests, however long they take; SOAK_S=600 for ten minutes each, `-s` 
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -13,11 +12,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.client import Client, ask, chat
+from tests.support.client import STREAM_BODY, Client, ask, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import UNCOVERED, Proxy, Upstream, eventually
 from tests.support.scripts import CHUNKED, DONE, chunked, event, reply
@@ -26,6 +26,8 @@ SOAK_S = float(os.environ.get("SOAK_S", "0"))
 #: How many requests there are at least, and for how many of them memory may grow.
 REQUESTS, WARM_UP = 1_200, 500
 CLIENTS = 8
+#: Streams that are open at once before the rest: a worker starts threads on demand, and each takes memory of its own.
+BURST = 64
 PAUSE_S = 0.02
 #: How far apart two samples may be in a run that is hardly warm; in long ones, what memory may grow by the minute.
 NOISE_KIB = 8 * 1024
@@ -66,9 +68,8 @@ def acts(upstream: Upstream) -> list[Act]:
         return "upstream_broken"
 
     def leaving(door: Proxy) -> str:
-        body = json.dumps({"model": "m1", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
         with Client(door.port) as client:
-            client.send("POST", "/v1/chat/completions", body, X_Script=silent)
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=silent)
             client.until(b"content")
         return "client_gone"
 
@@ -85,6 +86,18 @@ def acts(upstream: Upstream) -> list[Act]:
         return "complete"
 
     return [whole, long_prompt, streamed, put_together, broken, leaving, limited, odd, forwarded]
+
+
+def start_threads(door: Proxy, upstream: Upstream) -> Counter[str]:
+    """Have the worker start more threads than the clients will need; return how the requests ended."""
+    silent = upstream.script(["send", CHUNKED + chunked(event("a"))], ["hold"])
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(door.port)) for _ in range(BURST)]
+        for client in clients:
+            client.send("POST", "/v1/chat/completions", STREAM_BODY, X_Script=silent)
+        for client in clients:
+            client.until(b"content")
+    return Counter(client_gone=BURST)
 
 
 def memory_kib(door: Proxy) -> int:
@@ -108,7 +121,7 @@ def slope(samples: list[tuple[float, int]]) -> float:
 def test_nothing_grows_and_nothing_is_lost(upstream: Upstream, start: Serve, tmp_path: Path, worker_class: str) -> None:
     journal = {"OUTPUT_PATH": str(tmp_path / "journal"), "JOURNAL_MAX_BYTES": "1000000"}
     door = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, **journal, **UNCOVERED)
-    possible, endings, failures = acts(upstream), Counter[str](), list[BaseException]()
+    possible, endings, failures = acts(upstream), start_threads(door, upstream), list[BaseException]()
     enough, lock = threading.Event(), threading.Lock()
 
     def client(seed: int) -> None:
