@@ -28,7 +28,8 @@ LABEL org.opencontainers.image.title="argoproxy" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.base.name="docker.io/library/python:3.13-slim"
-USER argoproxy
+# By its number, which Kubernetes can check against runAsNonRoot.
+USER 10001
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
     CMD ["python", "-m", "argoproxy.server.healthcheck"]
