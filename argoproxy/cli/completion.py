@@ -18,7 +18,7 @@ SETTING_FLAGS = tuple(name for setting in SETTINGS for flag in setting.flags for
 WORDS: Mapping[str, tuple[str, ...]] = {
     "": (*COMMANDS, "--help", "--version", "--yes", "--show", "--validate", "--edit", "--reload", "--model", "--json"),
     "serve": ("--help", "--version", "--yes", "--show", "--validate", "--edit", "--reload", "--model", "--json"),
-    "doctor": ("--help", "--upstream", "--model", "--no-chat", "--json", "--strict", "--through"),
+    "doctor": ("--help", "--upstream", "--model", "--no-chat", "--json", "--strict", "--through", "--patience"),
     "models": ("--help", "--json"),
     "config": ("show", "validate", "edit", "init", "--help"),
     "config show": ("--help", "--model", "--json"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ import trustme
 from argoproxy.cli.doctor.examination import main
 from tests.support.fixtures import Serve
 from tests.support.model_server import ModelServer
-from tests.support.processes import Upstream, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import (
+    ROOT,
+    Upstream,
+    clean_environment,
+    eventually,
+    free_port,
+    is_listening,
+    shell,
+    spawn,
+)
 
 KEY = "sk-right-1234567890-zz"
 PAUSE_S = 0.08
@@ -386,7 +396,21 @@ def test_a_flag_is_corrected_as_a_flag(doctor: Doctor) -> None:
     assert doctor.text.splitlines()[1] == f"  fix: --url {server.url}/v1"
 
 
-def test_how_long_a_chat_may_take_is_a_number_of_seconds(doctor: Doctor) -> None:
+@pytest.mark.parametrize("mistake", [("--patience", "soon"), ("--through", "nowhere"), ("--upstreams",)])
+def test_a_mistake_on_the_command_line(doctor: Doctor, mistake: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as caught:
-        doctor.run("--patience", "soon", DEMO="true")
+        doctor.run(*mistake, DEMO="true")
     assert caught.value.code == 2
+
+
+def test_a_terminal_that_lacks_characters(tmp_path: Path) -> None:
+    environ = {"PYTHONIOENCODING": "ascii", "HOST": "127.0.0.1", "PORT": str(free_port())}
+    ended = shell(f"{sys.executable} {ROOT}/cot_proxy.py doctor --demo --no-chat", tmp_path, environ)
+    assert ended.returncode == 0, ended.stderr
+    assert b"\\xb7" in ended.stdout
+
+
+def test_a_plug_in_that_cannot_be_used(doctor: Doctor, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("upstreams:\n  mine: {kind: 'no_such_module:Class'}\n")
+    assert "no_such_module" in doctor.first()
+    assert doctor.status == 1

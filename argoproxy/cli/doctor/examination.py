@@ -34,6 +34,7 @@ from argoproxy.config.values.parsers import parse_seconds
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.access.printable import printable
 from argoproxy.server.banner import own_url
+from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.web.upstream_factory import collect_secrets, models_of
 
 ABOUT = """Find what keeps the proxy from working, and the setting to change. It looks at the settings, this machine,
@@ -44,6 +45,10 @@ costs nothing. It exits with 0 if nothing has failed, 1 if something has, 2 for 
 code is explained in docs/doctor.md."""
 #: Hosts on this machine, which an HTTP proxy seldom reaches.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class UnknownUpstream(Exception):
+    """No upstream has the name on the command line; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path, pro
     sys.stderr.writelines(f"warning: {printable(warning)}\n" for warning in settings.warnings)
     try:
         report = examine(options, settings.environment(environ, folder), folder)
-    except LookupError as error:
-        sys.stderr.write(f"{program}: {error.args[0]}\n")
+    except UnknownUpstream as error:
+        sys.stderr.write(f"{program}: {printable(str(error))}\n")
         return USAGE_EXIT
-    lines: Iterator[str] = iter((show_json(report),)) if options.as_json else lines_of(report)
+    encoding = sys.stdout.encoding
+    text = show_json(report) if options.as_json else "\n".join(lines_of(report))
     try:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        # A terminal may lack a character.
+        sys.stdout.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` for instance, has closed the pipe. Python would report it once more at exit.
@@ -92,6 +99,7 @@ def parse(arguments: Sequence[str], program: str) -> tuple[Options, SettingFlags
     add(
         "--through",
         nargs="?",
+        type=_proxy_url,
         const="",
         metavar="URL",
         help="also ask through the running proxy, at the address of the settings or at this one",
@@ -109,6 +117,13 @@ def parse(arguments: Sequence[str], program: str) -> tuple[Options, SettingFlags
     return Options(**options), settings
 
 
+def _proxy_url(text: str) -> str:
+    try:
+        return text and BaseUrl.parse(text).root
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _seconds(text: str) -> float:
     try:
         return parse_seconds(text)
@@ -117,16 +132,15 @@ def _seconds(text: str) -> float:
 
 
 def examine(options: Options, environ: Mapping[str, str], folder: Path) -> Report:
-    """Observe and judge. Raises LookupError for an upstream that is not configured."""
+    """Observe and judge. Raises UnknownUpstream."""
     begun = time.monotonic()
     try:
         layers = read_layers(environ, folder)
         config = build(layers, environ, folder)
-        models_of(config)
+        return Examination(options, config, layers).run(begun)
     except ConfigError as error:
         findings = list(run_checks(HOST_CHECKS, HostFacts(mistakes=error.mistakes), HERE))
         return _make_report(findings, {}, begun, 0)
-    return Examination(options, config, layers).run(begun)
 
 
 class Examination:
@@ -138,7 +152,7 @@ class Examination:
         self._mask: Callable[[str], str] = lambda text: masker.mask_text((), text)
 
     def run(self, begun: float) -> Report:
-        """Return the report. Raises LookupError."""
+        """Return the report. Raises UnknownUpstream, and ConfigError for plug-ins that can't be used."""
         upstreams = [self._observe_upstream(settings) for settings in self._choose_upstreams()]
         proxy = self._observe_proxy(upstreams)
         host = self._observe_host(upstreams)
@@ -154,7 +168,7 @@ class Examination:
         chosen = [settings for settings in upstreams if settings.name == name]
         if not chosen:
             names = ", ".join(settings.name for settings in upstreams)
-            raise LookupError(f"there is no upstream {name!r}; there is {names}")
+            raise UnknownUpstream(f"there is no upstream {name!r}; there is {names}")
         return chosen
 
     def _observe_proxy(self, upstreams: Sequence[UpstreamFacts]) -> ProxyFacts | None:
@@ -217,7 +231,7 @@ def judge(host: HostFacts, upstreams: Sequence[UpstreamFacts], proxy: ProxyFacts
 
 
 def _make_report(findings: Sequence[Finding], titles: dict[str, str], begun: float, chats_sent: int) -> Report:
-    system = f"{platform.system()} · Python {platform.python_version()}"
+    system = f"{platform.system()}, Python {platform.python_version()}"
     return Report(findings, titles, system, __version__, round(1000 * (time.monotonic() - begun)), chats_sent)
 
 

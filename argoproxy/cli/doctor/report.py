@@ -122,7 +122,7 @@ def show_json(report: Report) -> str:
         },
         "checks": [_finding_as_json(finding) for finding in report.findings],
     }
-    return json.dumps(document, ensure_ascii=False, indent=2, default=str)
+    return json.dumps(document, indent=2, default=str)
 
 
 def _finding_as_json(finding: Finding) -> dict[str, object]:
