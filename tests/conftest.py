@@ -25,6 +25,7 @@ LONGEST = [
     "test_fuzz.py",
     "test_commands.py",
     "test_faults.py",
+    "test_doctor.py",
     "test_draining.py",
     "test_images.py",
     "test_linear.py",

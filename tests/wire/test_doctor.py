@@ -249,7 +249,7 @@ def test_a_server_without_streams(doctor: Doctor, stream: str) -> None:
     with ModelServer(stream=stream) as server:
         first = doctor.first(TARGET_BASE_URL=server.url)
         assert f"the server of {server.url} does not stream" in first
-        assert "mode: non_stream" in doctor.text.splitlines()[1]
+        assert "MODE=non_stream" in doctor.text.splitlines()[1]
 
 
 @pytest.mark.parametrize(

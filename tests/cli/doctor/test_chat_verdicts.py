@@ -73,7 +73,7 @@ def test_chats_that_are_not_asked() -> None:
 
 def test_a_model_that_only_streams() -> None:
     found = judge("chat.whole", whole=refused(400, "This model only support stream mode"))
-    assert (found.status, found.fix.split("   ")[0]) == (Status.WARN, "mode: stream")
+    assert (found.status, found.fix) == (Status.WARN, "MODE=stream")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,12 @@ def test_streams(stream: Chat, text: str, status: Status) -> None:
     found = judge("chat.stream", stream=stream)
     assert text in found.text
     assert found.status is status
+
+
+def test_an_option_of_a_section_is_set_there() -> None:
+    place = Place("upstreams.gpu.base_url", "config.yaml, line 3")
+    found = judge("chat.stream", stream=refused(400, "no 'stream' here"), url_place=place)
+    assert found.fix == "upstreams.gpu.mode: non_stream"
 
 
 def test_a_stream_that_the_settings_ask_whole() -> None:

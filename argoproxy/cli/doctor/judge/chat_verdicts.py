@@ -50,7 +50,7 @@ def judge_whole(facts: UpstreamFacts) -> Finding | None:
         return pass_check("chat.whole", f"{facts.model} answers in {chat.answer.ms:.0f} ms{usage}", **evidence)
     if _only_streams(chat) and facts.stream and facts.stream.is_answered:
         text = f"{facts.model} only answers as a stream: {chat.problem}"
-        return Finding("chat.whole", Status.WARN, text, "mode: stream   (for this upstream, or MODE=stream)")
+        return Finding("chat.whole", Status.WARN, text, facts.set_option("mode", "stream", "MODE"))
     return _failed_chat("chat.whole", f"{facts.model} does not answer a chat", chat, facts)
 
 
@@ -89,7 +89,7 @@ def judge_stream(facts: UpstreamFacts) -> Finding | None:
     if chat is None:
         return _not_asked("chat.stream", facts)
     evidence = {"model": facts.model, "events": chat.events, "finish_reason": chat.finish, "ms": chat.answer.ms}
-    mode = f"mode: non_stream   (for the upstream {facts.name}, or MODE=non_stream)"
+    mode = facts.set_option("mode", "non_stream", "MODE")
     if not chat.is_answered and chat.answer.status in (400, 422) and "stream" in chat.problem.lower():
         text = f"the server of {facts.url} does not stream: {chat.problem}"
         return Finding("chat.stream", Status.WARN, text, mode, evidence)

@@ -179,6 +179,11 @@ class UpstreamFacts:
     forwards_responses: bool = False
     chats_sent: int = 0
 
+    def set_option(self, option: str, value: str, variable: str) -> str:
+        """Return the line that sets an option of this upstream: in its section, or the variable where it has none."""
+        in_section = self.url_place.name.startswith("upstreams.")
+        return f"upstreams.{self.name}.{option}: {value}" if in_section else f"{variable}={value}"
+
     @property
     def has_model_list(self) -> bool:
         """Whether this kind has a list of models that a server serves at `/v1/models`."""

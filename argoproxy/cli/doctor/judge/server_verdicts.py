@@ -16,7 +16,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONTAINER = "; in a container, localhost is the container itself: host.docker.internal is the host"
 #: Numbers of OpenSSL (x509_vfy.h, X509_V_ERR_…): what is wrong with a certificate.
 NOT_YET_VALID, EXPIRED = 9, 10
-SELF_SIGNED = (18, 19)
+SELF_SIGNED = 18
 WRONG_NAME = (62, 64)
 
 
@@ -97,15 +97,15 @@ def _judge_certificate(network: Network, tls: Certificate, facts: UpstreamFacts)
             text += f", and this machine's clock is {describe_skew(skew_s)} the server's"
             fix = "set this machine's clock (timedatectl set-ntp true), then ask again"
             evidence["clock_ahead_s"] = round(skew_s)
-    elif tls.verify_code in SELF_SIGNED:
+    elif tls.verify_code == SELF_SIGNED:
         text = f"the certificate of {host} is self-signed, so no authority vouches for it"
-        fix = f"REQUESTS_CA_BUNDLE=/path/of/its/ca.pem, or `verify:` of the upstream ({facts.name})"
+        fix = facts.set_option("verify", "/path/of/this/certificate.pem", "REQUESTS_CA_BUNDLE")
     elif tls.verify_code in WRONG_NAME:
         text = f"the certificate is for another name than {host}: {tls.reason}"
         fix = f"use the certificate's name in {facts.url_place}"
     elif tls.verify_code:
         text = f"the certificate of {host} is issued by an authority that is not trusted: {tls.reason}"
-        fix = f"REQUESTS_CA_BUNDLE=/path/of/that/ca.pem, or `verify:` of the upstream ({facts.name})"
+        fix = facts.set_option("verify", "/path/of/its/authority.pem", "REQUESTS_CA_BUNDLE")
     elif "wrong version number" in tls.reason or "record layer" in tls.reason:
         text = f"{host}:{network.port} does not speak TLS: {tls.reason}"
         fix = f"begin the URL with http:// in {facts.url_place}"
