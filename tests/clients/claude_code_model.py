@@ -9,7 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from tests.clients.scripted_model import Json, begin_call, continue_call, count_results, make_call, serve_model
+from tests.clients.scripted_model import begin_call, continue_call, count_results, make_call, serve_model
+from tests.support.json_handler import Json
 
 
 def next_deltas(body: Json) -> list[Json]:

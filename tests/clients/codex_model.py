@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.clients.scripted_model import Json, count_results, make_call, serve_model
+from tests.clients.scripted_model import count_results, make_call, serve_model
+from tests.support.json_handler import Json
 
 PATCH = "*** Begin Patch\n*** Update File: greeting.txt\n@@\n-hello\n+goodbye\n*** End Patch"
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import sys
 
-from tests.clients.scripted_model import Json, count_results, make_call, serve_model
+from tests.clients.scripted_model import count_results, make_call, serve_model
+from tests.support.json_handler import Json
 
 #: How aider wants a change.
 BLOCK = "greeting.txt\n```\n<<<<<<< SEARCH\nhello\n=======\ngoodbye\n>>>>>>> REPLACE\n```\n"

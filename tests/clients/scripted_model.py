@@ -11,13 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+from tests.support.json_handler import Json, JsonHandler
 from tests.support.processes import ROOT, clean_environment, eventually, free_port, is_listening, spawn
-
-Json = dict[str, Any]
 
 #: What a model says next, as deltas of a chat, to a request.
 NextDeltas = Callable[[Json], list[Json]]
@@ -82,37 +80,26 @@ def continue_call(index: int, arguments: str) -> Json:
     return {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
 
 
-class ModelHandler(BaseHTTPRequestHandler):
+class ModelHandler(JsonHandler):
     """Answers `POST /v1/chat/completions` with a stream; it serves no other path."""
 
-    protocol_version = "HTTP/1.1"
     next_deltas: NextDeltas
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.read_body())
         if self.path != "/v1/chat/completions":
             self._refuse()
             return
         print(json.dumps(body), flush=True)
         events = [json.dumps(chunk) for chunk in build_chunks(body["model"], [*THOUGHT, *self.next_deltas(body)])]
-        self._send(200, "text/event-stream", "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]))
+        stream = "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"])
+        self.send_body(200, "text/event-stream", stream.encode())
 
     def do_GET(self) -> None:
         self._refuse()
 
-    def log_message(self, *args: Any) -> None:
-        """Log nothing: the output is the requests."""
-
     def _refuse(self) -> None:
-        self._send(404, "application/json", '{"detail":"Not Found"}')
-
-    def _send(self, status: int, content_type: str, text: str) -> None:
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send_json(404, {"detail": "Not Found"})
 
 
 def build_chunks(model: str, deltas: list[Json]) -> Iterator[Json]:

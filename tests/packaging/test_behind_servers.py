@@ -15,27 +15,12 @@ import trustme
 from argoproxy.config.values.settings import BY_KEY
 from tests.support.client import STREAM_BODY, Client
 from tests.support.fixtures import Serve
+from tests.support.nginx import prepare_nginx
 from tests.support.processes import ROOT, Proxy, Upstream, clean_environment, eventually, free_port, is_listening, spawn
 from tests.support.scripts import CHUNKED, DONE, Step, bodies, chunked, event
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 SITE = "llm.example.org"
-NGINX = """\
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    {block}
-}}
-"""
 CADDY = "{{\n    admin off\n    auto_https disable_redirects\n}}\n{block}"
 UPLOAD = 20 * 1024 * 1024
 #: Shorter than the silence in which so many heartbeats are sent, and far longer than the time between two of them.
@@ -69,9 +54,7 @@ def nginx(folder: Path, proxy: Proxy, port: int) -> list[str]:
     """Write the settings of nginx, with the block of the page. Returns the command."""
     block = block_of("nginx").replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:5000", proxy.url[7:])
     block = block.replace("/etc/ssl/llm.pem", f"{folder}/cert.pem").replace("/etc/ssl/llm.key", f"{folder}/key.pem")
-    text = NGINX.format(folder=folder, block=re.sub(r"(proxy_read_timeout) \w+", rf"\1 {READ_TIMEOUT}", block))
-    (folder / "nginx.conf").write_text(text)
-    return ["nginx", "-c", f"{folder}/nginx.conf", "-e", "stderr"]
+    return prepare_nginx(folder, re.sub(r"(proxy_read_timeout) \w+", rf"\1 {READ_TIMEOUT}", block))
 
 
 def caddy(folder: Path, proxy: Proxy, port: int) -> list[str]:

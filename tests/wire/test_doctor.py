@@ -16,6 +16,7 @@ import trustme
 from argoproxy.cli.doctor.examination import main
 from tests.support.fixtures import Serve
 from tests.support.model_server import ModelServer
+from tests.support.nginx import prepare_nginx
 from tests.support.processes import (
     ROOT,
     Upstream,
@@ -29,25 +30,7 @@ from tests.support.processes import (
 
 KEY = "sk-right-1234567890-zz"
 PAUSE_S = 0.08
-NGINX = """\
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{ proxy_pass {url}; {more} }}
-    }}
-}}
-"""
+NGINX = "server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; {more} }} }}"
 
 
 #: Holds streams back even if the server behind forbids it.
@@ -103,10 +86,8 @@ def nginx(tmp_path: Path) -> Iterator[Any]:
 
     def start(url: str, more: str = "") -> str:
         port = free_port()
-        text = NGINX.format(folder=tmp_path, port=port, more=more, url=url.replace("localhost", "127.0.0.1"))
-        (tmp_path / "nginx.conf").write_text(text)
+        command = prepare_nginx(tmp_path, NGINX.format(port=port, more=more, url=url.replace("localhost", "127.0.0.1")))
         with (tmp_path / "nginx.log").open("wb") as log:
-            command = ["nginx", "-c", f"{tmp_path}/nginx.conf", "-e", "stderr"]
             processes.append(spawn(command, cwd=tmp_path, env=clean_environment(), stdout=log, stderr=log))
         eventually(lambda: is_listening(port))
         return f"http://localhost:{port}"

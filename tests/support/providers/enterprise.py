@@ -16,8 +16,9 @@ import secrets
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import ThreadingHTTPServer
+
+from tests.support.json_handler import Json, JsonHandler
 
 CLIENT_ID = "argoproxy"
 SECRET = "the secret of the enterprise"
@@ -29,8 +30,6 @@ REGIONS = ("home", "eu", "us")
 PIECE = 3
 #: What a client must never see.
 EMAIL, CARD = "ann.lee@mail.example.com", "4111 1111 1111 1111"
-
-Json = dict[str, Any]
 
 
 class Unsigned(Exception):
@@ -71,35 +70,30 @@ class Enterprise(ThreadingHTTPServer):
             raise Unsigned("The signature is wrong.")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(JsonHandler):
     server: Enterprise
 
     def do_GET(self) -> None:
         if self.path == "/seen":
-            self._json(200, {"tokens": len(self.server.ends), "requests": list(self.server.seen)})
+            self.send_json(200, {"tokens": len(self.server.ends), "requests": list(self.server.seen)})
         else:
             self._serve(b"")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         if self.path == "/token":
             self._token(body)
         else:
             self._serve(body)
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
     def _token(self, body: bytes) -> None:
         due = base64.b64encode(f"{CLIENT_ID}:{self.server.secret}".encode()).decode()
         if self.headers.get("Authorization") != f"Basic {due}":
-            self._json(401, {"error": "invalid_client"})
+            self.send_json(401, {"error": "invalid_client"})
         elif body != b"grant_type=client_credentials":
-            self._json(400, {"error": "unsupported_grant_type"})
+            self.send_json(400, {"error": "unsupported_grant_type"})
         else:
-            self._json(200, self.server.grant())
+            self.send_json(200, self.server.grant())
 
     def _serve(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -110,17 +104,17 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.server.check(self.command, self.path, headers, body)
         except Unsigned as error:
-            self._json(401, {"error": {"message": str(error), "type": "authentication_error"}})
+            self.send_json(401, {"error": {"message": str(error), "type": "authentication_error"}})
             return
         _, region, *rest = self.path.partition("?")[0].split("/")
         path = "/".join(rest)
         if region in REGIONS and (self.command, path) == ("GET", "v1/models"):
             listed = [{"id": f"house-{region}", "object": "model", "created": 1, "owned_by": "enterprise"}]
-            self._json(200, {"object": "list", "data": listed})
+            self.send_json(200, {"object": "list", "data": listed})
         elif region in REGIONS and (self.command, path) == ("POST", "v1/chat/completions"):
             self._chat(region, json.loads(body))
         else:
-            self._json(404, {"error": {"message": "Nothing is served here.", "type": "not_found_error"}})
+            self.send_json(404, {"error": {"message": "Nothing is served here.", "type": "not_found_error"}})
 
     def _chat(self, region: str, asked: Json) -> None:
         if asked.get("stream"):
@@ -130,13 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
             {"index": index, "message": {"role": "assistant", "content": said(region, asked)}, "finish_reason": "stop"}
             for index in range(asked.get("n", 1))
         ]
-        self._json(200, {**frame(asked, "chat.completion"), "choices": choices, "usage": USAGE})
+        self.send_json(200, {**frame(asked, "chat.completion"), "choices": choices, "usage": USAGE})
 
     def _stream(self, region: str, asked: Json) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.begin_chunks("text/event-stream")
         text, again = said(region, asked), frame(asked, "chat.completion.chunk")
         deltas: list[Json] = [{"role": "assistant", "content": ""}]
         deltas += [{"content": text[at : at + PIECE]} for at in range(0, len(text), PIECE)]
@@ -146,22 +137,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._event({**again, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]})
         if (asked.get("stream_options") or {}).get("include_usage"):
             self._event({**again, "choices": [], "usage": USAGE})
-        self._piece(b"data: [DONE]\n\n")
-        self._piece(b"")
+        self.send_chunk(b"data: [DONE]\n\n")
+        self.send_chunk(b"")
 
     def _event(self, chunk: Json) -> None:
-        self._piece(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-
-    def _piece(self, data: bytes) -> None:
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def _json(self, status: int, document: Json) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send_chunk(b"data: " + json.dumps(chunk).encode() + b"\n\n")
 
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18}

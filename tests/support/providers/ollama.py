@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import ThreadingHTTPServer
 
-Json = dict[str, Any]
+from tests.support.json_handler import Json, JsonHandler
 
 MODEL = "llama3.2:latest"
 FIELDS = {"model", "messages", "stream", "tools", "format", "think", "options", "keep_alive"}
@@ -36,59 +35,42 @@ def says(body: Json) -> Iterator[Json]:
     yield from ({"content": text[at : at + PIECE]} for at in range(0, len(text), PIECE))
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(JsonHandler):
     def do_GET(self) -> None:
         if self.path == "/api/tags":
-            self._json(200, {"models": [{"name": MODEL, "model": MODEL, "modified_at": "1970-01-01T00:00:07Z"}]})
+            self.send_json(200, {"models": [{"name": MODEL, "model": MODEL, "modified_at": "1970-01-01T00:00:07Z"}]})
         elif self.path == "/api/version":
-            self._json(200, {"version": "0.1"})
+            self.send_json(200, {"version": "0.1"})
         else:
-            self._json(404, {"error": "not found"})
+            self.send_json(404, {"error": "not found"})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.read_body())
         words = body["messages"][-1]["content"].partition(":")
         if self.path != "/api/chat" or not body.keys() <= FIELDS:
-            self._json(400, {"error": "invalid request"})
+            self.send_json(400, {"error": "invalid request"})
         elif words[0] == "fail":
-            self._json(int(words[2]), {"error": "it failed, as you said"})
+            self.send_json(int(words[2]), {"error": "it failed, as you said"})
         elif body.get("stream", True):
             self._stream(body, words[0])
         else:
             message: Json = {"role": "assistant", "content": ""}
             for part in says(body):
                 message |= {key: message.get(key, type(value)()) + value for key, value in part.items()}
-            self._json(200, {**head(body), "message": message, **END})
-
-    def log_message(self, *args: Any) -> None:
-        """Log nothing."""
+            self.send_json(200, {**head(body), "message": message, **END})
 
     def _stream(self, body: Json, word: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-ndjson")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.begin_chunks("application/x-ndjson")
         for part in says(body):
             self._line({**head(body), "message": {"role": "assistant", "content": "", **part}, "done": False})
         if word == "break":
             self._line({"error": "the model failed"})
         elif word != "cut":
             self._line({**head(body), "message": {"role": "assistant", "content": ""}, **END})
-        self.wfile.write(b"0\r\n\r\n")
+        self.send_chunk(b"")
 
     def _line(self, document: Json) -> None:
-        data = json.dumps(document).encode() + b"\n"
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def _json(self, status: int, document: Json) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send_chunk(json.dumps(document).encode() + b"\n")
 
 
 END = {"done": True, "done_reason": "stop", "prompt_eval_count": 42, "eval_count": 7}
