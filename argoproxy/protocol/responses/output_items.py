@@ -5,6 +5,7 @@ Order and required fields: OpenAI's API reference (Responses, streaming events);
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -188,8 +189,8 @@ class ReasoningItem:
         return {"type": self._form.part_type, "text": "".join(self._texts)}
 
 
-class CallItem:
-    """A call of a function."""
+class _ToolCallItem(ABC):
+    """What calls of both kinds of tools have in common."""
 
     def __init__(self, slot: ItemSlot, tool: Tool, call_id: str) -> None:
         self._slot = slot
@@ -197,6 +198,19 @@ class CallItem:
         self._call_id = call_id
         self._arguments: list[str] = []
         slot.begin(self.build(IN_PROGRESS))
+
+    @abstractmethod
+    def build(self, status: str) -> Json:
+        """Return the item so far."""
+
+    def _build(self, kind: str, status: str, **content: str) -> Json:
+        namespace = {"namespace": self._tool.namespace} if self._tool.namespace else {}
+        top = {"id": self._slot.id, "type": kind, "status": status, "call_id": self._call_id}
+        return {**top, "name": self._tool.name, **namespace, **content}
+
+
+class CallItem(_ToolCallItem):
+    """A call of a function."""
 
     def add(self, arguments: str) -> None:
         """Add a piece of the arguments."""
@@ -209,27 +223,11 @@ class CallItem:
         return self._slot.end(item)
 
     def build(self, status: str) -> Json:
-        namespace = {"namespace": self._tool.namespace} if self._tool.namespace else {}
-        return {
-            "id": self._slot.id,
-            "type": "function_call",
-            "status": status,
-            "call_id": self._call_id,
-            "name": self._tool.name,
-            **namespace,
-            "arguments": "".join(self._arguments),
-        }
+        return self._build("function_call", status, arguments="".join(self._arguments))
 
 
-class CustomCallItem:
+class CustomCallItem(_ToolCallItem):
     """A call of a custom tool. Its input comes inside of JSON, and can be read when that is complete."""
-
-    def __init__(self, slot: ItemSlot, tool: Tool, call_id: str) -> None:
-        self._slot = slot
-        self._tool = tool
-        self._call_id = call_id
-        self._arguments: list[str] = []
-        slot.begin(self.build(IN_PROGRESS))
 
     def add(self, arguments: str) -> None:
         """Add a piece of the arguments."""
@@ -242,13 +240,4 @@ class CustomCallItem:
         return self._slot.end(item)
 
     def build(self, status: str) -> Json:
-        namespace = {"namespace": self._tool.namespace} if self._tool.namespace else {}
-        return {
-            "id": self._slot.id,
-            "type": "custom_tool_call",
-            "status": status,
-            "call_id": self._call_id,
-            "name": self._tool.name,
-            **namespace,
-            "input": unwrap_input("".join(self._arguments)),
-        }
+        return self._build("custom_tool_call", status, input=unwrap_input("".join(self._arguments)))
