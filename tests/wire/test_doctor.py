@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,10 @@ def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
     return Doctor(tmp_path, capsys)
 
 
+#: The first line where upstreams need nothing. A small machine may be warned of.
+WELL = re.compile(r"(?:All is well|Chats work)[.:]")
+
+
 def certify(folder: Path, certificate: trustme.LeafCert) -> tuple[Path, Path]:
     certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
@@ -100,7 +105,7 @@ def nginx(tmp_path: Path) -> Iterator[Any]:
 
 def test_a_server_without_faults(doctor: Doctor) -> None:
     with ModelServer(key=KEY) as server:
-        assert doctor.first(TARGET_BASE_URL=server.url, TARGET_API_KEY=KEY) == "All is well."
+        assert WELL.match(doctor.first(TARGET_BASE_URL=server.url, TARGET_API_KEY=KEY))
     assert doctor.status == 0
     assert KEY not in doctor.text
     assert "3 chat requests sent" in doctor.text
@@ -174,7 +179,7 @@ def test_a_certificate_of_an_authority_that_is_not_trusted(doctor: Doctor, tmp_p
 def test_a_certificate_that_is_trusted(doctor: Doctor, tmp_path: Path, ca: trustme.CA, ca_file: Path) -> None:
     with ModelServer(certify(tmp_path, ca.issue_cert("localhost"))) as server:
         first = doctor.first(TARGET_BASE_URL=server.url, REQUESTS_CA_BUNDLE=str(ca_file))
-        assert first == "All is well."
+        assert WELL.match(first)
 
 
 def test_a_certificate_for_another_name(doctor: Doctor, tmp_path: Path, ca: trustme.CA, ca_file: Path) -> None:
@@ -203,7 +208,7 @@ def test_a_clock_that_makes_certificates_look_expired(
 
 def test_a_clock_that_is_wrong(doctor: Doctor) -> None:
     with ModelServer(ahead_s=600) as server:
-        assert "clock is 10 minutes behind the clock of openai" in doctor.first(TARGET_BASE_URL=server.url)
+        assert "is 10 minutes behind the clock of openai" in doctor.check("clock", TARGET_BASE_URL=server.url)["text"]
 
 
 def test_tls_where_none_is_spoken(doctor: Doctor) -> None:
@@ -238,9 +243,9 @@ def test_a_server_without_streams(doctor: Doctor, stream: str) -> None:
     [
         (
             {"thoughts": "tags"},
-            "All is well: thoughts come in the text, between <think> and </think>; they are removed.",
+            "thoughts come in the text, between <think> and </think>; they are removed.",
         ),
-        ({"thoughts": "field"}, "All is well: thoughts come in the field `reasoning_content`; clients get them there"),
+        ({"thoughts": "field"}, "thoughts come in the field `reasoning_content`; clients get them there"),
         ({"thoughts": "unopened"}, "1 warning: thoughts come in the text without an opening tag, only </think>"),
         (
             {"thoughts": "tags", "tags": ["[THINK]", "[/THINK]"]},
@@ -250,13 +255,13 @@ def test_a_server_without_streams(doctor: Doctor, stream: str) -> None:
 )
 def test_thoughts(doctor: Doctor, traits: dict[str, Any], said: str) -> None:
     with ModelServer(**traits) as server:
-        assert doctor.first(TARGET_BASE_URL=server.url).startswith(said)
+        assert said in doctor.first(TARGET_BASE_URL=server.url)
 
 
 def test_thoughts_whose_setting_was_followed(doctor: Doctor) -> None:
     with ModelServer(thoughts="unopened") as server:
         first = doctor.first(TARGET_BASE_URL=server.url, THINK_STARTS_OPEN="true")
-        assert first.startswith("All is well: thoughts come in the text up to </think>")
+        assert "thoughts come in the text up to </think>" in first
 
 
 @pytest.mark.parametrize("tools", ["refused", "words"])
@@ -276,7 +281,7 @@ def test_a_model_that_does_not_exist(doctor: Doctor) -> None:
 
 def test_a_model_that_wants_another_limit(doctor: Doctor) -> None:
     with ModelServer(wants_completion_tokens=True) as server:
-        assert doctor.first(TARGET_BASE_URL=server.url) == "All is well."
+        assert WELL.match(doctor.first(TARGET_BASE_URL=server.url))
     assert "4 chat requests sent" in doctor.text
 
 
@@ -315,7 +320,7 @@ def test_warnings_count_where_it_is_strict(doctor: Doctor) -> None:
 
 def test_the_argo_gateway(doctor: Doctor, upstream: Upstream) -> None:
     settings = {"ARGO_BASE_URL": f"{upstream.url}/argoapi", "ARGO_USER": "me"}
-    assert doctor.first(**settings).startswith("All is well: thoughts come in the text")
+    assert WELL.match(doctor.first(**settings))
     assert "the user me is accepted" in doctor.text
 
 
@@ -368,7 +373,7 @@ def test_a_server_for_tls_behind_an_http_url(doctor: Doctor, tmp_path: Path, ca:
 
 def test_a_server_that_knows_tools_but_not_that_one_must_be_called(doctor: Doctor) -> None:
     with ModelServer(tools="auto") as server:
-        assert doctor.first(TARGET_BASE_URL=server.url) == "All is well."
+        assert WELL.match(doctor.first(TARGET_BASE_URL=server.url))
 
 
 def test_a_flag_is_corrected_as_a_flag(doctor: Doctor) -> None:
