@@ -37,19 +37,36 @@ mark=$venv/installed.txt
 # What pip prints if the package index can't be reached.
 unreachable='NewConnectionError|Failed to establish a new connection|[Nn]ame ?[Rr]esolution|ConnectTimeout|SSLError|ProxyError'
 
+# Show how far pip has come, read from its output: one line on a terminal, all lines elsewhere.
+show_progress() {
+    local line count=0 total
+    [ -t 2 ] || { cat >&2; return; }
+    total=$(cat "${wanted[@]/%.txt/.lock}" | grep -c '^[A-Za-z0-9]')
+    while read -r line; do
+        case $line in
+            "Collecting "*) printf '\r\033[K  %s of %s: %s' $((count += 1)) "$total" "${line#Collecting }" >&2 ;;
+            "Installing collected packages"*) printf '\r\033[K  installing %s packages' "$count" >&2 ;;
+        esac
+    done
+    printf '\r\033[K' >&2
+}
+
 if [ ! -x "$venv/bin/python" ] || ! cat "${wanted[@]}" | cmp --silent - "$mark"; then
     python=$(find_python)
     printf 'Installing into %s (once)\n' "$venv" >&2
+    trap 'printf "\nInterrupted; the next start installs again.\n" >&2; exit 130' INT
     "$python" -m venv "$venv" || die "the virtual environment could not be created; on Debian and Ubuntu: apt install python3-venv"
     requirements=()
     for file in "${wanted[@]}"; do requirements+=(--requirement "${file%.txt}.lock"); done
     log=$venv/install.log
-    "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes "${requirements[@]}" 2>&1 | tee "$log" >&2 || {
+    "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes "${requirements[@]}" 2>&1 | tee "$log" | show_progress || {
+        [ ! -t 2 ] || tail -n 15 "$log" >&2
         ! grep -qE "$unreachable" "$log" || die "the package index can't be reached, so nothing was installed: \
 check the network (HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are used); the last line of pip may be misleading"
         die "the installation failed; see the reason above (\"No matching distribution\" may also mean that no package index was reached)"
     }
     cat "${wanted[@]}" >"$mark"
+    trap - INT
 fi
 
 export ARGOPROXY_PROGRAM=run_app.sh

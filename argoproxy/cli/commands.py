@@ -30,7 +30,7 @@ COMMANDS = {
     command.name: command
     for command in (
         SERVE,
-        Command("doctor", "[flags]", "argoproxy.cli.doctor_command", "find what is wrong, and the line to change"),
+        Command("doctor", "[flags]", "argoproxy.cli.doctor", "find what is wrong, and the line to change"),
         Command("models", "[--json]", "argoproxy.cli.models_command", "the models that clients may ask for"),
         Command("config", "show|validate|edit|init", "argoproxy.cli.config_command", "the settings, and a first file"),
         Command("logs", "tail|show|stats", "argoproxy.cli.logs.journal_command", "read the journal"),

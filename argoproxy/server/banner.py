@@ -1,4 +1,4 @@
-"""What the startup log shows: the URL to use, a command to try, and warnings: of keys that are open to use, for one."""
+"""What a start shows: the URL to use, the key, a command to try, and warnings: as lines of the log, or on a screen."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from argoproxy import __version__
 from argoproxy.config.config import RANDOM_KEY, Config
+from argoproxy.protocol.access.printable import printable
 from argoproxy.server.ports import UNIX
+from argoproxy.server.terminal import Color, Painter
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 #: Placeholder for the user's key in the command.
@@ -23,6 +26,40 @@ def describe_start(config: Config) -> Iterator[str]:
     """Yield log lines that show how to use the proxy and how to stop it."""
     yield f"Base URL for clients on this machine: {_base_url(config)}{_socket_note(config)} (Ctrl-C stops the proxy)"
     yield f"Try it: {' '.join(_command(config))}"
+
+
+def show_screen(config: Config, made_key: str, painter: Painter) -> Iterator[str]:
+    """Yield the lines that a terminal shows when the proxy serves. `made_key` is the key that this start has made."""
+    row = painter.row
+    title = painter.paint(f"argoproxy {__version__}", Color.STRONG)
+    yield f"{title} in front of {printable(config.description)}"
+    yield row("Base URL", f"{_base_url(config)}{_socket_note(config)}")
+    yield row("Key", printable(_describe_key(config, made_key)))
+    yield row("Try it", printable(" ".join(_command(config)).replace(KEY, made_key or KEY)))
+    for warning in filter(None, (*config.warnings, open_key_warning(config) or _open_warning(config))):
+        yield row("Warning", printable(warning), Color.DOUBTFUL)
+    yield row("Stop it", "Ctrl-C")
+
+
+def _describe_key(config: Config, made_key: str) -> str:
+    if config.authenticate:
+        return "one that your authenticate: class accepts"
+    if made_key:
+        return f"{made_key} (until the next start; API_KEY_SECRET sets your own)"
+    if config.requires_key:
+        return f"one of yours: {', '.join(key.name for key in config.keys)}"
+    if config.upstreams[0].passes_cookies and config.target.kind != "demo":
+        return "the endpoint's own, which is passed on; any text if it asks for none"
+    return "any text; none is asked for"
+
+
+def _open_warning(config: Config) -> str:
+    if not is_open_to_all(config):
+        return ""
+    return (
+        f"anyone on this network can use it ({config.server.host}, no keys): HOST=127.0.0.1 keeps it on this machine, "
+        "ENABLE_AUTH=true asks for keys"
+    )
 
 
 def own_url(config: Config) -> str:
@@ -52,9 +89,14 @@ def log_warnings(config: Config, log: Any) -> None:
     log."""
     for warning in filter(None, (*config.warnings, open_key_warning(config))):
         log.warning("%s", warning)
-    made = os.environ[RANDOM_KEY]
-    if any(key.secret.text == made for key in config.keys):
+    if made := made_key(config):
         sys.stderr.write(f"API_KEY_SECRET is not set; the key until the next start is {made}\n")
+
+
+def made_key(config: Config) -> str:
+    """Return the key that was generated at this start, "" if it is not used."""
+    made = os.environ[RANDOM_KEY]
+    return made if any(key.secret.text == made for key in config.keys) else ""
 
 
 def _socket_note(config: Config) -> str:

@@ -25,11 +25,12 @@ from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, read_layers
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
-from argoproxy.server.banner import describe_start, log_warnings
+from argoproxy.server.banner import describe_start, log_warnings, made_key
 from argoproxy.server.cores import allowed_cores, choose_workers, plan_cores
 from argoproxy.server.master_signals import MasterSignals
 from argoproxy.server.ports import check_addresses
 from argoproxy.server.process import STOP_SIGNALS, Terminal, install_stop_handlers, reset_signal_handlers
+from argoproxy.server.start_screen import is_no_routine, show_start, wants_screen
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_lines import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, candidate_parents, make_folder
@@ -94,6 +95,10 @@ errorlog = "-"
 logger_class = PrintableLogger
 # Gunicorn's debug level would log the target of each request, with its query.
 loglevel = "warning" if loaded.log.level == "warning" else "info"
+#: Whether the start shows a screen in place of lines of the log.
+has_screen = wants_screen(loaded)
+if has_screen:
+    logging.getLogger("gunicorn.error").addFilter(is_no_routine)
 
 
 def on_starting(server: Any) -> None:
@@ -108,9 +113,10 @@ def on_starting(server: Any) -> None:
     )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server.log.info("argoproxy %s in front of %s", __version__, loaded.description)
     server.log.debug("Up to %s files may be open", hard)
-    log_warnings(loaded, server.log)
+    if not has_screen:
+        server.log.info("argoproxy %s in front of %s", __version__, loaded.description)
+        log_warnings(loaded, server.log)
     create_shared_dir(server)
     share_modules(server)
 
@@ -164,9 +170,12 @@ def when_ready(server: Any) -> None:
     """Handle the master's signals, plan the cores, log how to use it."""
     server.log.error_log.addFilter(is_worth_logging)
     MasterSignals(server, loaded, folder, terminal).install()
+    server.core_plan = plan_cores(server.num_workers, worker_kind(server), loaded.server)
+    if has_screen:
+        show_start(loaded, made_key(loaded))
+        return
     for line in describe_start(loaded):
         server.log.info("%s", line)
-    server.core_plan = plan_cores(server.num_workers, worker_kind(server), loaded.server)
     server.log.info("Workers: %s; cores: %s; %s", server.num_workers, len(allowed_cores()), server.core_plan.reason)
 
 
@@ -197,7 +206,7 @@ def post_worker_init(worker: Any) -> None:
     extensions = getattr(worker.wsgi, "extensions", {})
     if poller := extensions.get("argoproxy.poller"):
         install_stop_handlers(poller.stop, graceful_timeout)
-    if worker.age == 1 and (check := extensions.get("argoproxy.server.start_check")):
+    if worker.age == 1 and not has_screen and (check := extensions.get("argoproxy.server.start_check")):
         check()
 
 

@@ -148,7 +148,7 @@ def test_the_example_session_on_a_terminal(tmp_path: Path, environ: dict[str, st
     assert terminal.close() == 0
     again = Terminal([RUN], tmp_path, environ)
     is_served(port, again.process)
-    again.sees("Listening at")
+    again.sees("Base URL")
     assert "?" not in again.shown, "a second start asks nothing"
     assert again.close() == 0
 
