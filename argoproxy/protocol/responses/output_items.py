@@ -5,7 +5,6 @@ Order and required fields: OpenAI's API reference (Responses, streaming events);
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,7 +47,7 @@ class ItemSlot:
         return item
 
 
-class MessageItem:
+class MessageItem(OutputItem):
     """A message: parts with text or a refusal."""
 
     def __init__(self, slot: ItemSlot) -> None:
@@ -154,7 +153,7 @@ SUMMARY = ThoughtForm("summary_text", "summary", "reasoning_summary_part", "reas
 REASONING_TEXT = ThoughtForm("reasoning_text", "content", "content_part", "reasoning_text", "content_index")
 
 
-class ReasoningItem:
+class ReasoningItem(OutputItem):
     """A thought, in one of two forms."""
 
     def __init__(self, slot: ItemSlot, form: ThoughtForm) -> None:
@@ -189,7 +188,7 @@ class ReasoningItem:
         return {"type": self._form.part_type, "text": "".join(self._texts)}
 
 
-class _ToolCallItem(ABC):
+class _ToolCallItem(OutputItem):
     """What calls of both kinds of tools have in common."""
 
     def __init__(self, slot: ItemSlot, tool: Tool, call_id: str) -> None:
@@ -198,10 +197,6 @@ class _ToolCallItem(ABC):
         self._call_id = call_id
         self._arguments: list[str] = []
         slot.begin(self.build(IN_PROGRESS))
-
-    @abstractmethod
-    def build(self, status: str) -> Json:
-        """Return the item so far."""
 
     def _build(self, kind: str, status: str, **content: str) -> Json:
         namespace = {"namespace": self._tool.namespace} if self._tool.namespace else {}
