@@ -31,7 +31,6 @@ PATIENCE_S = 60.0
 #: Between two looks at what is waited for: short at first, long for what takes its time.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.05
 
-Steps = Sequence[Sequence[Any]]
 #: Below the ports that Linux gives to outgoing connections (ip_local_port_range).
 PORTS = (10_000, 32_000)
 

@@ -53,14 +53,6 @@ def test_nothing_shown_moves_the_cursor() -> None:
     assert '"a": "\\u001b\\u009b\\u202e\\ud800\\né"' in text
 
 
-FAKE_CURL = r"""#!/bin/sh
-for word; do
-  printf "%s\0" "$word"
-  if [ "$word" = @- ]; then cat; printf "\0"; fi
-done
-"""
-
-
 def ran(command: str, folder: Path) -> list[str]:
     """Run a command in a shell in which curl tells what it was given: its arguments, then what came in."""
     fake = folder / "curl"

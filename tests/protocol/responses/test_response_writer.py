@@ -30,7 +30,6 @@ Json = dict[str, Any]
 
 FUNCTIONS = [{"type": "function", "name": name} for name in ("f", "g")]
 PATCH = {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}}
-SPACE = {"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "f"}]}
 
 
 def types(events: list[Json]) -> list[str]:

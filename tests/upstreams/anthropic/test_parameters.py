@@ -404,9 +404,7 @@ MESSAGE_FIELDS = "content tool_calls tool_call_id reasoning_details anthropic_bl
 MESSAGES = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
-        optional=dict.fromkeys(
-            "content tool_calls tool_call_id reasoning_details anthropic_blocks cache_control".split(), ODD
-        ),
+        optional=dict.fromkeys(MESSAGE_FIELDS, ODD),
     ),
     max_size=3,
 )
