@@ -75,7 +75,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path, pro
     except UnknownUpstream as error:
         sys.stderr.write(f"{program}: {printable(str(error))}\n")
         return USAGE_EXIT
-    encoding = sys.stdout.encoding
+    encoding = sys.stdout.encoding or "utf-8"
     text = show_json(report) if options.as_json else "\n".join(lines_of(report))
     try:
         # A terminal may lack a character.
