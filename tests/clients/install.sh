@@ -20,13 +20,14 @@ export PATH=$target/node/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1
 install_python() {
     rm -rf "${target:?}/$1"
     "${PYTHON:-python3}" -m venv "$target/$1" &&
-        "$target/$1/bin/python" -m pip install --quiet --require-hashes --requirement "$1/requirements.lock"
+        "$target/$1/bin/python" -m pip install --quiet --retries 1 --require-hashes --requirement "$1/requirements.lock"
 }
 
 # Not `npm ci`: it wants the packages of other systems in the lock file that npm itself leaves out of it.
 install_node() {
-    mkdir -p "$target/$1" && cp "$1"/package*.json "$target/$1/" &&
-        npm --prefix "$target/$1" install --no-save --no-audit --no-fund --loglevel error
+    [ -f "$target/node.installed" ] || { echo "clients: $1 needs node, which is not installed"; return 1; }
+    rm -rf "${target:?}/$1" && mkdir -p "$target/$1" && cp "$1"/package*.json "$target/$1/" &&
+        npm --prefix "$target/$1" install --no-save --no-audit --no-fund --loglevel error --fetch-retries 1
 }
 
 install_group() {
