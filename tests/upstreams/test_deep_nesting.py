@@ -10,6 +10,7 @@ import pytest
 from argoproxy.errors import BadRequest, UpstreamProtocolError
 from argoproxy.protocol.messages.answers.signatures import sign
 from argoproxy.protocol.responses.carrier import Thought, encode_thought
+from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 from argoproxy.protocol.routing.call import Call, Identity
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.anthropic.adapter import AnthropicUpstream
@@ -67,3 +68,13 @@ def test_details_of_a_thought_that_cannot_be_written_again_break_it() -> None:
         sign([detail])
     with pytest.raises(UpstreamProtocolError):
         encode_thought(Thought("x", (detail,)), "m")
+
+
+@pytest.mark.parametrize("field", ["metadata", "text", "tools"])
+def test_what_a_response_could_not_repeat_is_refused_before_an_upstream_is_asked(field: str) -> None:
+    tool = {"type": "function", "name": "f", "parameters": DEEP}
+    body = {"model": "m", "input": "Hi", field: [tool] if field == "tools" else {"a": DEEP}}
+    origin = Call("id", 7, "/v1/responses", "", (), body, None)
+    chat = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    with pytest.raises(BadRequest, match="can't be encoded"):
+        RESPONSES.check(Call("id", 7, "/v1/chat/completions", "", (), chat, None, origin=origin))

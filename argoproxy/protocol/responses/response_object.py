@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from argoproxy.errors import ProxyError, UpstreamStatus, to_openai
-from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, loads
+from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus, to_openai
+from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, dumps, loads
 from argoproxy.protocol.responses.request_conversion import ResponsesRequest
 
 #: What a response says of the request, and what it says where the request says nothing.
@@ -26,6 +26,8 @@ _ECHO: Json = {
     "truncation": "disabled",
     "user": None,
 }
+#: How much deeper the echo is written later, in an event and by functions that are called from others.
+_MARGIN = 64
 _FINISH = {"length": "max_output_tokens", "content_filter": "content_filter"}
 #: Error codes of the API that clients act on: Codex compacts the conversation, waits, or gives up.
 _CODES = frozenset(
@@ -68,6 +70,18 @@ def make_response(request: ResponsesRequest, head: ResponseHead) -> Json:
         **echo,
         "usage": None,
     }
+
+
+def check_echo(body: Json) -> None:
+    """Check that a response can say what the request said. Raises BadRequest for what is nested too deeply to be
+    written within it: else that would be found out when the upstream has answered."""
+    echo: Any = [body[key] for key in _ECHO if isinstance(body.get(key), dict | list)]
+    for _ in range(_MARGIN):
+        echo = [echo]
+    try:
+        dumps(echo)
+    except JsonError as error:
+        raise BadRequest(f"The changed request body can't be encoded: {error}.") from None
 
 
 def end_response(response: Json, output: list[Json], finish_reason: Any, usage: Json) -> Json:

@@ -32,7 +32,7 @@ from argoproxy.protocol.responses.request_conversion import (
     describe_request,
 )
 from argoproxy.protocol.responses.request_edits import RESPONSES_IMAGES, edit_origin
-from argoproxy.protocol.responses.response_object import ResponseHead
+from argoproxy.protocol.responses.response_object import ResponseHead, check_echo
 from argoproxy.protocol.responses.response_writer import ResponseWriter
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
@@ -62,8 +62,10 @@ class ResponsesEndpoint(Endpoint):
 
     def check(self, call: Call) -> None:
         """Raise BadRequest for a request that can't be converted."""
-        if call.origin and call.body["messages"] is _NO_MESSAGES:
-            convert_request(call.origin.body)
+        if call.origin:
+            check_echo(call.origin.body)
+            if call.body["messages"] is _NO_MESSAGES:
+                convert_request(call.origin.body)
 
     def answer(self, batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
         """Return the response in the form that the client asked for. Raises ProxyError for a document."""
