@@ -36,7 +36,7 @@ ABOUT = {
     "api": "/v1",
     "health": "/health",
     "documentation": {
-        "proxy": "README.md and docs/, beside the program",
+        "proxy": "README.md and docs/ in the repository of argoproxy",
         "api": "https://platform.openai.com/docs/api-reference",
     },
     "metrics": "/metrics",
@@ -54,7 +54,7 @@ INDEX_PAGE = f"""<!doctype html>
 <li><a href="health">health</a>: whether the endpoint can be reached</li>
 <li><a href="metrics">metrics</a>: counts for Prometheus</li>
 <li><a href="https://platform.openai.com/docs/api-reference">the API</a>; the documentation of the proxy itself is
-README.md and docs/, beside the program</li>
+README.md and docs/ in the repository of argoproxy</li>
 </ul>
 </html>
 """
