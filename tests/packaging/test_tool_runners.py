@@ -1,4 +1,4 @@
-"""The wheel, run by uv and by pipx, which install what it needs from the package index."""
+"""The wheel (docs/deploy.md), run by uv and by pipx, which install what it needs from the package index."""
 
 from __future__ import annotations
 
