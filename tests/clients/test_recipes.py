@@ -7,6 +7,7 @@ qwen-code.md.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,6 +140,35 @@ def test_the_ai_sdk(kitchen: Kitchen, at: int) -> None:
     assert "Oslo has 7 people" in shown, shown
     check_no_thoughts(shown)
     assert any(body.get("response_format") for body in kitchen.model.requests())
+
+
+#: n8n's node for chats is made of this library; its page names the two ways in which the node uses it.
+N8N = """
+import { ChatOpenAI } from "@langchain/openai";
+const options = { model: "qwen3-coder", apiKey: "any", configuration: { baseURL: BASE_URL } };
+const tools = [{ type: "function", function: { name: "weather", description: "Tell the weather in a city",
+  parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] } } }];
+for (const useResponsesApi of [false, true]) {
+  const model = new ChatOpenAI({ ...options, useResponsesApi });
+  console.log((await model.invoke("What is a proxy?")).text);
+  let text = "";
+  for await (const part of await model.stream("What is a proxy?")) text += part.text;
+  console.log(text);
+  const question = { role: "user", content: "How is the weather in Oslo?" };
+  const call = await model.bindTools(tools).invoke([question]);
+  const result = { role: "tool", tool_call_id: call.tool_calls[0].id, content: "sunny" };
+  console.log((await model.bindTools(tools).invoke([question, call, result])).text);
+}
+"""
+
+
+@needs("node", "node-sdks")
+def test_the_library_of_n8n(kitchen: Kitchen) -> None:
+    url = f"http://127.0.0.1:{kitchen.proxy.port}/v1"
+    shown = run_node(N8N.replace("BASE_URL", json.dumps(url)), kitchen.folder)
+    assert shown.count(ANSWER) == 4, shown
+    assert shown.count("It is sunny in Oslo.") == 2, shown
+    check_no_thoughts(shown)
 
 
 @needs("node", "node-agents")
