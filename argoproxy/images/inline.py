@@ -9,48 +9,29 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
 from argoproxy.errors import BadRequest
-from argoproxy.images.fetch import Fetch, FetchError, Limits
+from argoproxy.images.fetch import FetchError
+from argoproxy.images.fetch_together import LARGEST_OF_ALL, LONGEST_S, SkippedFetch, fetch_together
+from argoproxy.images.image_workers import ImageWorkers
 from argoproxy.images.picture import Picture, PictureError
 from argoproxy.protocol.content import CHAT_IMAGES, Image, ImageParts, ImageSettings, Place, path_of
 from argoproxy.protocol.routing.call import Call
-from argoproxy.transport.connect import Resolver
 from argoproxy.transport.parallel import Threads, run_natively, submit_all, wait_for
 from argoproxy.transport.watch import Watch
 
 logger = logging.getLogger("argoproxy")
 
-LARGEST = 50 * 1024 * 1024
-LARGEST_OF_ALL = 64 * 1024 * 1024
-LONGEST_S = 60.0
 #: Image URLs that a request may hold; as many as OpenAI takes.
 MOST_URLS = 500
-#: Images that a process fetches at once, for all requests together.
-MOST_FETCHES = 128
-#: Images that a process decodes at once: one may take half a gigabyte of memory.
-MOST_DECODED = 2
 #: Pixels that are decoded to make the images of a request smaller.
 MOST_PIXELS_OF_ALL = 256_000_000
-#: How much longer than a fetch may take is waited, so that it can report its own time-out.
-GRACE_S = 0.5
 
 _REMOTE = re.compile(r"https?://", re.IGNORECASE)
 _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageWorkers:
-    """Shared by all requests of a process: the threads that fetch and decode, and the resolver."""
-
-    decoding: Threads = field(default_factory=lambda: Threads(MOST_DECODED))
-    fetches: Threads = field(default_factory=lambda: Threads(MOST_FETCHES))
-    names: Resolver = field(default_factory=Resolver)
 
 
 class Images:
@@ -72,7 +53,7 @@ class Images:
         if not images:
             return call
         until = time.monotonic() + LONGEST_S
-        bodies = self._fetch(_remote_urls(images), watch)
+        bodies = fetch_together(_remote_urls(images), self._settings, self._workers, lambda: self._tls, watch)
         pictures = dict(self._pictures(images, bodies))
         if self._settings.payload_limit is not None:
             pictures = self._shrink_to_fit(call, images, pictures, _WatchedWork(watch, until))
@@ -82,26 +63,6 @@ class Images:
             )
         urls = {picture: _data_url(picture) for picture in dict.fromkeys(pictures.values())}
         return call.with_body(parts.replace(call.body, {place: urls[picture] for place, picture in pictures.items()}))
-
-    def _fetch(self, urls: Iterable[str], watch: Watch) -> Mapping[str, bytes | FetchError]:
-        """Fetch URLs in parallel; return the body or the error of each. Raises ClientGone."""
-        settings, budget = self._settings, _Budget(LARGEST_OF_ALL)
-        workers = self._workers
-        limits = Limits(settings.timeout_s, LARGEST, settings.addresses, lambda: self._tls, budget.spend, workers.names)
-        fetches = {url: Fetch(url, limits) for url in urls}
-        if not fetches:
-            return {}
-        group = _Group(stops=not settings.keeps_failed)
-        works = [partial(group.run, fetch) for fetch in fetches.values()]
-        futures = submit_all(works, workers.fetches, settings.concurrency)
-        rounds = -(-len(fetches) // settings.concurrency)
-        try:
-            wait_for(futures, min(LONGEST_S, rounds * settings.timeout_s + GRACE_S), watch)
-        finally:
-            for future, fetch in zip(futures, fetches.values(), strict=True):
-                future.cancel()
-                fetch.abandon()
-        return {url: _result(future) for url, future in zip(fetches, futures, strict=True)}
 
     def _pictures(
         self, images: Iterable[Image], bodies: Mapping[str, bytes | FetchError]
@@ -117,7 +78,7 @@ class Images:
                     if isinstance(picture, PictureError):
                         raise picture.with_traceback(None)
                     yield image.place, picture
-            except _Skipped:
+            except SkippedFetch:
                 continue  # the image that failed comes later in the list
             except (FetchError, PictureError) as error:
                 if not self._settings.keeps_failed:
@@ -201,41 +162,6 @@ class _WatchedWork:
             del future  # a failure's traceback holds this frame, and the future holds the failure
 
 
-class _Skipped(FetchError):
-    """An image was not fetched, because another one of the request failed."""
-
-
-class _Group:
-    """The fetches of a request. With `stops`, none is begun after one has failed: the request is refused anyway."""
-
-    def __init__(self, *, stops: bool) -> None:
-        self._stops = stops
-        self._has_failed = False
-
-    def run(self, fetch: Fetch) -> bytes:
-        """Run a fetch. Raises FetchError."""
-        if self._has_failed:
-            raise _Skipped("another image can't be used")
-        try:
-            return fetch.run()
-        except FetchError:
-            self._has_failed = self._stops
-            raise
-
-
-class _Budget:
-    """The bytes that all images of a request may have together."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-
-    def spend(self, size: int) -> None:
-        """Subtract bytes. Raises FetchError when none are left."""
-        self._left -= size
-        if self._left < 0:
-            raise FetchError("the images of this request are too large together")
-
-
 def _remote_urls(images: Sequence[Image]) -> list[str]:
     """Return the URLs to be fetched, each once. Raises BadRequest when there are too many."""
     urls = [image.url for image in images if image.url and _REMOTE.match(image.url)]
@@ -248,15 +174,6 @@ def _remote_urls(images: Sequence[Image]) -> list[str]:
 def _field_of(images: Sequence[Image]) -> str:
     """Return the field of the body that holds the images."""
     return str(images[0].place[0])
-
-
-def _result(future: Future[bytes]) -> bytes | FetchError:
-    if not future.done() or future.cancelled():
-        return FetchError("it took too long")
-    error = future.exception()
-    if isinstance(error, FetchError):
-        return error
-    return future.result()
 
 
 def _url_of(image: Image) -> str:

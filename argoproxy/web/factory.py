@@ -21,7 +21,8 @@ from argoproxy.config.config import Config, load
 from argoproxy.config.kinds.target import UpstreamSettings
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
-from argoproxy.images.inline import Images, ImageWorkers
+from argoproxy.images.image_workers import ImageWorkers
+from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink

@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder
 
 from argoproxy.errors import Ending, UpstreamStatus
-from argoproxy.images.inline import Images, ImageWorkers
+from argoproxy.images.image_workers import ImageWorkers
+from argoproxy.images.inline import Images
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
