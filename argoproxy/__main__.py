@@ -4,4 +4,5 @@ import sys
 
 from argoproxy.cli.main import main
 
-main(sys.argv[1:], "argoproxy")
+if __name__ == "__main__":
+    main(sys.argv[1:], "argoproxy")
