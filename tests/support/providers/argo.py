@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import time
 from typing import Any
 
 ROOT = "/argoapi/"
@@ -190,5 +189,5 @@ def stream(wire: Any, text: str, accepts_gzip: bool) -> None:
     for at in range(0, len(data), 3):
         piece = data[at : at + 3]
         wire.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-        time.sleep(0.0005)
+        wire.step_read()
     wire.send(b"0\r\n\r\n")
