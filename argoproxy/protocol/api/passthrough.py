@@ -54,7 +54,7 @@ def end_with_error_event(
             yield from _end_event(lines, end)
             return
         context.record_failure(error)
-        yield (b"" if end.is_between_events else b"\n\n") + endpoint.error_event(error, context.id)
+        yield (b"" if end.is_between_events else b"\n\n") + endpoint.error_event(error, end.stream_id or context.id)
 
 
 def _end_event(lines: LineBuffer, end: StreamEnd) -> Iterator[bytes]:

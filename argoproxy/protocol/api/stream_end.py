@@ -72,6 +72,11 @@ class StreamEnd:
         self._has_begun = self._is_error = False
         self._rest = b"\n"
 
+    @property
+    def stream_id(self) -> str:
+        """The id that the stream gave itself, where an event about its end has to repeat it; "" if there is none."""
+        return ""
+
     def feed(self, piece: bytes) -> None:
         """Look at the next piece, however the stream is cut."""
         searched = self._rest + piece

@@ -6,6 +6,7 @@ Nothing is stored: a request contains its whole conversation. A failure after th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,10 @@ from argoproxy.protocol.stream.sse import HEARTBEAT, Batch, encode_json
 _NO_MESSAGES = [{"role": "user", "content": ""}]
 _LAST_EVENTS = (b"response.completed", b"response.incomplete")
 _FAILURES = (b"response.failed", b"error")
+#: In the first event of a stream, the id of the response; servers write it first.
+_RESPONSE_ID = re.compile(rb'"response": ?\{\s*"id": ?"(resp_[A-Za-z0-9_-]{1,200})"')
+_ID_PREFIX = "resp_"
+_LONGEST_BEGINNING = 2048
 _BODY_HEADERS = frozenset(("content-type", "cache-control", "x-accel-buffering"))
 
 
@@ -83,7 +88,8 @@ class ResponsesEndpoint(Endpoint):
 
     def error_event(self, error: ProxyError, request_id: str) -> bytes:
         """Return an error as the only event of a stream, or the last one of a stream of the upstream's."""
-        writer = ResponseWriter(ResponsesRequest({}, {}), ResponseHead(request_id, 0, ""))
+        head = ResponseHead(request_id.removeprefix(_ID_PREFIX), 0, "")
+        writer = ResponseWriter(ResponsesRequest({}, {}), head)
         return encode_events(writer.fail(error)[-1:])
 
     def hand_over(self, call: Call) -> Call:
@@ -101,7 +107,28 @@ class ResponsesEndpoint(Endpoint):
 
     def stream_end(self) -> StreamEnd:
         """Return what finds the last event of a stream; it is one of these, whatever the response came to."""
-        return NamedStreamEnd(_LAST_EVENTS, _FAILURES)
+        return _ResponseStreamEnd()
+
+
+class _ResponseStreamEnd(NamedStreamEnd):
+    """Also finds the id of the response in its first event: clients fail in words of their own if the last event has
+    another one."""
+
+    def __init__(self) -> None:
+        super().__init__(_LAST_EVENTS, _FAILURES)
+        self._beginning = b""
+        self._id = ""
+
+    @property
+    def stream_id(self) -> str:
+        return self._id
+
+    def feed(self, piece: bytes) -> None:
+        if len(self._beginning) < _LONGEST_BEGINNING:
+            self._beginning += piece[:_LONGEST_BEGINNING]
+            found = _RESPONSE_ID.search(self._beginning)
+            self._id = found[1].decode() if found else ""
+        super().feed(piece)
 
 
 RESPONSES = ResponsesEndpoint("/v1/responses")
