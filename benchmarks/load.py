@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: What a right answer holds, by the model: 200, 116, 100 or 60 events with a word, or a document of 330 characters.
-WORDS = {"flood": 200, "think": 116, "paced": 100, "slow": 60}
+#: What a right answer holds, by the model: so many events with a word, or a document of 330 characters.
+WORDS = {"flood": 200, "word": 1, "think": 116, "paced": 100, "slow": 60}
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 #: A stream of the Responses API repeats its text: at the end of the part twice, of the item, and of the response.
 COPIES = {RESPONSES: 5}

@@ -1,9 +1,9 @@
-"""A fast upstream for benchmarks: canned replies, one thread, told by the model's name what to send.
+"""A fast upstream for benchmarks: canned replies, one thread, told by the last word of the model's name what to send.
 
-`plain` 0.7 KB at once; `flood` 200 events without a pause, each its own chunk; `paced` 100 events, 10 ms apart; `slow`
-60 events, 50 ms apart; `think` as `flood`, with thoughts whose tags are split over events. A request for a document
-gets the one of `plain`, whatever its model. Requests of Messages and of the Responses API get the stream of `flood` in
-their own API (`dialects.py`).
+`plain` 0.7 KB at once; `flood` 200 events without a pause, each its own chunk; `word` the same with one event; `paced`
+100 events, 10 ms apart; `slow` 60 events, 50 ms apart; `think` as `flood`, with thoughts whose tags are split over
+events. A request for a document gets the one of `plain`, whatever its model. Requests of Messages and of the Responses
+API get the stream of `flood` or `word` in their own API (`dialects.py`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import sys
 from collections.abc import Sequence
 
 from dialects import WORD as TEXT
-from dialects import WORDS, chat_chunk, http_chunk, messages_stream, responses_stream
+from dialects import chat_chunk, http_chunk, messages_stream, responses_stream
 
+#: Words without a pause.
+WORDS = {"flood": 200, "word": 1}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n"
 PAUSES_S = {"paced": 0.01, "slow": 0.05}
 PACED_EVENTS = {"paced": 100, "slow": 60}
@@ -25,7 +27,11 @@ LAST_CHUNK = http_chunk(b"")
 END = chat_chunk("", "stop") + http_chunk(b"data: [DONE]\n\n") + LAST_CHUNK
 WORD = chat_chunk(TEXT)
 THOUGHTS = [chat_chunk(part) for part in ("<thi", "nk>", *["hmm, "] * 80, "</th", "ink>", *["hello "] * 116)]
-OTHER_APIS = {"/v1/messages": messages_stream(), "/v1/responses": responses_stream()}
+OTHER_APIS = {
+    (path, model): stream(count)
+    for path, stream in (("/v1/messages", messages_stream), ("/v1/responses", responses_stream))
+    for model, count in WORDS.items()
+}
 STREAM_HEAD = HEAD % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n")
 
 
@@ -47,24 +53,24 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
             body = await reader.readexactly(int(length or 0))
             request = json.loads(body) if body else {}
-            if events := OTHER_APIS.get(head.split(b" ", 2)[1].decode()):
+            model = str(request.get("model", "plain")).rpartition("-")[2]
+            if events := OTHER_APIS.get((head.split(b" ", 2)[1].decode(), model)):
                 await flood([STREAM_HEAD, *events, LAST_CHUNK], writer)
+            elif request.get("stream"):
+                await answer(model, writer)
             else:
-                await answer(request, writer)
+                writer.write(DOCUMENT)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 
 
-async def answer(request: dict[str, object], writer: asyncio.StreamWriter) -> None:
-    model = str(request.get("model", "plain"))
-    if not request.get("stream"):
-        writer.write(DOCUMENT)
-        return
+async def answer(model: str, writer: asyncio.StreamWriter) -> None:
+    """Send the stream of a chat."""
     writer.write(STREAM_HEAD)
     if model in PAUSES_S:
         await Pace(writer, PACED_EVENTS[model], PAUSES_S[model]).is_over
     else:
-        await flood(THOUGHTS if model == "think" else [WORD] * WORDS, writer)
+        await flood(THOUGHTS if model == "think" else [WORD] * WORDS[model], writer)
     writer.write(END)
 
 
