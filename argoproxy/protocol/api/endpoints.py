@@ -108,7 +108,7 @@ class Endpoint:
 
     def stream_end(self) -> StreamEnd:
         """Return what finds the last event of a stream of this API."""
-        return StreamEnd(b"data", [b"[DONE]"])
+        return StreamEnd(b"data", (b"[DONE]",))
 
 
 CHAT = Endpoint("/v1/chat/completions")

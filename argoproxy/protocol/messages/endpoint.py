@@ -108,7 +108,7 @@ class MessagesEndpoint(Endpoint):
         return MessagesUsageMeter(record)
 
     def stream_end(self) -> StreamEnd:
-        return NamedStreamEnd([b"message_stop"], failures=[b"error"])
+        return NamedStreamEnd((b"message_stop",), failures=(b"error",))
 
 
 class CountTokensEndpoint(MessagesEndpoint):
