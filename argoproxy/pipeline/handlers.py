@@ -55,7 +55,7 @@ from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.telemetry.journal.recorders import ByteRecorder
 from argoproxy.transport.reply import HttpReply
 from argoproxy.upstreams import Upstream
-from argoproxy.upstreams.openai import read_in_runs
+from argoproxy.upstreams.base import read_in_runs
 
 StepT = TypeVar("StepT")
 

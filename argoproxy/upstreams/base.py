@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NoReturn, Self
 
 from argoproxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError, UpstreamStatus
@@ -12,8 +13,9 @@ from argoproxy.protocol.http_messages import BytesBody, ClientRequest, Headers, 
 from argoproxy.protocol.json_text import Json, JsonError, dumps
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
-from argoproxy.protocol.stream.sse import Document
-from argoproxy.upstreams import UpstreamRequest
+from argoproxy.protocol.stream.runs import join_runs
+from argoproxy.protocol.stream.sse import Batch, Document
+from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 from argoproxy.upstreams.base_url import validate_path
 from argoproxy.upstreams.error_replies import error_from_reply, refuses_mode
 
@@ -101,6 +103,24 @@ class BaseUpstream:
 
     def forward_request(self, request: ClientRequest) -> UpstreamRequest:
         refuse_path(request, self.served_paths)
+
+
+def read_in_runs(upstream: Upstream, reply: Reply, call: Call) -> Iterator[Batch]:
+    """Read a completion as the upstream does, with plain events in runs (`runs.TextRun`) where its class can give them:
+    it then has `read_runs` beside `read_completion`. Raises ProxyError."""
+    if not _gives_runs(type(upstream)):
+        return upstream.read_completion(reply, call)
+    batches: Iterator[Batch] = upstream.read_runs(reply, call)  # type: ignore[attr-defined]
+    return join_runs(batches) if call.wants_document else batches
+
+
+@lru_cache(maxsize=64)
+def _gives_runs(kind: type) -> bool:
+    """Return whether the same class defines both: one that is derived may have replaced only `read_completion`."""
+    definers = [
+        next((base for base in kind.__mro__ if name in vars(base)), None) for name in ("read_runs", "read_completion")
+    ]
+    return definers[0] is not None and definers[0] is definers[1]
 
 
 def make_headers(headers: Headers, authorization: str) -> Headers:

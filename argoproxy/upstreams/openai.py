@@ -17,7 +17,7 @@ from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.http_messages import ClientRequest, get_header, without
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.chunks import is_completion, iterate_choices
-from argoproxy.protocol.stream.runs import RunDecoder, TextRun, cut_runs, join_runs
+from argoproxy.protocol.stream.runs import RunDecoder, TextRun, cut_runs
 from argoproxy.protocol.stream.sse import (
     DONE,
     LONGEST_DONE,
@@ -28,7 +28,7 @@ from argoproxy.protocol.stream.sse import (
     is_done,
     is_plain,
 )
-from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
+from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.base import BaseUpstream, forwarded_request, make_headers
 from argoproxy.upstreams.base_url import BaseUrl, validate_path
 from argoproxy.upstreams.detect import Form, detect_form, read_document, read_start
@@ -87,7 +87,11 @@ class OpenAIUpstream(BaseUpstream):
 
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a completion, whether it is a document or a stream. Raises ProxyError."""
-        return map(cut_runs, _read_reply(reply, call))
+        return map(cut_runs, self.read_runs(reply, call))
+
+    def read_runs(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a completion, with plain events in runs. Raises ProxyError."""
+        return _read_reply(reply, call)
 
     def embedding_requests(self, call: Call) -> Sequence[UpstreamRequest]:
         """Build one request for all embeddings."""
@@ -174,14 +178,6 @@ class CompletionTracker:
                 self._begun.add(index)
                 if choice.get("finish_reason"):
                     self._finished.add(index)
-
-
-def read_in_runs(upstream: Upstream, reply: Reply, call: Call) -> Iterator[Batch]:
-    """Read a completion as the upstream does, with plain events in runs where that is known to be the same."""
-    if getattr(type(upstream), "read_completion", None) is OpenAIUpstream.read_completion:
-        batches = _read_reply(reply, call)
-        return join_runs(batches) if call.wants_document else batches
-    return upstream.read_completion(reply, call)
 
 
 def _read_reply(reply: Reply, call: Call) -> Iterator[Batch]:

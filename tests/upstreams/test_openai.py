@@ -12,9 +12,10 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import DOCUMENT_LIMIT, DONE, Batch, Document
 from argoproxy.upstreams import Reply, Upstream
+from argoproxy.upstreams.base import read_in_runs
 from argoproxy.upstreams.base_url import BaseUrl
 from argoproxy.upstreams.detect import BLANKS_LIMIT
-from argoproxy.upstreams.openai import OpenAIUpstream, ResponsesApi, read_in_runs
+from argoproxy.upstreams.openai import OpenAIUpstream, ResponsesApi
 from tests.support.cuts import cuts
 from tests.support.doubles import FakeReply, WholeBody
 from tests.support.growth import FACTOR, assert_linear

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
 
 from argoproxy.errors import ClientGone, ProxyError
 from argoproxy.protocol.json_text import loads
-from argoproxy.protocol.stream.sse import PLAIN_END, Batch, Event, EventDecoder, is_utf8
+from argoproxy.protocol.stream.sse import EVENT_LIMIT, PLAIN_END, Batch, Event, EventDecoder, is_plain, is_utf8
 
 #: The longest run of plain events of choice 0: what sse.is_plain is sure to be valid. Possessive throughout: no part
 #: can match what follows it, so there is nothing to try again.
@@ -22,15 +23,19 @@ _RUN = re.compile(
     rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+' + PLAIN_END + rb")++"
 )
 #: A string of a plain event can't hold this without a backslash before its quotes.
-_TEXT = re.compile(rb'"content":"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
+_CONTENT = b'"content":"'
+_TEXT = re.compile(_CONTENT + rb'([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 _END = b"\n\n"
+#: The end of an event with JSON, padded or not.
+_END_OF_OBJECT = (b"}\n\n", b" \n\n")
 #: Bytes of runs that are held back to be joined.
 JOINED = 64 * 1024
 
 
 class TextRun(Event):
     """Plain events of choice 0, one after the other: `raw` is the bytes of all. It stands in a batch in place of its
-    events, for those that can take it: `cut_runs` gives all others the events."""
+    events, for those that can take it: `cut_runs` gives all others the events. Within an adapter, `raw` may be events
+    of its upstream's API."""
 
     __slots__ = ()
 
@@ -60,14 +65,43 @@ class TextRun(Event):
         return "".join(decoded)
 
 
+@dataclass(frozen=True, slots=True)
+class TextFrame:
+    """What stands around the text in each chunk of a stream, for adapters that write chunks."""
+
+    head: bytes
+    tail: bytes
+    is_plain: bool
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Return what stands around the empty text of an event."""
+        head, mark, tail = event.raw.rpartition(_CONTENT)
+        return cls(head + mark, tail, is_plain(Event(event.raw)))
+
+    def make_events(self, texts: Iterable[bytes]) -> Batch:
+        """Return the chunks with texts that are escaped as in JSON already, as a run unless they are not plain."""
+        run = TextRun(self.head + (self.tail + self.head).join(texts) + self.tail)
+        return [run] if self.is_plain else run.cut()
+
+
 class RunDecoder(EventDecoder):
-    """An EventDecoder that leaves plain events uncut, in runs."""
+    """An EventDecoder that leaves events uncut, in runs: the plain ones of a chat, or what another pattern matches."""
+
+    def __init__(self, limit: int = EVENT_LIMIT, pattern: re.Pattern[bytes] = _RUN) -> None:
+        super().__init__(limit)
+        self._pattern = pattern
 
     def feed(self, piece: bytes) -> Batch:
         if self._at_start:
             piece = self._skip_bom(piece)
         rest = self._rest
-        if not rest and piece.endswith(b"}\n\n") and _RUN.fullmatch(piece) and (piece.isascii() or is_utf8(piece)):
+        if (
+            not rest
+            and piece.endswith(_END_OF_OBJECT)
+            and self._pattern.fullmatch(piece)
+            and (piece.isascii() or is_utf8(piece))
+        ):
             return [TextRun(piece)]
         if b"\r" in piece or b"\r" in rest:
             return super().feed(piece)
@@ -76,10 +110,24 @@ class RunDecoder(EventDecoder):
                 return super().feed(piece)
             piece = bytes(rest) + piece
             rest.clear()
-        batch, start = _find_runs(piece)
+        batch, start = self._find_runs(piece)
         rest += piece[start:]
         self._mark_searched()
         return batch
+
+    def _find_runs(self, piece: bytes) -> tuple[Batch, int]:
+        """Return the runs and other events in a piece, and where the first event that is not complete begins."""
+        batch: Batch = []
+        start = 0
+        while True:
+            if match := self._pattern.match(piece, start):
+                start, run = match.end(), TextRun(match.group())
+                batch += (run,) if run.raw.isascii() or is_utf8(run.raw) else run.cut()
+            end = piece.find(_END, start)
+            if end < 0:
+                return batch, start
+            batch.append(Event(piece[start : end + 2]))
+            start = end + 2
 
 
 def join_runs(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -122,18 +170,3 @@ def cut_runs(batch: Batch) -> Batch:
     if not any(type(event) is TextRun for event in batch):
         return batch
     return [one for event in batch for one in (event.cut() if isinstance(event, TextRun) else (event,))]
-
-
-def _find_runs(piece: bytes) -> tuple[Batch, int]:
-    """Return the runs and other events in a piece, and where the first event that is not complete begins."""
-    batch: Batch = []
-    start = 0
-    while True:
-        if match := _RUN.match(piece, start):
-            start, run = match.end(), TextRun(match.group())
-            batch += (run,) if run.raw.isascii() or is_utf8(run.raw) else run.cut()
-        end = piece.find(_END, start)
-        if end < 0:
-            return batch, start
-        batch.append(Event(piece[start : end + 2]))
-        start = end + 2

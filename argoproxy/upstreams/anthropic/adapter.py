@@ -13,6 +13,7 @@ from urllib.parse import quote
 from argoproxy.errors import BadRequest, ProxyError
 from argoproxy.protocol.http_messages import ClientRequest, Headers
 from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.runs import cut_runs
 from argoproxy.protocol.stream.sse import Batch, Document
 from argoproxy.upstreams import Reply, UpstreamRequest
 from argoproxy.upstreams.anthropic.error_types import error_from_anthropic_reply
@@ -70,6 +71,10 @@ class AnthropicUpstream(BaseUpstream):
 
     def read_completion(self, reply: Reply, call: Call) -> Iterator[Batch]:
         """Read a message, streamed or whole. Raises ProxyError."""
+        return map(cut_runs, self.read_runs(reply, call))
+
+    def read_runs(self, reply: Reply, call: Call) -> Iterator[Batch]:
+        """Read a message, with plain text in runs. Raises ProxyError."""
         return read_reply(reply, call)
 
     def convert_headers(self, headers: Headers) -> Headers:

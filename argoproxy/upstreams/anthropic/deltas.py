@@ -9,7 +9,7 @@ Source: Anthropic API reference, Messages and Streaming.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,16 @@ from argoproxy.upstreams.anthropic.messages import DETAILS_FORMAT, OTHER_BLOCKS
 
 Deltas = Iterator[Json]
 
-#: A piece of text as Anthropic and most servers write it, also padded, certainly valid; groups: index, text in JSON.
-_TEXT_EVENT = re.compile(
-    rb'(?:event: ?content_block_delta\n)?data: ?\{"type": ?"content_block_delta", ?"index": ?(0|[1-9]\d{0,8}), ?'
-    rb'"delta": ?\{"type": ?"text_delta", ?"text": ?"'
-    rb'([^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+)"\} *+\} *+\n\n'
+#: A piece of text as Anthropic and most servers write it, also padded, certainly valid, around the index of its block.
+_BEFORE_INDEX = rb'(?:event: ?content_block_delta\n)?data: ?\{"type": ?"content_block_delta", ?"index": ?'
+_AFTER_INDEX = (
+    rb', ?"delta": ?\{"type": ?"text_delta", ?"text": ?"'
+    rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+"\} *+\} *+\n\n'
 )
+#: Such pieces of one block, one after the other; the group is its index.
+TEXT_RUN = re.compile(rb"%b(0|[1-9]\d{0,8})%b(?:%b\1%b)*+" % (_BEFORE_INDEX, _AFTER_INDEX, _BEFORE_INDEX, _AFTER_INDEX))
+#: The text of each, as it is in the JSON: a string can't hold this without a backslash before its quotes.
+_TEXT = re.compile(rb'"text": ?"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 
 
 @dataclass(slots=True)
@@ -59,19 +63,16 @@ class BlockReader:
         """Whether a tool was called."""
         return self._calls > 0
 
-    def read_plain_text(self, raw: bytes) -> bytes | None:
-        """Return the text of an event as it is in the JSON, without parsing that, if it is nothing but more text of an
-        open block; else None."""
-        match = _TEXT_EVENT.fullmatch(raw)
+    def read_text_run(self, raw: bytes) -> Sequence[bytes] | None:
+        """Return the texts of a TEXT_RUN as they are in the JSON, without parsing that; None if its block is not open
+        or none of text."""
+        match = TEXT_RUN.match(raw)
         opened = self._open.get(int(match[1])) if match else None
-        if not match or not opened or opened.start.get("type") != "text":
+        if not opened or opened.start.get("type") != "text":
             return None
-        try:
-            text = match[2].decode()
-        except UnicodeDecodeError:
-            return None
-        self._text_length += len(text if "\\" not in text else loads(b'"' + match[2] + b'"'))
-        return match[2]
+        texts: Sequence[bytes] = _TEXT.findall(raw)
+        self._text_length += _count_characters(texts)
+        return texts
 
     def start(self, index: int, block: Json) -> Deltas:
         """Begin a block; yield what its start holds already."""
@@ -174,3 +175,11 @@ def _parse(text: str) -> Any:
         return loads(text.encode("utf-8", "replace"))
     except JsonError:
         return text
+
+
+def _count_characters(texts: Sequence[bytes]) -> int:
+    """Return how many characters texts in JSON have, each decoded by itself."""
+    joined = b"".join(texts)
+    if b"\\" not in joined:
+        return len(joined) if joined.isascii() else len(joined.decode())
+    return sum(map(len, loads(b'["' + b'","'.join(texts) + b'"]')))

@@ -7,7 +7,7 @@ Source: Anthropic API reference, Messages and Streaming.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -18,9 +18,10 @@ from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.assembly import assemble_completion
 from argoproxy.protocol.stream.chunks import CHAT_CHUNK
-from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, EventDecoder, event_data, is_done
+from argoproxy.protocol.stream.runs import RunDecoder, TextFrame, TextRun
+from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event, event_data, is_done
 from argoproxy.upstreams import Reply
-from argoproxy.upstreams.anthropic.deltas import BlockReader
+from argoproxy.upstreams.anthropic.deltas import TEXT_RUN, BlockReader
 from argoproxy.upstreams.anthropic.error_types import error_in
 from argoproxy.upstreams.anthropic.tools import custom_names
 from argoproxy.upstreams.detect import Form, detect_form, read_document, read_start
@@ -34,13 +35,12 @@ _FINISH_REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_CONTENT = b'"delta":{"content":"'
 #: What a message says of its end beside the stop reason.
 _ENDING = ("stop_sequence", "stop_details")
 
 
 def read_reply(reply: Reply, call: Call) -> Iterator[Batch]:
-    """Read a reply in either form. Raises ProxyError if it broke off, is not a message, or is an error."""
+    """Read a reply in either form, text in runs. Raises ProxyError if it broke off, or is an error or no message."""
     pieces = reply.iter_bytes()
     start = yield from read_start(pieces)
     if detect_form(start, reply.headers) is Form.DOCUMENT:
@@ -118,9 +118,9 @@ class MessageStream:
         """Continue a block."""
         return chain(self._start_message(""), self._make_chunks(self._blocks.add(index, delta)))
 
-    def read_plain_text(self, raw: bytes) -> bytes | None:
-        """Return the text of an event as it is in the JSON, if that is all there is to it; else None."""
-        return None if self._is_legacy else self._blocks.read_plain_text(raw)
+    def read_text_run(self, raw: bytes) -> Sequence[bytes] | None:
+        """Return the texts of a run as they are in the JSON; None if its events have to be read one by one."""
+        return None if self._is_legacy else self._blocks.read_text_run(raw)
 
     def make_text(self, text: str) -> Json:
         """Return a chunk with text."""
@@ -181,7 +181,7 @@ class _EventReader:
         self.is_over = False
         self._includes_usage = call.include_usage
         self._message = MessageStream(call)
-        self._frame: tuple[bytes, bytes] | None = None
+        self._frame: TextFrame | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -190,8 +190,8 @@ class _EventReader:
 
     def read(self, event: Event) -> Iterator[Event]:
         """Yield the chunks of an event. Raises the error that it holds."""
-        if text := self._message.read_plain_text(event.raw):
-            yield self._make_text_event(text)
+        if isinstance(event, TextRun):
+            yield from self._read_run(event)
             return
         data = _parse_data(event)
         if data.get("type") == "message_stop":
@@ -224,19 +224,22 @@ class _EventReader:
                 self._message.end({**as_dict(data.get("delta")), "usage": data.get("usage")})
         return iter(())
 
-    def _make_text_event(self, text: bytes) -> Event:
-        """Return the chunk with a text that is JSON already: most events of a stream differ only in that."""
-        if not self._frame:
-            head, mark, tail = self._make_event(self._message.make_text("")).raw.rpartition(_CONTENT)
-            self._frame = head + mark, tail
-        return Event(self._frame[0] + text + self._frame[1])
+    def _read_run(self, run: TextRun) -> Iterator[Event]:
+        """Yield the chunks of a run: another run, because they differ only in texts, which are JSON already."""
+        texts = self._message.read_text_run(run.raw)
+        if texts is None:
+            for event in run.cut():
+                yield from self.read(event)
+        elif texts := [text for text in texts if text]:
+            self._frame = self._frame or TextFrame.of(self._make_event(self._message.make_text("")))
+            yield from self._frame.make_events(texts)
 
     def _make_event(self, chunk: Json) -> Event:
         return Event.of({**chunk, "usage": None} if self._includes_usage else chunk)
 
 
 def _read_stream(pieces: Iterator[bytes], call: Call) -> Iterator[Batch]:
-    decoder, reader = EventDecoder(), _EventReader(call)
+    decoder, reader = RunDecoder(pattern=TEXT_RUN), _EventReader(call)
     for piece in _ignore_late_break(pieces, reader):
         yield from _read_events(decoder.feed(piece), reader)
         if not piece:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus
 from argoproxy.protocol.stream.assembly import assemble_completion
+from argoproxy.protocol.stream.runs import TextRun, cut_runs
 from argoproxy.protocol.stream.sse import DONE
 from argoproxy.upstreams.anthropic.messages import LaterSystem, make_conversation
+from argoproxy.upstreams.base import read_in_runs
 from tests.support.anthropic_replies import (
     END,
     MESSAGE,
@@ -366,3 +368,39 @@ def test_fields_of_other_types_break_nothing(odd: Any) -> None:
     content = [odd, {"type": odd}, use, {"type": "text", "text": odd}]
     document = whole({"id": odd, "model": odd, "content": content, "stop_reason": odd, "usage": odd})
     assert document["choices"][0]["finish_reason"]
+
+
+RUN_TEXTS = [["Hello", " ", "", "界"], ['"', "\\", "\ud83d", "\ude00"], ["", ""], ["a", "b", "c"]]
+
+
+@pytest.mark.parametrize("model", ["claude-x", 'a "quoted" name'])
+@pytest.mark.parametrize("padding", ["", "   "])
+def test_text_in_runs_is_the_text_of_its_events_in_every_cut(model: str, padding: str) -> None:
+    start = frame("message_start", message={**MESSAGE, "model": model, "stop_reason": None})
+    deltas = [
+        frame("content_block_delta", padding, index=index, delta={"type": "text_delta", "text": text})
+        for index, texts in enumerate(RUN_TEXTS)
+        for text in texts
+    ]
+    opened = [frame("content_block_start", index=index, content_block={"type": "text", "text": ""}) for index in (0, 1)]
+    stream = b"".join([start, *opened, *deltas, delta("end_turn"), END])
+    wanted = [choice["delta"]["content"] for choice in contents(read_stream(stream))]
+    assert wanted == [text for texts in RUN_TEXTS for text in texts if text]
+    for pieces in cuts(stream):
+        batches = list(read_in_runs(UPSTREAM, FakeReply(pieces, STREAM), make_call(stream=True)))
+        events = [event if event is DONE else event.chunk for batch in batches for event in cut_runs(batch)]
+        assert events == read_stream(stream)
+
+
+def contents(chunks: list[Any]) -> Iterator[Json]:
+    for chunk in chunks:
+        choices = [] if chunk is DONE else chunk["choices"]
+        yield from (choice for choice in choices if choice["delta"].get("content"))
+
+
+def test_text_that_arrives_together_stays_a_run() -> None:
+    deltas = frame("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"}) * 3
+    opened = frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    reply = FakeReply([START + opened, deltas, delta("end_turn") + END], STREAM)
+    runs = [batch[0] for batch in read_in_runs(UPSTREAM, reply, make_call(stream=True)) if len(batch) == 1]
+    assert [run.text() for run in runs if isinstance(run, TextRun)] == ["xxx"]
