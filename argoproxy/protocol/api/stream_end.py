@@ -86,7 +86,7 @@ class StreamEnd:
 
     def is_complete_after(self, held: bytes) -> bool:
         """Return whether the last event has arrived, with what was not fed."""
-        return self._has_begun or any(mark in self._rest + held for mark in self._marks)
+        return self._has_begun or self._last_line.search(self._rest + held) is not None
 
     @property
     def is_error(self) -> bool:
