@@ -16,7 +16,7 @@ LAST_MOMENT_S = 3.0
 #: Larger blocks are mapped individually, and returned to the system when they are freed.
 LARGE_BLOCK = 1024 * 1024
 #: Parameters of mallopt (malloc.h of glibc).
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 class Terminal:
@@ -86,14 +86,16 @@ def reset_signal_handlers() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def return_large_blocks() -> None:
-    """Make glibc return large blocks of memory to the system at once.
+def limit_unused_memory() -> None:
+    """Make glibc return large blocks of memory to the system at once, and share what it keeps among all threads.
 
     By default it raises its threshold up to 32 MiB with each large block that is freed (mallopt(3), "dynamic mmap
-    threshold"), and keeps such blocks from then on: after one body of 16 MB a worker holds some 50 MB more. Other C
-    libraries have no mallopt, and need none.
+    threshold"), and keeps such blocks from then on: after one body of 16 MB a worker holds some 50 MB more. Up to eight
+    times as many arenas as cores each keep what their threads have freed (M_ARENA_MAX); the interpreter's lock lets one
+    thread at a time allocate, so one arena costs no time. Other C libraries have no mallopt, and need none.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
+        library.mallopt(_M_ARENA_MAX, 1)
         library.mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
         library.mallopt(_M_TRIM_THRESHOLD, LARGE_BLOCK)

@@ -30,7 +30,7 @@ from argoproxy.plugins.loader import PluginAuthenticator, configured_plugins, in
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
-from argoproxy.server.process import return_large_blocks
+from argoproxy.server.process import limit_unused_memory
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
@@ -59,7 +59,7 @@ Stamp = tuple[int, int]
 
 def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     """Read the settings and build the WSGI application, in the worker that serves it. Raises ConfigError."""
-    return_large_blocks()
+    limit_unused_memory()
     poller, published = Poller(), environ.get(SNAPSHOT_VARIABLE)
     metrics = _create_metrics(environ.get(FOLDER_VARIABLE, ""))
     counting = (metrics,) if metrics else ()
