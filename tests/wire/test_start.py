@@ -131,7 +131,8 @@ def test_the_port_is_taken(upstream: Upstream, tmp_path: Path, command: list[str
         check=False,
     )
     assert ended.returncode == 3
-    (line,) = ended.stderr.splitlines()
+    *from_gunicorn, line = ended.stderr.splitlines()
+    assert len(from_gunicorn) <= command.count("gunicorn")  # it says that it starts
     assert line.startswith(f"argoproxy can't start: port {upstream.port} is taken by ")
     assert "(process " in line
     offer = re.fullmatch(r".*; --port (\d+) is free", line)
