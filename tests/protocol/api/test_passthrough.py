@@ -230,3 +230,11 @@ def test_the_failure_is_recorded_before_the_client_can_read_it() -> None:
 
 def test_streams_of_chats_may_end_without_a_mark() -> None:
     assert b"".join(end_with_error_event([b"data: {}\n\n"], STREAM, CHAT, FakeProgress())) == b"data: {}\n\n"
+
+
+def test_what_follows_the_last_event_does_not_change_how_it_ended_in_every_cut() -> None:
+    stream = b"event: message_stop\ndata: {}\n\nevent: error\ndata: {}\n\n"
+    for pieces in cuts(stream):
+        progress = FakeProgress()
+        assert b"".join(end_with_error_event(pieces, STREAM, MESSAGES, progress)) == stream
+        assert progress.ending is None
