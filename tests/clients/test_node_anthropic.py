@@ -1,4 +1,4 @@
-"""Anthropic's official SDK for Node.js in front of chats, the demo and Anthropic."""
+"""Anthropic's official SDK for Node.js in front of an upstream of each kind."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def drop_empty(value: Any) -> Any:
     return [drop_empty(one) for one in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("model", ["demo", "chat", "claude"])
+@pytest.mark.parametrize("model", ["demo", "chat", "qwen", "gpt", "claude"])
 def test_streamed_and_whole_give_the_same_message(client: Client, upstream: Upstream, model: str) -> None:
     script = ""
     if model == "chat":
@@ -103,7 +103,7 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize("model", ["chat", "claude"])
+@pytest.mark.parametrize("model", ["chat", "qwen", "gpt", "claude"])
 def test_tools_are_called_and_their_results_go_back(client: Client, upstream: Upstream, model: str) -> None:
     script = ""
     if model == "chat":

@@ -1,4 +1,4 @@
-"""OpenAI's official SDK for Node.js, with both of its APIs, in front of chats, the demo and Anthropic."""
+"""OpenAI's official SDK for Node.js, with both of its APIs, in front of an upstream of each kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.scripts import CHUNKED, DONE, chunked, event, reply, stream
 pytestmark = needs("node", "node-sdks")
 Json = dict[str, Any]
 CALLS_FILE = Path(__file__).with_name("node_calls.mjs")
-MODELS = ["demo", "chat", "claude"]
+MODELS = ["demo", "chat", "qwen", "gpt", "claude"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 NAMES = ("weather", "time")
 TOOLS = [{"type": "function", "name": name, "parameters": CITY, "strict": False} for name in NAMES]
@@ -147,7 +147,7 @@ def call_two(upstream: Upstream, model: str) -> str:
     return upstream.script(*stream(*events, DONE)) if model == "chat" else ""
 
 
-@pytest.mark.parametrize("model", ["chat", "claude"])
+@pytest.mark.parametrize("model", ["chat", "gpt", "claude"])
 def test_tools_of_chats_there_and_back(client: Client, upstream: Upstream, model: str) -> None:
     question = {"role": "user", "content": "What is the weather?"}
     asked = {"model": model, "messages": [question], "tools": CHAT_TOOLS}
@@ -162,7 +162,7 @@ def test_tools_of_chats_there_and_back(client: Client, upstream: Upstream, model
     assert client.chat(asked, say_hello(upstream, model))["message"]["content"]
 
 
-@pytest.mark.parametrize("model", ["chat", "claude"])
+@pytest.mark.parametrize("model", ["chat", "gpt", "claude"])
 def test_tools_of_responses_there_and_back(client: Client, upstream: Upstream, model: str) -> None:
     question = {"role": "user", "content": "What is the weather?"}
     asked = {"model": model, "input": [question], "tools": TOOLS}
