@@ -19,7 +19,7 @@ def anthropic_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def proxy(serve: Serve, upstream: Upstream, anthropic_port: int, tmp_path_factory: pytest.TempPathFactory) -> Proxy:
-    """The proxy in front of chats (the model `chat`), the demo, DashScope (`qwen`), the Argo gateway (`gpt`) and Anthropic
+    """The proxy in front of chats (the model `chat`), the demo, DashScope (`qwen`), Argo (`gpt`), Anthropic
     (`claude`)."""
     upstreams = {
         "chats": {"kind": "openai", "base_url": f"{upstream.url}/v1", "api_key": "k", "responses": "convert"},

@@ -67,10 +67,10 @@ class ResponsesEndpoint(Endpoint):
 
     def check(self, call: Call) -> None:
         """Raise BadRequest for a request that can't be converted."""
-        if call.origin:
-            check_echo(call.origin.body)
-            if call.body["messages"] is _NO_MESSAGES:
-                convert_request(call.origin.body)
+        asked = call.origin or call
+        check_echo(asked.body)
+        if call.body["messages"] is _NO_MESSAGES:
+            convert_request(asked.body)
 
     def answer(self, batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
         """Return the response in the form that the client asked for. Raises ProxyError for a document."""

@@ -15,6 +15,7 @@ from argoproxy.errors import (
     UpstreamTimeout,
 )
 from argoproxy.protocol.api.endpoints import CHAT, answer, answer_document, answer_error, assemble_reply, error_event
+from argoproxy.protocol.content import CHAT_IMAGES
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.runs import TextRun
@@ -215,3 +216,4 @@ def test_heartbeats_are_quiet_only_after_an_event_that_may_have_an_id() -> None:
 def test_a_chat_is_handed_over_as_it_is() -> None:
     asked = call(stream=True)
     assert CHAT.hand_over(asked) is asked
+    assert CHAT.image_parts is CHAT_IMAGES

@@ -13,6 +13,7 @@ from argoproxy.protocol.routing.model_list import (
     add_catalog,
     check_model_list,
     find_entry,
+    join_pages,
     merge_model_lists,
     wants_catalog,
 )
@@ -116,6 +117,13 @@ def test_one_model_of_ours() -> None:
     own = find_entry(models(PSEUDO, Upstream("one", "own")), "OWN", 5)
     assert own
     assert own.chunk == {"id": "own", "created": 5}
+
+
+def test_pages_are_joined() -> None:
+    joined = Document(join_pages([listed("a", "b").raw, listed("c").raw]))
+    assert (ids(joined), joined.chunk["more"]) == (["a", "b", "c"], 1)
+    with pytest.raises(UpstreamProtocolError):
+        join_pages([listed("a").raw, b'{"data": 5}'])
 
 
 def test_a_list_that_is_none_is_told() -> None:
