@@ -91,3 +91,14 @@ def test_the_index_lists_every_page() -> None:
     listed = {(index.parent / path).resolve() for path, _ in links(index)}
     every = {page for page in pages() if page.parent.name != "decisions"} | {ROOT / "docs" / "decisions" / "README.md"}
     assert {name_of(page) for page in every - listed - {index}} == set()
+
+
+def test_pages_that_messages_name_are_there() -> None:
+    named = {
+        (file.name, *match)
+        for file in (ROOT / "argoproxy").rglob("*.py")
+        for match in re.findall(r"(docs/[\w/-]+\.md)(?:#([\w-]+))?", file.read_text())
+    }
+    for file, page, anchor in sorted(named):
+        assert (ROOT / page).exists(), f"{file}: {page}"
+        assert not anchor or anchor in anchors(ROOT / page), f"{file}: {page}#{anchor}"

@@ -33,7 +33,7 @@ LINES = (
     Line(
         "Its key, if it asks for one. The variable TARGET_API_KEY is a better place.",
         "target_api_key",
-        "sk-…",
+        "sk-the-key",
         is_off=True,
     ),
     Line("127.0.0.1 serves this machine only; 0.0.0.0 serves the network: then ask for keys.", "host", "127.0.0.1"),

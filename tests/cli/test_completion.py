@@ -1,4 +1,4 @@
-"""The completion scripts, in real shells."""
+"""The completion scripts, in real shells, sourced as docs/cli.md says."""
 
 from __future__ import annotations
 
