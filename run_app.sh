@@ -44,7 +44,10 @@ show_progress() {
     total=$(cat "${wanted[@]/%.txt/.lock}" | grep -c '^[A-Za-z0-9]')
     while read -r line; do
         case $line in
-            "Collecting "*) printf '\r\033[K  %s of %s: %s' $((count += 1)) "$total" "${line#Collecting }" >&2 ;;
+            "Collecting "* | "Processing "*)
+                line=${line%% (from *}
+                printf '\r\033[K  %s of %s: %s' $((count += 1)) "$total" "${line##*[ /]}" >&2
+                ;;
             "Installing collected packages"*) printf '\r\033[K  installing %s packages' "$count" >&2 ;;
         esac
     done
@@ -55,7 +58,10 @@ if [ ! -x "$venv/bin/python" ] || ! cat "${wanted[@]}" | cmp --silent - "$mark";
     python=$(find_python)
     printf 'Installing into %s (once)\n' "$venv" >&2
     trap 'printf "\nInterrupted; the next start installs again.\n" >&2; exit 130' INT
-    "$python" -m venv "$venv" || die "the virtual environment could not be created; on Debian and Ubuntu: apt install python3-venv"
+    said=$("$python" -m venv "$venv" 2>&1) || {
+        printf '%s\n' "$said" >&2
+        die "the virtual environment could not be created; on Debian and Ubuntu: apt install python3-venv"
+    }
     requirements=()
     for file in "${wanted[@]}"; do requirements+=(--requirement "${file%.txt}.lock"); done
     log=$venv/install.log
