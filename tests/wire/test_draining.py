@@ -105,6 +105,7 @@ def test_what_does_not_end_in_time_is_told_so(
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_a_killed_worker_costs_its_own_streams_only(upstream: Upstream, start: Serve, worker_class: str) -> None:
     proxy = start(TARGET_BASE_URL=upstream.url, WORKER_CLASS=worker_class, WORKERS="2")
+    eventually(lambda: len(proxy.workers()) == 2)  # the first one listens before the second is there
     words = [event("word ")] * 20
     begun = ["send", CHUNKED + "".join(map(chunked, words[:5]))]
     script = upstream.script(begun, ["await"], ["send", bodies([*words[5:], event("", "stop"), DONE])])
