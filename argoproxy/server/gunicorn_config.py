@@ -29,7 +29,13 @@ from argoproxy.server.banner import describe_start, log_warnings, made_key
 from argoproxy.server.cores import allowed_cores, choose_workers, plan_cores
 from argoproxy.server.master_signals import MasterSignals
 from argoproxy.server.ports import check_addresses
-from argoproxy.server.process import STOP_SIGNALS, Terminal, install_stop_handlers, reset_signal_handlers
+from argoproxy.server.process import (
+    STOP_SIGNALS,
+    Terminal,
+    install_stop_handlers,
+    reset_signal_handlers,
+    return_unused_memory,
+)
 from argoproxy.server.start_screen import is_no_routine, show_start, wants_screen
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_lines import PrintableLogger
@@ -201,6 +207,7 @@ def post_worker_init(worker: Any) -> None:
     """Prepare a worker that is about to serve; the first one checks whether the endpoints answer."""
     client = loaded.client
     worker.timeouts = ClientTimeouts(client.header_timeout, client.body_timeout, keepalive, client.write_timeout)
+    worker.return_memory = return_unused_memory
     # A terminal that goes away sends HUP to all processes of its session; the master decides what it means.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     extensions = getattr(worker.wsgi, "extensions", {})

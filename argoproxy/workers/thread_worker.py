@@ -25,6 +25,8 @@ from argoproxy.workers.request_scanner import RequestState
 from argoproxy.workers.serving_threads import ServingThreads
 
 SWEEP_S = BEAT_S = 1.0
+#: How often threads that were not needed end, and memory that is not used is returned.
+SHRINK_S = 30.0
 #: How long to accept no connection where the process has no descriptor left.
 ACCEPT_PAUSE_S = 0.01
 #: Large bodies that a worker reads at a time: each is held in memory.
@@ -41,9 +43,11 @@ class PollingThreadWorker(PlainAnswers, OpenAIErrors, ThreadWorker):  # type: ig
     """Collects requests where it polls, and serves them in threads."""
 
     timeouts: ClientTimeouts
+    #: Returns memory that is not used to the system.
+    return_memory: Callable[[], None]
     alive: bool
 
-    _next_beat = _next_sweep = 0.0
+    _next_beat = _next_sweep = _next_shrinking = 0.0
 
     def init_process(self) -> None:
         """Begin to serve, in the new process: a worker object is made in the master, where its descriptors and what it
@@ -185,6 +189,10 @@ class PollingThreadWorker(PlainAnswers, OpenAIErrors, ThreadWorker):  # type: ig
         super().murder_pending()
         if late := self._collector.close_expired():
             self.log.info("Closed %s connections whose client did not send its request in time", late)
+        if now >= self._next_shrinking:
+            self._next_shrinking = now + SHRINK_S
+            self._threads.end_unneeded()
+            self.return_memory()
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Close idle connections soon: the worker stops."""

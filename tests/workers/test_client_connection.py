@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +12,6 @@ from argoproxy.workers.client_connection import Connection
 from argoproxy.workers.client_timeouts import ClientTimeouts
 from argoproxy.workers.plain_request import PlainRequest
 from argoproxy.workers.request_scanner import RequestState
-from argoproxy.workers.serving_threads import CALM, ServingThreads
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -66,22 +64,3 @@ def test_a_client_is_quick_if_its_request_follows_an_answer_at_once(
         clock += pause_s
         assert conn.feed(GET) is RequestState.READY
         assert conn.is_quick is is_quick
-
-
-def test_threads_are_calm_while_few_of_them_work() -> None:
-    for limit, most in ((1, 0), (3, 1), (10 * CALM, CALM)):
-        begun, go_on = threading.Semaphore(0), threading.Event()
-
-        def serve(_: object, begun: threading.Semaphore = begun, go_on: threading.Event = go_on) -> None:
-            begun.release()
-            go_on.wait()
-
-        threads = ServingThreads(limit, serve)
-        for _ in range(most):
-            threads.submit(object())
-            begun.acquire()
-        assert threads.is_calm()
-        threads.submit(object())
-        begun.acquire()
-        assert not threads.is_calm()
-        go_on.set()
