@@ -84,8 +84,10 @@ class _EventUsage:
         if self._decoder is None:
             return
         was_between, self._is_between_events = self._is_between_events, piece.endswith(b"\n\n")
-        if was_between and self._is_between_events and b'"usage"' not in piece:
-            return  # whole events without usage: nearly all pieces of a stream
+        if was_between and self._is_between_events:
+            piece = b"".join(_events_with_usage(piece))
+        if not piece:  # nearly all pieces of a stream
+            return
         try:
             self._meter.feed(self._decoder.feed(piece))
         except ProxyError:
@@ -93,6 +95,15 @@ class _EventUsage:
 
     def end(self) -> None:
         """Do nothing: an event is complete only with its blank line."""
+
+
+def _events_with_usage(piece: bytes) -> Iterator[bytes]:
+    """Yield the events that may hold usage, of a piece of whole events: few of a stream do."""
+    at = piece.find(b'"usage"')
+    while at >= 0:
+        end = piece.index(b"\n\n", at) + 2
+        yield piece[piece.rfind(b"\n\n", 0, at) + 1 : end]
+        at = piece.find(b'"usage"', end)
 
 
 class _DocumentUsage:
