@@ -60,7 +60,7 @@ case ${1:-} in
     ;;
 esac
 
-spread+=("${TEST_PROCESSES:-4}")
+spread+=("${TEST_PROCESSES:-6}")
 
 step "Format, lint and types; test files are compiled"
 ruff format --check --quiet .
