@@ -43,7 +43,15 @@ LONGEST = [
     "test_metrics.py",
 ]
 #: The mark of a folder's tests; all others are pure.
-MARKS = {"wire": "wire", "clients": "wire", "packaging": "wire", "docs": "wire", "lab": "lab", "fuzz": "lab"}
+MARKS = {
+    "wire": "wire",
+    "clients": "wire",
+    "packaging": "wire",
+    "docs": "wire",
+    "resilience": "wire",
+    "lab": "lab",
+    "fuzz": "lab",
+}
 #: Those of the laboratory that only show that nothing grows or hangs.
 SOAK = {"test_soak.py", "test_silence.py", "test_siege.py"}
 #: What --quick asks of one running proxy.
