@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def compiled() -> Iterator[tuple[str, Pattern]]:
                 yield f"{module.name.removeprefix('argoproxy.')}.{name}", value
 
 
-def uses() -> dict[str, set[str]]:
+@cache
+def find_uses() -> dict[str, set[str]]:
     """Find by which methods each name is used, anywhere in the package."""
     found: dict[str, set[str]] = {}
     for file in PACKAGE.rglob("*.py"):
@@ -53,7 +55,6 @@ OF_THE_OPERATOR = {
 }
 ANCHORED = {"match", "fullmatch"}
 PATTERNS = dict(compiled())
-USES = uses()
 
 
 def exhaust(pattern: Pattern, text: Any, methods: set[str]) -> None:
@@ -89,7 +90,7 @@ def test_the_exceptions_exist() -> None:
 
 @pytest.mark.parametrize("name", sorted(PATTERNS.keys() - OF_THE_OPERATOR))
 def test_every_regular_expression_is_linear(name: str) -> None:
-    ratio, text = worst(PATTERNS[name], USES.get(name.rpartition(".")[2], set()))
+    ratio, text = worst(PATTERNS[name], find_uses().get(name.rpartition(".")[2], set()))
     assert ratio < MOST, text
 
 
