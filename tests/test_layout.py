@@ -36,6 +36,7 @@ FLOORS = [
     "protocol/access",
     "protocol/stream",
     "protocol/reasoning",
+    "protocol/resilience",
     "protocol/routing",
     "protocol/api",
     "protocol/responses",

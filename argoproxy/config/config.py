@@ -16,6 +16,7 @@ from argoproxy.config.default_upstream import resolve_upstreams
 from argoproxy.config.derived import LogSettings, derived_settings, image_limit_mib, log_settings, process_timeouts
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
 from argoproxy.config.model_rules import read_rules
+from argoproxy.config.resilience import process_resilience
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.config_values import ConfigValues, Shown
@@ -189,6 +190,7 @@ def _upstream_defaults(values: ConfigValues, environ: Mapping[str, str], ca_bund
         inline_images=values["inline_images"],
         mode=values["mode"],
         usage=usage_mode(values["ask_usage"]),
+        resilience=process_resilience(values),
         ca_bundle=ca_bundle,
         proxies=_proxies(environ),
     )

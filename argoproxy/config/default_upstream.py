@@ -93,6 +93,7 @@ def _only_upstream(target: Target, defaults: UpstreamDefaults) -> UpstreamSettin
         inline_images=defaults.inlines_images(target),
         mode=defaults.mode,
         usage=defaults.usage,
+        resilience=defaults.resilience,
     )
     return replace(settings, credentials=Credentials.DROPPED) if settings.is_keyed else settings
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from argoproxy.config.resilience import RESILIENCE, read_resilience
 from argoproxy.config.upstreams import TIMEOUTS, read_timeouts
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
@@ -90,6 +91,7 @@ _PARSERS: Mapping[str, Parser] = {
     "answer_model": enum_parser(AnswerModel),
     "mode": parse_mode,
     **TIMEOUTS,
+    **RESILIENCE,
 }
 #: Keys that are fields of a rule as they are.
 _RULE_FIELDS = (
@@ -122,6 +124,7 @@ def _read_rule(section: Section, passthrough: Mapping[str, bool]) -> Rule:
         defaults=options.get("defaults", {}),
         remove=options.get("remove", ()),
         timeouts=read_timeouts(options),
+        resilience=read_resilience(options),
         **{key: options[key] for key in _RULE_FIELDS if key in options},
     )
     starts, ends = (tag if isinstance(tag, tuple) else (tag,) for tag in (rule.think_tag_start, rule.think_tag_end))

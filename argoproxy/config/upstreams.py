@@ -15,6 +15,7 @@ from argoproxy.config.kinds.demo_kind import DemoTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
 from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
+from argoproxy.config.resilience import RESILIENCE, read_resilience
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import (
@@ -113,6 +114,7 @@ COMMON_OPTIONS: Mapping[str, Parser] = {
     "mode": parse_mode,
     "ask_usage": parse_boolean,
     **TIMEOUTS,
+    **RESILIENCE,
 }
 
 
@@ -154,6 +156,7 @@ def _read_upstream(section: Section, index: int, defaults: UpstreamDefaults) -> 
         inline_images=options.get("inline_images", defaults.inlines_images(target)),
         mode=options.get("mode", defaults.mode),
         usage=usage_mode(options["ask_usage"]) if "ask_usage" in options else defaults.usage,
+        resilience=defaults.resilience.override(read_resilience(options)),
     )
     return replace(settings, credentials=_credentials(settings, section, options.get("client_keys"), index))
 

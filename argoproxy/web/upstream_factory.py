@@ -44,6 +44,7 @@ def provider(settings: UpstreamSettings) -> Provider[Upstream]:
         settings.is_keyed,
         settings.mode,
         settings.usage,
+        settings.resilience,
     )
 
 

@@ -24,6 +24,7 @@ from argoproxy.protocol.access.secrets import (
     secrets_in_options,
     secrets_in_url,
 )
+from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.route import Credentials
 from argoproxy.protocol.routing.timeouts import Timeouts
@@ -117,6 +118,7 @@ class UpstreamDefaults:
     inline_images: bool | None = None
     mode: Mode = Mode.OFF
     usage: Usage = Usage.AS_ASKED
+    resilience: ResilienceSettings = ResilienceSettings()
     ca_bundle: str | None = None
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -137,6 +139,7 @@ class UpstreamSettings:
     credentials: Credentials = Credentials.FORWARDED
     mode: Mode = Mode.OFF
     usage: Usage = Usage.AS_ASKED
+    resilience: ResilienceSettings = ResilienceSettings()
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

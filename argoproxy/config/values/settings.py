@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from argoproxy.config.values.declaration import settings_of
+from argoproxy.config.values.resilience_options import ResilienceOptions
 from argoproxy.config.values.server_options import (
     AccessOptions,
     ClientOptions,
@@ -35,6 +36,7 @@ GROUPS: tuple[type, ...] = (
     ThinkingOptions,
     ImageOptions,
     TimeoutOptions,
+    ResilienceOptions,
     AccessOptions,
     PluginOptions,
     RequestOptions,

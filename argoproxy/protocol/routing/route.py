@@ -12,6 +12,7 @@ from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, drop_credentia
 from argoproxy.protocol.http_messages import ClientRequest, without
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.policy import ReasoningSettings
+from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode, Usage, apply_mode, opposite_mode, without_usage
 from argoproxy.protocol.routing.timeouts import Timeouts
@@ -60,6 +61,7 @@ class Provider(Generic[UpstreamT]):
     is_keyed: bool = False
     mode: Mode = Mode.OFF
     usage: Usage = Usage.AS_ASKED
+    resilience: ResilienceSettings = ResilienceSettings()
 
     def withhold_credentials(self, request: RequestT) -> RequestT:
         """Return a request or a call without the client's credentials if this upstream must not get them."""
@@ -74,7 +76,7 @@ class Provider(Generic[UpstreamT]):
 class Route(Generic[UpstreamT]):
     """One way to serve a call: the upstream, the call as it is sent there, time-outs and what is done with reasoning.
     `other_mode` is the usage option for a retry in the other mode, None if there is none; `answers_as` is the model
-    that the answer names, "" for the one that the upstream names."""
+    that the answer names, "" for the one that the upstream names; `resilience` says what may follow a failure."""
 
     upstream: UpstreamT
     call: Call
@@ -82,6 +84,7 @@ class Route(Generic[UpstreamT]):
     reasoning: ReasoningSettings
     other_mode: Usage | None = None
     answers_as: str = ""
+    resilience: ResilienceSettings = ResilienceSettings()
 
     def in_other_mode(self) -> Self:
         """Return the same route in the other mode; it can't be changed again."""

@@ -10,6 +10,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
+from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
 from argoproxy.protocol.routing.modes import Mode, apply_mode, requested_mode
 from argoproxy.protocol.routing.route import Provider, Route, UpstreamT
@@ -23,13 +24,14 @@ COMPLETION_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[UpstreamT]):
-    """How calls for one model are served, as far as it is the same for all of them. `timeouts` are in the order of the
-    providers; `changes_calls` says whether the rule may make another call of one."""
+    """How calls for one model are served, as far as it is the same for all of them. `timeouts` and `resilience` are in
+    the order of the providers; `changes_calls` says whether the rule may make another call of one."""
 
     rule: Rule
     changes_calls: bool
     providers: Sequence[Provider[UpstreamT]]
     timeouts: Sequence[Timeouts]
+    resilience: Sequence[ResilienceSettings]
     reasoning: ReasoningSettings
 
 
@@ -65,8 +67,7 @@ class Models(Generic[UpstreamT]):
         """Return the routes of a call, best first. Raises BadRequest without a model, ModelNotAllowed."""
         call = self._with_model(call)
         plan = self.plan_for(call.model, call.path)
-        pairs = zip(plan.providers, plan.timeouts, strict=True)
-        return tuple([self._route(plan, provider, timeouts, call) for provider, timeouts in pairs])
+        return tuple([self._route(plan, index, call) for index in range(len(plan.providers))])
 
     def plan_for(self, model: str, path: str) -> Plan[UpstreamT]:
         """Return how calls for a model are served."""
@@ -114,7 +115,8 @@ class Models(Generic[UpstreamT]):
         providers = self._providers_of(rule)
         timeouts = [provider.timeouts.override(rule.timeouts) for provider in providers]
         changes_calls = not rule.leaves_calls_alone or rule.history is History.STRIP
-        return Plan(rule, changes_calls, providers, timeouts, self._reasoning(rule))
+        resilience = [provider.resilience.override(rule.resilience) for provider in providers]
+        return Plan(rule, changes_calls, providers, timeouts, resilience, self._reasoning(rule))
 
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
         if not rule.upstreams:
@@ -122,20 +124,21 @@ class Models(Generic[UpstreamT]):
         by_name = {provider.upstream.name: provider for provider in self.providers}
         return [by_name[name] for name in rule.upstreams]
 
-    def _route(
-        self, plan: Plan[UpstreamT], provider: Provider[UpstreamT], timeouts: Timeouts, call: Call
-    ) -> Route[UpstreamT]:
-        rule, changed = plan.rule, provider.withhold_credentials(call)
+    def _route(self, plan: Plan[UpstreamT], index: int, call: Call) -> Route[UpstreamT]:
+        """Return the route of a call to one of the providers of its plan."""
+        rule, provider = plan.rule, plan.providers[index]
+        changed = provider.withhold_credentials(call)
         if plan.changes_calls:
             changed = self._apply_rule(rule, changed)
         mode = self._mode(provider, rule, call)
         return Route(
             upstream=provider.upstream,
             call=apply_mode(changed, mode, provider.usage) if mode else changed,
-            timeouts=timeouts.with_request_timeout(call.timeout_s),
+            timeouts=plan.timeouts[index].with_request_timeout(call.timeout_s),
             reasoning=plan.reasoning,
             other_mode=provider.usage if mode else None,
             answers_as=call.requested_model if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
+            resilience=plan.resilience[index],
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:

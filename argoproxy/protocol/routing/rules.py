@@ -12,6 +12,7 @@ from typing import Any, Self
 from argoproxy.protocol.content import with_text_for_the_user
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, TagPair
+from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides
@@ -45,6 +46,7 @@ class Rule:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     timeouts: TimeoutOverrides = TimeoutOverrides()
+    resilience: ResilienceOverrides = ResilienceOverrides()
     mode: Mode | None = None
     reasoning: Reasoning | None = None
     reasoning_field: str | None = None
@@ -168,6 +170,6 @@ def _as_tuple(tags: str | tuple[str, ...] | None, otherwise: str) -> tuple[str, 
 def _merge(value: Any, weaker: Any) -> Any:
     if isinstance(value, Mapping):
         return {**weaker, **value}
-    if isinstance(value, TimeoutOverrides):
+    if isinstance(value, TimeoutOverrides | ResilienceOverrides):
         return value.merged_over(weaker)
     return weaker if value is None or value == () else value

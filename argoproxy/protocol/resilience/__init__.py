@@ -1,0 +1,1 @@
+"""Resilience: what follows from failures of upstreams. Pure: times are arguments."""

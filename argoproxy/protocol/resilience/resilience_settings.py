@@ -1,0 +1,43 @@
+"""Settings of what is done when upstreams fail: for the process, for an upstream, for a model's rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON
+
+
+@dataclass(frozen=True, slots=True)
+class ResilienceOverrides:
+    """What an upstream or a rule sets; None keeps a value. The fields are those of ResilienceSettings."""
+
+    fallback_on: tuple[str, ...] | None = None
+    retry_wait_s: float | None = None
+    context_fallback: str | None = None
+
+    def merged_over(self, weaker: ResilienceOverrides) -> ResilienceOverrides:
+        """Return both as one; where both set a value, this one counts."""
+        pairs = ((getattr(self, name), getattr(weaker, name)) for name in _NAMES)
+        return ResilienceOverrides(*(theirs if own is None else own for own, theirs in pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class ResilienceSettings:
+    """What holds for a route. `fallback_on` are names of kinds and statuses after which the next upstream is tried;
+    `retry_wait_s` is the longest wait for an upstream that is rate-limited, if there is no other; `context_fallback`
+    the model that gets prompts that are too long, "" for none."""
+
+    fallback_on: tuple[str, ...] = DEFAULT_FALLBACK_ON
+    retry_wait_s: float = 2.0
+    context_fallback: str = ""
+
+    def override(self, overrides: ResilienceOverrides) -> ResilienceSettings:
+        """Return the settings with those that an upstream or a rule sets."""
+        if overrides == NOTHING_SET:
+            return self
+        values = ((name, getattr(overrides, name)) for name in _NAMES)
+        return replace(self, **{name: value for name, value in values if value is not None})
+
+
+_NAMES = tuple(one.name for one in fields(ResilienceOverrides))
+NOTHING_SET = ResilienceOverrides()

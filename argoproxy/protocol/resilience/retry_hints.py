@@ -1,0 +1,64 @@
+"""What headers say about trying again.
+
+From upstreams: `retry-after-ms`, `Retry-After` (seconds, also fractions, or a date: RFC 9110 section 10.2.3) and
+`x-should-retry`, in the order in which the OpenAI SDKs read them. From clients: `x-stainless-retry-count` and
+`x-stainless-read-timeout`, which those SDKs send, and `X-No-Fallback` of this proxy.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from email.utils import parsedate_to_datetime
+
+from argoproxy.protocol.http_messages import Headers, get_header
+
+NO_FALLBACK = "x-no-fallback"
+
+_NUMBER = re.compile(r"\d{1,12}(?:\.\d{0,9})?")
+_TRUE = frozenset(("true", "1", "yes", "on"))
+
+
+def retry_after_s(headers: Headers, now: float) -> float | None:
+    """Return after how many seconds an upstream wants to be asked again, None if it does not say. `now` is Unix time,
+    for dates; one that has passed is 0."""
+    milliseconds = _number(get_header(headers, "retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = get_header(headers, "retry-after").strip()
+    seconds = _number(value)
+    return seconds if seconds is not None or not value else _seconds_until(value, now)
+
+
+def forbids_retry(headers: Headers) -> bool:
+    """Return whether an upstream says that a retry is of no use."""
+    return get_header(headers, "x-should-retry").strip().lower() == "false"
+
+
+def is_retry(headers: Headers) -> bool:
+    """Return whether a client's request is already a retry of an SDK."""
+    count = _number(get_header(headers, "x-stainless-retry-count"))
+    return count is not None and count > 0
+
+
+def patience_s(headers: Headers) -> float:
+    """Return for how many seconds a client's SDK waits for an answer; infinity if it does not say."""
+    seconds = _number(get_header(headers, "x-stainless-read-timeout"))
+    return seconds or math.inf
+
+
+def forbids_fallback(headers: Headers) -> bool:
+    """Return whether a client wants the answer of the first upstream only, or its error."""
+    return get_header(headers, NO_FALLBACK).strip().lower() in _TRUE
+
+
+def _number(value: str) -> float | None:
+    text = value.strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _seconds_until(date: str, now: float) -> float | None:
+    try:
+        return max(0.0, parsedate_to_datetime(date).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,59 @@
+"""What is done when upstreams fail: at the process, at an upstream and at a rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON
+from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
+from argoproxy.protocol.routing.call import Call
+from argoproxy.web.upstream_factory import models_of
+from tests.support.configs import find_mistakes_in, load_text
+
+LEVELS = """
+retry_wait: 1500ms
+context_fallback: large
+upstreams:
+  a: {base_url: http://a, fallback_on: [connect, 429, "503", 429]}
+  b: {base_url: http://b, retry_wait: 0}
+models:
+  m: {upstream: [a, b], context_fallback: huge}
+  n: {upstream: [b], fallback_on: []}
+"""
+
+
+def settings_for(folder: Path, text: str, model: str) -> list[ResilienceSettings]:
+    body = {"model": model, "messages": []}
+    call = Call("id", 1, "/v1/chat/completions", "", (), body, None, requested_model=model)
+    return [route.resilience for route in models_of(load_text(folder, text)).resolve(call)]
+
+
+def test_each_level_overrides_the_one_above(tmp_path: Path) -> None:
+    assert settings_for(tmp_path, LEVELS, "m") == [
+        ResilienceSettings(("connect", "429", "503"), 1.5, "huge"),
+        ResilienceSettings(DEFAULT_FALLBACK_ON, 0, "huge"),
+    ]
+    assert settings_for(tmp_path, LEVELS, "n") == [ResilienceSettings((), 0, "large")]
+
+
+def test_the_defaults_hold_for_a_single_upstream(tmp_path: Path) -> None:
+    assert settings_for(tmp_path, "target_base_url: http://a", "m") == [ResilienceSettings()]
+    text = "target_base_url: http://a\nfallback_on: none"
+    assert settings_for(tmp_path, text, "m") == [ResilienceSettings(())]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("fallback_on: [connect, 200]", "config.yaml, line 1: fallback_on"),
+        ("fallback_on: conect", 'did you mean "connect"?'),
+        ("retry_wait: soon", "config.yaml, line 1: retry_wait"),
+        ("context_fallback: [a]", "config.yaml, line 1: context_fallback"),
+        ("upstreams:\n  a: {base_url: http://a, retry_wait: x}", "config.yaml, line 2: upstreams.a.retry_wait"),
+        ("models:\n  m:\n    fallback_on: [600]", "config.yaml, line 3: models.m.fallback_on"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, mistake: str) -> None:
+    assert any(mistake in found for found in find_mistakes_in(tmp_path, text))
