@@ -41,7 +41,7 @@ from argoproxy.upstreams.access import PluginSpec
 #: Holds the key that the master makes, for the case that keys are required and none is set.
 RANDOM_KEY = "ARGOPROXY_RANDOM_KEY"
 #: Served without a key.
-OPEN_ROUTES = ("/", "/health", "/health/live", "/health/{rest}")
+OPEN_ROUTES = ("/", "/health", "/health/live", "/health/ready", "/health/{rest}")
 
 _PROXY_SCHEMES = ("http", "https", "all", "no")
 

@@ -1,4 +1,5 @@
-"""`/health`: whether the upstreams can be reached. Any HTTP answer will do, an error too; the request costs nothing."""
+"""`/health`: whether the upstreams can be reached. Any HTTP answer will do, an error too; the request costs nothing.
+`/health/live` and `/health/ready` ask no upstream."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from argoproxy import __version__
-from argoproxy.errors import ProxyError
+from argoproxy.errors import ProxyError, Stopping
 from argoproxy.pipeline.caches import SingleFlight
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.timeouts import Timeouts
@@ -57,6 +58,24 @@ class Probe:
         self._targets = targets
         self._watch = watch
         self._shared = SingleFlight(self._probe_all, KEEP_S)
+
+    def readiness(self) -> Health:
+        """Return whether this process should get requests; no upstream is asked.
+
+        It serves only after it has loaded its settings; those of a reload that can't be used leave the previous ones.
+        """
+        if self._is_draining():
+            return Health(503, {**_document("draining"), "reason": "The proxy will stop soon."})
+        watch = self._watch()
+        try:
+            watch.wait(None, 0)
+        except (Stopping, OSError) as error:
+            # Each request needs such a wait: without descriptors or memory for one, none can be served.
+            reason = error.strerror if isinstance(error, OSError) else error.message
+            return Health(503, {**_document("not_ready"), "reason": reason})
+        finally:
+            watch.close()
+        return Health(200, _document("ready"))
 
     def health(self) -> Health:
         """Return the kept result, else probe the upstreams."""

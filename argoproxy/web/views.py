@@ -81,6 +81,7 @@ class Views:
             ("/", GET_OR_HEAD, self.index),
             ("/health", GET_OR_HEAD, self.health),
             ("/health/live", GET_OR_HEAD, self.liveness),
+            ("/health/ready", GET_OR_HEAD, self.readiness),
             ("/health/{rest}", GET_OR_HEAD, self.unknown_health_path),
             ("/health", ANY_METHOD, self.method_not_allowed),
             ("/health/{rest}", ANY_METHOD, self.method_not_allowed),
@@ -120,6 +121,9 @@ class Views:
     def liveness(self, request: WebRequest) -> ClientResponse:
         return _health_response(liveness())
 
+    def readiness(self, request: WebRequest) -> ClientResponse:
+        return _health_response(request.proxy.probe.readiness())
+
     def metrics(self, request: WebRequest) -> ClientResponse:
         if self._metrics is None:
             raise MetricsUnavailable("Metrics are disabled; the startup log says why.")
@@ -128,7 +132,7 @@ class Views:
         return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.to_text())
 
     def unknown_health_path(self, request: WebRequest, rest: str) -> ClientResponse:
-        raise NotFound("Unknown path. /health checks the upstreams; /health/live does not.")
+        raise NotFound("Unknown path. /health checks the upstreams; /health/live and /health/ready do not.")
 
     def method_not_allowed(self, request: WebRequest, rest: str = "") -> ClientResponse:
         raise MethodNotAllowed(f"{request.method} is not allowed on this path; use GET.", GET_OR_HEAD)

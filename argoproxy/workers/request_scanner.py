@@ -22,7 +22,7 @@ BODY_LIMIT = 1024 * 1024
 _FIELD = re.compile(rb"\r\n(content-length|transfer-encoding|expect):[ \t]*([^\r\n]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
-_PROBE = re.compile(rb"(?:GET|HEAD) /(health/live|health|metrics)[/? ]")
+_PROBE = re.compile(rb"(?:GET|HEAD) /(health/live|health/ready|health|metrics)[/? ]")
 
 
 class RequestState(Enum):
@@ -44,7 +44,7 @@ class RequestScanner:
 
     def __init__(self) -> None:
         self.progress = RequestState.NOTHING
-        #: The path of a probe (`health/live`, `health`, `metrics`); "" in other requests, and in those with a body.
+        #: The path of a probe (`health/ready`, `metrics`); "" in other requests, and in those with a body.
         self.probe = ""
         #: Bytes that have arrived, whether or not they are kept.
         self.received = 0

@@ -32,7 +32,7 @@ ACCEPT_PAUSE_S = 0.01
 #: Large bodies that a worker reads at a time: each is held in memory.
 UPLOADS = 128
 #: Threads of a worker that only serve probes, so that these are answered while all others are busy.
-PROBE_THREADS = {"health/live": 1, "health": 4, "metrics": 2}
+PROBE_THREADS = {"health/live": 1, "health/ready": 1, "health": 4, "metrics": 2}
 PROBE_WRITE_S = 5.0
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -30,7 +30,7 @@ LAZY_THREADS = {"gthread": 0, "gevent": 10}
 QUIET_WORDS = (b"health", b"metrics")
 UPSTREAMS = ("m1", "gpt-4o", "qwen-max", "native-1")
 #: A worker may have threads that serve nothing else.
-PROBES = ("/health", "/health/live", "/metrics")
+PROBES = ("/health", "/health/live", "/health/ready", "/metrics")
 
 CONFIG = """
 upstreams:

@@ -137,6 +137,8 @@ def test_targets_are_told_apart_however_many_came() -> None:
         ("GET", "/health/live", 200),
         ("POST", "/health/live", 405),
         ("GET", "/health/live?key=a", 200),
+        ("GET", "/health/ready", 200),
+        ("DELETE", "/health/ready", 405),
         ("GET", f"/health/{'x' * LONGEST_TARGET}", 404),
     ],
 )

@@ -43,11 +43,14 @@ def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: 
     for thread in work:
         thread.start()
     eventually(lambda: upstream.count(script) == STREAMS)
-    assert ask(proxy.port, "GET", "/health").status == 200
+    assert [ask(proxy.port, "GET", path).status for path in ("/health", "/health/ready")] == [200, 200]
     asked_at = time.monotonic()
     proxy.process.send_signal(signal.SIGTERM)
     drained = eventually(lambda: (found := ask(proxy.port, "GET", "/health")).status == 503 and found)
     assert drained.json["status"] == "draining"
+    ready = ask(proxy.port, "GET", "/health/ready")
+    assert (ready.status, ready.json["status"]) == (503, "draining")
+    assert ready.json["reason"]
     assert ask(proxy.port, "GET", "/health/live").status == 200
     assert chat(proxy.port).status == 200, "until the delay is over everybody is served"
     eventually(lambda: not is_listening(proxy.port))

@@ -56,6 +56,17 @@ def test_nobody_there_is_a_503(serve: Serve) -> None:
     assert (live.status, live.json["status"]) == (200, "alive")
 
 
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
+def test_readiness_asks_no_upstream_and_no_key(serve: Serve, upstream: Upstream, worker_class: str) -> None:
+    script = upstream.script(["hold"])
+    settings = {"ENABLE_AUTH": "true", "API_KEY_SECRET": "k-1", "WORKER_CLASS": worker_class}
+    proxy = serve(TARGET_BASE_URL=f"{upstream.url}/s/{script}", **settings)
+    answer = ask(proxy.port, "GET", "/health/ready")
+    assert (answer.status, answer.json["status"], answer.json["version"]) == (200, "ready", __version__)
+    assert ask(proxy.port, "POST", "/health/ready", b"{}", Authorization="Bearer k-1").status == 405
+    assert upstream.count(script) == 0
+
+
 def test_an_upstream_that_hangs_is_a_503_in_5_seconds(serve: Serve, upstream: Upstream) -> None:
     proxy, _ = behind(serve, upstream, ["hold"])
     begun = time.monotonic()
@@ -102,7 +113,7 @@ def test_a_kept_answer_is_not_told_for_long(serve: Serve) -> None:
     eventually(lambda: ask(proxy.port, "GET", "/health").status == 503)
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/"])
+@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/ready", "/health/"])
 def test_head_is_answered_too(proxy: Proxy, path: str) -> None:
     answer = ask(proxy.port, "HEAD", path)
     assert (answer.status, answer.body) == (200, b"")

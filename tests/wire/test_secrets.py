@@ -262,7 +262,7 @@ def test_nothing_that_operators_read_shows_a_secret(stand: Stand) -> None:
     texts = {
         f"{method} {path} {accept}": everything(ask(port, method, path, Accept=accept))
         for method in ("GET", "HEAD")
-        for path in ("/", "/health", "/health/live", "/metrics", "/health/x", "/nowhere")
+        for path in ("/", "/health", "/health/live", "/health/ready", "/metrics", "/health/x", "/nowhere")
         for accept in ("application/json", "text/html", "text/plain")
     }
     texts["log"] = stand.proxy.log()

@@ -75,7 +75,7 @@ def test_the_apps_own_map_holds_nothing_else_that_is_open(shared: Proxy) -> None
     assert sorted(is_open) == sorted(route.replace("{rest}", "x") for route in OPEN_ROUTES)
 
 
-@pytest.mark.parametrize("target", ["/", "/health", "/health/live"])
+@pytest.mark.parametrize("target", ["/", "/health", "/health/live", "/health/ready"])
 def test_what_is_open(shared: Proxy, target: str) -> None:
     answer = ask(shared.port, "GET", target)
     assert answer.status == 200
@@ -373,6 +373,7 @@ def test_broken_settings_change_nothing(changing: tuple[Proxy, Path], upstream: 
     proxy, file = changing
     taken_up(proxy, file, "port: broken\nallowed_models: other\n", "reload_failed")
     assert "port 'broken' " in proxy.log()
+    assert ask(proxy.port, "GET", "/health/ready").status == 200
     assert chat(proxy.port).status == 200
     proxy.replace_worker()
     for _ in range(10):

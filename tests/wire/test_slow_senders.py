@@ -160,7 +160,7 @@ def test_probes_are_answered_while_all_threads_are_busy(serve: Serve, upstream: 
             client = stack.enter_context(Client(door.port))
             client.send("POST", "/v1/chat/completions", CHAT_BODY, X_Script=script)
         eventually(lambda: upstream.count(script) == 2)
-        for path in ("/health/live", "/health", "/metrics"):
+        for path in ("/health/live", "/health/ready", "/health", "/metrics"):
             assert ask(door.port, "GET", path).status == 200
 
 

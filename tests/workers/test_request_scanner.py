@@ -112,6 +112,9 @@ def test_a_client_that_waits_for_continue_is_not_waited_for() -> None:
     [
         ("GET /health/live HTTP/1.1", "health/live"),
         ("HEAD /health/live/ HTTP/1.1", "health/live"),
+        ("GET /health/ready HTTP/1.1", "health/ready"),
+        ("HEAD /health/ready?x HTTP/1.1", "health/ready"),
+        ("GET /health/readyz HTTP/1.1", "health"),
         ("GET /health HTTP/1.1", "health"),
         ("GET /metrics?a=b HTTP/1.1", "metrics"),
         ("POST /health HTTP/1.1", ""),
