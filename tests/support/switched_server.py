@@ -7,7 +7,7 @@
 | `refused` | a closed port: connections are reset, new ones are refused |
 | `stalled` | connections are accepted, and nothing more: over TLS no handshake |
 | `silent` | the request is read, nothing is sent |
-| `status` | a reply with `status`, `headers` (pairs), and the error `error` |
+| `status` | a reply with `status` (500), `headers` (pairs), and the error `error` |
 | `error_event` | 200, and the error as the first event; in a document, the error under 200 |
 | `late_error_event` | the same behind the first words |
 | `break_before` | the stream breaks behind its opening events; a document behind its head |
@@ -179,7 +179,7 @@ class Exchange:
         if kind in ("silent", "stalled", "refused"):
             self.wire.hold()
         if kind == "status":
-            self.document({"error": self.error}, self.mode["status"], self.mode.get("headers", ()))
+            self.document({"error": self.error}, self.mode.get("status", 500), self.mode.get("headers", ()))
             return
         if provider := next((one for one in PROVIDERS if self.seen["target"].startswith(one.ROOT)), None):
             provider.answer(self.wire, self.seen)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.resilience.farm import Farm, Find
+from tests.support.fixtures import Serve
+from tests.support.switched_upstream import SwitchedUpstream
+
+#: Files whose subject is not built yet; RESILIENCE_DRAFT=1 runs them all the same.
+NOT_BUILT = {
+    "test_balance.py",
+    "test_breakers.py",
+    "test_dead_primary.py",
+    "test_fallback.py",
+    "test_lifecycle.py",
+    "test_retries.py",
+    "test_settings.py",
+    "test_waiting_line.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "RESILIENCE_DRAFT" in os.environ:
+        return
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name in NOT_BUILT:
+            item.add_marker(pytest.mark.skip(reason="not built yet"))
+
+
+@pytest.fixture(scope="session")
+def upstreams_by_name(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Find]:
+    """Switched upstreams, each started when it is asked for first; those whose names begin with `tls` speak TLS."""
+    running: dict[str, SwitchedUpstream] = {}
+    folder = tmp_path_factory.mktemp("tls")
+
+    def find(name: str) -> SwitchedUpstream:
+        if name not in running:
+            running[name] = SwitchedUpstream(name, make_certificate(ca, folder) if name.startswith("tls") else None)
+        return running[name]
+
+    yield find
+    for upstream in running.values():
+        upstream.stop()
+
+
+def make_certificate(ca: trustme.CA, folder: Path) -> tuple[Path, Path]:
+    """Write a certificate and its key."""
+    certificate = ca.issue_cert("localhost", "127.0.0.1")
+    chain, key = folder / "cert.pem", folder / "key.pem"
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    certificate.private_key_pem.write_to_path(key)
+    return chain, key
+
+
+@pytest.fixture
+def farm(upstreams_by_name: Find, start: Serve, tmp_path: Path) -> Farm:
+    """Upstreams that are well, and a folder for the proxy in front of them."""
+    fresh: dict[str, SwitchedUpstream] = {}
+
+    def find(name: str) -> SwitchedUpstream:
+        if name not in fresh:
+            fresh[name] = upstreams_by_name(name)
+            fresh[name].reset()
+        return fresh[name]
+
+    return Farm(find, start, tmp_path)
