@@ -9,6 +9,9 @@ from typing import Any
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.json_text import Json, as_list
 
+#: How a line of Claude Code's system prompt begins that differs in each request (`cch=…`). Anthropic takes it out; as a
+#: part of the prompt it would only defeat caches.
+ATTRIBUTION = "x-anthropic-billing-header"
 #: The way to a value within a body: names and indexes.
 Place = tuple[int | str, ...]
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from argoproxy.protocol.content import ATTRIBUTION
 from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_list, as_text, dumps
 
-#: How Claude Code's line begins that says which session a request belongs to. Anthropic takes it out; as a part of the
-#: prompt it would only defeat caches.
-ATTRIBUTION = "x-anthropic-billing-header"
 _BETWEEN = "\n\n"
 _PDF = "application/pdf"
 
