@@ -54,6 +54,7 @@ FLOORS = [
     "images",
     "telemetry",
     "telemetry/journal",
+    "shared_state",
     "pipeline",
     "pipeline/paths",
     "plugins",

@@ -16,6 +16,7 @@ from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import BODY_LIMIT
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
+from argoproxy.shared_state.upstream_state import UpstreamStates
 from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.transport.reply import HttpReply
@@ -89,8 +90,8 @@ class UpstreamLink:
 class Proxy:
     """What all requests share; replaced as a whole when settings are reloaded.
 
-    `gateway` is the Argo gateway, if there is one: among the upstreams, or beside them. `links` are by the upstream's
-    name. With an `authenticator`, only `open_routes` are served without credentials.
+    `gateway` is the Argo gateway, if there is one: among the upstreams, or beside them. `links` and `states` are
+    by the upstream's name. With an `authenticator`, only `open_routes` are served without credentials.
     """
 
     models: Models[Upstream]
@@ -100,6 +101,7 @@ class Proxy:
     heartbeat: Heartbeat
     probe: Probe
     refused_modes: RefusedModes
+    states: UpstreamStates
     authenticator: RequestAuthenticator | None = None
     open_routes: Collection[str] = ()
     journal: JournalWriter | None = None

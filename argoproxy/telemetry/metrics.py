@@ -57,7 +57,8 @@ class Metrics:
         """Take a slot, and continue the counts in it. Raises OSError."""
         self._folder = folder
         self._slots = Slots(folder)
-        slot = self._take_slot()
+        #: The slot of this process, which it keeps until it ends.
+        self.slot = slot = self._take_slot()
         # prometheus_client has no other way to set the folder, and the "process id" by which it names its files.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]

@@ -82,6 +82,24 @@ class Slots:
         numbers = (int(file.name.removeprefix(_SLOT)) for file in self._folder.glob(f"{_SLOT}*"))
         return {number for number in numbers if _is_free(self._folder / f"{_SLOT}{number}")}
 
+    def held_slots(self, limit: int) -> frozenset[int]:
+        """Return those of the first `limit` slots that workers hold. It needs no lock: looking disturbs no other look,
+        and a worker that takes a slot at that moment takes the next one."""
+        return frozenset(itertools.takewhile(lambda number: number < limit, self._held_numbers()))
+
+    def _held_numbers(self) -> Iterator[int]:
+        for number in itertools.count():
+            try:
+                descriptor = os.open(self._folder / f"{_SLOT}{number}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return  # slots are numbered without a gap
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield number
+            finally:
+                os.close(descriptor)
+
 
 def _create(parent: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))

@@ -33,6 +33,8 @@ from argoproxy.protocol.api.cors import Cors
 from argoproxy.server.process import limit_unused_memory
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import EndpointServer, distinct, make_check
+from argoproxy.shared_state.upstream_memory import SharedMemory
+from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
 from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
@@ -61,11 +63,15 @@ def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     """Read the settings and build the WSGI application, in the worker that serves it. Raises ConfigError."""
     limit_unused_memory()
     poller, published = Poller(), environ.get(SNAPSHOT_VARIABLE)
-    metrics = _create_metrics(environ.get(FOLDER_VARIABLE, ""))
+    counts = environ.get(FOLDER_VARIABLE, "")
+    metrics = _create_metrics(counts)
     counting = (metrics,) if metrics else ()
     shared = Path(published) if published else None
     is_stopping = partial(is_draining, shared.parent) if shared else lambda: False
-    current = CurrentProxy(lambda: build_proxy(load(environ, folder), poller, counting, is_stopping), shared)
+    build = partial(
+        build_proxy, poller=poller, listeners=counting, is_stopping=is_stopping, memory=_create_memory(metrics, counts)
+    )
+    current = CurrentProxy(lambda: build(load(environ, folder)), shared)
     app = create_app(current, poller, metrics)
     app.extensions[START_CHECK] = make_start_check(load(environ, folder), current())
     return app
@@ -132,10 +138,15 @@ def _ca_bundle(settings: UpstreamSettings) -> str:
 
 
 def build_proxy(
-    config: Config, poller: Poller, listeners: Sequence[Listener], is_stopping: Callable[[], bool]
+    config: Config,
+    poller: Poller,
+    listeners: Sequence[Listener],
+    is_stopping: Callable[[], bool],
+    memory: SharedMemory,
 ) -> Proxy:
-    """Build the proxy of these settings. `listeners` are kept over reloads; `is_stopping` tells whether the server will
-    stop soon. Raises ConfigError if keys are required but none is set, or if a plug-in can't be used."""
+    """Build the proxy of these settings. `listeners` and `memory` are kept over reloads; `is_stopping` tells whether
+    the server will stop soon. Raises ConfigError if keys are required but none is set, or if a plug-in can't be
+    used."""
     if config.requires_key and not config.keys:
         raise ConfigError(["keys are required, but none is set; set API_KEY_SECRET"])
     journal = _create_journal(config)
@@ -156,6 +167,7 @@ def build_proxy(
         heartbeat=config.heartbeat,
         probe=Probe(probed, unwatched, is_stopping),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
+        states=_build_states(config, memory),
         authenticator=_build_authenticator(config),
         open_routes=config.open_routes,
         masker=masker,
@@ -171,6 +183,15 @@ def _build_link(
 ) -> UpstreamLink:
     images = Images(replace(config.images, inline=settings.inline_images), config.ca_bundle or certifi.where(), workers)
     return UpstreamLink(make_transport(settings, config), images, CachedResult(KEEP_LIST_S, KEEP_FAILURE_S), unwatched)
+
+
+def _build_states(config: Config, memory: SharedMemory) -> UpstreamStates:
+    gateway = [config.gateway] if config.gateway else []
+    states = (
+        UpstreamState(settings.name, memory.of(settings.name, settings.target.urls))
+        for settings in (*gateway, *config.upstreams)
+    )
+    return UpstreamStates({state.name: state for state in states})
 
 
 def _build_authenticator(config: Config) -> RequestAuthenticator | None:
@@ -192,6 +213,11 @@ def _create_metrics(folder: str) -> Metrics | None:
     except OSError as error:
         logger.warning("code=metrics_disabled: metrics are disabled in this worker: %s", error.strerror)
         return None
+
+
+def _create_memory(metrics: Metrics | None, folder: str) -> SharedMemory:
+    """Return what this worker shares with the others about upstreams, in the slot in which it counts."""
+    return SharedMemory(Path(folder), metrics.slot) if metrics else SharedMemory(None)
 
 
 def _create_journal(config: Config) -> JournalFiles | None:

@@ -21,6 +21,8 @@ from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.routing.route import Provider
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat
+from argoproxy.shared_state.upstream_memory import SharedMemory
+from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
@@ -77,6 +79,7 @@ def door(upstream: Upstream, transport: Any) -> tuple[FlaskClient, list[Outcome]
         listeners=[outcomes.append],
         heartbeat=Heartbeat(15.0),
         refused_modes=RefusedModes(60.0),
+        states=UpstreamStates({upstream.name: UpstreamState(upstream.name, SharedMemory(None).of(upstream.name, ()))}),
         probe=Probe([(upstream, transport)], unwatched),
     )
     return create_app(lambda: proxy, Poller()).test_client(), outcomes

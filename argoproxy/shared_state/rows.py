@@ -1,0 +1,96 @@
+"""Rows of mapped files: each worker writes its own and reads all.
+
+A worker's row is that of its slot in the folder of the counts (`telemetry/slots.py`). The slot is locked by its worker,
+and the kernel ends that lock with the worker. So the row of a worker that was killed stops counting: readers look at
+the locks, at most twice a second. A worker that takes a slot sets its row to 0.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from argoproxy.shared_state.mapped_file import LAYOUT, MAX_SLOTS, HostLock, MappedFile, Words
+from argoproxy.telemetry.slots import Slots
+
+#: How long it is believed which slots are held.
+KEEP_S = 0.45
+_LOCK_FILE = "shared.lock"
+_PREFIX = f"shared-{LAYOUT}-"
+
+
+class WorkerGroup:
+    """The workers that share a folder, and which of them this process is; without a folder this process alone."""
+
+    def __init__(self, folder: Path | None, slot: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        """`slot` is held by this process. Raises OSError."""
+        if slot >= MAX_SLOTS:
+            raise OSError(f"there are more than {MAX_SLOTS} workers")
+        self.folder, self.slot = folder, slot
+        self.lock = HostLock(folder / _LOCK_FILE if folder else None)
+        self._clock = clock
+        self._held = frozenset((slot,))
+        self._checked_at = float("-inf")
+
+    def held_slots(self) -> frozenset[int]:
+        """Return the slots whose workers run, as of at most KEEP_S ago."""
+        if self.folder is None:
+            return self._held
+        now = self._clock()
+        if now - self._checked_at >= KEEP_S:
+            self._checked_at = now
+            self._held = Slots(self.folder).held_slots(MAX_SLOTS) | {self.slot}
+        return self._held
+
+    def path(self, name: str) -> Path | None:
+        """Return the path of a mapped file, None without a folder."""
+        return self.folder / f"{_PREFIX}{name}" if self.folder else None
+
+    def renew(self) -> None:
+        """Take a slot of its own in a process that was forked from a worker. Raises OSError."""
+        self.lock.renew()
+        if self.folder is not None:
+            slots = Slots(self.folder)
+            with slots.exclusive():
+                self.slot = slots.take()
+            self._checked_at = float("-inf")
+
+
+class Rows:
+    """The rows of one mapped file. `own` is this worker's."""
+
+    def __init__(self, file: MappedFile, group: WorkerGroup) -> None:
+        """Raises OSError when there is no space for this worker's row."""
+        self._file, self._group = file, group
+        self.lock = threading.Lock()
+        self.own = file.allocate_row(group.slot)
+
+    def renew(self) -> None:
+        """Use a row of its own in a process that was forked, after `WorkerGroup.renew`. Raises OSError."""
+        self.lock = threading.Lock()
+        self.own = self._file.allocate_row(self._group.slot)
+
+    def live(self) -> Iterator[Words]:
+        """Yield the rows of all workers that run."""
+        for slot in self._group.held_slots():
+            if self._file.is_row_used(slot):
+                yield self._file.row(slot)
+
+    def sum(self, word: int) -> int:
+        """Return the sum of one word over the rows of all workers that run."""
+        return sum(int(row.numbers[word]) for row in self.live())
+
+
+def call_after_fork(method: Callable[[], None]) -> None:
+    """Call a method in each process that is forked from this one, for as long as its object lives."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        if alive := reference():
+            alive()
+
+    os.register_at_fork(after_in_child=call)
