@@ -127,9 +127,10 @@ class Server:
         asked: Json = json.loads(seen["body"].encode("latin-1")) if seen["body"].lstrip().startswith("{") else {}
         seen |= {"model": str(asked.get("model", "")), "stream": asked.get("stream") is True, "headers": headers}
         mode = self.modes.get(seen["model"]) or self.modes[""]
+        is_counted = seen["method"] == "POST"
         with self.lock:
             self.log.append({**seen, "kind": mode["kind"]})
-            self.active += 1
+            self.active += is_counted
             self.most_active = max(self.active, self.most_active)
         try:
             Exchange(wire, seen, mode, self).answer()
@@ -137,7 +138,7 @@ class Server:
             wire.is_open = False
         finally:
             with self.lock:
-                self.active -= 1
+                self.active -= is_counted
 
     def obey(self, command: Json) -> Any:
         """Do what a command says, and return its answer."""

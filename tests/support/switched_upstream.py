@@ -64,7 +64,7 @@ class SwitchedUpstream:
         return [one for one in self.seen() if one["method"] == "POST" and model in ("", one["model"])]
 
     def active(self) -> int:
-        """Return how many requests are being answered now."""
+        """Return how many requests are being answered now, questions for the list of models aside."""
         count: int = self._command({"do": "stats"})["active"]
         return count
 
