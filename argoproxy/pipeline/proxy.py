@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.images.inline import Images
+from argoproxy.pipeline.active_probe import ActiveProbe
 from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, MissingPaths, RefusedModes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.health import Probe
@@ -112,10 +113,13 @@ class Proxy:
     cors: Cors | None = None
     #: Bytes that a JSON body may have where it is parsed.
     body_limit: int = BODY_LIMIT
+    active_probes: Sequence[ActiveProbe] = ()
     lone_closing_tags: LoneClosingTags = field(default_factory=LoneClosingTags)
     missing_paths: MissingPaths = field(default_factory=MissingPaths)
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, and end probes."""
+        for probe in self.active_probes:
+            probe.stop()
         for link in self.links.values():
             link.transport.close()

@@ -23,6 +23,7 @@ from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
 from argoproxy.images.image_workers import ImageWorkers
 from argoproxy.images.inline import Images
+from argoproxy.pipeline.active_probe import ActiveProbe
 from argoproxy.pipeline.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
@@ -159,6 +160,7 @@ def build_proxy(
     build_link = partial(_build_link, config=config, unwatched=unwatched, workers=ImageWorkers())
     links = {settings.name: build_link(settings) for settings in (*gateway, *config.upstreams)}
     probed = [(item.upstream, links[item.upstream.name].transport) for item in models.providers]
+    states = _build_states(config, memory)
     return Proxy(
         models=models,
         gateway=gateways[0] if gateways else None,
@@ -167,7 +169,9 @@ def build_proxy(
         heartbeat=config.heartbeat,
         probe=Probe(probed, unwatched, is_stopping),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
-        states=_build_states(config, memory),
+        states=states,
+        # A lone upstream is asked by each request in any case.
+        active_probes=[ActiveProbe(*item, states.of(item[0].name), unwatched) for item in probed if len(states) > 1],
         authenticator=_build_authenticator(config),
         open_routes=config.open_routes,
         masker=masker,
