@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -17,12 +17,14 @@ from argoproxy.config.values.parsers import (
     parse_mode,
     parse_names,
     parse_opening,
+    parse_positive,
     parse_text,
     suggest,
 )
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.json_text import JsonError, as_json
 from argoproxy.protocol.reasoning.policy import Reasoning
+from argoproxy.protocol.resilience.balance import Balance
 from argoproxy.protocol.routing.rules import History, Rule
 from argoproxy.protocol.stream.chunk_fields import AnswerModel
 
@@ -90,6 +92,8 @@ _PARSERS: Mapping[str, Parser] = {
     "history": enum_parser(History),
     "answer_model": enum_parser(AnswerModel),
     "mode": parse_mode,
+    "balance": enum_parser(Balance),
+    "weights": parse_mapping,
     **TIMEOUTS,
     **RESILIENCE,
 }
@@ -106,6 +110,7 @@ _RULE_FIELDS = (
     "history",
     "answer_model",
     "mode",
+    "balance",
 )
 
 
@@ -125,6 +130,7 @@ def _read_rule(section: Section, passthrough: Mapping[str, bool]) -> Rule:
         remove=options.get("remove", ()),
         timeouts=read_timeouts(options),
         resilience=read_resilience(options),
+        weights=_read_weights(section, options),
         **{key: options[key] for key in _RULE_FIELDS if key in options},
     )
     starts, ends = (tag if isinstance(tag, tuple) else (tag,) for tag in (rule.think_tag_start, rule.think_tag_end))
@@ -151,3 +157,27 @@ def _read_upstream_names(section: Section, names: Collection[str], passthrough: 
     if len({passthrough[name] for name in known}) > 1:
         section.mistake("names native upstreams together with others; a rule may hold either", "upstream")
     return tuple(known)
+
+
+def _read_weights(section: Section, options: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return the weights of a rule's upstreams, and check what is set beside them."""
+    balance, names = options.get("balance", Balance.ORDERED), options.get("upstream", ())
+    if balance is not Balance.ORDERED and len(names) < 2:
+        section.warning("has no effect: the rule has only one upstream", "balance")
+    if "weights" not in options:
+        return {}
+    if options.get("balance", section.value_of("balance") or Balance.ORDERED) is Balance.ORDERED:
+        others = ", ".join(other for other in Balance if other is not Balance.ORDERED)
+        section.mistake(f"has no effect without `balance`: one of {others}", "weights")
+    return {name: _read_weight(section, name, value, names) for name, value in options["weights"].items()}
+
+
+def _read_weight(section: Section, name: str, value: Any, upstreams: Sequence[str]) -> float:
+    if name not in upstreams:
+        others = f"{', '.join(upstreams)}{suggest(name, upstreams)}" if upstreams else "none"
+        section.mistake(f"is the weight of no upstream of this rule; there are {others}", "weights", name)
+    try:
+        return parse_positive(value)
+    except ValueError as error:
+        section.mistake(f"{str(value)!r} {error}", "weights", name)
+        return 1.0

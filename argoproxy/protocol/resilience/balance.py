@@ -26,8 +26,8 @@ from hashlib import blake2b
 #: How many times its share of the open streams an upstream may have before its keys go elsewhere (V. Mirrokni et al.,
 #: Consistent Hashing with Bounded Loads, 2016; `hash-balance-factor` of HAProxy).
 LOAD_FACTOR = 1.25
-#: How many streams above its share it may have in any case: shares of few streams are fractions.
-LEAST_EXCESS = 1.0
+#: How many streams above its share, rounded up, it may have in any case: few streams are never spread evenly.
+LEAST_EXCESS = 1
 #: Of 64 hashed bits, those of a fraction that a float holds exactly, with half a step added: never 0, never 1.
 _BITS = 52
 
@@ -103,6 +103,6 @@ def _pass_over_loaded(ranked: list[Candidate]) -> list[Candidate]:
 
     def is_overloaded(candidate: Candidate) -> bool:
         share = open_streams * candidate.weight / weights
-        return candidate.open_streams > max(LOAD_FACTOR * share, share + LEAST_EXCESS)
+        return candidate.open_streams > max(LOAD_FACTOR * share, math.ceil(share) + LEAST_EXCESS)
 
     return sorted(ranked, key=is_overloaded)

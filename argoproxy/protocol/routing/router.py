@@ -10,6 +10,7 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
+from argoproxy.protocol.resilience.balance import Balancing
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
 from argoproxy.protocol.routing.modes import Mode, apply_mode, requested_mode
@@ -33,6 +34,7 @@ class Plan(Generic[UpstreamT]):
     timeouts: Sequence[Timeouts]
     resilience: Sequence[ResilienceSettings]
     reasoning: ReasoningSettings
+    balancing: Balancing | None
 
 
 #: Models whose plan is remembered; clients choose the names.
@@ -68,6 +70,10 @@ class Models(Generic[UpstreamT]):
         call = self._with_model(call)
         plan = self.plan_for(call.model, call.path)
         return tuple([self._route(plan, index, call) for index in range(len(plan.providers))])
+
+    def balancing_of(self, call: Call) -> Balancing | None:
+        """Return how a call that has routes is shared among them; None where their order never changes."""
+        return self.plan_for(call.model or self.default_model, call.path).balancing
 
     def plan_for(self, model: str, path: str) -> Plan[UpstreamT]:
         """Return how calls for a model are served."""
@@ -116,7 +122,7 @@ class Models(Generic[UpstreamT]):
         timeouts = [provider.timeouts.override(rule.timeouts) for provider in providers]
         changes_calls = not rule.leaves_calls_alone or rule.history is History.STRIP
         resilience = [provider.resilience.override(rule.resilience) for provider in providers]
-        return Plan(rule, changes_calls, providers, timeouts, resilience, self._reasoning(rule))
+        return Plan(rule, changes_calls, providers, timeouts, resilience, self._reasoning(rule), rule.balancing)
 
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
         if not rule.upstreams:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from argoproxy.protocol.content import with_text_for_the_user
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, TagPair
+from argoproxy.protocol.resilience.balance import Balance, Balancing
 from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode
@@ -33,7 +34,7 @@ class History(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Settings for one model. `name` is a name, a pattern (`qwen*`) or `default`; None and empty values change nothing.
-    `upstreams` are names, the preferred one first."""
+    `upstreams` are names, the preferred one first unless `balance` says otherwise; `weights` are by their names."""
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -53,6 +54,8 @@ class Rule:
     think_starts_open: Opening | None = None
     history: History | None = None
     answer_model: AnswerModel | None = None
+    balance: Balance | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_pattern(self) -> bool:
@@ -72,6 +75,13 @@ class Rule:
         """Whether the rule does not change calls."""
         changes = (self.params, self.defaults, self.remove, self.append_to_last_user_message)
         return not any(changes) and self.upstream_model_name is None
+
+    @property
+    def balancing(self) -> Balancing | None:
+        """How it chooses between its upstreams; None where their order never changes."""
+        if self.balance in (None, Balance.ORDERED) or len(self.upstreams) < 2:
+            return None
+        return Balancing(self.balance, self.weights)
 
     def tags(self, otherwise: TagPair) -> tuple[TagPair, ...]:
         """Return the pairs of tags; a missing side is taken from `otherwise`."""

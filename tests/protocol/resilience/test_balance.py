@@ -199,8 +199,11 @@ def passed_over(candidates: list[Candidate]) -> set[str]:
 BOUNDS: dict[str, tuple[list[Candidate], set[str]]] = {
     "no streams": (load(0, 0, 0, 0), set()),
     "one stream": (load(1, 0, 0, 0), set()),
-    "one more than the mean": (load(2, 1, 1, 0), set()),
-    "more than one above the mean": (load(3, 1, 1, 0), {"gpu-1"}),
+    "two streams": (load(2, 0, 0, 0), set()),
+    "two more than others, as many as four streams allow": (load(2, 0, 0, 2), set()),
+    "three streams": (load(3, 0, 0, 0), {"gpu-1"}),
+    "one more than the mean": (load(3, 2, 2, 1), set()),
+    "more than one above the mean": (load(4, 2, 1, 1), {"gpu-1"}),
     "a quarter above the mean of many": (load(125, 91, 92, 92), set()),
     "more than a quarter above the mean": (load(126, 91, 92, 92), {"gpu-1"}),
     "two above it": (load(30, 30, 5, 5), {"gpu-1", "gpu-2"}),
