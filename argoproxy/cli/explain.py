@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from argoproxy.config.config import Config
 from argoproxy.errors import ProxyError
@@ -12,6 +12,7 @@ from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
+from argoproxy.protocol.resilience.balance import Balancing
 from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.upstreams import Upstream
@@ -41,6 +42,9 @@ def explain_model(config: Config, model: str) -> Iterator[str]:
     yield f"rules: {_json(document['rules'])}"
     if "refused" in document:
         yield f"refused: {_json(document['refused'])}"
+    for key in ("balance", "weights"):
+        if key in document:
+            yield f"{key}: {_json(document[key])}"
     for route in document.get("routes", ()):
         yield f"upstream: {_json(route['upstream'])}  # {route['description']}"
         yield f"  reasoning: {_json(route['reasoning'])}"
@@ -62,7 +66,16 @@ def describe_model(config: Config, model: str) -> Json:
         routes = models.resolve(_sample_call(model))
     except ProxyError as error:
         return {**document, "refused": error.message}
+    document |= _describe_balancing(models.balancing_of(_sample_call(model)), routes)
     return {**document, "routes": [_describe_route(route, descriptions[route.upstream.name]) for route in routes]}
+
+
+def _describe_balancing(balancing: Balancing | None, routes: Sequence[Route[Upstream]]) -> Json:
+    """Return how requests are shared among routes; nothing where their order never changes."""
+    if balancing is None:
+        return {}
+    weights = {route.upstream.name: balancing.weight_of(route.upstream.name) for route in routes}
+    return {"balance": str(balancing.policy), "weights": weights}
 
 
 def _sample_call(model: str) -> Call:

@@ -2,7 +2,8 @@
 
 1. `web/app.py` creates the RequestContext, authenticates the caller and calls `handle_chat`.
 2. `Endpoint.parse` reads the body: a Call. A malformed body is refused.
-3. `resolve_routes` applies the model's rules: Routes, best first, each an upstream and the call as it goes there.
+3. `resolve_routes` applies the model's rules: Routes, best first, each an upstream and the call as it goes there;
+   `choose_order` says which is best where the rule balances.
 4. `attempt_route` sends the call along one route and waits for the head of the reply. An error status is raised.
 5. `try_routes` runs attempts until one brings data; `RouteQueue` decides which route follows after which failure.
 6. The upstream's adapter reads the reply as batches: lists of events that arrived together. An empty batch is a moment
@@ -36,6 +37,7 @@ from argoproxy.pipeline.handover import (
     record_response,
 )
 from argoproxy.pipeline.proxy import Proxy
+from argoproxy.pipeline.route_order import choose_order
 from argoproxy.protocol.access.header_rules import response_headers_for_client
 from argoproxy.protocol.api.endpoints import (
     Endpoint,
@@ -132,16 +134,18 @@ def resolve_routes(
     """Return the routes of a call, best first. A model that its upstream can resolve only with its list of models has
     that list fetched first; if that fails, the name goes up as it is. Raises BadRequest, also for a body that no
     upstream would take (is_passthrough ones check it themselves); ModelNotAllowed, ClientGone."""
-    routes = models.resolve(call)
-    upstream, sent = routes[0].upstream, routes[0].call
-    if not upstream.is_passthrough:
+    routes: Sequence[Route[Upstream]] = models.resolve(call)
+    if not routes[0].upstream.is_passthrough:
         with call.name_client_fields():
             validate(call.body, call.path)
+    order = choose_order(routes, models, call, proxy.states)
+    routes = order.arrange(routes)
+    upstream, sent = routes[0].upstream, routes[0].call
     if upstream.shared_model_list_request() is None or upstream.resolves(sent.model):
         return routes
     try:
         listed = proxy.links[upstream.name].fetch_model_list(upstream, context)
-        return models.with_upstream(upstream.with_model_list(listed)).resolve(call)
+        return order.arrange(models.with_upstream(upstream.with_model_list(listed)).resolve(call))
     except ProxyError as error:
         context.discard_attempt(error)
         return routes
