@@ -8,7 +8,7 @@ from typing import Any
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import parse_seconds_or_zero, parse_text
-from argoproxy.config.values.resilience_options import parse_fallback_on
+from argoproxy.config.values.resilience_options import parse_breaker, parse_fallback_on
 from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides, ResilienceSettings
 
 #: Keys of every upstream and of every rule.
@@ -16,6 +16,7 @@ RESILIENCE: Mapping[str, Parser] = {
     "fallback_on": parse_fallback_on,
     "retry_wait": parse_seconds_or_zero,
     "context_fallback": parse_text,
+    "breaker": parse_breaker,
 }
 
 
@@ -25,6 +26,8 @@ def process_resilience(values: ConfigValues) -> ResilienceSettings:
         fallback_on=values["fallback_on"],
         retry_wait_s=values["retry_wait"],
         context_fallback=values["context_fallback"] or "",
+        breaker_failures=values["breaker_failures"],
+        breaker_open_s=values["breaker_open"],
     )
 
 
@@ -34,4 +37,6 @@ def read_resilience(options: Mapping[str, Any]) -> ResilienceOverrides:
         fallback_on=options.get("fallback_on"),
         retry_wait_s=options.get("retry_wait"),
         context_fallback=options.get("context_fallback"),
+        breaker_failures=options.get("breaker", {}).get("failures"),
+        breaker_open_s=options.get("breaker", {}).get("open"),
     )

@@ -76,33 +76,31 @@ class Circuits:
         with self._lock.exclusive():
             self._release(leases, now)
 
-    def count_success(self, begun: Begun, now: float) -> None:
-        """Count an attempt that brought content."""
+    def count_success(self, begun: Begun, now: float) -> list[Cell]:
+        """Count an attempt that brought content, and return the cells whose circuits it closed."""
         found = self._find(begun.model, now)
         for index, _, _ in found:
             self._table.count_outcome(index, Outcomes(successes=1), now)
         if all(circuit.is_plain and self._table.is_kept(index, now) for index, _, circuit in found):
-            return
+            return []
         with self._lock.exclusive():
-            for index, cell, circuit in self._find(begun.model, now):
-                self._table.write(index, count_success(circuit, begun.trial(cell), now), now)
+            cells = (ADDRESS, cell_of(begun.model))
+            return [cell for cell in cells if self._succeed(cell, begun, now)]
 
-    def count_failure(self, begun: Begun, kind: FailureKind, retry_after_s: float | None, now: float) -> None:
-        """Count an attempt that failed. A kind that counts for neither circuit gives back the leases."""
-        model = cell_of(begun.model)
+    def count_failure(self, begun: Begun, kind: FailureKind, retry_after_s: float | None, now: float) -> list[Cell]:
+        """Count an attempt that failed, and return the cells whose circuits it opened. A kind that counts for neither
+        circuit gives back the leases."""
+        cell = ADDRESS if kind in ADDRESS_KINDS else cell_of(begun.model)
+        is_opened = False
         with self._lock.exclusive():
-            if kind in ADDRESS_KINDS:
-                self._fail(ADDRESS, begun, Failure(kind, retry_after_s), now)
-            elif kind in MODEL_KINDS:
-                self._fail(model, begun, Failure(kind, retry_after_s), now)
+            if kind in ADDRESS_KINDS or kind in MODEL_KINDS:
+                is_opened = self._fail(cell, begun, Failure(kind, retry_after_s), now)
             elif kind is FailureKind.RATE_LIMITED:
-                index = self._table.allocate(model, now)
-                self._table.mark_failure(index, now)
-                self._table.write(index, cool_down(self._table.read(index, now), retry_after_s, now), now)
-            if kind in ANSWER_KINDS and (place := self._table.find(ADDRESS)) is not None:
-                circuit = count_success(self._table.read(place, now), begun.trial(ADDRESS), now)
-                self._table.write(place, circuit, now)
+                self._cool(cell, retry_after_s, now)
+            if kind in ANSWER_KINDS:
+                self._succeed(ADDRESS, begun, now)
             self._release(begun.leases, now)
+        return [cell] if is_opened else []
 
     def is_any_open(self) -> bool:
         """Return whether an active probe can tell something new of any circuit."""
@@ -152,7 +150,18 @@ class Circuits:
         places = [(self._table.find(cell), cell) for cell in (ADDRESS, cell_of(model))]
         return [(index, cell, self._table.read(index, now)) for index, cell in places if index is not None]
 
-    def _fail(self, cell: Cell, begun: Begun, failure: Failure, now: float) -> None:
+    def _succeed(self, cell: Cell, begun: Begun, now: float) -> bool:
+        """Count a success, and return whether it closed the circuit."""
+        index = self._table.find(cell)
+        if index is None:
+            return False
+        circuit = self._table.read(index, now)
+        changed = count_success(circuit, begun.trial(cell), now)
+        self._table.write(index, changed, now)
+        return circuit.is_open and not changed.is_open
+
+    def _fail(self, cell: Cell, begun: Begun, failure: Failure, now: float) -> bool:
+        """Count a failure, and return whether it opened the circuit."""
         index = self._table.allocate(cell, now)
         self._table.mark_failure(index, now)
         self._table.count_outcome(index, Outcomes(failures=1), now)
@@ -160,6 +169,12 @@ class Circuits:
         outcomes = self._table.outcomes(index, circuit.closed_at, now)
         changed = count_failure(circuit, replace(failure, outcomes=outcomes), begun.trial(cell), begun.settings, now)
         self._table.write(index, changed, now)
+        return changed.is_open and not circuit.is_open
+
+    def _cool(self, cell: Cell, retry_after_s: float | None, now: float) -> None:
+        index = self._table.allocate(cell, now)
+        self._table.mark_failure(index, now)
+        self._table.write(index, cool_down(self._table.read(index, now), retry_after_s, now), now)
 
     def _release(self, leases: frozenset[Cell], now: float) -> None:
         for cell in leases:

@@ -6,15 +6,19 @@ call, and no lock that another process could hold. Failures are counted under th
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.resilience.breaker import ADDRESS_KINDS, MODEL_KINDS, BreakerSettings, Sign
 from argoproxy.protocol.resilience.failures import FailureKind
 from argoproxy.shared_state.cells import Cell
 from argoproxy.shared_state.circuits import NO_LEASES, Begun
 from argoproxy.shared_state.upstream_memory import OPEN_STREAMS, TOKENS_SPENT, UpstreamMemory
+
+logger = logging.getLogger("argoproxy")
 
 #: The retry budget of gRPC (proposal A6), in thousandths: a failure costs a token, a success brings a tenth of one.
 MAX_TOKENS, FAILURE_COST, SUCCESS_GAIN = 10_000, 1_000, 100
@@ -126,12 +130,14 @@ class UpstreamState:
 
     def count_success(self, begun: Begun) -> None:
         """Count the success of an attempt."""
-        self._circuits.count_success(begun, time.monotonic())
+        for cell in self._circuits.count_success(begun, time.monotonic()):
+            logger.warning("code=circuit_closed upstream=%s model=%s", self.name, _log_model(cell))
         self._spend(-SUCCESS_GAIN)
 
     def count_failure(self, begun: Begun, kind: FailureKind, retry_after_s: float | None) -> None:
         """Count the failure of an attempt."""
-        self._circuits.count_failure(begun, kind, retry_after_s, time.monotonic())
+        for cell in self._circuits.count_failure(begun, kind, retry_after_s, time.monotonic()):
+            logger.warning("code=circuit_opened upstream=%s model=%s reason=%s", self.name, _log_model(cell), kind)
         if kind in BUDGETED_KINDS:
             self._spend(FAILURE_COST)
         self._look_for_open()
@@ -188,6 +194,10 @@ class UpstreamStates:
 
     def __len__(self) -> int:
         return len(self._states)
+
+
+def _log_model(cell: Cell) -> str:
+    return log_value(cell.name) if cell.name else "*"
 
 
 def _do_nothing() -> None:

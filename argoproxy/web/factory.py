@@ -192,7 +192,7 @@ def _build_link(
 def _build_states(config: Config, memory: SharedMemory) -> UpstreamStates:
     gateway = [config.gateway] if config.gateway else []
     states = (
-        UpstreamState(settings.name, memory.of(settings.name, settings.target.urls))
+        UpstreamState(settings.name, memory.of(settings.name, settings.target.urls), settings.resilience.breaker)
         for settings in (*gateway, *config.upstreams)
     )
     return UpstreamStates({state.name: state for state in states})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.routing.call import Call
@@ -44,6 +45,28 @@ def test_the_defaults_hold_for_a_single_upstream(tmp_path: Path) -> None:
     assert settings_for(tmp_path, text, "m") == [ResilienceSettings(())]
 
 
+def test_a_breaker_is_set_at_each_level_and_each_part_alone(tmp_path: Path) -> None:
+    text = """
+breaker: {failures: 7}
+upstreams:
+  a: {base_url: http://a, breaker: {open: 2s}}
+  b: {base_url: http://b, breaker: {failures: 5, open: 500ms}}
+models:
+  m: {upstream: [a, b], breaker: {failures: 1}}
+  n: {upstream: [a, b]}
+"""
+    assert [one.breaker for one in settings_for(tmp_path, text, "m")] == [
+        BreakerSettings(1, 2.0),
+        BreakerSettings(1, 0.5),
+    ]
+    assert [one.breaker for one in settings_for(tmp_path, text, "n")] == [
+        BreakerSettings(7, 2.0),
+        BreakerSettings(5, 0.5),
+    ]
+    text = "target_base_url: http://a\nbreaker_failures: 2\nbreaker_open: 1m"
+    assert [one.breaker for one in settings_for(tmp_path, text, "m")] == [BreakerSettings(2, 60.0)]
+
+
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
@@ -52,6 +75,11 @@ def test_the_defaults_hold_for_a_single_upstream(tmp_path: Path) -> None:
         ("retry_wait: soon", "config.yaml, line 1: retry_wait"),
         ("context_fallback: [a]", "config.yaml, line 1: context_fallback"),
         ("upstreams:\n  a: {base_url: http://a, retry_wait: x}", "config.yaml, line 2: upstreams.a.retry_wait"),
+        ("breaker:\n  failures: 0", "config.yaml, line 2: breaker.failures"),
+        ("breaker: 3", "config.yaml, line 1: breaker must be a mapping of failures, open"),
+        ("upstreams:\n  a: {base_url: http://a, breaker: {failure: 1}}", 'did you mean "failures"?'),
+        ("upstreams:\n  a: {base_url: http://a, breaker: 3}", "config.yaml, line 2: upstreams.a.breaker"),
+        ("models:\n  m:\n    breaker: {open: soon}", "config.yaml, line 3: models.m.breaker holds 'open'"),
         ("models:\n  m:\n    fallback_on: [600]", "config.yaml, line 3: models.m.fallback_on"),
     ],
 )

@@ -6,11 +6,21 @@ Upstreams and rules have the same keys: `argoproxy/config/resilience.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from argoproxy.config.values.declaration import setting
-from argoproxy.config.values.parsers import parse_names, parse_seconds_or_zero, parse_text, suggest
+from argoproxy.config.values.declaration import Parser, setting
+from argoproxy.config.values.parsers import (
+    parse_mapping,
+    parse_names,
+    parse_seconds,
+    parse_seconds_or_zero,
+    parse_text,
+    suggest,
+    whole_number_parser,
+)
+from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON, LISTED_BY_NAME
 
 #: In place of a list: after no failure. YAML reads a bare `off` as false.
@@ -29,6 +39,24 @@ def parse_fallback_on(value: Any) -> tuple[str, ...]:
             others = f"{', '.join(known)}{suggest(name, known)}"
             raise ValueError(f"holds {name!r}, which is neither an error status (400 to 599) nor one of {others}")
     return names
+
+
+_BREAKER: Mapping[str, Parser] = {"failures": whole_number_parser(1, 1000), "open": parse_seconds}
+
+
+def parse_breaker(value: Any) -> dict[str, Any]:
+    """Parse `{failures: 3, open: 5s}`, or one of them."""
+    parsed = {}
+    for name, part in ((str(key), part) for key, part in parse_mapping(value).items()):
+        if name not in _BREAKER:
+            raise ValueError(
+                f"holds {name!r}, which is not one of {', '.join(_BREAKER)}{suggest(name, list(_BREAKER))}"
+            )
+        try:
+            parsed[name] = _BREAKER[name](part)
+        except ValueError as error:
+            raise ValueError(f"holds {name!r}, which {error}") from None
+    return parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +81,24 @@ class ResilienceOptions:
         None,
         "Model that gets requests whose prompt is too long for the model that they name",
         page="errors.md#spare-upstreams",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOptions:
+    """When an upstream that fails is left alone"""
+
+    section: ClassVar[str] = "breaker"
+
+    failures: int = setting(
+        _BREAKER["failures"],
+        BreakerSettings().failures,
+        "Failures in a row after which an upstream, or one of its models, is left alone",
+        page="errors.md#upstreams-that-are-left-alone",
+    )
+    open: float = setting(
+        parse_seconds,
+        BreakerSettings().open_s,
+        "Seconds until the next try; twice as many after each one that fails, up to 60",
+        page="errors.md#upstreams-that-are-left-alone",
     )

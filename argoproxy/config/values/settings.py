@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from argoproxy.config.values.declaration import settings_of
-from argoproxy.config.values.resilience_options import ResilienceOptions
+from argoproxy.config.values.resilience_options import BreakerOptions, ResilienceOptions
 from argoproxy.config.values.server_options import (
     AccessOptions,
     ClientOptions,
@@ -37,6 +37,7 @@ GROUPS: tuple[type, ...] = (
     ImageOptions,
     TimeoutOptions,
     ResilienceOptions,
+    BreakerOptions,
     AccessOptions,
     PluginOptions,
     RequestOptions,

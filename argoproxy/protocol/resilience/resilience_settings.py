@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON
 
 
@@ -14,6 +15,8 @@ class ResilienceOverrides:
     fallback_on: tuple[str, ...] | None = None
     retry_wait_s: float | None = None
     context_fallback: str | None = None
+    breaker_failures: int | None = None
+    breaker_open_s: float | None = None
 
     def merged_over(self, weaker: ResilienceOverrides) -> ResilienceOverrides:
         """Return both as one; where both set a value, this one counts."""
@@ -30,6 +33,13 @@ class ResilienceSettings:
     fallback_on: tuple[str, ...] = DEFAULT_FALLBACK_ON
     retry_wait_s: float = 2.0
     context_fallback: str = ""
+    breaker_failures: int = BreakerSettings().failures
+    breaker_open_s: float = BreakerSettings().open_s
+
+    @property
+    def breaker(self) -> BreakerSettings:
+        """When failures of the route open a circuit."""
+        return BreakerSettings(self.breaker_failures, self.breaker_open_s)
 
     def override(self, overrides: ResilienceOverrides) -> ResilienceSettings:
         """Return the settings with those that an upstream or a rule sets."""
