@@ -128,7 +128,8 @@ class Connection:
     def is_right(self) -> bool:
         """Return whether the answer has all of the text, and status 200."""
         answer = b"".join(self._pieces)
-        has_text = answer.count(b"hello ") == self._lane.words if self._lane.sends_events else DOCUMENT in answer
+        body = join_chunks(answer) if self._left == CHUNKED else answer
+        has_text = body.count(b"hello ") == self._lane.words if self._lane.sends_events else DOCUMENT in body
         return answer.startswith(b"HTTP/1.1 200") and has_text
 
 
@@ -140,6 +141,18 @@ def left_after_head(data: bytes) -> int | None:
         return None
     length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
     return int(length) - len(body) if length else CHUNKED
+
+
+def join_chunks(answer: bytes) -> bytes:
+    """Return the body of a chunked answer: a chunk may end within a word."""
+    rest, chunks = memoryview(answer)[answer.index(b"\r\n\r\n") + 4 :], list[memoryview]()
+    while True:
+        size, _, _ = bytes(rest[:16]).partition(b"\r\n")
+        begin, length = len(size) + 2, int(size, 16)
+        if not length:
+            return b"".join(chunks)
+        chunks.append(rest[begin : begin + length])
+        rest = rest[begin + length + 2 :]
 
 
 def run(port: int, lane: Lane, seconds: float) -> Result:
