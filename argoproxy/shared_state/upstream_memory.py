@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -18,6 +18,8 @@ from argoproxy.shared_state.rows import Rows, WorkerGroup, call_after_fork
 
 logger = logging.getLogger("argoproxy")
 
+Clock = Callable[[], float]
+
 #: Words of the head of a file; the table of cells has the first one.
 TOKENS_SPENT, _PROBER, _PROBER_UNTIL = 1, 2, 3
 #: A word of a row.
@@ -27,9 +29,9 @@ OPEN_STREAMS = 0
 class UpstreamMemory:
     """What is known of one upstream; one object in a process, because each row has one writer."""
 
-    def __init__(self, group: WorkerGroup, name: str) -> None:
+    def __init__(self, group: WorkerGroup, name: str, clock: Clock = time.monotonic) -> None:
         """`name` is that of the mapped file. Raises OSError when there is no space."""
-        self.group = group
+        self.group, self.clock = group, clock
         file = MappedFile(group.path(name), SHARED_WORDS, ROW_WORDS, group.lock)
         self.rows = Rows(file, group)
         self.table = CellTable(file, self.rows, group)
@@ -42,8 +44,9 @@ class UpstreamMemory:
         self.rows.renew()
         self._take_over()
 
-    def lease_active_probe(self, seconds: float, now: float) -> bool:
+    def lease_active_probe(self, seconds: float) -> bool:
         """Return whether this worker is the one that probes actively, for so many seconds from now on."""
+        now = self.clock()
         with self.group.lock.exclusive() as is_locked:
             owner, until = self.head.numbers[_PROBER], self.head.floats[_PROBER_UNTIL]
             is_taken = until > now and owner != self.group.slot and owner in self.group.held_slots()
@@ -55,16 +58,16 @@ class UpstreamMemory:
     def _take_over(self) -> None:
         """Take back what the worker that had the slot before has left."""
         with self.group.lock.exclusive():
-            self.table.release_leases(self.group.slot, time.monotonic())
+            self.table.release_leases(self.group.slot, self.clock())
 
 
 class SharedMemory:
     """The memories of all upstreams in a process, over reloads."""
 
-    def __init__(self, folder: Path | None, slot: int = 0) -> None:
+    def __init__(self, folder: Path | None, slot: int = 0, clock: Clock = time.monotonic) -> None:
         """`slot` is the one that this process holds in the folder. Without a folder, and where there is no space in it,
         a worker knows only what it has seen itself."""
-        self._lock = threading.Lock()
+        self._lock, self._clock = threading.Lock(), clock
         self._group = WorkerGroup(None)
         self._memories: WeakValueDictionary[str, UpstreamMemory] = WeakValueDictionary()
         self._is_warned = False
@@ -85,10 +88,10 @@ class SharedMemory:
 
     def _open(self, key: str) -> UpstreamMemory:
         try:
-            return UpstreamMemory(self._group, key)
+            return UpstreamMemory(self._group, key, self._clock)
         except OSError as error:
             self._warn(error)
-            return UpstreamMemory(WorkerGroup(None), key)
+            return UpstreamMemory(WorkerGroup(None), key, self._clock)
 
     def _warn(self, error: OSError) -> None:
         if not self._is_warned:

@@ -7,7 +7,6 @@ call, and no lock that another process could hold. Failures are counted under th
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 from argoproxy.protocol.access.printable import log_value
@@ -36,7 +35,7 @@ class UpstreamAttempt:
         """`leases` are the cells whose probe it is."""
         self._state, self._model, self._settings, self._leases = state, model, settings, leases
         self._is_counted = self._is_closed = False
-        self._begun_at = time.monotonic()
+        self._begun_at = state.clock()
         state.count_stream(1)
 
     @property
@@ -77,7 +76,7 @@ class UpstreamState:
 
     def __init__(self, name: str, memory: UpstreamMemory, settings: BreakerSettings = DEFAULT_BREAKER) -> None:
         self.name = name
-        self._settings = settings
+        self._settings, self.clock = settings, memory.clock
         self._memory, self._circuits = memory, memory.circuits
         self._rows, self._numbers, self._is_all_closed = memory.rows, memory.head.numbers, memory.table.is_empty
         #: Called when a circuit has opened, or was found open.
@@ -88,12 +87,12 @@ class UpstreamState:
         is due. `settings` are those of the model's rule."""
         if self._is_all_closed():
             return UpstreamAttempt(self, model, settings or self._settings, NO_LEASES)
-        return self._begin_leased(model, settings, self._circuits.lease(model, time.monotonic()))
+        return self._begin_leased(model, settings, self._circuits.lease(model, self.clock()))
 
     def begin_early(self, model: str, settings: BreakerSettings | None = None) -> UpstreamAttempt | None:
         """Begin an attempt at an upstream that is open, before its time, because there is no other; None while another
         attempt of the host is the probe, and while it is cooling down."""
-        return self._begin_leased(model, settings, self._circuits.lease_early(model, time.monotonic()))
+        return self._begin_leased(model, settings, self._circuits.lease_early(model, self.clock()))
 
     def force(self, model: str, settings: BreakerSettings | None = None) -> UpstreamAttempt:
         """Begin an attempt at a lone upstream, which is never refused."""
@@ -101,11 +100,11 @@ class UpstreamState:
 
     def reopens_in_s(self, model: str) -> float:
         """Return in how many seconds it will be asked, as far as that is known; 0 if it would be asked now."""
-        return self._circuits.due_in_s(model, time.monotonic())
+        return self._circuits.due_in_s(model, self.clock())
 
     def is_cooling(self, model: str) -> bool:
         """Return whether it has only asked to wait (429)."""
-        return self._circuits.is_cooling(model, time.monotonic())
+        return self._circuits.is_cooling(model, self.clock())
 
     def open_streams(self) -> int:
         """Return the number of open streams of all workers of the host."""
@@ -117,7 +116,7 @@ class UpstreamState:
 
     def describe(self) -> Json:
         """Return the state as JSON, for `/health`, `/metrics` and the command line."""
-        return {**self._circuits.describe(time.monotonic()), "open_streams": self.open_streams(), "waiting": 0}
+        return {**self._circuits.describe(self.clock()), "open_streams": self.open_streams(), "waiting": 0}
 
     def is_quiet(self) -> bool:
         """Return whether a success changes nothing."""
@@ -130,13 +129,13 @@ class UpstreamState:
 
     def count_success(self, begun: Begun) -> None:
         """Count the success of an attempt."""
-        for cell in self._circuits.count_success(begun, time.monotonic()):
+        for cell in self._circuits.count_success(begun, self.clock()):
             logger.warning("code=circuit_closed upstream=%s model=%s", self.name, _log_model(cell))
         self._spend(-SUCCESS_GAIN)
 
     def count_failure(self, begun: Begun, kind: FailureKind, retry_after_s: float | None) -> None:
         """Count the failure of an attempt."""
-        for cell in self._circuits.count_failure(begun, kind, retry_after_s, time.monotonic()):
+        for cell in self._circuits.count_failure(begun, kind, retry_after_s, self.clock()):
             logger.warning("code=circuit_opened upstream=%s model=%s reason=%s", self.name, _log_model(cell), kind)
         if kind in BUDGETED_KINDS:
             self._spend(FAILURE_COST)
@@ -144,7 +143,7 @@ class UpstreamState:
 
     def release(self, leases: frozenset[Cell]) -> None:
         """Take back the leases of an attempt that shows nothing."""
-        self._circuits.release(leases, time.monotonic())
+        self._circuits.release(leases, self.clock())
 
     def needs_probe(self) -> bool:
         """Return whether an active probe can tell something new."""
@@ -152,11 +151,11 @@ class UpstreamState:
 
     def record_sign(self, sign: Sign) -> None:
         """Record what an active probe saw."""
-        self._circuits.record_sign(sign, time.monotonic())
+        self._circuits.record_sign(sign, self.clock())
 
     def lease_active_probe(self, seconds: float) -> bool:
         """Return whether this worker is the one that probes actively, for so many seconds from now on."""
-        return self._memory.lease_active_probe(seconds, time.monotonic())
+        return self._memory.lease_active_probe(seconds)
 
     def _begin_leased(
         self, model: str, settings: BreakerSettings | None, leases: frozenset[Cell] | None
