@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from errno import ECONNRESET
+from math import ceil
 from typing import Any, ClassVar
 
 type_by_status = {
@@ -175,6 +176,41 @@ class UpstreamUnreachable(ProxyError):
     code = "upstream_unreachable"
     ending = Ending.UPSTREAM_ERROR
     reached = False
+
+
+class UpstreamsUnavailable(ProxyError):
+    """All upstreams of the model have failed, and it is not the time to ask one of them."""
+
+    status = 503
+    code = "upstreams_unavailable"
+    ending = Ending.UPSTREAM_ERROR
+    reached = False
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(max(1, ceil(self.retry_after_s)))),)
+
+
+class UpstreamsLimited(ProxyError):
+    """All upstreams of the model have asked to wait."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "upstreams_rate_limited"
+    ending = Ending.UPSTREAM_ERROR
+    reached = False
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(max(1, ceil(self.retry_after_s)))),)
 
 
 class UpstreamProtocolError(ProxyError):

@@ -15,7 +15,7 @@ from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
-from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo
+from argoproxy.telemetry.outcome import AttemptSummary, Listener, Outcome, RequestInfo
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
 
@@ -37,6 +37,20 @@ class OpenReply(Reply, Protocol):
         """Close the connection."""
 
 
+class AttemptReport(Protocol):
+    """The attempts of a request, as far as its end needs them."""
+
+    @property
+    def headers(self) -> Headers:
+        """Headers of the response about them."""
+
+    def summarize(self) -> tuple[AttemptSummary, ...]:
+        """Return what became of each, if there was more than one."""
+
+    def close(self) -> None:
+        """Count the last one as over."""
+
+
 class RequestContext:
     """Everything about one request that changes while it is served. Closed once, whatever happened; the outcome then
     goes to the listeners.
@@ -50,6 +64,8 @@ class RequestContext:
     route: Route[Upstream]
     #: What is remembered for the journal, if there is one.
     record: JournalRecord | None = None
+    #: The attempts to have it answered, if any was made.
+    attempts: AttemptReport | None = None
     #: Starts the response before there is an answer, where that is allowed.
     early: EarlyStart | None = None
     #: Whether errors are sent with status 200.
@@ -151,6 +167,7 @@ class RequestContext:
         """Close the replies of an attempt that failed, when something else is tried and the client sees no error."""
         while self._replies:
             self._replies.pop().close()
+        self._ending = None
         if self.record:
             self.record.fail_attempt(error)
 
@@ -205,6 +222,8 @@ class RequestContext:
         if self.early:
             self.early.disable()
         outcome = self._outcome()
+        if self.attempts:
+            self.attempts.close()
         # The client has all it gets and may leave; that must not count while `release_when_done` waits.
         self.watch.ignore_client()
         for reply in self._replies:
@@ -246,6 +265,7 @@ class RequestContext:
             bytes_sent=meter.bytes_sent,
             prompt_tokens=_count(usage.get("prompt_tokens")),
             completion_tokens=_count(usage.get("completion_tokens")),
+            attempts=self.attempts.summarize() if self.attempts else (),
         )
 
 

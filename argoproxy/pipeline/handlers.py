@@ -5,7 +5,7 @@
 3. `resolve_routes` applies the model's rules: Routes, best first, each an upstream and the call as it goes there;
    `choose_order` says which is best where the rule balances.
 4. `attempt_route` sends the call along one route and waits for the head of the reply. An error status is raised.
-5. `try_routes` runs attempts until one brings data; `RouteQueue` decides which route follows after which failure.
+5. `try_routes` runs attempts until one brings content; `RouteQueue` decides which route follows after which failure.
 6. The upstream's adapter reads the reply as batches: lists of events that arrived together. An empty batch is a moment
    in which the upstream was silent.
 7. `prefetch_first` waits for the first batch here: up to now a failure still gets an HTTP status of its own.
@@ -22,40 +22,38 @@ Paths that are no chats have handlers of their own in `paths/`; `paths/relay.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
+from argoproxy.pipeline.attempts import try_routes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.handover import (
+    RawStatus,
     answer_handed_over,
+    answer_raw_status,
     attempt_handover,
+    attempt_passthrough,
     is_handed_over,
     is_path_missing,
-    record_response,
 )
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.route_order import choose_order
-from argoproxy.protocol.access.header_rules import response_headers_for_client
 from argoproxy.protocol.api.endpoints import (
     Endpoint,
 )
-from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply
 from argoproxy.protocol.api.schema import validate
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.reasoning.reasoning_filters import reasoning_filters
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
-from argoproxy.protocol.routing.route_queue import RouteQueue
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
-from argoproxy.telemetry.journal.recorders import ByteRecorder
-from argoproxy.transport.reply import HttpReply
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base import read_in_runs
 
@@ -114,7 +112,13 @@ def run_handover(
                 context.discard_attempt(error)
             is_own = False
         endpoint.check(context.call)
-        yield from attempt_route(route, proxy, context)
+        batches = attempt_route(route, proxy, context)
+        # The form of the answer is that of the route, so nothing may go out before this is settled.
+        yield from filter(None, batches) if may_change_form(route) else batches
+
+    def may_change_form(route: Route[Upstream]) -> bool:
+        is_last = route.upstream.name == routes[-1].upstream.name and not route.resilience.context_fallback
+        return not is_last and any(is_handed_over(other, proxy) for other in routes)
 
     # The form of a request that is handed over is its client's.
     routes = [replace(route, other_mode=None) if is_handed_over(route, proxy) else route for route in routes]
@@ -149,35 +153,6 @@ def resolve_routes(
     except ProxyError as error:
         context.discard_attempt(error)
         return routes
-
-
-def try_routes(
-    routes: Sequence[Route[Upstream]],
-    attempt: Callable[[Route[Upstream]], Iterator[StepT]],
-    proxy: Proxy,
-    context: RequestContext,
-) -> Iterator[StepT]:
-    """Yield what an attempt yields, on the first route that brings data. A form of the call that was refused is
-    remembered once another form was accepted. Raises ProxyError, ClientGone."""
-    queue = RouteQueue([proxy.refused_modes.adapt(route) for route in routes])
-    while True:
-        steps = attempt(queue.current)
-        try:
-            for step in steps:
-                if not step:
-                    yield step
-                    continue
-                queue.mark_data()
-                if queue.refused_form:
-                    proxy.refused_modes.learn(queue.refused_form, queue.current)
-                yield step
-                yield from steps
-                return
-            return
-        except ProxyError as error:
-            if queue.next_after(error) is None:
-                raise
-            context.discard_attempt(error)
 
 
 def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Batch]:
@@ -220,16 +195,9 @@ def run_passthrough(
     ClientGone."""
     if context.early:
         context.early.disable()
-    reply = next(try_routes(routes, lambda route: send_raw(route, proxy, context), proxy, context))
-    pieces = record_reply(prefetch_first(reply.iter_raw()), reply.headers, endpoint, context)
-    pieces = end_with_error_event(pieces, reply.headers, endpoint, context)
-    response = ClientResponse(reply.status, response_headers_for_client(reply.headers), pieces)
-    return record_response(response, ByteRecorder, context)
-
-
-def send_raw(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[HttpReply]:
-    """Send the call along one route and yield the reply, whatever its status. Raises ProxyError, ClientGone."""
-    context.set_route(route)
-    link = proxy.links[route.upstream.name]
-    call = link.images.inline(route.call, context.watch)
-    yield link.send_any_status(route.upstream, route.upstream.completion_request(call), route.timeouts, context)
+    attempt = partial(attempt_passthrough, routes=routes, proxy=proxy, context=context)
+    try:
+        pieces = prefetch_first(try_routes(routes, attempt, proxy, context))
+    except RawStatus as error:
+        return answer_raw_status(error, context)
+    return answer_handed_over(pieces, endpoint, context)

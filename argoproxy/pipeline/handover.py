@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from argoproxy.errors import UpstreamStatus
+from argoproxy.errors import Ending, ProxyError, UpstreamStatus
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.access.header_rules import response_headers_for_client, response_headers_for_new_body
@@ -15,6 +16,12 @@ from argoproxy.protocol.http_messages import ClientResponse, Headers
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
 from argoproxy.upstreams import Upstream
+
+_ERROR, _RATE_LIMIT = 400, 429
+
+
+class RawStatus(UpstreamStatus):
+    """An error reply that goes to the client byte for byte, unless another attempt follows."""
 
 
 def is_handed_over(route: Route[Upstream], proxy: Proxy) -> bool:
@@ -52,6 +59,32 @@ def attempt_handover(
         if not piece:
             context.watch.check_client()
         yield piece
+
+
+def attempt_passthrough(
+    route: Route[Upstream], routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext
+) -> Iterator[bytes]:
+    """Send the call along one of the routes and yield the reply byte for byte, whatever its status. Raises RawStatus
+    for an error status after which there may be another attempt, other ProxyErrors, ClientGone."""
+    context.set_route(route)
+    link = proxy.links[route.upstream.name]
+    call = link.images.inline(route.call, context.watch)
+    reply = link.send_any_status(route.upstream, route.upstream.completion_request(call), route.timeouts, context)
+    may_be_followed = len(routes) > 1 or reply.status == _RATE_LIMIT or route.resilience.context_fallback
+    if reply.status >= _ERROR and may_be_followed:
+        body = bytearray()
+        with suppress(ProxyError):  # the status counts all the same
+            for piece in reply.iter_raw():
+                body += piece
+        raise RawStatus(reply.status, reply.headers, bytes(body))
+    yield from reply.iter_raw()
+
+
+def answer_raw_status(error: RawStatus, context: RequestContext) -> ClientResponse:
+    """Answer with an error reply, byte for byte."""
+    context.set_ending(Ending.UPSTREAM_ERROR)
+    headers = response_headers_for_client(error.headers)
+    return record_response(ClientResponse(error.status, headers, iter((error.body,))), ByteRecorder, context)
 
 
 def answer_handed_over(pieces: Iterator[bytes], endpoint: Endpoint, context: RequestContext) -> ClientResponse:

@@ -56,8 +56,10 @@ def _format(names: Iterable[str], values: Iterable[Any]) -> str:
     """Return fields as ` name=value`, without those that are None or empty. Seconds become milliseconds."""
     words = ""
     for name, value in zip(names, values, strict=True):
-        if value is None or value == "":
+        if value is None or value in ("", ()):
             continue
+        if isinstance(value, tuple):
+            value = ",".join(map(str, value))
         if name[-2:] == "_s":
             words += f" {name[:-2]}_ms={1000 * value:.1f}"
         else:

@@ -20,6 +20,19 @@ class RequestInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptSummary:
+    """What became of one attempt: its upstream, the kind of its failure ("" for the one that the answer is from), and
+    how long it took."""
+
+    upstream: str
+    failure: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.upstream}:{self.failure or 'ok'}:{1000 * self.seconds:.0f}ms"
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a request ended. Seconds count from its arrival; None stands for what did not happen or is not known.
 
@@ -27,7 +40,8 @@ class Outcome:
     `send_mode` how the upstream was asked; "" if no model was. `overhead_s` is the part of the time to the first byte
     in which neither the client nor the upstream was waited for. `code` is that of the error the client got. `reason`
     and `address` (host:port) say why no connection to the upstream could be made, and where to. `upstream_model` is
-    the model's name upstream, if it is another one than `model`.
+    the model's name upstream, if it is another one than `model`. `attempts` are all of
+    them, if there was more than one.
     """
 
     id: str
@@ -52,6 +66,7 @@ class Outcome:
     reason: str = ""
     address: str = ""
     upstream_model: str = ""
+    attempts: tuple[AttemptSummary, ...] = ()
 
 
 Listener = Callable[[Outcome], None]

@@ -24,6 +24,7 @@ from argoproxy.protocol.http_messages import (
     drop_unsendable,
     get_header,
     read_up_to,
+    without,
 )
 from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.web.wsgi_io import (
@@ -36,6 +37,8 @@ from argoproxy.web.wsgi_io import (
     read_routed_path,
 )
 
+#: An upstream's own are not the proxy's.
+_ATTEMPT_HEADERS = frozenset(("x-upstream", "x-attempts", "x-fallback"))
 #: nginx's status for a client that closed the connection; it is logged, never sent.
 CLIENT_GONE_STATUS = 499
 #: RFC 9110 section 15; a plug-in could return any other number.
@@ -184,6 +187,8 @@ def respond(answer: ClientResponse, request: WebRequest) -> Response:
     kept = drop_unsendable(answer.headers)
     if request.cors_headers:
         kept = (*without_cors(kept), *request.cors_headers)
+    if context.attempts and (about_attempts := context.attempts.headers):
+        kept = (*without(kept, _ATTEMPT_HEADERS), *about_attempts)
     headers = [*kept, logging_id]
     if not get_header(kept, "x-request-id"):
         headers.append(request_id)

@@ -175,11 +175,11 @@ def test_the_next_upstream_is_asked_when_the_first_refuses_the_connection(
     assert ask(door.port, "POST", "/v1/embeddings", body).json["model"] == "m2"
 
 
-def test_a_failure_of_the_first_that_answered_is_no_reason_to_ask_another(
+def test_only_failures_that_are_listed_are_a_reason_to_ask_another(
     serve: Serve, upstream: Upstream, others: tuple[Upstream, Upstream], tmp_path: Path
 ) -> None:
     text = f"upstreams:\n  a: {{base_url: {upstream.url}}}\n  b: {{base_url: {others[0].url}}}\n"
-    proxy = serve(**written(tmp_path, text + "models:\n  m: {upstream: [a, b]}\n"))
+    proxy = serve(**written(tmp_path, text + "models:\n  m: {upstream: [a, b], fallback_on: [connect]}\n"))
     failing = upstream.script(reply("503 Busy", b'{"error": {"message": "busy"}}'))
     assert chat(proxy.port, model="m", headers={"X-Script": failing}).json["error"]["message"] == "busy"
     cut = upstream.script(["send", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"], ["close"])

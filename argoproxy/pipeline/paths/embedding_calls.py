@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from argoproxy.pipeline.attempts import try_routes
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.handlers import resolve_routes, run_passthrough, try_routes
+from argoproxy.pipeline.handlers import resolve_routes, run_passthrough
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.api.endpoints import EMBEDDINGS, answer_document
 from argoproxy.protocol.http_messages import ClientRequest, ClientResponse

@@ -29,7 +29,7 @@ NOT_SENT_UP = (
     | OVERRIDES
     | frozenset(
         "host content-length expect accept-encoding referer forwarded via x-real-ip x-upstream-mode"
-        " x-compatible".split()
+        " x-compatible x-no-fallback".split()
     )
 )
 NOT_SENT_UP_PREFIXES = ("x-forwarded-", "cf-")

@@ -14,9 +14,9 @@ PREFLIGHT_S = 600
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 #: What a page may read besides the headers that every page may: ids, and what clients wait by after an error.
 _EXPOSED = (
-    "X-Logging-Id, X-Request-Id, Retry-After, Retry-After-Ms, X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens,"
-    " X-RateLimit-Remaining-Requests, X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests,"
-    " X-RateLimit-Reset-Tokens"
+    "X-Logging-Id, X-Request-Id, X-Upstream, X-Attempts, X-Fallback, Retry-After, Retry-After-Ms, X-Should-Retry,"
+    " X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Requests,"
+    " X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
 )
 _PREFIX = "access-control-"
 _VARY = ("Vary", "Origin")

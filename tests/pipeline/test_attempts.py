@@ -9,18 +9,21 @@ from typing import cast
 import pytest
 
 from argoproxy.errors import ClientGone, UpstreamProtocolError, UpstreamStatus, UpstreamUnreachable
+from argoproxy.pipeline.attempts import try_routes
 from argoproxy.pipeline.caches import RefusedModes
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.handlers import try_routes
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.protocol.routing.route import Route
+from argoproxy.shared_state.upstream_memory import SharedMemory
+from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
 from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
 from tests.support.routes import MODE_REFUSED, routes_to
 
 Step = str | Exception
+NAMES = ("a", "b", "c")
 
 
 class Shared:
@@ -28,6 +31,8 @@ class Shared:
 
     def __init__(self) -> None:
         self.refused_modes = RefusedModes(60.0)
+        memory = SharedMemory(None)
+        self.states = UpstreamStates({name: UpstreamState(name, memory.of(name, ())) for name in NAMES})
 
 
 def drive(chosen: list[Route[Upstream]], scripts: list[list[Step]], shared: Shared | None = None) -> Iterator[str]:

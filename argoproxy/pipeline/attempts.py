@@ -1,0 +1,267 @@
+"""The attempts of one request: which route is tried, what is held back meanwhile, and what is left of each attempt.
+
+Up to the first content another route can answer, so while one is left, what comes before the content is held back: an
+answer is never put together from two. Silence passes, because heartbeats are sent in it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamStatus, UpstreamsUnavailable
+from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.proxy import Proxy
+from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.http_messages import Headers, without
+from argoproxy.protocol.resilience.failures import FailureKind, classify
+from argoproxy.protocol.resilience.first_content import make_finder
+from argoproxy.protocol.resilience.retry_hints import forbids_retry, patience_s, retry_after_s
+from argoproxy.protocol.routing.route import Route
+from argoproxy.protocol.routing.route_queue import AttemptLimits, FailedAttempt, NextAttempt, RouteQueue
+from argoproxy.shared_state.upstream_state import UpstreamAttempt
+from argoproxy.telemetry.outcome import AttemptSummary
+from argoproxy.upstreams import Upstream
+
+StepT = TypeVar("StepT")
+
+#: How long a connection to an upstream may take that has failed before and is asked because it is the only one.
+FORCED_CONNECT_S = 2.0
+#: The part of a client's own time-out in which another attempt may begin.
+PATIENCE = 0.8
+_RETRY_AFTER = frozenset(("retry-after", "retry-after-ms"))
+
+
+class _Limited(NamedTuple):
+    """An upstream that only asked to wait: its error, and when it may be asked again; infinity if it did not say."""
+
+    error: UpstreamStatus
+    due_s: float
+
+
+def try_routes(
+    routes: Sequence[Route[Upstream]],
+    attempt: Callable[[Route[Upstream]], Iterator[StepT]],
+    proxy: Proxy,
+    context: RequestContext,
+) -> Iterator[StepT]:
+    """Yield what an attempt yields, on the first route that brings content. Raises ProxyError, ClientGone."""
+    context.attempts = attempts = RequestAttempts(routes, proxy, context)
+    route: Route[Upstream] | None = attempts.start()
+    while route:
+        steps = attempt(route)
+        try:
+            held = yield from attempts.hold_back(steps)
+            yield from held
+            yield from steps
+            return
+        except ProxyError as error:
+            route = attempts.move_on(error)
+            if route is None:
+                attempts.raise_limit()
+                raise
+
+
+class RequestAttempts:
+    """The attempts of one request, one after the other."""
+
+    def __init__(self, routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> None:
+        self._proxy, self._context = proxy, context
+        self._routes = [proxy.refused_modes.adapt(route) for route in routes]
+        limits = AttemptLimits.of(routes[0].call)
+        self._queue = RouteQueue(self._routes, limits, self._admit, self._find_larger)
+        self._attempt: UpstreamAttempt | None = None
+        self._begun_s = 0.0
+        self._count = 0
+        self._has_content = False
+        self._failed: list[AttemptSummary] = []
+        self._limited: dict[str, _Limited] = {}
+
+    def start(self) -> Route[Upstream]:
+        """Return the first route to try. Raises UpstreamsUnavailable, UpstreamsLimited if none is to be tried now."""
+        return self._queue.start() or self._start_refused()
+
+    def hold_back(self, steps: Iterator[StepT]) -> Generator[StepT, None, list[StepT]]:
+        """Yield moments of silence, and return the steps up to the first content; up to the first one if no other
+        route is left. Raises what the steps raise, and the error that comes in place of content."""
+        held: list[StepT] = []
+        finder = None
+        for step in steps:
+            if not step:
+                # Bytes are answered with the head of their reply, so nothing may go out before the route is settled.
+                if not (isinstance(step, bytes) and self._queue.has_spare):
+                    yield step
+                continue
+            held.append(step)
+            if not self._queue.has_spare:
+                break
+            finder = finder or make_finder(step, self._context.reply_headers)
+            if finder is None or finder.feed(step):
+                break
+        else:
+            if finder:
+                finder.finish()
+        self._accept()
+        return held
+
+    def move_on(self, error: ProxyError) -> Route[Upstream] | None:
+        """Return the route to try after a failure, when its time has come; None if the failure is final. Raises
+        ClientGone while it waits."""
+        if other := self._queue.other_form(error):
+            self._context.discard_attempt(error)
+            return other
+        delay_s = retry_after_s(error.headers, time.time())
+        kind = self._count_failure(error, delay_s)
+        failure = FailedAttempt(error, kind, None if forbids_retry(error.headers) else delay_s)
+        following = self._queue.next_after(failure) if self._has_time() else None
+        if following is None or (following.is_repeated and not self._allows_repeat(following)):
+            return None
+        self._context.discard_attempt(error)
+        if following.is_repeated:
+            self._repeat(following)
+        return self._limit_time(following.route)
+
+    def raise_limit(self) -> None:
+        """Raise the 429 of an upstream that only asked to wait, if there was one among several attempts, with the time
+        after which the first of them may be asked again."""
+        if not self._limited or self._count < 2:
+            return
+        soonest = min(self._limited.values(), key=lambda limited: limited.due_s)
+        raise _with_retry_after(soonest, self._context.meter.elapsed_s()) from None
+
+    def close(self) -> None:
+        """Count the last attempt as over."""
+        if self._attempt:
+            self._attempt.close()
+
+    @property
+    def headers(self) -> Headers:
+        """Headers of the response: which upstream it comes from, and after how many attempts; none for a lone upstream
+        that was asked once."""
+        if len(self._routes) == 1 and self._count < 2:
+            return ()
+        upstream = (("X-Upstream", self._queue.current.upstream.name),) if self._count else ()
+        is_other = self._count and self._queue.current.upstream is not self._routes[0].upstream
+        fallback = (("X-Fallback", "true"),) if is_other else ()
+        return (*upstream, ("X-Attempts", str(self._count)), *fallback)
+
+    def summarize(self) -> tuple[AttemptSummary, ...]:
+        """Return what became of each attempt, if there was more than one."""
+        if self._count < 2:
+            return ()
+        last = AttemptSummary(self._queue.current.upstream.name, "", self._context.meter.elapsed_s() - self._begun_s)
+        return (*self._failed, last) if self._has_content else tuple(self._failed)
+
+    def _admit(self, route: Route[Upstream]) -> bool:
+        attempt = self._proxy.states.of(route.upstream.name).begin(route.call.model, route.resilience.breaker)
+        if attempt is None:
+            return False
+        self._begin(attempt)
+        return True
+
+    def _begin(self, attempt: UpstreamAttempt) -> None:
+        self.close()
+        self._attempt = attempt
+        self._begun_s = self._context.meter.elapsed_s() if self._count else 0.0
+        self._count += 1
+
+    def _start_refused(self) -> Route[Upstream]:
+        """Begin although no route is to be tried now: with a lone one, which is never refused, or with the one that is
+        due first, in one request at a time. Raises UpstreamsUnavailable, UpstreamsLimited."""
+        states = self._proxy.states
+        gates = [(route, states.of(route.upstream.name)) for route in self._routes]
+        if self._queue.is_alone:
+            route, gate = gates[0]
+            self._begin(gate.force(route.call.model, route.resilience.breaker))
+            self._queue.start_at(route)
+            return _hurry(route)
+        route, gate = min(gates, key=lambda pair: pair[1].reopens_in_s(pair[0].call.model))
+        if attempt := gate.begin_early(route.call.model, route.resilience.breaker):
+            self._begin(attempt)
+            self._queue.start_at(route)
+            return _hurry(route)
+        wait_s = gate.reopens_in_s(route.call.model)
+        if all(gate.is_cooling(route.call.model) for route, gate in gates):
+            message = "All upstreams of this model limit the rate of requests; try again later."
+            raise UpstreamsLimited(message, wait_s)
+        raise UpstreamsUnavailable("All upstreams of this model have failed; try again later.", wait_s)
+
+    def _accept(self) -> None:
+        """Note that content has come, or a whole reply: from now on each failure is final."""
+        self._has_content = True
+        self._queue.mark_content()
+        if self._attempt:
+            self._attempt.succeed()
+        if self._queue.refused_form:
+            self._proxy.refused_modes.learn(self._queue.refused_form, self._queue.current)
+
+    def _count_failure(self, error: ProxyError, delay_s: float | None) -> FailureKind:
+        kind, now_s = classify(error), self._context.meter.elapsed_s()
+        if self._attempt and not self._has_content:
+            self._attempt.fail(kind, delay_s)
+        self._has_content = False
+        self._failed.append(AttemptSummary(self._queue.current.upstream.name, str(kind), now_s - self._begun_s))
+        if kind is FailureKind.RATE_LIMITED and isinstance(error, UpstreamStatus):
+            # Without its traceback, which refers to the frames of the attempt and so to its connection.
+            due_s = math.inf if delay_s is None else now_s + delay_s
+            limited = _Limited(type(error)(error.status, error.headers, error.body), due_s)
+            self._limited[self._queue.current.upstream.name] = limited
+        return kind
+
+    def _has_time(self) -> bool:
+        """Return whether another attempt can be of use: its client still waits, and no limit for all has passed."""
+        elapsed_s = self._context.meter.elapsed_s()
+        route = self._queue.current
+        return elapsed_s < min(PATIENCE * patience_s(route.call.headers), route.timeouts.total_s)
+
+    def _limit_time(self, route: Route[Upstream]) -> Route[Upstream]:
+        """Return a route with what is left of the time for all attempts."""
+        total_s = route.timeouts.total_s
+        if total_s == math.inf:
+            return route
+        left_s = max(0.001, total_s - self._context.meter.elapsed_s())
+        return replace(route, timeouts=replace(route.timeouts, total_s=left_s))
+
+    def _allows_repeat(self, following: NextAttempt[Upstream]) -> bool:
+        return self._proxy.states.of(following.route.upstream.name).take_retry()
+
+    def _repeat(self, following: NextAttempt[Upstream]) -> None:
+        """Begin another attempt at the same upstream when its time has come. Raises ClientGone while it waits."""
+        until = time.monotonic() + following.wait_s
+        while (left_s := until - time.monotonic()) > 0:
+            self._context.watch.wait(None, left_s)
+        route = following.route
+        gate, model, breaker = self._proxy.states.of(route.upstream.name), route.call.model, route.resilience.breaker
+        self._begin(gate.begin(model, breaker) or gate.force(model, breaker))
+
+    def _find_larger(self, model: str) -> Sequence[Route[Upstream]]:
+        """Return the routes of the model for longer prompts, as far as they were not tried. Its rule names it, so the
+        list of models that clients may name does not matter."""
+        models, call = replace(self._proxy.models, allowed=AllowList()), self._context.call
+        renamed = call.with_body({**call.body, "model": model})
+        tried = {(route.upstream.name, route.call.model) for route in self._routes}
+        is_passthrough = self._queue.current.upstream.is_passthrough
+        larger = [
+            self._proxy.refused_modes.adapt(route)
+            for route in models.resolve(renamed)
+            if (route.upstream.name, route.call.model) not in tried and route.upstream.is_passthrough is is_passthrough
+        ]
+        self._routes += larger
+        return larger
+
+
+def _hurry(route: Route[Upstream]) -> Route[Upstream]:
+    """Return a route that does not wait long for a connection, because it has failed before."""
+    connect_s = min(FORCED_CONNECT_S, route.timeouts.connect_s)
+    return replace(route, timeouts=replace(route.timeouts, connect_s=connect_s))
+
+
+def _with_retry_after(limited: _Limited, now_s: float) -> UpstreamStatus:
+    error, seconds = limited.error, limited.due_s - now_s
+    if seconds == math.inf:
+        return error
+    headers = (*without(error.headers, _RETRY_AFTER), ("Retry-After", str(math.ceil(max(0.0, seconds)))))
+    return type(error)(error.status, headers, error.body)
