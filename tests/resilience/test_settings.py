@@ -58,13 +58,18 @@ BAD = [
     "retry_waits: 2",
     "fallback: [500]",
 ]
+#: Settings of rules, with as many lines; the mistake is in the last one.
 RULES_GOOD = [
     "balance: ordered",
     "balance: least_open",
     "balance: sticky",
-    "{balance: weighted, weights: {one: 3, two: 1}}",
+    "balance: weighted\n    weights: {one: 3, two: 1}",
 ]
-RULES_BAD = ["balance: random", "weights: {three: 1}", "weights: {one: -1}", "weights: {one: heavy}", "weights: [1, 2]"]
+RULES_BAD = [
+    "balance: random",
+    "weights: {one: 1}",
+    *(f"balance: weighted\n    weights: {value}" for value in ("{three: 1}", "{one: -1}", "{one: heavy}", "[1, 2]")),
+]
 
 
 def text_with(level: str, setting: str) -> str:
@@ -98,15 +103,13 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, level: str, setting: s
 
 @pytest.mark.parametrize("setting", RULES_GOOD)
 def test_a_rule_may_balance(tmp_path: Path, setting: str) -> None:
-    lines = setting.strip("{}") if setting.startswith("{balance") else setting
-    text = text_with("rule", lines.replace(", weights", "\n    weights") + ("}" if "weights" in lines else ""))
-    assert mistakes_of(tmp_path, text) == []
+    assert mistakes_of(tmp_path, text_with("rule", setting)) == []
 
 
 @pytest.mark.parametrize("setting", RULES_BAD)
 def test_a_rule_that_balances_wrongly_is_a_mistake(tmp_path: Path, setting: str) -> None:
     (mistake,) = mistakes_of(tmp_path, text_with("rule", setting))
-    assert f"line {LINES['rule']}" in mistake
+    assert f"line {LINES['rule'] + setting.count(chr(10))}" in mistake
 
 
 @pytest.mark.parametrize("setting", ["balance: sticky", "weights: {one: 1}"])
