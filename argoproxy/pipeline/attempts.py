@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamStatus, UpstreamsUnavailable
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
+from argoproxy.pipeline.route_order import choose_order
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.http_messages import Headers, without
 from argoproxy.protocol.resilience.failures import FailureKind, classify
@@ -244,9 +245,10 @@ class RequestAttempts:
         renamed = call.with_body({**call.body, "model": model})
         tried = {(route.upstream.name, route.call.model) for route in self._routes}
         is_passthrough = self._queue.current.upstream.is_passthrough
+        routes = models.resolve(renamed)
         larger = [
             self._proxy.refused_modes.adapt(route)
-            for route in models.resolve(renamed)
+            for route in choose_order(routes, models, renamed, self._proxy.states).arrange(routes)
             if (route.upstream.name, route.call.model) not in tried and route.upstream.is_passthrough is is_passthrough
         ]
         self._routes += larger

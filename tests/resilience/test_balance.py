@@ -148,3 +148,25 @@ def test_whichever_is_chosen_the_others_are_spares(farm: Farm, balance: str) -> 
     answers = [chat(proxy.port, stream=True, headers={"X-Session-Id": f"s-{number}"}) for number in range(30)]
     assert {speaker(answer) for answer in answers} == {"three"}
     assert len(farm.upstream("two").chats()) <= 3
+
+
+def test_requests_for_a_larger_window_are_balanced_too(farm: Farm) -> None:
+    """The rule of the model for longer prompts decides which of its upstreams is asked first."""
+    error = {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}
+    farm.upstream("one").switch("status", status=400, error=error)
+    larger = ["two", "three", "four"]
+    rules = {
+        "m1": {"upstream": "one", "context_fallback": "m1-large"},
+        "m1-large": {"upstream": larger, "balance": "sticky"},
+    }
+    farm.write(*FOUR, models=rules)
+    proxy = farm.serve()
+
+    def serve_sessions() -> list[str]:
+        return [speaker(chat(proxy.port, headers={"X-Session-Id": f"s-{number}"})) for number in range(12)]
+
+    served = serve_sessions()
+    assert set(served) == set(larger)
+    assert serve_sessions() == served
+    assert "x-session-id" in farm.upstream("one").chats()[0]["headers"]
+    assert all("x-session-id" not in request["headers"] for name in larger for request in farm.upstream(name).chats())
