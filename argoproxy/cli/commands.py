@@ -32,6 +32,9 @@ COMMANDS = {
         SERVE,
         Command("doctor", "[flags]", "argoproxy.cli.doctor", "find what is wrong, and the line to change"),
         Command("models", "[--json]", "argoproxy.cli.models_command", "the models that clients may ask for"),
+        Command(
+            "upstreams", "[--json]", "argoproxy.cli.upstreams.upstreams_command", "whether each is asked, or why not"
+        ),
         Command("config", "show|validate|edit|init", "argoproxy.cli.config_command", "the settings, and a first file"),
         Command("logs", "tail|show|stats", "argoproxy.cli.logs.journal_command", "read the journal"),
         Command("reload", "[--port N]", "argoproxy.cli.reload", "make a running proxy read its settings again"),

@@ -20,6 +20,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "serve": ("--help", "--version", "--yes", "--show", "--validate", "--edit", "--reload", "--model", "--json"),
     "doctor": ("--help", "--upstream", "--model", "--no-chat", "--json", "--strict", "--through", "--patience"),
     "models": ("--help", "--json"),
+    "upstreams": ("--help", "--json"),
     "config": ("show", "validate", "edit", "init", "--help"),
     "config show": ("--help", "--model", "--json"),
     "config validate": ("--help",),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +14,7 @@ from argoproxy.errors import ProxyError, Stopping
 from argoproxy.pipeline.caches import SingleFlight
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.timeouts import Timeouts
+from argoproxy.shared_state.upstream_state import UpstreamState
 from argoproxy.transport.parallel import run_in_parallel
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
@@ -23,6 +24,8 @@ from argoproxy.upstreams import Upstream
 PROBE_S = 4.5
 #: How long a result is kept: how long `/health` may be wrong after an upstream has recovered.
 KEEP_S = 1.0
+#: Fields of a state that are shown where a key is needed only.
+_KEYED = ("models", "openings")
 PROBE_TIMEOUTS = Timeouts(connect_s=PROBE_S, first_byte_s=PROBE_S, idle_s=PROBE_S, total_s=PROBE_S)
 
 
@@ -51,9 +54,11 @@ class Probe:
         targets: Sequence[tuple[Upstream, Transport]],
         watch: Callable[[], Watch],
         is_draining: Callable[[], bool] = lambda: False,
+        states: Iterable[UpstreamState] = (),
     ) -> None:
         """`watch` creates a Watch without a client: the result is shared, so no caller's leaving may end the probe.
-        While the proxy `is_draining` no upstream is asked."""
+        While the proxy `is_draining` no upstream is asked. `states` may know some of the targets."""
+        self._states = states
         self._is_draining = is_draining
         self._targets = targets
         self._watch = watch
@@ -78,10 +83,15 @@ class Probe:
         return Health(200, _document("ready"))
 
     def health(self) -> Health:
-        """Return the kept result, else probe the upstreams."""
+        """Return the kept result, else probe the upstreams; each with its state at this moment."""
         if self._is_draining():
             return Health(503, _document("draining"))
-        return self._shared.result()
+        health = self._shared.result()
+        states = {state.name: _describe_without_key(state.describe()) for state in self._states}
+        document = {**health.document, "target": _add_state(health.document["target"], states)}
+        if "upstreams" in document:
+            document["upstreams"] = [_add_state(target, states) for target in document["upstreams"]]
+        return Health(health.status, document)
 
     def _probe_all(self) -> Health:
         targets = self._targets_as_json()
@@ -123,6 +133,16 @@ class Probe:
         finally:
             watch.close()
         return {**target, "ms": round(1000 * (time.monotonic() - started), 1)}
+
+
+def _add_state(target: Json, states: Mapping[str, Json]) -> Json:
+    return {**target, **states.get(target["name"], {})}
+
+
+def _describe_without_key(state: Json) -> Json:
+    """Return what those without a key may know of a state: /health needs no key, so models are only counted."""
+    models = {"open_models": len(state["models"])} if state["models"] else {}
+    return {**{key: value for key, value in state.items() if key not in _KEYED}, **models}
 
 
 def _document(status: str) -> Json:

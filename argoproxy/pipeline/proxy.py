@@ -15,6 +15,7 @@ from argoproxy.protocol.access.auth import RequestAuthenticator
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import BODY_LIMIT
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.shared_state.upstream_state import UpstreamStates
@@ -116,6 +117,14 @@ class Proxy:
     active_probes: Sequence[ActiveProbe] = ()
     lone_closing_tags: LoneClosingTags = field(default_factory=LoneClosingTags)
     missing_paths: MissingPaths = field(default_factory=MissingPaths)
+
+    def describe_states(self) -> Mapping[str, Json]:
+        """Return the state of each upstream by its name. Models are named by clients: secrets in names are starred."""
+        described = {state.name: state.describe() for state in self.states}
+        return {name: {**state, "models": self._mask_names(state["models"])} for name, state in described.items()}
+
+    def _mask_names(self, models: Mapping[str, Json]) -> Json:
+        return {self.masker.mask_text((), name): state for name, state in models.items()}
 
     def close(self) -> None:
         """Close idle connections, and end probes."""

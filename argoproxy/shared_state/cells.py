@@ -32,7 +32,7 @@ ROW_WORDS = ROW_HEAD_WORDS + CELLS * WINDOW_S
 ADDRESS_CELL, OVERFLOW_CELL = 0, CELLS - 1
 KEEP_CELL_S = 60.0
 
-_CELLS_IN_USE = 0  # a word of the head
+_CELLS_IN_USE, _OPENINGS = 0, 4  # words of the head; upstream_memory.py has the others
 _LEASE_OWNER, _FAILED_AT, _BEGUN_AT, _NAME_BYTES, _FIELDS = 0, 1, 2, 3, 4  # words of a cell
 _NAMES = tuple(field.name for field in fields(Circuit))[:-1]
 _NAME_WORD = _FIELDS + len(_NAMES) + 1
@@ -74,6 +74,15 @@ class CellTable:
     def is_empty(self) -> bool:
         """Return whether no cell is in use."""
         return not self._numbers[_CELLS_IN_USE]
+
+    @property
+    def openings(self) -> int:
+        """How often a circuit has opened."""
+        return self._numbers[_OPENINGS]
+
+    def count_opening(self) -> None:
+        """Count a circuit that opens. Call it under the lock."""
+        self._numbers[_OPENINGS] += 1
 
     def find(self, cell: Cell) -> int | None:
         """Return the number of the cell that holds a circuit; None while it needs none."""

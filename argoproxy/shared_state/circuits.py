@@ -122,12 +122,13 @@ class Circuits:
         return CircuitState.COOLING in states and states <= {CircuitState.COOLING, CircuitState.CLOSED}
 
     def describe(self, now: float) -> Json:
-        """Return the state of the address's circuit, and of those of models that are not closed."""
+        """Return the state of the address's circuit, how often circuits have opened, and the states of those of models
+        that are not closed."""
         shown = {name: (index, self._table.read(index, now)) for index, name in self._table.in_use()}
         _, address = shown.pop("", (ADDRESS_CELL, Circuit()))
         models = {name: _describe(circuit, now) for name, (_, circuit) in sorted(shown.items())}
         not_closed = {name: shown for name, shown in models.items() if shown["state"] != CircuitState.CLOSED}
-        return {**_describe(address, now), "models": not_closed}
+        return {**_describe(address, now), "openings": self._table.openings, "models": not_closed}
 
     def _lease(self, model: str, now: float, admits: Callable[[Circuit, float], bool]) -> frozenset[Cell] | None:
         circuits = [circuit for _, _, circuit in self._find(model, now)]
@@ -169,7 +170,10 @@ class Circuits:
         outcomes = self._table.outcomes(index, circuit.closed_at, now)
         changed = count_failure(circuit, replace(failure, outcomes=outcomes), begun.trial(cell), begun.settings, now)
         self._table.write(index, changed, now)
-        return changed.is_open and not circuit.is_open
+        has_opened = changed.is_open and not circuit.is_open
+        if has_opened:
+            self._table.count_opening()
+        return has_opened
 
     def _cool(self, cell: Cell, retry_after_s: float | None, now: float) -> None:
         index = self._table.allocate(cell, now)

@@ -25,6 +25,7 @@ from argoproxy.telemetry.children import counters, gauges, histograms
 from argoproxy.telemetry.labels import Labeller, Labels, is_error, token_counts
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.slots import Slots, uptime_s
+from argoproxy.telemetry.upstream_metrics import NO_STATES, StatesByName, upstream_families
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields
@@ -90,12 +91,13 @@ class Metrics:
             finally:
                 self._open[(outcome.route,)].add(-1)
 
-    def to_text(self) -> bytes:
-        """Return the counts of all workers in Prometheus' text format 0.0.4."""
-        return generate_latest(_Collected(chain(self._merge_workers(), self._process_metrics())))
+    def to_text(self, states: StatesByName = NO_STATES) -> bytes:
+        """Return the counts of all workers and the states of upstreams in Prometheus' text format 0.0.4."""
+        families = chain(self._merge_workers(), upstream_families(states), self._process_metrics())
+        return generate_latest(_Collected(families))
 
-    def summary(self) -> Json:
-        """Return the sums as JSON, for people and scripts."""
+    def summary(self, states: StatesByName = NO_STATES) -> Json:
+        """Return the sums and the states of upstreams as JSON, for people and scripts."""
         metrics = {metric.name: metric for metric in self._merge_workers()}
         requests, tokens = metrics.get("argoproxy_requests"), metrics.get("argoproxy_tokens")
         return {
@@ -107,6 +109,7 @@ class Metrics:
                 **{f"by_{label}": _sums_by(requests, label) for label in REQUEST_LABELS},
             },
             "tokens": {"input": 0, "output": 0, **_sums_by(tokens, "type")},
+            "upstreams": states,
         }
 
     def _count(self, outcome: Outcome) -> None:

@@ -167,7 +167,7 @@ def build_proxy(
         links=links,
         listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_log(config, journal)),
         heartbeat=config.heartbeat,
-        probe=Probe(probed, unwatched, is_stopping),
+        probe=Probe(probed, unwatched, is_stopping, states),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
         # A lone upstream is asked by each request in any case.

@@ -16,7 +16,7 @@ from tests.support.processes import ROOT, clean_environment
 
 #: Lines typed, and some of what is offered.
 TYPED = [
-    ("argoproxy ", {"serve", "doctor", "models", "config", "logs", "reload", "completion", "--demo"}),
+    ("argoproxy ", {"serve", "doctor", "models", "upstreams", "config", "logs", "reload", "completion", "--demo"}),
     ("argoproxy mo", {"models"}),
     ("argoproxy config ", {"show", "validate", "edit", "init"}),
     ("argoproxy config show --mod", {"--mode", "--model"}),

@@ -20,6 +20,7 @@ from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
 BOARD: dict[str, Any] = json.loads(read_data(DASHBOARD))
+STATES = {"openai": {"state": "closed", "open_streams": 0, "waiting": 0, "openings": 0, "models": {}}}
 PREFIXES = r"(?:argoproxy|gen_ai)_\w+"
 THE_THREE = {"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"}
 
@@ -33,7 +34,7 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
     for one in (outcome(return_mode="stream", key="team"), outcome(status=502, ending=Ending.UPSTREAM_ERROR)):
         metrics.count_start(one.route)
         metrics(one)
-    families = list(text_string_to_metric_families(metrics.to_text().decode()))
+    families = list(text_string_to_metric_families(metrics.to_text(STATES).decode()))
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 

@@ -152,7 +152,47 @@ def test_the_summary(metrics: Metrics) -> None:
             "by_ending": {"complete": 2, "refused": 1},
         },
         "tokens": {"input": 40, "output": 10},
+        "upstreams": {},
     }
+
+
+STATES = {
+    "one": {"state": "closed", "open_streams": 3, "waiting": 0, "openings": 2, "models": {"m1": {"state": "open"}}},
+    'a"b': {"state": "half_open", "open_streams": 0, "waiting": 4, "openings": 1, "models": {}},
+}
+
+
+def test_the_states_of_upstreams_are_exported(metrics: Metrics) -> None:
+    families = text_string_to_metric_families(metrics.to_text(STATES).decode())
+    found = {
+        (sample.name.removeprefix("argoproxy_upstream_"), sample.labels["upstream"]): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.labels.get("state", "half_open") == "half_open" and "upstream" in sample.labels
+    }
+    assert (found["open_streams", "one"], found["waiting_requests", 'a"b']) == (3, 4)
+    assert (found["open_models", "one"], found["open_models", 'a"b']) == (1, 0)
+    assert (found["circuit_openings_total", "one"], found["circuit_openings_total", 'a"b']) == (2, 1)
+    assert (found["circuit_state", "one"], found["circuit_state", 'a"b']) == (0, 1)
+
+
+def test_an_upstream_is_in_one_state(metrics: Metrics) -> None:
+    families = text_string_to_metric_families(metrics.to_text(STATES).decode())
+    (family,) = (family for family in families if family.name == "argoproxy_upstream_circuit_state")
+    found = {one.labels["state"]: one.value for one in family.samples if one.labels["upstream"] == "one"}
+    assert found == {"closed": 1, "open": 0, "half_open": 0, "cooling": 0}
+
+
+def test_the_number_of_samples_does_not_depend_on_models(metrics: Metrics) -> None:
+    def count(models: int) -> int:
+        names = {f"m{number}": {"state": "open"} for number in range(models)}
+        return metrics.to_text({"one": {**STATES["one"], "models": names}}).count(b"\n")
+
+    assert count(1) == count(40)
+
+
+def test_the_summary_has_the_states_as_they_are(metrics: Metrics) -> None:
+    assert metrics.summary(STATES)["upstreams"] == STATES
 
 
 def test_no_name_can_break_a_scrape(metrics: Metrics) -> None:
