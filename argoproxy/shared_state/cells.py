@@ -181,8 +181,8 @@ class CellTable:
                 self.write(index, release_probe(self.read(index, now)), now)
 
     def _free_place(self, now: float) -> int:
-        """Return the place for another model: a free one, else that of a model without trouble whose last failure is
-        the oldest, else the shared one."""
+        """Return the place for another model: a free one, else that of a model that may be asked and whose last
+        failure is the oldest, else the shared one."""
         places = range(ADDRESS_CELL + 1, OVERFLOW_CELL)
         idle = [place for place in places if not self._keys[place] or self._is_idle(place, now)]
         return min(idle, key=self._rank, default=OVERFLOW_CELL)
@@ -192,7 +192,7 @@ class CellTable:
 
     def _is_idle(self, place: int, now: float) -> bool:
         circuit = self.read(place, now)
-        return circuit.is_plain and now >= circuit.cooling_until
+        return not circuit.is_open and now >= circuit.cooling_until
 
     def _clear(self, index: int, now: float) -> None:
         cell = self._cells[index]

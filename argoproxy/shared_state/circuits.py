@@ -124,9 +124,10 @@ class Circuits:
     def describe(self, now: float) -> Json:
         """Return the state of the address's circuit, how often circuits have opened, and the states of those of models
         that are not closed."""
-        shown = {name: (index, self._table.read(index, now)) for index, name in self._table.in_use()}
-        _, address = shown.pop("", (ADDRESS_CELL, Circuit()))
-        models = {name: _describe(circuit, now) for name, (_, circuit) in sorted(shown.items())}
+        places = dict(self._table.in_use())
+        is_used = places.pop(ADDRESS_CELL, None) is not None
+        address = self._table.read(ADDRESS_CELL, now) if is_used else Circuit()
+        models = {name: _describe(self._table.read(index, now), now) for index, name in places.items()}
         not_closed = {name: shown for name, shown in models.items() if shown["state"] != CircuitState.CLOSED}
         return {**_describe(address, now), "openings": self._table.openings, "models": not_closed}
 

@@ -13,7 +13,7 @@ from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.resilience.breaker import ADDRESS_KINDS, MODEL_KINDS, BreakerSettings, Sign
 from argoproxy.protocol.resilience.failures import FailureKind
-from argoproxy.shared_state.cells import Cell
+from argoproxy.shared_state.cells import ADDRESS, Cell
 from argoproxy.shared_state.circuits import NO_LEASES, Begun
 from argoproxy.shared_state.upstream_memory import OPEN_STREAMS, TOKENS_SPENT, UpstreamMemory
 
@@ -196,7 +196,7 @@ class UpstreamStates:
 
 
 def _log_model(cell: Cell) -> str:
-    return log_value(cell.name) if cell.name else "*"
+    return "*" if cell is ADDRESS else log_value(cell.name)
 
 
 def _do_nothing() -> None:
