@@ -37,10 +37,12 @@ _RETRY_AFTER = frozenset(("retry-after", "retry-after-ms"))
 
 
 class _Limited(NamedTuple):
-    """An upstream that only asked to wait: its error, and when it may be asked again; infinity if it did not say."""
+    """An upstream that only asked to wait: its error, when it may be asked again (infinity if it did not say), and the
+    number of the attempt."""
 
     error: UpstreamStatus
     due_s: float
+    attempt: int
 
 
 def try_routes(
@@ -118,7 +120,7 @@ class RequestAttempts:
         kind = self._count_failure(error, delay_s)
         failure = FailedAttempt(error, kind, None if forbids_retry(error.headers) else delay_s)
         following = self._queue.next_after(failure) if self._has_time() else None
-        if following is None or (following.is_repeated and not self._allows_repeat(following)):
+        if following is None or not self._allows(following):
             return None
         self._context.discard_attempt(error)
         if following.is_repeated:
@@ -131,7 +133,8 @@ class RequestAttempts:
         if not self._limited or self._count < 2:
             return
         soonest = min(self._limited.values(), key=lambda limited: limited.due_s)
-        raise _with_retry_after(soonest, self._context.meter.elapsed_s()) from None
+        if soonest.attempt != self._count:
+            raise _with_retry_after(soonest, self._context.meter.elapsed_s()) from None
 
     def close(self) -> None:
         """Count the last attempt as over."""
@@ -208,15 +211,16 @@ class RequestAttempts:
         if kind is FailureKind.RATE_LIMITED and isinstance(error, UpstreamStatus):
             # Without its traceback, which refers to the frames of the attempt and so to its connection.
             due_s = math.inf if delay_s is None else now_s + delay_s
-            limited = _Limited(type(error)(error.status, error.headers, error.body), due_s)
+            limited = _Limited(type(error)(error.status, error.headers, error.body), due_s, self._count)
             self._limited[self._queue.current.upstream.name] = limited
         return kind
 
-    def _has_time(self) -> bool:
-        """Return whether another attempt can be of use: its client still waits, and no limit for all has passed."""
-        elapsed_s = self._context.meter.elapsed_s()
+    def _has_time(self, wait_s: float = 0.0) -> bool:
+        """Return whether another attempt after a wait can be of use: its client still waits, and the time for all
+        attempts is not over."""
         route = self._queue.current
-        return elapsed_s < min(PATIENCE * patience_s(route.call.headers), route.timeouts.total_s)
+        limit_s = min(PATIENCE * patience_s(route.call.headers), route.timeouts.total_s)
+        return self._context.meter.elapsed_s() + wait_s < limit_s
 
     def _limit_time(self, route: Route[Upstream]) -> Route[Upstream]:
         """Return a route with what is left of the time for all attempts."""
@@ -226,8 +230,10 @@ class RequestAttempts:
         left_s = max(0.001, total_s - self._context.meter.elapsed_s())
         return replace(route, timeouts=replace(route.timeouts, total_s=left_s))
 
-    def _allows_repeat(self, following: NextAttempt[Upstream]) -> bool:
-        return self._proxy.states.of(following.route.upstream.name).take_retry()
+    def _allows(self, following: NextAttempt[Upstream]) -> bool:
+        if not following.is_repeated:
+            return True
+        return self._has_time(following.wait_s) and self._proxy.states.of(following.route.upstream.name).take_retry()
 
     def _repeat(self, following: NextAttempt[Upstream]) -> None:
         """Begin another attempt at the same upstream when its time has come. Raises ClientGone while it waits."""

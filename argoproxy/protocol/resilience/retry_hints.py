@@ -35,10 +35,10 @@ def forbids_retry(headers: Headers) -> bool:
     return get_header(headers, "x-should-retry").strip().lower() == "false"
 
 
-def is_retry(headers: Headers) -> bool:
-    """Return whether a client's request is already a retry of an SDK."""
-    count = _number(get_header(headers, "x-stainless-retry-count"))
-    return count is not None and count > 0
+def is_retried_by_client(headers: Headers) -> bool:
+    """Return whether a client's SDK counts its retries: it makes its own, so none is added to them here. Together they
+    would multiply."""
+    return bool(get_header(headers, "x-stainless-retry-count"))
 
 
 def patience_s(headers: Headers) -> float:

@@ -27,7 +27,7 @@ from argoproxy.protocol.resilience.failures import (
     falls_back,
     is_worth_repeating,
 )
-from argoproxy.protocol.resilience.retry_hints import forbids_fallback, is_retry
+from argoproxy.protocol.resilience.retry_hints import forbids_fallback, is_retried_by_client
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import refuses_usage
 from argoproxy.protocol.routing.route import Route, UpstreamT
@@ -45,9 +45,9 @@ class AttemptLimits:
 
     @classmethod
     def of(cls, call: Call) -> Self:
-        """Return what holds for a call: one that is an SDK's retry is not repeated here too."""
+        """Return what holds for a call: what an SDK tries again by itself is not repeated here too."""
         may_fall_back = not forbids_fallback(call.headers) and _body_size(call) <= LONGEST_KEPT
-        return cls(may_fall_back, may_fall_back and not is_retry(call.headers))
+        return cls(may_fall_back, may_fall_back and not is_retried_by_client(call.headers))
 
 
 @dataclass(frozen=True, slots=True)

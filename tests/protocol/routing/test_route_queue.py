@@ -165,14 +165,14 @@ def test_limits_of_a_call() -> None:
     (route,) = routes_to("one")
     call = route.call
     assert AttemptLimits.of(call) == AttemptLimits(True, True)
-    assert AttemptLimits.of(replace(call, headers=(("x-stainless-retry-count", "1"),))) == AttemptLimits(True, False)
+    assert AttemptLimits.of(replace(call, headers=(("x-stainless-retry-count", "0"),))) == AttemptLimits(True, False)
     assert AttemptLimits.of(replace(call, raw=b" " * LONGEST_KEPT)) == AttemptLimits(True, True)
     assert AttemptLimits.of(replace(call, raw=b" " * (LONGEST_KEPT + 1))) == AttemptLimits(False, False)
     inexact = Call("id", 1, "/", "", (), {"model": "m", "input": " " * LONGEST_KEPT}, None)
     assert AttemptLimits.of(replace(call, origin=inexact)) == AttemptLimits(False, False)
 
 
-def test_a_retry_of_an_sdk_is_not_repeated_but_may_go_elsewhere() -> None:
+def test_what_an_sdk_repeats_is_not_repeated_but_may_go_elsewhere() -> None:
     first, second = routes_to("one", "two")
     limits = AttemptLimits(may_repeat=False)
     assert started([first], limits).next_after(failure(UNREACHABLE)) is None
