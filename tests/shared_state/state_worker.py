@@ -1,4 +1,6 @@
-"""A process that begins attempts on command, as a worker does: `python -m tests.shared_state.state_worker FOLDER`.
+"""A process that begins attempts on command, as a worker does.
+
+`python -m tests.shared_state.state_worker FOLDER OPEN_S` opens circuits for OPEN_S seconds.
 
 Each line of its input is a call as JSON, `[name, argument, …]`; each line of its output the result.
 """
@@ -12,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import FailureKind
 from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_state import UpstreamAttempt, UpstreamState
@@ -24,12 +27,12 @@ NAME, URLS = "spare", ("http://spare",)
 class Commands:
     """What such a process does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, open_s: float) -> None:
         slots = Slots(folder)
         with slots.exclusive():
             self.slot = slots.take()
         self._memory = SharedMemory(folder, self.slot)
-        self._state = UpstreamState(NAME, self._memory.of(NAME, URLS))
+        self._state = UpstreamState(NAME, self._memory.of(NAME, URLS), BreakerSettings(open_s=open_s))
         self._attempts: list[UpstreamAttempt] = []
 
     def begin(self, model: str) -> bool | None:
@@ -39,12 +42,6 @@ class Commands:
             return None
         self._attempts.append(attempt)
         return attempt.is_probe
-
-    def begin_early(self, model: str) -> bool:
-        attempt = self._state.begin_early(model)
-        if attempt:
-            self._attempts.append(attempt)
-        return attempt is not None
 
     def force(self, model: str) -> None:
         self._attempts.append(self._state.force(model))
@@ -87,8 +84,8 @@ class Commands:
 class StateWorker:
     """Such a process, from the outside."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "tests.shared_state.state_worker", str(folder)]
+    def __init__(self, folder: Path, open_s: float) -> None:
+        command = [sys.executable, "-m", "tests.shared_state.state_worker", str(folder), str(open_s)]
         self.process: subprocess.Popen[str] = spawn(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -117,8 +114,8 @@ class StateWorker:
         return json.loads(self.process.stdout.readline())
 
 
-def _run(folder: Path) -> None:
-    commands = Commands(folder)
+def _run(folder: Path, open_s: float) -> None:
+    commands = Commands(folder, open_s)
     print(json.dumps(commands.slot), flush=True)
     for line in sys.stdin:
         name, *arguments = json.loads(line)
@@ -126,4 +123,4 @@ def _run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _run(Path(sys.argv[1]))
+    _run(Path(sys.argv[1]), float(sys.argv[2]))

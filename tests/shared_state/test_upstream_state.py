@@ -150,13 +150,22 @@ def test_all_open(state: UpstreamState, clock: Clock) -> None:
     clock.now += 1
     open_circuit(state)
     assert other.reopens_in_s("m") < state.reopens_in_s("m")
+    clock.now += 4
+    probe = other.begin("m")
+    assert probe
+    probe.fail(ERROR)
+    assert other.reopens_in_s("m") == 10
+    assert other.begin_early("m") is None
+    clock.now += 5
     first = other.begin_early("m")
     assert first
     assert first.is_probe
     assert other.begin_early("m") is None
     first.fail(ERROR)
     first.close()
-    assert other.reopens_in_s("m") == 4
+    assert other.reopens_in_s("m") == 5
+    assert other.begin_early("m") is None
+    clock.now += 5
     second = other.begin_early("m")
     assert second
     second.succeed()

@@ -13,15 +13,18 @@ import pytest
 from tests.shared_state.state_worker import StateWorker
 from tests.support.processes import eventually
 
-Start = Callable[[], StateWorker]
+#: How long a circuit is open: long, or not at all, so that it is half-open at once.
+LONG, NO_TIME = 1000.0, 1e-9
+
+Start = Callable[..., StateWorker]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     workers: list[StateWorker] = []
 
-    def start_worker() -> StateWorker:
-        workers.append(StateWorker(tmp_path))
+    def start_worker(open_s: float = LONG) -> StateWorker:
+        workers.append(StateWorker(tmp_path, open_s))
         return workers[-1]
 
     yield start_worker
@@ -91,11 +94,11 @@ def test_a_failure_anywhere_counts_everywhere(start: Start) -> None:
 
 
 def test_one_probe(start: Start) -> None:
-    workers = [start() for _ in range(4)]
+    workers = [start(NO_TIME) for _ in range(4)]
     open_circuit(workers[0])
     for _ in range(5):
         for worker in workers:
-            worker.send("begin_early", "m")
+            worker.send("begin", "m")
         leased = [worker for worker in workers if worker.receive()]
         assert len(leased) == 1
         # Neither a success nor a failure: the client left, and the next request is the probe.
@@ -103,28 +106,28 @@ def test_one_probe(start: Start) -> None:
 
 
 def test_the_lease_of_a_worker_that_is_killed_is_free_again(start: Start) -> None:
-    first, second = start(), start()
+    first, second = start(NO_TIME), start(NO_TIME)
     open_circuit(first)
-    assert first.call("begin_early", "m")
-    assert not second.call("begin_early", "m")
+    assert first.call("begin", "m")
+    assert not second.call("begin", "m")
     assert first.call("lease_active_probe")
     assert not second.call("lease_active_probe")
     first.kill()
-    eventually(lambda: second.call("begin_early", "m"))
+    eventually(lambda: second.call("begin", "m"))
     eventually(lambda: second.call("lease_active_probe"))
     second.call("succeed")
     assert second.call("begin", "m") is False
 
 
 def test_a_successor_does_not_keep_the_lease_of_its_slot(start: Start) -> None:
-    first, second = start(), start()
+    first, second = start(NO_TIME), start(NO_TIME)
     open_circuit(first, "connect")
-    assert first.call("begin_early", "m")
+    assert first.call("begin", "m")
     first.kill()
-    successor = start()
+    successor = start(NO_TIME)
     assert successor.slot == first.slot
-    assert successor.call("begin_early", "m")
-    assert not second.call("begin_early", "m")
+    assert successor.call("begin", "m")
+    assert not second.call("begin", "m")
 
 
 def test_a_process_that_is_forked_counts_in_a_row_of_its_own(start: Start) -> None:
@@ -135,17 +138,16 @@ def test_a_process_that_is_forked_counts_in_a_row_of_its_own(start: Start) -> No
 
 
 def test_a_worker_that_is_stopped_with_the_lock_does_not_stop_the_others(start: Start, tmp_path: Path) -> None:
-    first = start()
+    first = start(NO_TIME)
     first.call("begin", "m")
     with (tmp_path / "shared.lock").open() as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
         for _ in range(3):
             first.call("begin", "m")
             first.call("fail", "server_error")
+        # It is half-open, and the lease of the probe needs the lock.
         assert first.call("begin", "m") is None
-        # A lease needs the lock.
-        assert first.call("begin_early", "m") is False
-    assert first.call("begin_early", "m")
+    assert first.call("begin", "m")
 
 
 def shown_models(worker: StateWorker) -> Any:
@@ -171,5 +173,4 @@ def test_longer_cooldown_wins(start: Start) -> None:
         assert 1900 < worker.call("due", "m") <= 2000
         assert shown_models(worker)["m"]["state"] == "cooling"
         assert worker.call("begin", "m") is None
-        assert worker.call("begin_early", "m") is False
         assert worker.call("begin", "other") is False

@@ -30,6 +30,8 @@ SHARE, MIN_OUTCOMES, WINDOW_S = 0.5, 10, 10
 #: How long a request may keep the probe to itself, and how long an active probe that failed is believed.
 LEASE_S = 60.0
 KEEP_SIGN_S = 6.0
+#: Where there is no other upstream, a request tries before its time, this long after the last failure.
+EARLY_S = 5.0
 
 #: Failures that count for the address, for all models at once.
 ADDRESS_KINDS: Collection[FailureKind] = frozenset({FailureKind.CONNECT})
@@ -98,9 +100,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """One circuit. `lease_until` ends the lease of a request that probes. `silent_until` and `unreachable_until`: how
-    long the last active probe, which failed, is believed; `is_telling`: one has failed since the circuit opened, so
-    that the next one to succeed is a sign of life (`is_alive`)."""
+    """One circuit. `tried_at` is the time of the last failure that opened it, `open_until` the end of the time that it
+    asked for; `lease_until` ends the lease of a request that probes. `silent_until` and `unreachable_until`: how long
+    the last active probe, which failed, is believed; `is_telling`: one has failed since the circuit opened, so that the
+    next one to succeed is a sign of life (`is_alive`)."""
 
     failures: int = 0
     closed_at: float = 0.0
@@ -160,12 +163,16 @@ def admits_all(circuit: Circuit, now: float) -> bool:
 
 def admits_probe(circuit: Circuit, now: float) -> bool:
     """Return whether one request may take the lease of the probe."""
-    return admits_early(circuit, now) and now >= _due_at(circuit, now)
+    return _may_lease(circuit, now) and now >= _due_at(circuit, now)
 
 
 def admits_early(circuit: Circuit, now: float) -> bool:
     """Return whether one request may take the lease of the probe before its time, because there is no other upstream. A
     cooldown is not shortened."""
+    return _may_lease(circuit, now) and now >= min(circuit.tried_at + EARLY_S, _due_at(circuit, now))
+
+
+def _may_lease(circuit: Circuit, now: float) -> bool:
     return circuit.is_open and now >= circuit.lease_until and now >= circuit.cooling_until
 
 
@@ -214,7 +221,7 @@ def _reopen(circuit: Circuit, failure: Failure, trial: Trial, now: float) -> Cir
     """Open a circuit again whose probe has failed: for twice as long, unless the probe was taken before its time."""
     is_early = not circuit.is_alive and trial.begun_at < circuit.open_until
     if is_early:
-        return release_probe(circuit)
+        return replace(release_probe(circuit), tried_at=now)
     return _open(circuit, failure, min(2 * circuit.open_s, max(MAX_OPEN_S, circuit.open_s)), now)
 
 

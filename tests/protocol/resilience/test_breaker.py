@@ -133,9 +133,15 @@ def test_a_configured_time_above_a_minute_is_kept() -> None:
 
 
 def test_a_probe_before_its_time_does_not_double_when_it_fails() -> None:
-    circuit = opened()
-    assert admits_early(circuit, NOW + 1)
-    assert fail_probe(circuit, NOW + 2, begun_at=NOW + 1) == circuit
+    circuit = fail_probe(opened(), NOW + 5)
+    assert circuit.open_until == NOW + 15
+    assert not admits_early(circuit, NOW + 9)
+    assert admits_early(circuit, NOW + 10)
+    assert not admits_probe(circuit, NOW + 10)
+    circuit = fail_probe(circuit, NOW + 11, begun_at=NOW + 10)
+    assert circuit.open_until == NOW + 15
+    assert not admits_early(circuit, NOW + 14)
+    assert admits_early(circuit, NOW + 15)
 
 
 def test_what_began_before_it_closed_does_not_count() -> None:
