@@ -157,7 +157,8 @@ def resolve_routes(
 
 def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext) -> Iterator[Batch]:
     """Send the call along one route and yield the reply's batches. Raises ProxyError, ClientGone, at any point."""
-    route = replace(route, call=route.call.for_upstream(route.upstream.name))
+    if route.call.origin is not None:
+        route = replace(route, call=route.call.for_upstream(route.upstream.name))
     context.set_route(route)
     context.log_omissions()
     link = proxy.links[route.upstream.name]

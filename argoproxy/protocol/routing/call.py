@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from sys import float_info
 from typing import Any
@@ -17,6 +17,8 @@ from argoproxy.protocol.reasoning.makers import keep_readable
 
 #: No model has as long a name; patterns, logs and labels would all have to read it.
 LONGEST_MODEL = 1000
+
+_SAME_NAMES = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,12 @@ class Call:
         body, left_out = keep_readable(self.body, name)
         return replace(self.with_body(body), left_out=(*self.left_out, *left_out))
 
-    @contextmanager
-    def name_client_fields(self) -> Iterator[None]:
+    def name_client_fields(self) -> AbstractContextManager[None]:
         """Change a BadRequest about this call so that it names the field of its origin: all that the client knows."""
+        return self._rename_fields() if self.field_names else _SAME_NAMES
+
+    @contextmanager
+    def _rename_fields(self) -> Iterator[None]:
         try:
             yield
         except BadRequest as error:
