@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import random
 
-from argoproxy.protocol.http_messages import without
+from argoproxy.protocol.http_messages import get_header, without
 from argoproxy.protocol.resilience.balance import Balance, Balancing, Candidate, order_candidates
 from argoproxy.protocol.resilience.session_key import SESSION_HEADER, session_key
 from argoproxy.protocol.routing.call import Call
@@ -62,5 +62,7 @@ def _without_session(route: Route[Upstream]) -> Route[Upstream]:
     """Return a route without the header by which it was chosen: it was meant for this proxy. Where no rule reads it, it
     goes to the upstream like the client's other headers."""
     call, origin = route.call, route.call.origin
+    if not get_header(call.headers, SESSION_HEADER):
+        return route
     origin = origin and replace(origin, headers=without(origin.headers, _SESSION))
     return replace(route, call=replace(call, headers=without(call.headers, _SESSION), origin=origin))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argoproxy.protocol.content import ATTRIBUTION
 from argoproxy.protocol.http_messages import Headers
@@ -143,6 +145,19 @@ ODD: list[Json] = [
 @pytest.mark.parametrize("body", ODD, ids=str)
 def test_what_is_no_conversation_has_a_key_too(body: Json) -> None:
     assert len(session_key((), body)) == 32
+
+
+leaves = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from(["user", "s"])
+)
+fields = st.sampled_from("model messages input prompt system instructions role content text prompt_cache_key".split())
+bodies = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(fields, inner), max_leaves=20)
+
+
+@given(st.dictionaries(fields, bodies))
+def test_any_body_has_a_key(body: Json) -> None:
+    """Native upstreams get bodies that were not checked."""
+    assert session_key((), body) == session_key((), body) != ""
 
 
 def test_keys_stay_as_they_are() -> None:
