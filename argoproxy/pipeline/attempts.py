@@ -153,11 +153,11 @@ class RequestAttempts:
         return (*upstream, ("X-Attempts", str(self._count)), *fallback)
 
     def summarize(self) -> tuple[AttemptSummary, ...]:
-        """Return what became of each attempt, if there was more than one."""
-        if self._count < 2:
-            return ()
-        last = AttemptSummary(self._queue.current.upstream.name, "", self._context.meter.elapsed_s() - self._begun_s)
-        return (*self._failed, last) if self._has_content else tuple(self._failed)
+        """Return what became of each attempt, except for one whose client left before there was content."""
+        if not self._has_content:
+            return tuple(self._failed)
+        seconds = self._context.meter.elapsed_s() - self._begun_s
+        return (*self._failed, AttemptSummary(self._queue.current.upstream.name, "", seconds))
 
     def _admit(self, route: Route[Upstream]) -> bool:
         attempt = self._proxy.states.of(route.upstream.name).begin(route.call.model, route.resilience.breaker)

@@ -45,7 +45,7 @@ class AttemptReport(Protocol):
         """Headers of the response about them."""
 
     def summarize(self) -> tuple[AttemptSummary, ...]:
-        """Return what became of each, if there was more than one."""
+        """Return what became of each."""
 
     def close(self) -> None:
         """Count the last one as over."""

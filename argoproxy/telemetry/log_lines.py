@@ -53,10 +53,11 @@ def _format_recurring(values: tuple[Any, ...]) -> str:
 
 
 def _format(names: Iterable[str], values: Iterable[Any]) -> str:
-    """Return fields as ` name=value`, without those that are None or empty. Seconds become milliseconds."""
+    """Return fields as ` name=value`, without those that are None or empty, and without a single attempt: the line says
+    what became of it. Seconds become milliseconds."""
     words = ""
     for name, value in zip(names, values, strict=True):
-        if value is None or value in ("", ()):
+        if value is None or value == "" or (isinstance(value, tuple) and len(value) < 2):
             continue
         if isinstance(value, tuple):
             value = ",".join(map(str, value))

@@ -25,7 +25,13 @@ from argoproxy.telemetry.children import counters, gauges, histograms
 from argoproxy.telemetry.labels import Labeller, Labels, is_error, token_counts
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.slots import Slots, uptime_s
-from argoproxy.telemetry.upstream_metrics import NO_STATES, StatesByName, upstream_families
+from argoproxy.telemetry.upstream_metrics import (
+    NO_STATES,
+    AttemptMetrics,
+    StatesByName,
+    summarize_upstreams,
+    upstream_families,
+)
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields
@@ -76,6 +82,7 @@ class Metrics:
         text = "Time to the first byte in which neither the client nor the upstream was waited for."
         self._overhead = histograms("argoproxy_overhead_seconds", text, ROUTE_LABELS, OVERHEAD_BUCKETS)
         self._gen_ai = GenAiMetrics()
+        self._attempts = AttemptMetrics()
         self._restore_labels(folder / f"counter_{slot}.db")
 
     def count_start(self, route: str) -> None:
@@ -109,7 +116,7 @@ class Metrics:
                 **{f"by_{label}": _sums_by(requests, label) for label in REQUEST_LABELS},
             },
             "tokens": {"input": 0, "output": 0, **_sums_by(tokens, "type")},
-            "upstreams": states,
+            "upstreams": summarize_upstreams(states, metrics),
         }
 
     def _count(self, outcome: Outcome) -> None:
@@ -119,6 +126,7 @@ class Metrics:
             self._tokens[labels.model, labels.upstream, labels.key, kind].add(count)
         self._observe_times(outcome, labels)
         self._gen_ai.count(outcome, labels.model, tokens)
+        self._attempts.count(outcome.attempts)
 
     def _observe_times(self, outcome: Outcome, labels: Labels) -> None:
         route = (labels.route, labels.upstream)

@@ -40,8 +40,8 @@ class Outcome:
     `send_mode` how the upstream was asked; "" if no model was. `overhead_s` is the part of the time to the first byte
     in which neither the client nor the upstream was waited for. `code` is that of the error the client got. `reason`
     and `address` (host:port) say why no connection to the upstream could be made, and where to. `upstream_model` is
-    the model's name upstream, if it is another one than `model`. `attempts` are all of
-    them, if there was more than one.
+    the model's name upstream, if it is another one than `model`. `attempts` are those to have a
+    chat or an embedding answered that failed, and the one that brought an answer.
     """
 
     id: str

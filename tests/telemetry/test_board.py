@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from argoproxy.data import DASHBOARD, read_data
 from argoproxy.errors import Ending
 from argoproxy.telemetry.metrics import Metrics
+from argoproxy.telemetry.outcome import AttemptSummary
 from argoproxy.telemetry.slots import make_folder
 from tests.support.outcomes import outcome
 from tests.support.processes import ROOT
@@ -31,7 +33,9 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
     folder = make_folder([tmp_path])
     assert folder
     metrics = Metrics(folder)
-    for one in (outcome(return_mode="stream", key="team"), outcome(status=502, ending=Ending.UPSTREAM_ERROR)):
+    failed = AttemptSummary("openai", "connect", 0.1)
+    broken = outcome(status=502, ending=Ending.UPSTREAM_ERROR, attempts=(failed, failed, replace(failed, upstream="b")))
+    for one in (outcome(return_mode="stream", key="team"), broken):
         metrics.count_start(one.route)
         metrics(one)
     families = list(text_string_to_metric_families(metrics.to_text(STATES).decode()))

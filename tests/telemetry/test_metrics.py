@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from argoproxy import __version__
 from argoproxy.errors import Ending
 from argoproxy.telemetry.metrics import Metrics
+from argoproxy.telemetry.outcome import AttemptSummary
 from argoproxy.telemetry.slots import make_folder
 from tests.support.outcomes import outcome
 from tests.support.processes import ROOT
@@ -192,7 +193,31 @@ def test_the_number_of_samples_does_not_depend_on_models(metrics: Metrics) -> No
 
 
 def test_the_summary_has_the_states_as_they_are(metrics: Metrics) -> None:
-    assert metrics.summary(STATES)["upstreams"] == STATES
+    counts = {"attempts": {}, "retries": 0, "fallbacks": 0}
+    assert metrics.summary(STATES)["upstreams"] == {name: {**state, **counts} for name, state in STATES.items()}
+
+
+def attempts(*texts: str) -> tuple[AttemptSummary, ...]:
+    """Return attempts of `upstream:failure`."""
+    pairs = (text.partition(":") for text in texts)
+    return tuple(AttemptSummary(upstream, failure, 0.1) for upstream, _, failure in pairs)
+
+
+def test_attempts_are_counted_by_their_result(metrics: Metrics) -> None:
+    tell(metrics, 2, attempts=attempts("one:"))
+    tell(metrics, attempts=attempts("one:connect", "one:timeout", "two:"))
+    tell(metrics, attempts=attempts("one:rate_limited"))
+    tell(metrics, upstream="", attempts=())
+    name = "argoproxy_upstream_attempts_total"
+    results = ("ok", "connect", "timeout", "rate_limited")
+    assert [value(metrics, name, upstream="one", result=result) for result in results] == [2, 1, 1, 1]
+    assert value(metrics, name, upstream="two", result="ok") == 1
+    assert value(metrics, "argoproxy_upstream_retries_total", upstream="one") == 1
+    assert value(metrics, "argoproxy_upstream_fallbacks_total", upstream="one") == 1
+    shown = metrics.summary(STATES)["upstreams"]["one"]
+    assert shown["attempts"] == {"ok": 2, "connect": 1, "timeout": 1, "rate_limited": 1}
+    assert (shown["retries"], shown["fallbacks"]) == (1, 1)
+    assert "two" not in metrics.summary(STATES)["upstreams"]
 
 
 def test_no_name_can_break_a_scrape(metrics: Metrics) -> None:

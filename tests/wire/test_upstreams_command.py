@@ -28,9 +28,15 @@ def test_the_states_of_a_running_proxy_are_shown(serve: Serve, upstream: Upstrea
     assert table.stdout.splitlines()[1].split() == ["openai", "closed", "0", "0"]
     document = json.loads(run(tmp_path, "--json", "--port", str(proxy.port), **keys).stdout)
     assert document["source"] == f"http://127.0.0.1:{proxy.port}"
-    assert document["data"] == [
-        {"name": "openai", "state": "closed", "openings": 0, "models": {}, "open_streams": 0, "waiting": 0}
-    ]
+    (shown,) = document["data"]
+    assert {name: shown[name] for name in ("name", "state", "openings", "models", "open_streams", "waiting")} == {
+        "name": "openai",
+        "state": "closed",
+        "openings": 0,
+        "models": {},
+        "open_streams": 0,
+        "waiting": 0,
+    }
 
 
 def test_without_its_key_the_proxy_tells_less(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
