@@ -151,7 +151,8 @@ class RequestContext:
         if request.is_streamed is not None:
             self._send_mode = "stream" if request.is_streamed else "non_stream"
         if self.record:
-            self.record.attempts.append(Attempt(upstream.name, self._sent_model, self._send_mode, request))
+            attempt = Attempt(upstream.name, self._sent_model, self._send_mode, request, sent_s=self.meter.elapsed_s())
+            self.record.attempts.append(attempt)
 
     def add_reply(self, reply: OpenReply) -> None:
         """Take charge of an open reply: it is released when the context is closed."""
@@ -169,7 +170,7 @@ class RequestContext:
             self._replies.pop().close()
         self._ending = None
         if self.record:
-            self.record.fail_attempt(error)
+            self.record.fail_attempt(error, self.meter.elapsed_s())
 
     def clear_reply_head(self) -> None:
         """Forget status and headers of the reply: the answer is the proxy's own."""
@@ -204,7 +205,7 @@ class RequestContext:
         self._code = self._code or error.code
         self._reason, self._address = error.reason, error.address
         if self.record:
-            self.record.fail_attempt(error)
+            self.record.fail_attempt(error, self.meter.elapsed_s())
             self.record.error = self.record.error or error
 
     def record_crash(self, error: Exception) -> ProxyError:

@@ -81,7 +81,7 @@ class MessagesEndpoint(Endpoint):
             model=call.requested_model or call.model,
             input_tokens=estimate_tokens(origin.body),
             names=original_names(origin.body.get("tools")),
-            maker=mark_of(context.upstream_name),
+            maker=lambda: mark_of(context.upstream_name),
         )
         kept = without(response_headers_for_new_body(context.reply_headers), _OWN_HEADERS)
         own = ("request-id", context.id)

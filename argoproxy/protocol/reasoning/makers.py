@@ -22,6 +22,11 @@ def mark_of(upstream: str) -> str:
     return sha256(upstream.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
+def no_mark() -> str:
+    """Return the mark where none is set."""
+    return ""
+
+
 def mark(details: Iterable[Json], maker: str) -> list[Json]:
     """Return objects with the mark of their upstream; "" is none."""
     return [{**detail, _MAKER: maker} for detail in details] if maker else list(details)

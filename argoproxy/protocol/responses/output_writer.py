@@ -146,7 +146,7 @@ class OutputWriter:
             self._reasoning, self._thought_texts = None, []
 
     def _encode(self, thought: Thought) -> str:
-        return encode_thought(thought, as_text(self._request.body.get("model")), self._maker)
+        return encode_thought(thought, as_text(self._request.body.get("model")), self._maker())
 
     def _slot(self, prefix: str) -> ItemSlot:
         index = len(self._items)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus, to_openai
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, dumps, loads
+from argoproxy.protocol.reasoning.makers import no_mark
 from argoproxy.protocol.responses.request_conversion import ResponsesRequest
 
 #: What a response says of the request, and what it says where the request says nothing.
@@ -39,13 +41,13 @@ _CODE_BY_STATUS = {429: "rate_limit_exceeded", 503: "server_is_overloaded", 529:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """What a response is known by: an id of letters and digits, the time it was made in seconds, the model, the mark of
-    the upstream."""
+    """What a response is known by: an id of letters and digits, the time it was made in seconds, the model, and a
+    function that returns the mark of the upstream, which is certain when the first chunk has come."""
 
     id: str
     created: int
     model: str
-    maker: str = ""
+    maker: Callable[[], str] = no_mark
 
 
 def make_response(request: ResponsesRequest, head: ResponseHead) -> Json:

@@ -74,7 +74,7 @@ class ResponsesEndpoint(Endpoint):
 
     def answer(self, batches: Iterable[Batch], call: Call, context: ResponseContext) -> ClientResponse:
         """Return the response in the form that the client asked for. Raises ProxyError for a document."""
-        writer = _make_writer(call, mark_of(context.upstream_name))
+        writer = _make_writer(call, lambda: mark_of(context.upstream_name))
         headers = without(response_headers_for_new_body(context.reply_headers), _BODY_HEADERS)
         if call.stream:
             pieces = write_stream(batches, ResponseStreamWriter(writer), context)
@@ -176,7 +176,7 @@ def _make_empty_chat(body: Json) -> Json:
     return {**chat, "messages": _NO_MESSAGES}
 
 
-def _make_writer(call: Call, maker: str) -> ResponseWriter:
+def _make_writer(call: Call, maker: Callable[[], str]) -> ResponseWriter:
     origin = call.origin or call
     head = ResponseHead(call.id, call.created, call.requested_model, maker)
     return ResponseWriter(describe_request(origin.body), head)

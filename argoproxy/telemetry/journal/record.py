@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from argoproxy.errors import Ending, ProxyError, UpstreamStatus, to_openai
 from argoproxy.protocol.json_text import Json, JsonError, loads
+from argoproxy.protocol.resilience.failures import classify
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.sse import Document
@@ -37,6 +38,9 @@ class Attempt:
     error: ProxyError | None = None
     recorder: Recorder | None = None
     document: Document | None = None
+    #: Seconds since the client's request at which it was sent, and at which it failed.
+    sent_s: float = 0.0
+    failed_s: float | None = None
 
     def ending(self, request_ending: Ending) -> Ending:
         """Return how the attempt ended: by its own error; COMPLETE if the reply was read whole; else as the client's
@@ -44,6 +48,11 @@ class Attempt:
         if self.error:
             return self.error.ending
         return Ending.COMPLETE if self.document else request_ending
+
+    @property
+    def failure(self) -> str:
+        """The kind of its failure, "" if it did not fail."""
+        return str(classify(self.error)) if self.error else ""
 
     @property
     def input(self) -> Json | None:
@@ -99,10 +108,10 @@ class JournalRecord:
         if self.attempts:
             self.attempts[-1].document = Document(body)
 
-    def fail_attempt(self, error: ProxyError) -> None:
-        """Set the error of the last attempt, unless it has one."""
+    def fail_attempt(self, error: ProxyError, elapsed_s: float) -> None:
+        """Set the error of the last attempt, unless it has one, and when it came."""
         if self.attempts and self.attempts[-1].error is None and error.ending in _UPSTREAM_FAILURES:
-            self.attempts[-1].error = error
+            self.attempts[-1].error, self.attempts[-1].failed_s = error, elapsed_s
 
     def make_recorders(self) -> tuple[Filter, Filter]:
         """Return the recorders that stand before and after the filters: of the upstream's answer and the client's."""

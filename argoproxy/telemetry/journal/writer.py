@@ -68,6 +68,8 @@ class JournalWriter:
             "model": attempt.model or outcome.model,
             "upstream": attempt.upstream,
             "status": attempt.status,
+            "attempt_ms": _ms((attempt.failed_s or outcome.total_s) - attempt.sent_s),
+            **({"failure": attempt.failure} if attempt.error else {}),
         }
         return {**line, **own, "ending": str(attempt.ending(outcome.ending)), "method": attempt.request.method}
 

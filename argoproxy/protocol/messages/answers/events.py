@@ -7,7 +7,7 @@ some changes its thoughts wait until the text ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from argoproxy.protocol.json_text import Json, as_dict, as_dicts, as_text
 from argoproxy.protocol.messages.answers.block_writer import BlockWriter
 from argoproxy.protocol.messages.answers.tool_blocks import ToolBlocks
 from argoproxy.protocol.messages.answers.usage import BYTES_A_TOKEN, to_messages_usage
-from argoproxy.protocol.reasoning.makers import mark
+from argoproxy.protocol.reasoning.makers import mark, no_mark
 from argoproxy.protocol.reasoning.thought_fields import FieldReader
 from argoproxy.protocol.stream.chunks import iterate_choices
 
@@ -28,13 +28,14 @@ _REFUSAL = {"type": "refusal", "category": None, "explanation": None}
 @dataclass(frozen=True, slots=True)
 class MessageHead:
     """What is known of a message before its first chunk: `names` are the original names of tools whose name was
-    shortened, `input_tokens` is an estimate, `maker` is the mark of the upstream."""
+    shortened, `input_tokens` is an estimate, `maker` returns the mark of the upstream,
+    which is certain when the first chunk has come."""
 
     request_id: str
     model: str
     input_tokens: int
     names: Mapping[str, str] = field(default_factory=dict)
-    maker: str = ""
+    maker: Callable[[], str] = no_mark
 
 
 class MessageEvents:
@@ -110,7 +111,7 @@ class MessageEvents:
 
     def _add_choice(self, choice: Json) -> None:
         delta = as_dict(choice.get("delta"))
-        self._blocks.details += mark(_new_details(delta.get("reasoning_details")), self._head.maker)
+        self._blocks.details += mark(_new_details(delta.get("reasoning_details")), self._head.maker())
         self._add_thought(self._reader.read(delta))
         self._add_text(_text_of(delta.get("content")))
         if refusal := as_text(delta.get("refusal")):
