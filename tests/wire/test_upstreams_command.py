@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-from tests.support.client import ask
+import pytest
+
+from argoproxy import __version__
+from tests.support.client import ask, chat
 from tests.support.fixtures import Serve
-from tests.support.processes import ROOT, Upstream, clean_environment, free_port
+from tests.support.processes import ROOT, Proxy, Upstream, clean_environment, eventually, free_port
+from tests.support.scrape import scrape, total
+from tests.support.scripts import reply
+
+SECRET, SENT = "sk-upstream-secret-1", "sent-model-1"
+KEY = {"Authorization": "Bearer k-1"}
 
 
 def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +53,56 @@ def test_without_its_key_the_proxy_tells_less(serve: Serve, upstream: Upstream, 
     ended = run(tmp_path, "--port", str(proxy.port))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines()[1].split() == ["openai", "closed", "0", "0"]
+
+
+@pytest.fixture
+def failing(start: Serve, upstream: Upstream, tmp_path: Path) -> Proxy:
+    """Give a proxy of four workers whose first upstream is down, and whose second one has a broken model."""
+    broken = upstream.script(reply("500 Oops", b"no"))
+    upstreams = {
+        "down": {"base_url": f"http://127.0.0.1:{free_port()}/v1", "api_key": SECRET},
+        "partly": {"base_url": f"{upstream.url}/s/{broken}/v1", "api_key": SECRET},
+        "spare": {"base_url": upstream.url, "api_key": SECRET},
+    }
+    models = {"m1": {"upstream": ["down", "partly", "spare"], "upstream_model_name": SENT}}
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"upstreams": upstreams, "models": models, "breaker": {"open": "600s"}}))
+    settings = {"WORKERS": "4", "METRICS_OPEN": "true", "API_KEY_SECRET": "k-1", "ENABLE_AUTH": "true"}
+    proxy = start(CONFIG_PATH=str(config), **settings)
+    eventually(lambda: len(proxy.workers()) == 4)
+    for _ in range(4):
+        assert chat(proxy.port, headers=KEY).status == 200
+    return proxy
+
+
+def test_upstreams_that_are_left_alone_are_shown_with_the_reason(failing: Proxy, tmp_path: Path) -> None:
+    ended = run(tmp_path, "--port", str(failing.port), API_KEY_SECRET="k-1")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    rows = [re.split(r"\s{2,}", line.strip()) for line in ended.stdout.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["down", "partly", SENT, "spare"]
+    assert (rows[0][1][-4:], rows[0][5]) == ("open", "no connection")
+    assert rows[1] == ["partly", "closed", "0", "0"]
+    assert (rows[2][1][-4:], rows[2][3]) == ("open", "server errors (5xx)")
+    assert rows[3] == ["spare", "closed", "0", "0"]
+
+
+def test_metrics_are_the_same_in_all_workers(failing: Proxy) -> None:
+    for _ in range(8):
+        counts = scrape(failing)
+        assert total(counts, "argoproxy_upstream_circuit_openings_total", upstream="down") == 1
+        assert total(counts, "argoproxy_upstream_open_models", upstream="partly") == 1
+        assert total(counts, "argoproxy_upstream_attempts_total", upstream="down", result="connect") == 3
+        assert total(counts, "argoproxy_upstream_attempts_total", upstream="partly", result="server_error") == 3
+        assert total(counts, "argoproxy_upstream_attempts_total", upstream="spare", result="ok") == 4
+        assert total(counts, "argoproxy_upstream_fallbacks_total", upstream="partly") == 3
+
+
+def test_health_shows_no_more_than_names_and_numbers(failing: Proxy, upstream: Upstream) -> None:
+    answer = ask(failing.port, "GET", "/health")
+    shown = {target["name"]: target for target in answer.json["upstreams"]}
+    assert (shown["down"]["reason"], shown["partly"]["open_models"]) == ("connect", 1)
+    for hidden in ("127.0.0.1", "localhost", "http", str(upstream.port), SECRET, SENT, "m1"):
+        assert hidden not in answer.body.decode().replace(__version__, ""), hidden
 
 
 def test_no_proxy_is_an_error(tmp_path: Path) -> None:
