@@ -26,6 +26,7 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import FailureKind
 from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides
 from argoproxy.protocol.routing.route import Provider, Route
@@ -63,7 +64,7 @@ class Shared:
     def fail(self, name: str, kind: FailureKind, retry_after_s: float | None = None) -> None:
         """Have an upstream fail until it is left alone."""
         for _ in range(3):
-            attempt = self.states.of(name).force("m")
+            attempt = self.states.of(name).force("m", BreakerSettings(3, open_s=60))
             attempt.fail(kind, retry_after_s)
             attempt.close()
 
@@ -261,6 +262,9 @@ def test_all_open() -> None:
     shared = Shared()
     for name in ("a", "b"):
         shared.fail(name, FailureKind.SERVER_ERROR)
+    assert Trial(routes_to("a", "b"), [], shared).error().status == 503
+    for state in shared.states:
+        state.clock = lambda: time.monotonic() + 6
     waiting = Trial(routes_to("a", "b"), [["", "1"]], shared)
     assert next(waiting.steps) == ""
     refused = Trial(routes_to("a", "b"), [], shared)
@@ -303,7 +307,7 @@ def test_fallback_charged_twice() -> None:
     assert all(one.seconds >= 0 for one in attempts)
     assert str(attempts[0]).startswith("a:rate_limited:")
     single = Trial(routes_to("a", "b"), [["1"]])
-    assert (list(single.steps), single.outcome().attempts) == (["a1"], ())
+    assert (list(single.steps), len(single.outcome().attempts)) == (["a1"], 1)
     broken = Trial(routes_to("a", "b"), [[UNREACHABLE], ["1", UpstreamProtocolError("cut")]])
     broken.error()
     assert [one.failure for one in broken.outcome().attempts] == ["connect", "broken"]
