@@ -80,8 +80,8 @@ def error_codes(answer: Answer) -> list[str]:
 
 def states(proxy: Proxy) -> dict[str, Json]:
     """Return what the proxy says of its upstreams, by their names."""
-    found: dict[str, Json] = ask(proxy.port, "GET", "/health").json["upstreams"]
-    return found
+    found = ask(proxy.port, "GET", "/health").json["upstreams"]
+    return {one["name"]: one for one in found}
 
 
 def state(proxy: Proxy, name: str) -> Json:
