@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,6 @@ from argoproxy.errors import ProxyError, Stopping
 from argoproxy.pipeline.caches import SingleFlight
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.timeouts import Timeouts
-from argoproxy.shared_state.upstream_state import UpstreamState
 from argoproxy.transport.parallel import run_in_parallel
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
@@ -54,11 +53,9 @@ class Probe:
         targets: Sequence[tuple[Upstream, Transport]],
         watch: Callable[[], Watch],
         is_draining: Callable[[], bool] = lambda: False,
-        states: Iterable[UpstreamState] = (),
     ) -> None:
         """`watch` creates a Watch without a client: the result is shared, so no caller's leaving may end the probe.
-        While the proxy `is_draining` no upstream is asked. `states` may know some of the targets."""
-        self._states = states
+        While the proxy `is_draining` no upstream is asked."""
         self._is_draining = is_draining
         self._targets = targets
         self._watch = watch
@@ -83,15 +80,10 @@ class Probe:
         return Health(200, _document("ready"))
 
     def health(self) -> Health:
-        """Return the kept result, else probe the upstreams; each with its state at this moment."""
+        """Return the kept result, else probe the upstreams."""
         if self._is_draining():
             return Health(503, _document("draining"))
-        health = self._shared.result()
-        states = {state.name: _describe_without_key(state.describe()) for state in self._states}
-        document = {**health.document, "target": _add_state(health.document["target"], states)}
-        if "upstreams" in document:
-            document["upstreams"] = [_add_state(target, states) for target in document["upstreams"]]
-        return Health(health.status, document)
+        return self._shared.result()
 
     def _probe_all(self) -> Health:
         targets = self._targets_as_json()
@@ -133,6 +125,17 @@ class Probe:
         finally:
             watch.close()
         return {**target, "ms": round(1000 * (time.monotonic() - started), 1)}
+
+
+def add_states(health: Health, states: Mapping[str, Json]) -> Health:
+    """Return the health with the state of each upstream in it, without what needs a key."""
+    shown = {name: _describe_without_key(state) for name, state in states.items()}
+    document = dict(health.document)
+    if "target" in document:
+        document["target"] = _add_state(document["target"], shown)
+    if "upstreams" in document:
+        document["upstreams"] = [_add_state(target, shown) for target in document["upstreams"]]
+    return Health(health.status, document)
 
 
 def _add_state(target: Json, states: Mapping[str, Json]) -> Json:

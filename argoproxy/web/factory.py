@@ -167,7 +167,7 @@ def build_proxy(
         links=links,
         listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_log(config, journal)),
         heartbeat=config.heartbeat,
-        probe=Probe(probed, unwatched, is_stopping, states),
+        probe=Probe(probed, unwatched, is_stopping),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
         # A lone upstream is asked by each request in any case.

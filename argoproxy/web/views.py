@@ -10,7 +10,7 @@ from flask import request as flask_request
 from argoproxy import __version__
 from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
 from argoproxy.pipeline import handlers
-from argoproxy.pipeline.health import Health, liveness
+from argoproxy.pipeline.health import Health, add_states, liveness
 from argoproxy.pipeline.paths import count_tokens, embedding_calls, gateway, model_lists, relay
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
@@ -116,7 +116,7 @@ class Views:
         return _json_response(200, ABOUT)
 
     def health(self, request: WebRequest) -> ClientResponse:
-        return _health_response(request.proxy.probe.health())
+        return _health_response(add_states(request.proxy.probe.health(), request.proxy.describe_states()))
 
     def liveness(self, request: WebRequest) -> ClientResponse:
         return _health_response(liveness())
