@@ -51,7 +51,7 @@ class ActiveProbe:
                 return
             self._is_running, self._looked_at = True, now
         try:
-            threading.Thread(target=self._run, daemon=True).start()
+            threading.Thread(target=self._run, name="active-probe", daemon=True).start()
         except RuntimeError:  # the system can start no thread; time reopens the circuit
             self._is_running = False
 
