@@ -60,7 +60,7 @@ def start() -> Iterator[Start]:
 class Unasked(DemoUpstream):
     """Has nothing that is free."""
 
-    def probe_request(self) -> None:
+    def probe_request(self) -> None:  # type: ignore[override]
         return None
 
 
