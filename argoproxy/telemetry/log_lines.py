@@ -60,7 +60,7 @@ def _format(names: Iterable[str], values: Iterable[Any]) -> str:
         if value is None or value == "" or (isinstance(value, tuple) and len(value) < 2):
             continue
         if isinstance(value, tuple):
-            value = ",".join(map(str, value))
+            value = "+".join(map(str, value))
         if name[-2:] == "_s":
             words += f" {name[:-2]}_ms={1000 * value:.1f}"
         else:

@@ -71,7 +71,7 @@ def test_a_discarded_attempt_leaves_nothing_but_its_record(pair: Any, tmp_path: 
     assert b"up-0" not in answer.body
     line = proxy.line(answer.id)
     assert (line["upstream"], line["ending"], "prompt_tokens" in line) == ("b", "complete", False)
-    first, second = (attempt.split(":") for attempt in line["attempts"].strip('"').split(","))
+    first, second = (attempt.split(":") for attempt in line["attempts"].split("+"))
     assert (first[:2], second[:2]) == (["a", "overloaded"], ["b", "ok"])
     client, servers = JournalReader(proxy, tmp_path).of(answer)
     assert [(one["upstream"], one["ending"], one.get("failure")) for one in servers] == [
