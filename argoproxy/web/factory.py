@@ -170,8 +170,12 @@ def build_proxy(
         probe=Probe(probed, unwatched, is_stopping),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
-        # A lone upstream is asked by each request in any case.
-        active_probes=[ActiveProbe(*item, states.of(item[0].name), unwatched) for item in probed if len(states) > 1],
+        active_probes=[
+            ActiveProbe(upstream, transport, states.of(upstream.name), unwatched)
+            for upstream, transport in probed
+            # One without a spare is asked by each request in any case.
+            if upstream.name in config.rules.spared_upstreams
+        ],
         authenticator=_build_authenticator(config),
         open_routes=config.open_routes,
         masker=masker,

@@ -25,8 +25,9 @@ THREADS = 4
 #: How long anything may take. It bounds waiting; nothing is measured by it.
 PATIENCE_S = 20.0
 SETTLED_S = 0.3
-#: gevent has up to ten threads for what would block it, and ends those that were idle for seconds.
-LAZY_THREADS = {"gthread": 0, "gevent": 10}
+#: gevent has up to ten threads for what would block it, and ends those that were idle for seconds. A worker of threads
+#: may probe both upstreams of the rule that has two.
+LAZY_THREADS = {"gthread": 2, "gevent": 10}
 QUIET_WORDS = (b"health", b"metrics")
 UPSTREAMS = ("m1", "gpt-4o", "qwen-max", "native-1")
 #: A worker may have threads that serve nothing else.

@@ -162,6 +162,11 @@ class Rules:
     def __iter__(self) -> Iterator[Rule]:
         return (rule for rule_set in self.sets for rule in rule_set.rules)
 
+    @property
+    def spared_upstreams(self) -> frozenset[str]:
+        """The names of the upstreams that have a spare for some model."""
+        return frozenset(name for rule in self if len(rule.upstreams) > 1 for name in rule.upstreams)
+
     def for_model(self, aliases: Sequence[str]) -> MatchedRules:
         """Return the rules that match one of a model's names."""
         rules = ((rule_set.source, rule_set.rule_of(aliases)) for rule_set in self.sets)

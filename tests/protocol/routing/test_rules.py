@@ -98,6 +98,15 @@ def test_a_rule_that_only_has_a_name_sets_nothing() -> None:
     assert not Rule("a", upstreams=("u",)).sets_nothing
 
 
+def test_upstreams_of_a_list_have_spares() -> None:
+    listed = Rule("m1", upstreams=("one", "two"))
+    rules = Rules(
+        (RuleSet("models", (listed, Rule("m2", upstreams=("two", "three")), Rule("m3", upstreams=("lone",)))),)
+    )
+    assert rules.spared_upstreams == {"one", "two", "three"}
+    assert Rules().spared_upstreams == frozenset()
+
+
 def test_time_outs_are_wished_one_by_one() -> None:
     assert Timeouts(1, 2, 3, 4).override(TimeoutOverrides(first_byte_s=9, total_s=8)) == Timeouts(1, 9, 3, 8)
     timeouts = Timeouts()
