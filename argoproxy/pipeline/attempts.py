@@ -64,7 +64,7 @@ def try_routes(
         except ProxyError as error:
             route = attempts.move_on(error)
             if route is None:
-                attempts.raise_limit()
+                attempts.raise_limit(error)
                 raise
 
 
@@ -79,7 +79,7 @@ class RequestAttempts:
         self._attempt: UpstreamAttempt | None = None
         self._begun_s = 0.0
         self._count = 0
-        self._has_content = False
+        self._is_answered = False
         self._failed: list[AttemptSummary] = []
         self._limited: dict[str, _Limited] = {}
 
@@ -127,13 +127,14 @@ class RequestAttempts:
             self._repeat(following)
         return self._limit_time(following.route)
 
-    def raise_limit(self) -> None:
-        """Raise the 429 of an upstream that only asked to wait, if there was one among several attempts, with the time
-        after which the first of them may be asked again."""
-        if not self._limited or self._count < 2:
+    def raise_limit(self, error: ProxyError) -> None:
+        """Raise, in place of the last failure, the 429 of an upstream that only asked to wait, if there was one among
+        several attempts, with the time after which the first of them may be asked again."""
+        if not self._limited or self._queue.has_content:
             return
         soonest = min(self._limited.values(), key=lambda limited: limited.due_s)
         if soonest.attempt != self._count:
+            self._context.discard_attempt(error)
             raise _with_retry_after(soonest, self._context.meter.elapsed_s()) from None
 
     def close(self) -> None:
@@ -148,13 +149,13 @@ class RequestAttempts:
         if len(self._routes) == 1 and self._count < 2:
             return ()
         upstream = (("X-Upstream", self._queue.current.upstream.name),) if self._count else ()
-        is_other = self._count and self._queue.current.upstream is not self._routes[0].upstream
-        fallback = (("X-Fallback", "true"),) if is_other else ()
+        is_other = _identify(self._queue.current) != _identify(self._routes[0])
+        fallback = (("X-Fallback", "true"),) if is_other and self._count else ()
         return (*upstream, ("X-Attempts", str(self._count)), *fallback)
 
     def summarize(self) -> tuple[AttemptSummary, ...]:
         """Return what became of each attempt, except for one whose client left before there was content."""
-        if not self._has_content:
+        if not self._is_answered:
             return tuple(self._failed)
         seconds = self._context.meter.elapsed_s() - self._begun_s
         return (*self._failed, AttemptSummary(self._queue.current.upstream.name, "", seconds))
@@ -195,7 +196,7 @@ class RequestAttempts:
 
     def _accept(self) -> None:
         """Note that content has come, or a whole reply: from now on each failure is final."""
-        self._has_content = True
+        self._is_answered = True
         self._queue.mark_content()
         if self._attempt:
             self._attempt.succeed()
@@ -204,9 +205,9 @@ class RequestAttempts:
 
     def _count_failure(self, error: ProxyError, delay_s: float | None) -> FailureKind:
         kind, now_s = classify(error), self._context.meter.elapsed_s()
-        if self._attempt and not self._has_content:
+        if self._attempt and not self._is_answered:
             self._attempt.fail(kind, delay_s)
-        self._has_content = False
+        self._is_answered = False
         self._failed.append(AttemptSummary(self._queue.current.upstream.name, str(kind), now_s - self._begun_s))
         if kind is FailureKind.RATE_LIMITED and isinstance(error, UpstreamStatus):
             # Without its traceback, which refers to the frames of the attempt and so to its connection.
@@ -249,16 +250,21 @@ class RequestAttempts:
         list of models that clients may name does not matter."""
         models, call = replace(self._proxy.models, allowed=AllowList()), self._context.call
         renamed = call.with_body({**call.body, "model": model})
-        tried = {(route.upstream.name, route.call.model) for route in self._routes}
+        tried = {_identify(route) for route in self._routes}
         is_passthrough = self._queue.current.upstream.is_passthrough
         routes = models.resolve(renamed)
         larger = [
             self._proxy.refused_modes.adapt(route)
             for route in choose_order(routes, models, renamed, self._proxy.states).arrange(routes)
-            if (route.upstream.name, route.call.model) not in tried and route.upstream.is_passthrough is is_passthrough
+            if _identify(route) not in tried and route.upstream.is_passthrough is is_passthrough
         ]
         self._routes += larger
         return larger
+
+
+def _identify(route: Route[Upstream]) -> tuple[str, str]:
+    """Return what makes a route another one than others: its upstream, and the model there."""
+    return route.upstream.name, route.call.model
 
 
 def _hurry(route: Route[Upstream]) -> Route[Upstream]:

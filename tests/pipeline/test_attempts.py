@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -76,10 +77,16 @@ def limited(seconds: str, *headers: tuple[str, str]) -> UpstreamStatus:
 class Trial:
     """Tries routes; each attempt yields, raises or does what the next script says."""
 
-    def __init__(self, chosen: list[Route[Upstream]], scripts: list[list[Step]], shared: Shared | None = None) -> None:
+    def __init__(
+        self,
+        chosen: list[Route[Upstream]],
+        scripts: list[list[Step]],
+        shared: Shared | None = None,
+        client: socket.socket | None = None,
+    ) -> None:
         self.taken: list[Route[Upstream]] = []
         self.outcomes: list[Outcome] = []
-        watch = Watch(None, Poller())
+        watch = Watch(client, Poller())
         info = RequestInfo("id", "", "POST", "/x", "/x")
         meter = ResponseMeter(watch, time.monotonic, 0)
         self.context = RequestContext(info, watch, meter, [self.outcomes.append])
@@ -233,6 +240,28 @@ def test_retry_after_lost() -> None:
     assert Trial(routes_to("a", "b"), [[limited("60")], [last]]).error() is last
     unknown = Trial(routes_to("a", "b"), [[UpstreamStatus(429, (), b"x")], [UNREACHABLE]]).error()
     assert (unknown.status, unknown.headers) == (429, ())
+
+
+def test_retry_after_stale() -> None:
+    """What an upstream said before counts no more when it has said something else; nor does it after content."""
+    last = limited("7")
+    trial = Trial(routes_to("a"), [[limited("0")], [last]])
+    assert trial.error() is last
+    broken = UpstreamProtocolError("cut")
+    assert Trial(routes_to("a", "b"), [[limited("50")], ["1", broken]]).error() is broken
+
+
+def test_client_gone_while_retrying() -> None:
+    """A client that leaves ends the wait for a retry, and everything else, at once."""
+    ours, theirs = socket.socketpair()
+    patient = ResilienceOverrides(retry_wait_s=1000)
+    (route,) = routes_to("a")
+    chosen = [replace(route, resilience=route.resilience.override(patient))]
+    trial = Trial(chosen, [[limited("900")]], client=ours)
+    theirs.close()
+    with ours, pytest.raises(ClientGone):
+        list(trial.steps)
+    assert trial.names == ["a"]
 
 
 def test_refusals_of_the_proxy_are_final() -> None:

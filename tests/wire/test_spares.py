@@ -157,6 +157,15 @@ def test_in_native_mode_a_rate_limit_is_told_with_the_soonest_time(pair: Any) ->
     assert (answer.status, answer.body, answer.header("Retry-After")) == (429, b'{"a": 1}', "9")
 
 
+def test_the_rate_limit_of_one_is_told_and_the_failure_of_the_other_is_recorded(pair: Any, tmp_path: Path) -> None:
+    both = pair([reply("429 Slow", b"{}", Retry_After="60")], [reply("500 Broken", b"{}")])
+    proxy = both.serve(output_path=str(tmp_path))
+    answer = chat(proxy.port)
+    assert (answer.status, answer.header("Retry-After")) == (429, "60")
+    _, servers = JournalReader(proxy, tmp_path).of(answer)
+    assert [(one["status"], one["failure"]) for one in servers] == [(429, "rate_limited"), (500, "server_error")]
+
+
 def test_a_long_body_is_sent_once(pair: Any) -> None:
     """It is kept for no second attempt."""
     both = pair([reply("503 Busy", b"{}")], [reply(body=completion("spare"), Content_Type="application/json")])

@@ -11,12 +11,13 @@ import math
 import re
 from email.utils import parsedate_to_datetime
 
+from argoproxy.errors import BadRequest
 from argoproxy.protocol.http_messages import Headers, get_header
 
 NO_FALLBACK = "x-no-fallback"
 
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{0,9})?")
-_TRUE = frozenset(("true", "1", "yes", "on"))
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def retry_after_s(headers: Headers, now: float) -> float | None:
@@ -48,8 +49,11 @@ def patience_s(headers: Headers) -> float:
 
 
 def forbids_fallback(headers: Headers) -> bool:
-    """Return whether a client wants the answer of the first upstream only, or its error."""
-    return get_header(headers, NO_FALLBACK).strip().lower() in _TRUE
+    """Return whether a client wants the answer of the first upstream only, or its error. Raises BadRequest."""
+    word = get_header(headers, NO_FALLBACK).strip().lower()
+    if word and word not in _BOOLEANS:
+        raise BadRequest("The header X-No-Fallback must be true or false.", code="invalid_no_fallback")
+    return _BOOLEANS.get(word, False)
 
 
 def _number(value: str) -> float | None:

@@ -45,7 +45,8 @@ class AttemptLimits:
 
     @classmethod
     def of(cls, call: Call) -> Self:
-        """Return what holds for a call: what an SDK tries again by itself is not repeated here too."""
+        """Return what holds for a call; what an SDK tries again by itself is not repeated here too. Raises BadRequest
+        for a header that has no meaning."""
         may_fall_back = not forbids_fallback(call.headers) and _body_size(call) <= LONGEST_KEPT
         return cls(may_fall_back, may_fall_back and not is_retried_by_client(call.headers))
 
@@ -90,7 +91,9 @@ class RouteQueue(Generic[UpstreamT]):
         self._find_larger = find_larger
         #: Whether there is no other route, or none that may be tried.
         self.is_alone = len(routes) == 1 or not limits.may_fall_back
-        self._has_repeated = self._has_grown = self._has_content = False
+        self._has_repeated = self._has_grown = False
+        #: Whether content came along the current route: then each failure is final.
+        self.has_content = False
         #: The route to try now.
         self.current = routes[0]
         #: The form in which the upstream of `current` has refused the call before, if it has.
@@ -114,18 +117,18 @@ class RouteQueue(Generic[UpstreamT]):
 
     def mark_content(self) -> None:
         """Note that content came along the current route: from now on each failure is final."""
-        self._has_content = True
+        self.has_content = True
 
     def other_form(self, error: ProxyError) -> Route[UpstreamT] | None:
         """Return the current route in another form if its upstream has refused this one, and move on to that."""
-        if self._has_content or not (other := _accepted_form(self.current, error)):
+        if self.has_content or not (other := _accepted_form(self.current, error)):
             return None
         self.refused_form, self.current = self.current, other
         return other
 
     def next_after(self, failure: FailedAttempt) -> NextAttempt[UpstreamT] | None:
         """Move on after a failure of the current route, and return what to try; None if the failure is final."""
-        if self._has_content or not self._limits.may_fall_back:
+        if self.has_content or not self._limits.may_fall_back:
             return None
         self._add_larger(failure)
         if self._falls_back(failure) and (spare := self._take_spare()):

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from argoproxy.errors import BadRequest
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.resilience.retry_hints import (
     forbids_fallback,
@@ -60,3 +61,5 @@ def test_a_client_can_refuse_spares() -> None:
     assert forbids_fallback((("X-No-Fallback", "true"),))
     assert not forbids_fallback((("X-No-Fallback", "false"),))
     assert not forbids_fallback(())
+    with pytest.raises(BadRequest, match="X-No-Fallback must be true or false"):
+        forbids_fallback((("X-No-Fallback", "maybe"),))
