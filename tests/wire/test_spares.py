@@ -38,14 +38,14 @@ class Pair:
     def __init__(self, upstream: Upstream, scripts: tuple[list[Step], list[Step]], start: Serve, folder: Path) -> None:
         self.upstream, self.folder, self._start = upstream, folder, start
         self.scripts = [upstream.script(*steps) for steps in scripts]
+        self.rules = ["models:", "  m1: {upstream: [a, b]}", "  lone: {upstream: a}"]
 
     def serve(self, options: str = "", **settings: Any) -> Proxy:
         """Start it; `options` are those of both upstreams."""
         urls = [f"{self.upstream.url}/s/{script}/v1" for script in self.scripts]
         entries = [f"  {name}: {{base_url: {url}{options}}}" for name, url in zip("ab", urls, strict=True)]
-        rules = ["models:", "  m1: {upstream: [a, b]}", "  lone: {upstream: a}"]
         other = [f"{name}: {json.dumps(value)}" for name, value in settings.items()]
-        (self.folder / "config.yaml").write_text("\n".join(["upstreams:", *entries, *rules, *other]))
+        (self.folder / "config.yaml").write_text("\n".join(["upstreams:", *entries, *self.rules, *other]))
         return self._start(CONFIG_PATH=str(self.folder / "config.yaml"))
 
     @property
@@ -202,3 +202,27 @@ def test_nothing_is_left_of_a_request_whose_client_leaves_while_a_reply_is_held_
     both.upstream.left(both.scripts[0])
     (line,) = eventually(lambda: [found for found in proxy.lines() if found["ending"] == "client_gone"])
     assert (line["upstream"], both.counts) == ("a", [1, 0])
+
+
+def test_a_long_prompt_of_another_api_goes_to_the_larger_model_in_its_own_words(pair: Any) -> None:
+    """The request is handed over to the second upstream as it was to the first, under the name that its rule gives."""
+    refusal = {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8 maximum"},
+    }
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "long"}]}
+    both = pair(
+        [reply("400 Bad", json.dumps(refusal).encode(), Content_Type="application/json")],
+        [reply(body=json.dumps(message).encode(), Content_Type="application/json")],
+    )
+    both.rules = [
+        "models:",
+        "  m1: {upstream: a, context_fallback: m2}",
+        "  m2: {upstream: b, upstream_model_name: big}",
+    ]
+    proxy = both.serve(", kind: anthropic")
+    asked = {"model": "m1", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    answer = ask(proxy.port, "POST", "/v1/messages", json.dumps(asked).encode())
+    assert (answer.status, answer.json, about_attempts(answer)) == (200, message, ("b", "2", "true"))
+    sent = json.loads(both.upstream.last(both.scripts[1])["body"])
+    assert sent == {**asked, "model": "big"}
