@@ -6,8 +6,9 @@ probe. Its success closes the circuit; its failure opens it again for twice as l
 asked to wait (429); that is no failure.
 
 Signs of life come from active probes, which ask for something free of charge. The first probe after a circuit opened
-shows whether probes tell anything: if it succeeds although requests failed, they don't, and only time reopens. If it
-fails, the circuit stays open while they fail, at most MAX_OPEN_S unless there is no connection at all.
+shows whether probes tell anything: if it succeeds although requests failed, they don't, and only time reopens, unless
+it was the connection that failed. If it fails, the circuit stays open while they fail, at most MAX_OPEN_S unless there
+is no connection at all.
 
 Times are in seconds, by the clock of the caller; 0.0 is never. Functions return a changed copy.
 """
@@ -253,11 +254,17 @@ def record_sign(circuit: Circuit, sign: Sign, now: float) -> Circuit:
     if not circuit.is_open:
         return circuit
     if sign is Sign.ALIVE:
-        is_alive = circuit.is_alive or circuit.is_telling
+        is_alive = circuit.is_alive or circuit.is_telling or _is_refuted(circuit)
         return replace(circuit, is_alive=is_alive, silent_until=0.0, unreachable_until=0.0)
     until = now + KEEP_SIGN_S
     unreachable_until = until if sign is Sign.UNREACHABLE else 0.0
     return replace(circuit, is_telling=True, is_alive=False, silent_until=until, unreachable_until=unreachable_until)
+
+
+def _is_refuted(circuit: Circuit) -> bool:
+    """Return whether a probe that succeeds refutes what opened the circuit: there was no connection, and now there is
+    one. Only until a request has failed since; else one would be wasted at each probe."""
+    return circuit.reason is FailureKind.CONNECT and circuit.tried_at == circuit.opened_at
 
 
 def needs_probe(circuit: Circuit) -> bool:

@@ -206,6 +206,17 @@ def test_the_first_sign_of_life_proves_nothing() -> None:
     assert needs_probe(circuit)
 
 
+def test_the_first_sign_of_life_refutes_a_connection_that_failed() -> None:
+    circuit = Circuit()
+    for _ in range(3):
+        circuit = fail(circuit, failure=Failure(FailureKind.CONNECT))
+    circuit = record_sign(circuit, Sign.ALIVE, NOW + 1)
+    assert state_of(circuit, NOW + 1) is CircuitState.HALF_OPEN
+    trial = Trial(NOW + 2, is_probe=True)
+    again = count_failure(lease_probe(circuit, NOW + 2), Failure(FailureKind.CONNECT), trial, SETTINGS, NOW + 2)
+    assert state_of(record_sign(again, Sign.ALIVE, NOW + 3), NOW + 3) is CircuitState.OPEN
+
+
 @pytest.mark.parametrize("silence", [Sign.SILENT, Sign.UNREACHABLE])
 def test_a_sign_of_life_after_silence_lets_a_request_probe_at_once(silence: Sign) -> None:
     circuit = record_sign(opened(), silence, NOW + 1)
