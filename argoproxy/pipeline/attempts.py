@@ -79,7 +79,7 @@ class RequestAttempts:
         self._attempt: UpstreamAttempt | None = None
         self._begun_s = 0.0
         self._count = 0
-        self._is_answered = False
+        self._is_answered = self._is_settled = False
         self._failed: list[AttemptSummary] = []
         self._limited: dict[str, _Limited] = {}
 
@@ -121,6 +121,7 @@ class RequestAttempts:
         failure = FailedAttempt(error, kind, None if forbids_retry(error.headers) else delay_s)
         following = self._queue.next_after(failure) if self._has_time() else None
         if following is None or not self._allows(following):
+            self._is_settled = True
             return None
         self._context.discard_attempt(error)
         if following.is_repeated:
@@ -145,8 +146,8 @@ class RequestAttempts:
     @property
     def headers(self) -> Headers:
         """Headers of the response: which upstream it comes from, and after how many attempts; none for a lone upstream
-        that was asked once."""
-        if len(self._routes) == 1 and self._count < 2:
+        that was asked once, and where a heartbeat sends the head while another route may still answer."""
+        if (len(self._routes) == 1 and self._count < 2) or (self._queue.has_spare and not self._is_settled):
             return ()
         upstream = (("X-Upstream", self._queue.current.upstream.name),) if self._count else ()
         is_other = _identify(self._queue.current) != _identify(self._routes[0])
@@ -196,7 +197,7 @@ class RequestAttempts:
 
     def _accept(self) -> None:
         """Note that content has come, or a whole reply: from now on each failure is final."""
-        self._is_answered = True
+        self._is_answered = self._is_settled = True
         self._queue.mark_content()
         if self._attempt:
             self._attempt.succeed()
