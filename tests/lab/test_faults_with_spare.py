@@ -72,10 +72,13 @@ def door_of(door: Door, number: int) -> Door:
 
 
 def is_answered_by_the_spare(case: Case) -> bool:
-    """Return whether a fault strikes before the client has any content, and may be followed by another route."""
-    outcome = case.outcome
+    """Return whether a fault strikes before any content came, and may be followed by another route. A document that
+    breaks has brought nothing."""
+    outcome = case.fault.streamed if case.is_said_in_a_stream else case.fault.whole
+    assert outcome is not None
     is_refusal = 400 <= outcome.status < 500
-    return outcome != COMPLETE and not is_refusal and not (case.streams and outcome.words)
+    has_content = case.is_said_in_a_stream and outcome.status == 200 and bool(outcome.words)
+    return outcome != COMPLETE and not is_refusal and not has_content
 
 
 def complaints_about_the_spare(case: Case, answer: Answer) -> Iterator[str]:
@@ -88,7 +91,9 @@ def complaints_about_the_spare(case: Case, answer: Answer) -> Iterator[str]:
         yield f"the text {text[:80]!r}"
     if case.streams and (b'"error"' in answer.body or not answer.body.endswith(b"data: [DONE]\n\n")):
         yield "the spare's stream does not end well"
-    if (answer.header("X-Upstream"), answer.header("X-Attempts")) != ("spare", "2"):
+    said = (answer.header("X-Upstream"), answer.header("X-Attempts"))
+    # After a moment of silence the head was sent while the primary was still asked.
+    if said not in {("", ""), ("spare", "2")}:
         yield f"the headers {answer.headers}"
 
 
@@ -108,4 +113,5 @@ def test_every_fault_with_a_spare(door: Door, worker_class: str) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         doors = [door_of(door, number) for number in range(len(chosen))]
         found = list(pool.map(witness, doors, chosen))
-    assert {str(case): wrong for case, wrong in zip(chosen, found, strict=True) if wrong} == {}
+    failed = {str(case): wrong for case, wrong in zip(chosen, found, strict=True) if wrong}
+    assert not failed, failed

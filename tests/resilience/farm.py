@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,13 +35,17 @@ class Farm:
         self._start = start
 
     def write(self, *names: str, options: Mapping[str, Json] | None = None, **settings: Any) -> Path:
-        """Write a config file with these upstreams; `options` are more settings of some of them. Without `models` the
+        """Write a config file with these upstreams; `options` are more settings of some of them, an `api_key` of None
+        takes it away. Without `models` the
         model m1 has all of them as its routes."""
         options = options or {}
         listed = {
             name: {"base_url": self.upstream(name).url, "api_key": f"sk-of-{name}", **options.get(name, {})}
             for name in names
         }
+        for options_of_one in listed.values():
+            if options_of_one["api_key"] is None:
+                del options_of_one["api_key"]
         settings.setdefault("models", {"m1": {"upstream": list(names)}})
         file = self.folder / "config.yaml"
         file.write_text(json.dumps({"upstreams": listed, **settings}, indent=1))
@@ -49,7 +54,10 @@ class Farm:
     def serve(self, environ: Mapping[str, str] | None = None) -> Proxy:
         """Start the proxy with the file that was written."""
         file = str(self.folder / "config.yaml")
-        return self._start(**{"CONFIG_PATH": file, "WORKERS": str(WORKERS), "THREADS": "32", **(environ or {})})
+        settings = {"CONFIG_PATH": file, "WORKERS": str(WORKERS), "THREADS": "32", **(environ or {})}
+        proxy = self._start(**settings)
+        eventually(lambda: len(proxy.workers()) == int(settings["WORKERS"]))
+        return proxy
 
 
 def text_of(answer: Answer) -> str:
@@ -73,6 +81,16 @@ def attempts(answer: Answer) -> int:
     return int(answer.header("X-Attempts") or 1)
 
 
+def reload(proxy: Proxy, file: Path) -> None:
+    """Have the settings of a file read again; afterwards there is one more model."""
+    document = json.loads(file.read_text())
+    name = f"read-again-{len(document['models'])}"
+    document["models"][name] = {"upstream_model_name": "m1"}
+    file.write_text(json.dumps(document))
+    proxy.process.send_signal(signal.SIGHUP)
+    eventually(lambda: name.encode() in ask(proxy.port, "GET", "/v1/models").body)
+
+
 def error_codes(answer: Answer) -> list[str]:
     """Return the codes of the error events of a stream."""
     return [chunk["error"]["code"] for chunk in answer.chunks if "error" in chunk]
@@ -80,8 +98,8 @@ def error_codes(answer: Answer) -> list[str]:
 
 def states(proxy: Proxy) -> dict[str, Json]:
     """Return what the proxy says of its upstreams, by their names."""
-    found = ask(proxy.port, "GET", "/health").json["upstreams"]
-    return {one["name"]: one for one in found}
+    found: dict[str, Json] = ask(proxy.port, "GET", "/metrics", Accept="application/json").json["upstreams"]
+    return found
 
 
 def state(proxy: Proxy, name: str) -> Json:

@@ -21,6 +21,8 @@ from tests.support.processes import Proxy
 from tests.support.switched_upstream import SwitchedUpstream
 
 OUTAGE_S, PACE_S = (60.0, 1.0) if IS_FULL else (5.0, 0.1)
+#: So many that the circuit is open for most of them.
+FEWEST_REQUESTS = 20
 #: What one attempt at a primary that says nothing takes; beyond any delay of a busy machine when it is well.
 TIMEOUT_S = 2.0
 #: By its own clock no circuit would be tried again before the end of the test.
@@ -60,7 +62,7 @@ def suffer(kind: str, primary: SwitchedUpstream, proxy: Proxy) -> Course:
     before = len(primary.chats())
     primary.switch(switch, **options)
     end = time.monotonic() + OUTAGE_S
-    while (begun := time.monotonic()) < end:
+    while (begun := time.monotonic()) < end or len(course.answers) < FEWEST_REQUESTS:
         seconds, answer = timed(proxy.port, kind)
         course.answers.append(answer)
         course.seconds.append(seconds)

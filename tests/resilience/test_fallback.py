@@ -203,7 +203,7 @@ def test_all_fail_and_the_last_one_is_told(farm: Farm) -> None:
     farm.upstream("two").switch("status", status=502, error={"message": "second", "code": "second"})
     farm.write("one", "two")
     answer = chat(farm.serve().port)
-    assert (answer.status, answer.error["code"], attempts(answer)) == (502, "second", 2)
+    assert (answer.status, answer.json["error"]["code"], attempts(answer)) == (502, "second", 2)
 
 
 def test_all_fail_and_one_was_only_limited(farm: Farm) -> None:
@@ -258,13 +258,13 @@ def test_a_spare_may_speak_another_language(farm: Farm, case: str, streams: bool
         one.switch(kind)
         answer = chat(proxy.port, path, **asked)
         assert (answer.status, text_on(path, answer), answer.whole) == (200, "two says hello", True), kind
-        assert b"one" not in answer.body, kind
+        assert b'"one' not in answer.body, kind
     for kind in ("break_after", "late_error_event") if streams else ():
         one.switch(kind)
         before = len(two.chats())
         answer = chat(proxy.port, path, **asked)
         assert (answer.status, b"two" in answer.body, len(two.chats()) - before) == (200, False, 0), kind
-        assert answer.body.count(b'"one"') == 1, kind
+        assert b'"one"' in answer.body, kind
         assert answer.body.count(b'"error"') >= 1, kind
         assert b"[DONE]" not in answer.body, kind
         assert b"message_stop" not in answer.body, kind
@@ -369,7 +369,7 @@ def test_upstreams_of_all_kinds_stand_in_for_each_other(farm: Farm, streams: boo
     root = server.url.removesuffix("/v1")
     kinds = {
         "argo": {"kind": "argo", "base_url": f"{root}/argoapi", "user": "me"},
-        "dashscope": {"kind": "dashscope", "base_url": root},
+        "dashscope": {"kind": "dashscope", "base_url": root, "api_key": "sk-x"},
         "own": {"kind": "own_fallback:Own", "base_url": root},
         "demo": {"kind": "demo"},
     }

@@ -7,16 +7,9 @@ import signal
 
 import pytest
 
-from tests.resilience.farm import WORKERS, Farm, attempts, speaker, state
+from tests.resilience.farm import WORKERS, Farm, attempts, reload, speaker, state
 from tests.support.client import STREAM_BODY, Client, chat
-from tests.support.processes import Proxy, eventually
-
-
-def reload(proxy: Proxy) -> None:
-    """Have the settings read again, by new workers."""
-    before = set(proxy.workers())
-    proxy.process.send_signal(signal.SIGHUP)
-    eventually(lambda: not before & set(proxy.workers()) and len(proxy.workers()) == WORKERS)
+from tests.support.processes import eventually
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
@@ -34,12 +27,12 @@ def test_every_kind_of_worker_shares_circuits(farm: Farm, worker_class: str) -> 
 
 def test_a_reload_keeps_an_open_circuit(farm: Farm) -> None:
     one = farm.upstream("one")
-    farm.write("one", "two", breaker={"open": "300s"})
+    file = farm.write("one", "two", breaker={"open": "300s"})
     proxy = farm.serve()
     one.switch("status", status=500)
     assert {speaker(chat(proxy.port)) for _ in range(6)} == {"two"}
     wasted = len(one.chats())
-    reload(proxy)
+    reload(proxy, file)
     assert {speaker(chat(proxy.port)) for _ in range(6)} == {"two"}
     assert len(one.chats()) == wasted
     one.switch("ok")
@@ -53,8 +46,8 @@ def test_a_reload_with_another_address_begins_anew(farm: Farm) -> None:
     proxy = farm.serve()
     one.switch("refused")
     assert {speaker(chat(proxy.port)) for _ in range(6)} == {"two"}
-    farm.write("one", "two", options={"one": {"base_url": farm.upstream("three").url}}, breaker={"open": "300s"})
-    reload(proxy)
+    moved = {"one": {"base_url": farm.upstream("three").url}}
+    reload(proxy, farm.write("one", "two", options=moved, breaker={"open": "300s"}))
     eventually(lambda: speaker(chat(proxy.port)) == "three")
 
 

@@ -18,7 +18,6 @@ MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 FAILURES: dict[str, dict[str, Any]] = {
     "500": {"kind": "status", "status": 500},
     "503": {"kind": "status", "status": 503},
-    "429": {"kind": "status", "status": 429, "headers": [["Retry-After", "0.01"]]},
     "error event": {"kind": "error_event"},
     "broken": {"kind": "break_before"},
 }
@@ -37,6 +36,20 @@ def test_retry_multiplies(farm: Farm, failure: str) -> None:
     ):
         client.chat.completions.create(model="m1", messages=MESSAGES)
     assert len(one.chats()) == 3
+    assert [seen["headers"]["x-stainless-retry-count"] for seen in one.chats()] == ["0", "1", "2"]
+
+
+def test_retry_multiplies_not_even_a_rate_limit(farm: Farm) -> None:
+    """An SDK that retries by itself gets the upstream's words about that, and no retry of the proxy's."""
+    one = farm.upstream("one")
+    farm.write("one")
+    proxy = farm.serve()
+    one.switch("status", status=429, headers=[["Retry-After", "0.01"]])
+    with (
+        openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="x", max_retries=2) as client,
+        pytest.raises(openai.APIError),
+    ):
+        client.chat.completions.create(model="m1", messages=MESSAGES)
     assert [seen["headers"]["x-stainless-retry-count"] for seen in one.chats()] == ["0", "1", "2"]
 
 

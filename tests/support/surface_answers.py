@@ -111,11 +111,12 @@ def _message(words: Sequence[str], model: str, error: Json) -> SurfaceAnswer:
 
 def _response(words: Sequence[str], model: str, error: Json) -> SurfaceAnswer:
     top = {"id": "resp_1", "object": "response", "created_at": 1, "model": model, "error": None}
-    part = {"type": "output_text", "annotations": [], "text": "".join(words)}
+    part = {"type": "output_text", "annotations": [], "logprobs": [], "text": "".join(words)}
     item = {"id": "msg_1", "type": "message", "role": "assistant"}
     place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
     done = {**item, "status": "completed", "content": [part]}
-    usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7, **details}
     begun = {**top, "status": "in_progress", "output": []}
     ended = {**top, "status": "completed", "output": [done], "usage": usage}
     added = {**item, "status": "in_progress", "content": []}
@@ -125,9 +126,10 @@ def _response(words: Sequence[str], model: str, error: Json) -> SurfaceAnswer:
         {"type": "response.output_item.added", "output_index": 0, "item": added},
         {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
     ]
-    content: list[Json] = [{"type": "response.output_text.delta", **place, "delta": word} for word in words]
+    delta: Json = {"type": "response.output_text.delta", **place, "logprobs": []}
+    content: list[Json] = [{**delta, "delta": word} for word in words]
     closing: list[Json] = [
-        {"type": "response.output_text.done", **place, "text": part["text"]},
+        {"type": "response.output_text.done", **place, "logprobs": [], "text": part["text"]},
         {"type": "response.content_part.done", **place, "part": part},
         {"type": "response.output_item.done", "output_index": 0, "item": done},
         {"type": "response.completed", "response": ended},

@@ -8,6 +8,7 @@
 | `stalled` | connections are accepted, and nothing more: over TLS no handshake |
 | `silent` | the request is read, nothing is sent |
 | `status` | a reply with `status` (500), `headers` (pairs), and the error `error` |
+| `delayed` | the same, once `release` lets it go |
 | `error_event` | 200, and the error as the first event; in a document, the error under 200 |
 | `late_error_event` | the same behind the first words |
 | `break_before` | the stream breaks behind its opening events; a document behind its head |
@@ -125,11 +126,11 @@ class Server:
         headers = {name.lower(): value for name, value in seen["headers"]}
         wire.body(headers, seen)
         asked: Json = json.loads(seen["body"].encode("latin-1")) if seen["body"].lstrip().startswith("{") else {}
-        seen |= {"model": str(asked.get("model", "")), "stream": asked.get("stream") is True, "headers": headers}
+        seen |= {"model": str(asked.get("model", "")), "stream": asked.get("stream") is True}
         mode = self.modes.get(seen["model"]) or self.modes[""]
         is_counted = seen["method"] == "POST"
         with self.lock:
-            self.log.append({**seen, "kind": mode["kind"]})
+            self.log.append({**seen, "headers": headers, "kind": mode["kind"]})
             self.active += is_counted
             self.most_active = max(self.active, self.most_active)
         try:
@@ -179,7 +180,9 @@ class Exchange:
         kind = self.mode["kind"]
         if kind in ("silent", "stalled", "refused"):
             self.wire.hold()
-        if kind == "status":
+        if kind == "delayed":
+            self.wait()
+        if kind in ("status", "delayed"):
             self.document({"error": self.error}, self.mode.get("status", 500), self.mode.get("headers", ()))
             return
         if provider := next((one for one in PROVIDERS if self.seen["target"].startswith(one.ROOT)), None):
