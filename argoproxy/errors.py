@@ -140,6 +140,13 @@ class MethodNotAllowed(BadRequest):
         return (("Allow", ", ".join(self.allowed)),)
 
 
+class Conflict(BadRequest):
+    """What is asked for contradicts what there is."""
+
+    status = 409
+    code = "conflict"
+
+
 class RequestTimeout(BadRequest):
     """The client did not send its request in time; `code` says which part."""
 
@@ -166,6 +173,13 @@ class MetricsUnavailable(ProxyError):
 
     status = 503
     code = "metrics_unavailable"
+
+
+class StateUnavailable(ProxyError):
+    """The files in which keys are kept can't be used now."""
+
+    status = 503
+    code = "state_unavailable"
 
 
 class UpstreamUnreachable(ProxyError):

@@ -37,6 +37,9 @@ COMMANDS = {
         ),
         Command("config", "show|validate|edit|init", "argoproxy.cli.config_command", "the settings, and a first file"),
         Command("logs", "tail|show|stats", "argoproxy.cli.logs.journal_command", "read the journal"),
+        Command(
+            "keys", "create|list|show|…", "argoproxy.cli.keys.keys_command", "keys for clients: argoproxy keys --help"
+        ),
         Command("reload", "[--port N]", "argoproxy.cli.reload", "make a running proxy read its settings again"),
         Command("completion", "bash|zsh|fish", "argoproxy.cli.completion", "completion for a shell, to be sourced"),
     )
@@ -60,6 +63,7 @@ flags:
   --timeout MS              how long an endpoint may be silent: 60000, or 60s
   --compatible              errors with status 200
   --output_path DIR         keep a journal of requests and answers
+  --state_path DIR          keep keys in this folder: {program} keys create NAME
   --verbose, --quiet        log each request, or warnings only
   --yes                     answer the questions of the first start with yes
   --show, --validate, --edit, --reload    as config show, validate, edit; reload

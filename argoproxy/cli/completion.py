@@ -14,6 +14,17 @@ from argoproxy.config.values.settings import SETTINGS
 PROGRAMS = ("argoproxy", "argo-proxy", "run_app.sh")
 #: All flags of settings.
 SETTING_FLAGS = tuple(name for setting in SETTINGS for flag in setting.flags for name in flag.names)
+#: What may follow the words of `keys`.
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "create": ("--models", "--expires", "--team", "--note"),
+    "list": (),
+    "show": (),
+    "set": ("--models", "--expires", "--team", "--note", "--enable"),
+    "rotate": ("--overlap", "--replace-new"),
+    "disable": (),
+    "import": ("--prune",),
+    "export": (),
+}
 #: What may follow a command, beside flags of settings (`SETTINGS_OF`) and files.
 WORDS: Mapping[str, tuple[str, ...]] = {
     "": (*COMMANDS, "--help", "--version", "--yes", "--show", "--validate", "--edit", "--reload", "--model", "--json"),
@@ -30,11 +41,13 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "logs tail": ("--help", "--lines", "--no-follow", "--json", "--output_path", "--config", "--port"),
     "logs show": ("--help", "--curl", "--json", "--output_path", "--config", "--port"),
     "logs stats": ("--help", "--json", "--output_path", "--config", "--port"),
+    "keys": (*KEYS, "--help"),
+    **{f"keys {word}": (*flags, "--help", "--json", "--config", "--state_path") for word, flags in KEYS.items()},
     "reload": ("--help",),
     "completion": ("bash", "zsh", "fish", "--help"),
 }
 #: Commands that take no flags of settings.
-_PLAIN = ("config", "logs", "completion")
+_PLAIN = ("config", "logs", "keys", "completion")
 #: What may follow a flag; other values are not known, or are files.
 VALUES = {"--mode": ("stream", "non_stream", "off")}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from argoproxy.config.default_upstream import resolve_upstreams
 from argoproxy.config.derived import LogSettings, derived_settings, image_limit_mib, log_settings, process_timeouts
+from argoproxy.config.key_section import KeySettings, read_keys_section
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
 from argoproxy.config.model_rules import read_rules
 from argoproxy.config.resilience import process_resilience
@@ -77,6 +78,8 @@ class Config:
     #: The keys that clients may send; empty unless keys are required.
     keys: tuple[Key, ...]
     requires_key: bool
+    #: Managed keys, if a folder for them is set.
+    managed: KeySettings | None
     open_routes: tuple[str, ...]
     allowed: AllowList
     cors_origins: frozenset[str]
@@ -158,6 +161,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
     rules, malformed = _read_rules(values, upstreams)
     derived = {
         **_access_fields(values, environ),
+        "managed": read_keys_section(values, folder),
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),
     }
     values.mistakes.extend(_missing(values, upstreams, ca_bundle))
@@ -214,7 +218,8 @@ def _read_rules(values: ConfigValues, upstreams: Sequence[UpstreamSettings]) -> 
 def _access_fields(values: ConfigValues, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields that tell who may use the proxy, and for what. If keys are required and none is set, the key
     is the one that the master made."""
-    random_key = environ.get(RANDOM_KEY)
+    # Managed keys stay the same over restarts, so none is made for one start beside them.
+    random_key = "" if values["state_path"] else environ.get(RANDOM_KEY)
     made = (Key("key-1", Secret(random_key)),) if random_key else ()
     return {
         "keys": (values["api_key_secret"] or made) if values["enable_auth"] else (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.images.inline import Images
@@ -11,7 +11,7 @@ from argoproxy.pipeline.active_probe import ActiveProbe
 from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, MissingPaths, RefusedModes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.health import Probe
-from argoproxy.protocol.access.auth import RequestAuthenticator
+from argoproxy.protocol.access.auth import Principal, RequestAuthenticator
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import BODY_LIMIT
@@ -19,6 +19,7 @@ from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.shared_state.upstream_state import UpstreamStates
+from argoproxy.stores.key_admin import KeyDesk
 from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.transport.reply import HttpReply
@@ -105,6 +106,8 @@ class Proxy:
     refused_modes: RefusedModes
     states: UpstreamStates
     authenticator: RequestAuthenticator | None = None
+    #: Manages keys over HTTP, if that is configured.
+    key_desk: KeyDesk | None = None
     open_routes: Collection[str] = ()
     journal: JournalWriter | None = None
     #: Whether errors are sent with status 200 unless a request says otherwise.
@@ -125,6 +128,13 @@ class Proxy:
 
     def _mask_names(self, models: Mapping[str, Json]) -> Json:
         return {self.masker.mask_text((), name): state for name, state in models.items()}
+
+    def for_caller(self, caller: Principal) -> Proxy:
+        """Return what serves a request of this caller: itself, or with fewer models."""
+        if not caller.allow_lists:
+            return self
+        gateway = self.gateway and self.gateway.for_caller(caller.allow_lists)
+        return replace(self, models=self.models.for_caller(caller.allow_lists), gateway=gateway)
 
     def close(self) -> None:
         """Close idle connections, and end probes."""

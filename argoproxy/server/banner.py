@@ -47,7 +47,8 @@ def _describe_key(config: Config, made_key: str) -> str:
     if made_key:
         return f"{made_key} (until the next start; API_KEY_SECRET sets your own)"
     if config.requires_key:
-        return f"one of yours: {', '.join(key.name for key in config.keys)}"
+        managed = ["those of `argoproxy keys list`"] if config.managed else []
+        return f"one of yours: {', '.join([*(key.name for key in config.keys), *managed])}"
     if config.upstreams[0].passes_cookies and config.target.kind != "demo":
         return "the endpoint's own, which is passed on; any text if it asks for none"
     return "any text; none is asked for"

@@ -37,6 +37,8 @@ from argoproxy.server.process import (
     return_unused_memory,
 )
 from argoproxy.server.start_screen import is_no_routine, show_start, wants_screen
+from argoproxy.stores.declared_keys import with_keys
+from argoproxy.stores.key_files import hand_over
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_lines import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, candidate_parents, make_folder
@@ -61,6 +63,7 @@ try:
     loaded = load(os.environ, folder)
     check_plugins(loaded)
     check_journal(loaded)
+    loaded = with_keys(loaded)
 except ConfigError as error:
     sys.stderr.write(explain_refusal(error))
     sys.exit(error.exit_status)
@@ -161,7 +164,10 @@ def refuse_taken_port(server: Any) -> None:
 
 
 def create_shared_dir(server: Any) -> None:
-    """Create the folder that all processes share: workers count in it, and find the settings there."""
+    """Create the folder that all processes share: workers count in it, and find the settings there. Give them that of
+    keys."""
+    if loaded.managed:
+        hand_over(loaded.managed.folder, server.cfg.uid, server.cfg.gid)
     shared = make_folder(candidate_parents())
     os.environ[FOLDER_VARIABLE] = str(shared or "")
     if shared is None:

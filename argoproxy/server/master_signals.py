@@ -16,6 +16,7 @@ from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import log_warnings
 from argoproxy.server.process import Terminal
+from argoproxy.stores.declared_keys import with_keys
 from argoproxy.telemetry.journal.writer import check_journal
 
 
@@ -73,6 +74,7 @@ class MasterSignals:
             config = build(fresh, os.environ, self.folder)
             check_plugins(config)
             check_journal(config)
+            config = with_keys(config)
         except ConfigError as error:
             log.warning("code=reload_failed: the previous settings stay in use: %s", "; ".join(error.mistakes))
             return

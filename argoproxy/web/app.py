@@ -41,6 +41,8 @@ from argoproxy.web.wsgi_io import START_RESPONSE, StartResponseMiddleware, WsgiB
 POLLER = "argoproxy.poller"
 #: Probes and scrapes are neither logged nor counted.
 UNCOUNTED = ("/health", "/metrics")
+#: Served with the administrator's key only, if there is one.
+ADMIN_ROUTES = "/admin/"
 
 
 def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | None = None) -> Flask:
@@ -86,8 +88,12 @@ class RequestHooks:
             return respond(ClientResponse(204, (), ()), request)
         if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             raise BadRequest("An HTTP/1.1 request must have a Host header (RFC 9112 section 3.2).")
-        if proxy.authenticator and label not in proxy.open_routes:
-            context.key_name = proxy.authenticator.authenticate(request.headers).name
+        if proxy.key_desk and label.startswith(ADMIN_ROUTES):
+            context.key_name = proxy.key_desk.access.authenticate(request.headers).name
+        elif proxy.authenticator and label not in proxy.open_routes:
+            caller = proxy.authenticator.authenticate(request.headers)
+            context.key_name = caller.name
+            request.proxy = proxy.for_caller(caller)
         return None
 
     def _create_context(self, request: WebRequest, label: str, keys: tuple[str, ...]) -> RequestContext:

@@ -36,6 +36,9 @@ from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
+from argoproxy.stores.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
+from argoproxy.stores.key_ring import AdminAccess, KeyRing
+from argoproxy.stores.sqlite_keys import SqliteKeys
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
 from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
@@ -148,7 +151,7 @@ def build_proxy(
     """Build the proxy of these settings. `listeners` and `memory` are kept over reloads; `is_stopping` tells whether
     the server will stop soon. Raises ConfigError if keys are required but none is set, or if a plug-in can't be
     used."""
-    if config.requires_key and not config.keys:
+    if config.requires_key and not (config.keys or config.managed):
         raise ConfigError(["keys are required, but none is set; set API_KEY_SECRET"])
     journal = _create_journal(config)
     masker = Masker(collect_secrets(config))
@@ -177,6 +180,7 @@ def build_proxy(
             if upstream.name in config.rules.spared_upstreams
         ],
         authenticator=_build_authenticator(config),
+        key_desk=_build_key_desk(config),
         open_routes=config.open_routes,
         masker=masker,
         journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,
@@ -205,7 +209,17 @@ def _build_states(config: Config, memory: SharedMemory) -> UpstreamStates:
 def _build_authenticator(config: Config) -> RequestAuthenticator | None:
     if config.authenticate:
         return PluginAuthenticator(config.authenticate)
+    if config.requires_key and config.managed:
+        return KeyRing(config.managed.folder, config.keys)
     return ApiKeys(config.keys) if config.keys else None
+
+
+def _build_key_desk(config: Config) -> KeyDesk | None:
+    """Return what manages keys over HTTP, None if there is no key for it."""
+    managed = config.managed
+    if managed is None or managed.admin_key is None:
+        return None
+    return KeyDesk(AdminAccess(managed.admin_key), KeyAdmin(SqliteKeys(managed.folder), ADMIN_ACTOR))
 
 
 def _build_plugin_listeners(config: Config) -> Iterator[Listener]:

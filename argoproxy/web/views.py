@@ -18,6 +18,7 @@ from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.messages.endpoint import MESSAGES
 from argoproxy.protocol.responses.responses_endpoint import RESPONSES
 from argoproxy.telemetry.metrics import CONTENT_TYPE, Metrics
+from argoproxy.web.admin_views import manage_keys
 from argoproxy.web.flask_app import ANY_METHOD
 from argoproxy.web.flask_io import WebRequest, make_client_request, respond
 
@@ -87,6 +88,9 @@ class Views:
             ("/health/{rest}", ANY_METHOD, self.method_not_allowed),
             ("/metrics", GET_OR_HEAD, self.metrics),
             ("/metrics", ANY_METHOD, self.method_not_allowed),
+            # Managed keys; forwarded if no key for this is configured.
+            ("/admin/keys", ANY_METHOD, self.keys),
+            ("/admin/keys/{rest}", ANY_METHOD, self.keys),
             # OpenAI's API.
             ("/v1/chat/completions", "POST", self.chat_completions),
             ("/v1/completions", "POST", self.completions),
@@ -137,6 +141,11 @@ class Views:
 
     def method_not_allowed(self, request: WebRequest, rest: str = "") -> ClientResponse:
         raise MethodNotAllowed(f"{request.method} is not allowed on this path; use GET.", GET_OR_HEAD)
+
+    def keys(self, request: WebRequest, rest: str = "") -> ClientResponse:
+        if request.proxy.key_desk is None:
+            return self.relay(request)
+        return manage_keys(make_client_request(request), rest, request.proxy.key_desk.admin)
 
     def chat_completions(self, request: WebRequest) -> ClientResponse:
         return handlers.handle_chat(make_client_request(request), CHAT, request.proxy, request.context)

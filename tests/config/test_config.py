@@ -56,6 +56,7 @@ def test_defaults() -> None:
         images=ImageSettings(),
         keys=(),
         requires_key=False,
+        managed=None,
         open_routes=OPEN_ROUTES,
         authenticate=None,
         listeners=(),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from argoproxy.config.values.declaration import Flag, Names, setting
 from argoproxy.config.values.parsers import (
     choice_parser,
+    is_placeholder,
     parse_boolean,
+    parse_header_text,
     parse_host,
     parse_keys,
     parse_log_level,
+    parse_mapping,
     parse_names,
     parse_origins,
     parse_plugin,
@@ -24,10 +27,20 @@ from argoproxy.config.values.parsers import (
     whole_number_parser,
 )
 from argoproxy.protocol.access.auth import Key
+from argoproxy.protocol.access.secrets import Secret
 from argoproxy.upstreams.access import PluginSpec
 
 MIB = 1024 * 1024
+SHORTEST_ADMIN_KEY = 16
 WORKER_CLASSES = ("gthread", "gevent", "sync")
+
+
+def parse_admin_key(value: Any) -> Secret:
+    """Parse the key of the administrator."""
+    text = parse_header_text(value)
+    if len(text) < SHORTEST_ADMIN_KEY or is_placeholder(text):
+        raise ValueError(f"must have at least {SHORTEST_ADMIN_KEY} characters, and be no placeholder")
+    return Secret(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,31 @@ class AccessOptions:
         None,
         "Web pages that may use the proxy: origins such as https://app.example, or *",
         page="browsers.md",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """Managed keys"""
+
+    state_path: str | None = setting(
+        parse_text,
+        None,
+        "Folder in which keys are kept that commands create; none are if unset",
+        Names(flags=(Flag(("--state_path",), "DIR"),)),
+        "keys.md",
+    )
+    admin_key: Secret | None = setting(
+        parse_admin_key,
+        None,
+        "Key for /admin/keys, which manages keys over HTTP; not served if unset",
+        page="keys.md#over-http",
+    )
+    keys: dict[str, Any] | None = setting(
+        parse_mapping, None, "Keys by their names", Names(environment=""), "keys.md#in-the-config-file"
+    )
+    teams: dict[str, Any] | None = setting(
+        parse_mapping, None, "Teams by their names", Names(environment=""), "keys.md#in-the-config-file"
     )
 
 

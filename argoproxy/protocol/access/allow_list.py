@@ -32,14 +32,22 @@ _CONTENT_TYPE = frozenset(("content-type",))
 @dataclass(frozen=True, slots=True)
 class AllowList:
     """Names and patterns of the models that may be used; none means all. With `allow_unknown_routes` a forwarded
-    request also passes if its model is not known."""
+    request also passes if its model is not known. `of_caller` are lists that hold for the caller besides, those of its
+    key and its team: a model must be in each."""
 
     patterns: Sequence[str] = ()
     allow_unknown_routes: bool = False
+    of_caller: Sequence[Sequence[str]] = ()
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether there are models that may not be used."""
+        return bool(self.patterns or self.of_caller)
 
     def allows(self, name: str) -> bool:
         """Return whether a model may be used under this name."""
-        return not self.patterns or any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        lists = (self.patterns, *self.of_caller) if self.patterns else self.of_caller
+        return all(any(fnmatchcase(name, pattern) for pattern in patterns) for patterns in lists)
 
     def check(self, name: str) -> None:
         """Raise ModelNotAllowed if a model may not be used under this name."""
@@ -50,7 +58,7 @@ class AllowList:
 
     def check_others(self, keys: Iterable[str], query: str) -> None:
         """Raise ModelUnclear if another key of a body, or the query, may name another model."""
-        if not self.patterns:
+        if not self.is_restricted:
             return
         if (key := other_model_key(keys)) is not None:
             raise _unclear(f"the key {key[:80]!r} may name another model")

@@ -20,8 +20,12 @@ from argoproxy.protocol.http_messages import Headers
 
 _KEY_HEADERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
-_NO_KEY = "An API key is required. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."
-_UNKNOWN_KEY = "This API key is not known. Check it, or ask the operator of this proxy for one."
+#: One wording, whether there is no key, or one that is unknown, expired, disabled or for something else: a refusal
+#: tells nothing of the keys that there are.
+_REFUSED = (
+    "A valid API key is required: send one as `Authorization: Bearer KEY` or `X-API-Key: KEY`, or ask the operator of"
+    " this proxy for one."
+)
 #: Shorter keys of clients are names and placeholders like `ollama`, which occur in ordinary text.
 SHORTEST_SENT = 16
 
@@ -36,9 +40,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller; `name` appears in logs, metrics and the journal."""
+    """An authenticated caller; `name` appears in logs, metrics and the journal. Of `allow_lists`, which are patterns of
+    models, a model must match one in each list. `key_id` is the public part of its key, `team` the key's team."""
 
     name: str
+    allow_lists: tuple[tuple[str, ...], ...] = ()
+    key_id: str = ""
+    team: str = ""
 
 
 class Authenticator(Protocol):
@@ -75,15 +83,30 @@ class ApiKeys:
 
 
 def authenticate(headers: Headers, keys: Sequence[Key]) -> Principal:
-    """Return the holder of the key in Authorization (Bearer) or X-API-Key. Raises AuthenticationError.
+    """Return the holder of the key in Authorization (Bearer) or X-API-Key. Raises AuthenticationError."""
+    found = find_holder(read_keys(headers), keys)
+    if found is None:
+        raise refusal()
+    return found
 
-    Every key is compared with every header, in a time that does not depend on their characters.
+
+def find_holder(sent: Sequence[bytes], keys: Sequence[Key]) -> Principal | None:
+    """Return the holder of a key that was sent, None if none of them is known.
+
+    Every key is compared with every text, in a time that does not depend on their characters.
     """
-    sent = [_read_key(value) for name, value in headers if name.lower() in _KEY_HEADERS]
     matches = [key for key in keys for text in sent if hmac.compare_digest(text, _encode(key.secret.text))]
-    if not matches:
-        raise AuthenticationError(_UNKNOWN_KEY if any(sent) else _NO_KEY)
-    return Principal(matches[0].name)
+    return Principal(matches[0].name) if matches else None
+
+
+def refusal() -> AuthenticationError:
+    """Return the error for a request without a key that is accepted."""
+    return AuthenticationError(_REFUSED)
+
+
+def read_keys(headers: Headers) -> list[bytes]:
+    """Return the keys that a client sends for this proxy: in Authorization (Bearer), or in X-API-Key."""
+    return [_read_key(value) for name, value in headers if name.lower() in _KEY_HEADERS]
 
 
 def drop_keys(headers: Headers, keys: Sequence[Key]) -> Headers:

@@ -100,6 +100,6 @@ def _static_models(upstream: UpstreamT, created: int) -> Sequence[Json]:
 
 
 def _allowed_entries(models: Models[UpstreamT], entries: list[Any]) -> list[Any]:
-    if not models.allowed.patterns:
+    if not models.allowed.is_restricted:
         return entries
     return [entry for entry in entries if isinstance(entry, dict) and models.allowed.allows(str(entry.get("id")))]

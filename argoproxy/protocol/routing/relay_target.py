@@ -18,7 +18,7 @@ _MAY_BE_JSON = ("", "application/x-www-form-urlencoded")
 def find_relay_target(request: ClientRequest, models: Models[UpstreamT]) -> tuple[ClientRequest, Provider[UpstreamT]]:
     """Return a request for another path as it may be forwarded, and the upstream for the model in its JSON body. Raises
     ModelNotAllowed, PayloadTooLarge."""
-    if models.allowed.patterns:
+    if models.allowed.is_restricted:
         request = check_forwarded(request, models.allowed)
     if models.leads_elsewhere and _may_be_json(request):
         request = replace(request, body=read_up_to(request.body, JSON_LIMIT))

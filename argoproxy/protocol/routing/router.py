@@ -117,6 +117,12 @@ class Models(Generic[UpstreamT]):
         )
         return replace(self, providers=(provider,), rules=Rules(tuple(sets)))
 
+    def for_caller(self, allow_lists: Sequence[Sequence[str]]) -> Self:
+        """Return these models as a caller may use them. Plans are shared: they are the same for all callers."""
+        narrowed = replace(self, allowed=replace(self.allowed, of_caller=allow_lists))
+        object.__setattr__(narrowed, "_plans", self._plans)
+        return narrowed
+
     def _make_plan(self, rule: Rule) -> Plan[UpstreamT]:
         providers = self._providers_of(rule)
         timeouts = [provider.timeouts.override(rule.timeouts) for provider in providers]
@@ -178,7 +184,7 @@ class Models(Generic[UpstreamT]):
             call, model = call.for_model(self.default_model), self.default_model
         if not model.strip():
             raise BadRequest("`model` must be a non-empty string; /v1/models lists the models.", param="model")
-        if self.allowed.patterns:
+        if self.allowed.is_restricted:
             self.allowed.check(model)
             self.allowed.check_request((call.origin or call).body, (call.origin or call).query)
         return call

@@ -1,0 +1,72 @@
+"""What `keys` prints: data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from argoproxy.protocol.access.printable import printable
+from argoproxy.protocol.json_text import Json
+
+_COLUMNS = ("name", "id", "state", "models", "team", "expires", "key")
+
+
+def print_issued(document: Json) -> None:
+    """Print a key that was created or rotated: alone on standard output, for KEY=$(argoproxy keys create bob)."""
+    ending = [one["ends"] for one in document["secrets"] if one["ends"]]
+    others = f" (the present one goes on until {ending[0]})" if ending else ""
+    sys.stderr.write(f"The key of {document['name']}, which is shown only now{others}:\n")
+    sys.stderr.flush()
+    sys.stdout.write(f"{document['key']}\n")
+
+
+def print_key(document: Json) -> None:
+    """Print a key."""
+    sys.stdout.writelines(f"{line}\n" for line in _table([document]))
+
+
+def print_table(document: Json) -> None:
+    """Print all keys."""
+    if document["data"]:
+        sys.stdout.writelines(f"{line}\n" for line in _table(document["data"]))
+    else:
+        sys.stderr.write("There is no key yet; `create NAME` creates one.\n")
+
+
+def print_history(document: Json) -> None:
+    """Print a key, its notes, and what was done with it."""
+    print_key(document)
+    for name, text in document["metadata"].items():
+        sys.stdout.write(f"{printable(f'{name}: {text}')}\n")
+    for entry in document["history"]:
+        changed = ", ".join(entry["changed"])
+        line = f"{entry['at']}  {entry['action']} by {entry['actor']}  {changed}"
+        sys.stdout.write(f"{printable(line).rstrip()}\n")
+
+
+def print_json(document: Json) -> None:
+    """Print a document as JSON."""
+    sys.stdout.write(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n")
+
+
+def _table(keys: Sequence[Json]) -> Iterator[str]:
+    """Yield a line for each key, below their heading."""
+    rows = [_COLUMNS, *(tuple(map(printable, _cells(key))) for key in keys)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cells(key: Json) -> Iterator[str]:
+    yield key["name"]
+    yield key["id"]
+    yield key["state"]
+    yield ",".join(key["models"]) or "all"
+    yield key["team"] or "-"
+    yield key["expires"] or "never"
+    yield ", ".join(map(_describe_secret, key["secrets"])) or "-"
+
+
+def _describe_secret(secret: Json) -> str:
+    return f"…{secret['ends_with']} until {secret['ends']}" if secret["ends"] else f"…{secret['ends_with']}"

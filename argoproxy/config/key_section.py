@@ -1,0 +1,96 @@
+"""Managed keys: the folder in which they are kept, and the sections `keys:` and `teams:` of the config file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from argoproxy.config.values.config_values import ConfigValues
+from argoproxy.config.values.parsers import is_placeholder, suggest
+from argoproxy.config.values.section import Section
+from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.keys.key_fields import (
+    DECLARED_FIELDS,
+    parse_key_name,
+    parse_key_text,
+    parse_metadata,
+    parse_patterns,
+)
+from argoproxy.protocol.keys.key_record import TeamRecord
+
+_KEY_PARSERS = {"key": parse_key_text, **{name: parse for name, (_, parse) in DECLARED_FIELDS.items()}}
+_TEAM_PARSERS = {"models": parse_patterns, "metadata": parse_metadata}
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredKey:
+    """A key of the config file: attributes of its KeyRecord, and its text if the file sets it."""
+
+    name: str
+    attributes: Mapping[str, Any]
+    text: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """The folder in which keys are kept, the key of the administrator, and what the config file declares."""
+
+    folder: Path
+    admin_key: Secret | None = None
+    keys: tuple[DeclaredKey, ...] = ()
+    teams: tuple[TeamRecord, ...] = field(default=())
+
+    @property
+    def secrets(self) -> Iterator[Secret]:
+        """Yield what must not be written down."""
+        yield from (self.admin_key,) if self.admin_key else ()
+        yield from (key.text for key in self.keys if key.text)
+
+
+def read_keys_section(values: ConfigValues, folder: Path) -> KeySettings | None:
+    """Return the settings of managed keys, None if no folder is set; mistakes are added to those of the values."""
+    teams = tuple(_read_team(section) for section in Section.of(values, "teams").members())
+    names = [team.name for team in teams]
+    keys = tuple(_read_key(section, names) for section in Section.of(values, "keys").members())
+    values.mistakes.extend(_contradictions(values))
+    if not values["state_path"]:
+        return None
+    return KeySettings(folder / Path(values["state_path"]).expanduser(), values["admin_key"], keys, teams)
+
+
+def _read_team(section: Section) -> TeamRecord:
+    _check_name(section)
+    return TeamRecord(section.name, **section.parse(_TEAM_PARSERS), is_declared=True)
+
+
+def _read_key(section: Section, teams: list[str]) -> DeclaredKey:
+    _check_name(section)
+    options = section.parse(_KEY_PARSERS)
+    team = options.get("team")
+    if team and team not in teams:
+        section.mistake(f"names {team!r}, which `teams:` does not declare{suggest(team, teams)}", "team")
+    text = options.pop("key", None)
+    if text is not None and is_placeholder(text):
+        section.mistake("is a placeholder, which anyone could guess", "key")
+    attributes = {DECLARED_FIELDS[name][0]: value for name, value in options.items()}
+    return DeclaredKey(section.name, attributes, Secret(text) if text else None)
+
+
+def _check_name(section: Section) -> None:
+    try:
+        parse_key_name(section.name)
+    except ValueError as error:
+        section.mistake(str(error))
+
+
+def _contradictions(values: ConfigValues) -> Iterator[str]:
+    for key in ("keys", "teams", "admin_key"):
+        if values[key] and not values["state_path"]:
+            yield f"{values.place(key)}: {key} needs state_path, the folder in which keys are kept"
+    if values["keys"] and values["authenticate"]:
+        yield f"{values.place('keys')}: keys and authenticate exclude each other; remove one of them"
+    if values["admin_key"] and not (values["enable_auth"] or values["authenticate"]):
+        # Otherwise the key would be forwarded to the endpoint by a client that sends it to a path of models.
+        yield f"{values.place('admin_key')}: admin_key needs enable_auth: true"
