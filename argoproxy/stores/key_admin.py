@@ -13,8 +13,8 @@ from typing import Any
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.keys.key_changes import (
+    ChangeSource,
     IssuedKey,
-    Origin,
     Rotation,
     change_key,
     create_key,
@@ -92,9 +92,9 @@ class KeyDesk:
     admin: KeyAdmin
 
 
-def make_origin(now: float, pepper: bytes, request: str = "") -> Origin:
+def make_origin(now: float, pepper: bytes, request: str = "") -> ChangeSource:
     """Return what a change needs from outside."""
-    return Origin(now, pepper, secrets.token_bytes(PUBLIC_BYTES), secrets.token_bytes(SECRET_BYTES), request)
+    return ChangeSource(now, pepper, secrets.token_bytes(PUBLIC_BYTES), secrets.token_bytes(SECRET_BYTES), request)
 
 
 def describe_key(key: KeyRecord, now: float) -> Json:

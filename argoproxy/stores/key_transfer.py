@@ -123,8 +123,9 @@ class _Reader:
             attributes["limits"] = _parse("limits", parse_metadata, entry["limits"])
         if "secrets" in entry:
             attributes["secrets"] = self._read_secrets(entry["secrets"])
-        if name not in self.book.keys and isinstance(entry.get("id"), str):
+        if name not in self.book.keys and "id" in entry:
             attributes["id"] = _parse("id", parse_key_name, entry["id"])
+            attributes["created"] = _parse("created", _parse_seconds, entry.get("created"))
         token = _parse("key", parse_key_text, entry["key"]) if entry.get("key") else ""
         return Declaration(name, attributes, make_origin(self._now, self._pepper), token)
 
@@ -162,6 +163,12 @@ def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
         return parse(value)
     except ValueError as error:
         raise BadRequest(f"`{name}` {error}.", param=name) from None
+
+
+def _parse_seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of seconds")  # noqa: TRY004 as all parsers
+    return float(value)
 
 
 def _check_of(pepper: bytes) -> str:

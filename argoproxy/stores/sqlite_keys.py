@@ -179,8 +179,8 @@ def _read_book(database: sqlite3.Connection) -> KeyBook:
 def _write_changes(
     database: sqlite3.Connection, before: KeyBook, after: KeyBook, entries: Sequence[AuditEntry]
 ) -> None:
-    database.executemany(_WRITE_TEAM, map(_team_row, _changed(before.teams, after.teams)))
-    keys = list(_changed(before.keys, after.keys))
+    database.executemany(_WRITE_TEAM, map(_team_row, _find_changes(before.teams, after.teams)))
+    keys = list(_find_changes(before.keys, after.keys))
     database.executemany(_WRITE_KEY, map(_key_row, keys))
     database.executemany("DELETE FROM secrets WHERE key_id = ?", [(key.id,) for key in keys])
     database.executemany(
@@ -198,7 +198,7 @@ def _write_changes(
     database.execute("UPDATE state SET generation = generation + 1")
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Any]:
+def _find_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Any]:
     return (record for name, record in after.items() if before.get(name) != record)
 
 

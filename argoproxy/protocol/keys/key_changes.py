@@ -26,7 +26,7 @@ REPEAT_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ChangeSource:
     """What a change needs from outside: the time, the pepper, entropy for a public part and a secret, and the
     idempotency key of the request, or ""."""
 
@@ -58,7 +58,9 @@ class IssuedKey:
     token: str = ""
 
 
-def create_key(book: KeyBook, name: str, attributes: Mapping[str, Any], origin: Origin) -> tuple[KeyBook, IssuedKey]:
+def create_key(
+    book: KeyBook, name: str, attributes: Mapping[str, Any], origin: ChangeSource
+) -> tuple[KeyBook, IssuedKey]:
     """Create a key. Raises Conflict if there is one of this name, BadRequest if its team does not exist."""
     former = book.keys.get(name)
     if former and (repeated := _repeat(former, "create", origin)):
@@ -89,7 +91,7 @@ class Rotation:
     replaces_new: bool = False
 
 
-def rotate_key(book: KeyBook, name: str, rotation: Rotation, origin: Origin) -> tuple[KeyBook, IssuedKey]:
+def rotate_key(book: KeyBook, name: str, rotation: Rotation, origin: ChangeSource) -> tuple[KeyBook, IssuedKey]:
     """Give a key a new secret. Raises NotFound; Conflict if its last rotation has not ended: a third secret would end
     one that is in use."""
     former = book.find(name)
@@ -116,7 +118,7 @@ class Declaration:
 
     name: str
     attributes: Mapping[str, Any]
-    origin: Origin
+    origin: ChangeSource
     token: str = ""
 
 
@@ -154,7 +156,7 @@ def _checked_book(book: KeyBook) -> KeyBook:
     return book
 
 
-def _repeat(record: KeyRecord, action: str, origin: Origin) -> IssuedKey | None:
+def _repeat(record: KeyRecord, action: str, origin: ChangeSource) -> IssuedKey | None:
     """Return what a request with this idempotency key has returned before, None if there was none."""
     digest = origin.request_digest(action, record.name)
     for secret in record.live_secrets(origin.now):

@@ -88,7 +88,8 @@ class KeyBook:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """What was done to a key or a team, by whom (`cli:ann`, `admin`, `config`) and when; `changed` names fields."""
+    """What was done to a key or a team, when, and by which `actor`: `cli:ann`, `admin`, `config`; `changed` names
+    fields."""
 
     at: float
     actor: str

@@ -228,3 +228,11 @@ def test_a_key_that_may_name_another_model_is_refused_while_there_is_a_list(key:
     with pytest.raises(ModelUnclear):
         ALLOWED.check_others({"model": "allowed", key: "x"}, "")
     AllowList().check_others({"model": "allowed", key: "x"}, "model=x")
+
+
+def test_a_model_must_be_in_each_list() -> None:
+    allowed = AllowList(("a*", "b"), of_caller=(("ab", "b", "c"), ("*b",)))
+    assert [name for name in ("a", "ab", "b", "c", "abb") if allowed.allows(name)] == ["ab", "b"]
+    assert AllowList(of_caller=(("x",),)).is_restricted
+    assert AllowList(of_caller=(("x",),)).allows("x")
+    assert not AllowList().is_restricted

@@ -1,0 +1,122 @@
+"""`keys` as an operator types it: one process, what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from argoproxy.cli.keys import keys_command
+
+TOKEN = re.compile(r"ap_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("STATE_PATH", "CONFIG_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+class Command:
+    """Runs `keys …` and keeps what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, words: str, status: int = 0, settings: str = "--state_path state") -> str:
+        assert keys_command.main([*words.split(), *settings.split()], "argoproxy keys") == status
+        printed = self._capsys.readouterr()
+        self.error = printed.err
+        return printed.out
+
+
+@pytest.fixture
+def keys(capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(capsys)
+
+
+def test_a_key_alone_is_on_standard_output(keys: Command) -> None:
+    created = keys("create bob --models qwen*,m1 --expires 90d --note mail=bob@example.org")
+    assert TOKEN.fullmatch(created.strip())
+    assert "bob" in keys.error
+    rotated = keys("rotate bob --overlap 24h")
+    assert TOKEN.fullmatch(rotated.strip())
+    assert rotated != created
+
+
+def test_what_is_shown_holds_no_key(keys: Command) -> None:
+    created = keys("create bob --note mail=bob@example.org").strip()
+    keys("set bob --models a,b --expires never")
+    for words in ("list", "show bob", "list --json", "show bob --json", "export", "disable bob", "set bob --enable"):
+        shown = keys(words)
+        assert "bob" in shown
+        assert created not in shown
+        assert created.rpartition("_")[2] not in shown
+    shown = keys("show bob")
+    assert "mail: bob@example.org" in shown
+    assert [line.split()[1] for line in shown.splitlines()[3:]] == ["enable", "disable", "set", "create"]
+
+
+def test_json(keys: Command) -> None:
+    created = json.loads(keys("create bob --json --models a"))
+    assert TOKEN.fullmatch(created["key"])
+    assert (created["name"], created["models"]) == ("bob", ["a"])
+    listed = json.loads(keys("list --json"))
+    assert [key["name"] for key in listed["data"]] == ["bob"]
+    assert json.loads(keys("disable bob --json"))["state"] == "disabled"
+
+
+def test_export_and_import(keys: Command, folder: Path) -> None:
+    keys("create ann")
+    keys("create bob")
+    (folder / "ann.json").write_text(keys("export").replace('"bob"', '"eve"'))
+    keys("disable ann")
+    assert keys("import ann.json", status=2) == "", "two keys with the same text"
+    document = json.loads((folder / "ann.json").read_text())
+    document["keys"] = [key for key in document["keys"] if key["name"] == "ann"]
+    (folder / "ann.json").write_text(json.dumps(document))
+    assert json.loads(keys("import ann.json --prune")) == {"created": [], "changed": ["ann", "bob"]}
+    assert re.findall(r"(\w+) +\w{12} +(\w+)", keys("list")) == [("ann", "active"), ("bob", "disabled")]
+    (folder / "broken.json").write_text("{")
+    for name in ("broken.json", "none.json"):
+        keys(f"import {name}", status=2)
+        assert name in keys.error
+
+
+def test_refusals(keys: Command) -> None:
+    keys("list", status=1)
+    keys("create bob")
+    keys("create bob", status=1)
+    keys("show eve", status=2)
+    keys("create eve --expires soon", status=2)
+    keys("set bob", status=2)
+    keys("rotate bob --overlap 1h")
+    keys("rotate bob --overlap 1h", status=1)
+    keys("rotate bob --overlap 1h --replace-new")
+    for words in ("rotate bob --overlap soon", "create bob --note x", "unknown", ""):
+        with pytest.raises(SystemExit) as caught:
+            keys(words)
+        assert caught.value.code == 2
+
+
+def test_the_folder_of_the_settings(keys: Command, folder: Path) -> None:
+    keys("list", status=2, settings="")
+    (folder / "config.yaml").write_text("target_base_url: http://localhost:8000/v1\nstate_path: kept\n")
+    keys("create bob", settings="")
+    assert "enable_auth" in keys.error
+    (folder / "config.yaml").rename(folder / "other.yaml")
+    assert "bob" in keys("list", settings="--config other.yaml")
+    keys("list", status=2, settings="--config missing.yaml")
+    assert min(file.name for file in (folder / "kept").iterdir()) == "keys.json"
+
+
+def test_an_empty_list(keys: Command, folder: Path) -> None:
+    keys("create bob")
+    (folder / "empty.json").write_text("{}")
+    keys("import empty.json --state_path fresh", settings="")
+    assert keys("list", settings="--state_path fresh") == ""
+    assert keys.error
