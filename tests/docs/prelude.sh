@@ -20,7 +20,7 @@ _ends() {
     local word
     for word in "${@:2}"; do
         case $word in
-        config | logs | reload | models | upstreams | doctor | completion | --show | --validate | --edit | --help | --version) return 0 ;;
+        config | keys | logs | reload | models | upstreams | doctor | completion | --show | --validate | --edit | --help | --version) return 0 ;;
         esac
     done
     return 1
