@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 
 from argoproxy.config.config import Config
 from argoproxy.errors import ProxyError
@@ -13,6 +14,7 @@ from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.resilience.balance import Balancing
+from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.routing.call import Call, make_call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.upstreams import Upstream
@@ -49,6 +51,8 @@ def explain_model(config: Config, model: str) -> Iterator[str]:
         yield f"upstream: {_json(route['upstream'])}  # {route['description']}"
         yield f"  reasoning: {_json(route['reasoning'])}"
         yield f"  timeouts: {_json(route['timeouts'])}"
+        if "failures" in route:
+            yield f"  failures: {_json(route['failures'])}"
         if "refused" in route:
             yield f"  refused: {_json(route['refused'])}"
         else:
@@ -90,6 +94,7 @@ def _describe_route(route: Route[Upstream], description: str) -> Json:
         "description": description,
         "reasoning": _describe_reasoning(route.reasoning),
         "timeouts": {name: value for name, value in timeouts.items() if value != float("inf")},
+        **_describe_failures(route.resilience),
     }
     try:
         request = route.upstream.completion_request(route.call)
@@ -97,6 +102,14 @@ def _describe_route(route: Route[Upstream], description: str) -> Json:
         return {**document, "refused": error.message}
     body = _mask_body(request.body) if isinstance(request.body, bytes) else ""
     return {**document, "sent_to": mask_urls(request.url), "body": body}
+
+
+def _describe_failures(settings: ResilienceSettings) -> Json:
+    """Return what is set about failures of upstreams; nothing where that is the default."""
+    default = ResilienceSettings()
+    pairs = ((one.name, getattr(settings, one.name)) for one in fields(settings))
+    changed = {name: value for name, value in pairs if value != getattr(default, name)}
+    return {"failures": changed} if changed else {}
 
 
 def _mask_body(body: bytes) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from argoproxy.cli.explain import explain_model
 from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
@@ -85,3 +87,11 @@ models:
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, mistake: str) -> None:
     assert any(mistake in found for found in find_mistakes_in(tmp_path, text))
+
+
+def test_config_show_tells_what_follows_a_failure_where_that_is_set(tmp_path: Path) -> None:
+    config = load_text(tmp_path, LEVELS)
+    failures = {"fallback_on": ["connect", "429", "503"], "retry_wait_s": 1.5, "context_fallback": "huge"}
+    assert f"  failures: {json.dumps(failures)}" in list(explain_model(config, "m"))
+    plain = load_text(tmp_path, "target_base_url: http://a")
+    assert not [line for line in explain_model(plain, "m") if "failures" in line]
