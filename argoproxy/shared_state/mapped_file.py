@@ -47,14 +47,18 @@ class HostLock:
         """`path` is the file that processes lock; without it only the threads of this one are kept out. Raises
         OSError."""
         self._path = path
+        self._descriptor: int | None = None
         self.renew()
 
     def renew(self) -> None:
         """Open the lock anew, in a process that was forked: the kernel's lock is inherited, and shared with the parent,
         and the threads that hold the other one don't exist here."""
         self._threads = threading.Lock()
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o600) if self._path else None
+        if self._path:
+            inherited = self._descriptor
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if inherited is not None:
+                os.close(inherited)
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:

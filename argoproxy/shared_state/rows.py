@@ -28,9 +28,7 @@ class WorkerGroup:
 
     def __init__(self, folder: Path | None, slot: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         """`slot` is held by this process. Raises OSError."""
-        if slot >= MAX_SLOTS:
-            raise OSError(f"there are more than {MAX_SLOTS} workers")
-        self.folder, self.slot = folder, slot
+        self.folder, self.slot = folder, _check_slot(slot)
         self.lock = HostLock(folder / _LOCK_FILE if folder else None)
         self._clock = clock
         self._held = frozenset((slot,))
@@ -56,8 +54,14 @@ class WorkerGroup:
         if self.folder is not None:
             slots = Slots(self.folder)
             with slots.exclusive():
-                self.slot = slots.take()
+                self.slot = _check_slot(slots.take())
             self._checked_at = float("-inf")
+
+
+def _check_slot(slot: int) -> int:
+    if slot >= MAX_SLOTS:
+        raise OSError(f"there are more than {MAX_SLOTS} workers")
+    return slot
 
 
 class Rows:
@@ -73,6 +77,12 @@ class Rows:
         """Use a row of its own in a process that was forked, after `WorkerGroup.renew`. Raises OSError."""
         self.lock = threading.Lock()
         self.own = self._file.allocate_row(self._group.slot)
+
+    def isolate(self) -> None:
+        """Count where no other process looks, in one that was forked and found no row: the parent's has one writer."""
+        self.lock = threading.Lock()
+        words = memoryview(bytearray(8 * len(self.own.numbers)))
+        self.own = Words(words.cast("Q"), words.cast("d"))
 
     def live(self) -> Iterator[Words]:
         """Yield the rows of all workers that run."""

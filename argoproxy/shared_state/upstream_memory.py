@@ -106,4 +106,6 @@ class SharedMemory:
             for memory in list(self._memories.values()):
                 memory.renew()
         except OSError as error:
+            for memory in list(self._memories.values()):
+                memory.rows.isolate()
             self._warn(error)

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def test_an_attempt_counts_until_it_is_closed_and_only_once(state: UpstreamState
     assert state.open_streams() == 1
     second.close()
     assert state.open_streams() == 0
+
+
+def test_threads_count_exactly(state: UpstreamState) -> None:
+    def work() -> None:
+        for number in range(500):
+            attempt = state.force("m")
+            if number % 100 == 0:
+                attempt.fail(ERROR)
+            attempt.close()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert state.open_streams() == 0
+    assert not state.take_retry()
 
 
 def test_one_broken_model_does_not_shut_the_others(state: UpstreamState) -> None:

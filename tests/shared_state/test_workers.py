@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.shared_state.state_worker import StateWorker
-from tests.support.processes import eventually
+from tests.support.processes import ROOT, eventually
 
 #: How long a circuit is open: long, or not at all, so that it is half-open at once.
 LONG, NO_TIME = 1000.0, 1e-9
@@ -135,6 +138,52 @@ def test_a_process_that_is_forked_counts_in_a_row_of_its_own(start: Start) -> No
     first.call("begin", "m")
     assert first.call("fork") == 2
     wait_for_streams(first, 1)
+
+
+def test_a_process_that_is_forked_and_finds_no_row_writes_to_no_other(start: Start, tmp_path: Path) -> None:
+    first = start()
+    first.call("begin", "m")
+    shutil.rmtree(tmp_path)
+    first.call("fork")
+    assert first.call("streams") == 1
+
+
+def test_greenlets_go_on_while_one_waits_for_the_lock(start: Start, tmp_path: Path) -> None:
+    pytest.importorskip("gevent")
+    start()
+    script = """
+from gevent import monkey
+monkey.patch_all()
+import sys, threading
+from pathlib import Path
+from argoproxy.protocol.resilience.failures import FailureKind
+from tests.shared_state.state_worker import Commands
+commands = Commands(Path(sys.argv[1]), 1000.0)
+turns = []
+def fail():
+    for _ in range(20):
+        commands.force("m")
+        commands.fail("timeout")
+    turns.append("end")
+failing = [threading.Thread(target=fail) for _ in range(4)]
+def turn():
+    while "end" not in turns:
+        turns.append("turn")
+        threading.Event().wait(0.001)
+beside = threading.Thread(target=turn)
+for thread in (*failing, beside):
+    thread.start()
+for thread in (*failing, beside):
+    thread.join()
+print(turns.index("end"), turns.count("end"), commands.streams(), commands.begin("m"))
+"""
+    with (tmp_path / "shared.lock").open() as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        command = [sys.executable, "-c", script, str(tmp_path)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    turns, ends, streams, begun = ended.stdout.split()
+    assert int(turns) > 20
+    assert (ends, streams, begun) == ("4", "0", "None")
 
 
 def test_a_worker_that_is_stopped_with_the_lock_does_not_stop_the_others(start: Start, tmp_path: Path) -> None:
