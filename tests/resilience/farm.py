@@ -31,6 +31,7 @@ class Farm:
 
     def __init__(self, find: Find, start: Serve, folder: Path) -> None:
         self.upstream = find
+        self.workers = WORKERS
         self.folder = folder
         self._start = start
 
@@ -54,7 +55,7 @@ class Farm:
     def serve(self, environ: Mapping[str, str] | None = None) -> Proxy:
         """Start the proxy with the file that was written."""
         file = str(self.folder / "config.yaml")
-        settings = {"CONFIG_PATH": file, "WORKERS": str(WORKERS), "THREADS": "32", **(environ or {})}
+        settings = {"CONFIG_PATH": file, "WORKERS": str(self.workers), "THREADS": "32", **(environ or {})}
         proxy = self._start(**settings)
         eventually(lambda: len(proxy.workers()) == int(settings["WORKERS"]))
         return proxy
