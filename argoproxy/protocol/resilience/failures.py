@@ -19,7 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from argoproxy.errors import ProxyError, UpstreamProtocolError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
+from argoproxy.errors import (
+    ConnectTimeout,
+    ProxyError,
+    UpstreamProtocolError,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from argoproxy.protocol.json_text import Json, JsonError, as_dict, as_text, loads
 from argoproxy.protocol.resilience.overflow_words import says_prompt_is_too_long
 
@@ -96,7 +103,7 @@ _TOTAL_TIMEOUT = "total_timeout"
 
 def classify(error: ProxyError) -> FailureKind:
     """Return what kind of failure an error is."""
-    if not error.reached:
+    if isinstance(error, UpstreamUnreachable | ConnectTimeout):
         return FailureKind.CONNECT
     if isinstance(error, UpstreamTimeout):
         return FailureKind.TIMEOUT

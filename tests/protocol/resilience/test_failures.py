@@ -15,7 +15,9 @@ from argoproxy.errors import (
     ProxyError,
     Stopping,
     UpstreamProtocolError,
+    UpstreamsLimited,
     UpstreamStatus,
+    UpstreamsUnavailable,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -69,6 +71,8 @@ KINDS: list[tuple[ProxyError, FailureKind]] = [
     (PluginFailed("bug"), FailureKind.REFUSED),
     (InternalError("bug"), FailureKind.REFUSED),
     (Stopping("bye"), FailureKind.REFUSED),
+    (UpstreamsUnavailable("all", 1), FailureKind.REFUSED),
+    (UpstreamsLimited("all", 1), FailureKind.REFUSED),
 ]
 
 
