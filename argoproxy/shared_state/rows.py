@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,19 +71,30 @@ class Rows:
     def __init__(self, file: MappedFile, group: WorkerGroup) -> None:
         """Raises OSError when there is no space for this worker's row."""
         self._file, self._group = file, group
-        self.lock = threading.Lock()
-        self.own = file.allocate_row(group.slot)
+        self._start_count(file.allocate_row(group.slot))
 
     def renew(self) -> None:
         """Use a row of its own in a process that was forked, after `WorkerGroup.renew`. Raises OSError."""
-        self.lock = threading.Lock()
-        self.own = self._file.allocate_row(self._group.slot)
+        self._start_count(self._file.allocate_row(self._group.slot))
 
     def isolate(self) -> None:
         """Count where no other process looks, in one that was forked and found no row: the parent's has one writer."""
-        self.lock = threading.Lock()
         words = memoryview(bytearray(8 * len(self.own.numbers)))
-        self.own = Words(words.cast("Q"), words.cast("d"))
+        self._start_count(Words(words.cast("Q"), words.cast("d")))
+
+    def add(self, word: int, change: int) -> None:
+        """Add to a word of this worker's row. The garbage collector may run anywhere, and end an attempt there: so a
+        call that finds the lock taken leaves its change to the holder, which may be an outer call."""
+        pending, lock = self._pending, self._adding
+        pending.append((word, change))
+        while pending and lock.acquire(blocking=False):
+            try:
+                while pending:
+                    place, amount = pending.popleft()
+                    # What was opened before a fork is closed in both processes, and counted in one.
+                    self.own.numbers[place] = max(0, self.own.numbers[place] + amount)
+            finally:
+                lock.release()
 
     def live(self) -> Iterator[Words]:
         """Yield the rows of all workers that run."""
@@ -93,6 +105,13 @@ class Rows:
     def sum(self, word: int) -> int:
         """Return the sum of one word over the rows of all workers that run."""
         return sum(int(row.numbers[word]) for row in self.live())
+
+    def _start_count(self, own: Words) -> None:
+        self.own = own
+        #: Held while the buckets of outcomes are written.
+        self.lock = threading.Lock()
+        self._adding = threading.Lock()
+        self._pending: deque[tuple[int, int]] = deque()
 
 
 def call_after_fork(method: Callable[[], None]) -> None:

@@ -124,8 +124,7 @@ class UpstreamState:
 
     def count_stream(self, change: int) -> None:
         """Count a stream that opens or ends."""
-        with self._rows.lock:
-            self._rows.own.numbers[OPEN_STREAMS] += change
+        self._rows.add(OPEN_STREAMS, change)
 
     def count_success(self, begun: Begun) -> None:
         """Count the success of an attempt."""

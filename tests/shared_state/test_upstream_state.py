@@ -15,6 +15,7 @@ from argoproxy.protocol.resilience.breaker import BreakerSettings, Sign
 from argoproxy.protocol.resilience.failures import FailureKind
 from argoproxy.shared_state.cells import CELLS, KEEP_CELL_S
 from argoproxy.shared_state.mapped_file import MAX_SLOTS
+from argoproxy.shared_state.rows import Rows
 from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_state import DEFAULT_BREAKER, MAX_TOKENS, UpstreamState
 from argoproxy.telemetry.slots import Slots
@@ -111,6 +112,27 @@ def test_threads_count_exactly(state: UpstreamState) -> None:
         thread.join()
     assert state.open_streams() == 0
     assert not state.take_retry()
+
+
+class _AddsInside(int):
+    """A number that adds to a row while it is being added: as the garbage collector does, which runs anywhere."""
+
+    def __radd__(self, other: int) -> int:
+        rows = self.rows
+        rows.add(0, 1)
+        return other + int(self)
+
+    rows: Rows
+
+
+def test_an_attempt_that_ends_within_a_change_is_counted(folder: Path, clock: Clock) -> None:
+    memory = worker(folder, clock).of("up", [])
+    change = _AddsInside(10)
+    change.rows = memory.rows
+    memory.rows.add(0, change)
+    assert memory.rows.sum(0) == 11
+    memory.rows.add(0, -12)
+    assert memory.rows.sum(0) == 0
 
 
 def test_one_broken_model_does_not_shut_the_others(state: UpstreamState) -> None:
