@@ -62,8 +62,8 @@ class HostLock:
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
-        """Keep others out; yields False if that failed within LOCK_WAIT_S, because a holder was stopped. A process that
-        is killed lets go."""
+        """Keep others out; yields False if that failed within LOCK_WAIT_S, because a holder was stopped, or because the
+        garbage collector called from within. A process that is killed lets go."""
         is_held = self._threads.acquire(timeout=LOCK_WAIT_S)
         try:
             is_locked = is_held and self._lock_processes()
