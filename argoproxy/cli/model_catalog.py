@@ -51,7 +51,7 @@ class Catalog:
 
 def ask_proxy(config: Config, url: str) -> Catalog:
     """Return the models that a running proxy lists, asked with the first of its keys."""
-    key = config.keys[0].secret.text if config.keys else ""
+    key = config.own_key
     client = OpenAIUpstream(BaseUrl.parse(f"{url}/v1"), f"Bearer {key}" if key else "", key.encode(), "proxy")
     with closing(Sender(Transport(1, math.inf), _make_mask(config))) as sender:
         answer = sender.ask(client.model_list_request(MODELS_REQUEST))

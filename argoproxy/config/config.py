@@ -99,6 +99,13 @@ class Config:
         return self.upstreams[0].target
 
     @property
+    def own_key(self) -> str:
+        """A key by which commands ask the proxy of these settings: the first whose text they hold; "" if there is none.
+        Of keys that commands have created, only a digest is kept."""
+        declared = self.managed.texts if self.managed and self.requires_key else ()
+        return next((secret.text for secret in (*(key.secret for key in self.keys), *declared)), "")
+
+    @property
     def tags(self) -> TagPair:
         """The tags around thoughts."""
         return TagPair(self.thinking.tag, self.thinking.end_tag)

@@ -48,6 +48,11 @@ class KeySettings:
         yield from (self.admin_key,) if self.admin_key else ()
         yield from (key.text for key in self.keys if key.text)
 
+    @property
+    def texts(self) -> Iterator[Secret]:
+        """Yield the texts of the keys of the file that are not disabled."""
+        yield from (key.text for key in self.keys if key.text and not key.attributes.get("is_disabled"))
+
 
 def read_keys_section(values: ConfigValues, folder: Path) -> KeySettings | None:
     """Return the settings of managed keys, None if no folder is set; mistakes are added to those of the values."""

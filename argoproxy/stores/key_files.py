@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 
 from argoproxy.protocol.json_text import Json
@@ -89,4 +90,7 @@ def _write(path: Path, content: bytes) -> None:
         give_to_owner_of_folder(descriptor, path.parent)
         file.write(content)
         file.flush()
+        # The kernel's own stamp is that of its last tick: two changes within a few milliseconds could have the same.
+        now_ns = time.time_ns()
+        os.utime(descriptor, ns=(now_ns, now_ns))
         os.fsync(descriptor)

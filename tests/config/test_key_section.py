@@ -33,6 +33,14 @@ def test_what_the_file_declares(tmp_path: Path) -> None:
     assert {secret.text for secret in managed.secrets} == set(SECRETS.values())
 
 
+def test_a_key_for_commands(tmp_path: Path) -> None:
+    text = f"{BASE}keys:\n  bob: {{key: k-0123456789abcdef, disabled: true}}\n"
+    assert load_text(tmp_path, text).own_key == ""
+    assert load_text(tmp_path, f"{text}  ann: {{key: k-ann-0123456789ab}}\n").own_key == "k-ann-0123456789ab"
+    assert load_text(tmp_path, text, API_KEY_SECRET="ann=k-static-0123").own_key == "k-static-0123"
+    assert load_text(tmp_path, text, ENABLE_AUTH="false", API_KEY_SECRET="ann=k-static-0123").own_key == ""
+
+
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(FILE.replace("${ADMIN}", SECRETS["ADMIN"]).replace("${BOB}", SECRETS["BOB"]))
     assert "canary" not in "\n".join(show({}, tmp_path))

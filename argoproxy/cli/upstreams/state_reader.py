@@ -32,7 +32,7 @@ def read_states(config: Config) -> tuple[str, Mapping[str, Json]]:
     if not url:
         raise StatesUnavailable(f"{config.server.host} is a Unix socket; ask there: curl --unix-socket … /health")
     masker = Masker(collect_secrets(config))
-    key = config.keys[0].secret.text if config.keys else ""
+    key = config.own_key
     credentials: Headers = (("Authorization", f"Bearer {key}"),) if key else ()
     with closing(Sender(Transport(1, math.inf), lambda text: masker.mask_text((), text))) as sender:
         answer = sender.ask(_request(url, "/metrics", credentials))

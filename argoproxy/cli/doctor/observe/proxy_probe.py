@@ -30,7 +30,7 @@ class ProxyProbe:
         self._url = (through or own_url(config)).rstrip("/").removesuffix("/v1")
         self._is_own = self._url == own_url(config)
         self._is_asked = bool(through)
-        key = config.keys[0].secret.text if config.keys else ""
+        key = config.own_key
         authorization = f"Bearer {key}" if key else ""
         self._client = OpenAIUpstream(BaseUrl.parse(f"{self._url}/v1"), authorization, key.encode(), "through")
         self._sender = Sender(Transport(1, math.inf), mask, patience_s)
