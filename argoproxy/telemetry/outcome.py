@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from argoproxy.errors import Ending
 
@@ -19,8 +20,7 @@ class RequestInfo:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptSummary:
+class AttemptSummary(NamedTuple):
     """What became of one attempt: its upstream, the kind of its failure ("" for the one that the answer is from), and
     how long it took."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
     assert folder
     metrics = Metrics(folder)
     failed = AttemptSummary("openai", "connect", 0.1)
-    broken = outcome(status=502, ending=Ending.UPSTREAM_ERROR, attempts=(failed, failed, replace(failed, upstream="b")))
+    broken = outcome(status=502, ending=Ending.UPSTREAM_ERROR, attempts=(failed, failed, failed._replace(upstream="b")))
     for one in (outcome(return_mode="stream", key="team"), broken):
         metrics.count_start(one.route)
         metrics(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON
@@ -39,7 +40,7 @@ class ResilienceSettings:
     @property
     def breaker(self) -> BreakerSettings:
         """When failures of the route open a circuit."""
-        return BreakerSettings(self.breaker_failures, self.breaker_open_s)
+        return _make_breaker(self.breaker_failures, self.breaker_open_s)
 
     def override(self, overrides: ResilienceOverrides) -> ResilienceSettings:
         """Return the settings with those that an upstream or a rule sets."""
@@ -47,6 +48,12 @@ class ResilienceSettings:
             return self
         values = ((name, getattr(overrides, name)) for name in _NAMES)
         return replace(self, **{name: value for name, value in values if value is not None})
+
+
+@lru_cache(maxsize=256)
+def _make_breaker(failures: int, open_s: float) -> BreakerSettings:
+    """Return the settings, made once: every request asks for them."""
+    return BreakerSettings(failures, open_s)
 
 
 _NAMES = tuple(one.name for one in fields(ResilienceOverrides))

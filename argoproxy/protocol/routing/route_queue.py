@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Self
+from typing import Generic, NamedTuple, Self
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.json_text import dumps
@@ -36,8 +36,7 @@ from argoproxy.protocol.routing.route import Route, UpstreamT
 LONGEST_KEPT = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptLimits:
+class AttemptLimits(NamedTuple):
     """What a client allows: another route, the same one again."""
 
     may_fall_back: bool = True
