@@ -192,6 +192,23 @@ class UpstreamUnreachable(ProxyError):
     reached = False
 
 
+class UpstreamsFull(ProxyError):
+    """All upstreams of the model have as many requests as they may get at once, and there is no place in their
+    queues."""
+
+    status = 503
+    code = "overloaded"
+    ending = Ending.REFUSED
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(max(1, ceil(self.retry_after_s)))),)
+
+
 class UpstreamsUnavailable(ProxyError):
     """All upstreams of the model have failed, and it is not the time to ask one of them."""
 

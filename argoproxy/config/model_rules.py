@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from argoproxy.config.resilience import RESILIENCE, read_resilience
+from argoproxy.config.resilience import RESILIENCE, read_rule_resilience
 from argoproxy.config.upstreams import TIMEOUTS, read_timeouts
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
@@ -129,7 +129,7 @@ def _read_rule(section: Section, passthrough: Mapping[str, bool]) -> Rule:
         defaults=options.get("defaults", {}),
         remove=options.get("remove", ()),
         timeouts=read_timeouts(options),
-        resilience=read_resilience(options),
+        resilience=read_rule_resilience(section.name, options),
         weights=_read_weights(section, options),
         **{key: options[key] for key in _RULE_FIELDS if key in options},
     )

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.parsers import parse_seconds_or_zero, parse_text
-from argoproxy.config.values.resilience_options import parse_breaker, parse_fallback_on
-from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides, ResilienceSettings
+from argoproxy.config.values.resilience_options import (
+    parse_breaker,
+    parse_fallback_on,
+    parse_max_concurrent,
+    parse_queue,
+)
+from argoproxy.config.values.server_options import ServerOptions
+from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides, ResilienceSettings, RuleLimit
 
+#: A greenlet costs little.
+MOST_GREENLETS_WAITING = 1000
 #: Keys of every upstream and of every rule.
 RESILIENCE: Mapping[str, Parser] = {
     "fallback_on": parse_fallback_on,
     "retry_wait": parse_seconds_or_zero,
     "context_fallback": parse_text,
     "breaker": parse_breaker,
+    "max_concurrent": parse_max_concurrent,
+    "queue": parse_queue,
 }
+
+
+def most_waiting(server: ServerOptions) -> int:
+    """Return how many requests of a worker may wait for a place at an upstream: each has a thread, and half of them
+    serve others. A sync worker serves one request at a time, so none may wait."""
+    return MOST_GREENLETS_WAITING if server.worker_class == "gevent" else _threads(server) // 2
 
 
 def process_resilience(values: ConfigValues) -> ResilienceSettings:
@@ -28,6 +45,9 @@ def process_resilience(values: ConfigValues) -> ResilienceSettings:
         context_fallback=values["context_fallback"] or "",
         breaker_failures=values["breaker_failures"],
         breaker_open_s=values["breaker_open"],
+        max_concurrent=values["max_concurrent"] or 0,
+        queue_size=values["queue_size"],
+        queue_wait_s=values["queue_wait"],
     )
 
 
@@ -39,4 +59,17 @@ def read_resilience(options: Mapping[str, Any]) -> ResilienceOverrides:
         context_fallback=options.get("context_fallback"),
         breaker_failures=options.get("breaker", {}).get("failures"),
         breaker_open_s=options.get("breaker", {}).get("open"),
+        max_concurrent=options.get("max_concurrent"),
+        queue_size=options.get("queue", {}).get("size"),
+        queue_wait_s=options.get("queue", {}).get("wait"),
     )
+
+
+def read_rule_resilience(rule: str, options: Mapping[str, Any]) -> ResilienceOverrides:
+    """Return what a rule sets. Its `max_concurrent` is a limit of its own, beside that of the upstream."""
+    overrides, limit = read_resilience(options), options.get("max_concurrent")
+    return overrides if limit is None else replace(overrides, max_concurrent=None, rule_limit=RuleLimit(rule, limit))
+
+
+def _threads(server: ServerOptions) -> int:
+    return 1 if server.worker_class == "sync" else server.threads

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamStatus, UpstreamsUnavailable
 from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.place_keeper import PlaceKeeper
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.route_order import choose_order
 from argoproxy.protocol.access.allow_list import AllowList
@@ -60,6 +61,7 @@ def try_routes(
             held = yield from attempts.hold_back(steps)
             yield from held
             yield from steps
+            attempts.close()
             return
         except ProxyError as error:
             route = attempts.move_on(error)
@@ -76,6 +78,7 @@ class RequestAttempts:
         self._routes = [proxy.refused_modes.adapt(route) for route in routes]
         limits = AttemptLimits.of(routes[0].call)
         self._queue = RouteQueue(self._routes, limits, self._admit, self._find_larger)
+        context.place = self._keeper = PlaceKeeper(proxy.places, context)
         self._attempt: UpstreamAttempt | None = None
         self._begun_s = 0.0
         self._count = 0
@@ -84,8 +87,9 @@ class RequestAttempts:
         self._limited: dict[str, _Limited] = {}
 
     def start(self) -> Route[Upstream]:
-        """Return the first route to try. Raises UpstreamsUnavailable, UpstreamsLimited if none is to be tried now."""
-        return self._queue.start() or self._start_refused()
+        """Return the first route to try. Raises UpstreamsUnavailable, UpstreamsLimited if none is to be tried now,
+        UpstreamsFull; ClientGone while it waits for a place."""
+        return self._wait_if_full(self._queue.start()) or self._start_refused()
 
     def hold_back(self, steps: Iterator[StepT]) -> Generator[StepT, None, list[StepT]]:
         """Yield moments of silence, and return the steps up to the first content; up to the first one if no other
@@ -120,13 +124,16 @@ class RequestAttempts:
         kind = self._count_failure(error, delay_s)
         failure = FailedAttempt(error, kind, None if forbids_retry(error.headers) else delay_s)
         following = self._queue.next_after(failure) if self._has_time() else None
+        if following is None and (full := self._keeper.pop_full()):
+            self._context.discard_attempt(error)
+            return self._wait_for_place(full)
         if following is None or not self._allows(following):
             self._is_settled = True
             return None
         self._context.discard_attempt(error)
         if following.is_repeated:
             self._repeat(following)
-        return self._limit_time(following.route)
+        return self._wait_if_full(self._limit_time(following.route))
 
     def raise_limit(self, error: ProxyError) -> None:
         """Raise, in place of the last failure, the 429 of an upstream that only asked to wait, if there was one among
@@ -139,9 +146,10 @@ class RequestAttempts:
             raise _with_retry_after(soonest, self._context.meter.elapsed_s()) from None
 
     def close(self) -> None:
-        """Count the last attempt as over."""
+        """Count the last attempt as over, and give back its place."""
         if self._attempt:
             self._attempt.close()
+        self._keeper.close()
 
     @property
     def headers(self) -> Headers:
@@ -162,14 +170,41 @@ class RequestAttempts:
         return (*self._failed, AttemptSummary(self._queue.current.upstream.name, "", seconds))
 
     def _admit(self, route: Route[Upstream]) -> bool:
+        return self._keeper.take_free(route) and self._begin_at(route)
+
+    def _wait_if_full(self, route: Route[Upstream] | None) -> Route[Upstream] | None:
+        """Return the route that was found; if there is none and some had no free place, wait for one."""
+        full = self._keeper.pop_full()
+        if route is None:
+            return self._wait_for_place(full)
+        self._queue.put_back(full)
+        return route
+
+    def _wait_for_place(self, full: Sequence[Route[Upstream]]) -> Route[Upstream] | None:
+        """Wait for a place on one of the routes; None if, in the end, none is to be tried. Raises UpstreamsFull,
+        ClientGone."""
+        while full:
+            route = self._keeper.wait(full)
+            full = [other for other in full if other is not route]
+            if self._begin_at(route):
+                self._queue.put_back(full)
+                self._queue.go_to(route)
+                return self._limit_time(route)
+        return None
+
+    def _begin_at(self, route: Route[Upstream]) -> bool:
+        """Begin an attempt with the place that was taken for it, unless the upstream is left alone now."""
         attempt = self._proxy.states.of(route.upstream.name).begin(route.call.model, route.resilience.breaker)
         if attempt is None:
+            self._keeper.cancel()
             return False
+        self._keeper.confirm()
         self._begin(attempt)
         return True
 
     def _begin(self, attempt: UpstreamAttempt) -> None:
-        self.close()
+        if self._attempt:
+            self._attempt.close()
         self._attempt = attempt
         self._begun_s = self._context.meter.elapsed_s() if self._count else 0.0
         self._count += 1
@@ -181,12 +216,14 @@ class RequestAttempts:
         gates = [(route, states.of(route.upstream.name)) for route in self._routes]
         if self._queue.is_alone:
             route, gate = gates[0]
+            self._hold_place(route)
             self._begin(gate.force(route.call.model, route.resilience.breaker))
             self._queue.start_at(route)
             return _hurry(route)
         route, gate = min(gates, key=lambda pair: pair[1].reopens_in_s(pair[0].call.model))
         if attempt := gate.begin_early(route.call.model, route.resilience.breaker):
             self._begin(attempt)
+            self._hold_place(route)
             self._queue.start_at(route)
             return _hurry(route)
         wait_s = gate.reopens_in_s(route.call.model)
@@ -194,6 +231,11 @@ class RequestAttempts:
             message = "All upstreams of this model limit the rate of requests; try again later."
             raise UpstreamsLimited(message, wait_s)
         raise UpstreamsUnavailable("All upstreams of this model have failed; try again later.", wait_s)
+
+    def _hold_place(self, route: Route[Upstream]) -> None:
+        """Wait for a place for an attempt that begins in any case. Raises UpstreamsFull, ClientGone."""
+        self._keeper.wait([route])
+        self._keeper.confirm()
 
     def _accept(self) -> None:
         """Note that content has come, or a whole reply: from now on each failure is final."""

@@ -51,6 +51,13 @@ class AttemptReport(Protocol):
         """Count the last one as over."""
 
 
+class Place(Protocol):
+    """What a request holds at an upstream, in the sight of all workers."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
 class RequestContext:
     """Everything about one request that changes while it is served. Closed once, whatever happened; the outcome then
     goes to the listeners.
@@ -66,6 +73,10 @@ class RequestContext:
     record: JournalRecord | None = None
     #: The attempts to have it answered, if any was made.
     attempts: AttemptReport | None = None
+    #: Keeps its place at an upstream that gets only so many requests at once.
+    place: Place | None = None
+    #: Seconds that it waited for a place; None if it did not wait.
+    queue_s: float | None = None
     #: Starts the response before there is an answer, where that is allowed.
     early: EarlyStart | None = None
     #: Whether errors are sent with status 200.
@@ -195,6 +206,10 @@ class RequestContext:
         """Return whether the client has been sent nothing for too long."""
         return self.meter.is_heartbeat_due()
 
+    def add_queue_time(self, seconds: float) -> None:
+        """Add to the time that the request waited for a place at an upstream."""
+        self.queue_s = (self.queue_s or 0.0) + seconds
+
     def set_ending(self, ending: Ending) -> None:
         """Set how the request ended, unless that is set."""
         self._ending = self._ending or ending
@@ -223,21 +238,29 @@ class RequestContext:
         if self.early:
             self.early.disable()
         outcome = self._outcome()
-        if self.attempts:
-            self.attempts.close()
         # The client has all it gets and may leave; that must not count while `release_when_done` waits.
         self.watch.ignore_client()
-        for reply in self._replies:
-            if outcome.ending is Ending.COMPLETE:
-                reply.release_when_done()
-            else:
-                reply.close()
+        try:
+            self._close_replies(outcome.ending)
+        finally:
+            # Others may take the place of this request only after its connection is closed.
+            if self.attempts:
+                self.attempts.close()
+            if self.place:
+                self.place.close()
         self.watch.close()
         for listener in self._listeners:
             try:
                 listener(outcome)
             except (Exception, SystemExit):  # a plug-in's listener may raise anything
                 logger.exception("code=listener_failed id=%s listener=%r", self.id, listener)
+
+    def _close_replies(self, ending: Ending) -> None:
+        for reply in self._replies:
+            if ending is Ending.COMPLETE:
+                reply.release_when_done()
+            else:
+                reply.close()
 
     def _outcome(self) -> Outcome:
         info, meter, usage = self._info, self.meter, self._usage or {}
@@ -267,6 +290,7 @@ class RequestContext:
             prompt_tokens=_count(usage.get("prompt_tokens")),
             completion_tokens=_count(usage.get("completion_tokens")),
             attempts=self.attempts.summarize() if self.attempts else (),
+            queue_s=self.queue_s,
         )
 
 

@@ -16,8 +16,10 @@ from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import BODY_LIMIT
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.resilience.waiting import hash_name
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
+from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamStates
 from argoproxy.stores.key_admin import KeyDesk
 from argoproxy.telemetry.journal.writer import JournalWriter
@@ -105,6 +107,8 @@ class Proxy:
     probe: Probe
     refused_modes: RefusedModes
     states: UpstreamStates
+    #: Where any upstream gets only so many requests at once.
+    places: UpstreamPlaces | None = None
     authenticator: RequestAuthenticator | None = None
     #: Manages keys over HTTP, if that is configured.
     key_desk: KeyDesk | None = None
@@ -123,8 +127,12 @@ class Proxy:
 
     def describe_states(self) -> Mapping[str, Json]:
         """Return the state of each upstream by its name. Models are named by clients: secrets in names are starred."""
-        described = {state.name: state.describe() for state in self.states}
+        described = {state.name: {**state.describe(), "waiting": self._waiting(state.name)} for state in self.states}
         return {name: {**state, "models": self._mask_names(state["models"])} for name, state in described.items()}
+
+    def _waiting(self, upstream: str) -> int:
+        """Return how many requests of all workers wait for a place at an upstream."""
+        return self.places.count_waiting(hash_name(upstream)) if self.places else 0
 
     def _mask_names(self, models: Mapping[str, Json]) -> Json:
         return {self.masker.mask_text((), name): state for name, state in models.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from mmap import mmap
 from struct import Struct
 from typing import NamedTuple
 
@@ -48,8 +47,8 @@ class PlaceRow(NamedTuple):
 class PlaceTable:
     """The rows."""
 
-    def __init__(self, memory: mmap) -> None:
-        """`memory` has SIZE bytes, zeros at first."""
+    def __init__(self, memory: memoryview[int]) -> None:
+        """`memory` has SIZE bytes, zeros at first. A view keeps what it is of."""
         self._memory = memory
 
     def make_ticket(self) -> int:
@@ -70,7 +69,7 @@ class PlaceTable:
     def add(self, slot: int, entry: Entry) -> int | None:
         """Write a row, and return its number; None if the table is full."""
         used = self._count_used()
-        free = self._memory[_state_at(0) : _state_at(used) : _ROW.size].find(State.FREE)
+        free = bytes(self._memory[_state_at(0) : _state_at(used) : _ROW.size]).find(State.FREE)
         index = used if free < 0 else free
         if index == MOST_ROWS:
             return None

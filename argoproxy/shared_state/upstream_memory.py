@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -15,6 +16,7 @@ from argoproxy.shared_state.cells import ROW_WORDS, SHARED_WORDS, CellTable
 from argoproxy.shared_state.circuits import Circuits
 from argoproxy.shared_state.mapped_file import MappedFile
 from argoproxy.shared_state.rows import Rows, WorkerGroup, call_after_fork
+from argoproxy.shared_state.upstream_places import UpstreamPlaces, open_places
 
 logger = logging.getLogger("argoproxy")
 
@@ -85,6 +87,15 @@ class SharedMemory:
             if memory is None:
                 memory = self._memories[key] = self._open(key)
         return memory
+
+    @cached_property
+    def places(self) -> UpstreamPlaces:
+        """The places at all upstreams."""
+        try:
+            return open_places(self._group)
+        except OSError as error:
+            self._warn(error)
+            return open_places(WorkerGroup(None))
 
     def _open(self, key: str) -> UpstreamMemory:
         try:

@@ -8,18 +8,26 @@ worker that has died are dropped by those who find no place, or wait for one, at
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from mmap import mmap
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, find_excess, grant_places
-from argoproxy.shared_state.place_table import MOST_OPTIONS, PlaceTable, State
+from argoproxy.shared_state.mapped_file import MAX_SLOTS, WORD_BYTES, MappedFile
+from argoproxy.shared_state.place_table import LAYOUT, MOST_OPTIONS, SIZE, PlaceTable, State
+from argoproxy.shared_state.rows import WorkerGroup
+from argoproxy.telemetry.rotating_file import lock_file
+from argoproxy.telemetry.slots import Slots
 
 #: How often a process looks for workers that have died.
 CHECK_S = 0.4
+#: How long a change waits for other processes.
+LOCK_WAIT_S = 0.5
 
 
 class Ticket:
@@ -47,22 +55,41 @@ class Ticket:
             self._places.release(self)
 
 
+class FileLock:
+    """A lock over the processes of a host, which ends with its holder."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes out. Raises TimeoutError if one is stopped while it holds the lock."""
+        lock_file(self._descriptor, time.monotonic() + LOCK_WAIT_S)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
 class UpstreamPlaces:
     """The places at all upstreams, for one worker. Threads share it."""
 
     def __init__(
         self,
-        memory: mmap,
+        table: PlaceTable,
         slot: int,
         lock_processes: Callable[[], AbstractContextManager[None]],
         find_dead: Callable[[Collection[int]], Collection[int]],
     ) -> None:
         """`lock_processes` keeps other processes out; it raises TimeoutError if one holds the lock for too long.
         `find_dead` returns those of some slots that no worker holds."""
-        self._table = PlaceTable(memory)
+        self._table = table
         self._slot = slot
         self._lock_processes = lock_processes
         self._find_dead = find_dead
+        #: How many requests of this worker may wait: a thread waits with each, and the others must be served.
+        self.most_waiting = 0
         self._lock = threading.Lock()
         self._to_release = deque[Ticket]()
         self._waiting: dict[int, Ticket] = {}
@@ -76,10 +103,19 @@ class UpstreamPlaces:
         """How many requests of this worker wait."""
         return len(self._waiting)
 
+    def take_free(self, key: int, limits: PlaceLimits) -> Ticket | None:
+        """Return a ticket with a place, None if none is free. Raises TimeoutError."""
+        return self._take(key, [limits], [0])
+
     def take(self, key: int, options: Sequence[PlaceLimits]) -> Ticket | None:
         """Return a ticket with a place at the first option that has room, else one that waits in each line that has;
         None if none has. Raises TimeoutError."""
+        return self._take(key, options, [option.queue_size for option in options])
+
+    def _take(self, key: int, options: Sequence[PlaceLimits], sizes: Sequence[int]) -> Ticket | None:
         with self._exclusive():
+            if len(self._waiting) >= self.most_waiting:
+                sizes = [0] * len(options)
             ticket = Ticket(self._table.make_ticket(), self)
             entries = [Entry(ticket.number, number, key, option.pools) for number, option in enumerate(options)]
             self._add(ticket, entries)
@@ -87,8 +123,8 @@ class UpstreamPlaces:
             if self._refresh(ticket) is State.WAITING and self._is_check_due():
                 self._drop_dead()
             if self._refresh(ticket) is State.WAITING:
-                for entry, option in zip(entries, options, strict=True):
-                    self._limit_line(entry, option.queue_size)
+                for entry, size in zip(entries, sizes, strict=True):
+                    self._limit_line(entry, size)
             state = self._refresh(ticket)
             if state is State.WAITING:
                 self._waiting[ticket.number] = ticket
@@ -111,11 +147,18 @@ class UpstreamPlaces:
         self._free_released()
 
     def count(self, pool: int) -> tuple[int, int]:
-        """Return how many requests have a place in a pool, and how many wait for one there."""
+        """Return how many requests have a place in a pool, and how many wait for one there. Raises TimeoutError."""
         with self._exclusive():
             entries = [row.entry for row in self._table.read()]
         states = Counter(entry.is_running for entry in entries if pool in [one.id for one in entry.pools])
         return states[True], states[False]
+
+    def count_waiting(self, pool: int) -> int:
+        """Return how many requests wait for a place in a pool; 0 if that can't be read now."""
+        try:
+            return self.count(pool)[1]
+        except TimeoutError:
+            return 0
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -202,3 +245,17 @@ class UpstreamPlaces:
         if dead:
             self._table.remove([row.number for row in rows if row.slot in dead])
             self._grant()
+
+
+def open_places(group: WorkerGroup) -> UpstreamPlaces:
+    """Return the places that the workers of a group share. Raises OSError when there is no space for them."""
+    path = group.path(f"places-{LAYOUT}")
+    memory = MappedFile(path, SIZE // WORD_BYTES, 0, group.lock).shared.numbers
+    table = PlaceTable(memory.cast("B"))
+    folder = group.folder
+    if path is None or folder is None:
+        return UpstreamPlaces(table, group.slot, nullcontext, lambda _: ())
+    lock = FileLock(path.with_suffix(".lock"))
+    return UpstreamPlaces(
+        table, group.slot, lock.exclusive, lambda slots: set(slots) - Slots(folder).held_slots(MAX_SLOTS)
+    )

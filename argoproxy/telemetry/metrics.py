@@ -81,6 +81,8 @@ class Metrics:
         self._first_byte = histograms("argoproxy_time_to_first_byte_seconds", text, ROUTE_LABELS, LONG_BUCKETS)
         text = "Time to the first byte in which neither the client nor the upstream was waited for."
         self._overhead = histograms("argoproxy_overhead_seconds", text, ROUTE_LABELS, OVERHEAD_BUCKETS)
+        text = "For a place at an upstream that serves as many requests as it may; of requests that waited."
+        self._queue = histograms("argoproxy_queue_wait_seconds", text, ROUTE_LABELS, DURATION_BUCKETS)
         self._gen_ai = GenAiMetrics()
         self._attempts = AttemptMetrics()
         self._restore_labels(folder / f"counter_{slot}.db")
@@ -134,6 +136,8 @@ class Metrics:
         if outcome.first_byte_s is not None and outcome.overhead_s is not None:
             self._first_byte[route].observe(outcome.first_byte_s)
             self._overhead[route].observe(outcome.overhead_s)
+        if outcome.queue_s is not None:
+            self._queue[route].observe(outcome.queue_s)
 
     def _take_slot(self) -> int:
         with self._slots.exclusive():

@@ -38,10 +38,12 @@ class Outcome:
 
     `key` is the name of the caller's key. `return_mode` is how the client wanted its answer (`stream`, `non_stream`),
     `send_mode` how the upstream was asked; "" if no model was. `overhead_s` is the part of the time to the first byte
-    in which neither the client nor the upstream was waited for. `code` is that of the error the client got. `reason`
+    in which neither the client nor the upstream, nor a place there, was waited for.
+    `code` is that of the error the client got. `reason`
     and `address` (host:port) say why no connection to the upstream could be made, and where to. `upstream_model` is
     the model's name upstream, if it is another one than `model`. `attempts` are those to have a
     chat or an embedding answered that failed, and the one that brought an answer.
+    `queue_s` is how long the request waited for a place at an upstream, if it did.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Outcome:
     address: str = ""
     upstream_model: str = ""
     attempts: tuple[AttemptSummary, ...] = ()
+    queue_s: float | None = None
 
 
 Listener = Callable[[Outcome], None]

@@ -19,6 +19,7 @@ from flask import Flask
 
 from argoproxy.config.config import Config, load
 from argoproxy.config.kinds.target import UpstreamSettings
+from argoproxy.config.resilience import most_waiting
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
 from argoproxy.images.image_workers import ImageWorkers
@@ -35,6 +36,7 @@ from argoproxy.server.process import limit_unused_memory
 from argoproxy.server.runtime import is_draining
 from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.shared_state.upstream_memory import SharedMemory
+from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
 from argoproxy.stores.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.key_ring import AdminAccess, KeyRing
@@ -173,6 +175,7 @@ def build_proxy(
         probe=Probe(probed, unwatched, is_stopping),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
+        places=_open_places(config, memory),
         active_probes=[
             ActiveProbe(upstream, transport, states.of(upstream.name), unwatched)
             for upstream, transport in probed
@@ -204,6 +207,16 @@ def _build_states(config: Config, memory: SharedMemory) -> UpstreamStates:
         for settings in (*gateway, *config.upstreams)
     )
     return UpstreamStates({state.name: state for state in states})
+
+
+def _open_places(config: Config, memory: SharedMemory) -> UpstreamPlaces | None:
+    """Return the places at upstreams, if any upstream or rule limits them; kept over reloads."""
+    gateway = [config.gateway] if config.gateway else []
+    limits = (settings.resilience.max_concurrent for settings in (*gateway, *config.upstreams))
+    if not any(limits) and not any(rule.resilience.rule_limit for rule in config.rules):
+        return None
+    memory.places.most_waiting = most_waiting(config.server)
+    return memory.places
 
 
 def _build_authenticator(config: Config) -> RequestAuthenticator | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from mmap import mmap
 
 from argoproxy.protocol.resilience.waiting import PlaceLimits, Pool
-from argoproxy.shared_state.place_table import MOST_ROWS, SIZE
+from argoproxy.shared_state.place_table import MOST_ROWS, SIZE, PlaceTable
 from argoproxy.shared_state.upstream_places import Ticket, UpstreamPlaces
 
 GPU = PlaceLimits((Pool(10, 2),), queue_size=2, wait_s=10)
@@ -18,7 +18,10 @@ A, B = 1, 2
 
 
 def make_places(memory: mmap | None = None, slot: int = 0, *dead: int) -> UpstreamPlaces:
-    return UpstreamPlaces(memory or mmap(-1, SIZE), slot, nullcontext, lambda slots: set(dead) & set(slots))
+    table = PlaceTable(memoryview(memory or mmap(-1, SIZE)))
+    places = UpstreamPlaces(table, slot, nullcontext, lambda slots: set(dead) & set(slots))
+    places.most_waiting = 100
+    return places
 
 
 def take(places: UpstreamPlaces, *options: PlaceLimits, key: int = A) -> Ticket:
@@ -132,7 +135,7 @@ def test_a_release_within_a_change_waits_for_its_end() -> None:
             ticket.release()
         yield
 
-    places = UpstreamPlaces(mmap(-1, SIZE), 0, lock, lambda _: ())
+    places = UpstreamPlaces(PlaceTable(memoryview(mmap(-1, SIZE))), 0, lock, lambda _: ())
     inside.append(take(places))
     take(places), take(places)
     assert places.count(10) == (2, 0)

@@ -22,6 +22,7 @@ from argoproxy.config.values.parsers import (
 )
 from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import DEFAULT_FALLBACK_ON, LISTED_BY_NAME
+from argoproxy.protocol.resilience.resilience_settings import DEFAULT_QUEUE_SIZE, DEFAULT_QUEUE_WAIT_S
 
 #: In place of a list: after no failure. YAML reads a bare `off` as false.
 NEVER = ("none", "off", "False")
@@ -42,18 +43,32 @@ def parse_fallback_on(value: Any) -> tuple[str, ...]:
 
 
 _BREAKER: Mapping[str, Parser] = {"failures": whole_number_parser(1, 1000), "open": parse_seconds}
+_QUEUE: Mapping[str, Parser] = {"size": whole_number_parser(0, 4096), "wait": parse_seconds_or_zero}
+_PLACES = whole_number_parser(1, 4096)
 
 
 def parse_breaker(value: Any) -> dict[str, Any]:
     """Parse `{failures: 3, open: 5s}`, or one of them."""
+    return _parse_parts(value, _BREAKER)
+
+
+def parse_queue(value: Any) -> dict[str, Any]:
+    """Parse `{size: 32, wait: 10s}`, or one of them."""
+    return _parse_parts(value, _QUEUE)
+
+
+def parse_max_concurrent(value: Any) -> int:
+    """Parse how many requests an upstream gets at once; 0 for `none`, any number."""
+    return 0 if str(value).strip() == "none" else _PLACES(value)
+
+
+def _parse_parts(value: Any, parsers: Mapping[str, Parser]) -> dict[str, Any]:
     parsed = {}
     for name, part in ((str(key), part) for key, part in parse_mapping(value).items()):
-        if name not in _BREAKER:
-            raise ValueError(
-                f"holds {name!r}, which is not one of {', '.join(_BREAKER)}{suggest(name, list(_BREAKER))}"
-            )
+        if name not in parsers:
+            raise ValueError(f"holds {name!r}, which is not one of {', '.join(parsers)}{suggest(name, list(parsers))}")
         try:
-            parsed[name] = _BREAKER[name](part)
+            parsed[name] = parsers[name](part)
         except ValueError as error:
             raise ValueError(f"holds {name!r}, which {error}") from None
     return parsed
@@ -82,6 +97,12 @@ class ResilienceOptions:
         "Model that gets requests whose prompt is too long for the model that they name",
         page="errors.md#spare-upstreams",
     )
+    max_concurrent: int | None = setting(
+        parse_max_concurrent,
+        None,
+        "Requests that each upstream gets at once, from all workers; any number if unset or none",
+        page="full-upstreams.md",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +122,21 @@ class BreakerOptions:
         BreakerSettings().open_s,
         "Seconds until the next try; twice as many after each one that fails, up to 60",
         page="errors.md#upstreams-that-are-left-alone",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """Requests that wait for an upstream with max_concurrent"""
+
+    section: ClassVar[str] = "queue"
+
+    size: int = setting(
+        _QUEUE["size"],
+        DEFAULT_QUEUE_SIZE,
+        "Requests that may wait for each upstream that has as many as max_concurrent; 0: none",
+        page="full-upstreams.md",
+    )
+    wait: float = setting(
+        _QUEUE["wait"], DEFAULT_QUEUE_WAIT_S, "Seconds that each of them waits at most", page="full-upstreams.md"
     )

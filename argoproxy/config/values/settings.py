@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from argoproxy.config.values.declaration import settings_of
-from argoproxy.config.values.resilience_options import BreakerOptions, ResilienceOptions
+from argoproxy.config.values.resilience_options import BreakerOptions, QueueOptions, ResilienceOptions
 from argoproxy.config.values.server_options import (
     AccessOptions,
     ClientOptions,
@@ -39,6 +39,7 @@ GROUPS: tuple[type, ...] = (
     TimeoutOptions,
     ResilienceOptions,
     BreakerOptions,
+    QueueOptions,
     AccessOptions,
     KeyOptions,
     PluginOptions,

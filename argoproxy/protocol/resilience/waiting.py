@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import NamedTuple
 
 
@@ -31,6 +32,12 @@ class PlaceLimits:
     pools: tuple[Pool, ...]
     queue_size: int
     wait_s: float
+
+
+def hash_name(*names: str) -> int:
+    """Return 64 bits that stand for a name; 0 for none."""
+    text = "\0".join(names)
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()) if text else 0
 
 
 class Entry(NamedTuple):

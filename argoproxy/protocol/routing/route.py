@@ -13,6 +13,7 @@ from argoproxy.protocol.http_messages import ClientRequest, without
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.reasoning.policy import ReasoningSettings
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
+from argoproxy.protocol.resilience.waiting import PlaceLimits
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.modes import Mode, Usage, apply_mode, opposite_mode, without_usage
 from argoproxy.protocol.routing.timeouts import Timeouts
@@ -85,6 +86,8 @@ class Route(Generic[UpstreamT]):
     other_mode: Usage | None = None
     answers_as: str = ""
     resilience: ResilienceSettings = ResilienceSettings()
+    #: The limits on requests along this route, if there are any.
+    limits: PlaceLimits | None = None
 
     def in_other_mode(self) -> Self:
         """Return the same route in the other mode; it can't be changed again."""

@@ -114,6 +114,14 @@ class RouteQueue(Generic[UpstreamT]):
         """Begin with a route because none is admitted; it gets one attempt."""
         self.current, self._has_repeated = route, True
 
+    def put_back(self, routes: Sequence[Route[UpstreamT]]) -> None:
+        """Have routes tried that were not admitted, before the other spares."""
+        self._spares = [*routes, *self._spares]
+
+    def go_to(self, route: Route[UpstreamT]) -> None:
+        """Move on to a route that was admitted later."""
+        self.refused_form, self.current = None, route
+
     def mark_content(self) -> None:
         """Note that content came along the current route: from now on each failure is final."""
         self.has_content = True

@@ -12,6 +12,7 @@ from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.resilience.balance import Balancing
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
+from argoproxy.protocol.resilience.waiting import PlaceLimits
 from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
 from argoproxy.protocol.routing.modes import Mode, apply_mode, requested_mode
 from argoproxy.protocol.routing.route import Provider, Route, UpstreamT
@@ -25,14 +26,16 @@ COMPLETION_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[UpstreamT]):
-    """How calls for one model are served, as far as it is the same for all of them. `timeouts` and `resilience` are in
-    the order of the providers; `changes_calls` says whether the rule may make another call of one."""
+    """How calls for one model are served, as far as it is the same for all of them. `timeouts`, `resilience`
+    and `limits` are in the order of the providers; `changes_calls` says whether the rule may make another call of
+    one."""
 
     rule: Rule
     changes_calls: bool
     providers: Sequence[Provider[UpstreamT]]
     timeouts: Sequence[Timeouts]
     resilience: Sequence[ResilienceSettings]
+    limits: Sequence[PlaceLimits | None]
     reasoning: ReasoningSettings
     balancing: Balancing | None
 
@@ -128,7 +131,9 @@ class Models(Generic[UpstreamT]):
         timeouts = [provider.timeouts.override(rule.timeouts) for provider in providers]
         changes_calls = not rule.leaves_calls_alone or rule.history is History.STRIP
         resilience = [provider.resilience.override(rule.resilience) for provider in providers]
-        return Plan(rule, changes_calls, providers, timeouts, resilience, self._reasoning(rule), rule.balancing)
+        pairs = zip(resilience, providers, strict=True)
+        limits = [settings.limits_at(provider.upstream.name) for settings, provider in pairs]
+        return Plan(rule, changes_calls, providers, timeouts, resilience, limits, self._reasoning(rule), rule.balancing)
 
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
         if not rule.upstreams:
@@ -151,6 +156,7 @@ class Models(Generic[UpstreamT]):
             other_mode=provider.usage if mode else None,
             answers_as=call.requested_model if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
             resilience=plan.resilience[index],
+            limits=plan.limits[index],
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:
