@@ -15,14 +15,15 @@ from argoproxy.protocol.resilience.waiting import Entry, Pool
 
 #: The next ticket, and how many rows are in use or lie before one that is.
 _HEADER = Struct("=QI")
-#: Ticket, key, two pools as id and limit (0: there is no second one), the worker's slot, the option, the state.
-_ROW = Struct("=QQQIQIIBB2x")
+#: Ticket, key, round, the ids of two pools and their limits (0: there is no second one), the worker's slot, the option,
+#: the state.
+_ROW = Struct("=QQQQQIIIBB2x")
 _TICKET = Struct("=Q")
 _ROWS_AT = 64
-_STATE_AT = 45
+_STATE_AT = 53
 MOST_ROWS = 8192
 #: Part of the file's name: workers of two versions must not read each other's.
-LAYOUT = f"1-{_ROW.size}"
+LAYOUT = f"2-{_ROW.size}"
 SIZE = _ROWS_AT + MOST_ROWS * _ROW.size
 #: An option is a byte.
 MOST_OPTIONS = 255
@@ -61,10 +62,10 @@ class PlaceTable:
         """Yield the used rows."""
         end = _ROWS_AT + self._count_used() * _ROW.size
         for index, row in enumerate(_ROW.iter_unpack(self._memory[_ROWS_AT:end])):
-            ticket, key, first, limit, second, second_limit, slot, option, state = row
+            ticket, key, turn, first, second, limit, second_limit, slot, option, state = row
             if state:
                 pools = (Pool(first, limit), Pool(second, second_limit)) if second_limit else (Pool(first, limit),)
-                yield PlaceRow(index, slot, Entry(ticket, option, key, pools, state == State.RUNNING))
+                yield PlaceRow(index, slot, Entry(ticket, option, key, pools, state == State.RUNNING, turn))
 
     def add(self, slot: int, entry: Entry) -> int | None:
         """Write a row, and return its number; None if the table is full."""
@@ -76,7 +77,8 @@ class PlaceTable:
         if index == used:
             self._set_used(used + 1)
         first, second = (*entry.pools, Pool(0, 0))[:2]
-        fields = (entry.ticket, entry.key, *first, *second, slot, entry.option, State.FREE)
+        ids_and_limits = (first.id, second.id, first.limit, second.limit)
+        fields = (entry.ticket, entry.key, entry.round, *ids_and_limits, slot, entry.option, State.FREE)
         _ROW.pack_into(self._memory, _ROWS_AT + index * _ROW.size, *fields)
         self._memory[_state_at(index)] = State.RUNNING if entry.is_running else State.WAITING
         return index

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, find_excess, grant_places
+from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, find_excess, grant_places, next_round
 from argoproxy.shared_state.mapped_file import MAX_SLOTS, WORD_BYTES, MappedFile
 from argoproxy.shared_state.place_table import LAYOUT, MOST_OPTIONS, SIZE, PlaceTable, State
 from argoproxy.shared_state.rows import WorkerGroup
@@ -117,8 +117,8 @@ class UpstreamPlaces:
             if len(self._waiting) >= self.most_waiting:
                 sizes = [0] * len(options)
             ticket = Ticket(self._table.make_ticket(), self)
-            entries = [Entry(ticket.number, number, key, option.pools) for number, option in enumerate(options)]
-            self._add(ticket, entries)
+            wanted = [Entry(ticket.number, number, key, option.pools) for number, option in enumerate(options)]
+            entries = self._add(ticket, wanted)
             self._grant()
             if self._refresh(ticket) is State.WAITING and self._is_check_due():
                 self._drop_dead()
@@ -188,12 +188,15 @@ class UpstreamPlaces:
         ticket.rows = {}
         self._waiting.pop(ticket.number, None)
 
-    def _add(self, ticket: Ticket, entries: Sequence[Entry]) -> None:
-        for entry in entries[:MOST_OPTIONS]:
+    def _add(self, ticket: Ticket, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Add the options of a newcomer; return them with their rounds."""
+        others = [row.entry for row in self._table.read()]
+        numbered = [entry._replace(round=next_round(entry.key, entry.pools[0], others)) for entry in entries]
+        for entry in numbered[:MOST_OPTIONS]:
             row = self._table.add(self._slot, entry)
-            if row is None:
-                return  # there are places for thousands, so as good as none is left
-            ticket.rows[entry.option] = row
+            if row is not None:  # there are rows for thousands
+                ticket.rows[entry.option] = row
+        return numbered
 
     def _grant(self) -> None:
         """Give free places to those whose turn it is."""

@@ -4,7 +4,9 @@ A pool is what a limit counts: all requests to one upstream, or those of one rul
 pool of an option (a route); while all options are full it may wait for several of them, and takes the first that has
 room. Those that wait for the same pools form a line of bounded length.
 
-Fair by key: of those that wait, the key with the fewest places in use comes first, then the oldest ticket. In a full
+Fair by key: of those that wait, the key with the fewest places in use comes first, then the lowest round, then the
+oldest ticket. Rounds are numbered as start-time fair queueing does (Goyal and others, 1996): a key's requests are in
+one round each, and its first one is in the round of those that run. In a full
 line a newcomer displaces the newest request of the key that fills most of it, so that one key can't lock out others.
 """
 
@@ -52,6 +54,7 @@ class Entry(NamedTuple):
     key: int
     pools: tuple[Pool, ...]
     is_running: bool = False
+    round: int = 0
 
 
 def grant_places(entries: Iterable[Entry]) -> Sequence[Entry]:
@@ -68,6 +71,13 @@ def grant_places(entries: Iterable[Entry]) -> Sequence[Entry]:
         uses[entry.pools[0].id, entry.key] += 1
         waiting = [other for other in waiting if other.ticket != entry.ticket]
     return granted
+
+
+def next_round(key: int, pool: Pool, entries: Iterable[Entry]) -> int:
+    """Return the round of a newcomer that needs a place in a pool."""
+    others = [entry for entry in entries if entry.pools[0].id == pool.id]
+    current = max((entry.round for entry in others if entry.is_running), default=0)
+    return max(current, max((entry.round + 1 for entry in others if entry.key == key), default=0))
 
 
 def find_excess(newcomer: Entry, entries: Iterable[Entry], size: int) -> Entry | None:
@@ -89,8 +99,11 @@ def _next_in_turn(waiting: Iterable[Entry], used: Counter[int], uses: Counter[tu
     for entry in waiting:
         if entry.ticket not in first_options and all(used[pool.id] < pool.limit for pool in entry.pools):
             first_options[entry.ticket] = entry
-    turns = first_options.values()
-    return min(turns, key=lambda entry: (uses[entry.pools[0].id, entry.key], entry.ticket), default=None)
+
+    def rank(entry: Entry) -> tuple[int, int, int]:
+        return uses[entry.pools[0].id, entry.key], entry.round, entry.ticket
+
+    return min(first_options.values(), key=rank, default=None)
 
 
 def _ids(entry: Entry) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.resilience.waiting import Entry, Pool, find_excess, grant_places
+from argoproxy.protocol.resilience.waiting import Entry, Pool, find_excess, grant_places, next_round
 
 A, B, C = 1, 2, 3
 GPU = Pool(10, 2)
@@ -141,3 +141,23 @@ def test_turns_of_one_place_at_a_time_are_fair(keys: list[int]) -> None:
     for _, group in groupby(sorted(granted, key=lambda entry: entry.key), key=lambda entry: entry.key):
         tickets = [entry.ticket for entry in group]
         assert tickets == sorted(tickets)
+
+
+def test_keys_take_turns_where_there_is_one_place() -> None:
+    pool, entries = Pool(10, 1), [running(1, A, Pool(10, 1))]
+    for ticket, key in enumerate([A, A, A, A, B, B], 2):
+        entries.append(Entry(ticket, 0, key, (pool,), round=next_round(key, pool, entries)))
+    served = []
+    while len(entries) > 1:
+        entries = [entry for entry in entries if not entry.is_running]
+        (granted,) = grant_places(entries)
+        served.append(granted.key)
+        entries = [entry._replace(is_running=True) if entry == granted else entry for entry in entries]
+    assert served == [B, A, B, A, A, A]
+
+
+def test_a_key_that_was_away_gets_no_credit_for_it() -> None:
+    entries = [running(ticket)._replace(round=7) for ticket in (1, 2)]
+    assert next_round(B, GPU, entries) == 7
+    assert next_round(A, GPU, entries) == 8
+    assert next_round(A, SPARE, entries) == 0
