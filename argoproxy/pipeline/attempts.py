@@ -10,18 +10,17 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamStatus, UpstreamsUnavailable
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.place_keeper import PlaceKeeper
 from argoproxy.pipeline.proxy import Proxy
-from argoproxy.pipeline.route_order import choose_order
-from argoproxy.protocol.access.allow_list import AllowList
-from argoproxy.protocol.http_messages import Headers, without
+from argoproxy.pipeline.route_order import resolve_in_order
+from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.resilience.failures import FailureKind, classify
 from argoproxy.protocol.resilience.first_content import make_finder
-from argoproxy.protocol.resilience.retry_hints import forbids_retry, patience_s, retry_after_s
+from argoproxy.protocol.resilience.retry_hints import LimitedRoute, forbids_retry, patience_s, retry_after_s
 from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.routing.route_queue import AttemptLimits, FailedAttempt, NextAttempt, RouteQueue
 from argoproxy.shared_state.upstream_state import UpstreamAttempt
@@ -34,16 +33,6 @@ StepT = TypeVar("StepT")
 FORCED_CONNECT_S = 2.0
 #: The part of a client's own time-out in which another attempt may begin.
 PATIENCE = 0.8
-_RETRY_AFTER = frozenset(("retry-after", "retry-after-ms"))
-
-
-class _Limited(NamedTuple):
-    """An upstream that only asked to wait: its error, when it may be asked again (infinity if it did not say), and the
-    number of the attempt."""
-
-    error: UpstreamStatus
-    due_s: float
-    attempt: int
 
 
 def try_routes(
@@ -84,11 +73,10 @@ class RequestAttempts:
         self._count = 0
         self._is_answered = self._is_settled = False
         self._failed: list[AttemptSummary] = []
-        self._limited: dict[str, _Limited] = {}
+        self._limited: dict[str, LimitedRoute] = {}
 
     def start(self) -> Route[Upstream]:
-        """Return the first route to try. Raises UpstreamsUnavailable, UpstreamsLimited if none is to be tried now,
-        UpstreamsFull; ClientGone while it waits for a place."""
+        """Return the first route to try. Raises UpstreamsUnavailable, UpstreamsLimited, UpstreamsFull, ClientGone."""
         return self._wait_if_full(self._queue.start()) or self._start_refused()
 
     def hold_back(self, steps: Iterator[StepT]) -> Generator[StepT, None, list[StepT]]:
@@ -143,7 +131,7 @@ class RequestAttempts:
         soonest = min(self._limited.values(), key=lambda limited: limited.due_s)
         if soonest.attempt != self._count:
             self._context.discard_attempt(error)
-            raise _with_retry_after(soonest, self._context.meter.elapsed_s()) from None
+            raise soonest.error_at(self._context.meter.elapsed_s()) from None
 
     def close(self) -> None:
         """Count the last attempt as over, and give back its place."""
@@ -255,7 +243,7 @@ class RequestAttempts:
         if kind is FailureKind.RATE_LIMITED and isinstance(error, UpstreamStatus):
             # Without its traceback, which refers to the frames of the attempt and so to its connection.
             due_s = math.inf if delay_s is None else now_s + delay_s
-            limited = _Limited(type(error)(error.status, error.headers, error.body), due_s, self._count)
+            limited = LimitedRoute(type(error)(error.status, error.headers, error.body), due_s, self._count)
             self._limited[self._queue.current.upstream.name] = limited
         return kind
 
@@ -289,16 +277,12 @@ class RequestAttempts:
         self._begin(gate.begin(model, breaker) or gate.force(model, breaker))
 
     def _find_larger(self, model: str) -> Sequence[Route[Upstream]]:
-        """Return the routes of the model for longer prompts, as far as they were not tried. Its rule names it, so the
-        list of models that clients may name does not matter."""
-        models, call = replace(self._proxy.models, allowed=AllowList()), self._context.call
-        renamed = call.with_body({**call.body, "model": model})
+        """Return the routes of the model for longer prompts, as far as they were not tried."""
         tried = {_identify(route) for route in self._routes}
         is_passthrough = self._queue.current.upstream.is_passthrough
-        routes = models.resolve(renamed)
         larger = [
             self._proxy.refused_modes.adapt(route)
-            for route in choose_order(routes, models, renamed, self._proxy.states).arrange(routes)
+            for route in resolve_in_order(model, self._context.call, self._proxy.models, self._proxy.states)
             if _identify(route) not in tried and route.upstream.is_passthrough is is_passthrough
         ]
         self._routes += larger
@@ -314,11 +298,3 @@ def _hurry(route: Route[Upstream]) -> Route[Upstream]:
     """Return a route that does not wait long for a connection, because it has failed before."""
     connect_s = min(FORCED_CONNECT_S, route.timeouts.connect_s)
     return replace(route, timeouts=replace(route.timeouts, connect_s=connect_s))
-
-
-def _with_retry_after(limited: _Limited, now_s: float) -> UpstreamStatus:
-    error, seconds = limited.error, limited.due_s - now_s
-    if seconds == math.inf:
-        return error
-    headers = (*without(error.headers, _RETRY_AFTER), ("Retry-After", str(math.ceil(max(0.0, seconds)))))
-    return type(error)(error.status, headers, error.body)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import random
 
+from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.http_messages import get_header, without
 from argoproxy.protocol.resilience.balance import Balance, Balancing, Candidate, order_candidates
 from argoproxy.protocol.resilience.session_key import SESSION_HEADER, session_key
@@ -49,6 +50,16 @@ def choose_order(
     candidates = [_describe(route, balancing, states) for route in routes]
     ordered = order_candidates(balancing.policy, candidates, key, random)
     return RouteOrder([candidate.name for candidate in ordered], balancing.policy)
+
+
+def resolve_in_order(
+    model: str, call: Call, models: Models[Upstream], states: UpstreamStates
+) -> Sequence[Route[Upstream]]:
+    """Return the routes of a call for another model, in their order. The rule of a model names the other one, so the
+    list of models that clients may name does not matter."""
+    models, renamed = replace(models, allowed=AllowList()), call.with_body({**call.body, "model": model})
+    routes = models.resolve(renamed)
+    return choose_order(routes, models, renamed, states).arrange(routes)
 
 
 def _describe(route: Route[Upstream], balancing: Balancing, states: UpstreamStates) -> Candidate:

@@ -61,6 +61,7 @@ class Shared:
         rules = Rules((RuleSet("models", (Rule("large", upstreams=("c",), upstream_model_name="big"),)),))
         providers: list[Provider[Upstream]] = [Provider(DemoUpstream(name)) for name in NAMES]
         self.models = Models(providers, rules)
+        self.places = None
 
     def fail(self, name: str, kind: FailureKind, retry_after_s: float | None = None) -> None:
         """Have an upstream fail until it is left alone."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import re
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
-from argoproxy.errors import BadRequest
-from argoproxy.protocol.http_messages import Headers, get_header
+from argoproxy.errors import BadRequest, UpstreamStatus
+from argoproxy.protocol.http_messages import Headers, get_header, without
 
 NO_FALLBACK = "x-no-fallback"
 
+_RETRY_AFTER = frozenset(("retry-after", "retry-after-ms"))
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{0,9})?")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -66,3 +68,20 @@ def _seconds_until(date: str, now: float) -> float | None:
         return max(0.0, parsedate_to_datetime(date).timestamp() - now)
     except (ValueError, OverflowError):
         return None
+
+
+class LimitedRoute(NamedTuple):
+    """An upstream that only asked to wait: its error, when it may be asked again (in seconds of the request; infinity
+    if it did not say), and the number of the attempt."""
+
+    error: UpstreamStatus
+    due_s: float
+    attempt: int
+
+    def error_at(self, now_s: float) -> UpstreamStatus:
+        """Return the error with the time that is left."""
+        if self.due_s == math.inf:
+            return self.error
+        left_s = math.ceil(max(0.0, self.due_s - now_s))
+        headers = (*without(self.error.headers, _RETRY_AFTER), ("Retry-After", str(left_s)))
+        return type(self.error)(self.error.status, headers, self.error.body)
