@@ -192,7 +192,19 @@ class UpstreamUnreachable(ProxyError):
     reached = False
 
 
-class UpstreamsFull(ProxyError):
+class TryLater(ProxyError):
+    """A refusal with the time after which the client may try again."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(max(1, ceil(self.retry_after_s)))),)
+
+
+class UpstreamsFull(TryLater):
     """All upstreams of the model have as many requests as they may get at once, and there is no place in their
     queues."""
 
@@ -200,16 +212,8 @@ class UpstreamsFull(ProxyError):
     code = "overloaded"
     ending = Ending.REFUSED
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        return (("Retry-After", str(max(1, ceil(self.retry_after_s)))),)
-
-
-class UpstreamsUnavailable(ProxyError):
+class UpstreamsUnavailable(TryLater):
     """All upstreams of the model have failed, and it is not the time to ask one of them."""
 
     status = 503
@@ -217,16 +221,8 @@ class UpstreamsUnavailable(ProxyError):
     ending = Ending.UPSTREAM_ERROR
     reached = False
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        return (("Retry-After", str(max(1, ceil(self.retry_after_s)))),)
-
-
-class UpstreamsLimited(ProxyError):
+class UpstreamsLimited(TryLater):
     """All upstreams of the model have asked to wait."""
 
     status = 429
@@ -234,14 +230,6 @@ class UpstreamsLimited(ProxyError):
     code = "upstreams_rate_limited"
     ending = Ending.UPSTREAM_ERROR
     reached = False
-
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        return (("Retry-After", str(max(1, ceil(self.retry_after_s)))),)
 
 
 class UpstreamProtocolError(ProxyError):

@@ -51,7 +51,7 @@ class AttemptReport(Protocol):
         """Count the last one as over."""
 
 
-class Place(Protocol):
+class HeldPlace(Protocol):
     """What a request holds at an upstream, in the sight of all workers."""
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class RequestContext:
     #: The attempts to have it answered, if any was made.
     attempts: AttemptReport | None = None
     #: Keeps its place at an upstream that gets only so many requests at once.
-    place: Place | None = None
+    place: HeldPlace | None = None
     #: Seconds that it waited for a place; None if it did not wait.
     queue_s: float | None = None
     #: Starts the response before there is an answer, where that is allowed.
