@@ -34,7 +34,7 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
     metrics = Metrics(folder)
     failed = AttemptSummary("openai", "connect", 0.1)
     broken = outcome(status=502, ending=Ending.UPSTREAM_ERROR, attempts=(failed, failed, failed._replace(upstream="b")))
-    for one in (outcome(return_mode="stream", key="team"), broken):
+    for one in (outcome(return_mode="stream", key="team", queue_s=0.1), broken):
         metrics.count_start(one.route)
         metrics(one)
     families = list(text_string_to_metric_families(metrics.to_text(STATES).decode()))
