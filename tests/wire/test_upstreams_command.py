@@ -13,10 +13,10 @@ from threading import Thread
 import pytest
 
 from argoproxy import __version__
-from tests.support.client import ask, chat
+from tests.support.client import CHAT_BODY, Client, ask, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import ROOT, Proxy, Upstream, clean_environment, eventually, free_port
-from tests.support.scrape import scrape, total
+from tests.support.scrape import scrape, summary, total
 from tests.support.scripts import reply
 
 SECRET, SENT = "sk-upstream-secret-1", "sent-model-1"
@@ -104,6 +104,22 @@ def test_health_shows_no_more_than_names_and_numbers(failing: Proxy, upstream: U
     assert (shown["down"]["reason"], shown["partly"]["open_models"]) == ("connect", 1)
     for hidden in ("127.0.0.1", "localhost", "http", str(upstream.port), SECRET, SENT, "m1"):
         assert hidden not in answer.body.decode().replace(__version__, ""), hidden
+
+
+def test_requests_that_wait_are_shown_in_each_place(start: Serve, upstream: Upstream, tmp_path: Path) -> None:
+    proxy = start(TARGET_BASE_URL=upstream.url, MAX_CONCURRENT="1", QUEUE_WAIT="600", WORKERS="2")
+    script = upstream.script(["await"], reply(body=b"{}"))
+    with Client(proxy.port) as served, Client(proxy.port) as waiting:
+        served.send("POST", "/v1/chat/completions", CHAT_BODY, X_Script=script)
+        eventually(lambda: upstream.count(script) == 1)
+        waiting.send("POST", "/v1/chat/completions", CHAT_BODY, X_Script=script)
+        eventually(lambda: summary(proxy)["upstreams"]["openai"]["waiting"] == 1)
+        target = ask(proxy.port, "GET", "/health").json["target"]
+        assert (target["open_streams"], target["waiting"]) == (1, 1)
+        assert total(scrape(proxy), "argoproxy_upstream_waiting_requests", upstream="openai") == 1
+        shown = run(tmp_path, "--port", str(proxy.port)).stdout.splitlines()[1]
+        assert shown.split() == ["openai", "closed", "1", "1"]
+        upstream.open(script, 2)
 
 
 def test_no_proxy_is_an_error(tmp_path: Path) -> None:
