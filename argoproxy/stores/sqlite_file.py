@@ -33,7 +33,7 @@ REASONS = {
     "SQLITE_BUSY": "another process keeps them locked; try again",
     "SQLITE_LOCKED": "another process keeps them locked; try again",
     "SQLITE_FULL": "the disk is full",
-    "SQLITE_IOERR": "the disk reports an error",
+    "SQLITE_IOERR": "the disk is full, or reports an error",
     "SQLITE_READONLY": "they are read-only",
     "SQLITE_CANTOPEN": "their file can't be opened",
     "SQLITE_CORRUPT": "their database is damaged; restore it from a backup",

@@ -24,6 +24,8 @@ class KeyIndex:
     rows: tuple[tuple[str, str, float | None, list[str], str], ...] = ()
     #: The models of each team.
     teams: Mapping[str, list[str]] = field(default_factory=dict)
+    #: The holders that were found, by position: one is made for many requests.
+    _holders: dict[int, Principal] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def find(self, digest: str, now: float) -> Principal | None:
         """Return the holder of the key with this digest, None if it is not accepted, for whatever reason."""
@@ -33,8 +35,11 @@ class KeyIndex:
         key_id, name, expires, models, team = self.rows[position]
         if expires is not None and now >= expires:
             return None
-        lists = tuple([tuple(patterns) for patterns in (models, self.teams.get(team)) if patterns])
-        return Principal(name, lists, key_id, team)
+        holder = self._holders.get(position)
+        if holder is None:
+            lists = tuple([tuple(patterns) for patterns in (models, self.teams.get(team)) if patterns])
+            holder = self._holders[position] = Principal(name, lists, key_id, team)
+        return holder
 
 
 def make_document(book: KeyBook, generation: int, now: float) -> Json:
