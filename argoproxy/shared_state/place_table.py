@@ -96,6 +96,10 @@ class PlaceTable:
             used -= 1
         self._set_used(used)
 
+    def has_waiting(self) -> bool:
+        """Return whether any row waits."""
+        return State.WAITING in bytes(self._memory[_state_at(0) : _state_at(self._count_used()) : _ROW.size])
+
     def state(self, index: int, ticket: int) -> State:
         """Return the state of a row of this ticket; FREE if it is another's now. That it waits still may be asked
         without a lock: any change is seen soon."""

@@ -200,6 +200,8 @@ class UpstreamPlaces:
 
     def _grant(self) -> None:
         """Give free places to those whose turn it is."""
+        if not self._table.has_waiting():
+            return
         rows = list(self._table.read())
         for granted in grant_places([row.entry for row in rows]):
             for row in rows:
