@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,20 +9,6 @@ import trustme
 from tests.resilience.farm import Farm, Find
 from tests.support.fixtures import Serve
 from tests.support.switched_upstream import SwitchedUpstream
-
-#: Files whose subject is not built yet; RESILIENCE_DRAFT=1 runs them all the same.
-NOT_BUILT = {
-    "test_settings.py",
-    "test_waiting_line.py",
-}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if "RESILIENCE_DRAFT" in os.environ:
-        return
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.name in NOT_BUILT:
-            item.add_marker(pytest.mark.skip(reason="not built yet"))
 
 
 @pytest.fixture(scope="session")

@@ -128,18 +128,17 @@ class Server:
         asked: Json = json.loads(seen["body"].encode("latin-1")) if seen["body"].lstrip().startswith("{") else {}
         seen |= {"model": str(asked.get("model", "")), "stream": asked.get("stream") is True}
         mode = self.modes.get(seen["model"]) or self.modes[""]
-        is_counted = seen["method"] == "POST"
         with self.lock:
             self.log.append({**seen, "headers": headers, "kind": mode["kind"]})
-            self.active += is_counted
+            self.active += seen["method"] == "POST"
             self.most_active = max(self.active, self.most_active)
+        exchange = Exchange(wire, seen, mode, self)
         try:
-            Exchange(wire, seen, mode, self).answer()
+            exchange.answer()
         except Left:
             wire.is_open = False
         finally:
-            with self.lock:
-                self.active -= is_counted
+            exchange.finish()
 
     def obey(self, command: Json) -> Any:
         """Do what a command says, and return its answer."""
@@ -152,6 +151,7 @@ class Server:
                 self.apply()
                 with self.lock:
                     self.log, self.most_active = [], self.active
+                self.gate = threading.Semaphore(0)
             case "release":
                 self.gate.release(command["count"])
             case "seen":
@@ -175,6 +175,13 @@ class Exchange:
     def __init__(self, wire: Wire, seen: Json, mode: Json, server: Server) -> None:
         self.wire, self.seen, self.mode, self.server = wire, seen, mode, server
         self.error = mode.get("error", ERROR)
+        self.is_active = seen["method"] == "POST"
+
+    def finish(self) -> None:
+        """Count as active no more. Called before the last bytes are sent: then the other side may come again."""
+        with self.server.lock:
+            self.server.active -= self.is_active
+            self.is_active = False
 
     def answer(self) -> None:
         kind = self.mode["kind"]
@@ -207,6 +214,7 @@ class Exchange:
         body = json.dumps(document).encode()
         listed = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers]
         head = "".join(f"{name}: {value}\r\n" for name, value in listed)
+        self.finish()
         self.wire.send(f"HTTP/1.1 {status} Said\r\n{head}\r\n".encode("latin-1") + body)
 
     def whole(self, spoken: SurfaceAnswer, kind: str) -> None:
@@ -245,7 +253,10 @@ class Exchange:
         if kind == "late_error_event":
             self.chunks(spoken.error)
         if kind not in ("error_event", "late_error_event"):
-            self.chunks(*spoken.content[1:], *spoken.closing)
+            self.chunks(*spoken.content[1:], *spoken.closing[:-1])
+            self.finish()
+            self.chunks(spoken.closing[-1])
+        self.finish()
         self.wire.send(b"0\r\n\r\n")
 
     def chunks(self, *events: str) -> None:
