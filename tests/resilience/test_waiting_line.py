@@ -142,7 +142,7 @@ def test_who_leaves_the_line_has_no_place(farm: Farm) -> None:
     one.switch("ok")
     assert speaker(chat(proxy.port)) == "one"
     assert "leaver" not in [json.loads(seen["body"]).get("user") for seen in one.chats()]
-    assert {line["ending"] for line in proxy.lines()} == {"complete", "client_gone"}
+    eventually(lambda: {line["ending"] for line in proxy.lines()} == {"complete", "client_gone"})
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
