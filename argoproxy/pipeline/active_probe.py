@@ -21,8 +21,9 @@ from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream
 
 INTERVAL_S = 1.0
-#: Shorter than what believes in the last probe (`breaker.KEEP_SIGN_S`), with the interval.
-PROBE_S = 2.0
+#: How long a probe waits that is not answered, although the upstream may have come back since. Shorter than what
+#: believes in the last probe (`breaker.KEEP_SIGN_S`), with the interval.
+PROBE_S = 1.5
 PROBE_TIMEOUTS = Timeouts(connect_s=PROBE_S, first_byte_s=PROBE_S, idle_s=PROBE_S, total_s=PROBE_S)
 #: How long a worker that hangs keeps others from probing.
 LEASE_S = 5.0
@@ -62,9 +63,10 @@ class ActiveProbe:
     def _run(self) -> None:
         try:
             while self._state.needs_probe() and self._state.lease_active_probe(LEASE_S):
+                begun = time.monotonic()
                 if sign := self._probe():
                     self._state.record_sign(sign)
-                if sign is None or self._stopped.wait(INTERVAL_S):
+                if sign is None or self._stopped.wait(max(0.0, begun + INTERVAL_S - time.monotonic())):
                     return
         finally:
             self._is_running = False

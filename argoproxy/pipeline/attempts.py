@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamStatus, UpstreamsUnavailable
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.place_keeper import PlaceKeeper
+from argoproxy.pipeline.place_keeper import keep_place
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.route_order import resolve_in_order
 from argoproxy.protocol.http_messages import Headers
@@ -67,7 +67,7 @@ class RequestAttempts:
         self._routes = [proxy.refused_modes.adapt(route) for route in routes]
         limits = AttemptLimits.of(routes[0].call)
         self._queue = RouteQueue(self._routes, limits, self._admit, self._find_larger)
-        context.place = self._keeper = PlaceKeeper(proxy.places, context)
+        context.place = self._keeper = keep_place(proxy.places, context)
         self._attempt: UpstreamAttempt | None = None
         self._begun_s = 0.0
         self._count = 0

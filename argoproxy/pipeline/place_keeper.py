@@ -21,6 +21,11 @@ POLL_S = 0.02
 _MESSAGE = "All upstreams of this model serve as many requests as they may at once; try again later."
 
 
+def keep_place(places: UpstreamPlaces | None, context: RequestContext) -> PlaceKeeper:
+    """Return what keeps the place of a request; without places nothing is limited."""
+    return PlaceKeeper(places, context) if places else _UNLIMITED
+
+
 class PlaceKeeper:
     """Keeps the place of one request. A place that was taken for the next attempt is `confirmed` when that begins, and
     that of the attempt before is given back then."""
@@ -28,13 +33,13 @@ class PlaceKeeper:
     _held: Ticket | None = None
     _next: Ticket | None = None
 
-    def __init__(self, places: UpstreamPlaces | None, context: RequestContext) -> None:
+    def __init__(self, places: UpstreamPlaces, context: RequestContext) -> None:
         self._places, self._context = places, context
         self._full: Sequence[Route[Upstream]] = ()
 
     def take_free(self, route: Route[Upstream]) -> bool:
         """Take a place for a route; return False, and remember the route, if none is free now."""
-        if route.limits is None or self._places is None:
+        if route.limits is None:
             return True
         try:
             self._next = self._places.take_free(self._key(), route.limits)
@@ -54,7 +59,7 @@ class PlaceKeeper:
         attempt before is given back at once. Raises UpstreamsFull, ClientGone, Stopping."""
         self.close()
         limited = [(route, route.limits) for route in routes if route.limits is not None]
-        if self._places is None or len(limited) < len(routes):
+        if len(limited) < len(routes):
             return next((route for route in routes if route.limits is None), routes[0])
         limits = [one for _, one in limited]
         wait_s = min(max(one.wait_s for one in limits), *(route.timeouts.total_s for route in routes))
@@ -106,6 +111,34 @@ class PlaceKeeper:
 
     def _key(self) -> int:
         return hash_name(self._context.key_name)
+
+
+class _Unlimited(PlaceKeeper):
+    """Where nothing is limited there is nothing to keep: one for all requests."""
+
+    def __init__(self) -> None:
+        pass
+
+    def take_free(self, route: Route[Upstream]) -> bool:
+        return True
+
+    def pop_full(self) -> Sequence[Route[Upstream]]:
+        return ()
+
+    def wait(self, routes: Sequence[Route[Upstream]]) -> Route[Upstream]:
+        return routes[0]
+
+    def confirm(self) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+_UNLIMITED = _Unlimited()
 
 
 class Waker:

@@ -8,7 +8,7 @@ from argoproxy.errors import NotFound
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.handlers import attempt_route, resolve_routes, run_chat
 from argoproxy.pipeline.handover import record_response
-from argoproxy.pipeline.place_keeper import PlaceKeeper
+from argoproxy.pipeline.place_keeper import keep_place
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.api.endpoints import CHAT, RAW, answer_raw
@@ -27,7 +27,7 @@ def handle_raw_chat(request: ClientRequest, proxy: Proxy, context: RequestContex
     call = RAW.parse(request, proxy.body_limit)
     context.set_call(call)
     route, *_ = resolve_routes(call, require_gateway(proxy), proxy, context)
-    context.place = keeper = PlaceKeeper(proxy.places, context)
+    context.place = keeper = keep_place(proxy.places, context)
     keeper.wait([route])
     response = answer_raw(prefetch_first(attempt_route(route, proxy, context)), call, context)
     return record_response(response, ByteRecorder, context)

@@ -105,7 +105,7 @@ class RouteQueue(Generic[UpstreamT]):
 
     def start(self) -> Route[UpstreamT] | None:
         """Return the first route that is admitted, None if there is none."""
-        if self._limits.may_fall_back:
+        if not self.is_alone:
             return self._take_spare()
         first, self._spares = self._spares[0], []
         return first if self._admits(first) else None
