@@ -134,7 +134,8 @@ class RequestAttempts:
             raise soonest.error_at(self._context.meter.elapsed_s()) from None
 
     def close(self) -> None:
-        """Count the last attempt as over, and give back its place."""
+        """Count the last attempt as over, and give back its place. No more attempts can be made."""
+        self._queue.detach()
         if self._attempt:
             self._attempt.close()
         self._keeper.close()

@@ -248,6 +248,8 @@ class RequestContext:
                 self.attempts.close()
             if self.place:
                 self.place.close()
+            # They refer to this context: without this a request's memory would wait for the garbage collector.
+            self.attempts = self.place = None
         self.watch.close()
         for listener in self._listeners:
             try:

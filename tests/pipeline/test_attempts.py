@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
+from weakref import ref
 
 import pytest
 
@@ -350,3 +352,18 @@ def test_slots_are_given_back() -> None:
     assert [shared.states.of(name).open_streams() for name in ("a", "b")] == [0, 1]
     trial.context.close()
     assert shared.states.of("b").open_streams() == 0
+
+
+def test_nothing_of_a_request_waits_for_the_garbage_collector() -> None:
+    """Bodies are large: what a request holds is freed when it is closed."""
+    gc.collect()
+    gc.disable()
+    try:
+        trial = Trial(routes_to("a", "b"), [["1"]])
+        assert list(trial.steps) == ["a1"]
+        trial.outcome()
+        context = ref(trial.context)
+        del trial
+        assert context() is None
+    finally:
+        gc.enable()

@@ -98,6 +98,11 @@ class RouteQueue(Generic[UpstreamT]):
         #: The form in which the upstream of `current` has refused the call before, if it has.
         self.refused_form: Route[UpstreamT] | None = None
 
+    def detach(self) -> None:
+        """Let go of the functions that were given, whose owner refers to this queue: such a cycle would keep the memory
+        of a request until the garbage collector runs."""
+        self._admits, self._find_larger = _admit_none, _find_none
+
     @property
     def has_spare(self) -> bool:
         """Whether another route may follow a failure of the current one."""
@@ -172,6 +177,14 @@ class RouteQueue(Generic[UpstreamT]):
             return None
         self._has_repeated = True
         return NextAttempt(self.current, delay_s, is_repeated=True)
+
+
+def _admit_none(_: object) -> bool:
+    return False
+
+
+def _find_none(_: str) -> tuple[()]:
+    return ()
 
 
 def _accepted_form(route: Route[UpstreamT], error: ProxyError) -> Route[UpstreamT] | None:
