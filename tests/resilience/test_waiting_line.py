@@ -232,7 +232,7 @@ def test_who_waits_too_long_behind_an_early_heartbeat_gets_one_error_event(farm:
 
 def test_health_and_metrics_are_answered_while_all_places_are_taken(farm: Farm) -> None:
     farm.write("one", options=LIMITED)
-    proxy = farm.serve()
+    proxy = farm.serve({"THREADS": str(THREADS)})
     with ExitStack() as stack, full(farm, proxy, stack):
         waiters = [send(proxy, stack) for _ in range(BOUND)]
         eventually(lambda: waiting(proxy) == len(waiters))
