@@ -147,7 +147,7 @@ class RequestAttempts:
         if (len(self._routes) == 1 and self._count < 2) or (self._queue.has_spare and not self._is_settled):
             return ()
         upstream = (("X-Upstream", self._queue.current.upstream.name),) if self._count else ()
-        is_other = _identify(self._queue.current) != _identify(self._routes[0])
+        is_other = self._queue.current.target != self._routes[0].target
         fallback = (("X-Fallback", "true"),) if is_other and self._count else ()
         return (*upstream, ("X-Attempts", str(self._count)), *fallback)
 
@@ -279,20 +279,15 @@ class RequestAttempts:
 
     def _find_larger(self, model: str) -> Sequence[Route[Upstream]]:
         """Return the routes of the model for longer prompts, as far as they were not tried."""
-        tried = {_identify(route) for route in self._routes}
+        tried = {route.target for route in self._routes}
         is_passthrough = self._queue.current.upstream.is_passthrough
         larger = [
             self._proxy.refused_modes.adapt(route)
             for route in resolve_in_order(model, self._context.call, self._proxy.models, self._proxy.states)
-            if _identify(route) not in tried and route.upstream.is_passthrough is is_passthrough
+            if route.target not in tried and route.upstream.is_passthrough is is_passthrough
         ]
         self._routes += larger
         return larger
-
-
-def _identify(route: Route[Upstream]) -> tuple[str, str]:
-    """Return what makes a route another one than others: its upstream, and the model there."""
-    return route.upstream.name, route.call.model
 
 
 def _hurry(route: Route[Upstream]) -> Route[Upstream]:

@@ -89,6 +89,11 @@ class Route(Generic[UpstreamT]):
     #: The limits on requests along this route, if there are any.
     limits: PlaceLimits | None = None
 
+    @property
+    def target(self) -> tuple[str, str]:
+        """What makes it another route than others: its upstream, and the model there."""
+        return self.upstream.name, self.call.model
+
     def in_other_mode(self) -> Self:
         """Return the same route in the other mode; it can't be changed again."""
         usage = self.other_mode or Usage.AS_ASKED
