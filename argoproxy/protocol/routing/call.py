@@ -88,9 +88,7 @@ class Call:
         return replace(self.with_body({**self.body, "model": model}), requested_model=model)
 
     def for_upstream(self, name: str) -> Call:
-        """Return this call without what of its thoughts only another upstream can read, if it was converted."""
-        if self.origin is None:
-            return self
+        """Return this call, which was converted, without what of its thoughts only another upstream can read."""
         body, left_out = keep_readable(self.body, name)
         return replace(self.with_body(body), left_out=(*self.left_out, *left_out))
 

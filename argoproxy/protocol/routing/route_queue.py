@@ -101,7 +101,7 @@ class RouteQueue(Generic[UpstreamT]):
     def detach(self) -> None:
         """Let go of the functions that were given, whose owner refers to this queue: such a cycle would keep the memory
         of a request until the garbage collector runs."""
-        self._admits, self._find_larger = _admit_none, _find_none
+        self._admits, self._find_larger = lambda _: False, lambda _: ()
 
     @property
     def has_spare(self) -> bool:
@@ -177,14 +177,6 @@ class RouteQueue(Generic[UpstreamT]):
             return None
         self._has_repeated = True
         return NextAttempt(self.current, delay_s, is_repeated=True)
-
-
-def _admit_none(_: object) -> bool:
-    return False
-
-
-def _find_none(_: str) -> tuple[()]:
-    return ()
 
 
 def _accepted_form(route: Route[UpstreamT], error: ProxyError) -> Route[UpstreamT] | None:

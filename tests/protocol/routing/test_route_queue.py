@@ -161,6 +161,22 @@ def test_fallback_off() -> None:
     assert (queue.start(), queue.is_alone) == (None, True)
 
 
+def test_routes_that_were_full_are_tried_when_they_have_room() -> None:
+    first, second, third = routes_to("one", "two", "three")
+    queue = RouteQueue([first, second, third], admits=lambda route: route is third)
+    assert queue.start() is third
+    queue.put_back([first, second])
+    queue.go_to(first)
+    assert (queue.current, queue.has_spare) == (first, True)
+
+
+def test_nothing_follows_once_the_owner_has_let_go() -> None:
+    first, second = routes_to("one", "two")
+    queue = started([first, second])
+    queue.detach()
+    assert queue.next_after(failure(UNREACHABLE)) is None
+
+
 def test_limits_of_a_call() -> None:
     (route,) = routes_to("one")
     call = route.call
