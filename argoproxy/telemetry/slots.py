@@ -30,6 +30,7 @@ MIN_FREE_BYTES = 32 * 1024 * 1024
 
 _SINCE = "since"
 _MASTER = "master"
+_UNNAMED = "master.new"
 #: Locked by a process that takes slots or looks at all of them.
 _SLOTS_LOCK = "door"
 _SLOT = "slot-"
@@ -104,9 +105,10 @@ class Slots:
 def _create(parent: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     (folder / _SINCE).write_text(str(time.monotonic()))
-    (folder / _MASTER).touch()
-    # Held until the master and all its workers, who inherit the descriptor, have ended.
-    _try_lock(folder / _MASTER)
+    # Held until the master and all its workers, who inherit the descriptor, have ended. The file gets its name after it
+    # was locked: another master that starts at this moment would take the folder for an abandoned one.
+    _try_lock(folder / _UNNAMED)
+    (folder / _UNNAMED).rename(folder / _MASTER)
     atexit.register(_remove, folder, os.getpid())
     return folder
 

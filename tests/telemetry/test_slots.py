@@ -69,6 +69,12 @@ def test_what_a_killed_master_left_is_swept(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+def test_masters_that_start_together_leave_each_other_their_folders(tmp_path: Path) -> None:
+    code = f"{MAKE}for _ in range(100): assert (make_folder([Path(sys.argv[1])]) / 'master').exists()"
+    masters = [spawn([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) for _ in range(4)]
+    assert [master.wait() for master in masters] == [0] * 4
+
+
 def test_the_first_suitable_parent_is_taken(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = make_folder([tmp_path / "nowhere", tmp_path / "file", Path("/proc"), tmp_path])
