@@ -36,6 +36,7 @@ FLOORS = [
     "protocol",
     "protocol/access",
     "protocol/keys",
+    "protocol/limits",
     "protocol/stream",
     "protocol/reasoning",
     "protocol/resilience",
