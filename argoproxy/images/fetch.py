@@ -46,7 +46,7 @@ class FetchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FetchLimits:
     """The limits of a fetch: seconds in total, bytes, addresses. `spend` is called with the number of bytes as they
     arrive and may raise FetchError; `names` resolves hosts."""
 
@@ -61,7 +61,7 @@ class Limits:
 class Fetch:
     """One fetch, which runs in a thread and which another thread may abandon."""
 
-    def __init__(self, url: str, limits: Limits) -> None:
+    def __init__(self, url: str, limits: FetchLimits) -> None:
         self._url = url
         self._limits = limits
         self._until = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 
-from argoproxy.images.fetch import Fetch, FetchError, Limits
+from argoproxy.images.fetch import Fetch, FetchError, FetchLimits
 from argoproxy.images.image_workers import ImageWorkers
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.transport.parallel import submit_all, wait_for
@@ -32,8 +32,8 @@ def fetch_together(
     watch: Watch,
 ) -> Mapping[str, bytes | FetchError]:
     """Fetch URLs in parallel; return the body or the error of each. Raises ClientGone."""
-    budget = _Budget(LARGEST_OF_ALL)
-    limits = Limits(settings.timeout_s, LARGEST, settings.addresses, tls, budget.spend, workers.names)
+    budget = _ByteBudget(LARGEST_OF_ALL)
+    limits = FetchLimits(settings.timeout_s, LARGEST, settings.addresses, tls, budget.spend, workers.names)
     fetches = {url: Fetch(url, limits) for url in urls}
     if not fetches:
         return {}
@@ -68,7 +68,7 @@ class _Group:
             raise
 
 
-class _Budget:
+class _ByteBudget:
     """The bytes that all images of a request may have together."""
 
     def __init__(self, size: int) -> None:

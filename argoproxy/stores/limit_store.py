@@ -12,7 +12,7 @@ from argoproxy.protocol.limits.limits import Admission, Claim
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """What is written down of a request. Costs are billionths of the currency's unit, None if the price is not known.
-    Tokens are None if nobody told them and nothing could be estimated."""
+    Tokens are None if they are not known."""
 
     request_id: str
     at: float

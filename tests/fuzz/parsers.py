@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from argoproxy.errors import ProxyError
-from argoproxy.images.fetch import Fetch, FetchError, Limits
+from argoproxy.images.fetch import Fetch, FetchError, FetchLimits
 from argoproxy.protocol import http_messages
 from argoproxy.protocol.access.allow_list import AllowList, path_may_name_a_model, query_names_a_model
 from argoproxy.protocol.access.forms import FormError, fields_of
@@ -161,7 +161,7 @@ def text_cases() -> Iterator[Case]:
             yield Case(f"{name} {run!r}", lambda size, run=run: (run * (size // len(run))).encode(), work)  # type: ignore[misc]
 
 
-LIMITS = Limits(1.0, 1000, AddressRule(), lambda: None, lambda size: None)  # type: ignore[arg-type, return-value]
+LIMITS = FetchLimits(1.0, 1000, AddressRule(), lambda: None, lambda size: None)  # type: ignore[arg-type, return-value]
 
 
 def _pieces(text: bytes, size: int) -> Iterator[bytes]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from argoproxy.images.fetch import Fetch, FetchError, Limits
+from argoproxy.images.fetch import Fetch, FetchError, FetchLimits
 from argoproxy.protocol.addresses import AddressRule
 
-LIMITS = Limits(5.0, 1000, AddressRule(), ssl.create_default_context, lambda size: None)
+LIMITS = FetchLimits(5.0, 1000, AddressRule(), ssl.create_default_context, lambda size: None)
 
 
 class Net:

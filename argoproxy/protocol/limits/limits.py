@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Period(StrEnum):
-    """How long a budget lasts: a calendar period, or for ever."""
+    """How long a budget lasts: a calendar period, or without end."""
 
     DAY = "day"
     WEEK = "week"
