@@ -153,6 +153,7 @@ def test_an_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
         ("argo_ulr: http://a", ['config.yaml, line 1: unknown key "argo_ulr"; did you mean "argo_url"?']),
         ("usr: me", ['config.yaml, line 1: unknown key "usr"; did you mean "user"?']),
         ("num_worker: 4", ['config.yaml, line 1: unknown key "num_worker"; did you mean "num_workers"?']),
+        ("workers: 4", ['config.yaml, line 1: unknown key "workers"; did you mean "num_workers"?']),
         ("num_workers: 0", ["config.yaml, line 1: num_workers '0' must be a whole number from 1 to 1000, or auto"]),
         (
             "num_workers: many",

@@ -109,7 +109,7 @@ class ConfigValues:
         elif setting := BY_KEY.get(name) or BY_ENVIRONMENT.get(name):
             self._set(setting, _Value(value, name, layer.place_of(name), index))
         else:
-            self.mistakes.append(f'{layer.place_of(name)}: unknown key "{name}"{suggest(name, [*BY_KEY, *SECTIONS])}')
+            self.mistakes.append(f'{layer.place_of(name)}: unknown key "{name}"{_suggest_key(name)}')
 
     def _read_section(self, index: int, section: str, value: Any) -> None:
         layer, settings = self._layers[index], SECTIONS[section]
@@ -136,6 +136,12 @@ class ConfigValues:
         kept = self._values.setdefault(setting.key, raw._replace(value=value))
         if kept.layer == raw.layer and kept.name != raw.name:
             self.mistakes.append(f"{raw.place}: {raw.name} and {kept.name} are the same setting; remove one of them")
+
+
+def _suggest_key(name: str) -> str:
+    """Return the suggestion of a key: that of the environment variable of this name, else one that it resembles."""
+    setting = BY_ENVIRONMENT.get(name.upper())
+    return suggest(setting.key, [setting.key]) if setting else suggest(name, [*BY_KEY, *SECTIONS])
 
 
 def _mask(setting: Setting, value: Any) -> Any:
