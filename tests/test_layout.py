@@ -34,9 +34,9 @@ ONLY_THERE = {
 FLOORS = [
     "data",
     "protocol",
+    "protocol/limits",
     "protocol/access",
     "protocol/keys",
-    "protocol/limits",
     "protocol/stream",
     "protocol/reasoning",
     "protocol/resilience",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,16 +45,18 @@ class LimitStore(Protocol):
     """Counters and the ledger, exact for all workers that share it."""
 
     def admit(self, reservation: Reservation, now: float) -> Admission:
-        """Grant all claims of a request or none, in one step, and remember it until it is settled. Raises
-        StateUnavailable."""
+        """Grant all claims of a request or none, in one step, and remember it until it is settled. Without claims it is
+        remembered for the ledger alone. Raises StateUnavailable."""
 
     def extend(self, request_id: str, claims: Sequence[Claim], now: float) -> Admission:
         """Grant more claims to a request that was admitted: another upstream is tried. Raises StateUnavailable."""
 
-    def settle(self, entry: LedgerEntry, tokens: int, now: float) -> None:
-        """Replace what a request reserved by what it used, give back its places, and write the entry down, once by
-        request id: a second call does nothing. Never raises for a store in trouble: what can't be written is kept and
-        written with a later call."""
+    def settle(self, request_id: str, charges: Mapping[str, int], entry: LedgerEntry | None, now: float) -> None:
+        """Replace what a request reserved by what it is charged: the amount for each row of its claims, in the unit of
+        the claim; a row that is not named gets all back, and so does each of requests at once. Write the entry down, if
+        there is one. Once by request id: a second call does nothing. One that was never admitted, because the store was
+        in trouble, has its entry written all the same. Never raises for a store in trouble: what can't be written is
+        kept and written with a later call."""
 
     def close(self) -> None:
         """Close what is open."""

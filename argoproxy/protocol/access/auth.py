@@ -17,6 +17,7 @@ from argoproxy.protocol.access.secrets import (
     secrets_in_header,
 )
 from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.limits.limits import LimitedSubject
 
 _KEY_HEADERS = frozenset(("authorization", "x-api-key"))
 _BEARER = b"bearer "
@@ -41,12 +42,14 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated caller; `name` appears in logs, metrics and the journal. Of `allow_lists`, which are patterns of
-    models, a model must match one in each list. `key_id` is the public part of its key, `team` the key's team."""
+    models, a model must match one in each list. `key_id` is the public part of its key, `team` the key's team, and
+    `subjects` are the two, as far as limits are set for them."""
 
     name: str
     allow_lists: tuple[tuple[str, ...], ...] = ()
     key_id: str = ""
     team: str = ""
+    subjects: tuple[LimitedSubject, ...] = ()
 
 
 class Authenticator(Protocol):
