@@ -59,6 +59,7 @@ FLOORS = [
     "telemetry/journal",
     "shared_state",
     "stores",
+    "pipeline/shared",
     "pipeline",
     "pipeline/paths",
     "plugins",

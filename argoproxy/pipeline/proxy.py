@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.images.inline import Images
-from argoproxy.pipeline.active_probe import ActiveProbe
-from argoproxy.pipeline.caches import CachedResult, LoneClosingTags, MissingPaths, RefusedModes
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.health import Probe
+from argoproxy.pipeline.shared.active_probe import ActiveProbe
+from argoproxy.pipeline.shared.caches import CachedResult, LoneClosingTags, MissingPaths, RefusedModes
+from argoproxy.pipeline.shared.health import Probe
 from argoproxy.protocol.access.auth import Principal, RequestAuthenticator
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors

@@ -24,10 +24,10 @@ from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
 from argoproxy.images.image_workers import ImageWorkers
 from argoproxy.images.inline import Images
-from argoproxy.pipeline.active_probe import ActiveProbe
-from argoproxy.pipeline.caches import CachedResult, RefusedModes
-from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
+from argoproxy.pipeline.shared.active_probe import ActiveProbe
+from argoproxy.pipeline.shared.caches import CachedResult, RefusedModes
+from argoproxy.pipeline.shared.health import Probe
 from argoproxy.plugins.loader import PluginAuthenticator, configured_plugins, instantiate
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
 from argoproxy.protocol.access.masking import Masker

@@ -10,8 +10,8 @@ from flask import request as flask_request
 from argoproxy import __version__
 from argoproxy.errors import MethodNotAllowed, MetricsUnavailable, NotFound
 from argoproxy.pipeline import handlers
-from argoproxy.pipeline.health import Health, add_states, liveness
 from argoproxy.pipeline.paths import count_tokens, embedding_calls, gateway, model_lists, relay
+from argoproxy.pipeline.shared.health import Health, add_states, liveness
 from argoproxy.protocol.api.endpoints import CHAT, COMPLETIONS, JSON_TYPE
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.protocol.json_text import Json, dumps

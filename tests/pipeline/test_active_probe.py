@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from argoproxy.pipeline.active_probe import ActiveProbe
+from argoproxy.pipeline.shared.active_probe import ActiveProbe
 from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import FailureKind
 from argoproxy.shared_state.upstream_memory import SharedMemory

@@ -24,10 +24,10 @@ from argoproxy.errors import (
     UpstreamUnreachable,
 )
 from argoproxy.pipeline.attempts import FORCED_CONNECT_S, try_routes
-from argoproxy.pipeline.caches import RefusedModes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.pipeline.shared.caches import RefusedModes
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import FailureKind

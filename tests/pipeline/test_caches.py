@@ -8,7 +8,7 @@ import time
 import pytest
 
 from argoproxy.errors import UpstreamTimeout
-from argoproxy.pipeline.caches import SingleFlight
+from argoproxy.pipeline.shared.caches import SingleFlight
 
 
 def test_work_is_shared_by_those_who_want_it_at_the_same_time() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from argoproxy.pipeline.health import Probe
+from argoproxy.pipeline.shared.health import Probe
 from argoproxy.transport.watch import Poller, Watch
 
 

@@ -14,9 +14,9 @@ from werkzeug.test import EnvironBuilder
 from argoproxy.errors import Ending, UpstreamStatus
 from argoproxy.images.image_workers import ImageWorkers
 from argoproxy.images.inline import Images
-from argoproxy.pipeline.caches import CachedResult, RefusedModes
-from argoproxy.pipeline.health import Probe
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
+from argoproxy.pipeline.shared.caches import CachedResult, RefusedModes
+from argoproxy.pipeline.shared.health import Probe
 from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.routing.route import Provider
 from argoproxy.protocol.routing.router import Models

@@ -11,7 +11,7 @@ from functools import partial
 
 from argoproxy import __version__
 from argoproxy.errors import ProxyError, Stopping
-from argoproxy.pipeline.caches import SingleFlight
+from argoproxy.pipeline.shared.caches import SingleFlight
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.parallel import run_in_parallel

@@ -1,0 +1,1 @@
+"""What the requests of a worker share: short memories, probes of upstreams."""
