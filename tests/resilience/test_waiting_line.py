@@ -145,18 +145,7 @@ def test_who_leaves_the_line_has_no_place(farm: Farm) -> None:
     eventually(lambda: {line["ending"] for line in proxy.lines()} == {"complete", "client_gone"})
 
 
-@pytest.mark.parametrize("worker_class", ["gthread", "gevent", "sync"])
-def test_a_client_that_leaves_its_stream_frees_its_place(farm: Farm, worker_class: str) -> None:
-    one = farm.upstream("one")
-    farm.write("one", options={"one": {"max_concurrent": 1, "queue": {"size": 0, "wait": "0s"}}})
-    proxy = farm.serve({"WORKER_CLASS": worker_class})
-    with ExitStack() as stack, full(farm, proxy, stack, 1):
-        assert chat(proxy.port).status == 503
-    one.switch("ok")
-    eventually(lambda: chat(proxy.port).status == 200)
-
-
-def test_a_killed_worker_frees_its_places(farm: Farm) -> None:
+def test_worker_killed_with_slots_and_with_requests_that_wait(farm: Farm) -> None:
     one = farm.upstream("one")
     farm.write("one", options={"one": {"max_concurrent": 4, "queue": {"size": 8, "wait": "300s"}}})
     proxy = farm.serve({"WORKERS": "2"})
