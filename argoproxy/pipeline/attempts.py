@@ -47,8 +47,7 @@ def try_routes(
     while route:
         steps = attempt(route)
         try:
-            held = yield from attempts.hold_back(steps)
-            yield from held
+            yield from (yield from attempts.hold_back(steps))
             yield from steps
             attempts.close()
             return
@@ -62,17 +61,18 @@ def try_routes(
 class RequestAttempts:
     """The attempts of one request, one after the other."""
 
+    _attempt: UpstreamAttempt | None = None
+    _begun_s = 0.0
+    _count = 0
+    _is_answered = _is_settled = _is_closed = False
+    _failed: tuple[AttemptSummary, ...] = ()
+
     def __init__(self, routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> None:
         self._proxy, self._context = proxy, context
         self._routes = [proxy.refused_modes.adapt(route) for route in routes]
         limits = AttemptLimits.of(routes[0].call)
         self._queue = RouteQueue(self._routes, limits, self._admit, self._find_larger)
         context.place = self._keeper = keep_place(proxy.places, context)
-        self._attempt: UpstreamAttempt | None = None
-        self._begun_s = 0.0
-        self._count = 0
-        self._is_answered = self._is_settled = False
-        self._failed: list[AttemptSummary] = []
         self._limited: dict[str, LimitedRoute] = {}
 
     def start(self) -> Route[Upstream]:
@@ -135,6 +135,9 @@ class RequestAttempts:
 
     def close(self) -> None:
         """Count the last attempt as over, and give back its place. No more attempts can be made."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._queue.detach()
         if self._attempt:
             self._attempt.close()
@@ -154,7 +157,7 @@ class RequestAttempts:
     def summarize(self) -> tuple[AttemptSummary, ...]:
         """Return what became of each attempt, except for one whose client left before there was content."""
         if not self._is_answered:
-            return tuple(self._failed)
+            return self._failed
         seconds = self._context.meter.elapsed_s() - self._begun_s
         return (*self._failed, AttemptSummary(self._queue.current.upstream.name, "", seconds))
 
@@ -240,7 +243,8 @@ class RequestAttempts:
         if self._attempt and not self._is_answered:
             self._attempt.fail(kind, delay_s)
         self._is_answered = False
-        self._failed.append(AttemptSummary(self._queue.current.upstream.name, str(kind), now_s - self._begun_s))
+        summary = AttemptSummary(self._queue.current.upstream.name, str(kind), now_s - self._begun_s)
+        self._failed = (*self._failed, summary)
         if kind is FailureKind.RATE_LIMITED and isinstance(error, UpstreamStatus):
             # Without its traceback, which refers to the frames of the attempt and so to its connection.
             due_s = math.inf if delay_s is None else now_s + delay_s

@@ -85,16 +85,25 @@ class Rows:
     def add(self, word: int, change: int) -> None:
         """Add to a word of this worker's row. The garbage collector may run anywhere, and end an attempt there: so a
         call that finds the lock taken leaves its change to the holder, which may be an outer call."""
-        pending, lock = self._pending, self._adding
-        pending.append((word, change))
-        while pending and lock.acquire(blocking=False):
+        adding = self._adding
+        if not adding.acquire(blocking=False):
+            self._pending.append((word, change))
+        else:
             try:
-                while pending:
-                    place, amount = pending.popleft()
-                    # What was opened before a fork is closed in both processes, and counted in one.
-                    self.own.numbers[place] = max(0, self.own.numbers[place] + amount)
+                self._change(word, change)
             finally:
-                lock.release()
+                adding.release()
+        while self._pending and adding.acquire(blocking=False):
+            try:
+                while self._pending:
+                    self._change(*self._pending.popleft())
+            finally:
+                adding.release()
+
+    def _change(self, word: int, change: int) -> None:
+        # What was opened before a fork is closed in both processes, and counted in one.
+        numbers = self.own.numbers
+        numbers[word] = max(0, numbers[word] + change)
 
     def live(self) -> Iterator[Words]:
         """Yield the rows of all workers that run."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Self
+from typing import Generic, NamedTuple, Never, Self
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.json_text import dumps
@@ -75,6 +75,12 @@ NO_LIMITS = AttemptLimits()
 class RouteQueue(Generic[UpstreamT]):
     """The routes of one request, best first, and how far they were tried."""
 
+    #: Whether content came along the current route: then each failure is final.
+    has_content = False
+    #: The form in which the upstream of `current` has refused the call before, if it has.
+    refused_form: Route[UpstreamT] | None = None
+    _has_repeated = _has_grown = False
+
     def __init__(
         self,
         routes: Sequence[Route[UpstreamT]],
@@ -90,18 +96,13 @@ class RouteQueue(Generic[UpstreamT]):
         self._find_larger = find_larger
         #: Whether there is no other route, or none that may be tried.
         self.is_alone = len(routes) == 1 or not limits.may_fall_back
-        self._has_repeated = self._has_grown = False
-        #: Whether content came along the current route: then each failure is final.
-        self.has_content = False
         #: The route to try now.
         self.current = routes[0]
-        #: The form in which the upstream of `current` has refused the call before, if it has.
-        self.refused_form: Route[UpstreamT] | None = None
 
     def detach(self) -> None:
         """Let go of the functions that were given, whose owner refers to this queue: such a cycle would keep the memory
         of a request until the garbage collector runs."""
-        self._admits, self._find_larger = lambda _: False, lambda _: ()
+        self._admits, self._find_larger = _refuse, _find_none
 
     @property
     def has_spare(self) -> bool:
@@ -121,7 +122,8 @@ class RouteQueue(Generic[UpstreamT]):
 
     def put_back(self, routes: Sequence[Route[UpstreamT]]) -> None:
         """Have routes tried that were not admitted, before the other spares."""
-        self._spares = [*routes, *self._spares]
+        if routes:
+            self._spares = [*routes, *self._spares]
 
     def go_to(self, route: Route[UpstreamT]) -> None:
         """Move on to a route that was admitted later."""
@@ -177,6 +179,14 @@ class RouteQueue(Generic[UpstreamT]):
             return None
         self._has_repeated = True
         return NextAttempt(self.current, delay_s, is_repeated=True)
+
+
+def _refuse(_: object) -> bool:
+    return False
+
+
+def _find_none(_: str) -> Sequence[Never]:
+    return ()
 
 
 def _accepted_form(route: Route[UpstreamT], error: ProxyError) -> Route[UpstreamT] | None:
