@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Never, Self
 
 from argoproxy.errors import ProxyError
+from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import dumps
 from argoproxy.protocol.resilience.failures import (
     CONSEQUENCES,
@@ -37,17 +38,20 @@ LONGEST_KEPT = 8 * 1024 * 1024
 
 
 class AttemptLimits(NamedTuple):
-    """What a client allows: another route, the same one again."""
+    """What a client allows: another route; and with which `headers` it came, which say whether it tries again."""
 
     may_fall_back: bool = True
-    may_repeat: bool = True
+    headers: Headers = ()
 
     @classmethod
     def of(cls, call: Call) -> Self:
-        """Return what holds for a call; what an SDK tries again by itself is not repeated here too. Raises BadRequest
-        for a header that has no meaning."""
-        may_fall_back = not forbids_fallback(call.headers) and _body_size(call) <= LONGEST_KEPT
-        return cls(may_fall_back, may_fall_back and not is_retried_by_client(call.headers))
+        """Return what holds for a call. Raises BadRequest for a header that has no meaning."""
+        return cls(not forbids_fallback(call.headers) and _body_size(call) <= LONGEST_KEPT, call.headers)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether the same route may be tried again; what an SDK tries again by itself is not repeated here too."""
+        return self.may_fall_back and not is_retried_by_client(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
