@@ -34,6 +34,7 @@ ONLY_THERE = {
 FLOORS = [
     "data",
     "protocol",
+    "protocol/prices",
     "protocol/limits",
     "protocol/access",
     "protocol/keys",

@@ -1,0 +1,1 @@
+"""What requests cost: prices a million tokens, and how usage is read."""

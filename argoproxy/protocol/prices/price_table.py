@@ -1,0 +1,58 @@
+"""Which price a model has: that of the operator, else one that is known by name; None if there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from argoproxy.protocol.prices.price import Price
+from argoproxy.protocol.prices.token_counts import read_token_counts
+
+#: Names whose price is remembered; clients choose names.
+MOST_NAMES = 1000
+
+
+def price_names(upstream: str, sent_model: str, asked_model: str = "") -> tuple[str, ...]:
+    """Return the names under which a request's price is looked up: what was sent to which upstream, what was sent, and
+    what the client asked for."""
+    names = (f"{upstream}/{sent_model}", sent_model, asked_model)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """Prices by name or pattern. In `own` an exact name beats a pattern, and the first pattern the others; `known` is
+    asked for models that have none of their own."""
+
+    own: Mapping[str, Price] = field(default_factory=dict)
+    known: Mapping[str, Price] = field(default_factory=dict)
+    _found: dict[tuple[str, ...], Price | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def price_of(self, names: str | Sequence[str]) -> Price | None:
+        """Return the price of a model with these names, the first being the strongest (see price_names)."""
+        key = (names,) if isinstance(names, str) else tuple(names)
+        with suppress(KeyError):
+            return self._found[key]
+        if len(self._found) >= MOST_NAMES:
+            self._found.clear()
+        price = self._found[key] = next(self._matches(key), None)
+        return price
+
+    def cost_of(self, usage: Mapping[str, Any] | None, names: str | Sequence[str]) -> int | None:
+        """Return what a usage costs at the price of a model, in billionths; None if one of both is not known."""
+        price, counts = self.price_of(names), read_token_counts(usage)
+        return price.cost(counts) if price and counts else None
+
+    def reserve_of(self, prompt_tokens: int, completion_tokens: int, names: str | Sequence[str]) -> int | None:
+        """Return what is to be reserved for a request, in billionths; None if the model has no price."""
+        price = self.price_of(names)
+        return price.reserve(prompt_tokens, completion_tokens) if price else None
+
+    def _matches(self, names: tuple[str, ...]) -> Iterator[Price]:
+        for table in (self.own, self.known):
+            yield from (table[name] for name in names if name in table)
+            patterns = [pattern for pattern in table if any(sign in pattern for sign in "*?[")]
+            yield from (table[pattern] for name in names for pattern in patterns if fnmatchcase(name, pattern))
