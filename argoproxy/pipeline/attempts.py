@@ -6,21 +6,21 @@ answer is never put together from two. Silence passes, because heartbeats are se
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
-from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamStatus, UpstreamsUnavailable
+from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamsUnavailable
 from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.failure_log import FailureLog
 from argoproxy.pipeline.place_keeper import keep_place
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.route_order import resolve_in_order
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.resilience.failures import FailureKind, classify
 from argoproxy.protocol.resilience.first_content import make_finder
-from argoproxy.protocol.resilience.retry_hints import LimitedRoute, forbids_retry, patience_s, retry_after_s
+from argoproxy.protocol.resilience.retry_hints import forbids_retry, retry_after_s
+from argoproxy.protocol.routing.attempt_time import has_time, hurry, limit_time
 from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.routing.route_queue import AttemptLimits, FailedAttempt, NextAttempt, RouteQueue
 from argoproxy.shared_state.upstream_state import UpstreamAttempt
@@ -28,11 +28,6 @@ from argoproxy.telemetry.outcome import AttemptSummary
 from argoproxy.upstreams import Upstream
 
 StepT = TypeVar("StepT")
-
-#: How long a connection to an upstream may take that has failed before and is asked because it is the only one.
-FORCED_CONNECT_S = 2.0
-#: The part of a client's own time-out in which another attempt may begin.
-PATIENCE = 0.8
 
 
 def try_routes(
@@ -65,7 +60,7 @@ class RequestAttempts:
     _begun_s = 0.0
     _count = 0
     _is_answered = _is_settled = _is_closed = False
-    _failed: tuple[AttemptSummary, ...] = ()
+    _failures: FailureLog | None = None
 
     def __init__(self, routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> None:
         self._proxy, self._context = proxy, context
@@ -73,7 +68,6 @@ class RequestAttempts:
         limits = AttemptLimits.of(routes[0].call)
         self._queue = RouteQueue(self._routes, limits, self._admit, self._find_larger)
         context.place = self._keeper = keep_place(proxy.places, context)
-        self._limited: dict[str, LimitedRoute] = {}
 
     def start(self) -> Route[Upstream]:
         """Return the first route to try. Raises UpstreamsUnavailable, UpstreamsLimited, UpstreamsFull, ClientGone."""
@@ -121,15 +115,13 @@ class RequestAttempts:
         self._context.discard_attempt(error)
         if following.is_repeated:
             self._repeat(following)
-        return self._wait_if_full(self._limit_time(following.route))
+        return self._wait_if_full(limit_time(following.route, self._context.meter.elapsed_s()))
 
     def raise_limit(self, error: ProxyError) -> None:
         """Raise, in place of the last failure, the 429 of an upstream that only asked to wait, if there was one among
         several attempts, with the time after which the first of them may be asked again."""
-        if not self._limited or self._queue.has_content:
-            return
-        soonest = min(self._limited.values(), key=lambda limited: limited.due_s)
-        if soonest.attempt != self._count:
+        soonest = self._failures and self._failures.soonest
+        if soonest and soonest.attempt != self._count and not self._queue.has_content:
             self._context.discard_attempt(error)
             raise soonest.error_at(self._context.meter.elapsed_s()) from None
 
@@ -156,10 +148,11 @@ class RequestAttempts:
 
     def summarize(self) -> tuple[AttemptSummary, ...]:
         """Return what became of each attempt, except for one whose client left before there was content."""
+        failed = self._failures.summaries if self._failures else ()
         if not self._is_answered:
-            return self._failed
+            return failed
         seconds = self._context.meter.elapsed_s() - self._begun_s
-        return (*self._failed, AttemptSummary(self._queue.current.upstream.name, "", seconds))
+        return (*failed, AttemptSummary(self._queue.current.upstream.name, "", seconds))
 
     def _admit(self, route: Route[Upstream]) -> bool:
         return self._keeper.take_free(route) and self._begin_at(route)
@@ -181,7 +174,7 @@ class RequestAttempts:
             if self._begin_at(route):
                 self._queue.put_back(full)
                 self._queue.go_to(route)
-                return self._limit_time(route)
+                return limit_time(route, self._context.meter.elapsed_s())
         return None
 
     def _begin_at(self, route: Route[Upstream]) -> bool:
@@ -211,13 +204,13 @@ class RequestAttempts:
             self._hold_place(route)
             self._begin(gate.force(route.call.model, route.resilience.breaker))
             self._queue.start_at(route)
-            return _hurry(route)
+            return hurry(route)
         route, gate = min(gates, key=lambda pair: pair[1].reopens_in_s(pair[0].call.model))
         if attempt := gate.begin_early(route.call.model, route.resilience.breaker):
             self._begin(attempt)
             self._hold_place(route)
             self._queue.start_at(route)
-            return _hurry(route)
+            return hurry(route)
         wait_s = gate.reopens_in_s(route.call.model)
         if all(gate.is_cooling(route.call.model) for route, gate in gates):
             message = "All upstreams of this model limit the rate of requests; try again later."
@@ -243,29 +236,16 @@ class RequestAttempts:
         if self._attempt and not self._is_answered:
             self._attempt.fail(kind, delay_s)
         self._is_answered = False
-        summary = AttemptSummary(self._queue.current.upstream.name, str(kind), now_s - self._begun_s)
-        self._failed = (*self._failed, summary)
-        if kind is FailureKind.RATE_LIMITED and isinstance(error, UpstreamStatus):
-            # Without its traceback, which refers to the frames of the attempt and so to its connection.
-            due_s = math.inf if delay_s is None else now_s + delay_s
-            limited = LimitedRoute(type(error)(error.status, error.headers, error.body), due_s, self._count)
-            self._limited[self._queue.current.upstream.name] = limited
+        self._failures = self._failures or FailureLog()
+        upstream = self._queue.current.upstream.name
+        self._failures.add(AttemptSummary(upstream, str(kind), now_s - self._begun_s))
+        if kind is FailureKind.RATE_LIMITED:
+            self._failures.add_limit(upstream, error, None if delay_s is None else now_s + delay_s, self._count)
         return kind
 
     def _has_time(self, wait_s: float = 0.0) -> bool:
-        """Return whether another attempt after a wait can be of use: its client still waits, and the time for all
-        attempts is not over."""
-        route = self._queue.current
-        limit_s = min(PATIENCE * patience_s(route.call.headers), route.timeouts.total_s)
-        return self._context.meter.elapsed_s() + wait_s < limit_s
-
-    def _limit_time(self, route: Route[Upstream]) -> Route[Upstream]:
-        """Return a route with what is left of the time for all attempts."""
-        total_s = route.timeouts.total_s
-        if total_s == math.inf:
-            return route
-        left_s = max(0.001, total_s - self._context.meter.elapsed_s())
-        return replace(route, timeouts=replace(route.timeouts, total_s=left_s))
+        """Return whether another attempt after a wait can be of use."""
+        return has_time(self._queue.current, self._context.meter.elapsed_s() + wait_s)
 
     def _allows(self, following: NextAttempt[Upstream]) -> bool:
         if not following.is_repeated:
@@ -292,9 +272,3 @@ class RequestAttempts:
         ]
         self._routes += larger
         return larger
-
-
-def _hurry(route: Route[Upstream]) -> Route[Upstream]:
-    """Return a route that does not wait long for a connection, because it has failed before."""
-    connect_s = min(FORCED_CONNECT_S, route.timeouts.connect_s)
-    return replace(route, timeouts=replace(route.timeouts, connect_s=connect_s))

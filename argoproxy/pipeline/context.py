@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.pipeline.early_start import EarlyStart
+from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply
 from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
@@ -15,9 +15,9 @@ from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
-from argoproxy.telemetry.outcome import AttemptSummary, Listener, Outcome, RequestInfo
+from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo
 from argoproxy.transport.watch import Watch
-from argoproxy.upstreams import Reply, Upstream, UpstreamRequest
+from argoproxy.upstreams import Upstream, UpstreamRequest
 
 logger = logging.getLogger("argoproxy")
 #: How many places of a request that were left out are named in the log.
@@ -25,37 +25,6 @@ MOST_PLACES = 20
 
 #: Statuses whose responses have no body (RFC 9110 section 6.4.1).
 BODILESS = frozenset((204, 304))
-
-
-class OpenReply(Reply, Protocol):
-    """A reply whose connection is still held."""
-
-    def release_when_done(self) -> None:
-        """Release the connection of a reply that is complete, so that it can be used again."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-class AttemptReport(Protocol):
-    """The attempts of a request, as far as its end needs them."""
-
-    @property
-    def headers(self) -> Headers:
-        """Headers of the response about them."""
-
-    def summarize(self) -> tuple[AttemptSummary, ...]:
-        """Return what became of each."""
-
-    def close(self) -> None:
-        """Count the last one as over."""
-
-
-class HeldPlace(Protocol):
-    """What a request holds at an upstream, in the sight of all workers."""
-
-    def close(self) -> None:
-        """Give it back."""
 
 
 class RequestContext:

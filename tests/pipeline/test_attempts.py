@@ -23,7 +23,7 @@ from argoproxy.errors import (
     UpstreamsUnavailable,
     UpstreamUnreachable,
 )
-from argoproxy.pipeline.attempts import FORCED_CONNECT_S, try_routes
+from argoproxy.pipeline.attempts import try_routes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.response_meter import ResponseMeter
@@ -32,6 +32,7 @@ from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import FailureKind
 from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides
+from argoproxy.protocol.routing.attempt_time import FORCED_CONNECT_S
 from argoproxy.protocol.routing.route import Provider, Route
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
