@@ -8,6 +8,7 @@ a folder and a log of its own. Nothing is configured before the fork, so the chi
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -20,21 +21,36 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gunicorn.config
 
 from tests.support.prctl import child_of_this_process, die_with_parent
 
-#: gevent patches ssl in its workers, so nothing that loads ssl may be imported before.
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def modules_in(folder: str) -> list[str]:
+    """Return the modules of a folder of the package, by their names."""
+    path = ROOT.joinpath(*folder.split("."))
+    files = (file.relative_to(ROOT).with_suffix("") for file in path.rglob("*.py"))
+    return [".".join(file.parts).removesuffix(".__init__") for file in files]
+
+
+#: gevent patches the standard library in its workers: nothing may be imported before that loads ssl, or keeps what is
+#: patched. Its master imports the module of the worker itself, and the pure folders hold neither.
 IN_MASTERS = ("gunicorn.app.wsgiapp", "gunicorn.arbiter", "argoproxy.cli.serve", "argoproxy.telemetry.slots")
 IN_WORKERS = {
     "gthread": ("argoproxy.workers.thread_worker", "argoproxy.web.factory"),
     "sync": ("argoproxy.workers.sync_worker", "argoproxy.web.factory"),
-    "gevent": (),
+    "gevent": (
+        "argoproxy.workers.gevent_worker",
+        *modules_in("argoproxy.protocol"),
+        *modules_in("argoproxy.upstreams"),
+    ),
 }
-ROOT = Path(__file__).resolve().parent.parent.parent
 LONGEST_POLL_S = 0.02
 
 
@@ -138,7 +154,24 @@ def run_gunicorn(request: dict[str, Any]) -> None:
     sys.argv[1:] = request["start"]
     # Its defaults are the folder and the environment at the time of the import.
     importlib.reload(gunicorn.config)
-    runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        end_process(ended.code)
+
+
+def end_process(code: Any) -> NoReturn:
+    """End a master or a worker as the interpreter does, but leave the memory to the kernel: to free each object would
+    copy the pages that it shares with the fork server, which takes more CPU than the start."""
+    if code is not None and not isinstance(code, int):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit((code or 0) & 0xFF)
 
 
 def main(descriptor: str, worker_class: str) -> None:
