@@ -57,7 +57,7 @@ def test_many_callers_for_few_places(farm: Farm, worker_class: str) -> None:
         clients = [send(proxy, stack) for _ in range(CALLERS)]
         refused = CALLERS - PLACES - BOUND
         eventually(lambda: sum(line["status"] == "503" for line in proxy.lines()) == refused)
-        assert (one.active(), waiting(proxy)) == (PLACES, BOUND)
+        eventually(lambda: (one.active(), waiting(proxy)) == (PLACES, BOUND))
         for served in range(1, BOUND + 1):
             one.release()
             eventually(lambda: len(one.chats()) == PLACES + served)  # noqa: B023 it is asked at once

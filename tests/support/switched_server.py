@@ -149,6 +149,7 @@ class Server:
             case "reset":
                 self.modes = {"": {"kind": "ok"}}
                 self.apply()
+            case "forget":
                 with self.lock:
                     self.log, self.most_active = [], self.active
                 self.gate = threading.Semaphore(0)

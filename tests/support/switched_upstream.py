@@ -46,9 +46,11 @@ class SwitchedUpstream:
         eventually(lambda: is_listening(self.port) == (kind != "refused"))
 
     def reset(self) -> None:
-        """Be well, for all models, and forget what was seen."""
+        """Be well, for all models, and forget what was seen, once all that was under way has ended: its clients have
+        left, or are about to."""
         self._command({"do": "reset"})
-        eventually(lambda: is_listening(self.port))
+        eventually(lambda: is_listening(self.port) and self.active() == 0)
+        self._command({"do": "forget"})
 
     def release(self, count: int = 1) -> None:
         """Let so many held streams go on."""
