@@ -12,12 +12,12 @@ import fcntl
 import os
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, find_excess, grant_places, next_round
+from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, Pool, find_excess, grant_places, next_round
 from argoproxy.shared_state.mapped_file import MAX_SLOTS, WORD_BYTES, MappedFile
 from argoproxy.shared_state.place_table import LAYOUT, MOST_OPTIONS, SIZE, PlaceTable, State
 from argoproxy.shared_state.rows import WorkerGroup
@@ -116,18 +116,42 @@ class UpstreamPlaces:
         with self._exclusive():
             if len(self._waiting) >= self.most_waiting:
                 sizes = [0] * len(options)
-            ticket = Ticket(self._table.make_ticket(), self)
-            wanted = [Entry(ticket.number, number, key, option.pools) for number, option in enumerate(options)]
-            entries = self._add(ticket, wanted)
-            self._grant()
-            if self._refresh(ticket) is State.WAITING and self._is_check_due():
+            free = self._find_free(options)
+            if free is None and self._is_check_due():
                 self._drop_dead()
-            if self._refresh(ticket) is State.WAITING:
-                for entry, size in zip(entries, sizes, strict=True):
-                    self._limit_line(entry, size)
-            state = self._refresh(ticket)
-            if state is State.WAITING:
-                self._waiting[ticket.number] = ticket
+                free = self._find_free(options)
+            if free is None and not any(sizes):
+                return None
+            ticket = Ticket(self._table.make_ticket(), self)
+            if free is None or self._table.has_waiting():
+                return self._join(ticket, key, options, sizes)
+            # In no round: rounds are for those that wait.
+            self._add(ticket, Entry(ticket.number, free, key, options[free].pools, is_running=True))
+            return None if self._refresh(ticket) is State.FREE else ticket
+
+    def _find_free(self, options: Sequence[PlaceLimits]) -> int | None:
+        """Return the first option with room in all its pools."""
+        rooms = (self._has_room(option.pools) for option in options[:MOST_OPTIONS])
+        return next((number for number, has_room in enumerate(rooms) if has_room), None)
+
+    def _has_room(self, pools: Iterable[Pool]) -> bool:
+        return all(self._table.count_running(pool.id) < pool.limit for pool in pools)
+
+    def _join(self, ticket: Ticket, key: int, options: Sequence[PlaceLimits], sizes: Sequence[int]) -> Ticket | None:
+        """Have a newcomer take its turn, or wait in each line that has room; None if none has."""
+        others = [row.entry for row in self._table.read()]
+        entries = []
+        for number, option in enumerate(options[:MOST_OPTIONS]):
+            turn = next_round(key, option.pools[0], others)
+            entries.append(Entry(ticket.number, number, key, option.pools, round=turn))
+            self._add(ticket, entries[-1])
+        self._grant()
+        if self._refresh(ticket) is State.WAITING:
+            for entry, size in zip(entries, sizes, strict=False):
+                self._limit_line(entry, size)
+        state = self._refresh(ticket)
+        if state is State.WAITING:
+            self._waiting[ticket.number] = ticket
         return None if state is State.FREE else ticket
 
     def is_waiting(self, ticket: Ticket) -> bool:
@@ -149,9 +173,9 @@ class UpstreamPlaces:
     def count(self, pool: int) -> tuple[int, int]:
         """Return how many requests have a place in a pool, and how many wait for one there. Raises TimeoutError."""
         with self._exclusive():
-            entries = [row.entry for row in self._table.read()]
-        states = Counter(entry.is_running for entry in entries if pool in [one.id for one in entry.pools])
-        return states[True], states[False]
+            waiting = (row.entry for row in self._table.read_waiting())
+            line = [entry for entry in waiting if pool in [one.id for one in entry.pools]]
+            return self._table.count_running(pool), len(line)
 
     def count_waiting(self, pool: int) -> int:
         """Return how many requests wait for a place in a pool; 0 if that can't be read now."""
@@ -163,16 +187,23 @@ class UpstreamPlaces:
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         try:
-            with self._lock, self._lock_processes():
+            with self._lock, self._change():
                 yield
         finally:
             self._free_released()
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        with self._lock_processes():
+            self._table.begin()
+            yield
+            self._table.end()  # not after an error: then the next change repairs what this one has left
 
     def _free_released(self) -> None:
         """Free what was released while the lock was taken; what can't be freed now is freed at the next call."""
         while self._to_release and self._lock.acquire(blocking=False):
             try:
-                with self._lock_processes():
+                with self._change():
                     while self._to_release:
                         self._free(self._to_release[0])
                         self._to_release.popleft()
@@ -188,33 +219,29 @@ class UpstreamPlaces:
         ticket.rows = {}
         self._waiting.pop(ticket.number, None)
 
-    def _add(self, ticket: Ticket, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Add the options of a newcomer; return them with their rounds."""
-        others = [row.entry for row in self._table.read()]
-        numbered = [entry._replace(round=next_round(entry.key, entry.pools[0], others)) for entry in entries]
-        for entry in numbered[:MOST_OPTIONS]:
-            row = self._table.add(self._slot, entry)
-            if row is not None:  # there are rows for thousands
-                ticket.rows[entry.option] = row
-        return numbered
+    def _add(self, ticket: Ticket, entry: Entry) -> None:
+        row = self._table.add(self._slot, entry)
+        if row is not None:  # there are rows for thousands
+            ticket.rows[entry.option] = row
 
     def _grant(self) -> None:
         """Give free places to those whose turn it is."""
-        if not self._table.has_waiting():
+        lines = {row.entry.pools for row in self._table.read_waiting()}
+        if not any(self._has_room(pools) for pools in lines):
             return
         rows = list(self._table.read())
         for granted in grant_places([row.entry for row in rows]):
             for row in rows:
                 if row.entry.ticket == granted.ticket:
                     if row.entry == granted:
-                        self._table.start(row.number)
+                        self._table.start(row)
                     else:
                         self._table.remove([row.number])
             self._wake(granted.ticket)
 
     def _limit_line(self, entry: Entry, size: int) -> None:
         """Have no more than `size` wait where an entry waits."""
-        rows = list(self._table.read())
+        rows = list(self._table.read_waiting())
         others = (row.entry for row in rows if row.entry.ticket != entry.ticket)
         excess = find_excess(entry, others, size)
         if excess:
