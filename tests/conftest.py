@@ -51,6 +51,7 @@ MARKS = {
     "packaging": "wire",
     "docs": "wire",
     "resilience": "wire",
+    "limits": "wire",
     "lab": "lab",
     "fuzz": "lab",
 }

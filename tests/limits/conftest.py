@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.limits.limited import Limited, StartLimited, start_limited
+from tests.support.fixtures import Serve
+from tests.support.processes import Proxy, Upstream
+
+KINDS = ["gthread", "gevent"]
+
+
+@pytest.fixture(params=KINDS, scope="session")
+def worker_class(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="session")
+def limited(worker_class: str, tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Limited]:
+    """A proxy with four workers, shared by tests with keys of their own."""
+    folder = tmp_path_factory.mktemp("limited")
+    started: list[Proxy] = []
+
+    def serve(**environ: str) -> Proxy:
+        started.append(Proxy(folder, environ))
+        return started[0]
+
+    yield start_limited(serve, upstream, folder, {"WORKER_CLASS": worker_class})
+    for proxy in started:
+        proxy.stop()
+
+
+@pytest.fixture
+def limited_with(worker_class: str, tmp_path: Path, start: Serve, upstream: Upstream) -> StartLimited:
+    """Start a proxy of the test's own, with these settings of the file; capital ones are of the environment."""
+
+    def started(**settings: Any) -> Limited:
+        environ = {name: value for name, value in settings.items() if name.isupper()}
+        rest = {name: value for name, value in settings.items() if not name.isupper()}
+        return start_limited(start, upstream, tmp_path, {"WORKER_CLASS": worker_class, **environ}, **rest)
+
+    return started
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test gives a key."""
+    return re.sub(r"[^A-Za-z0-9]", "-", request.node.name)[:60]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Wait for the parts that are not built yet."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xfail(run=False, reason="limits are not enforced yet"))

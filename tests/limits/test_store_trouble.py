@@ -1,0 +1,145 @@
+"""The file of the counters in trouble: answers come as documented, none is lost, and what ran meanwhile is charged."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from argoproxy.stores.sqlite_file import SqliteFile
+from tests.limits.limited import TOKEN_NANOS, Limited, StartLimited, cost_of, read_ledger
+from tests.limits.metered import begin, document, end, held, usage_event
+from tests.support.client import Answer, ask
+from tests.support.processes import eventually
+
+FILE = "usage.sqlite3"
+#: Enough requests to meet every worker.
+SPREAD = 24
+
+
+@contextmanager
+def locked(limited: Limited) -> Iterator[None]:
+    """Have another process hold the lock."""
+    with SqliteFile(limited.state / FILE, [], 60.0).exclusive():
+        yield
+
+
+@contextmanager
+def full_disk(limited: Limited) -> Iterator[None]:
+    """Let no file of the workers grow: what a full disk does."""
+    allowed = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in limited.proxy.workers()}
+    for pid, (_, hard) in allowed.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        for pid, limits in allowed.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def damaged(limited: Limited) -> Iterator[None]:
+    """Overwrite the file, and put a fresh one in its place at last, as an operator would."""
+    file = limited.state / FILE
+    file.write_bytes(os.urandom(file.stat().st_size))
+    try:
+        yield
+    finally:
+        for one in limited.state.glob(f"{FILE}*"):
+            if not one.name.endswith(".lock"):
+                one.unlink()
+
+
+TROUBLES = {"locked": locked, "full_disk": full_disk, "damaged": damaged}
+
+
+def is_refused_for_trouble(answer: Answer) -> bool:
+    """Return whether an answer says that the counters can't be used; it says when to come again."""
+    if answer.status != 503:
+        return False
+    assert answer.error["code"] == "state_unavailable"
+    assert float(answer.header("Retry-After")) > 0
+    return True
+
+
+@pytest.fixture
+def own(limited_with: StartLimited) -> Limited:
+    return limited_with()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_requests_with_limits_are_refused_and_others_are_not(own: Limited, name: str, trouble: str) -> None:
+    key, free = own.new_key(name, rpm=100_000, budget="100/total"), own.new_key(f"{name[:50]}-free")
+    assert own.chat(key).status == 200
+    own.settled(name, 1)
+    workers = own.proxy.workers()
+    with TROUBLES[trouble](own):
+        answers = [own.chat(key) for _ in range(SPREAD)]
+        assert all(map(is_refused_for_trouble, answers)), [answer.status for answer in answers]
+        assert {own.chat(free).status for _ in range(SPREAD)} == {200}
+        for path in ("/health/live", "/metrics"):
+            assert ask(own.proxy.port, "GET", path).status == 200
+    eventually(lambda: own.chat(key).status == 200)
+    assert {own.chat(key).status for _ in range(SPREAD)} == {200}
+    assert sorted(own.proxy.workers()) == sorted(workers)
+
+
+def test_allow(limited_with: StartLimited, name: str) -> None:
+    """With `on_store_failure: allow` requests go on without limits."""
+    limited = limited_with(on_store_failure="allow")
+    key = limited.new_key(name, rpm=1, concurrent=1, budget="0.001/total")
+    with locked(limited):
+        assert {limited.chat(key).status for _ in range(SPREAD)} == {200}
+    eventually(lambda: limited.chat(key).status == 429)
+
+
+@pytest.mark.parametrize("trouble", ["locked", "full_disk"])
+def test_settle_replay(own: Limited, name: str, trouble: str) -> None:
+    """What ends while nothing can be written is written later, once."""
+    key = own.new_key(name, concurrent=8, budget="100/total")
+    script = own.script(*held(document(3, 100)))
+    clients = own.at_once(8, key, script)
+    own.upstream_has(script, 8)
+    with TROUBLES[trouble](own):
+        own.upstream.open(script, 8)
+        for client in clients:
+            assert client.answer().status == 200
+            client.leave()
+    eventually(lambda: own.chat(key, max_tokens=7).status == 200)
+    entries = eventually(lambda: rows if len(rows := own.entries(name)) >= 9 else own.chat(key, model="none") and None)
+    assert len({entry["request_id"] for entry in entries}) == len(entries)
+    assert cost_of(entries[:9]) == (8 * 103 + 10) * TOKEN_NANOS
+
+
+def test_the_file_is_deleted_while_requests_run(own: Limited, name: str) -> None:
+    """Counters begin anew in a new file; the requests that ran are settled there or lost, and no one waits."""
+    key = own.new_key(name, concurrent=4, rpm=100_000, budget="100/total")
+    script = own.script(*begin("a"), ["await"], *end(usage_event(3, 7)))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(own.send(key, script, stream=True)) for _ in range(4)]
+        for client in clients:
+            client.until(b'"a"')
+        for file in own.state.glob(f"{FILE}*"):
+            file.unlink()
+        eventually(lambda: own.chat(key).status == 200)
+        assert {own.chat(key).status for _ in range(SPREAD)} == {200}
+        own.upstream.open(script, 4)
+        for client in clients:
+            client.until(b"[DONE]")
+    assert {own.chat(key).status for _ in range(SPREAD)} == {200}
+    assert len(read_ledger(own.state)) >= SPREAD
+
+
+def test_a_log_line_for_each_change_and_no_more(own: Limited, name: str) -> None:
+    key = own.new_key(name, rpm=100_000)
+    before = own.proxy.log().count("\n")
+    with locked(own):
+        for _ in range(SPREAD):
+            assert is_refused_for_trouble(own.chat(key))
+    eventually(lambda: own.chat(key).status == 200)
+    lines = own.proxy.log().splitlines()[before:]
+    others = [line for line in lines if " request " not in line]
+    assert len(others) <= 2 * len(own.proxy.workers()), others
