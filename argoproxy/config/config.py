@@ -17,6 +17,7 @@ from argoproxy.config.derived import LogSettings, derived_settings, image_limit_
 from argoproxy.config.key_section import KeySettings, read_keys_section
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
 from argoproxy.config.model_rules import read_rules
+from argoproxy.config.price_section import read_prices_section
 from argoproxy.config.resilience import process_resilience
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError
@@ -32,6 +33,7 @@ from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.content import ImageSettings
+from argoproxy.protocol.prices.price_table import PriceTable
 from argoproxy.protocol.reasoning.policy import Opening, TagPair
 from argoproxy.protocol.routing.llm_params import parse_llm_params
 from argoproxy.protocol.routing.rules import Rules, RuleSet
@@ -92,6 +94,10 @@ class Config:
     warnings: tuple[str, ...]
     #: Those of the warnings that `config validate` reports as mistakes.
     malformed: tuple[str, ...] = ()
+    #: What tokens cost; None if nothing needs it.
+    prices: PriceTable | None = None
+    #: Whether the usage of an answer says what it costs.
+    tells_cost: bool = False
 
     @property
     def target(self) -> Target:
@@ -169,6 +175,8 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
     derived = {
         **_access_fields(values, environ),
         "managed": read_keys_section(values, folder),
+        "prices": read_prices_section(values),
+        "tells_cost": values["usage_cost"],
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),
     }
     values.mistakes.extend(_missing(values, upstreams, ca_bundle))

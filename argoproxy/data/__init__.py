@@ -1,4 +1,5 @@
-"""Files that belong to the package: the sample of a config file, a dashboard for Grafana.
+"""Files that belong to the package: the sample of a config file, a dashboard for Grafana, prices of
+models.
 
 They are read as resources of the package, so they are found wherever it is installed.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 SAMPLE_CONFIG = "config.sample.yaml"
 DASHBOARD = "grafana.json"
+#: Made by release/build_prices.py, with the licence of the data in it.
+PRICES = "prices.json"
 
 
 def read_data(name: str) -> str:

@@ -94,6 +94,22 @@ class UpstreamOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceOptions:
+    """Prices"""
+
+    prices: Mapping[str, Any] | None = setting(
+        parse_mapping,
+        None,
+        "Prices of a million tokens, by name or pattern of the model",
+        Names(environment=""),
+        "prices.md",
+    )
+    usage_cost: bool = setting(
+        parse_boolean, False, "Tell clients what an answer costs, as `cost` in its usage", page="prices.md#for-clients"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ArgoOptions:
     """The Argo gateway"""
 

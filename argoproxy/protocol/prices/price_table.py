@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any
 
 from argoproxy.protocol.prices.price import Price
@@ -13,6 +14,8 @@ from argoproxy.protocol.prices.token_counts import read_token_counts
 
 #: Names whose price is remembered; clients choose names.
 MOST_NAMES = 1000
+
+_SIGNS = re.compile(r"[*?\[]")
 
 
 def price_names(upstream: str, sent_model: str, asked_model: str = "") -> tuple[str, ...]:
@@ -22,14 +25,13 @@ def price_names(upstream: str, sent_model: str, asked_model: str = "") -> tuple[
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-@dataclass(frozen=True, slots=True)
 class PriceTable:
     """Prices by name or pattern. In `own` an exact name beats a pattern, and the first pattern the others; `known` is
     asked for models that have none of their own."""
 
-    own: Mapping[str, Price] = field(default_factory=dict)
-    known: Mapping[str, Price] = field(default_factory=dict)
-    _found: dict[tuple[str, ...], Price | None] = field(default_factory=dict, repr=False, compare=False)
+    def __init__(self, own: Mapping[str, Price] | None = None, known: Mapping[str, Price] | None = None) -> None:
+        self._prices = (_PricesByPattern(own or {}), _PricesByPattern(known or {}))
+        self._found: dict[tuple[str, ...], Price | None] = {}
 
     def price_of(self, names: str | Sequence[str]) -> Price | None:
         """Return the price of a model with these names, the first being the strongest (see price_names)."""
@@ -38,7 +40,7 @@ class PriceTable:
             return self._found[key]
         if len(self._found) >= MOST_NAMES:
             self._found.clear()
-        price = self._found[key] = next(self._matches(key), None)
+        price = self._found[key] = next(chain.from_iterable(prices.find(key) for prices in self._prices), None)
         return price
 
     def cost_of(self, usage: Mapping[str, Any] | None, names: str | Sequence[str]) -> int | None:
@@ -51,8 +53,17 @@ class PriceTable:
         price = self.price_of(names)
         return price.reserve(prompt_tokens, completion_tokens) if price else None
 
-    def _matches(self, names: tuple[str, ...]) -> Iterator[Price]:
-        for table in (self.own, self.known):
-            yield from (table[name] for name in names if name in table)
-            patterns = [pattern for pattern in table if any(sign in pattern for sign in "*?[")]
-            yield from (table[pattern] for name in names for pattern in patterns if fnmatchcase(name, pattern))
+
+class _PricesByPattern:
+    def __init__(self, prices: Mapping[str, Price]) -> None:
+        self._prices = prices
+        #: The text before the first sign of a pattern, by which most are passed over.
+        self._starts = [(_SIGNS.split(name, 1)[0], name) for name in prices if _SIGNS.search(name)]
+
+    def find(self, names: Sequence[str]) -> Iterator[Price]:
+        """Yield the prices of these names, the strongest first."""
+        yield from (self._prices[name] for name in names if name in self._prices)
+        for name in names:
+            for start, pattern in self._starts:
+                if name.startswith(start) and fnmatchcase(name, pattern):
+                    yield self._prices[pattern]
