@@ -56,5 +56,5 @@ def name(request: pytest.FixtureRequest) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Wait for the parts that are not built yet."""
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        if item.path.parent == Path(__file__).parent and item.path.name != "test_storm.py":
             item.add_marker(pytest.mark.xfail(run=False, reason="limits are not enforced yet"))
