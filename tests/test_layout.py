@@ -50,6 +50,7 @@ FLOORS = [
     "upstreams/argo",
     "upstreams/dashscope",
     "upstreams/anthropic",
+    "config/options",
     "config/values",
     "config/kinds",
     "config",

@@ -23,9 +23,9 @@ from typing import TextIO
 
 from argoproxy.cli.main import find_command
 from argoproxy.cli.main import main as run_command
+from argoproxy.config.options.upstream_options import CA_VARIABLES
 from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.config.values.flags import Task, parse_arguments
-from argoproxy.config.values.upstream_options import CA_VARIABLES
 from argoproxy.data import SAMPLE_CONFIG, read_data
 from argoproxy.server.ports import LAST_PORT, check_port, is_free
 

@@ -13,26 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy.config.default_upstream import resolve_upstreams
-from argoproxy.config.derived import LogSettings, derived_settings, image_limit_mib, log_settings, process_timeouts
+from argoproxy.config.derived import LogSettings, derived_settings, image_settings, log_settings, process_timeouts
 from argoproxy.config.key_section import KeySettings, read_keys_section
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
+from argoproxy.config.limit_section import read_limit_settings
 from argoproxy.config.model_rules import read_rules
+from argoproxy.config.options.declaration import settings_of
+from argoproxy.config.options.parsers import is_placeholder, parse_opening
+from argoproxy.config.options.server_options import MIB, ClientOptions, RequestOptions, ServerOptions
+from argoproxy.config.options.upstream_options import CA_VARIABLES, ThinkingOptions
 from argoproxy.config.price_section import read_prices_section
 from argoproxy.config.resilience import process_resilience
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.config_values import ConfigValues, Shown
-from argoproxy.config.values.declaration import settings_of
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, Layer, config_file, read_layers, read_snapshot
-from argoproxy.config.values.parsers import is_placeholder, parse_opening
 from argoproxy.config.values.section import Section
-from argoproxy.config.values.server_options import MIB, ClientOptions, RequestOptions, ServerOptions
-from argoproxy.config.values.upstream_options import CA_VARIABLES, ThinkingOptions
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
-from argoproxy.protocol.addresses import AddressRule
 from argoproxy.protocol.content import ImageSettings
+from argoproxy.protocol.limits.limits import LimitSettings
 from argoproxy.protocol.prices.price_table import PriceTable
 from argoproxy.protocol.reasoning.policy import Opening, TagPair
 from argoproxy.protocol.routing.llm_params import parse_llm_params
@@ -82,6 +83,7 @@ class Config:
     requires_key: bool
     #: Managed keys, if a folder for them is set.
     managed: KeySettings | None
+    limits: LimitSettings
     open_routes: tuple[str, ...]
     allowed: AllowList
     cors_origins: frozenset[str]
@@ -110,6 +112,18 @@ class Config:
         Of keys that commands have created, only a digest is kept."""
         declared = self.managed.texts if self.managed and self.requires_key else ()
         return next((secret.text for secret in (*(key.secret for key in self.keys), *declared)), "")
+
+    @property
+    def state_folder(self) -> Path | None:
+        """The folder in which is kept what survives a restart, if one is set."""
+        return self.managed.folder if self.managed else None
+
+    @property
+    def limits_apply(self) -> bool:
+        """Whether requests may have limits, or are written into the ledger."""
+        upstreams = (*self.upstreams, *([self.gateway] if self.gateway else []))
+        limited = (self.limits.everyone, *(one.limited for one in (*self.rules, *upstreams)))
+        return self.managed is not None or any(limited)
 
     @property
     def tags(self) -> TagPair:
@@ -177,6 +191,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         "managed": read_keys_section(values, folder),
         "prices": read_prices_section(values),
         "tells_cost": values["usage_cost"],
+        "limits": read_limit_settings(values),
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),
     }
     values.mistakes.extend(_missing(values, upstreams, ca_bundle))
@@ -194,7 +209,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         rules=rules,
         default_model=values["default_model"] or "",
         answer_model=AnswerModel(values["answer_model"]),
-        images=_image_settings(values),
+        images=image_settings(values),
         journal=_journal_settings(values, folder),
         ca_bundle=ca_bundle,
         warnings=(*values.warnings, *malformed),
@@ -257,17 +272,6 @@ def _plugin_fields(values: ConfigValues, folders: Sequence[str]) -> dict[str, An
 
 def _expand_options(values: ConfigValues, key: str, plugin: PluginSpec) -> PluginSpec:
     return replace(plugin, options=Section(values, (key,), plugin.options).expand_all())
-
-
-def _image_settings(values: ConfigValues) -> ImageSettings:
-    limit_mib = image_limit_mib(values)
-    return ImageSettings(
-        timeout_s=values["image_timeout"],
-        concurrency=values["concurrent_downloads"],
-        payload_limit=None if limit_mib is None else int(limit_mib * MIB),
-        addresses=AddressRule.parse(values["image_allow_private"]),
-        keeps_failed=values["image_on_error"] == "keep",
-    )
 
 
 def _journal_settings(values: ConfigValues, folder: Path) -> JournalSettings | None:

@@ -12,11 +12,11 @@ from argoproxy.config.kinds.dashscope_kind import DashScopeTarget
 from argoproxy.config.kinds.demo_kind import DemoTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings, refuse_itself
+from argoproxy.config.options.parsers import is_placeholder
+from argoproxy.config.options.upstream_options import DEFAULT_TARGET
 from argoproxy.config.upstreams import read_upstreams
 from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.parsers import is_placeholder
 from argoproxy.config.values.settings import BY_KEY
-from argoproxy.config.values.upstream_options import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.route import Credentials

@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from argoproxy.config.options.server_options import MIB
 from argoproxy.config.values.config_values import ConfigValues, Derived
 from argoproxy.config.values.settings import BY_KEY
+from argoproxy.protocol.addresses import AddressRule
+from argoproxy.protocol.content import ImageSettings
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides, Timeouts
 from argoproxy.upstreams.argo.adapter import ArgoUrls
 
@@ -62,6 +65,18 @@ def image_limit_mib(values: ConfigValues) -> float | None:
     if _stronger_than("image_shrink_to", ("enable_payload_control",), values):
         limit = values["max_payload_size"] if values["enable_payload_control"] else None
     return limit
+
+
+def image_settings(values: ConfigValues) -> ImageSettings:
+    """Return what is done with images in messages."""
+    limit_mib = image_limit_mib(values)
+    return ImageSettings(
+        timeout_s=values["image_timeout"],
+        concurrency=values["concurrent_downloads"],
+        payload_limit=None if limit_mib is None else int(limit_mib * MIB),
+        addresses=AddressRule.parse(values["image_allow_private"]),
+        keeps_failed=values["image_on_error"] == "keep",
+    )
 
 
 def derived_settings(values: ConfigValues) -> Iterator[Derived]:

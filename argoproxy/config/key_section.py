@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from argoproxy.config.limit_section import read_holder_limits
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import is_placeholder, parse_mapping, suggest
 from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.parsers import is_placeholder, suggest
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.keys.key_fields import (
@@ -19,9 +21,16 @@ from argoproxy.protocol.keys.key_fields import (
     parse_patterns,
 )
 from argoproxy.protocol.keys.key_record import TeamRecord
+from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS
 
-_KEY_PARSERS = {"key": parse_key_text, **{name: parse for name, (_, parse) in DECLARED_FIELDS.items()}}
-_TEAM_PARSERS = {"models": parse_patterns, "metadata": parse_metadata}
+#: Limits for models are parsed one by one: their mistakes are named with their lines.
+_LIMIT_PARSERS: Mapping[str, Parser] = {**HOLDER_FIELDS, "model_limits": parse_mapping}
+_KEY_PARSERS: Mapping[str, Parser] = {
+    "key": parse_key_text,
+    **{name: parse for name, (_, parse) in DECLARED_FIELDS.items()},
+    **_LIMIT_PARSERS,
+}
+_TEAM_PARSERS: Mapping[str, Parser] = {"models": parse_patterns, "metadata": parse_metadata, **_LIMIT_PARSERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,9 @@ def read_keys_section(values: ConfigValues, folder: Path) -> KeySettings | None:
 
 def _read_team(section: Section) -> TeamRecord:
     _check_name(section)
-    return TeamRecord(section.name, **section.parse(_TEAM_PARSERS), is_declared=True)
+    options = section.parse(_TEAM_PARSERS)
+    plain = {name: value for name, value in options.items() if name not in HOLDER_FIELDS}
+    return TeamRecord(section.name, **plain, limits=read_holder_limits(section, options), is_declared=True)
 
 
 def _read_key(section: Section, teams: list[str]) -> DeclaredKey:
@@ -79,7 +90,9 @@ def _read_key(section: Section, teams: list[str]) -> DeclaredKey:
     text = options.pop("key", None)
     if text is not None and is_placeholder(text):
         section.mistake("is a placeholder, which anyone could guess", "key")
-    attributes = {DECLARED_FIELDS[name][0]: value for name, value in options.items()}
+    attributes = {DECLARED_FIELDS[name][0]: value for name, value in options.items() if name in DECLARED_FIELDS}
+    if limits := read_holder_limits(section, options):
+        attributes["limits"] = limits
     return DeclaredKey(section.name, attributes, Secret(text) if text else None)
 
 

@@ -6,11 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from argoproxy.config.resilience import RESILIENCE, read_rule_resilience
-from argoproxy.config.upstreams import TIMEOUTS, read_timeouts
-from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import (
+from argoproxy.config.limit_section import read_limited
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import (
     choice_parser,
     parse_boolean,
     parse_mapping,
@@ -21,8 +19,12 @@ from argoproxy.config.values.parsers import (
     parse_text,
     suggest,
 )
+from argoproxy.config.resilience import RESILIENCE, read_rule_resilience
+from argoproxy.config.upstreams import TIMEOUTS, read_timeouts
+from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.json_text import JsonError, as_json
+from argoproxy.protocol.limits.limit_fields import LIMIT_FIELDS
 from argoproxy.protocol.reasoning.policy import Reasoning
 from argoproxy.protocol.resilience.balance import Balance
 from argoproxy.protocol.routing.rules import History, Rule
@@ -96,6 +98,7 @@ _PARSERS: Mapping[str, Parser] = {
     "weights": parse_mapping,
     **TIMEOUTS,
     **RESILIENCE,
+    **LIMIT_FIELDS,
 }
 #: Keys that are fields of a rule as they are.
 _RULE_FIELDS = (
@@ -131,6 +134,7 @@ def _read_rule(section: Section, passthrough: Mapping[str, bool]) -> Rule:
         timeouts=read_timeouts(options),
         resilience=read_rule_resilience(section.name, options),
         weights=_read_weights(section, options),
+        limited=read_limited("model", section, options),
         **{key: options[key] for key in _RULE_FIELDS if key in options},
     )
     starts, ends = (tag if isinstance(tag, tuple) else (tag,) for tag in (rule.think_tag_start, rule.think_tag_end))

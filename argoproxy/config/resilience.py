@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import parse_seconds_or_zero, parse_text
-from argoproxy.config.values.resilience_options import (
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import parse_seconds_or_zero, parse_text
+from argoproxy.config.options.resilience_options import (
     parse_breaker,
     parse_fallback_on,
     parse_max_concurrent,
     parse_queue,
 )
-from argoproxy.config.values.server_options import ServerOptions
+from argoproxy.config.options.server_options import ServerOptions
+from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides, ResilienceSettings, RuleLimit
 
 #: A greenlet costs little.

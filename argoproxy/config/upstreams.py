@@ -15,10 +15,9 @@ from argoproxy.config.kinds.demo_kind import DemoTarget
 from argoproxy.config.kinds.openai_kind import OpenAITarget
 from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
-from argoproxy.config.resilience import RESILIENCE, read_resilience
-from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import (
+from argoproxy.config.limit_section import read_limited
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import (
     choice_parser,
     is_class_path,
     parse_base_url,
@@ -30,9 +29,12 @@ from argoproxy.config.values.parsers import (
     parse_text,
     suggest,
 )
+from argoproxy.config.resilience import RESILIENCE, read_resilience
+from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import Secret, is_key_name, secrets_in_header
 from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.limits.limit_fields import LIMIT_FIELDS
 from argoproxy.protocol.routing.modes import Usage
 from argoproxy.protocol.routing.route import Credentials
 from argoproxy.protocol.routing.timeouts import TimeoutOverrides
@@ -115,6 +117,7 @@ COMMON_OPTIONS: Mapping[str, Parser] = {
     "ask_usage": parse_boolean,
     **TIMEOUTS,
     **RESILIENCE,
+    **LIMIT_FIELDS,
 }
 
 
@@ -157,6 +160,7 @@ def _read_upstream(section: Section, index: int, defaults: UpstreamDefaults) -> 
         mode=options.get("mode", defaults.mode),
         usage=usage_mode(options["ask_usage"]) if "ask_usage" in options else defaults.usage,
         resilience=defaults.resilience.override(read_resilience(options)),
+        limited=read_limited("upstream", section, options),
     )
     return replace(settings, credentials=_credentials(settings, section, options.get("client_keys"), index))
 

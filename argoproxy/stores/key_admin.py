@@ -21,8 +21,9 @@ from argoproxy.protocol.keys.key_changes import (
     rotate_key,
 )
 from argoproxy.protocol.keys.key_fields import parse_fields, parse_key_name
-from argoproxy.protocol.keys.key_record import AuditEntry, KeyRecord
+from argoproxy.protocol.keys.key_record import AuditEntry, KeyBook, KeyRecord
 from argoproxy.protocol.keys.key_token import PUBLIC_BYTES, SECRET_BYTES
+from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS, format_limits
 from argoproxy.stores.key_ring import AdminAccess
 from argoproxy.stores.key_store import KeyStore
 
@@ -54,9 +55,12 @@ class KeyAdmin:
 
     def change(self, name: str, fields: Mapping[str, Any]) -> Json:
         """Change fields of a key. Raises NotFound, BadRequest, Conflict, StateUnavailable."""
-        attributes = parse_fields(fields, self.clock())
-        issued = self.store.update(self.actor, lambda book, _: change_key(book, name, attributes))
-        return describe_key(issued.record, self.clock())
+        now = self.clock()
+
+        def edit(book: KeyBook, pepper: bytes) -> tuple[KeyBook, IssuedKey]:
+            return change_key(book, name, parse_fields(fields, now, book.find(name).limits))
+
+        return describe_key(self.store.update(self.actor, edit).record, now)
 
     def rotate(self, name: str, rotation: Rotation, request: str = "") -> Json:
         """Give a key a new secret. Raises NotFound, Conflict, StateUnavailable."""
@@ -108,7 +112,8 @@ def describe_key(key: KeyRecord, now: float) -> Json:
         "expires": format_moment(key.expires),
         "models": list(key.models),
         "team": key.team or None,
-        "limits": key.limits,
+        **dict.fromkeys(HOLDER_FIELDS),
+        **format_limits(key.limits),
         "metadata": key.metadata,
         "declared": key.is_declared,
         "secrets": [

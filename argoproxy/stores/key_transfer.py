@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from argoproxy.errors import BadRequest, Conflict
@@ -21,12 +22,16 @@ from argoproxy.protocol.keys.key_fields import (
 )
 from argoproxy.protocol.keys.key_record import KeyBook, KeyRecord, SecretDigest, TeamRecord
 from argoproxy.protocol.keys.key_token import derive_bytes
+from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS, change_limit, format_limits
+from argoproxy.protocol.limits.limits import NO_LIMITS_SET, Limits
 from argoproxy.stores.key_admin import format_moment, make_origin
 from argoproxy.stores.key_store import KeyStore
 
 FORMAT = 1
 #: What an exported secret holds.
 _SECRET_FIELDS = {"digest", "tail", "created", "ends", "request"}
+#: What is written in an export as the admin API has it.
+_PLAIN_FIELDS = ("models", "team", "disabled", "metadata", *HOLDER_FIELDS)
 
 
 class AbsentKeys(Enum):
@@ -64,7 +69,7 @@ def _make_export(book: KeyBook, pepper: bytes) -> Json:
         "format": FORMAT,
         "pepper_check": _check_of(pepper),
         "teams": [
-            {"name": team.name, "models": list(team.models), "metadata": team.metadata, "limits": team.limits}
+            {"name": team.name, "models": list(team.models), "metadata": team.metadata, **format_limits(team.limits)}
             for team in book.teams.values()
         ],
         "keys": [_export_key(book.keys[name]) for name in sorted(book.keys)],
@@ -81,7 +86,7 @@ def _export_key(key: KeyRecord) -> Json:
         "models": list(key.models),
         "team": key.team,
         "metadata": key.metadata,
-        "limits": key.limits,
+        **format_limits(key.limits),
         "secrets": [asdict(secret) for secret in key.secrets],
     }
 
@@ -108,19 +113,17 @@ class _Reader:
                 _parse("name", parse_key_name, entry.get("name")),
                 _parse("models", parse_patterns, entry.get("models")),
                 _parse("metadata", parse_metadata, entry.get("metadata", {})),
-                _parse("limits", parse_metadata, entry.get("limits", {})),
+                _read_limits(entry),
             )
             for entry in self._teams
         ]
 
     def _read_key(self, entry: Json) -> Declaration:
         name = _parse("name", parse_key_name, entry.get("name"))
-        plain: Json = {field: entry[field] for field in ("models", "team", "disabled", "metadata") if field in entry}
+        plain: Json = {name: entry[name] for name in _PLAIN_FIELDS if name in entry}
         attributes = parse_fields(plain, self._now)
         if entry.get("expires"):  # it may be over: the key stays expired
             attributes["expires"] = _parse("expires", lambda text: parse_expiry(text, self._now), entry["expires"])
-        if "limits" in entry:
-            attributes["limits"] = _parse("limits", parse_metadata, entry["limits"])
         if "secrets" in entry:
             attributes["secrets"] = self._read_secrets(entry["secrets"])
         if name not in self.book.keys and "id" in entry:
@@ -163,6 +166,13 @@ def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
         return parse(value)
     except ValueError as error:
         raise BadRequest(f"`{name}` {error}.", param=name) from None
+
+
+def _read_limits(entry: Json) -> Limits:
+    limits = NO_LIMITS_SET
+    for name in HOLDER_FIELDS:
+        limits = _parse(name, partial(change_limit, limits, name), entry.get(name))
+    return limits
 
 
 def _parse_seconds(value: Any) -> float:

@@ -20,6 +20,8 @@ from argoproxy.protocol.keys.key_record import (
     changes_between,
 )
 from argoproxy.protocol.keys.key_token import derive_bytes
+from argoproxy.protocol.limits.limit_fields import format_limits, parse_limits
+from argoproxy.protocol.limits.limits import Limits
 from argoproxy.stores import key_files
 from argoproxy.stores.key_store import Edit, ResultT
 from argoproxy.stores.sqlite_file import MAX_WAIT_S, SqliteFile, errors_as_unavailable, open_private, unavailable
@@ -160,7 +162,7 @@ def _read_book(database: sqlite3.Connection) -> KeyBook:
             models=tuple(json.loads(row[5])),
             team=row[6],
             metadata=json.loads(row[7]),
-            limits=json.loads(row[8]),
+            limits=_read_limits(row[8]),
             is_declared=bool(row[9]),
         )
         for row in database.execute(
@@ -168,12 +170,19 @@ def _read_book(database: sqlite3.Connection) -> KeyBook:
         )
     ]
     teams = [
-        TeamRecord(name, tuple(json.loads(models)), json.loads(metadata), json.loads(limits), bool(is_declared))
+        TeamRecord(name, tuple(json.loads(models)), json.loads(metadata), _read_limits(limits), bool(is_declared))
         for name, models, metadata, limits, is_declared in database.execute(
             "SELECT name, models, metadata, limits, is_declared FROM teams"
         )
     ]
     return KeyBook({key.name: key for key in keys}, {team.name: team for team in teams})
+
+
+def _read_limits(text: str) -> Limits:
+    try:
+        return parse_limits(json.loads(text))
+    except ValueError as error:
+        raise unavailable(f"their database holds limits that are not valid: {error}") from None
 
 
 def _write_changes(
@@ -203,11 +212,11 @@ def _find_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterat
 
 
 def _key_row(key: KeyRecord) -> tuple[Any, ...]:
-    models, metadata, limits = (json.dumps(value) for value in (key.models, key.metadata, key.limits))
+    models, metadata, limits = map(json.dumps, (key.models, key.metadata, format_limits(key.limits)))
     row = (key.id, key.name, key.created, key.expires, key.is_disabled, models, key.team, metadata, limits)
     return (*row, key.is_declared)
 
 
 def _team_row(team: TeamRecord) -> tuple[Any, ...]:
-    models, metadata, limits = (json.dumps(value) for value in (team.models, team.metadata, team.limits))
+    models, metadata, limits = map(json.dumps, (team.models, team.metadata, format_limits(team.limits)))
     return (team.name, models, metadata, limits, team.is_declared)

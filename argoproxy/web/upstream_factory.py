@@ -45,6 +45,7 @@ def provider(settings: UpstreamSettings) -> Provider[Upstream]:
         settings.mode,
         settings.usage,
         settings.resilience,
+        settings.limited,
     )
 
 

@@ -13,14 +13,15 @@ from argoproxy.config.config import OPEN_ROUTES, RANDOM_KEY, Config, build
 from argoproxy.config.derived import LogSettings
 from argoproxy.config.kinds.openai_kind import OpenAITarget
 from argoproxy.config.kinds.target import UpstreamSettings
+from argoproxy.config.options.server_options import ClientOptions, RequestOptions, ServerOptions
+from argoproxy.config.options.upstream_options import ThinkingOptions
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import Layer
-from argoproxy.config.values.server_options import ClientOptions, RequestOptions, ServerOptions
-from argoproxy.config.values.upstream_options import ThinkingOptions
 from argoproxy.protocol.access.allow_list import AllowList
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.content import ImageSettings
+from argoproxy.protocol.limits.limits import LimitSettings
 from argoproxy.protocol.routing.route import Credentials
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
@@ -57,6 +58,7 @@ def test_defaults() -> None:
         keys=(),
         requires_key=False,
         managed=None,
+        limits=LimitSettings(),
         open_routes=OPEN_ROUTES,
         authenticate=None,
         listeners=(),

@@ -11,9 +11,9 @@ import pytest
 from argoproxy.config.config import load
 from argoproxy.config.kinds.argo_kind import ArgoTarget
 from argoproxy.config.kinds.target import UpstreamSettings
+from argoproxy.config.options.server_options import ServerOptions
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, Layer, publish_snapshot
-from argoproxy.config.values.server_options import ServerOptions
 from argoproxy.config.values.settings import IGNORED
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts

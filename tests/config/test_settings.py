@@ -8,9 +8,9 @@ import pytest
 
 from argoproxy.config.config import build, settings_for_restart
 from argoproxy.config.derived import LogSettings
+from argoproxy.config.options.declaration import Setting
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.declaration import Setting
 from argoproxy.config.values.layers import Layer
 from argoproxy.config.values.settings import BY_ENVIRONMENT, BY_KEY, GROUPS, IGNORED, SECTIONS, SETTINGS
 
@@ -46,7 +46,16 @@ def test_a_group_of_unset_settings_holds_the_defaults(group: type) -> None:
     assert values_of().group(group) == group()
 
 
-SAMPLES: dict[str, Any] = {"user": "me", "output_path": "folder", "image_shrink_to": 5, "inline_images": True}
+SAMPLES: dict[str, Any] = {
+    "user": "me",
+    "output_path": "folder",
+    "image_shrink_to": 5,
+    "inline_images": True,
+    "limits_rpm": 60,
+    "limits_tpm": 0,
+    "limits_concurrent": 4,
+    "limits_budget": "5/month",
+}
 
 
 @pytest.mark.parametrize("setting", IN_SECTIONS, ids=lambda setting: setting.path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.config.values.server_options import ServerOptions
+from argoproxy.config.options.server_options import ServerOptions
 from argoproxy.server.cores import allowed_cores, choose_workers, cpu_quota, divide_cores, plan_cores, usable_cores
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, eventually

@@ -27,10 +27,10 @@ from argoproxy.cli.doctor.observe.upstream_probe import UpstreamProbe, Wish
 from argoproxy.cli.doctor.report import Report, lines_of, show_json
 from argoproxy.config.config import Config, build
 from argoproxy.config.kinds.target import UpstreamSettings
+from argoproxy.config.options.parsers import parse_seconds
 from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError
 from argoproxy.config.values.flags import SettingFlags, make_parser, take_settings
 from argoproxy.config.values.layers import Layer, read_layers
-from argoproxy.config.values.parsers import parse_seconds
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.access.printable import printable
 from argoproxy.server.banner import own_url

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from argoproxy.config.kinds.target import SERVER_OPTIONS, Target, refuse_itself
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import choice_parser, parse_names, whole_number_parser
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import choice_parser, parse_names, whole_number_parser
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.upstreams import Upstream

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from argoproxy.config.kinds.target import Target, refuse_itself
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import parse_plain_url, parse_user
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import parse_plain_url, parse_user
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.routing.call import Identity
 from argoproxy.upstreams import Upstream

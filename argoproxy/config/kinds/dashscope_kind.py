@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from argoproxy.config.kinds.demo_kind import DemoTarget
 from argoproxy.config.kinds.target import SERVER_OPTIONS, Target, required_url
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import parse_renamed_models
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import parse_renamed_models
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.upstreams import Upstream

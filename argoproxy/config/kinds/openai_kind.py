@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from argoproxy.config.kinds.target import SERVER_OPTIONS, Target, required_url
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import parse_boolean, parse_responses
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import parse_boolean, parse_responses
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import (
     Secret,

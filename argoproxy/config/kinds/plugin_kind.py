@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from argoproxy.config.kinds.target import SERVER_OPTIONS, Target
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import parse_mapping
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import parse_mapping
 from argoproxy.config.values.section import Section
 from argoproxy.protocol.access.secrets import secrets_in_options
 from argoproxy.upstreams.access import PluginSpec

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import parse_base_url, parse_header_text
+from argoproxy.config.options.upstream_options import DEFAULT_TARGET
 from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.declaration import Parser
-from argoproxy.config.values.parsers import parse_base_url, parse_header_text
 from argoproxy.config.values.section import Section
-from argoproxy.config.values.upstream_options import DEFAULT_TARGET
 from argoproxy.protocol.access.secrets import (
     Secret,
     is_secret_name,
@@ -24,6 +24,7 @@ from argoproxy.protocol.access.secrets import (
     secrets_in_options,
     secrets_in_url,
 )
+from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.routing.modes import Mode, Usage
 from argoproxy.protocol.routing.route import Credentials
@@ -140,6 +141,8 @@ class UpstreamSettings:
     mode: Mode = Mode.OFF
     usage: Usage = Usage.AS_ASKED
     resilience: ResilienceSettings = ResilienceSettings()
+    #: Its own limits on requests, tokens and money, if any are set.
+    limited: LimitedSubject | None = None
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

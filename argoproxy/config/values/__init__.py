@@ -1,1 +1,1 @@
-"""Values of settings: each declared once, read from flags, environment and files, and parsed."""
+"""Values of settings: read from flags, environment and files, and parsed."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from argoproxy.config.values.declaration import Setting, settings_of
+from argoproxy.config.options.declaration import Setting, settings_of
+from argoproxy.config.options.parsers import parse_base_url, parse_plain_url, suggest
 from argoproxy.config.values.layers import VARIABLE, Layer
-from argoproxy.config.values.parsers import parse_base_url, parse_plain_url, suggest
 from argoproxy.config.values.settings import BY_ENVIRONMENT, BY_KEY, IGNORED, SECTIONS, SETTINGS
 from argoproxy.protocol.access.masking import STARS, mask_setting, mask_urls
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from argoproxy import __version__
-from argoproxy.config.values.declaration import Flag, Setting
+from argoproxy.config.options.declaration import Flag, Setting
 from argoproxy.config.values.settings import SETTINGS
 
 #: Flags are passed on as environment variables; this variable lists which of them are flags.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from argoproxy.config.values.declaration import Setting, settings_of
+from argoproxy.config.options.declaration import Setting, settings_of
 from argoproxy.config.values.settings import GROUPS, SETTINGS
 
 COMMAND = "python -m argoproxy.config.values.reference"

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from argoproxy.config.options.declaration import Parser
+from argoproxy.config.options.parsers import suggest
 from argoproxy.config.values.config_values import ConfigValues
-from argoproxy.config.values.declaration import Parser
 from argoproxy.config.values.layers import VARIABLE
-from argoproxy.config.values.parsers import suggest
 from argoproxy.protocol.access.masking import mask_urls
 from argoproxy.protocol.access.secrets import is_secret_name
 
@@ -45,9 +45,15 @@ class Section:
         """Yield the members; each must be a mapping or empty."""
         for name, value in self._content.items():
             if value is None or isinstance(value, dict):
-                yield Section(self.values, (*self._path, name), {str(key): part for key, part in (value or {}).items()})
+                yield self.below(name)
             else:
                 self.mistake("must be a mapping", name)
+
+    def below(self, key: str) -> Section:
+        """Return the section in a member that is a mapping; an empty one if it is something else."""
+        value = self._content.get(key)
+        content = {str(name): part for name, part in value.items()} if isinstance(value, dict) else {}
+        return Section(self.values, (*self._path, key), content)
 
     def parse(self, parsers: Mapping[str, Parser]) -> dict[str, Any]:
         """Parse the members; those that are empty or wrong are left out."""

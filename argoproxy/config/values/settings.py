@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from itertools import chain
 
-from argoproxy.config.values.declaration import settings_of
-from argoproxy.config.values.resilience_options import BreakerOptions, QueueOptions, ResilienceOptions
-from argoproxy.config.values.server_options import (
+from argoproxy.config.options.declaration import settings_of
+from argoproxy.config.options.limit_options import AccountingOptions, LimitOptions
+from argoproxy.config.options.resilience_options import BreakerOptions, QueueOptions, ResilienceOptions
+from argoproxy.config.options.server_options import (
     AccessOptions,
     ClientOptions,
     JournalOptions,
@@ -21,7 +22,7 @@ from argoproxy.config.values.server_options import (
     RequestOptions,
     ServerOptions,
 )
-from argoproxy.config.values.upstream_options import (
+from argoproxy.config.options.upstream_options import (
     ArgoOptions,
     ImageOptions,
     ModelOptions,
@@ -44,6 +45,8 @@ GROUPS: tuple[type, ...] = (
     QueueOptions,
     AccessOptions,
     KeyOptions,
+    LimitOptions,
+    AccountingOptions,
     PluginOptions,
     RequestOptions,
     ServerOptions,

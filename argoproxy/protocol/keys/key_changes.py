@@ -137,7 +137,7 @@ def _declare_key(former: KeyRecord | None, declaration: Declaration) -> KeyRecor
     origin, token = declaration.origin, declaration.token
     public = former.id if former else encode_letters(origin.public_entropy, PUBLIC_LENGTH)
     blank = KeyRecord(public, declaration.name, former.created if former else origin.now)
-    kept = {"secrets": former.secrets, "is_disabled": former.is_disabled, "limits": former.limits} if former else {}
+    kept = {"secrets": former.secrets, "is_disabled": former.is_disabled} if former else {}
     record = replace(blank, **{**kept, **declaration.attributes})
     if not token:
         return record

@@ -13,6 +13,8 @@ from argoproxy.errors import BadRequest
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.keys.expiry import parse_expiry, parse_moment
 from argoproxy.protocol.keys.key_token import SHORTEST_FOREIGN
+from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS, change_limit
+from argoproxy.protocol.limits.limits import NO_LIMITS_SET, Limits
 
 MOST_PATTERNS = 200
 LONGEST_PATTERN = 200
@@ -86,15 +88,19 @@ DECLARED_FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-def parse_fields(body: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """Return the attributes of a KeyRecord that an object sets. Raises BadRequest, which names the field."""
+def parse_fields(body: Mapping[str, Any], now: float, limits: Limits = NO_LIMITS_SET) -> dict[str, Any]:
+    """Return the attributes of a KeyRecord that an object sets; limits that it does not name stay those of `limits`.
+    Raises BadRequest, which names the field."""
     attributes: dict[str, Any] = {}
     for name, value in body.items():
-        if name not in DECLARED_FIELDS:
+        if name not in DECLARED_FIELDS and name not in HOLDER_FIELDS:
             raise BadRequest("This is not a field of a key.", param=name[:80])
-        attribute, parse = DECLARED_FIELDS[name]
         try:
-            attributes[attribute] = _parse_expires(value, now) if name == "expires" else parse(value)
+            if name in HOLDER_FIELDS:
+                limits = attributes["limits"] = change_limit(limits, name, value)
+            else:
+                attribute, parse = DECLARED_FIELDS[name]
+                attributes[attribute] = _parse_expires(value, now) if name == "expires" else parse(value)
         except ValueError as error:
             raise BadRequest(f"`{name}` {error}.", param=name) from None
     return attributes

@@ -9,8 +9,10 @@ from typing import Any
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.keys.key_record import KeyBook
+from argoproxy.protocol.limits.limit_fields import format_limits, parse_limits
+from argoproxy.protocol.limits.limits import LimitedSubject
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,10 @@ class KeyIndex:
     generation: int = 0
     #: By digest: the position of the key, and when this secret ends (None: with the key).
     digests: Mapping[str, tuple[int, float | None]] = field(default_factory=dict)
-    #: Of each key: id, name, expiry, models, team.
-    rows: tuple[tuple[str, str, float | None, list[str], str], ...] = ()
-    #: The models of each team.
-    teams: Mapping[str, list[str]] = field(default_factory=dict)
+    #: Of each key: id, name, expiry, models, team, limits.
+    rows: tuple[tuple[str, str, float | None, list[str], str, Json], ...] = ()
+    #: The models and limits of each team.
+    teams: Mapping[str, tuple[list[str], Json]] = field(default_factory=dict)
     #: The holders that were found, by position: one is made for many requests.
     _holders: dict[int, Principal] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -32,14 +34,21 @@ class KeyIndex:
         position, ends = self.digests.get(digest, (-1, None))
         if position < 0 or (ends is not None and now >= ends):
             return None
-        key_id, name, expires, models, team = self.rows[position]
+        expires = self.rows[position][2]
         if expires is not None and now >= expires:
             return None
         holder = self._holders.get(position)
         if holder is None:
-            lists = tuple([tuple(patterns) for patterns in (models, self.teams.get(team)) if patterns])
-            holder = self._holders[position] = Principal(name, lists, key_id, team)
+            holder = self._holders[position] = self._make_holder(position)
         return holder
+
+    def _make_holder(self, position: int) -> Principal:
+        key_id, name, _, models, team, limits = self.rows[position]
+        team_models, team_limits = self.teams.get(team, ([], {}))
+        lists = tuple([tuple(patterns) for patterns in (models, team_models) if patterns])
+        limited = ((f"key:{key_id}", limits), (f"team:{team}", team_limits))
+        subjects = [LimitedSubject(subject, parse_limits(fields)) for subject, fields in limited if fields]
+        return Principal(name, lists, key_id, team, tuple(subjects))
 
 
 def make_document(book: KeyBook, generation: int, now: float) -> Json:
@@ -53,8 +62,10 @@ def make_document(book: KeyBook, generation: int, now: float) -> Json:
             for position, key in enumerate(keys)
             for secret in key.live_secrets(now)
         },
-        "rows": [[key.id, key.name, key.expires, list(key.models), key.team] for key in keys],
-        "teams": {team.name: list(team.models) for team in book.teams.values()},
+        "rows": [
+            [key.id, key.name, key.expires, list(key.models), key.team, format_limits(key.limits)] for key in keys
+        ],
+        "teams": {team.name: [list(team.models), format_limits(team.limits)] for team in book.teams.values()},
     }
 
 

@@ -8,6 +8,8 @@ from typing import Self
 
 from argoproxy.errors import NotFound
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.limits.limit_fields import find_changed_limits
+from argoproxy.protocol.limits.limits import NO_LIMITS_SET, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class KeyRecord:
     models: tuple[str, ...] = ()
     team: str = ""
     metadata: Json = field(default_factory=dict)
-    limits: Json = field(default_factory=dict)
+    limits: Limits = NO_LIMITS_SET
     is_declared: bool = False
 
     def live_secrets(self, now: float) -> tuple[SecretDigest, ...]:
@@ -63,7 +65,7 @@ class TeamRecord:
     name: str
     models: tuple[str, ...] = ()
     metadata: Json = field(default_factory=dict)
-    limits: Json = field(default_factory=dict)
+    limits: Limits = NO_LIMITS_SET
     is_declared: bool = False
 
 
@@ -116,10 +118,11 @@ def changes_between(before: KeyBook, after: KeyBook, actor: str, now: float) -> 
 
 
 def _differing(before: KeyRecord | TeamRecord | None, after: KeyRecord | TeamRecord) -> tuple[str, ...]:
-    names = [one.name for one in fields(after) if one.name not in ("id", "name", "created")]
+    names = [one.name for one in fields(after) if one.name not in ("id", "name", "created", "limits")]
+    limits = find_changed_limits(before.limits if before else NO_LIMITS_SET, after.limits)
     if before is None:
-        return tuple(name for name in names if getattr(after, name))
-    return tuple(name for name in names if getattr(before, name) != getattr(after, name))
+        return (*(name for name in names if getattr(after, name)), *limits)
+    return (*(name for name in names if getattr(before, name) != getattr(after, name)), *limits)
 
 
 def _action_of(before: KeyRecord | None, after: KeyRecord, changed: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from argoproxy.protocol.prices.money import format_amount
+
 
 class Period(StrEnum):
     """How long a budget lasts: a calendar period, or without end."""
@@ -20,6 +22,20 @@ class Reserve(StrEnum):
 
     EXPECTED = "expected"
     MAX = "max"
+
+
+class Unpriced(StrEnum):
+    """What becomes of a request under a budget whose model has no known price."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
+class StoreFailure(StrEnum):
+    """What becomes of a request that limits hold for while the counters can't be used."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
 
 
 class LimitKind(StrEnum):
@@ -38,11 +54,15 @@ class Budget:
     nanos: int
     period: Period
 
+    def __str__(self) -> str:
+        """Return it as operators write it: `5/month`, `0.25/day`."""
+        return f"{format_amount(self.nanos)}/{self.period}"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of a subject; None stands for no limit, 0 lets nothing through. `models` are further limits within it,
-    by patterns of models. `reserve` is None where the setting for all holds."""
+    by patterns of models: those of all patterns that match hold. `reserve` is None where the setting for all holds."""
 
     rpm: int | None = None
     tpm: int | None = None
@@ -50,6 +70,13 @@ class Limits:
     budget: Budget | None = None
     models: tuple[tuple[str, Limits], ...] = ()
     reserve: Reserve | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether anything is set."""
+        return self != NO_LIMITS_SET
+
+
+NO_LIMITS_SET = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +86,20 @@ class LimitedSubject:
 
     name: str
     limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What holds for all requests. `everyone` is the subject `global`, None without limits. `expect_output` is the
+    output, in tokens, that a request is expected to have at most; `zone` names the time zone in which the periods of
+    budgets begin."""
+
+    everyone: LimitedSubject | None = None
+    reserve: Reserve = Reserve.EXPECTED
+    expect_output: int = 1024
+    unpriced: Unpriced = Unpriced.REFUSE
+    zone: str = "UTC"
+    on_store_failure: StoreFailure = StoreFailure.REFUSE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, drop_credentials
 from argoproxy.protocol.http_messages import ClientRequest, without
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.reasoning.policy import ReasoningSettings
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.resilience.waiting import PlaceLimits
@@ -63,6 +64,8 @@ class Provider(Generic[UpstreamT]):
     mode: Mode = Mode.OFF
     usage: Usage = Usage.AS_ASKED
     resilience: ResilienceSettings = ResilienceSettings()
+    #: Its limits on requests, tokens and money, if there are any.
+    limited: LimitedSubject | None = None
 
     def withhold_credentials(self, request: RequestT) -> RequestT:
         """Return a request or a call without the client's credentials if this upstream must not get them."""
@@ -88,6 +91,8 @@ class Route(Generic[UpstreamT]):
     resilience: ResilienceSettings = ResilienceSettings()
     #: The limits on requests along this route, if there are any.
     limits: PlaceLimits | None = None
+    #: What else has limits along it: the rule of the model, the upstream.
+    subjects: tuple[LimitedSubject, ...] = ()
 
     @property
     def target(self) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Generic, Self
 
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
 from argoproxy.protocol.resilience.balance import Balancing
@@ -26,9 +27,9 @@ COMPLETION_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[UpstreamT]):
-    """How calls for one model are served, as far as it is the same for all of them. `timeouts`, `resilience`
-    and `limits` are in the order of the providers; `changes_calls` says whether the rule may make another call of
-    one."""
+    """How calls for one model are served, as far as it is the same for all of them. `timeouts`, `resilience`,
+    `limits` and `subjects` are in the order of the providers; `changes_calls` says whether the rule may make another
+    call of one."""
 
     rule: Rule
     changes_calls: bool
@@ -36,6 +37,7 @@ class Plan(Generic[UpstreamT]):
     timeouts: Sequence[Timeouts]
     resilience: Sequence[ResilienceSettings]
     limits: Sequence[PlaceLimits | None]
+    subjects: Sequence[tuple[LimitedSubject, ...]]
     reasoning: ReasoningSettings
     balancing: Balancing | None
 
@@ -133,7 +135,18 @@ class Models(Generic[UpstreamT]):
         resilience = [provider.resilience.override(rule.resilience) for provider in providers]
         pairs = zip(resilience, providers, strict=True)
         limits = [settings.limits_at(provider.upstream.name) for settings, provider in pairs]
-        return Plan(rule, changes_calls, providers, timeouts, resilience, limits, self._reasoning(rule), rule.balancing)
+        subjects = [tuple(filter(None, (rule.limited, provider.limited))) for provider in providers]
+        return Plan(
+            rule,
+            changes_calls,
+            providers,
+            timeouts,
+            resilience,
+            limits,
+            subjects,
+            self._reasoning(rule),
+            rule.balancing,
+        )
 
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
         if not rule.upstreams:
@@ -157,6 +170,7 @@ class Models(Generic[UpstreamT]):
             answers_as=call.requested_model if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
             resilience=plan.resilience[index],
             limits=plan.limits[index],
+            subjects=plan.subjects[index],
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from argoproxy.protocol.content import with_text_for_the_user
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, TagPair
 from argoproxy.protocol.resilience.balance import Balance, Balancing
 from argoproxy.protocol.resilience.resilience_settings import ResilienceOverrides
@@ -56,6 +57,8 @@ class Rule:
     answer_model: AnswerModel | None = None
     balance: Balance | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    #: Its limits on requests, tokens and money, if any are set.
+    limited: LimitedSubject | None = None
 
     @property
     def is_pattern(self) -> bool:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from argoproxy.cli.doctor.judge.observations import HostFacts
 from argoproxy.config.config import Config
+from argoproxy.config.options.server_options import MIB
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import Layer
-from argoproxy.config.values.server_options import MIB
 from argoproxy.server.banner import is_open_to_all
 from argoproxy.server.ports import UNIX, port_problem
 from argoproxy.server.runtime import pid_at

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from argoproxy.config.values.declaration import Flag, Names, setting
-from argoproxy.config.values.parsers import (
+from argoproxy.config.options.declaration import Flag, Names, setting
+from argoproxy.config.options.parsers import (
     choice_parser,
     is_placeholder,
     parse_boolean,

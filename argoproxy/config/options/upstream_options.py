@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from argoproxy.config.values.declaration import Flag, Names, setting
-from argoproxy.config.values.parsers import (
+from argoproxy.config.options.declaration import Flag, Names, setting
+from argoproxy.config.options.parsers import (
     choice_parser,
     parse_addresses,
     parse_base_url,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from argoproxy.config.values.declaration import Parser, setting
-from argoproxy.config.values.parsers import (
+from argoproxy.config.options.declaration import Parser, setting
+from argoproxy.config.options.parsers import (
     parse_mapping,
     parse_names,
     parse_seconds,

@@ -1,0 +1,61 @@
+"""Limits in the config file: those of all requests, of keys and teams, of rules for models, of upstreams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from argoproxy.config.options.limit_options import LimitOptions
+from argoproxy.config.values.config_values import ConfigValues
+from argoproxy.config.values.section import Section
+from argoproxy.protocol.limits.limit_fields import LIMIT_FIELDS, join_models, make_limits, parse_pattern
+from argoproxy.protocol.limits.limits import LimitedSubject, Limits, LimitSettings, Reserve, StoreFailure, Unpriced
+
+EVERYONE = "global"
+_NEEDS_FOLDER = "needs state_path, the folder in which is kept what was spent"
+_MODELS = "model_limits"
+
+
+def read_limit_settings(values: ConfigValues) -> LimitSettings:
+    """Return what holds for all requests; mistakes are added to those of the values."""
+    group = values.group(LimitOptions)
+    limits = Limits(group.rpm, group.tpm, group.concurrent, group.budget)
+    if group.budget and not values["state_path"]:
+        values.mistakes.append(f"{values.place('limits_budget')}: limits.budget {_NEEDS_FOLDER}")
+    return LimitSettings(
+        LimitedSubject(EVERYONE, limits) if limits else None,
+        Reserve(values["reserve"]),
+        values["expect_output"],
+        Unpriced(values["unpriced"]),
+        values["budget_zone"],
+        StoreFailure(values["on_store_failure"]),
+    )
+
+
+def read_limited(kind: str, section: Section, options: Mapping[str, Any]) -> LimitedSubject | None:
+    """Return the limits of a rule (`model`) or an `upstream`, None without any."""
+    limits = make_limits(options)
+    if limits.budget and not section.values["state_path"]:
+        section.mistake(_NEEDS_FOLDER, "budget")
+    return LimitedSubject(f"{kind}:{section.name}", limits) if limits else None
+
+
+def read_holder_limits(section: Section, options: Mapping[str, Any]) -> Limits:
+    """Return the limits of a key or a team, with those for models."""
+    fields = {**options, _MODELS: ()}
+    if _MODELS in options:
+        below = section.below(_MODELS)
+        try:
+            fields[_MODELS] = join_models(_read_models(below))
+        except ValueError as error:
+            below.mistake(str(error))
+    return make_limits(fields)
+
+
+def _read_models(section: Section) -> Iterator[tuple[str, Limits]]:
+    for member in section.members():
+        try:
+            parse_pattern(member.name)
+        except ValueError as error:
+            member.mistake(str(error))
+        yield member.name, make_limits(member.parse(LIMIT_FIELDS))

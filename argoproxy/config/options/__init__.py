@@ -1,0 +1,1 @@
+"""Each setting is declared once, with its parser."""
