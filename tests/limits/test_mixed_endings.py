@@ -8,13 +8,12 @@ import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.limits.limited import TOKEN_NANOS, Limited, cost_of
+from tests.limits.limited import TOKEN_NANOS, WORKERS, Limited, cost_of
 from tests.limits.metered import begin, document, end, streamed, usage_event
 from tests.limits.storm import IS_FULL
 from tests.support.client import Client
@@ -23,6 +22,8 @@ from tests.support.scripts import reply
 
 REQUESTS, KILLS = (2000, 30) if IS_FULL else (240, 4)
 CALLERS = 16
+#: A worker is killed after so many requests.
+STEP = REQUESTS // (KILLS + 1)
 TOKENS = 10
 
 
@@ -94,23 +95,28 @@ def read_on(client: Client) -> None:
         pass
 
 
-@contextmanager
-def killing(limited: Limited, done: list[Told]) -> Iterator[None]:
-    """Kill a worker each time that some more requests are done."""
-    over = threading.Event()
+class Killer:
+    """Kills a worker each time that some more requests are done; requests wait where it is behind."""
 
-    def kill() -> None:
-        for number in range(1, KILLS + 1):
-            eventually(lambda: over.is_set() or len(done) >= number * REQUESTS // (KILLS + 1))  # noqa: B023
-            eventually(lambda: len(limited.proxy.workers()) == 4)
+    def __init__(self, limited: Limited) -> None:
+        self._limited = limited
+        self._lock = threading.Lock()
+        self._done = self._killed = 0
+
+    def wait(self) -> None:
+        """Wait until as many workers were killed as should have been."""
+        eventually(lambda: self._killed >= self._done // STEP - 1)
+
+    def count(self) -> None:
+        """Count a request that is done, and kill a worker if it is time."""
+        with self._lock:
+            self._done += 1
+            is_due = self._done % STEP == 0
+        if is_due:
+            eventually(lambda: len(self._limited.proxy.workers()) == WORKERS)
             with suppress(ProcessLookupError):
-                os.kill(random.choice(limited.proxy.workers()), signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
+                os.kill(random.choice(self._limited.proxy.workers()), signal.SIGKILL)
+            self._killed += 1
 
 
 def test_ledger_counters_and_upstream_agree_to_the_request(limited: Limited, name: str) -> None:
@@ -118,13 +124,16 @@ def test_ledger_counters_and_upstream_agree_to_the_request(limited: Limited, nam
     key = limited.new_key(
         name, rpm=1_000_000, tpm=1_000_000_000, concurrent=1000, budget="1000000/total", reserve="max"
     )
-    with killing(limited, done), ThreadPoolExecutor(CALLERS) as pool:
+    killer = Killer(limited)
 
-        def work(number: int) -> None:
-            done.append(ask(limited, key, mix, number))
+    def work(number: int) -> None:
+        killer.wait()
+        done.append(ask(limited, key, mix, number))
+        killer.count()
 
+    with ThreadPoolExecutor(CALLERS) as pool:
         list(pool.map(work, range(REQUESTS)))
-    eventually(lambda: len(limited.proxy.workers()) == 4)
+    eventually(lambda: len(limited.proxy.workers()) == WORKERS)
     assert_no_place_is_left(limited, name, key)
     check_ledger(limited, name, mix, done)
     check_budget(limited, name, key)
