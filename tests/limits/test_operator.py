@@ -1,0 +1,89 @@
+"""A budget as an operator gives it and a colleague spends it: by the commands, and with the official client."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from tests.limits.limited import TOKEN_NANOS, Limited
+from tests.limits.metered import ORDINARY_TOKENS
+from tests.support.processes import shell
+
+COST = sum(ORDINARY_TOKENS) * TOKEN_NANOS / 1e9
+
+
+def run(limited: Limited, command: str) -> str:
+    """Run a command in the folder of the proxy, and return what it prints."""
+    done = shell(f"argoproxy {command}", limited.state.parent, {"CONFIG_PATH": "config.yaml"})
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def ask(limited: Limited, key: str, **options: Any) -> str:
+    """Ask with the official client, which tries again as it does by itself."""
+    client = openai.OpenAI(base_url=f"{limited.proxy.url}/v1", api_key=key)
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    completion = client.chat.completions.create(model="m1", messages=messages, max_tokens=10, **options)
+    return completion.choices[0].message.content or ""
+
+
+def spend_all(limited: Limited, key: str, at_most: int) -> int:
+    """Ask until the budget is spent, and return how many requests were answered."""
+    for count in range(at_most):
+        try:
+            ask(limited, key)
+        except openai.RateLimitError as error:
+            assert (error.code, error.param) == ("insufficient_quota", "key.budget")
+            return count
+    raise AssertionError("the budget has no end")
+
+
+def test_a_budget_is_spent_raised_and_its_key_rotated(limited: Limited, name: str) -> None:
+    key = run(limited, f"keys create {name} --budget 0.1/month --rpm 1000").strip()
+    before = len(limited.proxy.lines())
+    asked = spend_all(limited, key, 20)
+    assert asked * COST <= 0.1 < (asked + 3) * COST
+    assert len(limited.settled(name, asked)) == asked
+    # Refused once: the client does not try again.
+    refused = [line for line in limited.proxy.lines()[before:] if (line["status"], line.get("key")) == ("429", name)]
+    assert len(refused) == 1
+    run(limited, f"keys set {name} --budget 0.2/month")
+    assert ask(limited, key)
+    new = run(limited, f"keys rotate {name}").strip()
+    with pytest.raises(openai.AuthenticationError):
+        ask(limited, key)
+    total = asked + 1 + spend_all(limited, new, 20)
+    assert total * COST <= 0.2 < (total + 3) * COST
+    (row,) = [row for row in json.loads(run(limited, "usage --by key --json")) if row["key"] == name]
+    assert (row["requests"], row["total_tokens"]) == (total, total * sum(ORDINARY_TOKENS))
+    assert row["cost"] == pytest.approx(total * COST)
+    shown = json.loads(run(limited, f"keys show {name} --json"))
+    assert (shown["budget"], shown["rpm"]) == ("0.2/month", 1000)
+
+
+def test_usage_adds_up_however_it_is_grouped(limited: Limited, name: str) -> None:
+    key = limited.new_key(name)
+    for _ in range(3):
+        ask(limited, key)
+    limited.settled(name, 3)
+    totals = set()
+    for group in ("key", "team", "model", "day"):
+        rows = json.loads(run(limited, f"usage --by {group} --json"))
+        totals.add((sum(row["requests"] for row in rows), sum(row["total_tokens"] for row in rows)))
+        table = list(csv.DictReader(io.StringIO(run(limited, f"usage --by {group} --csv"))))
+        assert len(table) == len(rows)
+    assert len(totals) == 1
+    assert name in run(limited, "usage --by key")
+
+
+def test_mistakes_in_limits_are_named(limited: Limited, name: str) -> None:
+    for flags in ("--budget 5", "--rpm -1", "--rpm 1.5", "--tpm true", "--budget 5/year", "--reserve half"):
+        done = shell(f"argoproxy keys create {name} {flags}", limited.state.parent, {"CONFIG_PATH": "config.yaml"})
+        assert done.returncode == 2
+        assert flags.split()[0].strip("-") in done.stderr.decode()
+    assert name not in run(limited, "keys list")
