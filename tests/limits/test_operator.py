@@ -32,15 +32,23 @@ def ask(limited: Limited, key: str, **options: Any) -> str:
     return completion.choices[0].message.content or ""
 
 
+def refusal(limited: Limited, key: str) -> openai.RateLimitError | None:
+    """Ask, and return the error if the request is refused."""
+    try:
+        ask(limited, key)
+    except openai.RateLimitError as error:
+        return error
+    return None
+
+
 def spend_all(limited: Limited, key: str, at_most: int) -> int:
     """Ask until the budget is spent, and return how many requests were answered."""
-    for count in range(at_most):
-        try:
-            ask(limited, key)
-        except openai.RateLimitError as error:
-            assert (error.code, error.param) == ("insufficient_quota", "key.budget")
-            return count
-    raise AssertionError("the budget has no end")
+    count = 0
+    while (error := refusal(limited, key)) is None:
+        count += 1
+        assert count < at_most
+    assert (error.code, error.param) == ("insufficient_quota", "key.budget")
+    return count
 
 
 def test_a_budget_is_spent_raised_and_its_key_rotated(limited: Limited, name: str) -> None:
