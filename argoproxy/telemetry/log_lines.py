@@ -15,6 +15,7 @@ from gunicorn.glogging import Logger
 
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.access.printable import log_value, printable, printable_lines
+from argoproxy.protocol.prices.money import format_amount
 from argoproxy.telemetry.outcome import Outcome
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -54,14 +55,16 @@ def _format_recurring(values: tuple[Any, ...]) -> str:
 
 def _format(names: Iterable[str], values: Iterable[Any]) -> str:
     """Return fields as ` name=value`, without those that are None or empty, and without a single attempt: the line says
-    what became of it. Seconds become milliseconds."""
+    what became of it. Seconds become milliseconds, billionths an exact amount."""
     words = ""
     for name, value in zip(names, values, strict=True):
         if value is None or value == "" or (isinstance(value, tuple) and len(value) < 2):
             continue
         if isinstance(value, tuple):
             value = "+".join(map(str, value))
-        if name[-2:] == "_s":
+        if name == "cost_nanos":
+            words += f" cost={format_amount(value)}"
+        elif name[-2:] == "_s":
             words += f" {name[:-2]}_ms={1000 * value:.1f}"
         else:
             words += f" {name}={value if isinstance(value, int) else log_value(value)}"

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from argoproxy import __version__
 from argoproxy.errors import Ending, MetricsUnavailable
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.prices.money import to_number
 from argoproxy.telemetry.children import counters, gauges, histograms
 from argoproxy.telemetry.labels import Labeller, Labels, is_error, token_counts
 from argoproxy.telemetry.outcome import Outcome
@@ -36,6 +37,7 @@ from argoproxy.telemetry.upstream_metrics import (
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields
 ROUTE_LABELS = ("route", "upstream")
+COST_LABELS = ("model", "upstream", "key")
 TOKEN_LABELS = ("model", "upstream", "key", "type")
 GEN_AI_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 OPERATIONS = {
@@ -83,6 +85,9 @@ class Metrics:
         self._overhead = histograms("argoproxy_overhead_seconds", text, ROUTE_LABELS, OVERHEAD_BUCKETS)
         text = "For a place at an upstream that serves as many requests as it may; of requests that waited."
         self._queue = histograms("argoproxy_queue_wait_seconds", text, ROUTE_LABELS, DURATION_BUCKETS)
+        text = "What requests cost, in the currency of the prices; those without a known cost are counted beside."
+        self._cost = counters("argoproxy_cost", text, COST_LABELS)
+        self._unpriced = counters("argoproxy_unpriced_requests", "Requests whose cost is not known.", COST_LABELS)
         self._gen_ai = GenAiMetrics()
         self._attempts = AttemptMetrics()
         self._restore_labels(folder / f"counter_{slot}.db")
@@ -126,9 +131,16 @@ class Metrics:
         self._requests[labels].add(1)
         for kind, count in tokens:
             self._tokens[labels.model, labels.upstream, labels.key, kind].add(count)
+        self._count_cost(outcome, labels)
         self._observe_times(outcome, labels)
         self._gen_ai.count(outcome, labels.model, tokens)
         self._attempts.count(outcome.attempts)
+
+    def _count_cost(self, outcome: Outcome, labels: Labels) -> None:
+        if outcome.cost_nanos is not None:
+            self._cost[labels.model, labels.upstream, labels.key].add(to_number(outcome.cost_nanos))
+        elif outcome.unpriced:
+            self._unpriced[labels.model, labels.upstream, labels.key].add(1)
 
     def _observe_times(self, outcome: Outcome, labels: Labels) -> None:
         route = (labels.route, labels.upstream)

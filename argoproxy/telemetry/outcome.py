@@ -43,7 +43,9 @@ class Outcome:
     and `address` (host:port) say why no connection to the upstream could be made, and where to. `upstream_model` is
     the model's name upstream, if it is another one than `model`. `attempts` are those to have a
     chat or an embedding answered that failed, and the one that brought an answer.
-    `queue_s` is how long the request waited for a place at an upstream, if it did.
+    `queue_s` is how long the request waited for a place at an upstream, if it did. `cost_nanos` is what it cost, in
+    billionths of the currency of the prices; `unpriced` is why that is not known where prices are used: "model" has no
+    price, or there was no "usage".
     """
 
     id: str
@@ -70,6 +72,8 @@ class Outcome:
     upstream_model: str = ""
     attempts: tuple[AttemptSummary, ...] = ()
     queue_s: float | None = None
+    cost_nanos: int | None = None
+    unpriced: str = ""
 
 
 Listener = Callable[[Outcome], None]

@@ -33,8 +33,13 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
     assert folder
     metrics = Metrics(folder)
     failed = AttemptSummary("openai", "connect", 0.1)
-    broken = outcome(status=502, ending=Ending.UPSTREAM_ERROR, attempts=(failed, failed, failed._replace(upstream="b")))
-    for one in (outcome(return_mode="stream", key="team", queue_s=0.1), broken):
+    broken = outcome(
+        status=502,
+        ending=Ending.UPSTREAM_ERROR,
+        attempts=(failed, failed, failed._replace(upstream="b")),
+        unpriced="model",
+    )
+    for one in (outcome(return_mode="stream", key="team", queue_s=0.1, cost_nanos=5), broken):
         metrics.count_start(one.route)
         metrics(one)
     families = list(text_string_to_metric_families(metrics.to_text(STATES).decode()))

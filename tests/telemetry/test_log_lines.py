@@ -85,3 +85,11 @@ def test_a_log_line_has_the_name_of_a_key_and_the_time_that_was_ours() -> None:
     text = line(key="team a", overhead_s=0.0021, return_mode="stream")
     assert 'upstream=u key="team a" return_mode=stream status=200' in text
     assert "overhead_ms=2.1 " in text
+
+
+def test_a_cost_is_exact_and_an_unknown_one_is_not_zero() -> None:
+    assert " cost=0.0000028" in line(cost_nanos=2800)
+    assert " cost=0 " in line(cost_nanos=0).replace("\n", " ")
+    unknown = line(unpriced="model")
+    assert " unpriced=model" in unknown
+    assert "cost=" not in unknown

@@ -93,6 +93,16 @@ def test_tokens_are_counted_by_type(metrics: Metrics) -> None:
     assert value(metrics, "gen_ai_client_token_usage_count", **GEN_AI, gen_ai_token_type="output") == 2
 
 
+def test_costs_are_summed_and_unknown_ones_counted(metrics: Metrics) -> None:
+    labels = {"model": "m1", "upstream": "openai", "key": "team"}
+    tell(metrics, key="team")
+    assert b"argoproxy_cost" not in metrics.to_text()
+    tell(metrics, 2, key="team", cost_nanos=12_500_000)
+    tell(metrics, 3, key="team", unpriced="usage")
+    assert value(metrics, "argoproxy_cost_total", **labels) == 0.025
+    assert value(metrics, "argoproxy_unpriced_requests_total", **labels) == 3
+
+
 def test_the_pace_of_streams_is_observed(metrics: Metrics) -> None:
     tell(metrics)
     assert b"time_to_first_token" not in metrics.to_text()

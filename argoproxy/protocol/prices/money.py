@@ -1,4 +1,5 @@
-"""Amounts of money as decimal text, and as whole billionths of the currency's unit. No float is calculated with."""
+"""Amounts of money as decimal text, and as whole billionths of the currency's unit. No float is
+calculated with."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ import re
 from typing import Any
 
 PLACES = 9
+NANOS = 10**9
 #: Far more than any price or budget, and a million requests of it still fit into 64 bits.
-MOST_NANOS = 10**9 * 10**PLACES
+MOST_NANOS = 10**9 * NANOS
 
 _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{0,20}))?(?:[eE]([+-]?\d{1,2}))?")
 
@@ -30,6 +32,11 @@ def parse_amount(value: Any) -> int:
     if nanos > MOST_NANOS:
         raise ValueError("must be at most 1,000,000,000")
     return nanos
+
+
+def to_number(nanos: int) -> float:
+    """Return an amount as a number for JSON: its text is the exact amount, up to 15 digits."""
+    return nanos / NANOS
 
 
 def format_amount(nanos: int, places: int = 0) -> str:

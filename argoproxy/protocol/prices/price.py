@@ -12,7 +12,6 @@ from enum import StrEnum
 
 from argoproxy.protocol.prices.token_counts import TokenCounts
 
-NANOS = 10**9
 MILLION = 10**6
 
 

@@ -20,6 +20,7 @@ from argoproxy.config.config import Config
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.json_text import Json, dumps
+from argoproxy.protocol.prices.money import to_number
 from argoproxy.protocol.stream.sse import encode_json
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Outcome
@@ -58,6 +59,8 @@ class JournalWriter:
         client = self._line(now, outcome, self._mask_bodies(record.input, output, record.keys))
         if outcome.upstream_model:
             client["upstream_model"] = outcome.upstream_model
+        if outcome.cost_nanos is not None or outcome.unpriced:
+            client["cost"] = None if outcome.cost_nanos is None else to_number(outcome.cost_nanos)
         servers = [self._server_line(now, outcome, attempt, record.keys) for attempt in record.attempts]
         self._files.write(client, servers)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.prices.money import MOST_NANOS, format_amount, parse_amount
+from argoproxy.protocol.prices.money import MOST_NANOS, format_amount, parse_amount, to_number
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,8 @@ def test_every_amount_survives_being_written_and_read(amount: Decimal) -> None:
 )
 def test_an_amount_is_written_exactly(nanos: int, places: int, text: str) -> None:
     assert format_amount(nanos, places) == text
+
+
+@given(st.integers(0, 10**15 - 1))
+def test_a_number_for_json_has_the_text_of_the_amount(nanos: int) -> None:
+    assert parse_amount(to_number(nanos)) == nanos
