@@ -23,7 +23,7 @@ from argoproxy.config.options.parsers import is_placeholder, parse_opening
 from argoproxy.config.options.server_options import MIB, ClientOptions, RequestOptions, ServerOptions
 from argoproxy.config.options.upstream_options import CA_VARIABLES, ThinkingOptions
 from argoproxy.config.price_section import read_prices_section
-from argoproxy.config.resilience import process_resilience
+from argoproxy.config.resilience import process_resilience, warn_of_queues
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.config_values import ConfigValues, Shown
@@ -212,7 +212,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         images=image_settings(values),
         journal=_journal_settings(values, folder),
         ca_bundle=ca_bundle,
-        warnings=(*values.warnings, *malformed),
+        warnings=(*values.warnings, *malformed, *warn_of_queues(values, upstreams, rules)),
         malformed=malformed,
         **derived,
     )

@@ -58,3 +58,44 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, setting: str) -> None:
     (mistake,) = find_mistakes_in(tmp_path, text)
     assert setting.partition(":")[0] in mistake
     assert "4" in mistake
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "is_reached"),
+    [
+        (32, {}, True),
+        (32, {"WORKERS": "2", "THREADS": "32"}, True),
+        (33, {"WORKERS": "2", "THREADS": "32"}, False),
+        (1, {"THREADS": "1"}, False),
+        (0, {"THREADS": "1"}, True),
+        (1000, {"WORKERS": "1", "WORKER_CLASS": "gevent"}, True),
+        (1001, {"WORKERS": "1", "WORKER_CLASS": "gevent"}, False),
+        (1, {"WORKER_CLASS": "sync"}, False),
+        (0, {"WORKER_CLASS": "sync"}, True),
+    ],
+)
+def test_a_queue_that_the_workers_can_t_fill_is_a_warning(
+    tmp_path: Path, size: int, options: dict[str, str], is_reached: bool
+) -> None:
+    text = f"queue: {{size: {size}}}\nupstreams: {{a: {{base_url: http://a, max_concurrent: 2}}, b: {{base_url: http://b}}}}"
+    warnings = load_text(tmp_path, text, **options).warnings
+    assert [("upstream a" in warning, "upstream b" in warning) for warning in warnings] == [(True, False)] * (
+        not is_reached
+    )
+
+
+def test_the_queue_of_a_rule_is_one_too(tmp_path: Path) -> None:
+    text = """
+queue: {size: 0}
+max_concurrent: 2
+worker_class: sync
+upstreams: {a: {base_url: http://a, max_concurrent: none}, b: {base_url: http://b}}
+models:
+  free: {upstream: a, queue: {size: 1}}
+  large: {upstream: [a, b], queue: {size: 1}}
+  limited: {upstream: a, max_concurrent: 1, queue: {size: 1}}
+  small: {queue: {size: 1}}
+  silent: {upstream: b}
+"""
+    (warning,) = load_text(tmp_path, text).warnings
+    assert "at model large, model limited, whatever" in warning
