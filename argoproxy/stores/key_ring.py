@@ -64,6 +64,11 @@ class KeyRing:
         named = (text for text in credentials_in_query(query) if self._is_ours(text))
         return drop_secrets(query, [*(key.secret.text for key in self._static), *tokens_in(query), *named])
 
+    def find_fault(self) -> str:
+        """Return why every managed key is refused; "" if none is for such a reason."""
+        self.refresh()
+        return "" if self._pepper else "No keys could be read since this process started."
+
     def refresh(self) -> None:
         """Read the keys again if they have changed. If they can't be read, those that are known stay."""
         stamp = self._read_stamp()

@@ -166,13 +166,15 @@ def build_proxy(
     links = {settings.name: build_link(settings) for settings in (*gateway, *config.upstreams)}
     probed = [(item.upstream, links[item.upstream.name].transport) for item in models.providers]
     states = _build_states(config, memory)
+    authenticator = _build_authenticator(config)
+    faults = (authenticator.find_fault,) if isinstance(authenticator, KeyRing) else ()
     return Proxy(
         models=models,
         gateway=gateways[0] if gateways else None,
         links=links,
         listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_log(config, journal)),
         heartbeat=config.heartbeat,
-        probe=Probe(probed, unwatched, is_stopping),
+        probe=Probe(probed, unwatched, is_stopping, *faults),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
         places=_open_places(config, memory),
@@ -182,7 +184,7 @@ def build_proxy(
             # One without a spare is asked by each request in any case.
             if upstream.name in config.rules.spared_upstreams
         ],
-        authenticator=_build_authenticator(config),
+        authenticator=authenticator,
         key_desk=_build_key_desk(config),
         open_routes=config.open_routes,
         masker=masker,

@@ -67,12 +67,16 @@ def test_a_folder_that_comes_later(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path / "state", [])
     with pytest.raises(AuthenticationError):
         ring.authenticate(bearer(FOREIGN))
+    assert ring.find_fault()
     store = SqliteKeys(tmp_path / "state")
     store.create()
+    assert not ring.find_fault()
     key = KeyAdmin(store, "test").create("ann", {})["key"]
     assert ring.authenticate(bearer(key)).name == "ann"
     (store.folder / key_files.SNAPSHOT).unlink()
     assert ring.authenticate(bearer(key)).name == "ann"
+    assert not ring.find_fault()
+    assert KeyRing(store.folder, []).find_fault()
 
 
 def test_time_passes(store: SqliteKeys) -> None:

@@ -391,6 +391,22 @@ def test_snapshot_damaged(keyed: Keyed, name: str) -> None:
     assert keyed.statuses(key) == keyed.statuses(other) == {200}
 
 
+def test_a_worker_that_knows_no_keys_is_not_ready(keyed: Keyed, name: str) -> None:
+    snapshot = keyed.folder / key_files.SNAPSHOT
+    key = keyed.new_key(name)
+    content = snapshot.read_bytes()
+    snapshot.write_text("{")
+    assert ask(keyed.proxy.port, "GET", "/health/ready").status == 200
+    for _ in keyed.proxy.workers():
+        keyed.proxy.replace_worker()
+    answer = ask(keyed.proxy.port, "GET", "/health/ready")
+    assert (answer.status, answer.json["status"]) == (503, "not_ready")
+    assert keyed.statuses(key) == {401}
+    snapshot.write_bytes(content)
+    assert ask(keyed.proxy.port, "GET", "/health/ready").status == 200
+    assert keyed.statuses(key) == {200}
+
+
 def test_a_worker_that_starts_later_knows_the_keys(keyed: Keyed, name: str) -> None:
     key = keyed.new_key(name)
     keyed.proxy.replace_worker()

@@ -53,10 +53,13 @@ class Probe:
         targets: Sequence[tuple[Upstream, Transport]],
         watch: Callable[[], Watch],
         is_draining: Callable[[], bool] = lambda: False,
+        find_fault: Callable[[], str] = lambda: "",
     ) -> None:
         """`watch` creates a Watch without a client: the result is shared, so no caller's leaving may end the probe.
-        While the proxy `is_draining` no upstream is asked."""
+        While the proxy `is_draining` no upstream is asked. `find_fault` returns why this process refuses clients, ""
+        if it does not."""
         self._is_draining = is_draining
+        self._find_fault = find_fault
         self._targets = targets
         self._watch = watch
         self._shared = SingleFlight(self._probe_all, KEEP_S)
@@ -68,6 +71,8 @@ class Probe:
         """
         if self._is_draining():
             return Health(503, {**_document("draining"), "reason": "The proxy will stop soon."})
+        if fault := self._find_fault():
+            return Health(503, {**_document("not_ready"), "reason": fault})
         watch = self._watch()
         try:
             watch.wait(None, 0)
