@@ -14,12 +14,16 @@ from argoproxy.config.values.settings import SETTINGS
 PROGRAMS = ("argoproxy", "argo-proxy", "run_app.sh")
 #: All flags of settings.
 SETTING_FLAGS = tuple(name for setting in SETTINGS for flag in setting.flags for name in flag.names)
+_KEY_FIELDS = (
+    *("--models", "--expires", "--team", "--note"),
+    *("--rpm", "--tpm", "--concurrent", "--budget", "--model-limit", "--reserve"),
+)
 #: What may follow the words of `keys`.
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "create": ("--models", "--expires", "--team", "--note"),
+    "create": _KEY_FIELDS,
     "list": (),
     "show": (),
-    "set": ("--models", "--expires", "--team", "--note", "--enable"),
+    "set": (*_KEY_FIELDS, "--enable"),
     "rotate": ("--overlap", "--replace-new"),
     "disable": (),
     "import": ("--prune",),

@@ -12,6 +12,8 @@ from argoproxy.protocol.access.masking import mask_json, mask_urls
 from argoproxy.protocol.api.endpoints import CHAT
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.json_text import Json, dumps, loads
+from argoproxy.protocol.limits.limit_fields import format_limits
+from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.resilience.balance import Balancing
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
@@ -51,8 +53,9 @@ def explain_model(config: Config, model: str) -> Iterator[str]:
         yield f"upstream: {_json(route['upstream'])}  # {route['description']}"
         yield f"  reasoning: {_json(route['reasoning'])}"
         yield f"  timeouts: {_json(route['timeouts'])}"
-        if "failures" in route:
-            yield f"  failures: {_json(route['failures'])}"
+        for key in ("failures", "limits"):
+            if key in route:
+                yield f"  {key}: {_json(route[key])}"
         if "refused" in route:
             yield f"  refused: {_json(route['refused'])}"
         else:
@@ -95,6 +98,7 @@ def _describe_route(route: Route[Upstream], description: str) -> Json:
         "reasoning": _describe_reasoning(route.reasoning),
         "timeouts": {name: value for name, value in timeouts.items() if value != float("inf")},
         **_describe_failures(route.resilience),
+        **_describe_limits(route.subjects),
     }
     try:
         request = route.upstream.completion_request(route.call)
@@ -110,6 +114,11 @@ def _describe_failures(settings: ResilienceSettings) -> Json:
     pairs = ((one.name, getattr(settings, one.name)) for one in fields(settings))
     changed = {name: value for name, value in pairs if value != getattr(default, name)}
     return {"failures": changed} if changed else {}
+
+
+def _describe_limits(subjects: Sequence[LimitedSubject]) -> Json:
+    """Return the limits of the rule and the upstream, by their names; nothing without any."""
+    return {"limits": {one.name: format_limits(one.limits) for one in subjects}} if subjects else {}
 
 
 def _mask_body(body: bytes) -> str:

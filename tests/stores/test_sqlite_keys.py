@@ -8,13 +8,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from argoproxy.errors import Conflict, StateUnavailable
+from argoproxy.errors import BadRequest, Conflict, StateUnavailable
 from argoproxy.protocol.keys.key_changes import Rotation
 from argoproxy.protocol.keys.key_record import KeyBook
+from argoproxy.protocol.limits.limits import Limits
 from argoproxy.stores import key_files
 from argoproxy.stores.key_admin import KeyAdmin
 from argoproxy.stores.key_transfer import AbsentKeys, export_keys, import_keys
@@ -204,7 +207,8 @@ def test_a_full_disk_changes_nothing(store: SqliteKeys) -> None:
 
 def test_export_and_import(store: SqliteKeys, tmp_path: Path) -> None:
     manager = admin(store)
-    key = manager.create("ann", {"models": ["a"], "expires": "2099-01-01"})["key"]
+    limits = {"rpm": 60, "budget": "5/month", "model_limits": {"m*": {"tpm": 0}}, "reserve": "max"}
+    key = manager.create("ann", {"models": ["a"], "expires": "2099-01-01", **limits})["key"]
     manager.rotate("ann", Rotation(3600.0))
     manager.create("bob", {})
     manager.change("bob", {"disabled": True})
@@ -222,10 +226,29 @@ def test_export_and_import(store: SqliteKeys, tmp_path: Path) -> None:
     copy.create()
     assert import_keys(copy, "test", exported, AbsentKeys.KEPT)["created"] == ["ann", "bob"]
     assert copy.read() == store.read()
-    plain = {"teams": [{"name": "t"}], "keys": [{"name": "eve", "key": "k-0123456789abcdef", "team": "t"}]}
+    plain: dict[str, Any] = {
+        "teams": [{"name": "t", "tpm": 9, "model_limits": {"m*": {"rpm": 1}}}],
+        "keys": [{"name": "eve", "key": "k-0123456789abcdef", "team": "t"}],
+    }
     done = import_keys(copy, "test", plain, AbsentKeys.DISABLED)
     assert done == {"created": ["eve"], "changed": ["ann"]}
     assert admin(copy).show("ann")["state"] == "disabled"
+    assert copy.read().teams["t"].limits == Limits(tpm=9, models=(("m*", Limits(rpm=1)),))
+    for entry in ({"tpm": -1}, {"model_limits": {"m*": {"rpm": "x"}}}):
+        for document in ({"teams": [{"name": "t", **entry}]}, {"keys": [{"name": "eve", **entry}]}):
+            with pytest.raises(BadRequest) as caught:
+                import_keys(copy, "test", document, AbsentKeys.KEPT)
+            assert caught.value.param in entry
+
+
+def test_limits_that_are_damaged(store: SqliteKeys) -> None:
+    admin(store).create("ann", {"rpm": 5})
+    with closing(sqlite3.connect(store.folder / key_files.DATABASE)) as database:
+        database.execute("UPDATE keys SET limits = ?", ('{"rpm": "many"}',))
+        database.commit()
+    with pytest.raises(StateUnavailable, match="limits that are not valid"):
+        store.read()
+    assert key_files.read_snapshot(store.folder).rows, "requests go on with what was published"
 
 
 def test_the_folder_is_private(store: SqliteKeys) -> None:

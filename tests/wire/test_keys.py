@@ -300,6 +300,10 @@ def test_managing_over_http(keyed: Keyed, name: str) -> None:
     assert shown["id"] == created.json["key"].split("_")[1]
     assert keyed.manage("GET", f"/{shown['id']}/").json["name"] == name
     assert name in [key["name"] for key in keyed.manage("GET", "").json["data"]]
+    changed = keyed.manage("PATCH", f"/{name}", {"rpm": 1000, "model_limits": {"m*": {"budget": "5.0/month"}}}).json
+    assert (changed["rpm"], changed["tpm"], changed["budget"]) == (1000, None, None)
+    assert changed["model_limits"] == {"m*": {"budget": "5/month"}}
+    assert keyed.manage("PATCH", f"/{name}", {"rpm": None, "model_limits": None}).json["model_limits"] is None
     assert keyed.manage("POST", f"/{name}/disable").json["state"] == "disabled"
     assert keyed.manage("PATCH", f"/{name}", {"disabled": False}).json["state"] == "active"
 
@@ -314,6 +318,9 @@ def test_managing_over_http(keyed: Keyed, name: str) -> None:
         ("POST", "", {"name": "ok", "expires": "2020-01-01"}, 400, "expires"),
         ("POST", "", {"name": "ok", "team": "none"}, 400, "team"),
         ("POST", "", {"name": "ok", "metadata": 1}, 400, "metadata"),
+        ("POST", "", {"name": "ok", "rpm": -1}, 400, "rpm"),
+        ("POST", "", {"name": "ok", "budget": 5}, 400, "budget"),
+        ("POST", "", {"name": "ok", "model_limits": {"m*": {"rpm": 0.5}}}, 400, "model_limits"),
         ("POST", "", {"name": "ok", "unknown": 1}, 400, "unknown"),
         ("POST", "", [], 400, None),
         ("POST", "/none/rotate", {"overlap": "x"}, 400, "overlap"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.keys.expiry import parse_duration
 
 ABOUT = """\
@@ -14,9 +16,20 @@ _EPILOG = """
 examples:
   %(prog)s create bob
   %(prog)s create ci --models 'qwen*,gpt-4o' --expires 90d
+  %(prog)s create eve --budget 5/month --rpm 60 --model-limit 'gpt-*:rpm=5'
   %(prog)s rotate bob --overlap 24h
   %(prog)s disable bob
 """
+
+_NONE = "none"
+#: The limits of a key that are a word each.
+_LIMITS: Mapping[str, tuple[str, str]] = {
+    "rpm": ("N", "requests a minute"),
+    "tpm": ("N", "tokens a minute"),
+    "concurrent": ("N", "requests at once"),
+    "budget": ("5/month", "money for a day, week, month, or in total"),
+    "reserve": ("max", "what is set aside for an answer that runs: expected, or max (its max_tokens)"),
+}
 
 
 class KeyOptionsParser(argparse.ArgumentParser):
@@ -58,6 +71,11 @@ def fields_of(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("models", "expires", "team"):
         if getattr(options, name) is not None:
             fields[name] = getattr(options, name)
+    for name in _LIMITS:
+        if getattr(options, name) is not None:
+            fields[name] = _value_of(getattr(options, name))
+    if options.model_limit is not None:
+        fields["model_limits"] = _join_model_limits(options.model_limit)
     if options.note is not None:
         fields["metadata"] = dict(options.note)
     if getattr(options, "enable", False):
@@ -89,6 +107,20 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--note", type=_note, action="append", metavar="NAME=TEXT", help="a note of yours; may be repeated"
     )
+    _add_limits(parser)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    limits = parser.add_argument_group("limits", '"none" takes one away')
+    for name, (metavar, about) in _LIMITS.items():
+        limits.add_argument(f"--{name}", metavar=metavar, help=about)
+    limits.add_argument(
+        "--model-limit",
+        type=_model_limit,
+        action="append",
+        metavar="MODELS:LIMITS",
+        help="limits for some models: 'gpt-*:rpm=5,budget=1/day'; may be repeated",
+    )
 
 
 def _duration(text: str) -> float:
@@ -103,3 +135,23 @@ def _note(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise argparse.ArgumentTypeError("must be NAME=TEXT")
     return name, value
+
+
+def _model_limit(text: str) -> tuple[str, Json | None]:
+    """Return a pattern of models, and its limits as JSON has them; None takes them away. A pattern may hold a colon."""
+    pattern, colon, limits = text.rpartition(":")
+    pairs = [part.partition("=") for part in limits.split(",")]
+    if not colon or not (limits == _NONE or all(equals for _, equals, _ in pairs)):
+        raise argparse.ArgumentTypeError("must be MODELS:LIMITS, such as 'gpt-*:rpm=5,budget=1/day'")
+    return pattern, None if limits == _NONE else {name.strip(): _value_of(value) for name, _, value in pairs}
+
+
+def _join_model_limits(limits: Iterable[tuple[str, Json | None]]) -> Json:
+    joined: Json = {}
+    for pattern, fields in limits:
+        joined[pattern] = fields and {**(joined.get(pattern) or {}), **fields}
+    return joined
+
+
+def _value_of(text: str) -> str | None:
+    return None if text.strip().lower() == _NONE else text.strip()

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS
 
-_COLUMNS = ("name", "id", "state", "models", "team", "expires", "key")
+_LIMITS = tuple(name for name in HOLDER_FIELDS if name != "model_limits")
+_COLUMNS = ("name", "id", "state", "models", "team", "limits", "expires", "key")
 
 
 def print_issued(document: Json) -> None:
@@ -64,8 +66,16 @@ def _cells(key: Json) -> Iterator[str]:
     yield key["state"]
     yield ",".join(key["models"]) or "all"
     yield key["team"] or "-"
+    yield _describe_limits(key) or "-"
     yield key["expires"] or "never"
     yield ", ".join(map(_describe_secret, key["secrets"])) or "-"
+
+
+def _describe_limits(fields: Json) -> str:
+    """Return limits as options set them: `rpm=60,budget=5/month gpt-*:rpm=5`."""
+    set_here = (f"{name}={fields[name]}" for name in _LIMITS if fields.get(name) is not None)
+    below = (f"{models}:{_describe_limits(limits)}" for models, limits in (fields.get("model_limits") or {}).items())
+    return " ".join(filter(None, (",".join(set_here), *below)))
 
 
 def _describe_secret(secret: Json) -> str:

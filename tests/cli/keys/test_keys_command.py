@@ -70,6 +70,51 @@ def test_json(keys: Command) -> None:
     assert json.loads(keys("disable bob --json"))["state"] == "disabled"
 
 
+def test_limits(keys: Command) -> None:
+    keys("create bob --rpm 60 --budget 5.00/month --reserve max --model-limit gpt-*:rpm=5,budget=1/day")
+    assert "rpm=60,budget=5/month,reserve=max gpt-*:rpm=5,budget=1/day" in keys("list")
+    words = "--rpm none --concurrent 4 --model-limit gpt-*:rpm=none --model-limit qwen:8b:tpm=9"
+    shown = json.loads(keys(f"set bob {words} --json"))
+    assert {name: shown[name] for name in ("rpm", "tpm", "concurrent", "budget", "reserve", "model_limits")} == {
+        "rpm": None,
+        "tpm": None,
+        "concurrent": 4,
+        "budget": "5/month",
+        "reserve": "max",
+        "model_limits": {"gpt-*": {"budget": "1/day"}, "qwen:8b": {"tpm": 9}},
+    }
+    assert "set by" in keys("show bob")
+    history = json.loads(keys("show bob --json"))["history"]
+    assert history[0]["changed"] == ["rpm", "concurrent", "model_limits"]
+    words = "--model-limit gpt-*:none --model-limit qwen:8b:rpm=1 --model-limit qwen:8b:tpm=2"
+    shown = json.loads(keys(f"set bob {words} --json"))
+    assert shown["model_limits"] == {"qwen:8b": {"rpm": 1, "tpm": 2}}
+
+
+def test_limits_are_exported(keys: Command, folder: Path) -> None:
+    keys("create ann --rpm 60 --model-limit m*:rpm=5 --reserve expected")
+    (folder / "ann.json").write_text(keys("export"))
+    keys("set ann --rpm 7 --tpm 7 --reserve none")
+    keys("import ann.json")
+    assert "rpm=60,reserve=expected m*:rpm=5" in keys("list")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--rpm -5", "--rpm 5.5", "--tpm many", "--budget 5", "--budget 5/year", "--reserve most", "--model-limit m:rpn=5"],
+)
+def test_limits_that_are_none(keys: Command, words: str) -> None:
+    keys(f"create bob {words}", status=2)
+    assert words.split(maxsplit=1)[0].strip("-").partition("-")[0] in keys.error
+
+
+@pytest.mark.parametrize("limit", ["m", "m:5", "rpm=5", ":"])
+def test_words_that_are_no_limits_of_models(keys: Command, limit: str) -> None:
+    with pytest.raises(SystemExit):
+        keys(f"create bob --model-limit {limit}")
+    assert "error" not in keys("list", status=1)
+
+
 def test_export_and_import(keys: Command, folder: Path) -> None:
     keys("create ann")
     keys("create bob")

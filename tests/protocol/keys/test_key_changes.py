@@ -24,6 +24,7 @@ from argoproxy.protocol.keys.key_changes import (
 from argoproxy.protocol.keys.key_index import make_document, read_document
 from argoproxy.protocol.keys.key_record import KeyBook, TeamRecord, changes_between
 from argoproxy.protocol.keys.key_token import digest_of
+from argoproxy.protocol.limits.limits import LimitedSubject, Limits, Reserve
 
 PEPPER = b"p" * 64
 
@@ -164,3 +165,37 @@ def test_what_is_recorded() -> None:
 def test_what_is_no_list_of_keys(document: Any) -> None:
     with pytest.raises(ValueError, match="not a list of keys"):
         read_document(document)
+
+
+def test_holders_have_the_limits_of_their_key_and_their_team() -> None:
+    mine, ours = Limits(rpm=5, models=(("gpt-*", Limits(rpm=1)),), reserve=Reserve.MAX), Limits(tpm=9)
+    book, token = created(team="t", limits=mine)
+    key_id = book.find("ann").id
+    holder = find(book, token, 0.0)
+    assert holder == Principal("ann", (("m*",),), key_id, "t", (LimitedSubject(f"key:{key_id}", mine),))
+    book = declare(book, [TeamRecord("t", limits=ours)], [])
+    holder = find(book, token, 0.0)
+    assert holder
+    assert holder.subjects == (LimitedSubject(f"key:{key_id}", mine), LimitedSubject("team:t", ours))
+    book, _ = change_key(book, "ann", {"limits": Limits()})
+    holder = find(book, token, 0.0)
+    assert holder
+    assert holder.subjects == (LimitedSubject("team:t", ours),)
+
+
+def test_the_audit_names_limits() -> None:
+    book, _ = created(limits=Limits(rpm=5))
+    (entry,) = changes_between(KeyBook(teams=book.teams), book, "test", 0.0)
+    assert entry.changed == ("secrets", "rpm")
+    limits = Limits(tpm=7, models=(("m", Limits(rpm=1)),))
+    after, _ = change_key(book, "ann", {"limits": limits})
+    (entry,) = changes_between(book, after, "test", 0.0)
+    assert (entry.action, entry.changed) == ("set", ("rpm", "tpm", "model_limits"))
+    teams = declare(book, [TeamRecord("t", limits=limits)], [])
+    (entry,) = changes_between(book, teams, "test", 0.0)
+    assert entry.changed == ("models", "tpm", "model_limits")
+
+
+def test_a_declaration_says_all_limits() -> None:
+    book, _ = created(limits=Limits(rpm=5))
+    assert not declare(book, [], [Declaration("ann", {}, source(1.0))]).find("ann").limits

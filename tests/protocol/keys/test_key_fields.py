@@ -6,6 +6,7 @@ import pytest
 
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.keys.key_fields import parse_declared_expiry, parse_fields, parse_key_text
+from argoproxy.protocol.limits.limits import Budget, Limits, Period
 
 
 def test_fields_become_attributes() -> None:
@@ -25,6 +26,17 @@ def test_fields_become_attributes() -> None:
     assert parse_fields({"expires": "never", "models": ["x"]}, 0.0) == {"expires": None, "models": ("x",)}
 
 
+def test_limits_are_changed_one_by_one() -> None:
+    before = Limits(rpm=5, tpm=7, models=(("m*", Limits(rpm=1)),))
+    changed = parse_fields({"rpm": None, "budget": "0.5/day", "model_limits": {"n": {"tpm": 2}}}, 0.0, before)
+    assert changed == {
+        "limits": Limits(
+            tpm=7, budget=Budget(500_000_000, Period.DAY), models=(("m*", Limits(rpm=1)), ("n", Limits(tpm=2)))
+        )
+    }
+    assert parse_fields({"models": ["a"]}, 0.0, before) == {"models": ("a",)}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -41,6 +53,12 @@ def test_fields_become_attributes() -> None:
         ("expires", "x"),
         ("expires", "1970-01-01"),
         ("limits", {}),
+        ("rpm", 5.0),
+        ("tpm", True),
+        ("concurrent", -1),
+        ("budget", 5),
+        ("model_limits", {"m": {"models": []}}),
+        ("reserve", "all"),
     ],
 )
 def test_mistakes_name_the_field(name: str, value: Any) -> None:
