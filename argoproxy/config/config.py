@@ -12,8 +12,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from argoproxy.config.cache import CacheSettings, read_cache_settings
 from argoproxy.config.default_upstream import resolve_upstreams
-from argoproxy.config.derived import LogSettings, derived_settings, image_settings, log_settings, process_timeouts
+from argoproxy.config.derived import (
+    JournalSettings,
+    LogSettings,
+    derived_settings,
+    image_settings,
+    journal_settings,
+    log_settings,
+    process_timeouts,
+)
 from argoproxy.config.key_section import KeySettings, read_keys_section
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
 from argoproxy.config.limit_section import read_limit_settings
@@ -51,17 +60,6 @@ _PROXY_SCHEMES = ("http", "https", "all", "no")
 
 
 @dataclass(frozen=True, slots=True)
-class JournalSettings:
-    """The folder of the journal, whether bodies are recorded (`full`) or only their sizes (`meta`), the size at which a
-    file is put aside, and how many of those are kept."""
-
-    folder: Path
-    bodies: str
-    max_bytes: int
-    files: int
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of a process: groups as they are declared, and what follows from others."""
 
@@ -84,6 +82,8 @@ class Config:
     #: Managed keys, if a folder for them is set.
     managed: KeySettings | None
     limits: LimitSettings
+    #: Where answers are kept, if a rule wants that.
+    cache: CacheSettings | None
     open_routes: tuple[str, ...]
     allowed: AllowList
     cors_origins: frozenset[str]
@@ -192,6 +192,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         "prices": read_prices_section(values),
         "tells_cost": values["usage_cost"],
         "limits": read_limit_settings(values),
+        "cache": read_cache_settings(values, folder, rules),
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),
     }
     values.mistakes.extend(_missing(values, upstreams, ca_bundle))
@@ -210,7 +211,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         default_model=values["default_model"] or "",
         answer_model=AnswerModel(values["answer_model"]),
         images=image_settings(values),
-        journal=_journal_settings(values, folder),
+        journal=journal_settings(values, folder),
         ca_bundle=ca_bundle,
         warnings=(*values.warnings, *malformed, *warn_of_queues(values, upstreams, rules)),
         malformed=malformed,
@@ -272,17 +273,6 @@ def _plugin_fields(values: ConfigValues, folders: Sequence[str]) -> dict[str, An
 
 def _expand_options(values: ConfigValues, key: str, plugin: PluginSpec) -> PluginSpec:
     return replace(plugin, options=Section(values, (key,), plugin.options).expand_all())
-
-
-def _journal_settings(values: ConfigValues, folder: Path) -> JournalSettings | None:
-    if not values["output_path"]:
-        return None
-    return JournalSettings(
-        folder=folder / Path(values["output_path"]).expanduser(),
-        bodies=values["journal_bodies"],
-        max_bytes=values["journal_max_bytes"],
-        files=values["journal_files"],
-    )
 
 
 def _missing(values: ConfigValues, upstreams: Sequence[UpstreamSettings], ca_bundle: str | None) -> Iterator[str]:

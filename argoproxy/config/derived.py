@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from argoproxy.config.options.server_options import MIB
 from argoproxy.config.values.config_values import ConfigValues, Derived
@@ -24,6 +25,17 @@ class LogSettings:
 
     level: str
     requests: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """The folder of the journal, whether bodies are recorded (`full`) or only their sizes (`meta`), the size at which a
+    file is put aside, and how many of those are kept."""
+
+    folder: Path
+    bodies: str
+    max_bytes: int
+    files: int
 
 
 def process_timeouts(values: ConfigValues) -> Timeouts:
@@ -56,6 +68,18 @@ def log_settings(values: ConfigValues) -> LogSettings:
         return LogSettings(values["log_level"], values["log_level"] != "warning")
     quiet = "info" if values["verbose"] else "warning"
     return LogSettings("debug" if values["debug"] else quiet, values["verbose"])
+
+
+def journal_settings(values: ConfigValues, folder: Path) -> JournalSettings | None:
+    """Return how requests are recorded, None if they are not."""
+    if not values["output_path"]:
+        return None
+    return JournalSettings(
+        folder=folder / Path(values["output_path"]).expanduser(),
+        bodies=values["journal_bodies"],
+        max_bytes=values["journal_max_bytes"],
+        files=values["journal_files"],
+    )
 
 
 def image_limit_mib(values: ConfigValues) -> float | None:

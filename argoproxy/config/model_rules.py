@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from argoproxy.config.cache import parse_cache
 from argoproxy.config.limit_section import read_limited
 from argoproxy.config.options.declaration import Parser
 from argoproxy.config.options.parsers import (
@@ -96,6 +97,7 @@ _PARSERS: Mapping[str, Parser] = {
     "mode": parse_mode,
     "balance": enum_parser(Balance),
     "weights": parse_mapping,
+    "cache": parse_cache,
     **TIMEOUTS,
     **RESILIENCE,
     **LIMIT_FIELDS,
@@ -114,6 +116,7 @@ _RULE_FIELDS = (
     "answer_model",
     "mode",
     "balance",
+    "cache",
 )
 
 
@@ -140,6 +143,8 @@ def _read_rule(section: Section, passthrough: Mapping[str, bool]) -> Rule:
     starts, ends = (tag if isinstance(tag, tuple) else (tag,) for tag in (rule.think_tag_start, rule.think_tag_end))
     if (len(starts) != len(ends) and len(ends) > 1) or (len(starts) > 1 and ends == (None,)):
         section.mistake("must hold as many tags as think_tag_start", "think_tag_end")
+    if rule.cache and rule.upstreams and passthrough[rule.upstreams[0]]:
+        section.warning("has no effect: answers of native upstreams are passed on as they are", "cache")
     if rule.sets_nothing:
         section.warning("sets nothing")
     return rule

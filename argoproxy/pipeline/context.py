@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable, Iterable
 
 from argoproxy.errors import Ending, InternalError, ProxyError
+from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply
 from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
@@ -52,6 +54,10 @@ class RequestContext:
     is_compatible = False
     #: Whether the client wants its answer as a stream.
     wants_stream = False
+    #: What the cache does for it, if its rule has one.
+    cache: CachedRequest | None = None
+    #: The caller, if callers are authenticated.
+    caller: Principal | None = None
     #: The name of the caller's key.
     key_name = ""
     reply_status = 200
@@ -118,6 +124,16 @@ class RequestContext:
         if logger.isEnabledFor(logging.DEBUG):
             model = log_value(self._sent_model)
             logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, model, route.call.stream)
+
+    def set_cache(self, cache: CachedRequest) -> None:
+        """Set what the cache does for this request; the outcome goes there."""
+        self.cache = cache
+        self.add_listener(cache.finish)
+
+    def set_kept_route(self, route: Route[Upstream]) -> None:
+        """Set the route whose kept answer is given: nothing is sent upstream."""
+        self.route = route
+        self._upstream = route.upstream.name
 
     def log_omissions(self) -> None:
         """Log what the call on this route does not hold of a request that was converted."""
@@ -243,7 +259,7 @@ class RequestContext:
             route=info.route,
             path=info.path,
             model=self._model,
-            upstream=self._upstream,
+            upstream="" if self.cache and self.cache.is_hit else self._upstream,
             key=self.key_name,
             send_mode=self._send_mode,
             return_mode=self._return_mode,
@@ -262,6 +278,7 @@ class RequestContext:
             completion_tokens=_count(usage.get("completion_tokens")),
             attempts=self.attempts.summarize() if self.attempts else (),
             queue_s=self.queue_s,
+            cache=str(self.cache.result) if self.cache else "",
         )
 
 

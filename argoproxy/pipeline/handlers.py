@@ -39,6 +39,7 @@ from argoproxy.pipeline.handover import (
     is_handed_over,
     is_path_missing,
 )
+from argoproxy.pipeline.kept_answers import find_kept_answer
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.route_order import choose_order
 from argoproxy.protocol.api.endpoints import (
@@ -79,6 +80,8 @@ def run_chat(
     if routes[0].upstream.is_passthrough:
         return run_passthrough(routes, endpoint, proxy, context)
     endpoint.check(context.call)
+    if routes[0].cache and (kept := find_kept_answer(routes, proxy, context)):
+        return answer_chat([kept], endpoint, proxy, context)
     batches = try_routes(routes, lambda route: attempt_route(route, proxy, context), proxy, context)
     return answer_chat(prefetch_first(batches), endpoint, proxy, context)
 
@@ -183,6 +186,8 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
         filters.append(UsageRemover())
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))
+    if context.cache:
+        filters = [*context.cache.add_recorders(filters, route)]
     if context.record:
         from_upstream, to_client = context.record.make_recorders()
         filters = [from_upstream, *filters, to_client]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.images.inline import Images
+from argoproxy.pipeline.caching.answer_cache import AnswerCache
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.shared.active_probe import ActiveProbe
 from argoproxy.pipeline.shared.caches import CachedResult, LoneClosingTags, MissingPaths, RefusedModes
@@ -109,6 +110,8 @@ class Proxy:
     states: UpstreamStates
     #: Where any upstream gets only so many requests at once.
     places: UpstreamPlaces | None = None
+    #: Where a rule wants answers to be kept.
+    cache: AnswerCache | None = None
     authenticator: RequestAuthenticator | None = None
     #: Manages keys over HTTP, if that is configured.
     key_desk: KeyDesk | None = None
@@ -150,3 +153,5 @@ class Proxy:
             probe.stop()
         for link in self.links.values():
             link.transport.close()
+        if self.cache:
+            self.cache.close()

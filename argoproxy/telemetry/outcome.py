@@ -46,6 +46,9 @@ class Outcome:
     `queue_s` is how long the request waited for a place at an upstream, if it did. `cost_nanos` is what it cost, in
     billionths of the currency of the prices; `unpriced` is why that is not known where prices are used: "model" has no
     price, or there was no "usage".
+    `cache` is what the cache did
+    (`hit`, `miss`, `bypass`), "" where there is none; the tokens of a hit are those of the kept answer: no upstream was
+    asked.
     """
 
     id: str
@@ -74,6 +77,7 @@ class Outcome:
     queue_s: float | None = None
     cost_nanos: int | None = None
     unpriced: str = ""
+    cache: str = ""
 
 
 Listener = Callable[[Outcome], None]

@@ -92,7 +92,7 @@ class RequestHooks:
             context.key_name = proxy.key_desk.access.authenticate(request.headers).name
         elif proxy.authenticator and label not in proxy.open_routes:
             caller = proxy.authenticator.authenticate(request.headers)
-            context.key_name = caller.name
+            context.caller, context.key_name = caller, caller.name
             request.proxy = proxy.for_caller(caller)
         return None
 

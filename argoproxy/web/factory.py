@@ -28,8 +28,7 @@ from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.pipeline.shared.active_probe import ActiveProbe
 from argoproxy.pipeline.shared.caches import CachedResult, RefusedModes
 from argoproxy.pipeline.shared.health import Probe
-from argoproxy.plugins.loader import PluginAuthenticator, configured_plugins, instantiate
-from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
+from argoproxy.plugins.loader import configured_plugins, instantiate
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.server.process import limit_unused_memory
@@ -38,9 +37,7 @@ from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
-from argoproxy.stores.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
-from argoproxy.stores.key_ring import AdminAccess, KeyRing
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.key_ring import KeyRing
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
 from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
@@ -48,6 +45,7 @@ from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.app import create_app
+from argoproxy.web.state_factory import build_authenticator, build_cache, build_key_desk
 from argoproxy.web.upstream_factory import collect_secrets, make_transport, models_of, provider
 
 logger = logging.getLogger("argoproxy")
@@ -166,7 +164,7 @@ def build_proxy(
     links = {settings.name: build_link(settings) for settings in (*gateway, *config.upstreams)}
     probed = [(item.upstream, links[item.upstream.name].transport) for item in models.providers]
     states = _build_states(config, memory)
-    authenticator = _build_authenticator(config)
+    authenticator = build_authenticator(config)
     faults = (authenticator.find_fault,) if isinstance(authenticator, KeyRing) else ()
     return Proxy(
         models=models,
@@ -178,14 +176,14 @@ def build_proxy(
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
         places=_open_places(config, memory),
+        cache=build_cache(config),
         active_probes=[
             ActiveProbe(upstream, transport, states.of(upstream.name), unwatched)
             for upstream, transport in probed
-            # One without a spare is asked by each request in any case.
-            if upstream.name in config.rules.spared_upstreams
+            if upstream.name in config.rules.spared_upstreams  # any other is asked by each request in any case
         ],
         authenticator=authenticator,
-        key_desk=_build_key_desk(config),
+        key_desk=build_key_desk(config),
         open_routes=config.open_routes,
         masker=masker,
         journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,
@@ -219,22 +217,6 @@ def _open_places(config: Config, memory: SharedMemory) -> UpstreamPlaces | None:
         return None
     memory.places.most_waiting = most_waiting(config.server)
     return memory.places
-
-
-def _build_authenticator(config: Config) -> RequestAuthenticator | None:
-    if config.authenticate:
-        return PluginAuthenticator(config.authenticate)
-    if config.requires_key and config.managed:
-        return KeyRing(config.managed.folder, config.keys)
-    return ApiKeys(config.keys) if config.keys else None
-
-
-def _build_key_desk(config: Config) -> KeyDesk | None:
-    """Return what manages keys over HTTP, None if there is no key for it."""
-    managed = config.managed
-    if managed is None or managed.admin_key is None:
-        return None
-    return KeyDesk(AdminAccess(managed.admin_key), KeyAdmin(SqliteKeys(managed.folder), ADMIN_ACTOR))
 
 
 def _build_plugin_listeners(config: Config) -> Iterator[Listener]:

@@ -16,6 +16,7 @@ from argoproxy.pipeline.early_start import StartResponse
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.api.cors import without_cors
 from argoproxy.protocol.api.endpoints import LONGEST_LOOK
+from argoproxy.protocol.cache.cache_headers import REPLACED
 from argoproxy.protocol.http_messages import (
     Body,
     ClientRequest,
@@ -189,6 +190,8 @@ def respond(answer: ClientResponse, request: WebRequest) -> Response:
         kept = (*without_cors(kept), *request.cors_headers)
     if context.attempts and (about_attempts := context.attempts.headers):
         kept = (*without(kept, _ATTEMPT_HEADERS), *about_attempts)
+    if context.cache:
+        kept = (*without(kept, REPLACED), *context.cache.headers)
     headers = [*kept, logging_id]
     if not get_header(kept, "x-request-id"):
         headers.append(request_id)

@@ -9,10 +9,11 @@ from dataclasses import replace
 from argoproxy.config.config import Config
 from argoproxy.config.kinds.plugin_kind import PluginTarget
 from argoproxy.config.kinds.target import UpstreamSettings
+from argoproxy.pipeline.caching.answer_cache import UpstreamIdentity
 from argoproxy.plugins.loader import PluginAuth, add_plugin_folders, configured_plugins
 from argoproxy.plugins.upstream import PluginUpstream
 from argoproxy.protocol.access.header_rules import COOKIES_DOWN
-from argoproxy.protocol.access.secrets import Secret, credentials_in_body, secrets_in_options
+from argoproxy.protocol.access.secrets import Secret, credentials_in_body, is_secret_name, secrets_in_options
 from argoproxy.protocol.routing.route import Provider
 from argoproxy.protocol.routing.router import Models
 from argoproxy.transport.transport import Transport
@@ -54,6 +55,16 @@ def adapter(settings: UpstreamSettings) -> Upstream:
     if isinstance(settings.target, PluginTarget):
         return PluginUpstream(settings.name, settings.target.spec)
     return settings.target.adapter(settings.name)
+
+
+def identify(settings: UpstreamSettings) -> UpstreamIdentity:
+    """Return what tells the answers of an upstream from those of any other: its server, how it is spoken to, and the
+    headers that are set for it. Keys are left out: a new one does not make other answers."""
+    target, access = settings.target, settings.access
+    options = target.spec.options if isinstance(target, PluginTarget) else {}
+    headers = [(name, value) for name, value in access.headers if not is_secret_name(name)]
+    parts = (settings.name, target.kind, target, options, headers, access.auth)
+    return UpstreamIdentity(repr(parts), settings.is_keyed)
 
 
 def make_transport(settings: UpstreamSettings, config: Config) -> Transport:

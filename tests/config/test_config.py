@@ -59,6 +59,7 @@ def test_defaults() -> None:
         requires_key=False,
         managed=None,
         limits=LimitSettings(),
+        cache=None,
         open_routes=OPEN_ROUTES,
         authenticate=None,
         listeners=(),

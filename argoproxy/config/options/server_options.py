@@ -98,6 +98,18 @@ class KeyOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """Kept answers"""
+
+    cache_max_bytes: int = setting(
+        whole_number_parser(MIB, 2**40),
+        256 * MIB,
+        "Bytes that kept answers may take in state_path; the oldest make room for new ones",
+        page="cache.md",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PluginOptions:
     """Plug-ins"""
 

@@ -13,6 +13,7 @@ from argoproxy.config.options.limit_options import AccountingOptions, LimitOptio
 from argoproxy.config.options.resilience_options import BreakerOptions, QueueOptions, ResilienceOptions
 from argoproxy.config.options.server_options import (
     AccessOptions,
+    CacheOptions,
     ClientOptions,
     JournalOptions,
     KeyOptions,
@@ -47,6 +48,7 @@ GROUPS: tuple[type, ...] = (
     KeyOptions,
     LimitOptions,
     AccountingOptions,
+    CacheOptions,
     PluginOptions,
     RequestOptions,
     ServerOptions,

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, drop_credentials
+from argoproxy.protocol.cache.cache_policy import CachePolicy
 from argoproxy.protocol.http_messages import ClientRequest, without
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.limits.limits import LimitedSubject
@@ -93,6 +94,8 @@ class Route(Generic[UpstreamT]):
     limits: PlaceLimits | None = None
     #: What else has limits along it: the rule of the model, the upstream.
     subjects: tuple[LimitedSubject, ...] = ()
+    #: How its answer is kept, if that is wanted.
+    cache: CachePolicy | None = None
 
     @property
     def target(self) -> tuple[str, str]:

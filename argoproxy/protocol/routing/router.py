@@ -8,6 +8,7 @@ from typing import Generic, Self
 
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.access.allow_list import AllowList
+from argoproxy.protocol.cache.cache_policy import CachePolicy
 from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.reasoning.history import strip_history
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings, TagPair
@@ -15,7 +16,7 @@ from argoproxy.protocol.resilience.balance import Balancing
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
 from argoproxy.protocol.resilience.waiting import PlaceLimits
 from argoproxy.protocol.routing.call import LONGEST_MODEL, Call
-from argoproxy.protocol.routing.modes import Mode, apply_mode, requested_mode
+from argoproxy.protocol.routing.modes import Mode, Usage, apply_mode, requested_mode
 from argoproxy.protocol.routing.route import Provider, Route, UpstreamT
 from argoproxy.protocol.routing.rules import History, MatchedRules, Rule, Rules, RuleSet
 from argoproxy.protocol.routing.timeouts import Timeouts
@@ -40,6 +41,7 @@ class Plan(Generic[UpstreamT]):
     subjects: Sequence[tuple[LimitedSubject, ...]]
     reasoning: ReasoningSettings
     balancing: Balancing | None
+    cache: CachePolicy | None
 
 
 #: Models whose plan is remembered; clients choose the names.
@@ -146,6 +148,7 @@ class Models(Generic[UpstreamT]):
             subjects,
             self._reasoning(rule),
             rule.balancing,
+            rule.cache if rule.cache and rule.cache.is_on else None,
         )
 
     def _providers_of(self, rule: Rule) -> Sequence[Provider[UpstreamT]]:
@@ -161,16 +164,19 @@ class Models(Generic[UpstreamT]):
         if plan.changes_calls:
             changed = self._apply_rule(rule, changed)
         mode = self._mode(provider, rule, call)
+        # A kept stream must have its usage, for those who will ask for it.
+        usage = Usage.ALWAYS if plan.cache else provider.usage
         return Route(
             upstream=provider.upstream,
-            call=apply_mode(changed, mode, provider.usage) if mode else changed,
+            call=apply_mode(changed, mode, usage) if mode else changed,
             timeouts=plan.timeouts[index].with_request_timeout(call.timeout_s),
             reasoning=plan.reasoning,
-            other_mode=provider.usage if mode else None,
+            other_mode=usage if mode else None,
             answers_as=call.requested_model if (rule.answer_model or self.answer_model) is AnswerModel.ASKED else "",
             resilience=plan.resilience[index],
             limits=plan.limits[index],
             subjects=plan.subjects[index],
+            cache=plan.cache if mode else None,
         )
 
     def _mode(self, provider: Provider[UpstreamT], rule: Rule, call: Call) -> Mode | None:

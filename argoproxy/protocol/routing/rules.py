@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Any, Self
 
+from argoproxy.protocol.cache.cache_policy import CachePolicy
 from argoproxy.protocol.content import with_text_for_the_user
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.limits.limits import LimitedSubject
@@ -59,6 +60,7 @@ class Rule:
     weights: Mapping[str, float] = field(default_factory=dict)
     #: Its limits on requests, tokens and money, if any are set.
     limited: LimitedSubject | None = None
+    cache: CachePolicy | None = None
 
     @property
     def is_pattern(self) -> bool:

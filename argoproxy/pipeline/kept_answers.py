@@ -1,0 +1,47 @@
+"""Look for the kept answer to a request, before an upstream is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from argoproxy.pipeline.caching.answer_cache import CachedRequest
+from argoproxy.pipeline.context import RequestContext
+from argoproxy.pipeline.proxy import Proxy
+from argoproxy.protocol.cache.cache_key import Asker, find_credentials
+from argoproxy.protocol.routing.route import Route
+from argoproxy.protocol.stream.sse import Batch
+from argoproxy.upstreams import Upstream
+
+
+def find_kept_answer(routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> Batch | None:
+    """Return the kept answer to a request; None if an upstream is to be asked, whose answer is then kept. Raises
+    NotCached, ClientGone."""
+    policy = routes[0].cache
+    if proxy.cache is None or policy is None:
+        return None
+    request = CachedRequest(proxy.cache, tuple(_equal_routes(routes, proxy, context)), policy, _asker_of(context))
+    context.set_cache(request)
+    found = request.find(context.watch)
+    if found is not None:
+        context.set_kept_route(request.route)
+    return found
+
+
+def _equal_routes(
+    routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext
+) -> Iterator[Route[Upstream]]:
+    """Yield the routes whose answers are as good as a new one: all of a rule that balances; else the first one, and its
+    spares only as long as it is left alone."""
+    is_balanced = len(routes) > 1 and proxy.models.balancing_of(context.call) is not None
+    for route in routes:
+        yield route
+        is_available = proxy.states.of(route.upstream.name).reopens_in_s(route.call.model) <= 0
+        if is_available and not is_balanced:
+            return
+
+
+def _asker_of(context: RequestContext) -> Asker:
+    caller, credentials = context.caller, find_credentials(context.call.headers)
+    if caller is None:
+        return Asker(credentials=credentials)
+    return Asker(caller.key_id, caller.name, caller.team, credentials)

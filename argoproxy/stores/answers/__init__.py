@@ -1,0 +1,1 @@
+"""Where answers are kept that are given again."""
