@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,9 @@ def _read_book(database: sqlite3.Connection) -> KeyBook:
     return KeyBook({key.name: key for key in keys}, {team.name: team for team in teams})
 
 
+@lru_cache(maxsize=1024)
 def _read_limits(text: str) -> Limits:
+    """Return limits, parsed once: of ten thousand keys most have the same."""
     try:
         return parse_limits(json.loads(text))
     except ValueError as error:

@@ -92,10 +92,9 @@ def make_limits(fields: Mapping[str, Any]) -> Limits:
 
 def parse_limits(fields: Mapping[str, Any]) -> Limits:
     """Parse the limits of a key or a team, as `format_limits` writes them."""
-    limits = NO_LIMITS_SET
-    for name, value in fields.items():
-        limits = change_limit(limits, name, value)
-    return limits
+    if not fields:
+        return NO_LIMITS_SET
+    return make_limits({name: _parser_of(name)(value) for name, value in fields.items() if value is not None})
 
 
 def change_limit(limits: Limits, name: str, value: Any) -> Limits:
@@ -105,13 +104,13 @@ def change_limit(limits: Limits, name: str, value: Any) -> Limits:
         return replace(limits, **{_attribute_of(name): getattr(NO_LIMITS_SET, _attribute_of(name))})
     if name == _MODELS:
         return replace(limits, models=_change_models(limits.models, value))
-    if name not in HOLDER_FIELDS:
-        raise ValueError(f"holds {name[:80]!r}, which is not one of {', '.join(HOLDER_FIELDS)}")
-    return replace(limits, **{name: HOLDER_FIELDS[name](value)})
+    return replace(limits, **{name: _parser_of(name)(value)})
 
 
 def format_limits(limits: Limits) -> Json:
     """Return the fields that are set, of types that JSON has."""
+    if limits is NO_LIMITS_SET:
+        return {}
     budget = limits.budget and str(limits.budget)
     models = {pattern: format_limits(one) for pattern, one in limits.models}
     reserve = limits.reserve and str(limits.reserve)
@@ -124,6 +123,12 @@ def find_changed_limits(before: Limits, after: Limits) -> tuple[str, ...]:
     return tuple(
         name for name in HOLDER_FIELDS if getattr(before, _attribute_of(name)) != getattr(after, _attribute_of(name))
     )
+
+
+def _parser_of(name: str) -> Callable[[Any], Any]:
+    if name not in HOLDER_FIELDS:
+        raise ValueError(f"holds {name[:80]!r}, which is not one of {', '.join(HOLDER_FIELDS)}")
+    return HOLDER_FIELDS[name]
 
 
 def _attribute_of(name: str) -> str:
