@@ -11,8 +11,8 @@ InputT = TypeVar("InputT")
 
 #: CPU seconds that the smaller size must take to be told from the clock's resolution.
 MEASURABLE_S = 0.002
-#: Quadratic work on the largest takes a hundred times as long: what takes no measurable time there is linear.
-SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384)
+#: Quadratic work takes measurable time on the largest, be it a scan for one byte: what takes none there is linear.
+SIZES = (256, 512, 1024, 2048, 4096, 8192)
 FACTOR = 4
 #: Linear work takes 4 times as long for 4 times as much, quadratic work 16 times.
 MOST = 8.0
