@@ -57,15 +57,18 @@ _marks = ExitStack()
 atexit.register(_marks.close)
 
 
-def eventually(what: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Ask until the answer is true, and return it. Fails if it stays false for very long."""
+def eventually(
+    what: Callable[[], Any], patience_s: float = PATIENCE_S, longest_pause_s: float = LONGEST_PAUSE_S
+) -> Any:
+    """Ask until the answer is true, and return it. Fails if it stays false for very long. What takes long to answer is
+    asked with longer pauses."""
     until, pause_s = time.monotonic() + patience_s, SHORTEST_PAUSE_S
     while True:
         if found := what():
             return found
         assert time.monotonic() < until, f"still not so after {patience_s} s"
         time.sleep(pause_s)
-        pause_s = min(1.5 * pause_s, LONGEST_PAUSE_S)
+        pause_s = min(1.5 * pause_s, longest_pause_s)
 
 
 def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:

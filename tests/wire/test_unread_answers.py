@@ -18,6 +18,8 @@ MANY = 2000
 SMALL_SEGMENT = 200
 #: Bytes of answers under way after which a few more fill the connection.
 NEARLY_FULL = 10_000
+#: Between two looks at all connections of the machine: the kernel takes milliseconds for the list.
+PAUSE_S = 0.25
 
 
 def send_without_reading(port: int, path: bytes) -> socket.socket:
@@ -29,7 +31,7 @@ def send_without_reading(port: int, path: bytes) -> socket.socket:
     sock.settimeout(1)
     with suppress(TimeoutError):
         sock.sendall(REQUEST % path * MANY)
-    eventually(lambda: bytes_under_way(port, sock.getsockname()[1]) > NEARLY_FULL)
+    eventually(lambda: bytes_under_way(port, sock.getsockname()[1]) > NEARLY_FULL, longest_pause_s=PAUSE_S)
     return sock
 
 
@@ -83,7 +85,7 @@ def test_a_client_that_never_reads_is_given_up(start: Serve, upstream: Upstream)
     with Client(door.port) as client:
         client.sock.settimeout(1)
         sent = send_until_blocked(client.sock, REQUEST % b"/metrics")
-        eventually(lambda: not is_open(door.port, client.sock.getsockname()[1]))
+        eventually(lambda: not is_open(door.port, client.sock.getsockname()[1]), longest_pause_s=PAUSE_S)
         assert count_answers(client) < sent
     assert "Traceback" not in door.log()
 
