@@ -72,31 +72,32 @@ class SqliteFile:
         Raises sqlite3.Error, OSError; StateUnavailable if a newer version has written the file."""
         until = time.monotonic() + self._max_wait_s
         with closing(sqlite3.connect(self.path, isolation_level=None, timeout=0)) as database:
-            _execute(database, "PRAGMA journal_mode=WAL", until)
+            execute_until(database, "PRAGMA journal_mode=WAL", until)
             # Not NORMAL, which may lose the last commits at a power cut: a revoked key would be valid again.
             database.execute("PRAGMA synchronous=FULL")
             database.execute("PRAGMA foreign_keys=ON")
-            _execute(database, "BEGIN IMMEDIATE", until)
+            execute_until(database, "BEGIN IMMEDIATE", until)
             try:
-                self._migrate(database)
+                migrate(database, self._migrations)
                 yield database
             except BaseException:
                 if database.in_transaction:  # a full disk may have ended it
                     database.execute("ROLLBACK")
                 raise
-            _execute(database, "COMMIT", until)
+            execute_until(database, "COMMIT", until)
 
-    def _migrate(self, database: sqlite3.Connection) -> None:
-        """Apply the migrations that the file has not seen. They are part of the transaction: a process that is killed
-        leaves the former schema."""
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > len(self._migrations):
-            raise unavailable("a newer version of argoproxy has written their database")
-        for statements in self._migrations[version:]:
-            for statement in statements:
-                database.execute(statement)
-        if version < len(self._migrations):
-            database.execute(f"PRAGMA user_version={len(self._migrations)}")
+
+def migrate(database: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
+    """Apply the migrations that the file has not seen. They are part of the transaction: a process that is killed
+    leaves the former schema. Raises sqlite3.Error; StateUnavailable if a newer version has written the file."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(migrations):
+        raise unavailable("a newer version of argoproxy has written their database")
+    for statements in migrations[version:]:
+        for statement in statements:
+            database.execute(statement)
+    if version < len(migrations):
+        database.execute(f"PRAGMA user_version={len(migrations)}")
 
 
 @contextmanager
@@ -104,10 +105,8 @@ def errors_as_unavailable() -> Iterator[None]:
     """Raise StateUnavailable in place of an error of the system or the database."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise unavailable(_reason_of(error)) from error
-    except OSError as error:
-        raise unavailable(_SYSTEM_REASONS.get(error.errno or 0, "the system reports an error")) from error
+    except (sqlite3.Error, OSError) as error:
+        raise unavailable(reason_of(error)) from error
 
 
 def unavailable(reason: str) -> StateUnavailable:
@@ -133,7 +132,7 @@ def give_to_owner_of_folder(descriptor: int, folder: Path) -> None:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
-def _execute(database: sqlite3.Connection, statement: str, until: float) -> None:
+def execute_until(database: sqlite3.Connection, statement: str, until: float) -> None:
     """Execute a statement; wait while a program that knows nothing of our lock, a backup for instance, has the
     database."""
     while True:
@@ -146,7 +145,10 @@ def _execute(database: sqlite3.Connection, statement: str, until: float) -> None
         time.sleep(_PAUSE_S)
 
 
-def _reason_of(error: sqlite3.Error) -> str:
+def reason_of(error: sqlite3.Error | OSError) -> str:
+    """Return why state can't be used, in words for operators."""
+    if isinstance(error, OSError):
+        return _SYSTEM_REASONS.get(error.errno or 0, "the system reports an error")
     name = _name_of(error)
     return next((reason for start, reason in REASONS.items() if name.startswith(start)), "their database fails")
 

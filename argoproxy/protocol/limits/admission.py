@@ -1,0 +1,96 @@
+"""Whether claims are granted, and what becomes of counters: the same for every store, which only keeps the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from argoproxy.protocol.limits.buckets import (
+    MOST_USED,
+    UNITS,
+    UNUSED,
+    Counter,
+    drain_bucket,
+    fill_bucket,
+    wait_for_us,
+)
+from argoproxy.protocol.limits.limits import Admission, Claim, Level, LimitKind
+
+#: When to come back where requests at once are limited: no one knows when one of them ends.
+CONCURRENT_RETRY_S = 1.0
+
+_BUCKETS = (LimitKind.RPM, LimitKind.TPM)
+Counters = Mapping[str, Counter]
+
+
+def decide(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Admission, dict[str, Counter]]:
+    """Grant all claims or none. Return the answer and the counters after it; they are those before, up to now, if a
+    claim was refused. Counters that are missing are unused. Of several claims that are refused the answer names the one
+    that can be granted last."""
+    current = {claim.row: _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us) for claim in claims}
+    waits = [(wait_s, claim) for claim in claims if (wait_s := _wait_for_s(claim, current[claim.row], now_us))]
+    if waits:
+        wait_s, refused = max(waits, key=lambda wait: wait[0])
+        levels = {claim.row: level_of(claim, current[claim.row], now_us) for claim in claims}
+        return Admission(refused, None if wait_s == math.inf else wait_s, levels), current
+    after = {claim.row: _add(claim.kind, current[claim.row], claim.amount) for claim in claims}
+    return Admission(levels={claim.row: level_of(claim, after[claim.row], now_us) for claim in claims}), after
+
+
+def settle(claims: Iterable[Claim], charges: Mapping[str, int], counters: Counters, now_us: int) -> dict[str, Counter]:
+    """Replace what was reserved by what is charged; a row that is not named gets all back, and so do requests at once.
+    Return the counters after it: counters that are missing stay so."""
+    return {
+        claim.row: _add(
+            claim.kind,
+            _bring_up_to(claim, counters[claim.row], now_us),
+            _charge_for(claim, charges) - claim.amount,
+        )
+        for claim in claims
+        if claim.row in counters
+    }
+
+
+def charge_abandoned(claims: Iterable[Claim], tokens: int) -> dict[str, int]:
+    """Return the charges for a request whose worker was killed: the tokens of its prompt, all of the money."""
+    return {claim.row: tokens if claim.kind == LimitKind.TPM else claim.amount for claim in claims}
+
+
+def level_of(claim: Claim, counter: Counter, now_us: int) -> Level:
+    """Return how much is left of a limit, by a counter that is up to date."""
+    used, limit = counter.used, claim.limit
+    if claim.kind in _BUCKETS:
+        full_in_s = used / limit / 1e6 if limit else 0.0
+        return Level(limit, max(0, limit - -(-used // UNITS)), full_in_s)
+    full_in_s = max(0.0, claim.resets_at - now_us / 1e6) if claim.resets_at is not None else 0.0
+    return Level(limit, max(0, limit - used), full_in_s)
+
+
+def _bring_up_to(claim: Claim, counter: Counter, now_us: int) -> Counter:
+    return drain_bucket(counter, claim.limit, now_us) if claim.kind in _BUCKETS else counter
+
+
+def _wait_for_s(claim: Claim, counter: Counter, now_us: int) -> float:
+    """Return the seconds until a claim can be granted: 0 if it can be now, infinity if waiting can't help."""
+    if claim.kind in _BUCKETS:
+        wait_us = wait_for_us(counter, claim.limit, claim.amount)
+        return math.inf if wait_us is None else wait_us / 1e6
+    # What costs nothing passes a budget that is spent, but not one of nothing.
+    is_free = claim.amount == 0 and claim.limit > 0
+    if is_free or counter.used + max(claim.amount, 1) <= claim.limit:
+        return 0.0
+    if claim.limit == 0 or claim.amount > claim.limit:
+        return math.inf
+    if claim.kind == LimitKind.CONCURRENT:
+        return CONCURRENT_RETRY_S
+    return math.inf if claim.resets_at is None else max(1e-6, claim.resets_at - now_us / 1e6)
+
+
+def _add(kind: LimitKind, counter: Counter, amount: int) -> Counter:
+    if kind in _BUCKETS:
+        return fill_bucket(counter, amount)
+    return counter._replace(used=min(MOST_USED, max(0, counter.used + amount)))
+
+
+def _charge_for(claim: Claim, charges: Mapping[str, int]) -> int:
+    return 0 if claim.kind == LimitKind.CONCURRENT else charges.get(claim.row, 0)

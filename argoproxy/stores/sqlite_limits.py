@@ -1,0 +1,300 @@
+"""A LimitStore in a SQLite file, exact for all workers of a host.
+
+A request that was admitted is a row of `open_requests` until it is settled. The row belongs to the slot of its worker,
+a file lock that the kernel releases when the worker ends: what a killed worker has left is charged and written down by
+another one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from argoproxy.errors import StateUnavailable
+from argoproxy.protocol.limits.admission import charge_abandoned, decide, settle
+from argoproxy.protocol.limits.buckets import MOST_USED, Counter
+from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
+from argoproxy.stores.limit_store import LedgerEntry, Reservation
+from argoproxy.stores.worker_database import Reporter, WorkerDatabase
+from argoproxy.telemetry.slots import Slots
+
+DATABASE, SLOTS = "usage.sqlite3", "slots"
+#: Settlements that are kept in memory while the file can't be written.
+MOST_KEPT = 10_000
+#: How many of them are written with one request, which should not wait for all.
+_KEPT_AT_ONCE = 100
+#: How often a worker looks for requests of workers that were killed.
+SWEEP_S = 5.0
+#: Counters of periods that ended so long ago are removed, once in an hour.
+_PRUNE_AFTER_S = 40 * 86_400.0
+_PRUNE_S = 3600.0
+_LONGEST_NAME = 256
+
+_COLUMNS = tuple(field.name for field in fields(LedgerEntry))
+_NAMES, _MARKS = ", ".join(_COLUMNS), ", ".join("?" * len(_COLUMNS))
+_ENTRY = """request_id TEXT NOT NULL {}, at REAL NOT NULL, key_id TEXT NOT NULL, key_name TEXT NOT NULL,
+    team TEXT NOT NULL, model TEXT NOT NULL, upstream TEXT NOT NULL, ending TEXT NOT NULL, status INTEGER NOT NULL,
+    prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER, reasoning_tokens INTEGER,
+    cost_nanos INTEGER, is_estimated INTEGER NOT NULL"""
+
+#: Numbered by their position: one that was released never changes.
+MIGRATIONS: Sequence[Sequence[str]] = (
+    (
+        """CREATE TABLE counters (row TEXT PRIMARY KEY, used INTEGER NOT NULL, at_us INTEGER NOT NULL, ends_at REAL)
+            WITHOUT ROWID""",
+        f"""CREATE TABLE open_requests (owner INTEGER NOT NULL, claims TEXT NOT NULL, abandoned_tokens INTEGER NOT NULL,
+            {_ENTRY.format("PRIMARY KEY")}) WITHOUT ROWID""",
+        f"CREATE TABLE ledger (number INTEGER PRIMARY KEY, {_ENTRY.format('UNIQUE')})",
+    ),
+)
+_OPEN = f"INSERT OR REPLACE INTO open_requests (owner, claims, abandoned_tokens, {_NAMES}) VALUES (?, ?, ?, {_MARKS})"  # noqa: S608 names of fields
+_WRITE_ENTRY = f"INSERT OR IGNORE INTO ledger ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608
+_MOVE_ENTRY = f"INSERT OR IGNORE INTO ledger ({_NAMES}) SELECT {_NAMES} FROM open_requests WHERE request_id = ?"  # noqa: S608
+_SET_COUNTER = """INSERT INTO counters (row, used, at_us, ends_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT (row) DO UPDATE SET used = excluded.used, at_us = excluded.at_us"""
+_CHANGE_COUNTER = "UPDATE counters SET used = ?, at_us = ? WHERE row = ?"
+_values_of = attrgetter(*_COLUMNS)
+
+ResultT = TypeVar("ResultT")
+_log = logging.getLogger(__name__)
+
+
+class _Settlement(NamedTuple):
+    request_id: str
+    charges: Mapping[str, int]
+    entry: LedgerEntry | None
+
+
+def log_trouble(reason: str | None) -> None:
+    """Log that the counters can't be used any more, or that they can again."""
+    if reason is None:
+        _log.warning("The limits can be checked again.")
+    else:
+        _log.error("The limits can't be checked now: %s.", reason)
+
+
+class SqliteLimits:
+    """The counters and the ledger in a folder. Nothing is opened before the first request. Use one for a folder in a
+    process."""
+
+    def __init__(self, folder: Path, report: Reporter = log_trouble, sweep_s: float = SWEEP_S) -> None:
+        """`report` is called with the reason when the file can't be used any more, and with None when it can again."""
+        self._database = WorkerDatabase(folder / DATABASE, MIGRATIONS, report)
+        self._owner = _Owner(folder / SLOTS)
+        self._kept: dict[str, _Settlement] = {}
+        self._sweep_s, self._next_sweep, self._next_prune = sweep_s, 0.0, 0.0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the file could be used last time."""
+        return self._database.is_up
+
+    def admit(self, reservation: Reservation, now: float) -> Admission:
+        """See LimitStore. A request without claims goes on if the file can't be used."""
+
+        def open_request(database: sqlite3.Connection) -> Admission:
+            admission = self._claim(database, reservation.claims, now)
+            if not admission.refused:
+                row = (self._owner.slot, _dump_claims(reservation.claims), reservation.abandoned_tokens)
+                database.execute(_OPEN, row + _entry_row(reservation.if_abandoned))
+            return admission
+
+        try:
+            return self._write(open_request, now)
+        except StateUnavailable:
+            if reservation.claims:
+                raise
+            return Admission()
+
+    def extend(self, request_id: str, claims: Sequence[Claim], now: float) -> Admission:
+        """See LimitStore. Claims that the request has are not counted again; those of a request that was let through
+        without counting are not counted either."""
+
+        def extend_request(database: sqlite3.Connection) -> Admission:
+            found = database.execute("SELECT claims FROM open_requests WHERE request_id = ?", (request_id,)).fetchone()
+            if found is None:
+                return Admission()
+            before = _load_claims(found[0])
+            rows = {claim.row for claim in before}
+            more = [claim for claim in claims if claim.row not in rows]
+            admission = self._claim(database, more, now)
+            if more and not admission.refused:
+                both = _dump_claims([*before, *more])
+                database.execute("UPDATE open_requests SET claims = ? WHERE request_id = ?", (both, request_id))
+            return admission
+
+        return self._write(extend_request, now)
+
+    def settle(self, request_id: str, charges: Mapping[str, int], entry: LedgerEntry | None, now: float) -> None:
+        """See LimitStore."""
+        if request_id in self._kept:
+            return
+        settlement = _Settlement(request_id, charges, entry)
+        try:
+            self._write(lambda database: _write_settlement(database, settlement, _to_us(now)), now)
+        except StateUnavailable:
+            if len(self._kept) < MOST_KEPT:
+                self._kept.setdefault(request_id, settlement)
+
+    def sweep(self, now: float) -> None:
+        """Settle the requests of workers that are gone, and what could not be settled. Raises StateUnavailable."""
+        self._next_sweep = 0.0
+        self._write(lambda database: None, now)
+
+    def close(self) -> None:
+        """Write what is kept, as far as possible, and close the file."""
+        while self._kept:
+            try:
+                self._write(lambda database: None, time.time())
+            except StateUnavailable:
+                break
+        self._database.close()
+
+    def _write(self, work: Callable[[sqlite3.Connection], ResultT], now: float) -> ResultT:
+        """Do work in a transaction, after what was left to do."""
+        with self._database.write() as (database, is_new):
+            if is_new:
+                self._owner.take()
+                self._next_sweep = self._next_prune = 0.0
+            if not self._next_sweep - self._sweep_s <= now < self._next_sweep:
+                self._tidy_up(database, now, {self._owner.slot} if is_new and self._owner.is_new else ())
+            written = self._write_kept(database, now) if self._kept else ()
+            result = work(database)
+        for request_id in written:
+            self._kept.pop(request_id, None)
+        return result
+
+    def _claim(self, database: sqlite3.Connection, claims: Sequence[Claim], now: float) -> Admission:
+        """Grant claims or none. Requests at once that killed workers have left are no reason to refuse."""
+        if not claims:
+            return Admission()
+        now_us = _to_us(now)
+        admission, after = decide(claims, _read_counters(database, claims), now_us)
+        if admission.refused and admission.refused.kind == LimitKind.CONCURRENT and self._sweep(database, now):
+            admission, after = decide(claims, _read_counters(database, claims), now_us)
+        if not admission.refused:
+            database.executemany(_SET_COUNTER, [(claim.row, *after[claim.row], claim.resets_at) for claim in claims])
+        return admission
+
+    def _tidy_up(self, database: sqlite3.Connection, now: float, also: Collection[int]) -> None:
+        self._next_sweep = now + self._sweep_s
+        self._sweep(database, now, also)
+        if not self._next_prune - _PRUNE_S <= now < self._next_prune:
+            self._next_prune = now + _PRUNE_S
+            database.execute("DELETE FROM counters WHERE ends_at < ?", (now - _PRUNE_AFTER_S,))
+
+    def _sweep(self, database: sqlite3.Connection, now: float, also: Collection[int] = ()) -> int:
+        """Settle the requests of slots that no worker holds, and of those in `also`. Return how many there were."""
+        owners = {owner for (owner,) in database.execute("SELECT DISTINCT owner FROM open_requests")}
+        gone = self._owner.find_gone(owners) | owners.intersection(also)
+        rows = [
+            row
+            for owner in sorted(gone)
+            for row in database.execute(
+                "SELECT request_id, claims, abandoned_tokens FROM open_requests WHERE owner = ?", (owner,)
+            )
+        ]
+        for request_id, claims, tokens in rows:
+            _change_counters(database, (claims := _load_claims(claims)), charge_abandoned(claims, tokens), _to_us(now))
+            database.execute(_MOVE_ENTRY, (request_id,))
+            database.execute("DELETE FROM open_requests WHERE request_id = ?", (request_id,))
+        return len(rows)
+
+    def _write_kept(self, database: sqlite3.Connection, now: float) -> list[str]:
+        settlements = list(self._kept.values())[:_KEPT_AT_ONCE]
+        for settlement in settlements:
+            _write_settlement(database, settlement, _to_us(now))
+        return [settlement.request_id for settlement in settlements]
+
+
+class _Owner:
+    """The slot of this worker, held until the process ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: os.stat_result | None = None
+        self.slot = -1
+        self.is_new = False
+
+    def take(self) -> None:
+        """Take a slot, unless this worker has one and its file is there. Call it under the lock of the database. Raises
+        OSError."""
+        self.is_new = not self._is_held()
+        if self.is_new:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            slots = Slots(self._folder, 0.1)
+            with slots.exclusive():
+                self.slot = slots.take()
+            self._file = self._path().stat()
+
+    def find_gone(self, owners: Collection[int]) -> set[int]:
+        """Return which of these slots no worker holds."""
+        others = {owner for owner in owners if owner != self.slot}
+        return others - Slots(self._folder).held_slots(max(others) + 1) if others else set()
+
+    def _is_held(self) -> bool:
+        try:
+            return self._file is not None and os.path.samestat(self._file, self._path().stat())
+        except OSError:
+            return False
+
+    def _path(self) -> Path:
+        return self._folder / f"slot-{self.slot}"
+
+
+def _write_settlement(database: sqlite3.Connection, settlement: _Settlement, now_us: int) -> None:
+    found = database.execute(
+        "DELETE FROM open_requests WHERE request_id = ? RETURNING claims", (settlement.request_id,)
+    ).fetchall()
+    if found and found[0][0]:
+        _change_counters(database, _load_claims(found[0][0]), settlement.charges, now_us)
+    if settlement.entry is not None:
+        database.execute(_WRITE_ENTRY, _entry_row(settlement.entry))
+
+
+def _read_counters(database: sqlite3.Connection, claims: Sequence[Claim]) -> dict[str, Counter]:
+    marks = ", ".join("?" * len(claims))
+    rows = database.execute(
+        f"SELECT row, used, at_us FROM counters WHERE row IN ({marks})",  # noqa: S608 marks alone
+        [claim.row for claim in claims],
+    )
+    return {row: Counter(used, at_us) for row, used, at_us in rows}
+
+
+def _change_counters(
+    database: sqlite3.Connection, claims: Sequence[Claim], charges: Mapping[str, int], now_us: int
+) -> None:
+    after = settle(claims, charges, _read_counters(database, claims), now_us)
+    database.executemany(_CHANGE_COUNTER, [(used, at_us, row) for row, (used, at_us) in after.items()])
+
+
+def _dump_claims(claims: Iterable[Claim]) -> str:
+    """Return claims as text, in which what a settlement does not need is left out; "" for none."""
+    return json.dumps([(one.row, one.kind, one.limit, one.amount) for one in claims]) if claims else ""
+
+
+def _load_claims(text: str) -> list[Claim]:
+    return [Claim(row, LimitKind(kind), "", limit, amount) for row, kind, limit, amount in json.loads(text or "[]")]
+
+
+def _entry_row(entry: LedgerEntry) -> tuple[Any, ...]:
+    """Return the values of an entry. Clients choose names of models: what can't be stored is replaced."""
+    if entry.model.isascii() and len(entry.model) <= _LONGEST_NAME and (entry.cost_nanos or 0) <= MOST_USED:
+        return tuple(_values_of(entry))
+    values = dict(zip(_COLUMNS, _values_of(entry), strict=True))
+    values["model"] = entry.model[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+    if entry.cost_nanos is not None:
+        values["cost_nanos"] = min(entry.cost_nanos, MOST_USED)
+    return tuple(values.values())
+
+
+def _to_us(now: float) -> int:
+    return int(now * 1e6)

@@ -1,0 +1,209 @@
+"""A SQLite file that is changed by every request: a worker keeps one connection to it, and one to its lock.
+
+The lock is that of SqliteFile, with the same reasons. Both are opened at the first use, which is after the fork, and
+again when the file was deleted or replaced: a connection to a deleted file writes to nowhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from argoproxy.errors import StateUnavailable
+from argoproxy.stores.sqlite_file import execute_until, give_to_owner_of_folder, migrate, reason_of
+from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
+
+#: How long a request waits for the writes of others, each of which takes less than a millisecond.
+MAX_WAIT_S = 0.2
+#: How long the next ones wait after one did not get the lock, until one does: else each would hold its thread longer.
+_SHORT_WAIT_S = 0.01
+#: In a checkpoint the disk is waited for: one in about a thousand requests, not in a hundred.
+_CHECKPOINT_PAGES = 8000
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_MAGIC = b"SQLite format 3\0"
+
+Reporter = Callable[[str | None], None]
+
+
+class WorkerDatabase:
+    """A database whose schema is what `migrations` have made of it. Use one for a file in a process, not more: to close
+    a descriptor of a file drops all locks that the process has on it."""
+
+    def __init__(self, path: Path, migrations: Sequence[Sequence[str]], report: Reporter) -> None:
+        """`report` is called with the reason when the file can't be used any more, and with None when it can again."""
+        self.path = path
+        self._migrations, self._report = migrations, report
+        self._thread_lock, self._report_lock = threading.Lock(), threading.Lock()
+        self._wait_s = MAX_WAIT_S
+        self._opened: _Opened | None = None
+        self._trouble: str | None = None
+
+    @contextmanager
+    def write(self) -> Iterator[tuple[sqlite3.Connection, bool]]:
+        """Yield the connection in a transaction, which is committed unless an error is raised; and whether the file was
+        opened for it. Raises StateUnavailable, for any error of the system or the database inside as well."""
+        try:
+            with self._exclusive() as (opened, is_new):
+                yield opened.database, is_new
+        except (sqlite3.Error, OSError) as error:
+            raise self._fail(reason_of(error)) from error
+        self._succeed()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._thread_lock:
+            self._close()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the last use succeeded."""
+        return self._trouble is None
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[tuple[_Opened, bool]]:
+        until = time.monotonic() + self._wait_s
+        if not self._thread_lock.acquire(timeout=self._wait_s):
+            raise TimeoutError(errno.ETIMEDOUT, "another thread's write does not end")
+        try:
+            opened, is_new = self._lock(until)
+            try:
+                with _transaction(opened.database, until):
+                    if is_new:
+                        migrate(opened.database, self._migrations)
+                    yield opened, is_new
+            except BaseException:
+                self._close()
+                raise
+            opened.unlock()
+        finally:
+            self._thread_lock.release()
+
+    def _lock(self, until: float) -> tuple[_Opened, bool]:
+        """Lock the file that the path leads to; open it if it is not open."""
+        opened = self._opened
+        if opened is not None:
+            lock_file(opened.lock, until)
+            try:
+                is_current = opened.is_current(self.path)
+            except BaseException:
+                # It stays open: SQLite would write to the damaged file what it has in its log.
+                opened.unlock()
+                raise
+            if is_current:
+                return opened, False
+            self._close()
+        self._opened = _open(self.path, until)
+        return self._opened, True
+
+    def _close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def _fail(self, reason: str) -> StateUnavailable:
+        self._wait_s = _SHORT_WAIT_S
+        with self._report_lock:
+            before, self._trouble = self._trouble, reason
+            if before is None:
+                self._report(reason)
+        return StateUnavailable(f"The limits can't be checked now: {reason}.")
+
+    def _succeed(self) -> None:
+        if self._trouble is None:
+            return
+        with self._report_lock:
+            before, self._trouble, self._wait_s = self._trouble, None, MAX_WAIT_S
+            if before is not None:
+                self._report(None)
+
+
+def _open(path: Path, until: float) -> _Opened:
+    """Open a file, creating it if missing, and lock it. Raises OSError, sqlite3.Error."""
+    with ExitStack() as stack:
+        lock = _open_private(path.with_name(f"{path.name}.lock"))
+        stack.callback(os.close, lock)
+        lock_file(lock, until)
+        file = _open_private(path)
+        stack.callback(os.close, file)
+        _check_beginning(file)
+        opened = _Opened(lock, file, _connect(path, until))
+        stack.pop_all()
+    return opened
+
+
+def _open_private(path: Path) -> int:
+    descriptor = os.open(path, _FLAGS, PRIVATE)
+    give_to_owner_of_folder(descriptor, path.parent)
+    return descriptor
+
+
+class _Opened:
+    """A connection, the lock that it is used under, and a descriptor by which damage is noticed."""
+
+    def __init__(self, lock: int, file: int, database: sqlite3.Connection) -> None:
+        self.lock, self._file, self.database = lock, file, database
+        self._status = os.fstat(file)
+
+    def is_current(self, path: Path) -> bool:
+        """Return whether the path still leads to this file. Raises sqlite3.DatabaseError if another program has
+        overwritten it: what SQLite has read into its memory would hide that for hours."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return False
+        if not os.path.samestat(status, self._status):
+            return False
+        if status.st_mtime_ns != self._status.st_mtime_ns:
+            _check_beginning(self._file)
+            self._status = status
+        return True
+
+    def unlock(self) -> None:
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the connection, then the descriptors: closing one of its file takes the locks of the connection."""
+        with suppress(sqlite3.Error):
+            self.database.close()
+        os.close(self._file)
+        os.close(self.lock)
+
+
+def _check_beginning(file: int) -> None:
+    """Raise sqlite3.DatabaseError if a file neither is empty nor begins as a database does."""
+    if os.pread(file, len(_MAGIC), 0) not in (b"", _MAGIC):
+        error = sqlite3.DatabaseError("the file does not begin as a database does")
+        error.sqlite_errorname = "SQLITE_NOTADB"
+        raise error
+
+
+def _connect(path: Path, until: float) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+    try:
+        execute_until(database, "PRAGMA journal_mode=WAL", until)
+        # A power cut may lose the last commits; a process that is killed loses none.
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection, until: float) -> Iterator[None]:
+    execute_until(database, "BEGIN IMMEDIATE", until)
+    try:
+        yield
+    except BaseException:
+        if database.in_transaction:  # a full disk may have ended it
+            database.execute("ROLLBACK")
+        raise
+    execute_until(database, "COMMIT", until)
