@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.errors import AuthenticationError
+from argoproxy.errors import AuthenticationError, Conflict
 from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.keys.key_changes import Rotation
 from argoproxy.protocol.keys.key_token import make_token
+from argoproxy.protocol.limits.limits import Limits
 from argoproxy.stores import key_files
+from argoproxy.stores.declared_keys import prepare_keys
 from argoproxy.stores.key_admin import KeyAdmin
 from argoproxy.stores.key_ring import AdminAccess, KeyRing
 from argoproxy.stores.key_transfer import AbsentKeys, import_keys
 from argoproxy.stores.sqlite_keys import SqliteKeys
+from tests.support.configs import load_text
 
 STATIC = Key("old", Secret("k-static-0123456789"))
 FOREIGN = "sk-foreign-0123456789"
@@ -77,6 +81,38 @@ def test_a_folder_that_comes_later(tmp_path: Path) -> None:
     assert ring.authenticate(bearer(key)).name == "ann"
     assert not ring.find_fault()
     assert KeyRing(store.folder, []).find_fault()
+
+
+def subjects(ring: KeyRing, key: str) -> dict[str, Limits]:
+    return {one.name.partition(":")[0]: one.limits for one in ring.authenticate(bearer(key)).subjects}
+
+
+def test_cached_key_loses_limits(store: SqliteKeys) -> None:
+    """Each request knows the limits of its key, also of one that was found before; a change holds for the next one."""
+    ring, admin = KeyRing(store.folder, [STATIC]), KeyAdmin(store, "test")
+    key = admin.create("ann", {"rpm": 5})["key"]
+    assert [subjects(ring, key) for _ in range(2)] == [{"key": Limits(rpm=5)}] * 2
+    admin.change("ann", {"tpm": 7})
+    assert subjects(ring, key) == {"key": Limits(rpm=5, tpm=7)}
+    admin.rotate("ann", Rotation(60.0))
+    assert subjects(ring, key) == {"key": Limits(rpm=5, tpm=7)}, "limits are those of the key, not of its text"
+    admin.change("ann", {"rpm": None, "tpm": None})
+    assert subjects(ring, key) == {}
+    assert subjects(ring, STATIC.secret.text) == {}
+
+
+def test_limits_of_the_config_file(tmp_path: Path) -> None:
+    file = (
+        "target_base_url: http://localhost:8000/v1\nenable_auth: true\nstate_path: state\n"
+        f"teams: {{t: {{tpm: 7}}}}\nkeys: {{eve: {{key: {FOREIGN}, team: t, rpm: 5}}}}\n"
+    )
+    prepare_keys(load_text(tmp_path, file))
+    ring = KeyRing(tmp_path / "state", [])
+    assert subjects(ring, FOREIGN) == {"key": Limits(rpm=5), "team": Limits(tpm=7)}
+    with pytest.raises(Conflict):
+        KeyAdmin(SqliteKeys(tmp_path / "state"), "test").change("eve", {"rpm": 500})
+    prepare_keys(load_text(tmp_path, file.replace("tpm: 7", "tpm: 9").replace(", rpm: 5", "")))
+    assert subjects(ring, FOREIGN) == {"team": Limits(tpm=9)}, "the file says all"
 
 
 def test_time_passes(store: SqliteKeys) -> None:
