@@ -20,12 +20,15 @@ from tests.support.processes import Proxy, eventually
 ONE_PLACE = {"max_concurrent": 1, "queue": {"size": 0}}
 TWO_MODELS = {"m1": {"upstream": "one"}, "m2": {"upstream": "one"}}
 MESSAGES = [{"role": "user", "content": "Hi"}]
-PATHS: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {"messages": MESSAGES},
-    "/v1/completions": {"prompt": "Hi"},
-    "/v1/messages": {"messages": MESSAGES, "max_tokens": 9},
-    "/v1/responses": {"input": "Hi"},
-    "/v1/embeddings": {"input": "Hi"},
+#: By way: a path, a request, and how the upstream is set up for it.
+WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "completions": ("/v1/completions", {"prompt": "Hi"}, {}),
+    "embeddings": ("/v1/embeddings", {"input": "Hi"}, {}),
+    "messages": ("/v1/messages", {"messages": MESSAGES, "max_tokens": 9}, {}),
+    "messages handed over": ("/v1/messages", {"messages": MESSAGES, "max_tokens": 9}, {"kind": "anthropic"}),
+    "responses": ("/v1/responses", {"input": "Hi"}, {}),
+    "responses handed over": ("/v1/responses", {"input": "Hi"}, {"responses": "forward"}),
+    "native": ("/v1/chat/completions", {"messages": MESSAGES}, {"native": True}),
 }
 #: What a switched upstream does, and the status of a whole answer then.
 FAILURES = {
@@ -150,13 +153,14 @@ def test_slot_leak_abort(farm: Farm, worker_class: str, kind: str) -> None:
     assert_freed(farm, proxy)
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_slot_leak_abort_on_every_path(farm: Farm, path: str) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_slot_leak_abort_on_every_way(farm: Farm, way: str) -> None:
+    path, body, options = WAYS[way]
     one = farm.upstream("one")
-    proxy = serve(farm)
+    proxy = serve(farm, options=options)
     one.switch("silent")
     with Client(proxy.port) as client:
-        client.send("POST", path, json.dumps({"model": "m1", **PATHS[path]}).encode())
+        client.send("POST", path, json.dumps({"model": "m1", **body}).encode())
         eventually(lambda: one.active() == 1)
         assert chat(proxy.port).error["code"] == "overloaded"
     assert_freed(farm, proxy)
