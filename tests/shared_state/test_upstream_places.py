@@ -7,11 +7,15 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from mmap import mmap
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, Pool
 from argoproxy.shared_state import place_table, upstream_places
@@ -236,3 +240,36 @@ def test_a_process_that_is_killed_at_any_line_leaves_true_counts() -> None:
         if has_ended:
             assert line > 100
             return
+
+
+RULE = replace(GPU, pools=(*GPU.pools, Pool(30, 1)))
+OPTIONS = ((GPU,), (RULE,), (SPARE,), (GPU, SPARE), (RULE, SPARE))
+#: Take a place with these options, in this worker, for this key, waiting or not; or release one of the tickets.
+TAKES = st.tuples(st.sampled_from(OPTIONS), st.integers(0, 1), st.sampled_from((A, B)), st.booleans())
+
+
+@given(st.lists(TAKES | st.integers(0, 9), max_size=40))
+def test_limits_hold_and_no_place_is_free_while_one_waits_for_it(steps: list[Any]) -> None:
+    memory = mmap(-1, SIZE)
+    table, workers = PlaceTable(memoryview(memory)), [make_places(memory, 0), make_places(memory, 1)]
+    tickets: list[Ticket] = []
+    for step in steps:
+        if isinstance(step, int):
+            if tickets:
+                tickets.pop(step % len(tickets)).release()
+        else:
+            options, worker, key, waits = step
+            places = workers[worker]
+            ticket = places.take(key, options) if waits else places.take_free(key, options[0])
+            tickets += [ticket] if ticket else []
+        rows = [row.entry for row in table.read()]
+        running = [pool for entry in rows if entry.is_running for pool in entry.pools]
+        for pool in (*RULE.pools, *SPARE.pools):
+            assert running.count(pool) == table.count_running(pool.id) <= pool.limit
+        for entry in (row.entry for row in table.read_waiting()):
+            assert any(running.count(pool) == pool.limit for pool in entry.pools)
+        lines = Counter(entry.pools for entry in rows if not entry.is_running)
+        assert all(count <= 2 for count in lines.values())
+    for ticket in tickets:
+        ticket.release()
+    assert list(table.read()) == []
