@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.pipeline.caching.answer_cache import CachedRequest
@@ -14,6 +14,7 @@ from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.prices.price_table import NO_COST, Cost, PriceTable, price_names
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
@@ -60,6 +61,8 @@ class RequestContext:
     caller: Principal | None = None
     #: The name of the caller's key.
     key_name = ""
+    #: What tokens cost, where anything needs it.
+    prices: PriceTable | None = None
     reply_status = 200
     reply_headers: Headers = ()
 
@@ -176,6 +179,10 @@ class RequestContext:
         """Set the tokens that the upstream counted; the last report wins."""
         self._usage = usage
 
+    def cost_of(self, usage: Json) -> int | None:
+        """Return what a usage costs on the route that was taken, in billionths; None if that is not known."""
+        return self.prices.cost_of(usage, self._price_names()) if self.prices else None
+
     def set_status(self, status: int) -> None:
         """Set the status of the response, which begins now."""
         if self.early:
@@ -249,8 +256,19 @@ class RequestContext:
             else:
                 reply.close()
 
+    def _price_names(self) -> Sequence[str]:
+        route = self.route
+        return price_names(route.upstream.name, route.call.model, self.call.requested_model)
+
+    def _cost(self) -> Cost:
+        """Return what the request cost: unknown if a whole answer told no usage, nothing if there was no answer."""
+        is_whole = self._ending is Ending.COMPLETE and 200 <= self._status < 300
+        if self.prices is None or not self._sent_model or not (self._usage or is_whole):
+            return NO_COST
+        return self.prices.charge(self._usage, self._price_names())
+
     def _outcome(self) -> Outcome:
-        info, meter, usage = self._info, self.meter, self._usage or {}
+        info, meter, usage, cost = self._info, self.meter, self._usage or {}, self._cost()
         has_no_body = info.method == "HEAD" or self._status in BODILESS
         return Outcome(
             id=info.id,
@@ -279,6 +297,8 @@ class RequestContext:
             attempts=self.attempts.summarize() if self.attempts else (),
             queue_s=self.queue_s,
             cache=str(self.cache.result) if self.cache else "",
+            cost_nanos=cost.nanos,
+            unpriced=cost.unknown,
         )
 
 

@@ -55,6 +55,7 @@ from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, 
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
 from argoproxy.protocol.stream.sse import Batch
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
+from argoproxy.protocol.stream.usage_cost import UsageCostFilter
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base import read_in_runs
 
@@ -184,6 +185,8 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     filters += route.upstream.filters(route.call)
     if route.call.include_usage and not (call.include_usage or call.wants_document):
         filters.append(UsageRemover())
+    if proxy.tells_cost:
+        filters.append(UsageCostFilter(context.cost_of))
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))
     if context.cache:

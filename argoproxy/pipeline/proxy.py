@@ -17,6 +17,7 @@ from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.api.cors import Cors
 from argoproxy.protocol.api.endpoints import BODY_LIMIT
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.prices.price_table import PriceTable
 from argoproxy.protocol.resilience.waiting import hash_name
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
@@ -120,6 +121,9 @@ class Proxy:
     #: Whether errors are sent with status 200 unless a request says otherwise.
     compatible: bool = False
     masker: Masker = Masker()
+    #: What tokens cost, where anything needs it, and whether clients see it.
+    prices: PriceTable | None = None
+    tells_cost: bool = False
     #: The web pages that may use the proxy; None refuses all.
     cors: Cors | None = None
     #: Bytes that a JSON body may have where it is parsed.

@@ -83,6 +83,8 @@ class RequestHooks:
         if not label.startswith(UNCOUNTED):
             self._start_telemetry(proxy, context, label, keys)
             context.is_compatible = is_compatible(request.headers, proxy.compatible)
+            if proxy.prices:
+                context.prices = proxy.prices
         if proxy.cors and is_preflight(request.method, request.headers):
             request.cors_headers += proxy.cors.preflight_headers(request.headers)
             return respond(ClientResponse(204, (), ()), request)

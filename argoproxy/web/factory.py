@@ -189,6 +189,8 @@ def build_proxy(
         journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,
         compatible=config.requests.compatible,
         body_limit=config.body_limit,
+        prices=config.prices,
+        tells_cost=config.tells_cost,
         cors=Cors(config.cors_origins) if config.cors_origins else None,
     )
 

@@ -13,6 +13,7 @@ from argoproxy.protocol.http_messages import ClientRequest, ClientResponse
 from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter
 from argoproxy.protocol.stream.sse import Document
+from argoproxy.protocol.stream.usage_cost import UsageCostFilter
 from argoproxy.upstreams import Upstream
 
 
@@ -25,6 +26,8 @@ def handle_embeddings(request: ClientRequest, proxy: Proxy, context: RequestCont
         return run_passthrough(routes, EMBEDDINGS, proxy, context)
     document = next(try_routes(routes, lambda route: attempt_embeddings(route, proxy, context), proxy, context))
     UsageMeter(context.record_usage).feed([document])
+    if proxy.tells_cost:
+        document = UsageCostFilter(context.cost_of).set_cost(document)
     if context.route.answers_as:
         document = ModelNameFilter(context.route.answers_as).set_model(document)
     return answer_document(document, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
@@ -23,6 +24,18 @@ def price_names(upstream: str, sent_model: str, asked_model: str = "") -> tuple[
     what the client asked for."""
     names = (f"{upstream}/{sent_model}", sent_model, asked_model)
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a request cost, in billionths. None where that is not known: `unknown` says why, "model" (it has no price)
+    or "usage" (none came)."""
+
+    nanos: int | None
+    unknown: str = ""
+
+
+NO_COST = Cost(None)
 
 
 class PriceTable:
@@ -45,8 +58,16 @@ class PriceTable:
 
     def cost_of(self, usage: Mapping[str, Any] | None, names: str | Sequence[str]) -> int | None:
         """Return what a usage costs at the price of a model, in billionths; None if one of both is not known."""
-        price, counts = self.price_of(names), read_token_counts(usage)
-        return price.cost(counts) if price and counts else None
+        return self.charge(usage, names).nanos
+
+    def charge(self, usage: Mapping[str, Any] | None, names: str | Sequence[str]) -> Cost:
+        """Return what a request cost that an upstream has answered."""
+        price = self.price_of(names)
+        if price is None:
+            return Cost(None, "model")
+        counts = read_token_counts(usage)
+        nanos = price.cost(counts) if counts else None
+        return Cost(nanos) if nanos is not None else Cost(None, "usage" if counts is None else "model")
 
     def reserve_of(self, prompt_tokens: int, completion_tokens: int, names: str | Sequence[str]) -> int | None:
         """Return what is to be reserved for a request, in billionths; None if the model has no price."""

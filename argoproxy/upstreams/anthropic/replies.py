@@ -77,11 +77,13 @@ def make_usage(usage: Json) -> Json:
     )
     prompt = uncached + written + read
     reasoning = _count(as_dict(usage.get("output_tokens_details")).get("thinking_tokens"))
+    written_1h = _count(as_dict(usage.get("cache_creation")).get("ephemeral_1h_input_tokens"))
+    details = {"cached_tokens": read, "cache_write_tokens": written}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
+        "prompt_tokens_details": {**details, **({"cache_write_1h_tokens": written_1h} if written_1h else {})},
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
 

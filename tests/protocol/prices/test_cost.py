@@ -49,6 +49,9 @@ def test_unknown_price_is_zero() -> None:
     assert table.cost_of(usage, "free") == 0
     assert table.cost_of(None, "known") is None
     assert table.cost_of({}, "free") is None
+    assert [table.charge(usage, name).unknown for name in ("unmapped", "free")] == ["model", ""]
+    assert [table.charge({}, name).unknown for name in ("unmapped", "free")] == ["model", "usage"]
+    assert PriceTable({"m": parse_price({"input": 1})}).charge(usage, "m").unknown == "model"
 
 
 def test_tiered_price_reserve() -> None:

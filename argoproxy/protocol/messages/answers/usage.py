@@ -36,12 +36,13 @@ def to_chat_usage(usage: Mapping[str, Any]) -> Json:
     read, written = (as_count(usage.get(f"cache_{kind}_input_tokens")) for kind in ("read", "creation"))
     prompt = as_count(usage.get("input_tokens")) + read + written
     output = as_count(usage.get("output_tokens"))
+    written_1h = as_count(as_dict(usage.get("cache_creation")).get("ephemeral_1h_input_tokens"))
     details = {"cached_tokens": read, "cache_write_tokens": written}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": output,
         "total_tokens": prompt + output,
-        "prompt_tokens_details": details,
+        "prompt_tokens_details": {**details, **({"cache_write_1h_tokens": written_1h} if written_1h else {})},
     }
 
 
