@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply
 from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.pipeline.shared.request_pricing import RequestPricing
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.prices.price_table import NO_COST, Cost, PriceTable, price_names
+from argoproxy.protocol.prices.price_table import NO_COST
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
@@ -61,8 +62,8 @@ class RequestContext:
     caller: Principal | None = None
     #: The name of the caller's key.
     key_name = ""
-    #: What tokens cost, where anything needs it.
-    prices: PriceTable | None = None
+    #: Calculates what it costs, where anything needs that.
+    pricing: RequestPricing | None = None
     reply_status = 200
     reply_headers: Headers = ()
 
@@ -124,6 +125,8 @@ class RequestContext:
         self._model = self._model or self.redact(route.call.requested_model)
         self._sent_model = self.redact(route.call.model)
         self._send_mode = "stream" if route.call.stream else "non_stream"
+        if self.pricing:
+            self.pricing.set_route(route, self.call.requested_model)
         if logger.isEnabledFor(logging.DEBUG):
             model = log_value(self._sent_model)
             logger.debug("id=%s upstream=%s model=%s stream=%s", self.id, self._upstream, model, route.call.stream)
@@ -178,10 +181,6 @@ class RequestContext:
     def record_usage(self, usage: Json) -> None:
         """Set the tokens that the upstream counted; the last report wins."""
         self._usage = usage
-
-    def cost_of(self, usage: Json) -> int | None:
-        """Return what a usage costs on the route that was taken, in billionths; None if that is not known."""
-        return self.prices.cost_of(usage, self._price_names()) if self.prices else None
 
     def set_status(self, status: int) -> None:
         """Set the status of the response, which begins now."""
@@ -256,19 +255,9 @@ class RequestContext:
             else:
                 reply.close()
 
-    def _price_names(self) -> Sequence[str]:
-        route = self.route
-        return price_names(route.upstream.name, route.call.model, self.call.requested_model)
-
-    def _cost(self) -> Cost:
-        """Return what the request cost: unknown if a whole answer told no usage, nothing if there was no answer."""
-        is_whole = self._ending is Ending.COMPLETE and 200 <= self._status < 300
-        if self.prices is None or not self._sent_model or not (self._usage or is_whole):
-            return NO_COST
-        return self.prices.charge(self._usage, self._price_names())
-
     def _outcome(self) -> Outcome:
-        info, meter, usage, cost = self._info, self.meter, self._usage or {}, self._cost()
+        info, meter, usage = self._info, self.meter, self._usage or {}
+        cost = self.pricing.charge(self._usage, self._ending, self._status) if self.pricing else NO_COST
         has_no_body = info.method == "HEAD" or self._status in BODILESS
         return Outcome(
             id=info.id,

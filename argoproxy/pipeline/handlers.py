@@ -185,8 +185,8 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     filters += route.upstream.filters(route.call)
     if route.call.include_usage and not (call.include_usage or call.wants_document):
         filters.append(UsageRemover())
-    if proxy.tells_cost:
-        filters.append(UsageCostFilter(context.cost_of))
+    if proxy.tells_cost and context.pricing:
+        filters.append(UsageCostFilter(context.pricing.cost_of))
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))
     if context.cache:

@@ -24,6 +24,8 @@ def find_kept_answer(routes: Sequence[Route[Upstream]], proxy: Proxy, context: R
     found = request.find(context.watch)
     if found is not None:
         context.set_kept_route(request.route)
+        if context.pricing:
+            context.pricing.is_free = True
     return found
 
 

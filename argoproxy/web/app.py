@@ -19,6 +19,7 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.pipeline.shared.request_pricing import RequestPricing
 from argoproxy.protocol.access.auth import find_sent_keys
 from argoproxy.protocol.api.cors import is_preflight
 from argoproxy.protocol.api.endpoints import (
@@ -84,7 +85,7 @@ class RequestHooks:
             self._start_telemetry(proxy, context, label, keys)
             context.is_compatible = is_compatible(request.headers, proxy.compatible)
             if proxy.prices:
-                context.prices = proxy.prices
+                context.pricing = RequestPricing(proxy.prices)
         if proxy.cors and is_preflight(request.method, request.headers):
             request.cors_headers += proxy.cors.preflight_headers(request.headers)
             return respond(ClientResponse(204, (), ()), request)

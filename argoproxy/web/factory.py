@@ -151,24 +151,21 @@ def build_proxy(
     """Build the proxy of these settings. `listeners` and `memory` are kept over reloads; `is_stopping` tells whether
     the server will stop soon. Raises ConfigError if keys are required but none is set, or if a plug-in can't be
     used."""
-    if config.requires_key and not (config.keys or config.managed):
-        raise ConfigError(["keys are required, but none is set; set API_KEY_SECRET"])
+    authenticator = build_authenticator(config)
     journal = _create_journal(config)
     masker = Masker(collect_secrets(config))
     _configure_logging(config, journal, masker)
     models = models_of(config)
     gateway = [config.gateway] if config.gateway else []
-    gateways = [models.bound_to(provider(settings)) for settings in gateway]
     unwatched = partial(Watch, None, poller)
     build_link = partial(_build_link, config=config, unwatched=unwatched, workers=ImageWorkers())
     links = {settings.name: build_link(settings) for settings in (*gateway, *config.upstreams)}
     probed = [(item.upstream, links[item.upstream.name].transport) for item in models.providers]
     states = _build_states(config, memory)
-    authenticator = build_authenticator(config)
     faults = (authenticator.find_fault,) if isinstance(authenticator, KeyRing) else ()
     return Proxy(
         models=models,
-        gateway=gateways[0] if gateways else None,
+        gateway=models.bound_to(provider(config.gateway)) if config.gateway else None,
         links=links,
         listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_log(config, journal)),
         heartbeat=config.heartbeat,

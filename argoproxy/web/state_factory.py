@@ -5,6 +5,7 @@ from __future__ import annotations
 from argoproxy import __version__
 from argoproxy.config.config import Config
 from argoproxy.config.resilience import most_waiting
+from argoproxy.config.values.config_error import ConfigError
 from argoproxy.pipeline.caching.answer_cache import AnswerCache
 from argoproxy.pipeline.caching.flights import Flights
 from argoproxy.plugins.loader import PluginAuthenticator
@@ -30,7 +31,9 @@ def build_cache(config: Config) -> AnswerCache | None:
 
 
 def build_authenticator(config: Config) -> RequestAuthenticator | None:
-    """Return what authenticates callers, None if they need no key."""
+    """Return what authenticates callers, None if they need no key. Raises ConfigError if they do and there is none."""
+    if config.requires_key and not (config.keys or config.managed):
+        raise ConfigError(["keys are required, but none is set; set API_KEY_SECRET"])
     if config.authenticate:
         return PluginAuthenticator(config.authenticate)
     if config.requires_key and config.managed:

@@ -32,7 +32,7 @@ CHAT_COST, MESSAGE_COST = "0.00088", "0.00045"
 HELLO = [{"role": "user", "content": "Hi"}]
 
 
-def start(serve: Serve, upstream: Upstream, folder: Any, **settings: Any) -> Proxy:
+def start_priced(serve: Serve, upstream: Upstream, folder: Any, **settings: Any) -> Proxy:
     server = {"base_url": f"{upstream.url}/v1", "api_key": "sk-up"}
     upstreams = {
         "chats": {**server, "responses": "convert"},
@@ -41,19 +41,21 @@ def start(serve: Serve, upstream: Upstream, folder: Any, **settings: Any) -> Pro
     }
     models = {"claude-x": {"upstream": "messages"}, "r1": {"upstream": "responses", "upstream_model_name": "m1"}}
     file = folder / "config.yaml"
-    file.write_text(json.dumps({"upstreams": upstreams, "models": models, **settings}))
+    file.write_text(
+        json.dumps({"upstreams": upstreams, "models": {**models, **settings.pop("models", {})}, **settings})
+    )
     return serve(CONFIG_PATH=str(file), OUTPUT_PATH=str(folder / "journal"), METRICS_OPEN="true")
 
 
 @pytest.fixture(scope="module")
 def priced(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> JournalReader:
     folder = tmp_path_factory.mktemp("priced")
-    return JournalReader(start(serve, upstream, folder, prices=PRICES), folder / "journal")
+    return JournalReader(start_priced(serve, upstream, folder, prices=PRICES), folder / "journal")
 
 
 @pytest.fixture(scope="module")
 def telling(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Proxy:
-    return start(serve, upstream, tmp_path_factory.mktemp("telling"), prices=PRICES, usage_cost=True)
+    return start_priced(serve, upstream, tmp_path_factory.mktemp("telling"), prices=PRICES, usage_cost=True)
 
 
 def post(proxy: Proxy, path: str, body: Json, script: str) -> Answer:
@@ -152,6 +154,17 @@ def test_the_usage_of_an_answer_says_what_it_costs(telling: Proxy, upstream: Ups
     assert post(telling, "/v1/chat/completions", asked, script).chunks[-1]["usage"]["cost"] == float(CHAT_COST)
     embedded = post(telling, CASES[-1][0], CASES[-1][1], upstream.script(whole(**CASES[-1][2])))
     assert embedded.json["usage"]["cost"] == 0.00001
+
+
+def test_a_kept_answer_costs_nothing(start: Serve, upstream: Upstream, tmp_path: Any) -> None:
+    models = {"m1": {"cache": {"ttl": "1h"}}}
+    proxy = start_priced(start, upstream, tmp_path, state_path="state", prices=PRICES, models=models)
+    script = upstream.script(whole(**CHAT_DOCUMENT))
+    asked = {**CASES[0][1], "temperature": 0}
+    first, second = (post(proxy, "/v1/chat/completions", asked, script) for _ in range(2))
+    assert upstream.count(script) == 1
+    assert proxy.line(first.id)["cost"] == CHAT_COST
+    assert proxy.line(second.id)["cost"] == "0"
 
 
 def test_without_prices_nothing_is_told(proxy: Proxy, upstream: Upstream) -> None:

@@ -14,7 +14,7 @@ def count_tokens(request: ClientRequest, proxy: Proxy, context: RequestContext) 
     """Answer with the number of tokens of a request. Raises ProxyError, ClientGone."""
     call = COUNT_TOKENS.parse(request, proxy.body_limit)
     context.set_call(call)
-    context.prices = None  # providers do not charge for it
+    context.pricing = None  # providers do not charge for it
     routes = resolve_routes(call, proxy.models, proxy, context)
     able = [route for route in routes if is_handed_over(route, proxy)]
     return run_handover(able, COUNT_TOKENS, proxy, context) if able else answer_count(call)

@@ -26,8 +26,8 @@ def handle_embeddings(request: ClientRequest, proxy: Proxy, context: RequestCont
         return run_passthrough(routes, EMBEDDINGS, proxy, context)
     document = next(try_routes(routes, lambda route: attempt_embeddings(route, proxy, context), proxy, context))
     UsageMeter(context.record_usage).feed([document])
-    if proxy.tells_cost:
-        document = UsageCostFilter(context.cost_of).set_cost(document)
+    if proxy.tells_cost and context.pricing:
+        document = UsageCostFilter(context.pricing.cost_of).set_cost(document)
     if context.route.answers_as:
         document = ModelNameFilter(context.route.answers_as).set_model(document)
     return answer_document(document, context)
