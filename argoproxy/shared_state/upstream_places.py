@@ -125,7 +125,7 @@ class UpstreamPlaces:
             ticket = Ticket(self._table.make_ticket(), self)
             if free is None or self._table.has_waiting():
                 return self._join(ticket, key, options, sizes)
-            # In no round: rounds are for those that wait.
+            # In round 0: rounds tell those apart that wait.
             self._add(ticket, Entry(ticket.number, free, key, options[free].pools, is_running=True))
             return None if self._refresh(ticket) is State.FREE else ticket
 

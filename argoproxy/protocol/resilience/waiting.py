@@ -6,8 +6,9 @@ room. Those that wait for the same pools form a line of bounded length.
 
 Fair by key: of those that wait, the key with the fewest places in use comes first, then the lowest round, then the
 oldest ticket. Rounds are numbered as start-time fair queueing does (Goyal and others, 1996): a key's requests are in
-one round each, and its first one is in the round of those that run. In a full
-line a newcomer displaces the newest request of the key that fills most of it, so that one key can't lock out others.
+one round each, and its first one is in the round of those that run; requests that found a free place are all in round
+0. In a full line a newcomer displaces the newest request of the key that fills most of it, so that one key can't lock
+out others.
 """
 
 from __future__ import annotations
