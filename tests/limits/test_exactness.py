@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.limits.limited import Limited, StartLimited
+from tests.limits.metered import document
 from tests.limits.storm import IS_FULL, assert_never_above, assert_nothing_lost, assert_right_retry_after, storm
 from tests.support.client import Answer
 
@@ -72,15 +73,12 @@ def test_who_waits_as_told_is_admitted(limited: Limited, name: str) -> None:
 
 
 def test_who_waits_for_tokens_as_told_is_admitted(limited: Limited, name: str) -> None:
-    key = limited.new_key(name, tpm=6000)
-    body = {"max_tokens": 500}
-    while limited.chat(key, **body).status == 200:
-        pass
-    while (answer := limited.chat(key, **body)).status == 200:
-        pass
+    key, script = limited.new_key(name, tpm=6000), limited.script(document(3, 500))
+    while (answer := limited.chat(key, script, max_tokens=500)).status == 200:
+        limited.proxy.line(answer.id)
     assert answer.error["param"] == "key.tpm"
     time.sleep(float(answer.header("retry-after-ms")) / 1000)
-    assert limited.chat(key, **body).status == 200
+    assert limited.chat(key, script, max_tokens=500).status == 200
 
 
 def test_a_limit_that_is_changed_holds_for_the_next_request_of_every_worker(limited: Limited, name: str) -> None:
