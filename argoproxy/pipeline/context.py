@@ -58,8 +58,8 @@ class RequestContext:
     wants_stream = False
     #: What the cache does for it, if its rule has one.
     cache: CachedRequest | None = None
-    #: The caller, if callers are authenticated.
-    caller: Principal | None = None
+    #: The caller; without a name where no keys are required.
+    caller = Principal("")
     #: The name of the caller's key.
     key_name = ""
     #: Calculates what it costs, where anything needs that.
@@ -134,7 +134,8 @@ class RequestContext:
     def set_cache(self, cache: CachedRequest) -> None:
         """Set what the cache does for this request; the outcome goes there."""
         self.cache = cache
-        self.add_listener(cache.finish)
+        # First: an answer is kept by the time that the log tells of it.
+        self._listeners = (cache.finish, *self._listeners)
 
     def set_kept_route(self, route: Route[Upstream]) -> None:
         """Set the route whose kept answer is given: nothing is sent upstream."""

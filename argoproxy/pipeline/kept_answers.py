@@ -44,6 +44,4 @@ def _equal_routes(
 
 def _asker_of(context: RequestContext) -> Asker:
     caller, credentials = context.caller, find_credentials(context.call.headers)
-    if caller is None:
-        return Asker(credentials=credentials)
     return Asker(caller.key_id, caller.name, caller.team, credentials)

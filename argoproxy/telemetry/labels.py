@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from argoproxy.errors import Ending
 from argoproxy.protocol.access.printable import printable
+from argoproxy.protocol.cache.cache_headers import CacheResult
 from argoproxy.telemetry.outcome import Outcome
 
 #: The label of all names beyond the first MAX_NAMES.
@@ -74,8 +75,8 @@ class Labeller:
 
 
 def is_accepted(outcome: Outcome) -> bool:
-    """Return whether an upstream accepted the request."""
-    is_good = bool(outcome.upstream) and 200 <= outcome.status < 300
+    """Return whether an upstream accepted the request, now or when its answer was kept."""
+    is_good = bool(outcome.upstream or outcome.cache == CacheResult.HIT) and 200 <= outcome.status < 300
     return is_good and not is_error(outcome)
 
 

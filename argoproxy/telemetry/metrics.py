@@ -20,8 +20,10 @@ from prometheus_client.registry import Collector
 
 from argoproxy import __version__
 from argoproxy.errors import Ending, MetricsUnavailable
+from argoproxy.protocol.cache.cache_headers import CacheResult
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.prices.money import to_number
+from argoproxy.telemetry.cache_metrics import CacheMetrics
 from argoproxy.telemetry.children import counters, gauges, histograms
 from argoproxy.telemetry.labels import Labeller, Labels, is_error, token_counts
 from argoproxy.telemetry.outcome import Outcome
@@ -90,6 +92,7 @@ class Metrics:
         self._unpriced = counters("argoproxy_unpriced_requests", "Requests whose cost is not known.", COST_LABELS)
         self._gen_ai = GenAiMetrics()
         self._attempts = AttemptMetrics()
+        self._cache = CacheMetrics()
         self._restore_labels(folder / f"counter_{slot}.db")
 
     def count_start(self, route: str) -> None:
@@ -127,7 +130,8 @@ class Metrics:
         }
 
     def _count(self, outcome: Outcome) -> None:
-        labels, tokens = self._labeller.labels(outcome), token_counts(outcome)
+        labels = self._labeller.labels(outcome)
+        tokens = token_counts(outcome) if outcome.cache != CacheResult.HIT else ()
         self._requests[labels].add(1)
         for kind, count in tokens:
             self._tokens[labels.model, labels.upstream, labels.key, kind].add(count)
@@ -135,6 +139,7 @@ class Metrics:
         self._observe_times(outcome, labels)
         self._gen_ai.count(outcome, labels.model, tokens)
         self._attempts.count(outcome.attempts)
+        self._cache.count(outcome, labels.model)
 
     def _count_cost(self, outcome: Outcome, labels: Labels) -> None:
         if outcome.cost_nanos is not None:

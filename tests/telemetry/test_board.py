@@ -39,7 +39,7 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
         attempts=(failed, failed, failed._replace(upstream="b")),
         unpriced="model",
     )
-    for one in (outcome(return_mode="stream", key="team", queue_s=0.1, cost_nanos=5), broken):
+    for one in (outcome(return_mode="stream", key="team", queue_s=0.1, cost_nanos=5), broken, outcome(cache="hit")):
         metrics.count_start(one.route)
         metrics(one)
     families = list(text_string_to_metric_families(metrics.to_text(STATES).decode()))
