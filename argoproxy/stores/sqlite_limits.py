@@ -64,7 +64,7 @@ _CHANGE_COUNTER = "UPDATE counters SET used = ?, at_us = ? WHERE row = ?"
 _values_of = attrgetter(*_COLUMNS)
 
 ResultT = TypeVar("ResultT")
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("argoproxy")
 
 
 class _Settlement(NamedTuple):
@@ -76,9 +76,9 @@ class _Settlement(NamedTuple):
 def log_trouble(reason: str | None) -> None:
     """Log that the counters can't be used any more, or that they can again."""
     if reason is None:
-        _log.warning("The limits can be checked again.")
+        logger.warning("code=state_available: limits can be checked again")
     else:
-        _log.error("The limits can't be checked now: %s.", reason)
+        logger.error("code=state_unavailable: limits can't be checked now: %s", reason)
 
 
 class SqliteLimits:
