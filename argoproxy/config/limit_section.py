@@ -13,6 +13,9 @@ from argoproxy.protocol.limits.limits import LimitedSubject, Limits, LimitSettin
 
 EVERYONE = "global"
 _NEEDS_FOLDER = "needs state_path, the folder in which is kept what was spent"
+_BELOW_EXPECTED = (
+    "is less than expect_output: requests that name no smaller max_tokens are refused; set expect_output as well"
+)
 _MODELS = "model_limits"
 
 
@@ -22,6 +25,8 @@ def read_limit_settings(values: ConfigValues) -> LimitSettings:
     limits = Limits(group.rpm, group.tpm, group.concurrent, group.budget)
     if group.budget and not values["state_path"]:
         values.mistakes.append(f"{values.place('limits_budget')}: limits.budget {_NEEDS_FOLDER}")
+    if _is_below_expected(limits, values):
+        values.warnings.append(f"{values.place('limits_tpm')}: limits.tpm {_BELOW_EXPECTED}")
     return LimitSettings(
         LimitedSubject(EVERYONE, limits) if limits else None,
         Reserve(values["reserve"]),
@@ -34,7 +39,7 @@ def read_limit_settings(values: ConfigValues) -> LimitSettings:
 
 def read_limited(kind: str, section: Section, options: Mapping[str, Any]) -> LimitedSubject | None:
     """Return the limits of a rule (`model`) or an `upstream`, None without any."""
-    limits = make_limits(options)
+    limits = _read_limits(section, options)
     if limits.budget and not section.values["state_path"]:
         section.mistake(_NEEDS_FOLDER, "budget")
     return LimitedSubject(f"{kind}:{section.name}", limits) if limits else None
@@ -49,13 +54,27 @@ def read_holder_limits(section: Section, options: Mapping[str, Any]) -> Limits:
             fields[_MODELS] = join_models(_read_models(below))
         except ValueError as error:
             below.mistake(str(error))
-    return make_limits(fields)
+    return _read_limits(section, fields)
+
+
+def _is_below_expected(limits: Limits, values: ConfigValues) -> bool:
+    """Return whether a limit on tokens is smaller than what is set aside for an answer."""
+    reserve = limits.reserve or values["reserve"]
+    return limits.tpm is not None and 0 < limits.tpm < values["expect_output"] and reserve == Reserve.EXPECTED
 
 
 def _read_models(section: Section) -> Iterator[tuple[str, Limits]]:
     for member in section.members():
         try:
-            parse_pattern(member.name)
+            pattern = parse_pattern(member.name)
         except ValueError as error:
             member.mistake(str(error))
-        yield member.name, make_limits(member.parse(LIMIT_FIELDS))
+            continue
+        yield pattern, _read_limits(member, member.parse(LIMIT_FIELDS))
+
+
+def _read_limits(section: Section, fields: Mapping[str, Any]) -> Limits:
+    limits = make_limits(fields)
+    if _is_below_expected(limits, section.values):
+        section.warning(_BELOW_EXPECTED, "tpm")
+    return limits

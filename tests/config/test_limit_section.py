@@ -41,7 +41,7 @@ keys:
     reserve: expected
     model_limits:
       gpt-*: {{rpm: 5, budget: "${{BUDGET:-5/month}}"}}
-      a/b: {{tpm: 1}}
+      " a/b ": {{tpm: 1}}
       c:
 models:
   gpt-*: {{concurrent: 2}}
@@ -172,3 +172,22 @@ def test_words_that_are_not_known(name: str, value: str, reason: str) -> None:
     (mistake,) = find_mistakes(**{name: value})
     assert name in mistake
     assert reason in mistake
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("limits: {tpm: 1000}", "line 4: limits.tpm"),
+        ("keys: {ann: {tpm: 1000}}", "line 4: keys.ann.tpm"),
+        ("keys: {ann: {model_limits: {m: {tpm: 1000}}}}", "line 4: keys.ann.model_limits.m.tpm"),
+        ("models: {m: {tpm: 1000}}", "line 4: models.m.tpm"),
+    ],
+)
+def test_a_limit_that_no_answer_fits(tmp_path: Path, text: str, place: str) -> None:
+    (warning,) = load_text(tmp_path, f"{BASE}{text}\n").warnings
+    assert place in warning
+    assert "is less than expect_output" in warning
+    for other in ("expect_output: 1000", "reserve: max"):
+        assert load_text(tmp_path, f"{BASE}{text}\n{other}\n").warnings == ()
+    assert load_text(tmp_path, f"{BASE}{text.replace('1000', '0')}\n").warnings == ()
+    assert load_text(tmp_path, f"{BASE}{text.replace('1000', '1024')}\n").warnings == ()

@@ -50,8 +50,8 @@ def parse_reserve(value: Any) -> Reserve:
 def parse_pattern(value: Any) -> str:
     """Parse the pattern of the models that limits hold for."""
     pattern = str(value).strip()
-    if not pattern or len(pattern) > LONGEST_PATTERN:
-        raise ValueError(f"must name models by patterns of up to {LONGEST_PATTERN} characters")
+    if not pattern or len(pattern) > LONGEST_PATTERN or not pattern.isprintable():
+        raise ValueError(f"must name models by patterns of up to {LONGEST_PATTERN} printable characters")
     return pattern
 
 

@@ -30,7 +30,7 @@ BILLION = 10**9
 counts = st.none() | st.integers(0, MOST)
 budgets = st.none() | st.builds(Budget, st.integers(0, BILLION * BILLION), st.sampled_from(Period))
 plain = st.builds(Limits, counts, counts, counts, budgets)
-patterns = st.text(min_size=1, max_size=20).filter(lambda text: text == text.strip() and text)
+patterns = st.text(min_size=1, max_size=20).filter(lambda text: text == text.strip() and text.isprintable())
 limits_of_all_kinds = st.builds(
     lambda one, models, reserve: Limits(one.rpm, one.tpm, one.concurrent, one.budget, tuple(models.items()), reserve),
     plain,
@@ -134,6 +134,7 @@ def test_limits_of_models() -> None:
         ({"gpt-*": {"budget": "5"}}, "whose budget must be an amount and its period"),
         ({"": {"rpm": 1}}, "must name models"),
         ({"x" * 201: {"rpm": 1}}, "must name models"),
+        ({"x\n": {"rpm": 1}, "\ud800": {"rpm": 1}}, "must name models"),
         ({str(number): {"rpm": 1} for number in range(MOST_PATTERNS + 1)}, "must hold at most 50 patterns"),
     ],
 )
