@@ -22,8 +22,8 @@ from pathlib import Path
 from argoproxy.protocol.cache.kept_answer import KeptAnswer, decompress_answer
 from argoproxy.stores.answers.answer_store import StoredAnswer
 from argoproxy.stores.key_files import make_folder
-from argoproxy.stores.sqlite_file import open_private
-from argoproxy.telemetry.rotating_file import lock_file
+from argoproxy.stores.sqlite_file import give_to_owner_of_folder, open_private
+from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 
 logger = logging.getLogger("argoproxy")
 
@@ -59,10 +59,14 @@ _SUFFIXES = ("-wal", "-shm", "")
 class SqliteAnswers:
     """An AnswerStore whose file takes about `max_bytes` at most."""
 
-    def __init__(self, path: Path, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, max_bytes: int, clock: Callable[[], float] = time.time, pause_s: float = PAUSE_S
+    ) -> None:
+        """After an error the file is left alone for `pause_s` seconds."""
         self._path = path
         self._max_bytes = max_bytes
         self._clock = clock
+        self._pause_s = pause_s
         #: Held while the connection is used: never while another process is waited for.
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
@@ -72,7 +76,9 @@ class SqliteAnswers:
 
     def read(self, key: bytes) -> StoredAnswer | None:
         row = None
-        with self._unless_in_trouble():
+        if self._is_left_alone():
+            return None
+        with self._errors_as_trouble():
             if not self._is_open():
                 with self._exclusive():
                     self._open()
@@ -88,10 +94,12 @@ class SqliteAnswers:
         return None
 
     def write(self, key: bytes, answer: KeptAnswer, ttl_s: float) -> None:
+        if self._is_left_alone():
+            return
         text = answer.compress()
         if LARGEST_PART * len(text) > self._max_bytes:
             return
-        with self._unless_in_trouble(), self._exclusive():
+        with self._errors_as_trouble(), self._exclusive():
             self._open()
             with self._lock, _transaction(self._database) as database:
                 now = self._clock()
@@ -106,11 +114,12 @@ class SqliteAnswers:
         with suppress(OSError, sqlite3.Error), self._exclusive():  # the last connection to close writes to the file
             self._close()
 
+    def _is_left_alone(self) -> bool:
+        return time.monotonic() < self._paused_until
+
     @contextmanager
-    def _unless_in_trouble(self) -> Iterator[None]:
-        """Do nothing while the file is left alone, and leave it alone after an error."""
-        if time.monotonic() < self._paused_until:
-            return
+    def _errors_as_trouble(self) -> Iterator[None]:
+        """Leave the file alone after an error."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:
@@ -143,8 +152,8 @@ class SqliteAnswers:
             return
         self._close()
         with self._lock:
-            with open_private(self._path) as descriptor:
-                self._inode = os.fstat(descriptor).st_ino
+            _create_private(self._path)
+            self._inode = os.stat(self._path).st_ino
             database = sqlite3.connect(self._path, isolation_level=None, timeout=0, check_same_thread=False)
             try:
                 _prepare(database)
@@ -162,7 +171,7 @@ class SqliteAnswers:
     def _pause(self, error: Exception) -> None:
         """Leave the file alone for a while, and delete it if it is damaged."""
         reason = getattr(error, "sqlite_errorname", "") or type(error).__name__
-        self._paused_until = time.monotonic() + PAUSE_S
+        self._paused_until = time.monotonic() + self._pause_s
         if self._is_up:
             self._is_up = False
             logger.warning("code=cache_unavailable reason=%s: answers are not kept for now: %s", reason, error)
@@ -181,6 +190,19 @@ class SqliteAnswers:
 
 class _OtherVersion(sqlite3.DatabaseError):
     """Another version of argoproxy has made the file."""
+
+
+def _create_private(path: Path) -> None:
+    """Create a file that only its owner may read, unless it is there. Raises OSError.
+
+    One that is there is not opened: closing a descriptor of it would end the locks of all connections of this process
+    (https://sqlite.org/howtocorrupt.html#posix_advisory_locks_canceled_by_a_separate_thread_doing_close_)."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        try:
+            give_to_owner_of_folder(descriptor, path.parent)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
