@@ -71,6 +71,7 @@ FLOORS = [
     "stores/answers",
     "pipeline/shared",
     "pipeline/caching",
+    "pipeline/accounting",
     "pipeline",
     "pipeline/paths",
     "plugins",

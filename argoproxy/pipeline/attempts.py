@@ -37,6 +37,8 @@ def try_routes(
     context: RequestContext,
 ) -> Iterator[StepT]:
     """Yield what an attempt yields, on the first route that brings content. Raises ProxyError, ClientGone."""
+    if proxy.accountant is not None:
+        routes = proxy.accountant.admit(routes, context)
     context.attempts = attempts = RequestAttempts(routes, proxy, context)
     route: Route[Upstream] | None = attempts.start()
     while route:
@@ -178,7 +180,12 @@ class RequestAttempts:
         return None
 
     def _begin_at(self, route: Route[Upstream]) -> bool:
-        """Begin an attempt with the place that was taken for it, unless the upstream is left alone now."""
+        """Begin an attempt with the place that was taken for it, unless the upstream is left alone now, or its own
+        limits do not allow it. Raises LimitsUnavailable."""
+        account = self._context.account
+        if account and self._proxy.accountant and not self._proxy.accountant.extend(route, account):
+            self._keeper.cancel()
+            return False
         attempt = self._proxy.states.of(route.upstream.name).begin(route.call.model, route.resilience.breaker)
         if attempt is None:
             self._keeper.cancel()

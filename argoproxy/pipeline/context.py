@@ -6,15 +6,17 @@ import logging
 from collections.abc import Callable, Iterable
 
 from argoproxy.errors import Ending, InternalError, ProxyError
+from argoproxy.pipeline.accounting.account import RequestAccount
 from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.early_start import EarlyStart
-from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply
+from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply, read_count, release_replies
 from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.pipeline.shared.request_pricing import RequestPricing
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.limits.limit_refusals import LimitExceeded
 from argoproxy.protocol.prices.price_table import NO_COST
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
@@ -24,9 +26,6 @@ from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
 
 logger = logging.getLogger("argoproxy")
-#: How many places of a request that were left out are named in the log.
-MOST_PLACES = 20
-
 #: Statuses whose responses have no body (RFC 9110 section 6.4.1).
 BODILESS = frozenset((204, 304))
 
@@ -58,12 +57,14 @@ class RequestContext:
     wants_stream = False
     #: What the cache does for it, if its rule has one.
     cache: CachedRequest | None = None
-    #: The caller; without a name where no keys are required.
-    caller = Principal("")
     #: The name of the caller's key.
     key_name = ""
     #: Calculates what it costs, where anything needs that.
     pricing: RequestPricing | None = None
+    #: The caller; one without a name where no keys are required.
+    caller = Principal("")
+    #: What it is charged, if it has limits or is written down.
+    account: RequestAccount | None = None
     reply_status = 200
     reply_headers: Headers = ()
 
@@ -71,7 +72,7 @@ class RequestContext:
     _status = 0
     _model = _upstream = _return_mode = _send_mode = _sent_model = ""
     _code: str | None = None
-    _reason = _address = ""
+    _reason = _address = _limit = ""
     _ending: Ending | None = None
     _is_closed = False
 
@@ -109,6 +110,11 @@ class RequestContext:
         if self.record:
             self.record.call = call
 
+    @property
+    def model_name(self) -> str:
+        """The model that the client named, as it may be logged."""
+        return self._model
+
     def set_upstream(self, upstream: Upstream) -> None:
         """Set the upstream that is asked."""
         self._upstream = upstream.name
@@ -142,15 +148,10 @@ class RequestContext:
         self.route = route
         self._upstream = route.upstream.name
 
-    def log_omissions(self) -> None:
-        """Log what the call on this route does not hold of a request that was converted."""
-        left_out = self.route.call.left_out
-        if left_out and logger.isEnabledFor(logging.DEBUG):
-            places = log_value(self.redact(" ".join(left_out[:MOST_PLACES])))
-            logger.debug("code=left_out id=%s count=%s places=%s", self.id, len(left_out), places)
-
     def record_attempt(self, upstream: Upstream, request: UpstreamRequest) -> None:
         """Note a request that is sent upstream."""
+        if self.account:
+            self.account.begin_sending(upstream.name)
         if request.is_streamed is not None:
             self._send_mode = "stream" if request.is_streamed else "non_stream"
         if self.record:
@@ -160,6 +161,8 @@ class RequestContext:
     def add_reply(self, reply: OpenReply) -> None:
         """Take charge of an open reply: it is released when the context is closed."""
         self._replies.append(reply)
+        if self.account:
+            self.account.receive_head(reply.status)
         if self.record:
             self.record.set_reply_status(reply.status)
         self.reply_status, self.reply_headers = reply.status, reply.headers
@@ -172,6 +175,8 @@ class RequestContext:
         while self._replies:
             self._replies.pop().close()
         self._ending = None
+        if self.account:
+            self.account.discard(error)
         if self.record:
             self.record.fail_attempt(error, self.meter.elapsed_s())
 
@@ -182,6 +187,8 @@ class RequestContext:
     def record_usage(self, usage: Json) -> None:
         """Set the tokens that the upstream counted; the last report wins."""
         self._usage = usage
+        if self.account:
+            self.account.meter.reset()
 
     def set_status(self, status: int) -> None:
         """Set the status of the response, which begins now."""
@@ -210,6 +217,10 @@ class RequestContext:
         """Note the error that the client gets."""
         self.set_ending(error.ending)
         self._code = self._code or error.code
+        if isinstance(error, LimitExceeded):
+            self._limit = error.param or ""
+        if self.account:
+            self.account.fail(error)
         self._reason, self._address = error.reason, error.address
         if self.record:
             self.record.fail_attempt(error, self.meter.elapsed_s())
@@ -233,7 +244,7 @@ class RequestContext:
         # The client has all it gets and may leave; that must not count while `release_when_done` waits.
         self.watch.ignore_client()
         try:
-            self._close_replies(outcome.ending)
+            release_replies(self._replies, outcome.ending)
         finally:
             # Others may take the place of this request only after its connection is closed.
             if self.attempts:
@@ -242,19 +253,14 @@ class RequestContext:
                 self.place.close()
             # They refer to this context: without this a request's memory would wait for the garbage collector.
             self.attempts = self.place = None
+            if self.account:
+                self.account.settle(outcome, self._usage or {})
         self.watch.close()
         for listener in self._listeners:
             try:
                 listener(outcome)
             except (Exception, SystemExit):  # a plug-in's listener may raise anything
                 logger.exception("code=listener_failed id=%s listener=%r", self.id, listener)
-
-    def _close_replies(self, ending: Ending) -> None:
-        for reply in self._replies:
-            if ending is Ending.COMPLETE:
-                reply.release_when_done()
-            else:
-                reply.close()
 
     def _outcome(self) -> Outcome:
         info, meter, usage = self._info, self.meter, self._usage or {}
@@ -282,15 +288,12 @@ class RequestContext:
             overhead_s=meter.overhead_s,
             total_s=meter.elapsed_s(),
             bytes_sent=meter.bytes_sent,
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
+            prompt_tokens=read_count(usage, "prompt_tokens"),
+            completion_tokens=read_count(usage, "completion_tokens"),
             attempts=self.attempts.summarize() if self.attempts else (),
             queue_s=self.queue_s,
             cache=str(self.cache.result) if self.cache else "",
             cost_nanos=cost.nanos,
             unpriced=cost.unknown,
+            limit=self._limit,
         )
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -22,10 +22,11 @@ Paths that are no chats have handlers of their own in `paths/`; `paths/relay.py`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar, cast
+from typing import cast
 
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.pipeline.attempts import try_routes
@@ -42,6 +43,7 @@ from argoproxy.pipeline.handover import (
 from argoproxy.pipeline.kept_answers import find_kept_answer
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.pipeline.route_order import choose_order
+from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.api.endpoints import (
     Endpoint,
 )
@@ -59,7 +61,9 @@ from argoproxy.protocol.stream.usage_cost import UsageCostFilter
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.base import read_in_runs
 
-StepT = TypeVar("StepT")
+logger = logging.getLogger("argoproxy")
+#: How many places of a request that were left out are named in the log.
+MOST_PLACES = 20
 
 
 def handle_chat(request: ClientRequest, endpoint: Endpoint, proxy: Proxy, context: RequestContext) -> ClientResponse:
@@ -164,7 +168,7 @@ def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext)
     if route.call.origin is not None:
         route = replace(route, call=route.call.for_upstream(route.upstream.name))
     context.set_route(route)
-    context.log_omissions()
+    _log_omissions(context)
     link = proxy.links[route.upstream.name]
     with route.call.name_client_fields():
         call = link.images.inline(route.call, context.watch)
@@ -174,6 +178,14 @@ def attempt_route(route: Route[Upstream], proxy: Proxy, context: RequestContext)
         if not batch:
             context.watch.check_client()
         yield batch
+
+
+def _log_omissions(context: RequestContext) -> None:
+    """Log what the call on its route does not hold of a request that was converted."""
+    left_out = context.route.call.left_out
+    if left_out and logger.isEnabledFor(logging.DEBUG):
+        places = log_value(context.redact(" ".join(left_out[:MOST_PLACES])))
+        logger.debug("code=left_out id=%s count=%s places=%s", context.id, len(left_out), places)
 
 
 def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Sequence[Filter]:
@@ -189,6 +201,8 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
         filters.append(UsageCostFilter(context.pricing.cost_of))
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))
+    if context.account:
+        filters.insert(0, context.account.meter)
     if context.cache:
         filters = [*context.cache.add_recorders(filters, route)]
     if context.record:

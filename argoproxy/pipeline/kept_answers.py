@@ -15,7 +15,7 @@ from argoproxy.upstreams import Upstream
 
 def find_kept_answer(routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> Batch | None:
     """Return the kept answer to a request; None if an upstream is to be asked, whose answer is then kept. Raises
-    NotCached, ClientGone."""
+    NotCached, ClientGone; LimitExceeded, LimitsUnavailable for a kept one."""
     policy = routes[0].cache
     if proxy.cache is None or policy is None:
         return None
@@ -26,6 +26,8 @@ def find_kept_answer(routes: Sequence[Route[Upstream]], proxy: Proxy, context: R
         context.set_kept_route(request.route)
         if context.pricing:
             context.pricing.is_free = True
+        if proxy.accountant is not None:
+            proxy.accountant.admit_hit(request.route, context)
     return found
 
 

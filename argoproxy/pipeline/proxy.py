@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from argoproxy.errors import Ending, UpstreamProtocolError
 from argoproxy.images.inline import Images
+from argoproxy.pipeline.accounting.accountant import Accountant
 from argoproxy.pipeline.caching.answer_cache import AnswerCache
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.shared.active_probe import ActiveProbe
@@ -113,6 +114,8 @@ class Proxy:
     places: UpstreamPlaces | None = None
     #: Where a rule wants answers to be kept.
     cache: AnswerCache | None = None
+    #: Admits and charges requests, where any limit is set or requests are written down.
+    accountant: Accountant | None = None
     authenticator: RequestAuthenticator | None = None
     #: Manages keys over HTTP, if that is configured.
     key_desk: KeyDesk | None = None

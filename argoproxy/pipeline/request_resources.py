@@ -1,10 +1,13 @@
-"""What a request holds until it is closed, as far as its context needs it."""
+"""What a request holds until it is closed, as far as its context needs it; and what is read then."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from argoproxy.errors import Ending
 from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.json_text import Json
 from argoproxy.telemetry.outcome import AttemptSummary
 from argoproxy.upstreams import Reply
 
@@ -38,3 +41,18 @@ class HeldPlace(Protocol):
 
     def close(self) -> None:
         """Give it back."""
+
+
+def release_replies(replies: Iterable[OpenReply], ending: Ending) -> None:
+    """Release the connections of replies: for other requests, if this one was answered whole."""
+    for reply in replies:
+        if ending is Ending.COMPLETE:
+            reply.release_when_done()
+        else:
+            reply.close()
+
+
+def read_count(usage: Json, name: str) -> int | None:
+    """Return a number of tokens, None if it is missing or no number."""
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -45,10 +45,9 @@ class Outcome:
     chat or an embedding answered that failed, and the one that brought an answer.
     `queue_s` is how long the request waited for a place at an upstream, if it did. `cost_nanos` is what it cost, in
     billionths of the currency of the prices; `unpriced` is why that is not known where prices are used: "model" has no
-    price, or there was no "usage".
-    `cache` is what the cache did
-    (`hit`, `miss`, `bypass`), "" where there is none; the tokens of a hit are those of the kept answer: no upstream was
-    asked.
+    price, or there was no "usage". `cache` is what the cache did (`hit`, `miss`, `bypass`), "" where there is none; the
+    tokens of a hit are those of the kept answer: no upstream was asked. `limit` names the limit that refused the
+    request: `key.rpm`.
     """
 
     id: str
@@ -78,6 +77,7 @@ class Outcome:
     cost_nanos: int | None = None
     unpriced: str = ""
     cache: str = ""
+    limit: str = ""
 
 
 Listener = Callable[[Outcome], None]

@@ -45,7 +45,7 @@ from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.app import create_app
-from argoproxy.web.state_factory import build_authenticator, build_cache, build_key_desk
+from argoproxy.web.state_factory import build_accountant, build_authenticator, build_cache, build_key_desk
 from argoproxy.web.upstream_factory import collect_secrets, make_transport, models_of, provider
 
 logger = logging.getLogger("argoproxy")
@@ -173,6 +173,7 @@ def build_proxy(
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
         places=_open_places(config, memory),
+        accountant=build_accountant(config),
         cache=build_cache(config),
         active_probes=[
             ActiveProbe(upstream, transport, states.of(upstream.name), unwatched)

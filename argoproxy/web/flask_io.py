@@ -27,6 +27,7 @@ from argoproxy.protocol.http_messages import (
     read_up_to,
     without,
 )
+from argoproxy.protocol.limits.rate_headers import replace_rate_headers
 from argoproxy.telemetry.outcome import RequestInfo
 from argoproxy.web.wsgi_io import (
     ClientGoneBody,
@@ -192,6 +193,8 @@ def respond(answer: ClientResponse, request: WebRequest) -> Response:
         kept = (*without(kept, _ATTEMPT_HEADERS), *about_attempts)
     if context.cache:
         kept = (*without(kept, REPLACED), *context.cache.headers)
+    if context.account and context.account.headers:
+        kept = replace_rate_headers(kept, context.account.headers)
     headers = [*kept, logging_id]
     if not get_header(kept, "x-request-id"):
         headers.append(request_id)

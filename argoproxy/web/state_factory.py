@@ -1,20 +1,42 @@
-"""From the settings to what the workers of a host keep: keys, answers."""
+"""From the settings to what the workers of a host keep: keys, answers, what was used of limits."""
 
 from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from argoproxy import __version__
 from argoproxy.config.config import Config
 from argoproxy.config.resilience import most_waiting
 from argoproxy.config.values.config_error import ConfigError
+from argoproxy.pipeline.accounting.account import Books
+from argoproxy.pipeline.accounting.accountant import Accountant
 from argoproxy.pipeline.caching.answer_cache import AnswerCache
 from argoproxy.pipeline.caching.flights import Flights
 from argoproxy.plugins.loader import PluginAuthenticator
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
+from argoproxy.protocol.limits.claims import make_claims
+from argoproxy.protocol.limits.windows import BudgetCalendar
+from argoproxy.protocol.prices.price_table import PriceTable
 from argoproxy.stores.answers.sqlite_answers import FILE_NAME, SqliteAnswers
 from argoproxy.stores.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.key_ring import AdminAccess, KeyRing
 from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.web.upstream_factory import identify
+
+logger = logging.getLogger("argoproxy")
+
+#: Where limits are counted that need not survive a restart, in the folder that the workers share.
+_UNKEPT = "limits"
 
 
 def build_cache(config: Config) -> AnswerCache | None:
@@ -47,3 +69,47 @@ def build_key_desk(config: Config) -> KeyDesk | None:
     if managed is None or managed.admin_key is None:
         return None
     return KeyDesk(AdminAccess(managed.admin_key), KeyAdmin(SqliteKeys(managed.folder), ADMIN_ACTOR))
+
+
+def build_accountant(config: Config) -> Accountant | None:
+    """Return what admits and charges requests, None if there are no limits and nothing is written down."""
+    if not config.limits_apply:
+        return None
+    calendar = BudgetCalendar(_make_local_date(config.limits.zone))
+    books = Books(
+        store=open_limits(config.state_folder or _shared_folder()),
+        settings=config.limits,
+        prices=config.prices or PriceTable(),
+        keeps_ledger=config.state_folder is not None,
+        clock=time.time,
+    )
+    return Accountant(books, lambda subjects, demand, now: make_claims(subjects, demand, calendar, now))
+
+
+@lru_cache(maxsize=8)
+def open_limits(folder: Path) -> SqliteLimits:
+    """Return the counters in a folder: the same ones after a reload of the settings."""
+    return SqliteLimits(folder)
+
+
+@lru_cache(maxsize=1)
+def _shared_folder() -> Path:
+    """Return a folder that is gone with the server; one of this worker's own if the master could make none."""
+    shared = os.environ.get(FOLDER_VARIABLE)
+    if not shared:
+        logger.warning("code=limits_not_shared: limits are counted in each worker for itself: no folder can be shared")
+        return Path(tempfile.mkdtemp(prefix="argoproxy-limits-"))
+    folder = Path(shared) / _UNKEPT
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _make_local_date(name: str) -> Callable[[float], tuple[int, int, int]]:
+    """Return what tells the date of a moment in a time zone."""
+    zone: tzinfo = UTC if name == "UTC" else ZoneInfo(name)
+
+    def local_date(moment: float) -> tuple[int, int, int]:
+        date = datetime.fromtimestamp(moment, zone)
+        return date.year, date.month, date.day
+
+    return local_date

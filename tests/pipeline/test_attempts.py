@@ -65,6 +65,7 @@ class Shared:
         providers: list[Provider[Upstream]] = [Provider(DemoUpstream(name)) for name in NAMES]
         self.models = Models(providers, rules)
         self.places = None
+        self.accountant = None
 
     def fail(self, name: str, kind: FailureKind, retry_after_s: float | None = None) -> None:
         """Have an upstream fail until it is left alone."""

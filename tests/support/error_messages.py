@@ -14,6 +14,7 @@ from argoproxy import errors
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.protocol.api import types
 from argoproxy.protocol.cache import cache_control
+from argoproxy.protocol.limits import limit_refusals
 from argoproxy.transport import exchange
 from argoproxy.workers import error_responses
 
@@ -24,7 +25,7 @@ GAP = "…"
 
 CLASSES: dict[str, type[ProxyError]] = {
     name: value
-    for module in (errors, cache_control, error_responses)
+    for module in (errors, cache_control, error_responses, limit_refusals)
     for name, value in inspect.getmembers(module, inspect.isclass)
     if issubclass(value, ProxyError) and value not in (ProxyError, UpstreamStatus)
 }

@@ -51,9 +51,9 @@ def apply_mode(call: Call, mode: Mode, usage: Usage) -> Call:
     if mode is Mode.NON_STREAM:
         return _whole(call) if call.stream else call
     if mode is Mode.STREAM and not call.stream:
-        return _with_usage(call.with_body({**call.body, "stream": True}))
+        return with_usage(call.with_body({**call.body, "stream": True}))
     is_wanted = usage is Usage.ALWAYS or call.wants_document
-    return _with_usage(call) if call.stream and is_wanted else call
+    return with_usage(call) if call.stream and is_wanted else call
 
 
 def _whole(call: Call) -> Call:
@@ -61,7 +61,8 @@ def _whole(call: Call) -> Call:
     return call.with_body({**body, "stream": False})
 
 
-def _with_usage(call: Call) -> Call:
+def with_usage(call: Call) -> Call:
+    """Return a call that asks a stream for its usage."""
     if call.include_usage:
         return call
     options = as_dict(call.body.get("stream_options"))

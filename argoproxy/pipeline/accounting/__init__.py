@@ -1,0 +1,1 @@
+"""What requests are charged: admitted before they are sent, settled when they end."""

@@ -1,0 +1,171 @@
+"""Admits requests that have limits, or that are written into the ledger, before anything is sent.
+
+All limits that apply are asked in one step: those of everyone, of the caller's key and team, of the model, of the first
+upstream. An upstream whose own limit does not allow the request now is left out where there is another route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from argoproxy.errors import BadRequest
+from argoproxy.pipeline.accounting.account import Books, RequestAccount
+from argoproxy.pipeline.accounting.demand import NO_TOKENS, AskedTokens, ask_tokens
+from argoproxy.protocol.access.auth import Principal
+from argoproxy.protocol.limits.limit_refusals import UnpricedModel, is_of_upstream, make_refusal
+from argoproxy.protocol.limits.limits import Claim, Demand, LimitedSubject, LimitKind, Reserve, Unpriced
+from argoproxy.protocol.prices.price import Price
+from argoproxy.protocol.prices.price_table import price_names
+from argoproxy.protocol.routing.modes import with_usage
+from argoproxy.protocol.routing.route import Route
+from argoproxy.stores.limit_store import LedgerEntry, Reservation
+from argoproxy.upstreams import Upstream
+
+#: Makes the claims of a request on the limits of subjects: by what it asks for, and when.
+ClaimMaker = Callable[[Sequence[LimitedSubject], Demand, float], Sequence[Claim]]
+
+_BY_SIZE = (LimitKind.TPM, LimitKind.BUDGET)
+_OF_HITS = (LimitKind.RPM, LimitKind.CONCURRENT)
+#: Paths whose streams tell their usage only if they are asked to.
+_COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
+
+
+class AccountHolder(Protocol):
+    """A request, as far as its account needs it."""
+
+    id: str
+    caller: Principal
+    account: RequestAccount | None
+
+    @property
+    def model_name(self) -> str:
+        """The model that the client asked for, as it may be written down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accountant:
+    """Opens the accounts of requests."""
+
+    books: Books
+    make_claims: ClaimMaker
+
+    def admit(self, routes: Sequence[Route[Upstream]], holder: AccountHolder) -> Sequence[Route[Upstream]]:
+        """Open an account for a request, and return its routes from the first one whose upstream allows it. Raises
+        LimitExceeded, LimitsUnavailable, UnpricedModel, BadRequest."""
+        for index, route in enumerate(routes):
+            account = self._open(route, holder)
+            if account is None:
+                return routes
+            holder.account = account
+            refused = account.admit()
+            if refused is None:
+                return [ask_usage(one) for one in routes[index:]] if account.counts_tokens else routes[index:]
+            if not is_of_upstream(refused.subject) or index + 1 == len(routes):
+                raise make_refusal(refused, account.retry_after_s)
+        return routes
+
+    def admit_hit(self, route: Route[Upstream], holder: AccountHolder) -> None:
+        """Open an account for a request that a cache answers: it counts as a request, and costs nothing. Raises
+        LimitExceeded, LimitsUnavailable."""
+        subjects, now = self._subjects(route, holder), self.books.clock()
+        claims = self.make_claims(subjects, Demand(0, 0), now) if subjects else ()
+        claims = [one for one in claims if one.kind in _OF_HITS and not is_of_upstream(one.subject)]
+        if not claims and not self.books.keeps_ledger:
+            return
+        account = holder.account = RequestAccount(self.books, _reserve(claims, _begin_entry(holder, now), NO_TOKENS))
+        account.is_hit = True
+        if refused := account.admit():
+            raise make_refusal(refused, account.retry_after_s)
+
+    def extend(self, route: Route[Upstream], account: RequestAccount) -> bool:
+        """Ask the limits of another upstream that a request would be sent to; return whether they allow it. Raises
+        LimitsUnavailable."""
+        subjects = [one for one in route.subjects if is_of_upstream(one.name) and not account.covers(one.name)]
+        if not subjects:
+            return True
+        demand, _ = self._estimate(route, Reserve.EXPECTED)
+        return account.extend(self.make_claims(subjects, demand, self.books.clock())) is None
+
+    def _open(self, route: Route[Upstream], holder: AccountHolder) -> RequestAccount | None:
+        """Return the account of a request that would go along a route first, None if it needs none. Raises
+        UnpricedModel, BadRequest."""
+        subjects = self._subjects(route, holder)
+        if not subjects and not self.books.keeps_ledger:
+            return None
+        demand, asked = self._estimate(route, _reserve_of(holder.caller) or self.books.settings.reserve)
+        now = self.books.clock()
+        claims = self.make_claims(subjects, demand, now) if subjects else ()
+        if not claims and not self.books.keeps_ledger:
+            return None
+        if any(one.kind in _BY_SIZE for one in claims):
+            self._check(claims, demand, asked, route.call.requested_model)
+        entry = replace(_begin_entry(holder, now), upstream=route.upstream.name, cost_nanos=demand.cost_nanos)
+        return RequestAccount(self.books, _reserve(claims, entry, asked))
+
+    def _estimate(self, route: Route[Upstream], reserve: Reserve) -> tuple[Demand, AskedTokens]:
+        price = self._price_of(route)
+        max_output = price.max_output if price else None
+        asked = ask_tokens(route.call, reserve, self.books.settings.expect_output, max_output)
+        if asked is NO_TOKENS:
+            return Demand(0, 0), asked
+        return Demand(asked.total, price.reserve(asked.prompt, asked.output or 0) if price else None), asked
+
+    def _check(self, claims: Sequence[Claim], demand: Demand, asked: AskedTokens, model: str) -> None:
+        """Raise UnpricedModel, BadRequest for a request of which it is not known what to reserve."""
+        if asked.output is None:
+            message = "The limits need `max_tokens`: how much this model answers with at most is not known."
+            raise BadRequest(message, param="max_tokens")
+        is_unpriced = demand.cost_nanos is None and any(one.kind is LimitKind.BUDGET for one in claims)
+        if is_unpriced and self.books.settings.unpriced is Unpriced.REFUSE:
+            raise UnpricedModel(f"A budget holds, and the price of the model {model!r} is not known.", param="model")
+
+    def _price_of(self, route: Route[Upstream]) -> Price | None:
+        call = route.call
+        return self.books.prices.price_of(price_names(route.upstream.name, call.model, call.requested_model))
+
+    def _subjects(self, route: Route[Upstream], holder: AccountHolder) -> Sequence[LimitedSubject]:
+        everyone = self.books.settings.everyone
+        own = holder.caller.subjects
+        if any(subject.limits.models for subject in own):
+            names = names_of(route)
+            own = tuple(part for subject in own for part in _parts_for_model(subject, names))
+        return (*((everyone,) if everyone else ()), *own, *route.subjects)
+
+
+def _parts_for_model(subject: LimitedSubject, names: Sequence[str]) -> Iterator[LimitedSubject]:
+    """Yield a subject, and what it is limited to in models with one of these names."""
+    yield subject
+    for pattern, limits in subject.limits.models:
+        if any(fnmatchcase(name, pattern) for name in names):
+            yield LimitedSubject(f"{subject.name}/model:{pattern}", limits)
+
+
+def names_of(route: Route[Upstream]) -> Sequence[str]:
+    """Return the names of a route's model by which patterns of limits find it: no alias leads around a limit."""
+    asked, sent = route.call.requested_model, route.call.model
+    return tuple(dict.fromkeys((asked, *route.upstream.aliases(asked), sent)))
+
+
+def ask_usage(route: Route[Upstream]) -> Route[Upstream]:
+    """Return a route whose stream is asked for its usage."""
+    call = route.call
+    if not call.stream or call.include_usage or call.path not in _COMPLETIONS:
+        return route
+    return replace(route, call=with_usage(call))
+
+
+def _reserve_of(caller: Principal) -> Reserve | None:
+    return next((one.limits.reserve for one in caller.subjects if one.limits.reserve), None)
+
+
+def _begin_entry(holder: AccountHolder, now: float) -> LedgerEntry:
+    caller = holder.caller
+    return LedgerEntry(holder.id, now, caller.key_id, caller.name, caller.team, holder.model_name, upstream="")
+
+
+def _reserve(claims: Sequence[Claim], entry: LedgerEntry, asked: AskedTokens) -> Reservation:
+    entry = replace(entry, prompt_tokens=asked.prompt, is_estimated=bool(asked.prompt))
+    return Reservation(claims, entry, asked.prompt)

@@ -1,0 +1,52 @@
+"""What a request asks for, estimated before its upstream has counted anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.limits.limits import Reserve
+from argoproxy.protocol.limits.prompt_estimate import estimate_prompt
+from argoproxy.protocol.routing.call import Call
+
+_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_COUNTING, _EMBEDDINGS = "/v1/messages/count_tokens", "/v1/embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTokens:
+    """The tokens that a request asks for: its prompt, and what is reserved for its output (None: not known)."""
+
+    prompt: int
+    output: int | None
+
+    @property
+    def total(self) -> int:
+        return self.prompt + (self.output or 0)
+
+
+#: Of requests that a limit on tokens does not concern.
+NO_TOKENS = AskedTokens(0, 0)
+
+
+def ask_tokens(call: Call, reserve: Reserve, expected: int, max_output: int | None) -> AskedTokens:
+    """Return what a call asks for, and which output is reserved for it. `expected` is what an answer usually has at
+    most, `max_output` the most that the model answers with."""
+    origin = call.origin or call
+    if origin.path == _COUNTING:  # costs nothing, and answers with a number
+        return NO_TOKENS
+    prompt = estimate_prompt(origin.body)
+    if origin.path == _EMBEDDINGS:
+        return AskedTokens(prompt, 0)
+    bound = _bound_of(call.body)
+    if reserve is Reserve.EXPECTED:
+        output: int | None = expected if bound is None else min(bound, expected)
+    else:
+        output = max_output if bound is None else bound
+    return AskedTokens(prompt, None if output is None else output * call.max_choices)
+
+
+def _bound_of(body: Json) -> int | None:
+    """Return the most tokens that an answer may have, None if the request does not say."""
+    bounds = [value for name in _BOUNDS if type(value := body.get(name)) is int and value >= 0]
+    return min(bounds, default=None)

@@ -1,0 +1,58 @@
+"""An estimate of the tokens of a request's prompt, in whichever API it is, before its upstream has counted them.
+
+About four bytes of text are a token in English and in code. All that goes to the model is counted: texts, thoughts,
+tools, their calls and results. Other parts have a usual size, whatever theirs is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from argoproxy.protocol.json_text import Json
+
+BYTES_A_TOKEN = 4
+#: Anthropic's documentation on vision: width x height / 750, for about 1000 x 1200 pixels; OpenAI's are cheaper.
+PART_TOKENS = 1600
+#: The fields of a request that go to the model, in all APIs.
+_PROMPT_FIELDS = (
+    "messages",
+    "prompt",
+    "input",
+    "instructions",
+    "system",
+    "tools",
+    "functions",
+    "response_format",
+    "suffix",
+)
+_FILES = frozenset(
+    ("image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document", "video_url")
+)
+
+
+def estimate_prompt(body: Json) -> int:
+    """Return about how many tokens the prompt of a request has."""
+    waiting = [body[name] for name in _PROMPT_FIELDS if name in body]
+    size = tokens = 0
+    # Values may be nested as deeply as JSON can be, too deeply for functions that call themselves.
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            size += len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            if _is_file(value):
+                tokens += PART_TOKENS
+            else:
+                size += sum(map(len, value))
+                waiting += value.values()
+        else:
+            tokens += 1  # of a prompt in tokens; few numbers are anything else
+    return tokens - (-size // BYTES_A_TOKEN)
+
+
+def _is_file(part: Mapping[str, Any]) -> bool:
+    kind = part.get("type")
+    return isinstance(kind, str) and kind in _FILES
