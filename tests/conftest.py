@@ -23,26 +23,36 @@ settings.load_profile("house")
 TESTS = Path(__file__).resolve().parent
 #: The files that take the longest, in turn.
 LONGEST = [
-    "test_demo.py",
-    "test_fuzz.py",
-    "test_commands.py",
-    "test_faults.py",
-    "test_doctor.py",
-    "test_draining.py",
-    "test_images.py",
-    "test_linear.py",
-    "test_first_run.py",
-    "test_soak.py",
-    "test_siege.py",
-    "test_unread_answers.py",
-    "test_start.py",
-    "test_terminal.py",
-    "test_sharing.py",
-    "test_slow_senders.py",
-    "test_silence.py",
-    "test_shrink.py",
-    "test_leaving.py",
-    "test_metrics.py",
+    "wire/test_images.py",
+    "wire/test_draining.py",
+    "docs/test_commands.py",
+    "fuzz/test_fuzz.py",
+    "resilience/test_fallback.py",
+    "wire/test_slow_senders.py",
+    "wire/test_unread_answers.py",
+    "wire/test_start.py",
+    "resilience/test_breakers.py",
+    "fuzz/test_linear.py",
+    "resilience/test_retries.py",
+    "lab/test_soak.py",
+    "wire/test_first_run.py",
+    "wire/test_leaving.py",
+    "wire/test_early_heartbeat.py",
+    "wire/test_keys.py",
+    "shared_state/test_workers.py",
+    "wire/test_sharing.py",
+    "wire/test_slow_clients.py",
+    "wire/test_terminal.py",
+    "lab/test_faults.py",
+    "lab/test_surface_faults.py",
+    "shared_state/test_upstream_places.py",
+    "wire/test_demo.py",
+    "wire/test_metrics.py",
+    "images/test_shrink.py",
+    "wire/test_doctor.py",
+    "lab/test_silence.py",
+    "packaging/test_behind_servers.py",
+    "lab/test_siege.py",
 ]
 #: The mark of a folder's tests; all others are pure.
 MARKS = {
@@ -93,8 +103,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(item: pytest.Item) -> int:
     """Return when an item's file has its turn."""
-    if item.path.name in LONGEST:
-        return LONGEST.index(item.path.name)
+    file = item.path.relative_to(TESTS.parent).as_posix().removeprefix("tests/")
+    if file in LONGEST:
+        return LONGEST.index(file)
     return len(LONGEST) + (item.get_closest_marker("pure") is not None)
 
 
