@@ -161,7 +161,7 @@ def test_what_is_transparent_gets_a_white_ground_or_stays_so() -> None:
         assert pixel == seen if seen else isinstance(pixel, tuple) and pixel[3] == 0
 
 
-MODES, SIZES = ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"), ((6000, 5000), (30_000, 700))
+MODES, SIZES = ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"), ((5000, 4000), (30_000, 700))
 LARGE = [(mode, size) for mode in MODES for size in SIZES]
 #: Each mode in one size, and each size in about half of the modes: LAB=full takes all.
 PAIRWISE = [(mode, SIZES[place % 2]) for place, mode in enumerate(MODES)]
