@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from argoproxy.cli import completion
 from argoproxy.cli.commands import COMMANDS, SERVE
-from tests.support.processes import ROOT, clean_environment
+from tests.support.processes import ROOT, clean_environment, run_python
 
 #: Lines typed, and some of what is offered.
 TYPED = [
@@ -49,9 +48,9 @@ _argoproxy
 
 
 def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "cot_proxy.py"), *arguments]
-    environ = clean_environment()
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    command = [str(ROOT / "cot_proxy.py"), *arguments]
+    ended = run_python(command, folder, clean_environment())
+    return subprocess.CompletedProcess(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 @pytest.fixture(scope="module")

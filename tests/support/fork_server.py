@@ -1,9 +1,10 @@
-"""Starts Gunicorn by forking a process that has imported its modules: a start takes a third of the CPU.
+"""Starts Gunicorn, and commands, by forking a process that has imported their modules: that takes a tenth of the CPU.
 
-`python -m tests.support.fork_server DESCRIPTOR gthread|gevent|sync` imports what Gunicorn's master has imported by
+`python -m tests.support.fork_server DESCRIPTOR threads|gevent` imports what Gunicorn's master has imported by
 itself when it forks its workers; for workers that patch nothing, also what these import. It answers the requests of
-`ForkServer`, a JSON line each, over a socket: a child runs Gunicorn as `python -m gunicorn` does, in an environment,
-a folder and a log of its own. Nothing is configured before the fork, so the child reads its settings as ever.
+`ForkServer`, a JSON line each, over a socket: a child runs Gunicorn as `python -m gunicorn` does, or a script as
+`python SCRIPT` does, in an environment, a folder and a log of its own. Nothing is configured before the fork, so the
+child reads its settings as ever.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -43,8 +45,7 @@ def modules_in(folder: str) -> list[str]:
 #: patched. Its master imports the module of the worker itself, and the pure folders hold neither.
 IN_MASTERS = ("gunicorn.app.wsgiapp", "gunicorn.arbiter", "argoproxy.cli.serve", "argoproxy.telemetry.slots")
 IN_WORKERS = {
-    "gthread": ("argoproxy.workers.thread_worker", "argoproxy.web.factory"),
-    "sync": ("argoproxy.workers.sync_worker", "argoproxy.web.factory"),
+    "threads": ("argoproxy.workers.thread_worker", "argoproxy.workers.sync_worker", "argoproxy.web.factory"),
     "gevent": (
         "argoproxy.workers.gevent_worker",
         *modules_in("argoproxy.protocol"),
@@ -92,10 +93,10 @@ class ForkedProcess:
 class ForkServer:
     """The process that forks, as seen by the tests; it ends with the thread that makes it."""
 
-    def __init__(self, worker_class: str, environ: dict[str, str]) -> None:
+    def __init__(self, kind: str, environ: dict[str, str]) -> None:
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), worker_class]
+        command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), kind]
         with theirs:
             options: dict[str, Any] = {"pass_fds": [theirs.fileno()], "preexec_fn": child_of_this_process()}
             self._process = subprocess.Popen(command, cwd=ROOT, env=environ, **options)
@@ -103,8 +104,28 @@ class ForkServer:
 
     def start(self, arguments: Sequence[str], folder: Path, environ: dict[str, str], log: Path) -> ForkedProcess:
         """Start `python -m gunicorn` with these arguments."""
-        pid = self.ask(start=list(arguments), folder=str(folder), environ=environ, log=str(log))
+        pid = self.ask(start=list(arguments), folder=str(folder), environ=environ, outputs=[str(log)] * 2)
         return ForkedProcess(self, pid)
+
+    def run(
+        self, command: Sequence[str], folder: Path, environ: dict[str, str], timeout_s: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `python SCRIPT ARGUMENT …`, and return what it printed. Raises subprocess.TimeoutExpired."""
+        with tempfile.TemporaryDirectory() as outputs:
+            files = [Path(outputs, name) for name in ("out", "errors")]
+            for file in files:
+                file.touch()
+            named = [str(file) for file in files]
+            pid = self.ask(
+                start=list(command[1:]), script=command[0], folder=str(folder), environ=environ, outputs=named
+            )
+            process = ForkedProcess(self, pid)
+            try:
+                status = process.wait(timeout_s)
+            finally:
+                process.kill()
+            out, errors = (file.read_bytes() for file in files)
+        return subprocess.CompletedProcess(list(command), status, out, errors)
 
     def stop(self) -> None:
         """End it, and what it started."""
@@ -139,23 +160,27 @@ def poll(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def run_gunicorn(request: dict[str, Any]) -> None:
-    """Become what `python -m gunicorn` is in this environment and folder, with this log."""
+def run_request(request: dict[str, Any]) -> None:
+    """Become what `python -m gunicorn`, or a script, is in this environment and folder, with these outputs."""
     die_with_parent()
     os.environ.clear()
     os.environ.update(request["environ"])
     os.chdir(request["folder"])
-    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+    for descriptor, name in enumerate(request["outputs"], 1):
+        output = os.open(name, os.O_WRONLY | os.O_APPEND)
+        os.dup2(output, descriptor)
+        os.close(output)
+    script = request.get("script")
     named = os.environ.get("PYTHONPATH", "")
-    sys.path[:1] = [request["folder"], *filter(None, named.split(os.pathsep))]
+    sys.path[:1] = [str(Path(script).parent) if script else request["folder"], *filter(None, named.split(os.pathsep))]
     sys.argv[1:] = request["start"]
     # Its defaults are the folder and the environment at the time of the import.
     importlib.reload(gunicorn.config)
     try:
-        runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+        if script:
+            runpy.run_path(script, run_name="__main__")
+        else:
+            runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         end_process(ended.code)
 
@@ -174,13 +199,13 @@ def end_process(code: Any) -> NoReturn:
     os._exit((code or 0) & 0xFF)
 
 
-def main(descriptor: str, worker_class: str) -> None:
-    for module in (*IN_MASTERS, *IN_WORKERS[worker_class]):
+def main(descriptor: str, kind: str) -> None:
+    for module in (*IN_MASTERS, *IN_WORKERS[kind]):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()
     if request := serve(socket.socket(fileno=int(descriptor))):
-        run_gunicorn(request)
+        run_request(request)
 
 
 if __name__ == "__main__":

@@ -95,18 +95,18 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in kept or name.startswith("COVERAGE")}
 
 
-#: By worker class.
+#: By what their workers are: threads of the system, or gevent.
 _fork_servers: dict[str, ForkServer] = {}
 
 
-def fork_gunicorn(arguments: Sequence[str], folder: Path, environ: dict[str, str], log: Path) -> ForkedProcess:
-    """Start Gunicorn by a fork server, which is there once for each kind of worker."""
-    worker_class = environ.get("WORKER_CLASS", "gthread")
-    if worker_class not in _fork_servers:
+def fork_server(environ: dict[str, str]) -> ForkServer:
+    """Return the fork server for an environment: there is one for gevent, and one for the other kinds of workers."""
+    kind = "gevent" if environ.get("WORKER_CLASS") == "gevent" else "threads"
+    if kind not in _fork_servers:
         uncovered = {name: value for name, value in clean_environment().items() if name not in UNCOVERED}
-        server = _fork_servers[worker_class] = ForkServer(worker_class, uncovered)
+        server = _fork_servers[kind] = ForkServer(kind, uncovered)
         atexit.register(server.stop)
-    return _fork_servers[worker_class].start(arguments, folder, environ, log)
+    return _fork_servers[kind]
 
 
 def may_fork(environ: dict[str, str]) -> bool:
@@ -228,7 +228,7 @@ class Proxy:
         """Run a command, or else Gunicorn with its usual arguments."""
         arguments = ["-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT), "cot_proxy:app"]
         if not command and may_fork(self.environ):
-            return fork_gunicorn(arguments, self._folder, self.environ, self._log)
+            return fork_server(self.environ).start(arguments, self._folder, self.environ, self._log)
         command = list(command) or [sys.executable, "-m", "gunicorn", *arguments]
         with self._log.open("ab") as log:
             return spawn(command, cwd=self._folder, env=self.environ, stdout=log, stderr=log)
@@ -299,11 +299,17 @@ class Proxy:
 
 def shell(line: str, folder: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
     """Run a command as a person would."""
-    return subprocess.run(
-        shlex.split(line),
-        cwd=folder,
-        env={**clean_environment(), **environ},
-        capture_output=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    words, variables = shlex.split(line), {**clean_environment(), **environ}
+    if words[0] in ("python", sys.executable):
+        return run_python(words[1:], folder, variables)
+    return subprocess.run(words, cwd=folder, env=variables, capture_output=True, timeout=PATIENCE_S, check=False)
+
+
+def run_python(
+    command: Sequence[str], folder: Path, environ: dict[str, str], timeout_s: float = PATIENCE_S
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `python SCRIPT ARGUMENT …` to its end; one of ours as a fork of a process that has imported its modules."""
+    if Path(command[0]).parent == ROOT and may_fork(environ):
+        return fork_server(environ).run(command, folder, environ, timeout_s)
+    started = [sys.executable, *command]
+    return subprocess.run(started, cwd=folder, env=environ, capture_output=True, timeout=timeout_s, check=False)
