@@ -26,6 +26,7 @@ ONLY_THERE = {
     "sqlite3": {
         "stores/sqlite_file",
         "stores/sqlite_keys",
+        "stores/sqlite_ledger",
         "stores/sqlite_limits",
         "stores/worker_database",
         "stores/answers",
@@ -80,6 +81,7 @@ FLOORS = [
     "web",
     "cli/logs",
     "cli/keys",
+    "cli/usage",
     "cli/doctor/judge",
     "cli/doctor/observe",
     "cli/doctor",

@@ -47,13 +47,14 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "logs stats": ("--help", "--json", "--output_path", "--config", "--port"),
     "keys": (*KEYS, "--help"),
     **{f"keys {word}": (*flags, "--help", "--json", "--config", "--state_path") for word, flags in KEYS.items()},
+    "usage": ("--help", "--by", "--key", "--since", "--until", "--json", "--csv", "--config", "--state_path"),
     "reload": ("--help",),
     "completion": ("bash", "zsh", "fish", "--help"),
 }
 #: Commands that take no flags of settings.
-_PLAIN = ("config", "logs", "keys", "completion")
+_PLAIN = ("config", "logs", "keys", "usage", "completion")
 #: What may follow a flag; other values are not known, or are files.
-VALUES = {"--mode": ("stream", "non_stream", "off")}
+VALUES = {"--mode": ("stream", "non_stream", "off"), "--by": ("key", "team", "model", "upstream", "day")}
 
 
 def main(arguments: Sequence[str], program: str) -> int:

@@ -1,0 +1,1 @@
+"""`usage`: what requests used and cost, read from the ledger."""
