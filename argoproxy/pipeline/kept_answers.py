@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from argoproxy.errors import ProxyError
 from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
@@ -23,12 +24,22 @@ def find_kept_answer(routes: Sequence[Route[Upstream]], proxy: Proxy, context: R
     context.set_cache(request)
     found = request.find(context.watch)
     if found is not None:
+        _admit(request, proxy, context)
         context.set_kept_route(request.route)
         if context.pricing:
             context.pricing.is_free = True
-        if proxy.accountant is not None:
-            proxy.accountant.admit_hit(request.route, context)
     return found
+
+
+def _admit(request: CachedRequest, proxy: Proxy, context: RequestContext) -> None:
+    """Count a request that is given a kept answer. Raises LimitExceeded, LimitsUnavailable."""
+    if proxy.accountant is None:
+        return
+    try:
+        proxy.accountant.admit_hit(request.route, context)
+    except ProxyError:
+        request.withdraw()
+        raise
 
 
 def _equal_routes(

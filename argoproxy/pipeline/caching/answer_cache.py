@@ -114,6 +114,10 @@ class CachedRequest:
             raise NotCached("The request wants an answer from the cache only, which has none.")
         return found
 
+    def withdraw(self) -> None:
+        """Give no kept answer after all: a limit refuses the request."""
+        self._report = CacheReport(CacheResult.BYPASS, "bypass", "limits")
+
     def add_recorders(self, filters: Sequence[Filter], route: Route[Upstream]) -> Sequence[Filter]:
         """Return the filters of the answer along a route with those that record it, if it is to be kept."""
         policy = route.cache
