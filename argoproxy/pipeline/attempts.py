@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TypeVar
 
 from argoproxy.errors import ProxyError, UpstreamsLimited, UpstreamsUnavailable
+from argoproxy.pipeline.accounting.accountant import ask_usage
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.failure_log import FailureLog
 from argoproxy.pipeline.place_keeper import keep_place
@@ -37,8 +38,7 @@ def try_routes(
     context: RequestContext,
 ) -> Iterator[StepT]:
     """Yield what an attempt yields, on the first route that brings content. Raises ProxyError, ClientGone."""
-    if proxy.accountant is not None:
-        routes = proxy.accountant.admit(routes, context)
+    routes = admit_routes(routes, proxy, context)
     context.attempts = attempts = RequestAttempts(routes, proxy, context)
     route: Route[Upstream] | None = attempts.start()
     while route:
@@ -53,6 +53,16 @@ def try_routes(
             if route is None:
                 attempts.raise_limit(error)
                 raise
+
+
+def admit_routes(routes: Sequence[Route[Upstream]], proxy: Proxy, context: RequestContext) -> Sequence[Route[Upstream]]:
+    """Return the routes that limits allow now. Raises LimitExceeded, LimitsUnavailable, UnpricedModel, BadRequest."""
+    if proxy.accountant is None:
+        return routes
+    routes = proxy.accountant.admit(routes, context)
+    if context.early and context.account:
+        context.early.add_headers(context.account.headers)
+    return routes
 
 
 class RequestAttempts:
@@ -270,11 +280,14 @@ class RequestAttempts:
 
     def _find_larger(self, model: str) -> Sequence[Route[Upstream]]:
         """Return the routes of the model for longer prompts, as far as they were not tried."""
-        tried = {route.target for route in self._routes}
+        tried, account = {route.target for route in self._routes}, self._context.account
+        routes = resolve_in_order(model, self._context.call, self._proxy.models, self._proxy.states)
+        if account and account.counts_tokens:
+            routes = [ask_usage(route) for route in routes]
         is_passthrough = self._queue.current.upstream.is_passthrough
         larger = [
             self._proxy.refused_modes.adapt(route)
-            for route in resolve_in_order(model, self._context.call, self._proxy.models, self._proxy.states)
+            for route in routes
             if route.target not in tried and route.upstream.is_passthrough is is_passthrough
         ]
         self._routes += larger

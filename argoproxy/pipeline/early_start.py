@@ -32,6 +32,10 @@ class EarlyStart:
         self._write: Write | None = None
         self._heartbeat = HEARTBEAT
 
+    def add_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Send more headers, if the head is still to be sent."""
+        self._headers = (*self._headers, *headers)
+
     @property
     def has_started(self) -> bool:
         """Whether the status has been sent."""

@@ -11,7 +11,7 @@ from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.access.header_rules import response_headers_for_client, response_headers_for_new_body
 from argoproxy.protocol.api.endpoints import Endpoint
-from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply
+from argoproxy.protocol.api.passthrough import end_with_error_event, record_reply, withhold_usage
 from argoproxy.protocol.http_messages import ClientResponse, Headers
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.recorders import ByteCounter, ByteRecorder
@@ -90,7 +90,11 @@ def answer_raw_status(error: RawStatus, context: RequestContext) -> ClientRespon
 def answer_handed_over(pieces: Iterator[bytes], endpoint: Endpoint, context: RequestContext) -> ClientResponse:
     """Answer with a reply in the client's own API, byte for byte."""
     headers = context.reply_headers
+    if context.account and context.reply_status < _ERROR:
+        pieces = context.account.meter.measure(pieces, endpoint.answer_texts)
     pieces = record_reply(pieces, headers, endpoint, context)
+    if context.route.adds_usage and not context.call.include_usage:
+        pieces = withhold_usage(pieces, headers)
     pieces = end_with_error_event(pieces, headers, endpoint, context)
     response = ClientResponse(context.reply_status, response_headers_for_client(headers), pieces)
     return record_response(response, ByteRecorder, context)

@@ -44,6 +44,10 @@ class Reservation:
 class LimitStore(Protocol):
     """Counters and the ledger, exact for all workers that share it."""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it could be used last time."""
+
     def admit(self, reservation: Reservation, now: float) -> Admission:
         """Grant all claims of a request or none, in one step, and remember it until it is settled. Without claims it is
         remembered for the ledger alone. Raises StateUnavailable."""

@@ -7,10 +7,11 @@ files of all. A request costs up to twenty additions, an event none.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 
 from prometheus_client import Metric, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
@@ -40,6 +41,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields
 ROUTE_LABELS = ("route", "upstream")
 COST_LABELS = ("model", "upstream", "key")
+NO_STORES: Mapping[str, bool] = MappingProxyType({})
 TOKEN_LABELS = ("model", "upstream", "key", "type")
 GEN_AI_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 OPERATIONS = {
@@ -90,6 +92,8 @@ class Metrics:
         text = "What requests cost, in the currency of the prices; those without a known cost are counted beside."
         self._cost = counters("argoproxy_cost", text, COST_LABELS)
         self._unpriced = counters("argoproxy_unpriced_requests", "Requests whose cost is not known.", COST_LABELS)
+        text = "Requests that a limit refused: which kind of limit, and whose."
+        self._refusals = counters("argoproxy_limit_refusals", text, ("kind", "subject"))
         self._gen_ai = GenAiMetrics()
         self._attempts = AttemptMetrics()
         self._cache = CacheMetrics()
@@ -108,9 +112,11 @@ class Metrics:
             finally:
                 self._open[(outcome.route,)].add(-1)
 
-    def to_text(self, states: StatesByName = NO_STATES) -> bytes:
-        """Return the counts of all workers and the states of upstreams in Prometheus' text format 0.0.4."""
-        families = chain(self._merge_workers(), upstream_families(states), self._process_metrics())
+    def to_text(self, states: StatesByName = NO_STATES, stores: Mapping[str, bool] = NO_STORES) -> bytes:
+        """Return the counts of all workers, the states of upstreams, and whether stores can be used, by their names, in
+        Prometheus' text format 0.0.4."""
+        own = chain(store_families(stores), self._process_metrics())
+        families = chain(self._merge_workers(), upstream_families(states), own)
         return generate_latest(_Collected(families))
 
     def summary(self, states: StatesByName = NO_STATES) -> Json:
@@ -136,6 +142,9 @@ class Metrics:
         for kind, count in tokens:
             self._tokens[labels.model, labels.upstream, labels.key, kind].add(count)
         self._count_cost(outcome, labels)
+        if outcome.limit:
+            subject, _, kind = outcome.limit.rpartition(".")
+            self._refusals[kind, subject].add(1)
         self._observe_times(outcome, labels)
         self._gen_ai.count(outcome, labels.model, tokens)
         self._attempts.count(outcome.attempts)
@@ -195,6 +204,16 @@ class Metrics:
         build = GaugeMetricFamily("argoproxy_build_info", "Always 1; its label tells the version.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
+
+
+def store_families(stores: Mapping[str, bool]) -> Iterator[Metric]:
+    """Yield whether stores can be used, as this worker knows it."""
+    if stores:
+        text = "1 if what is kept for all workers can be used, 0 if it can't."
+        family = GaugeMetricFamily("argoproxy_store_up", text, labels=["store"])
+        for name, is_up in stores.items():
+            family.add_metric([name], float(is_up))
+        yield family
 
 
 class GenAiMetrics:

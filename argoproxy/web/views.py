@@ -131,10 +131,11 @@ class Views:
     def metrics(self, request: WebRequest) -> ClientResponse:
         if self._metrics is None:
             raise MetricsUnavailable("Metrics are disabled; the startup log says why.")
-        states = request.proxy.describe_states()
+        states, accountant = request.proxy.describe_states(), request.proxy.accountant
+        stores = {"limits": accountant.books.store.is_up} if accountant else {}
         if flask_request.accept_mimetypes.best_match(("text/plain", JSON_TYPE)) == JSON_TYPE:
             return _json_response(200, self._metrics.summary(states))
-        return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.to_text(states))
+        return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.to_text(states, stores))
 
     def unknown_health_path(self, request: WebRequest, rest: str) -> ClientResponse:
         raise NotFound("Unknown path. /health checks the upstreams; /health/live and /health/ready do not.")

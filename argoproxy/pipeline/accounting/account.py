@@ -1,15 +1,7 @@
 """The account of one request: what is reserved for it, what becomes of it, what it is charged in the end.
 
-| a request that | is charged tokens | and as a request |
-| --- | --- | --- |
-| ended well and its usage is known | its usage | yes |
-| ended well, without usage | an estimate | yes |
-| failed before anything of an answer came, or was refused upstream | none | yes |
-| was cut within its answer, by its client or its upstream | its prompt and what had come, estimated | yes |
-| was answered from a cache | none | yes |
-| was never sent | none | no |
-
-An attempt that failed is charged nothing if another one answered.
+What is charged depends on how far it came (`protocol/limits/charges.py`). An attempt that failed is charged nothing if
+another one answered, but counts as a request at the limits of its upstream.
 """
 
 from __future__ import annotations
@@ -20,7 +12,8 @@ from dataclasses import dataclass, replace
 from argoproxy.errors import Ending, ProxyError, StateUnavailable
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
-from argoproxy.protocol.limits.limit_refusals import LimitsUnavailable, is_of_upstream
+from argoproxy.protocol.limits.charges import Progress, UsedTokens, charge_claims, count_used
+from argoproxy.protocol.limits.limit_refusals import UPSTREAM, LimitsUnavailable, is_of_upstream
 from argoproxy.protocol.limits.limits import Claim, LimitKind, LimitSettings, StoreFailure
 from argoproxy.protocol.limits.rate_headers import make_rate_headers
 from argoproxy.protocol.prices.price_table import PriceTable, price_names
@@ -32,7 +25,6 @@ from argoproxy.telemetry.outcome import Outcome
 #: What a client waits that was refused because the counters can't be used.
 TROUBLE_RETRY_S = 2.0
 _ERROR = 400
-_NO_TOKENS = TokenCounts(0, 0)
 #: Endings of answers that had begun.
 _CUT = frozenset((Ending.CLIENT_GONE, Ending.UPSTREAM_BROKEN, Ending.UPSTREAM_TIMEOUT, Ending.INTERNAL))
 
@@ -132,15 +124,17 @@ class RequestAccount:
             return
         self._is_open = False
         self._note_sent()
-        store, request_id, now = self._books.store, self._reservation.if_abandoned.request_id, self._books.clock()
-        if not (self._sent_to or self.is_hit):
-            store.settle(request_id, {}, None, now)
-            return
-        counts, is_estimated = self._count(outcome, usage)
-        cost = self._cost(counts, outcome)
-        charges = {one.row: self._charge(one, counts.total, cost) for one in self._claims}
-        entry = self._make_entry(outcome, counts, cost) if self._books.keeps_ledger else None
-        store.settle(request_id, charges, entry and replace(entry, is_estimated=is_estimated), now)
+        counted = read_token_counts(usage)
+        progress = self._progress(outcome, counted)
+        # What is counted here came after the usage, if there was any.
+        estimate = counted or TokenCounts(self._reservation.abandoned_tokens, 0)
+        estimate = replace(estimate, completion=estimate.completion + self.meter.tokens)
+        used = count_used(progress, counted, estimate)
+        cost = self._cost(used.counts, outcome)
+        is_written = self._books.keeps_ledger and progress is not Progress.UNSENT
+        entry = self._make_entry(outcome, used, cost) if is_written else None
+        charges = self._charges(progress, used.counts.total, cost)
+        self._books.store.settle(self._reservation.if_abandoned.request_id, charges, entry, self._books.clock())
 
     def _refuse_in_trouble(self, claims: Sequence[Claim]) -> None:
         """Raise LimitsUnavailable, unless requests go on without limits."""
@@ -153,18 +147,16 @@ class RequestAccount:
             self._sent_to = (*self._sent_to, self._sending)
         self._sending = ""
 
-    def _count(self, outcome: Outcome, usage: Json) -> tuple[TokenCounts, bool]:
-        """Return the tokens that are charged, and whether they are estimated."""
+    def _progress(self, outcome: Outcome, counted: TokenCounts | None) -> Progress:
+        """Return how far the request came."""
         if self.is_hit:
-            return _NO_TOKENS, False
-        counted, is_whole = read_token_counts(usage), outcome.ending is Ending.COMPLETE and outcome.status < _ERROR
-        if counted and is_whole:
-            return counted, False
-        seen = self.meter.tokens
-        if not (is_whole or counted or seen or (self._has_head and outcome.ending in _CUT)):
-            return _NO_TOKENS, False
-        counts = counted or TokenCounts(self._reservation.abandoned_tokens, 0)
-        return replace(counts, completion=counts.completion + seen), counted is None or seen > 0
+            return Progress.CACHED
+        if not self._sent_to:
+            return Progress.UNSENT
+        if outcome.ending is Ending.COMPLETE and outcome.status < _ERROR:
+            return Progress.COMPLETE
+        has_come = counted or self.meter.tokens > 0 or (self._has_head and outcome.ending in _CUT)
+        return Progress.BROKEN if has_come else Progress.UNANSWERED
 
     def _cost(self, counts: TokenCounts, outcome: Outcome) -> int | None:
         """Return what tokens cost, in billionths; None if the price is not known."""
@@ -174,31 +166,26 @@ class RequestAccount:
         price = self._books.prices.price_of(names)
         return price.cost(counts) if price else None
 
-    def _charge(self, claim: Claim, tokens: int, cost: int | None) -> int:
-        """Return what a limit is charged. That of an upstream counts the requests that were sent there, and tokens only
-        if the answer is its own."""
-        upstream = claim.subject.partition(":")[2] if is_of_upstream(claim.subject) else ""
-        if upstream and upstream not in self._sent_to:
-            return 0
-        if claim.kind is LimitKind.RPM:
-            return 1
-        if claim.kind is LimitKind.CONCURRENT or (upstream and upstream != self._sent_to[-1]):
-            return 0
-        if claim.kind is LimitKind.TPM:
-            return tokens
-        # Without a price what was reserved stays: nothing, if such requests are let through.
-        return claim.amount if cost is None else cost
+    def _charges(self, progress: Progress, tokens: int, cost: int | None) -> dict[str, int]:
+        """Return what each limit is charged. Those of upstreams count the requests that were sent there, and tokens
+        only if the answer is theirs."""
+        answering = f"{UPSTREAM}{self._sent_to[-1]}" if self._sent_to else ""
+        others = {f"{UPSTREAM}{name}" for name in self._sent_to} - {answering}
+        own = [one for one in self._claims if one.subject == answering or not is_of_upstream(one.subject)]
+        failed = [one for one in self._claims if one.subject in others]
+        return {**charge_claims(failed, Progress.UNANSWERED, 0, 0), **charge_claims(own, progress, tokens, cost)}
 
-    def _make_entry(self, outcome: Outcome, counts: TokenCounts, cost: int | None) -> LedgerEntry:
+    def _make_entry(self, outcome: Outcome, used: UsedTokens, cost: int | None) -> LedgerEntry:
         return replace(
             self._reservation.if_abandoned,
             model=outcome.model,
             upstream=self._sent_to[-1] if self._sent_to else "",
             ending=str(outcome.ending),
             status=outcome.status,
-            prompt_tokens=counts.prompt,
-            cached_tokens=counts.cached,
-            completion_tokens=counts.completion,
-            reasoning_tokens=counts.reasoning,
+            prompt_tokens=used.counts.prompt,
+            cached_tokens=used.counts.cached,
+            completion_tokens=used.counts.completion,
+            reasoning_tokens=used.counts.reasoning,
             cost_nanos=cost,
+            is_estimated=used.is_estimated,
         )

@@ -115,12 +115,12 @@ class Accountant:
 
     def _check(self, claims: Sequence[Claim], demand: Demand, asked: AskedTokens, model: str) -> None:
         """Raise UnpricedModel, BadRequest for a request of which it is not known what to reserve."""
-        if asked.output is None:
-            message = "The limits need `max_tokens`: how much this model answers with at most is not known."
-            raise BadRequest(message, param="max_tokens")
         is_unpriced = demand.cost_nanos is None and any(one.kind is LimitKind.BUDGET for one in claims)
         if is_unpriced and self.books.settings.unpriced is Unpriced.REFUSE:
             raise UnpricedModel(f"A budget holds, and the price of the model {model!r} is not known.", param="model")
+        if asked.output is None:
+            message = "The limits need `max_tokens`: how much this model answers with at most is not known."
+            raise BadRequest(message, param="max_tokens")
 
     def _price_of(self, route: Route[Upstream]) -> Price | None:
         call = route.call

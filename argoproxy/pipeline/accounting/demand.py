@@ -33,7 +33,7 @@ def ask_tokens(call: Call, reserve: Reserve, expected: int, max_output: int | No
     """Return what a call asks for, and which output is reserved for it. `expected` is what an answer usually has at
     most, `max_output` the most that the model answers with."""
     origin = call.origin or call
-    if origin.path == _COUNTING:  # costs nothing, and answers with a number
+    if origin.path == _COUNTING or not origin.body:  # asks no model
         return NO_TOKENS
     prompt = estimate_prompt(origin.body)
     if origin.path == _EMBEDDINGS:

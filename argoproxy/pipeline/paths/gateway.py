@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from argoproxy.errors import NotFound
+from argoproxy.pipeline.attempts import admit_routes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.handlers import attempt_route, resolve_routes, run_chat
 from argoproxy.pipeline.handover import record_response
@@ -26,10 +27,13 @@ def handle_raw_chat(request: ClientRequest, proxy: Proxy, context: RequestContex
     """Serve a chat in the Argo gateway's own format, without filters. Raises ProxyError, ClientGone."""
     call = RAW.parse(request, proxy.body_limit)
     context.set_call(call)
-    route, *_ = resolve_routes(call, require_gateway(proxy), proxy, context)
+    route, *_ = admit_routes(resolve_routes(call, require_gateway(proxy), proxy, context)[:1], proxy, context)
     context.place = keeper = keep_place(proxy.places, context)
     keeper.wait([route])
-    response = answer_raw(prefetch_first(attempt_route(route, proxy, context)), call, context)
+    batches = attempt_route(route, proxy, context)
+    if context.account:
+        batches = map(context.account.meter.count_whole, batches)
+    response = answer_raw(prefetch_first(batches), call, context)
     return record_response(response, ByteRecorder, context)
 
 

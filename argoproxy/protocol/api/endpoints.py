@@ -7,6 +7,7 @@ clients raise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ from argoproxy.protocol.stream.assembly import CompletionAssembler
 from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.chunks import split_completion
 from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.output_meter import TEXTS
 from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import DONE, HEARTBEAT, QUIET_HEARTBEAT, Batch, Document, Event, check_reply_size
 
@@ -105,6 +107,11 @@ class Endpoint:
     def usage_meter(self, record: Callable[[Json], None]) -> Filter:
         """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""
         return UsageMeter(record)
+
+    @property
+    def answer_texts(self) -> re.Pattern[bytes]:
+        """What finds the texts in the bytes of an answer, to estimate its tokens."""
+        return TEXTS
 
     def stream_end(self) -> StreamEnd:
         """Return what finds the last event of a stream of this API."""

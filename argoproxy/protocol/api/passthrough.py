@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -10,11 +11,14 @@ from argoproxy.protocol.api.endpoints import Endpoint
 from argoproxy.protocol.api.stream_end import LineBuffer, StreamEnd
 from argoproxy.protocol.api.stream_writer import ResponseContext
 from argoproxy.protocol.http_messages import Headers, get_header
+from argoproxy.protocol.stream.chunk_fields import UsageRemover
 from argoproxy.protocol.stream.filters import Filter
-from argoproxy.protocol.stream.sse import Document, EventDecoder
+from argoproxy.protocol.stream.sse import Document, Event, EventDecoder
 
 #: Longer documents, and longer events of a stream, are not searched for usage.
 LONGEST_METERED = 8 * 1024 * 1024
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 def record_reply(
@@ -55,6 +59,40 @@ def end_with_error_event(
             return
         context.record_failure(error)
         yield (b"" if end.is_between_events else b"\n\n") + endpoint.error_event(error, end.stream_id or context.id)
+
+
+def withhold_usage(pieces: Iterable[bytes], headers: Headers) -> Iterator[bytes]:
+    """Yield the pieces of an event stream without the events that hold its usage and nothing else: the client did not
+    ask for them. What is no event stream, or has a fixed length, passes unchanged."""
+    held, is_changed = b"", _can_add_event(headers)
+    for piece in pieces:
+        if not is_changed or not piece:
+            yield piece
+            continue
+        held += piece
+        end = max(held.rfind(blank) + len(blank) for blank in _BLANK_LINES)
+        end = len(held) if len(held) > LONGEST_METERED else end if end >= len(_BLANK_LINES[0]) else 0
+        whole, held = held[:end], held[end:]
+        if kept := b"".join(_without_usage(whole)) if b'"usage"' in whole else whole:
+            yield kept
+    if held:
+        yield held
+
+
+def _without_usage(events: bytes) -> Iterator[bytes]:
+    start = 0
+    for blank in _BLANK_LINE.finditer(events):
+        raw, start = events[start : blank.end()], blank.end()
+        if not _is_usage(Event(raw)):
+            yield raw
+    yield events[start:]
+
+
+def _is_usage(event: Event) -> bool:
+    try:
+        return b'"usage"' in event.raw and not UsageRemover().feed([event])
+    except ProxyError:  # no JSON: not for us to judge
+        return False
 
 
 def _end_event(lines: LineBuffer, end: StreamEnd) -> Iterator[bytes]:

@@ -11,6 +11,8 @@ from argoproxy.protocol.limits.limits import Claim, LimitKind
 
 #: Longer times are left out: a client would sleep through a month.
 LONGEST_WAIT_S = 24 * 3600.0
+#: What the subjects begin with that are upstreams.
+UPSTREAM = "upstream:"
 _HOLDERS = {
     "global": "this proxy",
     "key": "this key",
@@ -99,4 +101,4 @@ def kind_of_subject(subject: str) -> str:
 
 def is_of_upstream(subject: str) -> bool:
     """Return whether a limit is that of an upstream: another one may have none."""
-    return subject.startswith("upstream:")
+    return subject.startswith(UPSTREAM)

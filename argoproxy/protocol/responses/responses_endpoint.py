@@ -37,6 +37,7 @@ from argoproxy.protocol.responses.response_object import ResponseHead, check_ech
 from argoproxy.protocol.responses.response_writer import ResponseWriter
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.stream.filters import Filter
+from argoproxy.protocol.stream.output_meter import DELTAS
 from argoproxy.protocol.stream.sse import HEARTBEAT, Batch, encode_json
 
 #: The messages of a request that was not converted.
@@ -104,6 +105,11 @@ class ResponsesEndpoint(Endpoint):
     def usage_meter(self, record: Callable[[Json], None]) -> Filter:
         """Return a filter that changes nothing and passes each usage to `record`, in the terms of chats."""
         return ResponseUsageMeter(record)
+
+    @property
+    def answer_texts(self) -> re.Pattern[bytes]:
+        """What finds the texts in the bytes of an answer: in a stream, later events repeat those of the deltas."""
+        return DELTAS
 
     def stream_end(self) -> StreamEnd:
         """Return what finds the last event of a stream; it is one of these, whatever the response came to."""

@@ -12,11 +12,11 @@ BYTES_A_TOKEN = 4
 _CONTENT = b'"content":"'
 _STRING = rb'\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 #: The texts of an answer, in the APIs of chats, completions and Messages.
-_TEXTS = re.compile(
+TEXTS = re.compile(
     rb'"(?:content|text|reasoning(?:_content)?|thinking|refusal|arguments|partial_json)"' + _STRING, re.DOTALL
 )
 #: Those of a streamed response of the Responses API, whose later events repeat them.
-_DELTAS = re.compile(rb'"delta"' + _STRING, re.DOTALL)
+DELTAS = re.compile(rb'"delta"' + _STRING, re.DOTALL)
 
 
 class OutputMeter:
@@ -48,12 +48,16 @@ class OutputMeter:
                 self._size += _count_plain(raw) or _count_text(raw)
         return batch
 
+    def count_whole(self, batch: Batch) -> Batch:
+        """Count events that hold nothing but text, and return them."""
+        self._size += sum(len(event.raw) for event in batch)
+        return batch
+
     def finish(self) -> Batch:
         return []
 
-    def measure(self, pieces: Iterable[bytes], *, repeats_texts: bool) -> Iterator[bytes]:
-        """Yield the pieces of an answer that is passed on as it is. `repeats_texts` says that only its deltas count."""
-        texts = _DELTAS if repeats_texts else _TEXTS
+    def measure(self, pieces: Iterable[bytes], texts: re.Pattern[bytes]) -> Iterator[bytes]:
+        """Yield the pieces of an answer that is passed on as it is, and count what matches `texts`."""
         for piece in pieces:
             if piece:
                 self._size += sum(map(len, texts.findall(piece)))
@@ -68,4 +72,4 @@ def _count_plain(raw: bytes) -> int:
 
 
 def _count_text(raw: bytes) -> int:
-    return sum(map(len, _TEXTS.findall(raw)))
+    return sum(map(len, TEXTS.findall(raw)))
