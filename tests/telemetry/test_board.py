@@ -38,11 +38,12 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
         ending=Ending.UPSTREAM_ERROR,
         attempts=(failed, failed, failed._replace(upstream="b")),
         unpriced="model",
+        limit="key.rpm",
     )
     for one in (outcome(return_mode="stream", key="team", queue_s=0.1, cost_nanos=5), broken, outcome(cache="hit")):
         metrics.count_start(one.route)
         metrics(one)
-    families = list(text_string_to_metric_families(metrics.to_text(STATES).decode()))
+    families = list(text_string_to_metric_families(metrics.to_text(STATES, {"limits": True}).decode()))
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 

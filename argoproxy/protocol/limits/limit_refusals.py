@@ -82,7 +82,11 @@ def make_refusal(claim: Claim, retry_after_s: float | None) -> LimitExceeded:
     whose = _HOLDERS[kind_of_subject(claim.subject)]
     if claim.kind is LimitKind.BUDGET:
         soon = retry_after_s is not None and retry_after_s <= LONGEST_WAIT_S
-        return QuotaExceeded(f"The budget of {whose} is spent.", claim, retry_after_s if soon else None)
+        return QuotaExceeded(
+            f"What is left of the budget of {whose} is not enough for this request.",
+            claim,
+            retry_after_s if soon else None,
+        )
     if not claim.limit:
         return LimitExceeded(f"The limit on {_COUNTED[claim.kind]} of {whose} is 0.", claim, None)
     if retry_after_s is None:
