@@ -70,8 +70,8 @@ def withhold_usage(pieces: Iterable[bytes], headers: Headers) -> Iterator[bytes]
             yield piece
             continue
         held += piece
-        end = max(held.rfind(blank) + len(blank) for blank in _BLANK_LINES)
-        end = len(held) if len(held) > LONGEST_METERED else end if end >= len(_BLANK_LINES[0]) else 0
+        ends = [at + len(blank) for blank in _BLANK_LINES if (at := held.rfind(blank)) >= 0]
+        end = len(held) if len(held) > LONGEST_METERED else max(ends, default=0)
         whole, held = held[:end], held[end:]
         if kept := b"".join(_without_usage(whole)) if b'"usage"' in whole else whole:
             yield kept
