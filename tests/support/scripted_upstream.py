@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.gate import Gate
 from tests.support.peer import wait_until_read
 from tests.support.providers import argo, dashscope
 
@@ -26,7 +27,6 @@ KEPT_OF_A_BODY = 4 * 1024 * 1024
 LONGEST_SCRIPT = 64 * 1024 * 1024
 PIECE = 1024 * 1024
 HOLD_S = 600.0
-GATE_S = 0.005
 LONGEST_READ_S = 10.0
 PROVIDERS = (argo, dashscope)
 TLS_HANDSHAKE = b"\x16\x03"
@@ -41,7 +41,7 @@ class Lab:
         self.lock = threading.Lock()
         self.scripts: dict[str, Json] = {}
         self.log: dict[str, list[Json]] = {}
-        self.gates: dict[str, threading.Semaphore] = {}
+        self.gates: dict[str, Gate] = {}
         self.accepts = self.open = 0
 
     def serve(self, port: int, context: ssl.SSLContext | None) -> None:
@@ -84,7 +84,7 @@ class Lab:
         script = self.scripts.get(name, {"steps": [], "body": "read"})
         with self.lock:
             self.log.setdefault(name, []).append(seen)
-            wire.gate = self.gates.setdefault(name, threading.Semaphore(0))
+            wire.gate = self.gates.setdefault(name, Gate())
         try:
             if script["body"] == "read" and not is_read:
                 wire.body(headers, seen)
@@ -115,7 +115,7 @@ class Lab:
             told = len(self.log.get(rest[0], []))
         if kind == "open":
             with self.lock:
-                self.gates.setdefault(rest[0], threading.Semaphore(0)).release(int(rest[1]))
+                self.gates.setdefault(rest[0], Gate()).release(int(rest[1]))
         wire.json(told)
 
 
@@ -131,7 +131,7 @@ class Wire:
         self.rest = b""
         self.is_open = True
         self.served = 0
-        self.gate = threading.Semaphore(0)
+        self.gate = Gate()
 
     def more(self) -> bytes:
         data, self.rest = self.rest, b""
@@ -200,14 +200,25 @@ class Wire:
     def pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            if select.select([self.sock], [], [], left)[0]:
-                try:
-                    data = self.sock.recv(65536)
-                except OSError:
-                    raise Left from None
-                if not data:
-                    raise Left
-                self.rest += data
+            self.listen(left)
+
+    def listen(self, seconds: float, *others: int) -> None:
+        """Wait until the other side sends something, which is kept, or until another descriptor is readable."""
+        if self.sock in select.select([self.sock, *others], [], [], seconds)[0]:
+            try:
+                data = self.sock.recv(65536)
+            except OSError:
+                raise Left from None
+            if not data:
+                raise Left
+            self.rest += data
+
+    def wait(self, gate: Gate) -> None:
+        """Wait until a gate lets this one go on, or the other side leaves."""
+        until = time.monotonic() + HOLD_S
+        with gate.waiting() as opened:
+            while not gate.may_pass(opened) and (left := until - time.monotonic()) > 0:
+                self.listen(left, opened)
 
     def hold(self) -> None:
         self.pause(HOLD_S)
@@ -244,14 +255,12 @@ class Wire:
 
     def step_await(self) -> None:
         """Wait until the test lets one more go on with this script."""
-        until = time.monotonic() + HOLD_S
-        while not self.gate.acquire(blocking=False) and time.monotonic() < until:
-            self.pause(GATE_S)
+        self.wait(self.gate)
 
     def step_asked(self) -> None:
         """Wait until the next request begins to arrive."""
         while not self.rest:
-            self.pause(GATE_S)
+            self.listen(HOLD_S)
 
     def step_repeat(self, times: int, steps: list[Any]) -> None:
         for _ in range(times):

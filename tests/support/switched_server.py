@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from tests.support.gate import Gate
 from tests.support.providers import argo, dashscope
 from tests.support.scripted_upstream import Left, Wire
 from tests.support.surface_answers import SurfaceAnswer, answer_of
@@ -50,7 +51,7 @@ class Server:
     def __init__(self, port: int, name: str, context: ssl.SSLContext | None) -> None:
         self.port, self.name, self.context = port, name, context
         self.lock = threading.Lock()
-        self.gate = threading.Semaphore(0)
+        self.gate = Gate()
         self.log: list[Json] = []
         self.modes: dict[str, Json] = {"": {"kind": "ok"}}
         self.connections: set[socket.socket] = set()
@@ -152,7 +153,7 @@ class Server:
             case "forget":
                 with self.lock:
                     self.log, self.most_active = [], self.active
-                self.gate = threading.Semaphore(0)
+                self.gate.reset()
             case "release":
                 self.gate.release(command["count"])
             case "seen":
@@ -271,8 +272,7 @@ class Exchange:
 
     def wait(self) -> None:
         """Wait until the test lets one more go on, or the client leaves."""
-        while not self.server.gate.acquire(blocking=False):
-            self.wire.pause(0.005)
+        self.wire.wait(self.server.gate)
 
 
 if __name__ == "__main__":
