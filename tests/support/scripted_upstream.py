@@ -204,7 +204,8 @@ class Wire:
 
     def listen(self, seconds: float, *others: int) -> None:
         """Wait until the other side sends something, which is kept, or until another descriptor is readable."""
-        if self.sock in select.select([self.sock, *others], [], [], seconds)[0]:
+        ends: list[Any] = [self.sock, *others]
+        if self.sock in select.select(ends, [], [], seconds)[0]:
             try:
                 data = self.sock.recv(65536)
             except OSError:
