@@ -1,17 +1,19 @@
-"""The ledger as operators read it: what requests used and cost, by key, team, model, upstream or day. It is read beside
+"""The ledger as operators read it: what requests used and cost, by key, team, model, upstream or day; and what is spent
+of budgets. It is read beside
 a proxy that runs, and nothing is changed: a read-only connection needs no lock, and runs no checkpoint."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
 
 from argoproxy.errors import StateUnavailable
+from argoproxy.protocol.limits.limits import LimitKind
 from argoproxy.stores.sqlite_file import reason_of
 from argoproxy.stores.sqlite_limits import DATABASE
 
@@ -84,14 +86,48 @@ def read_usage(
         f"SELECT {column}, count(*), {_SUMS}, sum(cost_nanos), sum(cost_nanos IS NULL), sum(is_estimated) FROM ledger"  # noqa: S608 names of columns
         f" WHERE at >= ? AND at < ? AND (? IS NULL OR key_name = ?) GROUP BY 1 ORDER BY 1"
     )
+    with _read(folder) as database:
+        database.create_function("day_of", 1, day_of, deterministic=True)
+        values = (chosen.since, chosen.until, chosen.key, chosen.key)
+        return [UsageRow(*row) for row in database.execute(statement, values)]
+
+
+@dataclass(frozen=True, slots=True)
+class SpentBudget:
+    """What is used of a budget in a period, in billionths: spent, or set aside for requests that run. `subject` is
+    what it holds for; the period ends at `ends_at` (seconds since 1970; None: never)."""
+
+    subject: str
+    period: str
+    nanos: int
+    ends_at: float | None
+
+
+def read_spent(folder: Path, subject: str, now: float) -> Sequence[SpentBudget]:
+    """Return what is used of the budgets of a key or a team, with those for models, in periods that have not ended.
+    Raises StateUnavailable."""
+    if not (folder / DATABASE).exists():
+        return []
+    statement = (
+        "SELECT row, used, ends_at FROM counters WHERE row >= ? AND row < ? AND (ends_at IS NULL OR ends_at > ?)"
+        " ORDER BY row"
+    )
+    found = []
+    with _read(folder) as database:
+        for row, used, ends_at in database.execute(statement, (f"{subject}/", f"{subject}0", now)):  # 0 follows /
+            limit, _, period = row.rpartition("/")
+            holder, _, kind = limit.rpartition("/")
+            if kind == LimitKind.BUDGET:
+                found.append(SpentBudget(holder, period, used, ends_at))
+    return found
+
+
+@contextmanager
+def _read(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that can't write. Raises StateUnavailable, for errors inside as well."""
     try:
-        with closing(_open(folder / DATABASE)) as database:
-            database.create_function("day_of", 1, day_of, deterministic=True)
-            values = (chosen.since, chosen.until, chosen.key, chosen.key)
-            return [UsageRow(*row) for row in database.execute(statement, values)]
+        path = quote(str(folder / DATABASE))
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_MAX_WAIT_S)) as database:
+            yield database
     except (sqlite3.Error, OSError) as error:
         raise StateUnavailable(f"The ledger can't be read now: {reason_of(error)}.") from error
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_MAX_WAIT_S)

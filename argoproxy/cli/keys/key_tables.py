@@ -37,8 +37,10 @@ def print_table(document: Json) -> None:
 
 
 def print_history(document: Json) -> None:
-    """Print a key, its notes, and what was done with it."""
+    """Print a key, what is spent of its budgets, its notes, and what was done with it."""
     print_key(document)
+    for spent in document["spent"]:
+        sys.stdout.write(f"{printable(_describe_spent(spent))}\n")
     for name, text in document["metadata"].items():
         sys.stdout.write(f"{printable(f'{name}: {text}')}\n")
     for entry in document["history"]:
@@ -76,6 +78,12 @@ def _describe_limits(fields: Json) -> str:
     set_here = (f"{name}={fields[name]}" for name in _LIMITS if fields.get(name) is not None)
     below = (f"{models}:{_describe_limits(limits)}" for models, limits in (fields.get("model_limits") or {}).items())
     return " ".join(filter(None, (",".join(set_here), *below)))
+
+
+def _describe_spent(spent: Json) -> str:
+    models = f" for {spent['models']}" if spent["models"] else ""
+    until = f", until {spent['ends']}" if spent["ends"] else ""
+    return f"budget of the {spent['of']}{models}, {spent['period']}: {spent['amount']} spent{until}"
 
 
 def _describe_secret(secret: Json) -> str:

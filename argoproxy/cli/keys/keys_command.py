@@ -6,6 +6,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from argoproxy.cli.keys.key_options import KeyOptionsParser, fields_of
 from argoproxy.cli.keys.key_tables import print_history, print_issued, print_json, print_key, print_table
 from argoproxy.config.config import load
 from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, explain_refusal
-from argoproxy.errors import ProxyError
+from argoproxy.errors import ProxyError, StateUnavailable
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import Json, JsonError, loads_strict
 from argoproxy.protocol.keys.key_changes import Rotation
-from argoproxy.stores.key_admin import KeyAdmin
+from argoproxy.protocol.prices.money import format_amount
+from argoproxy.stores.key_admin import KeyAdmin, format_moment
 from argoproxy.stores.key_transfer import AbsentKeys, export_keys, import_keys
 from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.sqlite_ledger import SpentBudget, read_spent
 
 FAILED_EXIT = 1
 _NO_FOLDER = "no folder of keys is configured: set state_path (STATE_PATH, --state_path DIR)"
@@ -82,8 +85,20 @@ class _KeyCommand:
         return self._admin.list_all()
 
     def run_show(self, options: Any) -> Json:
-        """Return a key and its history."""
-        return self._admin.show(options.name)
+        """Return a key, what is spent of its budgets, and its history."""
+        document = self._admin.show(options.name)
+        return {**document, "spent": self._describe_spent(document)}
+
+    def _describe_spent(self, document: Json) -> list[Json]:
+        """Return what is spent of the budgets of a key and its team; nothing if it can't be read now."""
+        subjects = [f"key:{document['id']}", *([f"team:{document['team']}"] if document["team"] else [])]
+        try:
+            now = time.time()
+            spent = [one for subject in subjects for one in read_spent(self._store.folder, subject, now)]
+        except StateUnavailable as error:
+            sys.stderr.write(f"warning: {printable(error.message)}\n")
+            return []
+        return [describe_spent(one) for one in spent]
 
     def run_set(self, options: Any) -> Json:
         """Change fields of a key."""
@@ -123,6 +138,18 @@ PRINTERS: Mapping[str, Callable[[Json], None]] = {
     "import": print_json,
     "export": print_json,
 }
+
+
+def describe_spent(spent: SpentBudget) -> Json:
+    """Return what is spent of a budget: of the `key` or its `team`, and for which models."""
+    holder, _, models = spent.subject.partition("/model:")
+    return {
+        "of": holder.partition(":")[0],
+        "models": models or None,
+        "period": spent.period,
+        "amount": format_amount(spent.nanos),
+        "ends": format_moment(spent.ends_at),
+    }
 
 
 def _read_document(name: str) -> Any:

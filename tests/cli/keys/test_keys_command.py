@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from argoproxy.cli.keys import keys_command
+from argoproxy.protocol.limits.limits import Claim, LimitKind
+from argoproxy.stores.limit_store import LedgerEntry, Reservation
+from argoproxy.stores.sqlite_limits import SqliteLimits
 
 TOKEN = re.compile(r"ap_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}")
 
@@ -97,6 +101,45 @@ def test_limits_are_exported(keys: Command, folder: Path) -> None:
     keys("set ann --rpm 7 --tpm 7 --reserve none")
     keys("import ann.json")
     assert "rpm=60,reserve=expected m*:rpm=5" in keys("list")
+
+
+def claim(row: str, nanos: int, ends_at: float | None) -> Claim:
+    return Claim(row, LimitKind.BUDGET, row.rpartition("/budget/")[0], 10**12, nanos, ends_at)
+
+
+def test_what_is_spent(keys: Command, folder: Path) -> None:
+    (folder / "team.json").write_text('{"teams": [{"name": "t"}], "keys": [{"name": "bob", "team": "t"}]}')
+    keys("import team.json")
+    keys("create eve")
+    bob = json.loads(keys("show bob --json"))
+    assert bob["spent"] == []
+    own, now = f"key:{bob['id']}", time.time()
+    store = SqliteLimits(folder / "state")
+    claims = [
+        claim(f"{own}/budget/2026-10", 1, now - 10),
+        claim(f"{own}/budget/2026-11", 1_230_000_000, now + 1000),
+        claim(f"{own}/model:a/b*/budget/total", 5, None),
+        Claim(f"{own}/rpm", LimitKind.RPM, own, 60, 1),
+        claim(f"{own}x/budget/total", 1, None),
+        claim("team:t/budget/2026-W48", 2_000_000_000, now + 1000),
+        claim("team:ta/budget/total", 1, None),
+    ]
+    entry = LedgerEntry("1", now, bob["id"], "bob", "t", "m1", "main")
+    assert store.admit(Reservation(claims, entry, 0), now).refused is None
+    spent = json.loads(keys("show bob --json"))["spent"]
+    assert [(one["of"], one["models"], one["period"], one["amount"], one["ends"] is None) for one in spent] == [
+        ("key", None, "2026-11", "1.23", False),
+        ("key", "a/b*", "total", "0.000000005", True),
+        ("team", None, "2026-W48", "2", False),
+    ]
+    shown = keys("show bob")
+    assert "budget of the key, 2026-11: 1.23 spent, until 20" in shown
+    assert "budget of the key for a/b*, total: 0.000000005 spent\n" in shown
+    assert "spent" not in keys("show eve")
+    store.close()
+    (folder / "state" / "usage.sqlite3").write_bytes(b"x" * 8192)
+    assert "spent" not in keys("show bob")
+    assert "can't be read now" in keys.error
 
 
 @pytest.mark.parametrize(
