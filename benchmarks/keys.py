@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from argoproxy.errors import AuthenticationError
 from argoproxy.protocol.keys.key_token import digest_of
-from argoproxy.stores import key_files
-from argoproxy.stores.key_admin import KeyAdmin
-from argoproxy.stores.key_ring import KeyRing
-from argoproxy.stores.key_transfer import AbsentKeys, import_keys
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys import key_files
+from argoproxy.stores.keys.key_admin import KeyAdmin
+from argoproxy.stores.keys.key_ring import KeyRing
+from argoproxy.stores.keys.key_transfer import AbsentKeys, import_keys
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 
 
 def measure(name: str, work: Callable[[], Any], times: int = 1) -> Any:

@@ -25,7 +25,7 @@ ONLY_THERE = {
     "select": {"transport/watch", "transport/waits", "workers"},
     "sqlite3": {
         "stores/sqlite_file",
-        "stores/sqlite_keys",
+        "stores/keys/sqlite_keys",
         "stores/sqlite_ledger",
         "stores/sqlite_limits",
         "stores/worker_database",
@@ -69,6 +69,7 @@ FLOORS = [
     "telemetry/journal",
     "shared_state",
     "stores",
+    "stores/keys",
     "stores/answers",
     "pipeline/shared",
     "pipeline/caching",

@@ -24,7 +24,7 @@ from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.timeouts import Heartbeat, Timeouts
 from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamStates
-from argoproxy.stores.key_admin import KeyDesk
+from argoproxy.stores.keys.key_admin import KeyDesk
 from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.transport.reply import HttpReply

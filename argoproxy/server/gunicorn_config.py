@@ -37,8 +37,8 @@ from argoproxy.server.process import (
     return_unused_memory,
 )
 from argoproxy.server.start_screen import is_no_routine, show_start, wants_screen
-from argoproxy.stores.declared_keys import with_keys
-from argoproxy.stores.key_files import hand_over
+from argoproxy.stores.keys.declared_keys import with_keys
+from argoproxy.stores.keys.key_files import hand_over
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.log_lines import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, candidate_parents, make_folder

@@ -27,6 +27,8 @@ from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 MAX_WAIT_S = 2.0
 _PAUSE_S = 0.002
 _LOCK_SUFFIX = ".lock"
+#: Only its owner may look into the folder.
+_FOLDER_MODE = 0o700
 
 #: Why a file can't be used, by the beginning of SQLite's name of the error (https://sqlite.org/rescode.html).
 REASONS = {
@@ -123,6 +125,11 @@ def open_private(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, unless it is there. Raises OSError."""
+    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
 
 
 def give_to_owner_of_folder(descriptor: int, folder: Path) -> None:

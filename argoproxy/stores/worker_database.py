@@ -17,7 +17,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from argoproxy.errors import StateUnavailable
-from argoproxy.stores.key_files import make_folder
 from argoproxy.stores.sqlite_file import execute_until, give_to_owner_of_folder, migrate, reason_of
 from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 
@@ -126,8 +125,8 @@ class WorkerDatabase:
 
 
 def _open(path: Path, until: float) -> _Opened:
-    """Open a file, creating it if missing, and lock it. Raises OSError, sqlite3.Error."""
-    make_folder(path.parent)
+    """Open a file, creating it if missing, and lock it. Raises OSError, sqlite3.Error. The folder is not created: one
+    that is gone may be on a disk that is not there, and what was spent with it."""
     with ExitStack() as stack:
         lock = _open_private(path.with_name(f"{path.name}.lock"))
         stack.callback(os.close, lock)

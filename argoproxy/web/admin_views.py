@@ -15,7 +15,7 @@ from argoproxy.protocol.http_messages import ClientRequest, ClientResponse, get_
 from argoproxy.protocol.json_text import Json, JsonError, dumps, loads_strict
 from argoproxy.protocol.keys.expiry import parse_duration
 from argoproxy.protocol.keys.key_changes import Rotation
-from argoproxy.stores.key_admin import KeyAdmin
+from argoproxy.stores.keys.key_admin import KeyAdmin
 
 BODY_LIMIT = 64 * 1024
 LONGEST_REQUEST_KEY = 255

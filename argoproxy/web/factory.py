@@ -37,7 +37,7 @@ from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
-from argoproxy.stores.key_ring import KeyRing
+from argoproxy.stores.keys.key_ring import KeyRing
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
 from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics

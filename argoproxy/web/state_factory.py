@@ -26,9 +26,9 @@ from argoproxy.protocol.limits.claims import make_claims
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.protocol.prices.price_table import PriceTable
 from argoproxy.stores.answers.sqlite_answers import FILE_NAME, SqliteAnswers
-from argoproxy.stores.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
-from argoproxy.stores.key_ring import AdminAccess, KeyRing
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
+from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from argoproxy.stores.sqlite_limits import SqliteLimits
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.web.upstream_factory import identify

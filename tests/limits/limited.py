@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from argoproxy.stores.key_admin import KeyAdmin
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys.key_admin import KeyAdmin
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from tests.support.client import Answer, Client
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, Upstream, eventually, is_listening

@@ -13,12 +13,12 @@ from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.keys.key_changes import Rotation
 from argoproxy.protocol.keys.key_token import make_token
 from argoproxy.protocol.limits.limits import Limits
-from argoproxy.stores import key_files
-from argoproxy.stores.declared_keys import prepare_keys
-from argoproxy.stores.key_admin import KeyAdmin
-from argoproxy.stores.key_ring import AdminAccess, KeyRing
-from argoproxy.stores.key_transfer import AbsentKeys, import_keys
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys import key_files
+from argoproxy.stores.keys.declared_keys import prepare_keys
+from argoproxy.stores.keys.key_admin import KeyAdmin
+from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
+from argoproxy.stores.keys.key_transfer import AbsentKeys, import_keys
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from tests.support.configs import load_text
 
 STATIC = Key("old", Secret("k-static-0123456789"))

@@ -18,11 +18,11 @@ from argoproxy.errors import BadRequest, Conflict, StateUnavailable
 from argoproxy.protocol.keys.key_changes import Rotation
 from argoproxy.protocol.keys.key_record import KeyBook
 from argoproxy.protocol.limits.limits import Limits
-from argoproxy.stores import key_files
-from argoproxy.stores.key_admin import KeyAdmin
-from argoproxy.stores.key_transfer import AbsentKeys, export_keys, import_keys
+from argoproxy.stores.keys import key_files
+from argoproxy.stores.keys.key_admin import KeyAdmin
+from argoproxy.stores.keys.key_transfer import AbsentKeys, export_keys, import_keys
+from argoproxy.stores.keys.sqlite_keys import MIGRATIONS, SqliteKeys
 from argoproxy.stores.sqlite_file import SqliteFile
-from argoproxy.stores.sqlite_keys import MIGRATIONS, SqliteKeys
 from tests.support.processes import ROOT
 
 
@@ -44,8 +44,8 @@ def generation(store: SqliteKeys) -> int:
 def run(code: str, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Run code in a process of its own, with `store` in it."""
     head = (
-        "import sys; from pathlib import Path; from argoproxy.stores.sqlite_keys import *;"
-        "from argoproxy.stores.key_admin import KeyAdmin; store = SqliteKeys(Path(sys.argv[1]), 30.0);"
+        "import sys; from pathlib import Path; from argoproxy.stores.keys.sqlite_keys import *;"
+        "from argoproxy.stores.keys.key_admin import KeyAdmin; store = SqliteKeys(Path(sys.argv[1]), 30.0);"
         "admin = KeyAdmin(store, 'test')\n"
     )
     return subprocess.Popen([sys.executable, "-c", head + code, str(folder), *arguments], cwd=ROOT)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from argoproxy.stores.answers.sqlite_answers import FILE_NAME
-from argoproxy.stores.key_admin import KeyAdmin
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys.key_admin import KeyAdmin
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from tests.support.client import Answer, Client, ask, chat
 from tests.support.fixtures import Serve
 from tests.support.journal_reader import JournalReader

@@ -19,9 +19,9 @@ import pytest
 from argoproxy.protocol.keys.key_changes import Rotation
 from argoproxy.protocol.keys.key_record import KeyBook
 from argoproxy.protocol.keys.key_token import digest_of
-from argoproxy.stores import key_files
-from argoproxy.stores.key_admin import KeyAdmin
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys import key_files
+from argoproxy.stores.keys.key_admin import KeyAdmin
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from tests.support.client import Answer, Client, ask, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import ROOT, Proxy, Upstream, eventually, shell
@@ -341,7 +341,7 @@ def test_mistakes_over_http(keyed: Keyed, method: str, path: str, body: Any, sta
 def test_what_is_stored(keyed: Keyed, name: str) -> None:
     keyed.new_key(name)
     for file in keyed.folder.iterdir():
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+        assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600), file.name
     assert stat.S_IMODE(keyed.folder.stat().st_mode) == 0o700
 
 
@@ -478,7 +478,7 @@ def reload(proxy: Proxy) -> None:
 
 
 def everything_written_in(folder: Path) -> str:
-    return "".join(file.read_bytes().decode("latin-1") for file in folder.iterdir())
+    return "".join(file.read_bytes().decode("latin-1") for file in folder.iterdir() if file.is_file())
 
 
 def test_a_start_with_a_damaged_database(start: Serve, upstream: Upstream, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import Json, JsonError, loads_strict
 from argoproxy.protocol.keys.key_changes import Rotation
 from argoproxy.protocol.prices.money import format_amount
-from argoproxy.stores.key_admin import KeyAdmin, format_moment
-from argoproxy.stores.key_transfer import AbsentKeys, export_keys, import_keys
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys.key_admin import KeyAdmin, format_moment
+from argoproxy.stores.keys.key_transfer import AbsentKeys, export_keys, import_keys
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from argoproxy.stores.sqlite_ledger import SpentBudget, read_spent
 
 FAILED_EXIT = 1

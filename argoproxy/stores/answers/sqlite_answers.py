@@ -21,8 +21,7 @@ from pathlib import Path
 
 from argoproxy.protocol.cache.kept_answer import KeptAnswer, decompress_answer
 from argoproxy.stores.answers.answer_store import StoredAnswer
-from argoproxy.stores.key_files import make_folder
-from argoproxy.stores.sqlite_file import give_to_owner_of_folder, open_private
+from argoproxy.stores.sqlite_file import give_to_owner_of_folder, make_folder, open_private
 from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 
 logger = logging.getLogger("argoproxy")

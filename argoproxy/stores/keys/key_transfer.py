@@ -24,8 +24,8 @@ from argoproxy.protocol.keys.key_record import KeyBook, KeyRecord, SecretDigest,
 from argoproxy.protocol.keys.key_token import derive_bytes
 from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS, change_limit, format_limits
 from argoproxy.protocol.limits.limits import NO_LIMITS_SET, Limits
-from argoproxy.stores.key_admin import format_moment, make_origin
-from argoproxy.stores.key_store import KeyStore
+from argoproxy.stores.keys.key_admin import format_moment, make_origin
+from argoproxy.stores.keys.key_store import KeyStore
 
 FORMAT = 1
 #: What an exported secret holds.

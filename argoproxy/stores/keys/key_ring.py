@@ -25,7 +25,7 @@ from argoproxy.protocol.access.secrets import (
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.keys.key_index import KeyIndex
 from argoproxy.protocol.keys.key_token import digest_of, tokens_in
-from argoproxy.stores import key_files
+from argoproxy.stores.keys import key_files
 
 logger = logging.getLogger("argoproxy")
 

@@ -24,8 +24,8 @@ from argoproxy.protocol.keys.key_fields import parse_fields, parse_key_name
 from argoproxy.protocol.keys.key_record import AuditEntry, KeyBook, KeyRecord
 from argoproxy.protocol.keys.key_token import PUBLIC_BYTES, SECRET_BYTES
 from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS, format_limits
-from argoproxy.stores.key_ring import AdminAccess
-from argoproxy.stores.key_store import KeyStore
+from argoproxy.stores.keys.key_ring import AdminAccess
+from argoproxy.stores.keys.key_store import KeyStore
 
 #: How the audit names changes over HTTP.
 ADMIN_ACTOR = "admin"

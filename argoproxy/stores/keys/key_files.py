@@ -20,13 +20,6 @@ from argoproxy.stores.sqlite_file import give_to_owner_of_folder, unavailable
 from argoproxy.telemetry.rotating_file import PRIVATE
 
 DATABASE, PEPPER, SNAPSHOT = "keys.sqlite3", "keys.pepper", "keys.json"
-#: Only its owner may look into the folder.
-_FOLDER_MODE = 0o700
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder, unless it is there. Raises OSError."""
-    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
 
 
 def is_new(folder: Path) -> bool:

@@ -15,9 +15,9 @@ from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import ProxyError, StateUnavailable
 from argoproxy.protocol.keys.key_changes import Declaration, declare
 from argoproxy.protocol.keys.key_record import KeyBook
-from argoproxy.stores import key_files
-from argoproxy.stores.key_admin import make_origin
-from argoproxy.stores.sqlite_keys import SqliteKeys
+from argoproxy.stores.keys import key_files
+from argoproxy.stores.keys.key_admin import make_origin
+from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 
 #: How the audit names changes by the config file.
 ACTOR = "config"

@@ -23,9 +23,16 @@ from argoproxy.protocol.keys.key_record import (
 from argoproxy.protocol.keys.key_token import derive_bytes
 from argoproxy.protocol.limits.limit_fields import format_limits, parse_limits
 from argoproxy.protocol.limits.limits import Limits
-from argoproxy.stores import key_files
-from argoproxy.stores.key_store import Edit, ResultT
-from argoproxy.stores.sqlite_file import MAX_WAIT_S, SqliteFile, errors_as_unavailable, open_private, unavailable
+from argoproxy.stores.keys import key_files
+from argoproxy.stores.keys.key_store import Edit, ResultT
+from argoproxy.stores.sqlite_file import (
+    MAX_WAIT_S,
+    SqliteFile,
+    errors_as_unavailable,
+    make_folder,
+    open_private,
+    unavailable,
+)
 
 #: A key's history that is shown; all of it stays in the database.
 MOST_ENTRIES = 100
@@ -70,7 +77,7 @@ class SqliteKeys:
         """Create the files if there are none, bring the database to the present schema, and publish the keys. Raises
         StateUnavailable."""
         with errors_as_unavailable():
-            key_files.make_folder(self.folder)
+            make_folder(self.folder)
         with self._file.exclusive():
             if key_files.is_new(self.folder):
                 key_files.make_pepper(self.folder)

@@ -1,0 +1,1 @@
+"""Where managed keys are kept, who accepts them, and what operators do with them."""
