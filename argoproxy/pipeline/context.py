@@ -254,7 +254,7 @@ class RequestContext:
             # They refer to this context: without this a request's memory would wait for the garbage collector.
             self.attempts = self.place = None
             if self.account:
-                self.account.settle(outcome, self._usage or {})
+                outcome = self.account.settle(outcome, self._usage or {})
         self.watch.close()
         for listener in self._listeners:
             try:

@@ -24,7 +24,6 @@ from argoproxy.plugins.loader import PluginAuthenticator
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
 from argoproxy.protocol.limits.claims import make_claims
 from argoproxy.protocol.limits.windows import BudgetCalendar
-from argoproxy.protocol.prices.price_table import PriceTable
 from argoproxy.stores.answers.sqlite_answers import FILE_NAME, SqliteAnswers
 from argoproxy.stores.keys.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
@@ -79,7 +78,7 @@ def build_accountant(config: Config) -> Accountant | None:
     books = Books(
         store=open_limits(config.state_folder or _shared_folder()),
         settings=config.limits,
-        prices=config.prices or PriceTable(),
+        prices=config.prices,
         keeps_ledger=config.state_folder is not None,
         clock=time.time,
     )

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import Answer, ask
+from argoproxy.protocol.prices.money import format_amount
+from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, read_usage
+from tests.support.client import Answer, Client, ask
 from tests.support.fixtures import Serve
 from tests.support.journal_reader import JournalReader
-from tests.support.processes import Proxy, Upstream
-from tests.support.scripts import DONE, completion, event, reply, stream
+from tests.support.processes import Proxy, Upstream, eventually
+from tests.support.scripts import CHUNKED, DONE, chunked, completion, event, reply, stream
 
 Json = dict[str, Any]
 
@@ -165,6 +167,21 @@ def test_a_kept_answer_costs_nothing(start: Serve, upstream: Upstream, tmp_path:
     assert upstream.count(script) == 1
     assert proxy.line(first.id)["cost"] == CHAT_COST
     assert proxy.line(second.id)["cost"] == "0"
+
+
+def test_the_log_and_the_ledger_agree_on_an_answer_that_was_cut(
+    start: Serve, upstream: Upstream, tmp_path: Any
+) -> None:
+    proxy = start_priced(start, upstream, tmp_path, state_path="state", prices=PRICES)
+    script = upstream.script(["send", CHUNKED], ["send", chunked(event("some words of an answer"))], ["await"])
+    with Client(proxy.port) as client:
+        asked = {**CASES[0][1], "stream": True}
+        client.send("POST", "/v1/chat/completions", json.dumps(asked).encode(), X_Script=script)
+        client.until(b"an answer")
+    line = eventually(lambda: next((line for line in proxy.lines() if line["ending"] == "client_gone"), None))
+    rows = read_usage(tmp_path / "state", Grouping.MODEL, LedgerFilter(0, float("inf")), lambda _: "")
+    assert [(row.name, row.requests, row.estimated) for row in rows] == [("m1", 1, 1)]
+    assert format_amount(rows[0].cost_nanos or 0) == line["cost"] != "0"
 
 
 def test_without_prices_nothing_is_told(proxy: Proxy, upstream: Upstream) -> None:

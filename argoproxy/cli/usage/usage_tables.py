@@ -17,7 +17,8 @@ from argoproxy.stores.sqlite_ledger import UsageRow
 
 #: A spreadsheet takes a text that begins so for a formula; clients choose names of models.
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-_LONGEST_NAME = 40
+#: That of a key; those of models are cut.
+_LONGEST_NAME = 64
 _SHORTEST_BAR, _LONGEST_BAR = 5, 20
 _BAR_PARTS = " ▏▎▍▌▋▊▉█"
 #: What a table shows of an amount: ten-thousandths.

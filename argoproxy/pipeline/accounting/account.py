@@ -35,7 +35,7 @@ class Books:
 
     store: LimitStore
     settings: LimitSettings
-    prices: PriceTable
+    prices: PriceTable | None
     #: Whether all requests are written down, also those without limits.
     keeps_ledger: bool
     clock: Callable[[], float]
@@ -118,10 +118,11 @@ class RequestAccount:
         self.fail(error)
         self._has_head = False
 
-    def settle(self, outcome: Outcome, usage: Json) -> None:
-        """Charge what the request came to, and write it down; further calls do nothing."""
+    def settle(self, outcome: Outcome, usage: Json) -> Outcome:
+        """Charge what the request came to, and write it down; further calls do nothing. Return the outcome with the
+        cost that was charged."""
         if not self._is_open:
-            return
+            return outcome
         self._is_open = False
         self._note_sent()
         counted = read_token_counts(usage)
@@ -135,6 +136,9 @@ class RequestAccount:
         entry = self._make_entry(outcome, used, cost) if is_written else None
         charges = self._charges(progress, used.counts.total, cost)
         self._books.store.settle(self._reservation.if_abandoned.request_id, charges, entry, self._books.clock())
+        if progress is Progress.UNSENT or self._books.prices is None:
+            return outcome
+        return replace(outcome, cost_nanos=cost, unpriced="model" if cost is None else "")
 
     def _refuse_in_trouble(self, claims: Sequence[Claim]) -> None:
         """Raise LimitsUnavailable, unless requests go on without limits."""
@@ -163,7 +167,7 @@ class RequestAccount:
         if not counts.total:
             return 0
         names = price_names(outcome.upstream, outcome.upstream_model or outcome.model, outcome.model)
-        price = self._books.prices.price_of(names)
+        price = self._books.prices.price_of(names) if self._books.prices else None
         return price.cost(counts) if price else None
 
     def _charges(self, progress: Progress, tokens: int, cost: int | None) -> dict[str, int]:

@@ -124,6 +124,8 @@ class Accountant:
 
     def _price_of(self, route: Route[Upstream]) -> Price | None:
         call = route.call
+        if self.books.prices is None:
+            return None
         return self.books.prices.price_of(price_names(route.upstream.name, call.model, call.requested_model))
 
     def _subjects(self, route: Route[Upstream], holder: AccountHolder) -> Sequence[LimitedSubject]:
