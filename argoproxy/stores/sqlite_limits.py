@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.admission import charge_abandoned, decide, settle
 from argoproxy.protocol.limits.buckets import MOST_USED, Counter
 from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
-from argoproxy.stores.worker_database import Reporter, WorkerDatabase
-from argoproxy.telemetry.slots import Slots
+from argoproxy.stores.request_owner import RequestOwner
+from argoproxy.stores.worker_database import MAX_WAIT_S, Reporter, ResultT, Work, WorkerDatabase
 
 DATABASE, SLOTS = "usage.sqlite3", "slots"
 #: Settlements that are kept in memory while the file can't be written.
@@ -61,9 +60,9 @@ _MOVE_ENTRY = f"INSERT OR IGNORE INTO ledger ({_NAMES}) SELECT {_NAMES} FROM ope
 _SET_COUNTER = """INSERT INTO counters (row, used, at_us, ends_at) VALUES (?, ?, ?, ?)
     ON CONFLICT (row) DO UPDATE SET used = excluded.used, at_us = excluded.at_us"""
 _CHANGE_COUNTER = "UPDATE counters SET used = ?, at_us = ? WHERE row = ?"
+_KINDS = {kind.value: kind for kind in LimitKind}
 _values_of = attrgetter(*_COLUMNS)
 
-ResultT = TypeVar("ResultT")
 logger = logging.getLogger("argoproxy")
 
 
@@ -85,12 +84,12 @@ class SqliteLimits:
     """The counters and the ledger in a folder. Nothing is opened before the first request. Use one for a folder in a
     process."""
 
-    def __init__(self, folder: Path, report: Reporter = log_trouble, sweep_s: float = SWEEP_S) -> None:
+    def __init__(self, folder: Path, report: Reporter = log_trouble, max_wait_s: float = MAX_WAIT_S) -> None:
         """`report` is called with the reason when the file can't be used any more, and with None when it can again."""
-        self._database = WorkerDatabase(folder / DATABASE, MIGRATIONS, report)
-        self._owner = _Owner(folder / SLOTS)
+        self._database = WorkerDatabase(folder / DATABASE, MIGRATIONS, report, max_wait_s)
+        self._owner = RequestOwner(folder / SLOTS)
         self._kept: dict[str, _Settlement] = {}
-        self._sweep_s, self._next_sweep, self._next_prune = sweep_s, 0.0, 0.0
+        self._next_sweep = self._next_prune = 0.0
 
     @property
     def is_up(self) -> bool:
@@ -158,19 +157,30 @@ class SqliteLimits:
                 break
         self._database.close()
 
-    def _write(self, work: Callable[[sqlite3.Connection], ResultT], now: float) -> ResultT:
+    def _write(self, work: Work[ResultT], now: float) -> ResultT:
         """Do work in a transaction, after what was left to do."""
-        with self._database.write() as (database, is_new):
-            if is_new:
-                self._owner.take()
-                self._next_sweep = self._next_prune = 0.0
-            if not self._next_sweep - self._sweep_s <= now < self._next_sweep:
-                self._tidy_up(database, now, {self._owner.slot} if is_new and self._owner.is_new else ())
-            written = self._write_kept(database, now) if self._kept else ()
-            result = work(database)
+        written: Sequence[str] = ()
+
+        def do_all(database: sqlite3.Connection) -> ResultT:
+            nonlocal written
+            if not self._next_sweep - SWEEP_S <= now < self._next_sweep:
+                self._tidy_up(database, now)
+            if self._kept:
+                written = self._write_kept(database, now)
+            return work(database)
+
+        result = self._database.write(do_all, lambda database: self._start(database, now))
+        self._owner.is_new = False
         for request_id in written:
             self._kept.pop(request_id, None)
         return result
+
+    def _start(self, database: sqlite3.Connection, now: float) -> None:
+        """Take a slot, and settle the requests of the killed worker that had it before."""
+        self._owner.take()
+        if self._owner.is_new:
+            self._settle_abandoned(database, {self._owner.slot}, now)
+        self._next_sweep = self._next_prune = 0.0
 
     def _claim(self, database: sqlite3.Connection, claims: Sequence[Claim], now: float) -> Admission:
         """Grant claims or none. Requests at once that killed workers have left are no reason to refuse."""
@@ -184,26 +194,29 @@ class SqliteLimits:
             database.executemany(_SET_COUNTER, [(claim.row, *after[claim.row], claim.resets_at) for claim in claims])
         return admission
 
-    def _tidy_up(self, database: sqlite3.Connection, now: float, also: Collection[int]) -> None:
-        self._next_sweep = now + self._sweep_s
-        self._sweep(database, now, also)
+    def _tidy_up(self, database: sqlite3.Connection, now: float) -> None:
+        self._next_sweep = now + SWEEP_S
+        self._sweep(database, now)
         if not self._next_prune - _PRUNE_S <= now < self._next_prune:
             self._next_prune = now + _PRUNE_S
             database.execute("DELETE FROM counters WHERE ends_at < ?", (now - _PRUNE_AFTER_S,))
 
-    def _sweep(self, database: sqlite3.Connection, now: float, also: Collection[int] = ()) -> int:
-        """Settle the requests of slots that no worker holds, and of those in `also`. Return how many there were."""
+    def _sweep(self, database: sqlite3.Connection, now: float) -> int:
+        """Settle the requests of workers that are gone, and return how many there were."""
         owners = {owner for (owner,) in database.execute("SELECT DISTINCT owner FROM open_requests")}
-        gone = self._owner.find_gone(owners) | owners.intersection(also)
+        return self._settle_abandoned(database, self._owner.find_gone(owners), now)
+
+    def _settle_abandoned(self, database: sqlite3.Connection, owners: Collection[int], now: float) -> int:
         rows = [
             row
-            for owner in sorted(gone)
+            for owner in sorted(owners)
             for row in database.execute(
                 "SELECT request_id, claims, abandoned_tokens FROM open_requests WHERE owner = ?", (owner,)
             )
         ]
-        for request_id, claims, tokens in rows:
-            _change_counters(database, (claims := _load_claims(claims)), charge_abandoned(claims, tokens), _to_us(now))
+        for request_id, text, tokens in rows:
+            claims = _load_claims(text)
+            _change_counters(database, claims, charge_abandoned(claims, tokens), _to_us(now))
             database.execute(_MOVE_ENTRY, (request_id,))
             database.execute("DELETE FROM open_requests WHERE request_id = ?", (request_id,))
         return len(rows)
@@ -213,41 +226,6 @@ class SqliteLimits:
         for settlement in settlements:
             _write_settlement(database, settlement, _to_us(now))
         return [settlement.request_id for settlement in settlements]
-
-
-class _Owner:
-    """The slot of this worker, held until the process ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file: os.stat_result | None = None
-        self.slot = -1
-        self.is_new = False
-
-    def take(self) -> None:
-        """Take a slot, unless this worker has one and its file is there. Call it under the lock of the database. Raises
-        OSError."""
-        self.is_new = not self._is_held()
-        if self.is_new:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            slots = Slots(self._folder, 0.1)
-            with slots.exclusive():
-                self.slot = slots.take()
-            self._file = self._path().stat()
-
-    def find_gone(self, owners: Collection[int]) -> set[int]:
-        """Return which of these slots no worker holds."""
-        others = {owner for owner in owners if owner != self.slot}
-        return others - Slots(self._folder).held_slots(max(others) + 1) if others else set()
-
-    def _is_held(self) -> bool:
-        try:
-            return self._file is not None and os.path.samestat(self._file, self._path().stat())
-        except OSError:
-            return False
-
-    def _path(self) -> Path:
-        return self._folder / f"slot-{self.slot}"
 
 
 def _write_settlement(database: sqlite3.Connection, settlement: _Settlement, now_us: int) -> None:
@@ -282,7 +260,7 @@ def _dump_claims(claims: Iterable[Claim]) -> str:
 
 
 def _load_claims(text: str) -> list[Claim]:
-    return [Claim(row, LimitKind(kind), "", limit, amount) for row, kind, limit, amount in json.loads(text or "[]")]
+    return [Claim(row, _KINDS[kind], "", limit, amount) for row, kind, limit, amount in json.loads(text or "[]")]
 
 
 def _entry_row(entry: LedgerEntry) -> tuple[Any, ...]:

@@ -33,7 +33,8 @@ _MASTER = "master"
 _UNNAMED = "master.new"
 #: Locked by a process that takes slots or looks at all of them.
 _SLOTS_LOCK = "door"
-_SLOT = "slot-"
+#: The names of slots begin with it.
+SLOT = "slot-"
 
 
 def candidate_parents() -> Iterator[Path]:
@@ -76,12 +77,12 @@ class Slots:
 
     def take(self) -> int:
         """Take the first free slot until this process ends. Call it inside `exclusive`."""
-        return next(number for number in itertools.count() if _try_lock(self._folder / f"{_SLOT}{number}") is not None)
+        return next(number for number in itertools.count() if _try_lock(self._folder / f"{SLOT}{number}") is not None)
 
     def free_slots(self) -> set[int]:
         """Return the slots that no worker holds. Call it inside `exclusive`: looking takes each slot for a moment."""
-        numbers = (int(file.name.removeprefix(_SLOT)) for file in self._folder.glob(f"{_SLOT}*"))
-        return {number for number in numbers if _is_free(self._folder / f"{_SLOT}{number}")}
+        numbers = (int(file.name.removeprefix(SLOT)) for file in self._folder.glob(f"{SLOT}*"))
+        return {number for number in numbers if _is_free(self._folder / f"{SLOT}{number}")}
 
     def held_slots(self, limit: int) -> frozenset[int]:
         """Return those of the first `limit` slots that workers hold. It needs no lock: looking disturbs no other look,
@@ -91,7 +92,7 @@ class Slots:
     def _held_numbers(self) -> Iterator[int]:
         for number in itertools.count():
             try:
-                descriptor = os.open(self._folder / f"{_SLOT}{number}", os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(self._folder / f"{SLOT}{number}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 return  # slots are numbered without a gap
             try:

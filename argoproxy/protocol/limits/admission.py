@@ -89,7 +89,7 @@ def _wait_for_s(claim: Claim, counter: Counter, now_us: int) -> float:
 def _add(kind: LimitKind, counter: Counter, amount: int) -> Counter:
     if kind in _BUCKETS:
         return fill_bucket(counter, amount)
-    return counter._replace(used=min(MOST_USED, max(0, counter.used + amount)))
+    return Counter(min(MOST_USED, max(0, counter.used + amount)), counter.at_us)
 
 
 def _charge_for(claim: Claim, charges: Mapping[str, int]) -> int:

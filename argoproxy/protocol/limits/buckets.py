@@ -47,4 +47,4 @@ def wait_for_us(counter: Counter, limit: int, amount: int) -> int | None:
 
 def fill_bucket(counter: Counter, amount: int) -> Counter:
     """Return a drained bucket with an amount added, or taken away if it is negative."""
-    return counter._replace(used=min(MOST_USED, max(0, counter.used + amount * UNITS)))
+    return Counter(min(MOST_USED, max(0, counter.used + amount * UNITS)), counter.at_us)
