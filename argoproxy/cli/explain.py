@@ -14,6 +14,8 @@ from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.limits.limit_fields import format_limits
 from argoproxy.protocol.limits.limits import LimitedSubject
+from argoproxy.protocol.prices.price_fields import format_price
+from argoproxy.protocol.prices.price_table import PriceTable, price_names
 from argoproxy.protocol.reasoning.policy import Opening, Reasoning, ReasoningSettings
 from argoproxy.protocol.resilience.balance import Balancing
 from argoproxy.protocol.resilience.resilience_settings import ResilienceSettings
@@ -53,7 +55,7 @@ def explain_model(config: Config, model: str) -> Iterator[str]:
         yield f"upstream: {_json(route['upstream'])}  # {route['description']}"
         yield f"  reasoning: {_json(route['reasoning'])}"
         yield f"  timeouts: {_json(route['timeouts'])}"
-        for key in ("failures", "limits"):
+        for key in ("failures", "limits", "price"):
             if key in route:
                 yield f"  {key}: {_json(route[key])}"
         if "refused" in route:
@@ -74,7 +76,11 @@ def describe_model(config: Config, model: str) -> Json:
     except ProxyError as error:
         return {**document, "refused": error.message}
     document |= _describe_balancing(models.balancing_of(_sample_call(model)), routes)
-    return {**document, "routes": [_describe_route(route, descriptions[route.upstream.name]) for route in routes]}
+    described = [
+        {**_describe_route(route, descriptions[route.upstream.name]), **_describe_price(route, config.prices)}
+        for route in routes
+    ]
+    return {**document, "routes": described}
 
 
 def _describe_balancing(balancing: Balancing | None, routes: Sequence[Route[Upstream]]) -> Json:
@@ -106,6 +112,14 @@ def _describe_route(route: Route[Upstream], description: str) -> Json:
         return {**document, "refused": error.message}
     body = _mask_body(request.body) if isinstance(request.body, bytes) else ""
     return {**document, "sent_to": mask_urls(request.url), "body": body}
+
+
+def _describe_price(route: Route[Upstream], prices: PriceTable | None) -> Json:
+    """Return what a million tokens cost; nothing where no prices are used."""
+    if prices is None:
+        return {}
+    price = prices.price_of(price_names(route.upstream.name, route.call.model, route.call.requested_model))
+    return {"price": format_price(price) if price else "unknown"}
 
 
 def _describe_failures(settings: ResilienceSettings) -> Json:

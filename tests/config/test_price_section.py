@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from argoproxy.cli.explain import explain_model
 from argoproxy.config.price_section import known_prices
 from argoproxy.data import PRICES, read_data
 from argoproxy.protocol.prices.price_fields import FIELDS
@@ -99,3 +100,11 @@ def test_models_that_people_run_themselves_are_not_known() -> None:
     table = PriceTable({}, known_prices())
     for name in ("llama-3.3-70b", "qwen3", "deepseek-r1", "gpt-oss-120b", "gemma-3", "mistral-7b-instruct", "default"):
         assert table.price_of(name) is None
+
+
+def test_the_price_of_a_model_is_explained(tmp_path: Path) -> None:
+    config = load_text(tmp_path, BASE + SECTION, OUTPUT="7.5")
+    price = '{"input": "2", "cached_input": "0.1", "output": "7.5"}'
+    assert f"  price: {price}" in list(explain_model(config, "gpt-4o"))
+    assert '  price: "unknown"' in list(explain_model(config, "mine"))
+    assert not [line for line in explain_model(load_text(tmp_path, BASE), "gpt-4o") if "price" in line]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from argoproxy.protocol.prices.money import parse_amount
+from argoproxy.protocol.prices.money import format_amount, parse_amount
 from argoproxy.protocol.prices.price import Price, Rates, Tier, TokenKind
 
 MOST_TIERS = 10
@@ -29,6 +29,20 @@ def parse_price(value: Any) -> Price:
         raise ValueError("tiers must rise: each `above` is more than the one before it")
     max_output = fields.get("max_output")
     return Price(rates, steps, None if max_output is None else _parse_tokens("max_output", max_output))
+
+
+def format_price(price: Price) -> dict[str, Any]:
+    """Return a price as `parse_price` reads it, amounts as exact text."""
+    fields: dict[str, Any] = _format_rates(price.rates)
+    if price.max_output is not None:
+        fields["max_output"] = price.max_output
+    if price.tiers:
+        fields["tiers"] = [{"above": tier.above, **_format_rates(tier.rates)} for tier in price.tiers]
+    return fields
+
+
+def _format_rates(rates: Rates) -> dict[str, str]:
+    return {str(kind): format_amount(rates[kind]) for kind in TokenKind if kind in rates}
 
 
 def _parse_tier(value: Any, rates: Rates, index: int) -> Tier:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.protocol.prices.price import Price, TokenKind
-from argoproxy.protocol.prices.price_fields import parse_price
+from argoproxy.protocol.prices.price_fields import format_price, parse_price
 from argoproxy.protocol.prices.price_table import MOST_NAMES, PriceTable, price_names
 from argoproxy.protocol.prices.token_counts import TokenCounts
 
@@ -181,3 +181,9 @@ def test_a_tier_changes_only_what_it_names() -> None:
     parsed = parse_price({"input": 1, "output": 2, "max_output": 4096, "tiers": [{"above": 10, "input": 3}]})
     assert parsed.max_output == 4096
     assert parsed.tiers[0].rates == {TokenKind.INPUT: 3 * 10**9, TokenKind.OUTPUT: 2 * 10**9}
+
+
+def test_a_price_is_written_as_it_is_read() -> None:
+    written = {"input": "3", "cached_input": "0.3", "output": "15.000000001", "max_output": 100}
+    assert format_price(parse_price(written)) == written
+    assert parse_price(format_price(SONNET)) == SONNET
