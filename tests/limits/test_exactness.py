@@ -41,14 +41,14 @@ def test_limit_times_workers(limited: Limited, name: str) -> None:
         ("team.rpm", {"teams": {"crew": {"rpm": LIMIT}}}, {"team": "crew"}),
         ("model.rpm", {"models": {"m1": {"rpm": LIMIT}}}, {}),
         ("global.rpm", {"limits": {"rpm": LIMIT}}, {}),
-        ("key.rpm", {}, {"model_limits": {"m*": {"rpm": LIMIT}}}),
+        ("key.model.rpm", {}, {"model_limits": {"m*": {"rpm": LIMIT}}}),
     ],
 )
 def test_limits_of_several_callers_are_shared(
     limited_with: StartLimited, param: str, settings: dict[str, Any], fields: dict[str, Any]
 ) -> None:
     limited = limited_with(**settings)
-    shares = param != "key.rpm"
+    shares = param != "key.model.rpm"
     keys = [limited.new_key(f"key-{number}", rpm=100_000, **fields) for number in range(3 if shares else 1)]
     turns = iter(range(1 << 60))
     check(lambda: limited.chat(keys[next(turns) % len(keys)]), param, STORM_S / 2)
