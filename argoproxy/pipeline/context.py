@@ -9,7 +9,7 @@ from argoproxy.errors import Ending, InternalError, ProxyError
 from argoproxy.pipeline.accounting.account import RequestAccount
 from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.early_start import EarlyStart
-from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply, read_count, release_replies
+from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply, call_listeners, release_replies
 from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.pipeline.shared.request_pricing import RequestPricing
 from argoproxy.protocol.access.auth import Principal
@@ -21,7 +21,7 @@ from argoproxy.protocol.prices.price_table import NO_COST
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
-from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo
+from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo, read_count
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
 
@@ -233,6 +233,11 @@ class RequestContext:
         self.record_failure(visible)
         return visible
 
+    def settle(self) -> None:
+        """Charge a request whose answer is complete, before its client knows that and sends the next one."""
+        if self.account:
+            self.account.settle(self._outcome(Ending.COMPLETE), self._usage or {})
+
     def close(self) -> None:
         """Release all replies and send the outcome to the listeners; further calls do nothing."""
         if self._is_closed:
@@ -256,13 +261,9 @@ class RequestContext:
             if self.account:
                 outcome = self.account.settle(outcome, self._usage or {})
         self.watch.close()
-        for listener in self._listeners:
-            try:
-                listener(outcome)
-            except (Exception, SystemExit):  # a plug-in's listener may raise anything
-                logger.exception("code=listener_failed id=%s listener=%r", self.id, listener)
+        call_listeners(self._listeners, outcome)
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self, unless_set: Ending = Ending.CLIENT_GONE) -> Outcome:
         info, meter, usage = self._info, self.meter, self._usage or {}
         cost = self.pricing.charge(self._usage, self._ending, self._status) if self.pricing else NO_COST
         has_no_body = info.method == "HEAD" or self._status in BODILESS
@@ -279,7 +280,7 @@ class RequestContext:
             return_mode=self._return_mode,
             status=self._status,
             # Without an ending the body was not read to its end, so the client left, unless there was no body to read.
-            ending=self._ending or (Ending.COMPLETE if has_no_body else Ending.CLIENT_GONE),
+            ending=self._ending or (Ending.COMPLETE if has_no_body else unless_set),
             code=self._code,
             upstream_model=self._sent_model if self._sent_model != self._model else "",
             reason=self._reason,

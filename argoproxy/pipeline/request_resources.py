@@ -1,15 +1,17 @@
-"""What a request holds until it is closed, as far as its context needs it; and what is read then."""
+"""What a request holds until it is closed, as far as its context needs it; and what is done then."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Protocol
 
 from argoproxy.errors import Ending
 from argoproxy.protocol.http_messages import Headers
-from argoproxy.protocol.json_text import Json
-from argoproxy.telemetry.outcome import AttemptSummary
+from argoproxy.telemetry.outcome import AttemptSummary, Listener, Outcome
 from argoproxy.upstreams import Reply
+
+logger = logging.getLogger("argoproxy")
 
 
 class OpenReply(Reply, Protocol):
@@ -52,7 +54,10 @@ def release_replies(replies: Iterable[OpenReply], ending: Ending) -> None:
             reply.close()
 
 
-def read_count(usage: Json, name: str) -> int | None:
-    """Return a number of tokens, None if it is missing or no number."""
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def call_listeners(listeners: Iterable[Listener], outcome: Outcome) -> None:
+    """Send an outcome to all listeners."""
+    for listener in listeners:
+        try:
+            listener(outcome)
+        except (Exception, SystemExit):  # a plug-in's listener may raise anything
+            logger.exception("code=listener_failed id=%s listener=%r", outcome.id, listener)

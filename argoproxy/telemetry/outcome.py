@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from argoproxy.errors import Ending
+from argoproxy.protocol.json_text import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +82,9 @@ class Outcome:
 
 
 Listener = Callable[[Outcome], None]
+
+
+def read_count(usage: Json, name: str) -> int | None:
+    """Return a number of tokens, None if it is missing or no number."""
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -199,6 +199,7 @@ def respond(answer: ClientResponse, request: WebRequest) -> Response:
     if not get_header(kept, "x-request-id"):
         headers.append(request_id)
     if isinstance(answer.body, bytes):
+        context.settle()
         pieces: Iterable[bytes] = (answer.body,)
         if answer.status not in NO_LENGTH:
             headers.append(("Content-Length", str(len(answer.body))))

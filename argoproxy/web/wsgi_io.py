@@ -169,5 +169,6 @@ def deliver(pieces: Iterable[bytes], context: RequestContext) -> Iterator[bytes]
         context.record_crash(error)
     else:
         context.set_ending(Ending.COMPLETE)
+        context.settle()  # before the server sends the end of the body
         return
     raise BrokenPipeError(errno.EPIPE, "the response broke off")

@@ -50,7 +50,8 @@ class RequestAccount:
     retry_after_s: float | None = None
     #: Headers of the response about the limits.
     headers: Headers = ()
-    _is_open = _has_head = False
+    _is_open = _is_priced = _has_head = False
+    _cost_nanos: int | None = None
     #: The upstream to which the request is being sent, as long as it is not known whether it was reached.
     _sending = ""
 
@@ -119,11 +120,16 @@ class RequestAccount:
         self._has_head = False
 
     def settle(self, outcome: Outcome, usage: Json) -> Outcome:
-        """Charge what the request came to, and write it down; further calls do nothing. Return the outcome with the
-        cost that was charged."""
-        if not self._is_open:
+        """Charge what the request came to, and write it down, once. Return the outcome with the cost that was
+        charged."""
+        if self._is_open:
+            self._is_open = False
+            self._charge(outcome, usage)
+        if not self._is_priced:
             return outcome
-        self._is_open = False
+        return replace(outcome, cost_nanos=self._cost_nanos, unpriced="model" if self._cost_nanos is None else "")
+
+    def _charge(self, outcome: Outcome, usage: Json) -> None:
         self._note_sent()
         counted = read_token_counts(usage)
         progress = self._progress(outcome, counted)
@@ -136,9 +142,8 @@ class RequestAccount:
         entry = self._make_entry(outcome, used, cost) if is_written else None
         charges = self._charges(progress, used.counts.total, cost)
         self._books.store.settle(self._reservation.if_abandoned.request_id, charges, entry, self._books.clock())
-        if progress is Progress.UNSENT or self._books.prices is None:
-            return outcome
-        return replace(outcome, cost_nanos=cost, unpriced="model" if cost is None else "")
+        self._is_priced = progress is not Progress.UNSENT and self._books.prices is not None
+        self._cost_nanos = cost
 
     def _refuse_in_trouble(self, claims: Sequence[Claim]) -> None:
         """Raise LimitsUnavailable, unless requests go on without limits."""
