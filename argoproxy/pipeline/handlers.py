@@ -201,7 +201,7 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
         filters.append(UsageCostFilter(context.pricing.cost_of))
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))
-    if context.account:
+    if context.account and not context.account.is_hit:
         filters.insert(0, context.account.meter)
     if context.cache:
         filters = [*context.cache.add_recorders(filters, route)]

@@ -70,6 +70,9 @@ class RequestAccount:
     def admit(self) -> Claim | None:
         """Reserve what the request may need; return the claim that was refused, None if all are granted. Raises
         LimitsUnavailable."""
+        if self.is_hit and not self._claims:  # nothing to reserve, and nothing to charge if the worker dies
+            self._is_open = True
+            return None
         entry = self._reservation.if_abandoned
         try:
             admission = self._books.store.admit(self._reservation, entry.at)

@@ -8,7 +8,7 @@ from typing import Any
 
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.cache.cache_policy import CachePolicy
-from argoproxy.protocol.cache.kept_answer import LONGEST_KEPT, AnswerForm, KeptAnswer
+from argoproxy.protocol.cache.kept_answer import LONGEST_KEPT, AnswerForm, CutList, KeptAnswer
 from argoproxy.protocol.json_text import Json, as_dict, as_text
 from argoproxy.protocol.stream.chunks import iterate_choices
 from argoproxy.protocol.stream.runs import TextRun
@@ -33,6 +33,7 @@ class AnswerRecorder:
         self._choices = choices
         self._finished: set[int] = set()
         self._pieces: list[bytes] = []
+        self._cuts = CutList()
         self._size = 0
         self._form = AnswerForm.STREAM
         self._on_unfit = on_unfit
@@ -53,11 +54,13 @@ class AnswerRecorder:
         """Return the whole answer; None if it is not to be kept."""
         if self._is_unfit or len(self._finished) < self._choices:
             return None
-        return KeptAnswer(self._form, b"".join(self._pieces))
+        cuts = self._cuts.cuts() if self._form is AnswerForm.STREAM else ()
+        return KeptAnswer(self._form, b"".join(self._pieces), cuts)
 
     def _add(self, event: Event) -> None:
         raw = event.raw
         self._pieces.append(raw)
+        self._cuts.add(event)
         self._size += len(raw)
         if type(event) is TextRun:
             return

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from argoproxy.protocol.api.endpoints import assemble_reply
 from argoproxy.protocol.cache.answer_recorder import AnswerRecorder, ContentDetector
 from argoproxy.protocol.cache.cache_policy import CachePolicy
-from argoproxy.protocol.cache.kept_answer import LONGEST_KEPT, AnswerForm, KeptAnswer, decompress_answer
+from argoproxy.protocol.cache.kept_answer import LONGEST_KEPT, MOST_CUTS, AnswerForm, KeptAnswer, decompress_answer
 from argoproxy.protocol.stream.runs import RunDecoder, TextRun, cut_runs
 from argoproxy.protocol.stream.sse import DONE, Batch, Document, Event
 from tests.support.cuts import cuts
@@ -32,6 +32,7 @@ def document(message: dict[str, Any], reason: str | None = "stop", **more: Any) 
 
 
 USAGE = b'data: {"id":"up-1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
+END = Event(chunk({}, "stop"))
 STREAM = (
     chunk({"role": "assistant", "content": ""})
     + b": a comment\n\n"
@@ -62,6 +63,10 @@ class Recording:
         self.unfit += 1
 
 
+def raws(batch: Batch) -> list[bytes]:
+    return [event.raw for event in batch]
+
+
 def decode(*pieces: bytes) -> list[Batch]:
     decoder = RunDecoder()
     return [*map(decoder.feed, pieces), decoder.finish()]
@@ -70,18 +75,26 @@ def decode(*pieces: bytes) -> list[Batch]:
 def test_a_stream_is_kept_byte_for_byte_however_it_arrives() -> None:
     for batches in (decode(*pieces) for pieces in cuts(STREAM)):
         recording = Recording()
-        assert recording.pass_through(*batches) == KeptAnswer(AnswerForm.STREAM, STREAM)
+        kept, cut = recording.pass_through(*batches), Recording().pass_through(*map(cut_runs, batches))
+        assert kept
+        assert cut
         assert (recording.detector.has_content, recording.unfit) == (True, 0)
-        assert Recording().pass_through(*map(cut_runs, batches)) == KeptAnswer(AnswerForm.STREAM, STREAM)
+        assert (kept.form, kept.text, cut.text) == (AnswerForm.STREAM, STREAM, STREAM)
+        for one in (kept, cut):
+            back = decompress_answer(str(one.form), one.compress())
+            assert back == one
+            assert raws(cut_runs(back.to_batch())) == raws(cut_runs(decode(STREAM)[0]))
 
 
 def test_cache_stream_vs_document() -> None:
     """What was kept as a stream is the same whole answer, and comes back as the events that it was."""
-    kept = KeptAnswer(AnswerForm.STREAM, STREAM)
-    batch = kept.to_batch()
-    assert b"".join(event.raw for event in batch) == STREAM
-    assert any(isinstance(event, TextRun) for event in batch)
-    whole = assemble_reply([batch]).chunk
+    plain = chunk({"content": "a"}) * 3
+    text = plain + STREAM
+    for kept in (KeptAnswer(AnswerForm.STREAM, text), KeptAnswer(AnswerForm.STREAM, text, (len(plain), -len(STREAM)))):
+        batch = kept.to_batch()
+        assert b"".join(raws(batch)) == text
+        assert isinstance(batch[0], TextRun)
+    whole = assemble_reply([KeptAnswer(AnswerForm.STREAM, STREAM).to_batch()]).chunk
     assert whole["choices"][0]["message"]["content"] == 'Hello \\ "finish_reason":"length" ü'
     assert whole["usage"] == {"prompt_tokens": 7, "completion_tokens": 2}
 
@@ -90,6 +103,7 @@ def test_a_whole_answer_is_kept_byte_for_byte() -> None:
     answer = document({"content": "Hi", "refusal": None})
     recording = Recording()
     kept = recording.pass_through([answer])
+    assert kept
     assert kept == KeptAnswer(AnswerForm.DOCUMENT, answer.raw)
     assert recording.detector.has_content
     assert [(type(event), event.raw) for event in kept.to_batch()] == [(Document, answer.raw)]
@@ -179,18 +193,35 @@ def test_content_is_text_or_a_call(event: Event, is_shown: bool) -> None:
     assert detector.has_content is is_shown
 
 
+def test_many_single_events_are_found_again() -> None:
+    answer = Recording().pass_through(*([Event(chunk({"content": "a"}))] for _ in range(MOST_CUTS)), [END])
+    assert answer
+    assert answer.cuts == ()
+    assert [type(event) for event in answer.to_batch()] == [TextRun, Event]
+
+
 @given(st.sampled_from(AnswerForm), st.binary(max_size=3000))
 def test_compressed_answers_come_back(form: AnswerForm, text: bytes) -> None:
     kept = KeptAnswer(form, text)
     assert decompress_answer(str(form), kept.compress()) == kept
 
 
-@pytest.mark.parametrize("blob", [b"", b"no zlib", zlib.compress(b"abc")[:-3], zlib.compress(bytes(LONGEST_KEPT + 1))])
+NO_ANSWERS = [
+    b"",
+    b"no zlib",
+    zlib.compress(b"abc")[:-3],
+    zlib.compress(b"3,-1\nab"),
+    zlib.compress(b"x,1\nab"),
+    zlib.compress(bytes(2 * LONGEST_KEPT)),
+]
+
+
+@pytest.mark.parametrize("blob", NO_ANSWERS)
 def test_what_is_no_answer_is_found(blob: bytes) -> None:
-    with pytest.raises(ValueError, match=r"zlib|longer"):
+    with pytest.raises(ValueError, match=r"zlib|longer|events|literal"):
         decompress_answer("stream", blob)
 
 
 def test_a_form_that_is_not_known_is_found() -> None:
     with pytest.raises(ValueError, match="other"):
-        decompress_answer("other", zlib.compress(b"abc"))
+        decompress_answer("other", zlib.compress(b"\nabc"))
