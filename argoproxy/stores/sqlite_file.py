@@ -52,6 +52,10 @@ _SYSTEM_REASONS = {
 }
 
 
+class NewerSchemaError(sqlite3.DatabaseError):
+    """A newer version of argoproxy has written the file."""
+
+
 class SqliteFile:
     """A database whose schema is what `migrations` have made of it, each a list of statements."""
 
@@ -71,7 +75,7 @@ class SqliteFile:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Open the database, and commit what is done with it unless an error is raised. Call it inside `exclusive`.
-        Raises sqlite3.Error, OSError; StateUnavailable if a newer version has written the file."""
+        Raises sqlite3.Error, OSError."""
         until = time.monotonic() + self._max_wait_s
         with closing(sqlite3.connect(self.path, isolation_level=None, timeout=0)) as database:
             execute_until(database, "PRAGMA journal_mode=WAL", until)
@@ -91,10 +95,10 @@ class SqliteFile:
 
 def migrate(database: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
     """Apply the migrations that the file has not seen. They are part of the transaction: a process that is killed
-    leaves the former schema. Raises sqlite3.Error; StateUnavailable if a newer version has written the file."""
+    leaves the former schema. Raises sqlite3.Error."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
-        raise unavailable("a newer version of argoproxy has written their database")
+        raise NewerSchemaError
     for statements in migrations[version:]:
         for statement in statements:
             database.execute(statement)
@@ -156,6 +160,8 @@ def reason_of(error: sqlite3.Error | OSError) -> str:
     """Return why state can't be used, in words for operators."""
     if isinstance(error, OSError):
         return _SYSTEM_REASONS.get(error.errno or 0, "the system reports an error")
+    if isinstance(error, NewerSchemaError):
+        return "a newer version of argoproxy has written their database"
     name = _name_of(error)
     return next((reason for start, reason in REASONS.items() if name.startswith(start)), "their database fails")
 

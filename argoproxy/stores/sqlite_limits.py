@@ -7,6 +7,7 @@ another one.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import sqlite3
@@ -140,6 +141,8 @@ class SqliteLimits:
         try:
             self._write(lambda database: _write_settlement(database, settlement, _to_us(now)), now)
         except StateUnavailable:
+            if not self._kept:
+                atexit.register(self.close)
             if len(self._kept) < MOST_KEPT:
                 self._kept.setdefault(request_id, settlement)
 
@@ -156,6 +159,7 @@ class SqliteLimits:
             except StateUnavailable:
                 break
         self._database.close()
+        atexit.unregister(self.close)
 
     def _write(self, work: Work[ResultT], now: float) -> ResultT:
         """Do work in a transaction, after what was left to do."""
