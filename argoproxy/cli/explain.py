@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from argoproxy.config.config import Config
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.masking import mask_json, mask_urls
 from argoproxy.protocol.api.endpoints import CHAT
+from argoproxy.protocol.cache.cache_policy import CachePolicy
 from argoproxy.protocol.http_messages import BytesBody, ClientRequest
 from argoproxy.protocol.json_text import Json, dumps, loads
 from argoproxy.protocol.limits.limit_fields import format_limits
@@ -55,7 +56,7 @@ def explain_model(config: Config, model: str) -> Iterator[str]:
         yield f"upstream: {_json(route['upstream'])}  # {route['description']}"
         yield f"  reasoning: {_json(route['reasoning'])}"
         yield f"  timeouts: {_json(route['timeouts'])}"
-        for key in ("failures", "limits", "price"):
+        for key in ("failures", "limits", "price", "cache"):
             if key in route:
                 yield f"  {key}: {_json(route[key])}"
         if "refused" in route:
@@ -105,6 +106,7 @@ def _describe_route(route: Route[Upstream], description: str) -> Json:
         "timeouts": {name: value for name, value in timeouts.items() if value != float("inf")},
         **_describe_failures(route.resilience),
         **_describe_limits(route.subjects),
+        **_describe_cache(route.cache),
     }
     try:
         request = route.upstream.completion_request(route.call)
@@ -133,6 +135,11 @@ def _describe_failures(settings: ResilienceSettings) -> Json:
 def _describe_limits(subjects: Sequence[LimitedSubject]) -> Json:
     """Return the limits of the rule and the upstream, by their names; nothing without any."""
     return {"limits": {one.name: format_limits(one.limits) for one in subjects}} if subjects else {}
+
+
+def _describe_cache(policy: CachePolicy | None) -> Json:
+    """Return how answers are kept; nothing if they are not."""
+    return {"cache": asdict(policy)} if policy else {}
 
 
 def _mask_body(body: bytes) -> str:

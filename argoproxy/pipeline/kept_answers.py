@@ -9,6 +9,7 @@ from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
 from argoproxy.protocol.cache.cache_key import Asker, find_credentials
+from argoproxy.protocol.cache.cache_policy import CacheScope
 from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.stream.sse import Batch
 from argoproxy.upstreams import Upstream
@@ -20,7 +21,10 @@ def find_kept_answer(routes: Sequence[Route[Upstream]], proxy: Proxy, context: R
     policy = routes[0].cache
     if proxy.cache is None or policy is None:
         return None
-    request = CachedRequest(proxy.cache, tuple(_equal_routes(routes, proxy, context)), policy, _asker_of(context))
+    asker = _asker_of(context)
+    if proxy.authenticator and not asker.is_known and policy.scope is not CacheScope.ALL:
+        return None  # a plug-in knows it from others, but does not say how
+    request = CachedRequest(proxy.cache, tuple(_equal_routes(routes, proxy, context)), policy, asker)
     context.set_cache(request)
     found = request.find(context.watch)
     if found is not None:

@@ -45,6 +45,11 @@ class Asker:
     team: str = ""
     credentials: str = field(default="", repr=False)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it has a key or a name."""
+        return bool(self.key_id or self.name)
+
     def within(self, scope: CacheScope) -> str:
         """Return what must be equal for two requests to get the same answer; a key without a team is alone."""
         if scope is CacheScope.ALL:

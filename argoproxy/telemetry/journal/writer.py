@@ -61,6 +61,8 @@ class JournalWriter:
             client["upstream_model"] = outcome.upstream_model
         if outcome.cost_nanos is not None or outcome.unpriced:
             client["cost"] = None if outcome.cost_nanos is None else to_number(outcome.cost_nanos)
+        if outcome.cache:
+            client["cache"] = outcome.cache
         servers = [self._server_line(now, outcome, attempt, record.keys) for attempt in record.attempts]
         self._files.write(client, servers)
 

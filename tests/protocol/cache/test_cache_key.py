@@ -117,6 +117,10 @@ def test_by_default_each_caller_is_alone() -> None:
     assert len({asker.within(CacheScope.KEY) for asker in ASKERS}) == len(ASKERS)
 
 
+def test_who_has_a_key_or_a_name_is_known() -> None:
+    assert [asker.is_known for asker in ASKERS] == [True, True, True, False, False, False]
+
+
 def test_a_team_shares_what_a_key_without_one_does_not() -> None:
     shared = [asker.within(CacheScope.TEAM) for asker in ASKERS]
     assert shared[0] == shared[1] == "team:red"
