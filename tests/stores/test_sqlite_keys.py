@@ -23,7 +23,7 @@ from argoproxy.stores.keys.key_admin import KeyAdmin
 from argoproxy.stores.keys.key_transfer import AbsentKeys, export_keys, import_keys
 from argoproxy.stores.keys.sqlite_keys import MIGRATIONS, SqliteKeys
 from argoproxy.stores.sqlite_file import SqliteFile
-from tests.support.processes import ROOT
+from tests.support.processes import PATIENCE_S, ROOT
 
 
 @pytest.fixture
@@ -101,6 +101,7 @@ def test_processes_that_change_keys_at_once_lose_nothing(store: SqliteKeys) -> N
 def test_a_process_that_is_killed_leaves_whole_changes(store: SqliteKeys) -> None:
     """However far it came: what is published at the next start is what the database holds."""
     code = "import itertools\nfor number in itertools.count(): admin.create(f'{sys.argv[2]}-{number}', {})"
+    store = SqliteKeys(store.folder, PATIENCE_S)  # the other process hardly ever lets go of the lock
     for number in range(5):
         seen = len(store.read().keys)
         process = run(code, store.folder, f"p{number}")
