@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from argoproxy.errors import Ending, InternalError, ProxyError
-from argoproxy.pipeline.accounting.account import RequestAccount
+from argoproxy.pipeline.accounting.request_notes import RequestNotes
 from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply, call_listeners, release_replies
@@ -30,7 +31,7 @@ logger = logging.getLogger("argoproxy")
 BODILESS = frozenset((204, 304))
 
 
-class RequestContext:
+class RequestContext(RequestNotes):
     """Everything about one request that changes while it is served. Closed once, whatever happened; the outcome then
     goes to the listeners.
 
@@ -47,8 +48,6 @@ class RequestContext:
     attempts: AttemptReport | None = None
     #: Keeps its place at an upstream that gets only so many requests at once.
     place: HeldPlace | None = None
-    #: Seconds that it waited for a place; None if it did not wait.
-    queue_s: float | None = None
     #: Starts the response before there is an answer, where that is allowed.
     early: EarlyStart | None = None
     #: Whether errors are sent with status 200.
@@ -63,17 +62,9 @@ class RequestContext:
     pricing: RequestPricing | None = None
     #: The caller; one without a name where no keys are required.
     caller = Principal("")
-    #: What it is charged, if it has limits or is written down.
-    account: RequestAccount | None = None
     reply_status = 200
     reply_headers: Headers = ()
 
-    _usage: Json | None = None
-    _status = 0
-    _model = _upstream = _return_mode = _send_mode = _sent_model = ""
-    _code: str | None = None
-    _reason = _address = _limit = ""
-    _ending: Ending | None = None
     _is_closed = False
 
     def __init__(
@@ -97,10 +88,6 @@ class RequestContext:
         """Send the outcome to one more listener."""
         self._listeners = (*self._listeners, listener)
 
-    def set_model(self, model: str) -> None:
-        """Set the model that the client named."""
-        self._model = self.redact(model)
-
     def set_call(self, call: Call) -> None:
         """Set what the client wants."""
         self.call = call
@@ -109,20 +96,6 @@ class RequestContext:
         self._return_mode = "stream" if self.wants_stream else "non_stream"
         if self.record:
             self.record.call = call
-
-    @property
-    def model_name(self) -> str:
-        """The model that the client named, as it may be logged."""
-        return self._model
-
-    def set_upstream(self, upstream: Upstream) -> None:
-        """Set the upstream that is asked."""
-        self._upstream = upstream.name
-
-    @property
-    def upstream_name(self) -> str:
-        """The name of the upstream that was asked last."""
-        return self._upstream
 
     def set_route(self, route: Route[Upstream]) -> None:
         """Set the route that is tried now."""
@@ -205,14 +178,6 @@ class RequestContext:
         """Return whether the client has been sent nothing for too long."""
         return self.meter.is_heartbeat_due()
 
-    def add_queue_time(self, seconds: float) -> None:
-        """Add to the time that the request waited for a place at an upstream."""
-        self.queue_s = (self.queue_s or 0.0) + seconds
-
-    def set_ending(self, ending: Ending) -> None:
-        """Set how the request ended, unless that is set."""
-        self._ending = self._ending or ending
-
     def record_failure(self, error: ProxyError) -> None:
         """Note the error that the client gets."""
         self.set_ending(error.ending)
@@ -236,7 +201,7 @@ class RequestContext:
     def settle(self) -> None:
         """Charge a request whose answer is complete, before its client knows that and sends the next one."""
         if self.account:
-            self.account.settle(self._outcome(Ending.COMPLETE), self._usage or {})
+            self._settle(self.account, self._ending or Ending.COMPLETE)
 
     def close(self) -> None:
         """Release all replies and send the outcome to the listeners; further calls do nothing."""
@@ -258,14 +223,16 @@ class RequestContext:
                 self.place.close()
             # They refer to this context: without this a request's memory would wait for the garbage collector.
             self.attempts = self.place = None
-            if self.account:
-                outcome = self.account.settle(outcome, self._usage or {})
+            if self.account and self.account.cost is None and (cost := self._settle(self.account, outcome.ending)):
+                outcome = replace(outcome, cost_nanos=cost.nanos, unpriced=cost.unknown)
         self.watch.close()
         call_listeners(self._listeners, outcome)
 
-    def _outcome(self, unless_set: Ending = Ending.CLIENT_GONE) -> Outcome:
+    def _outcome(self) -> Outcome:
         info, meter, usage = self._info, self.meter, self._usage or {}
-        cost = self.pricing.charge(self._usage, self._ending, self._status) if self.pricing else NO_COST
+        cost = self.account.cost if self.account else None
+        if cost is None:
+            cost = self.pricing.charge(self._usage, self._ending, self._status) if self.pricing else NO_COST
         has_no_body = info.method == "HEAD" or self._status in BODILESS
         return Outcome(
             id=info.id,
@@ -280,7 +247,7 @@ class RequestContext:
             return_mode=self._return_mode,
             status=self._status,
             # Without an ending the body was not read to its end, so the client left, unless there was no body to read.
-            ending=self._ending or (Ending.COMPLETE if has_no_body else unless_set),
+            ending=self._ending or (Ending.COMPLETE if has_no_body else Ending.CLIENT_GONE),
             code=self._code,
             upstream_model=self._sent_model if self._sent_model != self._model else "",
             reason=self._reason,

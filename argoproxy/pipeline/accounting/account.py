@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from argoproxy.errors import Ending, ProxyError, StateUnavailable
 from argoproxy.protocol.http_messages import Headers
@@ -16,11 +18,10 @@ from argoproxy.protocol.limits.charges import Progress, UsedTokens, charge_claim
 from argoproxy.protocol.limits.limit_refusals import UPSTREAM, LimitsUnavailable, is_of_upstream
 from argoproxy.protocol.limits.limits import Claim, LimitKind, LimitSettings, StoreFailure
 from argoproxy.protocol.limits.rate_headers import make_rate_headers
-from argoproxy.protocol.prices.price_table import PriceTable, price_names
+from argoproxy.protocol.prices.price_table import Cost, PriceTable, price_names
 from argoproxy.protocol.prices.token_counts import TokenCounts, read_token_counts
 from argoproxy.protocol.stream.output_meter import OutputMeter
 from argoproxy.stores.limit_store import LedgerEntry, LimitStore, Reservation
-from argoproxy.telemetry.outcome import Outcome
 
 #: What a client waits that was refused because the counters can't be used.
 TROUBLE_RETRY_S = 2.0
@@ -41,6 +42,20 @@ class Books:
     clock: Callable[[], float]
 
 
+class AnswerFacts(NamedTuple):
+    """What a settlement needs to know of an answer: names of models as they may be written down."""
+
+    ending: Ending
+    status: int
+    model: str
+    upstream: str
+    sent_model: str
+
+
+#: Remembered: clients use the same few names.
+find_price_names = lru_cache(maxsize=1024)(price_names)
+
+
 class RequestAccount:
     """Admitted once, settled once, whatever happens between."""
 
@@ -50,8 +65,9 @@ class RequestAccount:
     retry_after_s: float | None = None
     #: Headers of the response about the limits.
     headers: Headers = ()
-    _is_open = _is_priced = _has_head = False
-    _cost_nanos: int | None = None
+    #: What was charged; None before that, and where nothing has a price.
+    cost: Cost | None = None
+    _is_open = _has_head = False
     #: The upstream to which the request is being sent, as long as it is not known whether it was reached.
     _sending = ""
 
@@ -122,31 +138,25 @@ class RequestAccount:
         self.fail(error)
         self._has_head = False
 
-    def settle(self, outcome: Outcome, usage: Json) -> Outcome:
-        """Charge what the request came to, and write it down, once. Return the outcome with the cost that was
-        charged."""
-        if self._is_open:
-            self._is_open = False
-            self._charge(outcome, usage)
-        if not self._is_priced:
-            return outcome
-        return replace(outcome, cost_nanos=self._cost_nanos, unpriced="model" if self._cost_nanos is None else "")
-
-    def _charge(self, outcome: Outcome, usage: Json) -> None:
+    def settle(self, answer: AnswerFacts, usage: Json) -> None:
+        """Charge what the request came to, and write it down; further calls do nothing."""
+        if not self._is_open:
+            return
+        self._is_open = False
         self._note_sent()
         counted = read_token_counts(usage)
-        progress = self._progress(outcome, counted)
-        # What is counted here came after the usage, if there was any.
+        progress = self._progress(answer, counted)
         estimate = counted or TokenCounts(self._reservation.abandoned_tokens, 0)
-        estimate = replace(estimate, completion=estimate.completion + self.meter.tokens)
+        if seen := self.meter.tokens:  # what came after the usage, if there was any
+            estimate = replace(estimate, completion=estimate.completion + seen)
         used = count_used(progress, counted, estimate)
-        cost = self._cost(used.counts, outcome)
-        is_written = self._books.keeps_ledger and progress is not Progress.UNSENT
-        entry = self._make_entry(outcome, used, cost) if is_written else None
+        cost = self._cost_of(used.counts, answer)
+        is_sent = progress is not Progress.UNSENT
+        entry = self._make_entry(answer, used, cost) if self._books.keeps_ledger and is_sent else None
         charges = self._charges(progress, used.counts.total, cost)
         self._books.store.settle(self._reservation.if_abandoned.request_id, charges, entry, self._books.clock())
-        self._is_priced = progress is not Progress.UNSENT and self._books.prices is not None
-        self._cost_nanos = cost
+        if is_sent and self._books.prices is not None:
+            self.cost = Cost(cost, "model" if cost is None else "")
 
     def _refuse_in_trouble(self, claims: Sequence[Claim]) -> None:
         """Raise LimitsUnavailable, unless requests go on without limits."""
@@ -159,23 +169,24 @@ class RequestAccount:
             self._sent_to = (*self._sent_to, self._sending)
         self._sending = ""
 
-    def _progress(self, outcome: Outcome, counted: TokenCounts | None) -> Progress:
+    def _progress(self, answer: AnswerFacts, counted: TokenCounts | None) -> Progress:
         """Return how far the request came."""
         if self.is_hit:
             return Progress.CACHED
         if not self._sent_to:
             return Progress.UNSENT
-        if outcome.ending is Ending.COMPLETE and outcome.status < _ERROR:
+        if answer.ending is Ending.COMPLETE and answer.status < _ERROR:
             return Progress.COMPLETE
-        has_come = counted or self.meter.tokens > 0 or (self._has_head and outcome.ending in _CUT)
+        has_come = counted or self.meter.tokens > 0 or (self._has_head and answer.ending in _CUT)
         return Progress.BROKEN if has_come else Progress.UNANSWERED
 
-    def _cost(self, counts: TokenCounts, outcome: Outcome) -> int | None:
+    def _cost_of(self, counts: TokenCounts, answer: AnswerFacts) -> int | None:
         """Return what tokens cost, in billionths; None if the price is not known."""
         if not counts.total:
             return 0
-        names = price_names(outcome.upstream, outcome.upstream_model or outcome.model, outcome.model)
-        price = self._books.prices.price_of(names) if self._books.prices else None
+        if self._books.prices is None:
+            return None
+        price = self._books.prices.price_of(find_price_names(answer.upstream, answer.sent_model, answer.model))
         return price.cost(counts) if price else None
 
     def _charges(self, progress: Progress, tokens: int, cost: int | None) -> dict[str, int]:
@@ -187,17 +198,22 @@ class RequestAccount:
         failed = [one for one in self._claims if one.subject in others]
         return {**charge_claims(failed, Progress.UNANSWERED, 0, 0), **charge_claims(own, progress, tokens, cost)}
 
-    def _make_entry(self, outcome: Outcome, used: UsedTokens, cost: int | None) -> LedgerEntry:
-        return replace(
-            self._reservation.if_abandoned,
-            model=outcome.model,
+    def _make_entry(self, answer: AnswerFacts, used: UsedTokens, cost: int | None) -> LedgerEntry:
+        begun, counts = self._reservation.if_abandoned, used.counts
+        return LedgerEntry(
+            request_id=begun.request_id,
+            at=begun.at,
+            key_id=begun.key_id,
+            key_name=begun.key_name,
+            team=begun.team,
+            model=answer.model,
             upstream=self._sent_to[-1] if self._sent_to else "",
-            ending=str(outcome.ending),
-            status=outcome.status,
-            prompt_tokens=used.counts.prompt,
-            cached_tokens=used.counts.cached,
-            completion_tokens=used.counts.completion,
-            reasoning_tokens=used.counts.reasoning,
+            ending=str(answer.ending),
+            status=answer.status,
+            prompt_tokens=counts.prompt,
+            cached_tokens=counts.cached,
+            completion_tokens=counts.completion,
+            reasoning_tokens=counts.reasoning,
             cost_nanos=cost,
             is_estimated=used.is_estimated,
         )

@@ -12,13 +12,12 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from argoproxy.errors import BadRequest
-from argoproxy.pipeline.accounting.account import Books, RequestAccount
+from argoproxy.pipeline.accounting.account import Books, RequestAccount, find_price_names
 from argoproxy.pipeline.accounting.demand import NO_TOKENS, AskedTokens, ask_tokens
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.limits.limit_refusals import UnpricedModel, is_of_upstream, make_refusal
 from argoproxy.protocol.limits.limits import Claim, Demand, LimitedSubject, LimitKind, Reserve, Unpriced
 from argoproxy.protocol.prices.price import Price
-from argoproxy.protocol.prices.price_table import price_names
 from argoproxy.protocol.routing.modes import with_usage
 from argoproxy.protocol.routing.route import Route
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
@@ -75,7 +74,8 @@ class Accountant:
         claims = [one for one in claims if one.kind in _OF_HITS and not is_of_upstream(one.subject)]
         if not claims and not self.books.keeps_ledger:
             return
-        account = holder.account = RequestAccount(self.books, _reserve(claims, _begin_entry(holder, now), NO_TOKENS))
+        entry = _begin_entry(holder, now, "", NO_TOKENS, 0)
+        account = holder.account = RequestAccount(self.books, Reservation(claims, entry, 0))
         account.is_hit = True
         if refused := account.admit():
             raise make_refusal(refused, account.retry_after_s)
@@ -102,8 +102,8 @@ class Accountant:
             return None
         if any(one.kind in _BY_SIZE for one in claims):
             self._check(claims, demand, asked, route.call.requested_model)
-        entry = replace(_begin_entry(holder, now), upstream=route.upstream.name, cost_nanos=demand.cost_nanos)
-        return RequestAccount(self.books, _reserve(claims, entry, asked))
+        entry = _begin_entry(holder, now, route.upstream.name, asked, demand.cost_nanos)
+        return RequestAccount(self.books, Reservation(claims, entry, asked.prompt))
 
     def _estimate(self, route: Route[Upstream], reserve: Reserve) -> tuple[Demand, AskedTokens]:
         price = self._price_of(route)
@@ -126,7 +126,7 @@ class Accountant:
         call = route.call
         if self.books.prices is None:
             return None
-        return self.books.prices.price_of(price_names(route.upstream.name, call.model, call.requested_model))
+        return self.books.prices.price_of(find_price_names(route.upstream.name, call.model, call.requested_model))
 
     def _subjects(self, route: Route[Upstream], holder: AccountHolder) -> Sequence[LimitedSubject]:
         everyone = self.books.settings.everyone
@@ -163,11 +163,18 @@ def _reserve_of(caller: Principal) -> Reserve | None:
     return next((one.limits.reserve for one in caller.subjects if one.limits.reserve), None)
 
 
-def _begin_entry(holder: AccountHolder, now: float) -> LedgerEntry:
+def _begin_entry(holder: AccountHolder, now: float, upstream: str, asked: AskedTokens, cost: int | None) -> LedgerEntry:
+    """Return what is written down of a request whose worker is killed."""
     caller = holder.caller
-    return LedgerEntry(holder.id, now, caller.key_id, caller.name, caller.team, holder.model_name, upstream="")
-
-
-def _reserve(claims: Sequence[Claim], entry: LedgerEntry, asked: AskedTokens) -> Reservation:
-    entry = replace(entry, prompt_tokens=asked.prompt, is_estimated=bool(asked.prompt))
-    return Reservation(claims, entry, asked.prompt)
+    return LedgerEntry(
+        request_id=holder.id,
+        at=now,
+        key_id=caller.key_id,
+        key_name=caller.name,
+        team=caller.team,
+        model=holder.model_name,
+        upstream=upstream,
+        prompt_tokens=asked.prompt,
+        cost_nanos=cost,
+        is_estimated=asked.prompt > 0,
+    )

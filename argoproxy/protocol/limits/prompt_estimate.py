@@ -6,9 +6,6 @@ tools, their calls and results. Other parts have a usual size, whatever theirs i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from argoproxy.protocol.json_text import Json
 
 BYTES_A_TOKEN = 4
@@ -43,16 +40,11 @@ def estimate_prompt(body: Json) -> int:
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, dict):
-            if _is_file(value):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind in _FILES:
                 tokens += PART_TOKENS
             else:
-                size += sum(map(len, value))
                 waiting += value.values()
         else:
             tokens += 1  # of a prompt in tokens; few numbers are anything else
     return tokens - (-size // BYTES_A_TOKEN)
-
-
-def _is_file(part: Mapping[str, Any]) -> bool:
-    kind = part.get("type")
-    return isinstance(kind, str) and kind in _FILES
