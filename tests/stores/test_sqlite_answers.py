@@ -159,6 +159,21 @@ def test_a_file_that_is_deleted_is_made_anew(keeper: Keeper) -> None:
     assert read(second, 2) == answer_of(2)
 
 
+def test_a_log_without_its_file_is_not_used(keeper: Keeper) -> None:
+    """An operator deletes the file alone: SQLite would take what its log holds for parts of the new one."""
+    first, second = keeper.store(), keeper.store()
+    for number in range(50):
+        write(first, number, 3000)
+    read(second, 1)
+    keeper.path.unlink()
+    assert not any(read(store, number) for number in range(50) for store in (second, first))
+    assert is_kept(second, 1)
+    assert read(first, 1) == answer_of(1)
+    with sqlite3.connect(keeper.path) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    database.close()
+
+
 @pytest.mark.parametrize("place", [0, 4096, 8192])
 def test_a_damaged_file_is_deleted(keeper: Keeper, place: int) -> None:
     store = keeper.store()

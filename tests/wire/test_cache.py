@@ -37,10 +37,11 @@ class Cached:
         self._start, self.upstream, self.folder = start, upstream, folder
         self.state = folder / "state"
 
-    def serve(self, *rules: str, **environ: str) -> Proxy:
+    def serve(self, *rules: str, plugin: str = "", **environ: str) -> Proxy:
         lines = ["models:", *(rules or (f"'*': {ANY}",))]
         lines = [lines[0], *(f"  {rule}" for rule in lines[1:])]
         lines += [f"upstreams: {{up: {{base_url: {self.upstream.url}, responses: convert}}}}", "teams: {red: {}}"]
+        lines += [f"authenticate: {plugin}"] if plugin else []
         (self.folder / "config.yaml").write_text("\n".join(lines))
         settings = {"CONFIG_PATH": str(self.folder / "config.yaml"), "STATE_PATH": str(self.state)}
         return self._start(**{**settings, **environ})
@@ -291,6 +292,26 @@ def test_callers_are_alone_unless_the_rule_says_otherwise(cached: Cached) -> Non
         "team": [False, True, False, False],
         "all": [False, True, True, True],
     }
+
+
+NAMELESS = """
+from argoproxy.api import Principal
+class Nameless:
+    def authenticate(self, headers):
+        return Principal("")
+"""
+
+
+def test_callers_without_a_name_share_nothing(cached: Cached) -> None:
+    """A plug-in may know them by a header of its own, which is not known here."""
+    (cached.folder / "nameless.py").write_text(NAMELESS)
+    proxy = cached.serve(
+        f"alone: {ANY}", "shared: {cache: {ttl: 1h, sampling: true, scope: all}}", plugin="nameless:Nameless"
+    )
+    for model, hit in (("alone", ""), ("shared", "HIT")):
+        headers = cached.script(whole())
+        settle(proxy, chat(proxy.port, model=model, headers=headers))
+        assert chat(proxy.port, model=model, headers=headers).header("X-Cache") == hit
 
 
 @pytest.mark.parametrize("scope", ["key", "all"])
