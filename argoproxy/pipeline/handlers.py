@@ -5,14 +5,16 @@
 3. `resolve_routes` applies the model's rules: Routes, best first, each an upstream and the call as it goes there;
    `choose_order` says which is best where the rule balances.
 4. `attempt_route` sends the call along one route and waits for the head of the reply. An error status is raised.
-5. `try_routes` runs attempts until one brings content; `RouteQueue` decides which route follows after which failure.
+5. `try_routes` asks the limits that apply, where there are any (`accounting/`), and runs attempts until one brings
+   content; `RouteQueue` decides which route follows after which failure.
 6. The upstream's adapter reads the reply as batches: lists of events that arrived together. An empty batch is a moment
    in which the upstream was silent.
 7. `prefetch_first` waits for the first batch here: up to now a failure still gets an HTTP status of its own.
 8. `apply_filters` runs each batch through `response_filters`: count tokens, repair tool calls, remove thoughts, ...
 9. `answer` gives the client the form it wants: events as they come, or one document. From now on a failure is the
    stream's last event.
-10. `web/flask_io.py` sends it and closes the context: connections are released, the outcome goes to the listeners.
+10. `web/flask_io.py` sends it and closes the context: connections are released, limits are charged, the outcome goes to
+   the listeners.
 
 A request of another API than chats is parsed to a chat that keeps it as its `origin`. On a route whose upstream speaks
 that API itself, `run_handover` sends the origin, and its reply is not changed at all.
