@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import Any
 
 #: Which models of a maker, by the beginning of their names.
@@ -54,7 +55,7 @@ def main() -> None:
         for provider in providers
         for model in provider.models
         if re.match(MAKERS.get(provider.id, r"(?!)"), model.id) and not LEFT_OUT.match(model.id)
-        if (prices := prices_on(model.prices, today)) and (names := names_of(model.match))
+        if (prices := prices_on(model, today)) and (names := names_of(model.match))
     ]
     about = {
         "source": f"genai-prices {importlib.metadata.version('genai-prices')}, github.com/pydantic/genai-prices",
@@ -66,15 +67,31 @@ def main() -> None:
     sys.stdout.write(f'{{"about": {json.dumps(about)},\n "prices": [\n{lines}\n ]}}\n')
 
 
-def prices_on(prices: Any, today: date) -> dict[str, Any]:
+def prices_on(model: Any, today: date) -> dict[str, Any]:
     """Return the prices of a model on a day, {} if a part of them can't be told by tokens. Of prices that depend on the
     time of the day, the dearest are taken."""
+    prices = model.prices
     choices = [choice for choice in prices if is_in_force(choice.constraint, today)] if isinstance(prices, list) else []
     dated = [choice for choice in choices if hasattr(choice.constraint, "start_date")]
     timed = [choice for choice in choices if hasattr(choice.constraint, "start_time")]
     possible = timed or dated[-1:] or choices[-1:]
-    found = [convert(choice.prices) for choice in possible] if isinstance(prices, list) else [convert(prices)]
-    return max(found, key=lambda one: float(one.get("input", 0)))
+    found = [choice.prices for choice in possible] if isinstance(prices, list) else [prices]
+    dearest = max(found, key=lambda one: float(convert(one).get("input", 0)))
+    usual = convert(dearest)
+    services = services_on(model, dearest, today) if usual else {}
+    return {**usual, **({"service_tiers": services} if services else {})}
+
+
+def services_on(model: Any, usual: Any, today: date) -> dict[str, Any]:
+    """Return the prices of other tiers of service: what differs, and tiers by the length of prompts."""
+    services = {}
+    for variant in model.price_variants or ():
+        name = variant.when.get("service_tier")
+        if name and len(variant.when) == 1 and is_in_force(variant.constraint, today):
+            own = {**vars(usual), **{key: value for key, value in vars(variant.prices).items() if value is not None}}
+            before, after = convert(usual), convert(SimpleNamespace(**own))
+            services[name] = {key: value for key, value in after.items() if key == "tiers" or value != before.get(key)}
+    return {name: prices for name, prices in services.items() if prices.keys() - {"tiers"}}
 
 
 def is_in_force(constraint: Any, today: date) -> bool:

@@ -18,7 +18,7 @@ from tests.support.scripts import CHUNKED, DONE, chunked, completion, event, rep
 Json = dict[str, Any]
 
 PRICES = {
-    "m1": {"input": 2, "cached_input": 0.5, "output": 8},
+    "m1": {"input": 2, "cached_input": 0.5, "output": 8, "service_tiers": {"flex": {"output": 4}}},
     "claude-x": {"input": 1, "cache_write_1h": 2, "output": 5},
 }
 CHAT = {"prompt_tokens": 1000, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 800}}
@@ -154,6 +154,11 @@ def test_the_usage_of_an_answer_says_what_it_costs(telling: Proxy, upstream: Ups
     script = upstream.script(*stream(event("ok", "stop"), usage_chunk(CHAT), DONE))
     asked = {**CASES[0][1], "stream": True, "stream_options": {"include_usage": True}}
     assert post(telling, "/v1/chat/completions", asked, script).chunks[-1]["usage"]["cost"] == float(CHAT_COST)
+    flex = post(
+        telling, "/v1/chat/completions", CASES[0][1], upstream.script(whole(**CHAT_DOCUMENT, service_tier="flex"))
+    )
+    assert flex.json["usage"]["cost"] == 0.00084
+    assert telling.line(flex.id)["cost"] == "0.00084"
     embedded = post(telling, CASES[-1][0], CASES[-1][1], upstream.script(whole(**CASES[-1][2])))
     assert embedded.json["usage"]["cost"] == 0.00001
 

@@ -150,7 +150,7 @@ class RequestAccount:
         if seen := self.meter.tokens:  # what came after the usage, if there was any
             estimate = replace(estimate, completion=estimate.completion + seen)
         used = count_used(progress, counted, estimate)
-        cost = self._cost_of(used.counts, answer)
+        cost = self._cost_of(used.counts, answer, usage)
         is_sent = progress is not Progress.UNSENT
         entry = self._make_entry(answer, used, cost) if self._books.keeps_ledger and is_sent else None
         charges = self._charges(progress, used.counts.total, cost)
@@ -180,14 +180,14 @@ class RequestAccount:
         has_come = counted or self.meter.tokens > 0 or (self._has_head and answer.ending in _CUT)
         return Progress.BROKEN if has_come else Progress.UNANSWERED
 
-    def _cost_of(self, counts: TokenCounts, answer: AnswerFacts) -> int | None:
+    def _cost_of(self, counts: TokenCounts, answer: AnswerFacts, usage: Json) -> int | None:
         """Return what tokens cost, in billionths; None if the price is not known."""
         if not counts.total:
             return 0
         if self._books.prices is None:
             return None
         price = self._books.prices.price_of(find_price_names(answer.upstream, answer.sent_model, answer.model))
-        return price.cost(counts) if price else None
+        return price.for_service(usage.get("service_tier")).cost(counts) if price else None
 
     def _charges(self, progress: Progress, tokens: int, cost: int | None) -> dict[str, int]:
         """Return what each limit is charged. Those of upstreams count the requests that were sent there, and tokens

@@ -126,7 +126,8 @@ class Accountant:
         call = route.call
         if self.books.prices is None:
             return None
-        return self.books.prices.price_of(find_price_names(route.upstream.name, call.model, call.requested_model))
+        price = self.books.prices.price_of(find_price_names(route.upstream.name, call.model, call.requested_model))
+        return price and price.for_service(call.body.get("service_tier"))
 
     def _subjects(self, route: Route[Upstream], holder: AccountHolder) -> Sequence[LimitedSubject]:
         everyone = self.books.settings.everyone

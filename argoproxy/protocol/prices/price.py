@@ -7,7 +7,7 @@ price of $0.0028 a million is a whole number too; a cost is rounded once, up, so
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from argoproxy.protocol.prices.token_counts import TokenCounts
@@ -53,11 +53,17 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Rates of a model, `tiers` by rising prompts, and the most tokens that it answers with (None: not known)."""
+    """Rates of a model, `tiers` by rising prompts, and the most tokens that it answers with (None: not known).
+    `services` are prices of other `service_tier`s, by their names."""
 
     rates: Rates
     tiers: tuple[Tier, ...] = ()
     max_output: int | None = None
+    services: Mapping[str, Price] = field(default_factory=dict)
+
+    def for_service(self, name: object) -> Price:
+        """Return the price at a `service_tier`, as a request or a usage names it; this one where it has no other."""
+        return self.services.get(name, self) if isinstance(name, str) else self
 
     def cost(self, counts: TokenCounts) -> int | None:
         """Return what tokens cost, in billionths; None if a kind among them has no price."""

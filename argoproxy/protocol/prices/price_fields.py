@@ -4,6 +4,7 @@ million tokens. Each parser raises ValueError with a message that is put behind 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from argoproxy.protocol.prices.money import format_amount, parse_amount
@@ -11,7 +12,7 @@ from argoproxy.protocol.prices.price import Price, Rates, Tier, TokenKind
 
 MOST_TIERS = 10
 _KINDS = tuple(kind.value for kind in TokenKind)
-FIELDS = (*_KINDS, "max_output", "tiers")
+FIELDS = (*_KINDS, "max_output", "tiers", "service_tiers")
 
 
 def parse_price(value: Any) -> Price:
@@ -20,6 +21,27 @@ def parse_price(value: Any) -> Price:
     if "input" not in fields:
         raise ValueError("needs `input`, the price of a million tokens of the prompt")
     rates = _parse_rates(fields)
+    max_output = fields.get("max_output")
+    most = None if max_output is None else _parse_tokens("max_output", max_output)
+    return Price(rates, _parse_tiers(fields, rates), most, _parse_services(fields.get("service_tiers"), rates, most))
+
+
+def _parse_services(value: Any, rates: Rates, max_output: int | None) -> dict[str, Price]:
+    """Parse prices of other tiers of service; what they do not set costs as much as usual."""
+    services: dict[str, Price] = {}
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("service_tiers must be a mapping such as {flex: {input: 1.5}}")
+    for name, part in (value or {}).items():
+        try:
+            fields = _parse_mapping(part, (*_KINDS, "tiers"))
+            own = {**rates, **_parse_rates(fields)}
+            services[str(name)] = Price(own, _parse_tiers(fields, own), max_output)
+        except ValueError as error:
+            raise ValueError(f"service_tiers.{name} {error}") from None
+    return services
+
+
+def _parse_tiers(fields: Mapping[str, Any], rates: Rates) -> tuple[Tier, ...]:
     tiers = fields.get("tiers")
     if tiers is not None and not (isinstance(tiers, list) and len(tiers) <= MOST_TIERS):
         raise ValueError(f"tiers must be a list of up to {MOST_TIERS}")
@@ -27,8 +49,7 @@ def parse_price(value: Any) -> Price:
     limits = [step.above for step in steps]
     if limits != sorted(set(limits)):
         raise ValueError("tiers must rise: each `above` is more than the one before it")
-    max_output = fields.get("max_output")
-    return Price(rates, steps, None if max_output is None else _parse_tokens("max_output", max_output))
+    return steps
 
 
 def format_price(price: Price) -> dict[str, Any]:
@@ -38,6 +59,9 @@ def format_price(price: Price) -> dict[str, Any]:
         fields["max_output"] = price.max_output
     if price.tiers:
         fields["tiers"] = [{"above": tier.above, **_format_rates(tier.rates)} for tier in price.tiers]
+    if price.services:
+        without_output = {name: replace(service, max_output=None) for name, service in price.services.items()}
+        fields["service_tiers"] = {name: format_price(service) for name, service in without_output.items()}
     return fields
 
 

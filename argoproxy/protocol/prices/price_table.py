@@ -66,7 +66,7 @@ class PriceTable:
         if price is None:
             return Cost(None, "model")
         counts = read_token_counts(usage)
-        nanos = price.cost(counts) if counts else None
+        nanos = price.for_service((usage or {}).get("service_tier")).cost(counts) if counts else None
         return Cost(nanos) if nanos is not None else Cost(None, "usage" if counts is None else "model")
 
     def reserve_of(self, prompt_tokens: int, completion_tokens: int, names: str | Sequence[str]) -> int | None:

@@ -36,6 +36,7 @@ from argoproxy.protocol.responses.request_edits import RESPONSES_IMAGES, edit_or
 from argoproxy.protocol.responses.response_object import ResponseHead, check_echo
 from argoproxy.protocol.responses.response_writer import ResponseWriter
 from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.stream.chunk_fields import with_service
 from argoproxy.protocol.stream.filters import Filter
 from argoproxy.protocol.stream.output_meter import DELTAS
 from argoproxy.protocol.stream.sse import HEARTBEAT, Batch, encode_json
@@ -151,9 +152,10 @@ class ResponseUsageMeter:
         for event in batch:
             if b'"input_tokens"' in event.raw:
                 document = event.chunk or {}
-                usage = as_dict(as_dict(document.get("response") or document).get("usage"))
+                response = as_dict(document.get("response") or document)
+                usage = as_dict(response.get("usage"))
                 if "input_tokens" in usage:
-                    self._record(_as_chat_usage(usage))
+                    self._record(with_service(_as_chat_usage(usage), response))
         return batch
 
     def finish(self) -> Batch:

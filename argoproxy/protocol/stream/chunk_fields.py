@@ -28,7 +28,8 @@ _MODEL_KEY = b'"model"'
 
 
 class UsageMeter:
-    """A Filter that changes nothing and passes each usage to `record`; the last one counts."""
+    """A Filter that changes nothing and passes each usage to `record`, with the `service_tier` that its answer names;
+    the last one counts."""
 
     takes_runs = True
 
@@ -38,13 +39,20 @@ class UsageMeter:
     def feed(self, batch: Batch) -> Batch:
         for event in batch:
             if type(event) is not TextRun and b'"usage"' in event.raw and _USAGE.search(event.raw):
-                usage = (event.chunk or {}).get("usage")
+                chunk = event.chunk or {}
+                usage = chunk.get("usage")
                 if isinstance(usage, dict):
-                    self._record(usage)
+                    self._record(with_service(usage, chunk))
         return batch
 
     def finish(self) -> Batch:
         return []
+
+
+def with_service(usage: Json, answer: Json) -> Json:
+    """Return a usage with the `service_tier` that its answer names beside it."""
+    tier = answer.get("service_tier")
+    return {**usage, "service_tier": tier} if isinstance(tier, str) else usage
 
 
 class UsageRemover:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.prices.money import to_number
+from argoproxy.protocol.stream.chunk_fields import with_service
 from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import Batch, Event
 
@@ -32,8 +33,9 @@ class UsageCostFilter:
 
     def set_cost(self, event: EventT) -> EventT:
         """Return an event with the cost in its usage; the same object if it has none, or none that is known."""
-        usage: Any = (event.chunk or {}).get("usage") if b'"usage"' in event.raw else None
-        nanos = self._cost_of(usage) if isinstance(usage, dict) else None
+        chunk = (event.chunk or {}) if b'"usage"' in event.raw else {}
+        usage: Any = chunk.get("usage")
+        nanos = self._cost_of(with_service(usage, chunk)) if isinstance(usage, dict) else None
         if nanos is None:
             return event
-        return type(event).of({**(event.chunk or {}), "usage": {**usage, "cost": to_number(nanos)}})
+        return type(event).of({**chunk, "usage": {**usage, "cost": to_number(nanos)}})

@@ -187,3 +187,38 @@ def test_a_price_is_written_as_it_is_read() -> None:
     written = {"input": "3", "cached_input": "0.3", "output": "15.000000001", "max_output": 100}
     assert format_price(parse_price(written)) == written
     assert parse_price(format_price(SONNET)) == SONNET
+
+
+def test_another_tier_of_service_has_another_price() -> None:
+    """The tier is that of the answer; one that the price does not name costs as usual."""
+    written = {
+        "input": "2",
+        "output": "8",
+        "max_output": 9,
+        "tiers": [{"above": 1000, "input": "4", "output": "8"}],
+        "service_tiers": {
+            "flex": {"input": "1", "output": "4"},
+            "priority": {"input": "3", "output": "8", "tiers": [{"above": 1000, "input": "7", "output": "8"}]},
+        },
+    }
+    table = PriceTable({"m": parse_price(written)})
+    usage = {"prompt_tokens": 2000, "completion_tokens": 0}
+    costs = {tier: table.cost_of({**usage, "service_tier": tier}, "m") for tier in ("flex", "priority", "auto", None)}
+    assert costs == {"flex": 2_000_000, "priority": 14_000_000, "auto": 8_000_000, None: 8_000_000}
+    assert format_price(parse_price(written)) == written
+    flex = parse_price(written).for_service("flex")
+    assert (flex.max_output, flex.reserve(10, 10)) == (9, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "service_tiers must be a mapping"),
+        ({"flex": 5}, "service_tiers.flex must be a mapping"),
+        ({"flex": {"input": "x"}}, "service_tiers.flex input must be an amount"),
+        ({"flex": {"max_output": 5}}, "service_tiers.flex holds 'max_output'"),
+    ],
+)
+def test_mistakes_in_a_tier_of_service_are_named(value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_price({"input": 1, "service_tiers": value})

@@ -130,3 +130,10 @@ def test_nothing_else_changes_in_any_document(document: dict[str, Any], name: st
 
 def test_nothing_is_held_back() -> None:
     assert ModelNameFilter("a").finish() == []
+
+
+def test_a_usage_is_noted_with_its_tier_of_service() -> None:
+    noted: list[Any] = []
+    UsageMeter(noted.append).feed([Document(b'{"usage":{"prompt_tokens":1},"service_tier":"flex"}')])
+    UsageMeter(noted.append).feed([Document(b'{"usage":{"prompt_tokens":1},"service_tier":null}')])
+    assert noted == [{"prompt_tokens": 1, "service_tier": "flex"}, {"prompt_tokens": 1}]

@@ -43,6 +43,7 @@ def to_chat_usage(usage: Mapping[str, Any]) -> Json:
         "completion_tokens": output,
         "total_tokens": prompt + output,
         "prompt_tokens_details": {**details, **({"cache_write_1h_tokens": written_1h} if written_1h else {})},
+        "service_tier": usage.get("service_tier"),
     }
 
 
