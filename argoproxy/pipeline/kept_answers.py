@@ -60,5 +60,6 @@ def _equal_routes(
 
 
 def _asker_of(context: RequestContext) -> Asker:
-    caller, credentials = context.caller, find_credentials(context.call.headers)
-    return Asker(caller.key_id, caller.name, caller.team, credentials)
+    # The chat of a request of another API has lost the headers that are about that API, keys among them.
+    caller, asked = context.caller, context.call.origin or context.call
+    return Asker(caller.key_id, caller.name, caller.team, find_credentials(asked.headers, asked.query))

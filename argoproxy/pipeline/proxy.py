@@ -160,5 +160,3 @@ class Proxy:
             probe.stop()
         for link in self.links.values():
             link.transport.close()
-        if self.cache:
-            self.cache.close()

@@ -44,7 +44,7 @@ def build_cache(config: Config) -> AnswerCache | None:
         return None
     gateway = [config.gateway] if config.gateway else []
     return AnswerCache(
-        store=SqliteAnswers(config.cache.folder / FILE_NAME, config.cache.max_bytes),
+        store=open_answers(config.cache.folder, config.cache.max_bytes),
         upstreams={settings.name: identify(settings) for settings in (*gateway, *config.upstreams)},
         flights=Flights(most_waiting(config.server)),
         version=__version__,
@@ -83,6 +83,12 @@ def build_accountant(config: Config) -> Accountant | None:
         clock=time.time,
     )
     return Accountant(books, lambda subjects, demand, now: make_claims(subjects, demand, calendar, now))
+
+
+@lru_cache(maxsize=8)
+def open_answers(folder: Path, max_bytes: int) -> SqliteAnswers:
+    """Return the answers in a folder: the same ones after a reload of the settings."""
+    return SqliteAnswers(folder / FILE_NAME, max_bytes)
 
 
 @lru_cache(maxsize=8)

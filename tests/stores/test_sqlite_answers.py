@@ -224,14 +224,18 @@ def test_a_file_of_another_version_is_made_anew(keeper: Keeper) -> None:
 
 def test_a_locked_file_keeps_nobody_waiting(keeper: Keeper) -> None:
     """What is there can be read; what comes is not kept, until the lock is free."""
-    store = keeper.store()
+    store, patient = keeper.store(), keeper.store(pause_s=1000)
     write(store, 1)
+    assert read(patient, 1)
     with keeper.path.with_name(f"{FILE_NAME}.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert read(store, 1) == answer_of(1)
         write(store, 2)
+        write(patient, 2)
     assert (read(store, 1), read(store, 2)) == (answer_of(1), None)
     assert is_kept(store, 3)
+    assert not is_kept(patient, 4)
+    assert read(patient, 3) == answer_of(3)
 
 
 def test_a_program_that_locks_the_database_keeps_nobody_waiting(keeper: Keeper) -> None:

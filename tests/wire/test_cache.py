@@ -294,6 +294,17 @@ def test_callers_are_alone_unless_the_rule_says_otherwise(cached: Cached) -> Non
     }
 
 
+def test_callers_of_other_apis_are_alone_too(cached: Cached) -> None:
+    """Their keys are in other headers."""
+    proxy = cached.serve()
+    headers = cached.script(whole())
+    body = json.dumps({"model": "m1", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    for key in ("one", "other"):
+        asked = {**headers, "x-api-key": key}
+        answers = [settle(proxy, ask(proxy.port, "POST", "/v1/messages", body, **asked)) for _ in range(2)]
+        assert [status_of(one) for one in answers] == ["fwd=miss", "hit"]
+
+
 NAMELESS = """
 from argoproxy.api import Principal
 class Nameless:

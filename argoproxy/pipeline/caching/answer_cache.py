@@ -26,7 +26,6 @@ from argoproxy.telemetry.outcome import Outcome
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream
 
-_BYPASS = CacheReport(CacheResult.BYPASS, "bypass")
 _MISS = CacheReport(CacheResult.MISS, "miss")
 _OK = 200
 
@@ -42,8 +41,8 @@ class UpstreamIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCache:
-    """What all requests of a worker share; replaced as a whole when settings are reloaded. Answers of another `version`
-    of this program are not used: it might have asked otherwise."""
+    """What all requests of a worker share; all but the store is replaced when settings are reloaded. Answers of another
+    `version` of this program are not used: it might have asked otherwise."""
 
     store: AnswerStore
     upstreams: Mapping[str, UpstreamIdentity]
@@ -59,10 +58,6 @@ class AnswerCache:
             headers = without(headers, CREDENTIAL_HEADERS)
         question = Question(upstream.text, call.path, call.query, headers, call.body)
         return make_key(question, asker.within(policy.scope), self.version)
-
-    def close(self) -> None:
-        """Close the store."""
-        self.store.close()
 
 
 class CachedRequest:

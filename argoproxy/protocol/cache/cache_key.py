@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS
+from argoproxy.protocol.access.secrets import CREDENTIAL_HEADERS, credentials_in_query
 from argoproxy.protocol.cache.cache_policy import CacheScope
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
@@ -73,9 +73,10 @@ class Question:
     body: Json
 
 
-def find_credentials(headers: Headers) -> str:
-    """Return the credentials among the headers of a request, as one text; "" without any."""
-    return "\n".join(f"{name.lower()}:{value}" for name, value in headers if name.lower() in CREDENTIAL_HEADERS)
+def find_credentials(headers: Headers, query: str) -> str:
+    """Return the credentials in the head of a request, as one text; "" without any."""
+    fields = [f"{name.lower()}:{value}" for name, value in headers if name.lower() in CREDENTIAL_HEADERS]
+    return "\n".join([*fields, *credentials_in_query(query)])
 
 
 def make_key(question: Question, asker: str, version: str) -> bytes | None:

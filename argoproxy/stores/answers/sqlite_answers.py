@@ -70,7 +70,7 @@ class SqliteAnswers:
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._inode = 0
-        self._paused_until = 0.0
+        self._paused_until = self._no_write_until = 0.0
         self._is_up = True
 
     def read(self, key: bytes) -> StoredAnswer | None:
@@ -93,7 +93,7 @@ class SqliteAnswers:
         return None
 
     def write(self, key: bytes, answer: KeptAnswer, ttl_s: float) -> None:
-        if self._is_left_alone():
+        if self._is_left_alone() or time.monotonic() < self._no_write_until:
             return
         text = answer.compress()
         if LARGEST_PART * len(text) > self._max_bytes:
@@ -124,7 +124,7 @@ class SqliteAnswers:
         except (OSError, sqlite3.Error) as error:
             self._pause(error)
         else:
-            if not self._is_up:
+            if not self._is_up and time.monotonic() >= self._no_write_until:
                 self._is_up = True
                 logger.warning("code=cache_available: answers are kept again")
 
@@ -170,10 +170,14 @@ class SqliteAnswers:
     def _pause(self, error: Exception) -> None:
         """Leave the file alone for a while, and delete it if it is damaged."""
         reason = getattr(error, "sqlite_errorname", "") or type(error).__name__
-        self._paused_until = time.monotonic() + self._pause_s
+        until = time.monotonic() + self._pause_s
         if self._is_up:
             self._is_up = False
             logger.warning("code=cache_unavailable reason=%s: answers are not kept for now: %s", reason, error)
+        if isinstance(error, TimeoutError) and self._database is not None:
+            self._no_write_until = until  # other workers are busy with it, which does not keep anyone from reading
+            return
+        self._paused_until = until
         with suppress(OSError, sqlite3.Error), self._exclusive():
             self._close()
             if reason.startswith(_DAMAGES) or isinstance(error, _OtherVersion):

@@ -131,7 +131,8 @@ def test_all_share_where_the_rule_says_so() -> None:
     assert {asker.within(CacheScope.ALL) for asker in ASKERS} == {"all"}
 
 
-def test_credentials_are_found_in_headers() -> None:
+def test_credentials_are_found_in_a_head() -> None:
     headers: Headers = (("Authorization", "Bearer a"), ("X-Other", "1"), ("x-api-key", "b"))
-    assert find_credentials(headers) == "authorization:Bearer a\nx-api-key:b"
-    assert "Bearer" not in repr(Asker(credentials=find_credentials(headers)))
+    assert find_credentials(headers, "a=1&key=c") == "authorization:Bearer a\nx-api-key:b\nc"
+    assert find_credentials((), "") == ""
+    assert "Bearer" not in repr(Asker(credentials=find_credentials(headers, "")))
