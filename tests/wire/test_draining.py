@@ -24,7 +24,8 @@ DELAY_S = 4
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
-def test_a_stop_loses_nothing(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+def test_rollout_cuts_streams(upstream: Upstream, tmp_path: Path, worker_class: str) -> None:
+    """A stop loses nothing: who is being served gets the rest, and until the delay is over newcomers are let in."""
     settings = {
         "TARGET_BASE_URL": upstream.url,
         "WORKER_CLASS": worker_class,
