@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import tempfile
@@ -93,8 +94,11 @@ def open_answers(folder: Path, max_bytes: int) -> SqliteAnswers:
 
 @lru_cache(maxsize=8)
 def open_limits(folder: Path) -> SqliteLimits:
-    """Return the counters in a folder: the same ones after a reload of the settings."""
-    return SqliteLimits(folder)
+    """Return the counters in a folder: the same ones after a reload of the settings. When this process ends, what could
+    not be written before is written if it can be."""
+    limits = SqliteLimits(folder)
+    atexit.register(limits.close)
+    return limits
 
 
 @lru_cache(maxsize=1)

@@ -72,3 +72,14 @@ def test_a_client_that_left_ends_the_wait() -> None:
     with pytest.raises(ClientGone):
         watch.pulse()
     assert not early.has_started
+
+
+def test_headers_that_become_known_go_out_with_the_head() -> None:
+    server = Server()
+    early, watch, _ = start(server)
+    early.add_headers((("x-ratelimit-limit-requests", "60"),))
+    early.enable()
+    assert watch.pulse
+    server.now += 5
+    watch.pulse()
+    assert server.sent[:2] == ["200 OK", [*HEAD, ("x-ratelimit-limit-requests", "60")]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from argoproxy.errors import ModelNotAllowed, PayloadTooLarge
 from argoproxy.protocol.access.allow_list import JSON_LIMIT, AllowList
 from argoproxy.protocol.http_messages import Body, BytesBody, ClientRequest, PartlyReadBody, read_up_to
-from argoproxy.protocol.routing.relay_target import find_relay_target
+from argoproxy.protocol.routing.relay_target import find_relay_target, read_relayed_call
 from argoproxy.protocol.routing.route import Provider
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.routing.rules import Rule, Rules, RuleSet
@@ -82,3 +83,29 @@ def test_a_begun_body_is_read_on_within_limits() -> None:
         else:
             with pytest.raises(PayloadTooLarge):
                 body.read(limit)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "content_type", "read"),
+    [
+        ("POST", b'{"model": "b1", "input": "x"}', "application/json", {"model": "b1", "input": "x"}),
+        ("PATCH", b'{"model": "b1"}', "", {"model": "b1"}),
+        ("POST", b'{"model": "b1"}', "multipart/form-data; boundary=x", {"model": ""}),
+        ("POST", b"[1]", "application/json", {"model": ""}),
+        ("PUT", b"{", "application/json", {"model": ""}),
+        ("POST", b"", "application/json", {"model": ""}),
+        ("GET", b"", "", {}),
+        ("DELETE", b'{"model": "b1"}', "application/json", {}),
+    ],
+)
+def test_what_a_relayed_request_asks_of_a_model(method: str, body: bytes, content_type: str, read: Any) -> None:
+    sent = replace(request(BodyInPieces(body), content_type), method=method)
+    relayed, call = read_relayed_call(sent)
+    assert (call.body, call.model, call.path) == (read, read.get("model", ""), "/v1/responses")
+    assert relayed.body.read(JSON_LIMIT) == body
+
+
+def test_a_relayed_body_that_is_too_long_to_keep_is_not_read() -> None:
+    relayed, call = read_relayed_call(request(BodyInPieces(b"{", b" " * JSON_LIMIT, b"}")))
+    assert call.body == {"model": ""}
+    assert isinstance(relayed.body, PartlyReadBody)
