@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -138,16 +137,20 @@ class CachedRequest:
             self._land()
 
     def _find(self, key: bytes, watch: Watch, max_age_s: float, *, may_ask: bool) -> Batch | None:
-        until = time.monotonic() + self._policy.wait_s
-        while True:
+        found = self._read(key, max_age_s)
+        if found is None and may_ask and not self._take_off(key):
+            self._wait(key, watch)
             found = self._read(key, max_age_s)
-            if found is not None or not may_ask:
-                return found
-            if self._cache.flights.begin(key):
-                self._flight = key
-                return None
-            if not self._wait(key, watch, until - time.monotonic()):
-                return None
+            if found is None:
+                # It does not wait again: what could not be kept once will hardly be kept the next time.
+                self._take_off(key)
+        return found
+
+    def _take_off(self, key: bytes) -> bool:
+        """Let others wait for this request's answer, unless another one asks the same."""
+        if self._cache.flights.begin(key):
+            self._flight = key
+        return self._flight is not None
 
     def _read(self, key: bytes, max_age_s: float) -> Batch | None:
         self._report = _MISS
@@ -167,14 +170,16 @@ class CachedRequest:
                 return stored.answer.to_batch()
         return None
 
-    def _wait(self, key: bytes, watch: Watch, seconds: float) -> bool:
-        """Wait until the question is not asked any more; return False if that takes too long. Raises ClientGone."""
+    def _wait(self, key: bytes, watch: Watch) -> None:
+        """Wait until the question is not asked any more, as long as the rule allows. Raises ClientGone."""
+        if self._policy.wait_s <= 0:
+            return
         waker = Waker()
-        if seconds <= 0 or not self._cache.flights.join(key, waker.wake):
+        if not self._cache.flights.join(key, waker.wake):
             waker.close()
-            return False
+            return
         try:
-            return watch.wait(waker, seconds) != 0
+            watch.wait(waker, self._policy.wait_s)
         finally:
             self._cache.flights.leave(key, waker.wake)
             watch.unregister()
