@@ -111,7 +111,7 @@ class Accountant:
         asked = ask_tokens(route.call, reserve, self.books.settings.expect_output, max_output)
         if asked is NO_TOKENS:
             return Demand(0, 0), asked
-        return Demand(asked.total, price.reserve(asked.prompt, asked.output or 0) if price else None), asked
+        return Demand(asked.total, price.reserve(asked.reserved_prompt, asked.output or 0) if price else None), asked
 
     def _check(self, claims: Sequence[Claim], demand: Demand, asked: AskedTokens, model: str) -> None:
         """Raise UnpricedModel, BadRequest for a request of which it is not known what to reserve."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.limits.limits import Reserve
-from argoproxy.protocol.limits.prompt_estimate import estimate_prompt
+from argoproxy.protocol.limits.prompt_estimate import bound_prompt, estimate_prompt
 from argoproxy.protocol.routing.call import Call
 
 _BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -15,18 +15,20 @@ _COUNTING, _EMBEDDINGS = "/v1/messages/count_tokens", "/v1/embeddings"
 
 @dataclass(frozen=True, slots=True)
 class AskedTokens:
-    """The tokens that a request asks for: its prompt, and what is reserved for its output (None: not known)."""
+    """The tokens that a request asks for: its prompt, as estimated and as reserved, and what is reserved for its output
+    (None: not known)."""
 
     prompt: int
+    reserved_prompt: int
     output: int | None
 
     @property
     def total(self) -> int:
-        return self.prompt + (self.output or 0)
+        return self.reserved_prompt + (self.output or 0)
 
 
 #: Of requests that a limit on tokens does not concern.
-NO_TOKENS = AskedTokens(0, 0)
+NO_TOKENS = AskedTokens(0, 0, 0)
 
 
 def ask_tokens(call: Call, reserve: Reserve, expected: int, max_output: int | None) -> AskedTokens:
@@ -36,14 +38,15 @@ def ask_tokens(call: Call, reserve: Reserve, expected: int, max_output: int | No
     if origin.path == _COUNTING or not origin.body:  # asks no model
         return NO_TOKENS
     prompt = estimate_prompt(origin.body)
+    reserved = bound_prompt(origin.body) if reserve is Reserve.MAX else prompt
     if origin.path == _EMBEDDINGS:
-        return AskedTokens(prompt, 0)
+        return AskedTokens(prompt, reserved, 0)
     bound = _bound_of(call.body)
     if reserve is Reserve.EXPECTED:
         output: int | None = expected if bound is None else min(bound, expected)
     else:
         output = max_output if bound is None else bound
-    return AskedTokens(prompt, None if output is None else output * call.max_choices)
+    return AskedTokens(prompt, reserved, None if output is None else output * call.max_choices)
 
 
 def _bound_of(body: Json) -> int | None:

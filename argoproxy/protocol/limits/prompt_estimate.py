@@ -11,6 +11,8 @@ from argoproxy.protocol.json_text import Json
 BYTES_A_TOKEN = 4
 #: Anthropic's documentation on vision: width x height / 750, for about 1000 x 1200 pixels; OpenAI's are cheaper.
 PART_TOKENS = 1600
+#: What a template puts around each message, tool or part, and before all of them: more than any that is known.
+OBJECT_TOKENS, TEMPLATE_TOKENS = 8, 128
 #: The fields of a request that go to the model, in all APIs.
 _PROMPT_FIELDS = (
     "messages",
@@ -30,8 +32,21 @@ _FILES = frozenset(
 
 def estimate_prompt(body: Json) -> int:
     """Return about how many tokens the prompt of a request has."""
+    size, tokens, _ = _measure(body)
+    return tokens - (-size // BYTES_A_TOKEN)
+
+
+def bound_prompt(body: Json) -> int:
+    """Return how many tokens the texts of a request's prompt can have at most: no tokenizer makes more of them than
+    they have bytes. Pictures and files have their usual size."""
+    size, tokens, objects = _measure(body)
+    return size + tokens + objects * OBJECT_TOKENS + TEMPLATE_TOKENS
+
+
+def _measure(body: Json) -> tuple[int, int, int]:
+    """Return the bytes of the texts of a prompt, the tokens of its other parts, and how many objects it has."""
     waiting = [body[name] for name in _PROMPT_FIELDS if name in body]
-    size = tokens = 0
+    size = tokens = objects = 0
     # Values may be nested as deeply as JSON can be, too deeply for functions that call themselves.
     while waiting:
         value = waiting.pop()
@@ -40,6 +55,7 @@ def estimate_prompt(body: Json) -> int:
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, dict):
+            objects += 1
             kind = value.get("type")
             if isinstance(kind, str) and kind in _FILES:
                 tokens += PART_TOKENS
@@ -47,4 +63,4 @@ def estimate_prompt(body: Json) -> int:
                 waiting += value.values()
         else:
             tokens += 1  # of a prompt in tokens; few numbers are anything else
-    return tokens - (-size // BYTES_A_TOKEN)
+    return size, tokens, objects

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.limits.prompt_estimate import PART_TOKENS, estimate_prompt
+from argoproxy.protocol.limits.prompt_estimate import PART_TOKENS, bound_prompt, estimate_prompt
 
 HUNDRED = "word " * 80
 
@@ -52,3 +52,10 @@ def test_odd_bodies_have_an_estimate_too() -> None:
     assert estimate_prompt({"messages": deep}) == 1
     assert estimate_prompt({}) == 0
     assert estimate_prompt({"messages": [{"type": ["image"]}, None, True, 1.5]}) > 0
+
+
+def test_a_prompt_has_no_more_tokens_than_bytes() -> None:
+    """Digits and odd characters are tokens of their own, and templates put some around each message."""
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "1 2 3 " * 50}, {"role": "user", "content": "x"}]}
+    assert 300 + 2 * 8 < bound_prompt(body) < 500
+    assert bound_prompt({"prompt": [7] * 100}) >= 100
