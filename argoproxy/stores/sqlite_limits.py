@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import atexit
 import json
-import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
@@ -24,11 +25,13 @@ from argoproxy.protocol.limits.buckets import MOST_USED, Counter
 from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.request_owner import RequestOwner
-from argoproxy.stores.worker_database import MAX_WAIT_S, Reporter, ResultT, Work, WorkerDatabase
+from argoproxy.stores.worker_database import MAX_WAIT_S, Reporter, ResultT, Work, WorkerDatabase, log_trouble
 
 DATABASE, SLOTS = "usage.sqlite3", "slots"
 #: Settlements that are kept in memory while the file can't be written.
 MOST_KEPT = 10_000
+#: How often they are tried again where no request comes: they may hold places of requests at once.
+RETRY_S = 1.0
 #: How many of them are written with one request, which should not wait for all.
 _KEPT_AT_ONCE = 100
 #: How often a worker looks for requests of workers that were killed.
@@ -64,8 +67,6 @@ _CHANGE_COUNTER = "UPDATE counters SET used = ?, at_us = ? WHERE row = ?"
 _KINDS = {kind.value: kind for kind in LimitKind}
 _values_of = attrgetter(*_COLUMNS)
 
-logger = logging.getLogger("argoproxy")
-
 
 class _Settlement(NamedTuple):
     request_id: str
@@ -73,24 +74,20 @@ class _Settlement(NamedTuple):
     entry: LedgerEntry | None
 
 
-def log_trouble(reason: str | None) -> None:
-    """Log that the counters can't be used any more, or that they can again."""
-    if reason is None:
-        logger.warning("code=state_available: limits can be checked again")
-    else:
-        logger.error("code=state_unavailable: limits can't be checked now: %s", reason)
-
-
 class SqliteLimits:
     """The counters and the ledger in a folder. Nothing is opened before the first request. Use one for a folder in a
     process."""
 
-    def __init__(self, folder: Path, report: Reporter = log_trouble, max_wait_s: float = MAX_WAIT_S) -> None:
+    def __init__(
+        self, folder: Path, report: Reporter = log_trouble, max_wait_s: float = MAX_WAIT_S, retry_s: float = RETRY_S
+    ) -> None:
         """`report` is called with the reason when the file can't be used any more, and with None when it can again."""
         self._database = WorkerDatabase(folder / DATABASE, MIGRATIONS, report, max_wait_s)
         self._owner = RequestOwner(folder / SLOTS)
         self._kept: dict[str, _Settlement] = {}
+        self._retry_s, self._retry = retry_s, threading.Timer(0, self._write_all_kept)
         self._next_sweep = self._next_prune = 0.0
+        atexit.register(self.close)
 
     @property
     def is_up(self) -> bool:
@@ -142,7 +139,7 @@ class SqliteLimits:
             self._write(lambda database: _write_settlement(database, settlement, _to_us(now)), now)
         except StateUnavailable:
             if not self._kept:
-                atexit.register(self.close)
+                self._retry_later()
             if len(self._kept) < MOST_KEPT:
                 self._kept.setdefault(request_id, settlement)
 
@@ -153,13 +150,28 @@ class SqliteLimits:
 
     def close(self) -> None:
         """Write what is kept, as far as possible, and close the file."""
-        while self._kept:
-            try:
-                self._write(lambda database: None, time.time())
-            except StateUnavailable:
-                break
+        self._retry.cancel()
+        with suppress(StateUnavailable):
+            self._flush()
         self._database.close()
         atexit.unregister(self.close)
+
+    def _flush(self) -> None:
+        """Write what is kept. Raises StateUnavailable."""
+        while self._kept:
+            self._write(lambda database: None, time.time())
+
+    def _retry_later(self) -> None:
+        self._retry.cancel()
+        self._retry = threading.Timer(self._retry_s, self._write_all_kept)
+        self._retry.daemon = True
+        self._retry.start()
+
+    def _write_all_kept(self) -> None:
+        try:
+            self._flush()
+        except StateUnavailable:
+            self._retry_later()
 
     def _write(self, work: Work[ResultT], now: float) -> ResultT:
         """Do work in a transaction, after what was left to do."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -33,6 +34,16 @@ _MAGIC = b"SQLite format 3\0"
 ResultT = TypeVar("ResultT")
 Work = Callable[[sqlite3.Connection], ResultT]
 Reporter = Callable[[str | None], None]
+
+logger = logging.getLogger("argoproxy")
+
+
+def log_trouble(reason: str | None) -> None:
+    """Log that the counters can't be used any more, or that they can again."""
+    if reason is None:
+        logger.warning("code=state_available: limits can be checked again")
+    else:
+        logger.error("code=state_unavailable: limits can't be checked now: %s", reason)
 
 
 class WorkerDatabase:

@@ -80,7 +80,7 @@ class InMemory:
 class InSqlite:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        self._stores = [SqliteLimits(self.folder, lambda _: None, 0.001) for _ in range(WORKERS)]
+        self._stores = [SqliteLimits(self.folder, lambda _: None, 0.001, 600.0) for _ in range(WORKERS)]
         self.workers: Sequence[LimitStore] = self._stores
         self._locks = ExitStack()
 

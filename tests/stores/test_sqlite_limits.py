@@ -275,7 +275,7 @@ def test_trouble(tmp_path: Path, trouble: str) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
     reports: list[str | None] = []
-    store = SqliteLimits(folder, reports.append, 0.01)
+    store = SqliteLimits(folder, reports.append, 0.01, 600.0)
     states: list[bool] = []
     make_trouble, reason = TROUBLES[trouble]
     store.admit(reserve("1", claim(RPM, 9), claim(CONCURRENT, 1)), NOW)
@@ -306,6 +306,15 @@ def test_what_is_kept_is_bounded(store: SqliteLimits, tmp_path: Path, monkeypatc
             store.settle(str(number), {}, entry(str(number)), NOW)
     store.close()
     assert len(ledger(tmp_path)) == 5
+
+
+def test_what_is_kept_is_written_without_another_request(tmp_path: Path) -> None:
+    store = SqliteLimits(tmp_path, retry_s=0.001)
+    store.admit(reserve("1"), NOW)
+    with locked(tmp_path):
+        store.settle("1", {}, entry("1"), NOW)
+    eventually(lambda: ledger(tmp_path))
+    store.close()
 
 
 def test_what_is_kept_is_written_when_a_worker_stops(tmp_path: Path) -> None:
