@@ -13,7 +13,7 @@ from argoproxy.stores.sqlite_file import SqliteFile
 from tests.limits.limited import TOKEN_NANOS, Limited, StartLimited, cost_of, read_ledger
 from tests.limits.metered import begin, document, end, held, usage_event
 from tests.support.client import Answer, ask
-from tests.support.processes import eventually
+from tests.support.processes import eventually, stopped
 
 FILE = "usage.sqlite3"
 #: Enough requests to meet every worker.
@@ -76,6 +76,9 @@ def test_requests_with_limits_are_refused_and_others_are_not(own: Limited, name:
     assert own.chat(key).status == 200
     own.settled(name, 1)
     workers = own.proxy.workers()
+    for worker in workers:  # each has then the files of its metrics, which can't be begun on a full disk
+        with stopped([other for other in workers if other != worker]):
+            assert {own.chat(key).status, own.chat(free).status} == {200}
     with TROUBLES[trouble](own):
         answers = [own.chat(key) for _ in range(SPREAD)]
         assert all(map(is_refused_for_trouble, answers)), [answer.status for answer in answers]

@@ -15,8 +15,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -201,6 +201,19 @@ class Upstream:
 def fields_of(line: str) -> dict[str, str]:
     """Return the `name=value` fields of a log line."""
     return dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line))
+
+
+@contextmanager
+def stopped(pids: Sequence[int]) -> Iterator[None]:
+    """Let processes do nothing for a while."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: {Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] for pid in pids} <= {"T"})
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 class Proxy:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from argoproxy.stores.keys.key_admin import KeyAdmin
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from tests.support.client import Answer, Client, ask, chat
 from tests.support.fixtures import Serve
-from tests.support.processes import ROOT, Proxy, Upstream, eventually, shell
+from tests.support.processes import ROOT, Proxy, Upstream, eventually, shell, stopped
 from tests.support.scripts import CHUNKED, DONE, END, chunked, event
 
 ADMIN_KEY = "canary-admin-0123456789"
@@ -64,19 +62,6 @@ class Keyed:
     def manage(self, method: str, path: str, body: Any = None, key: str = ADMIN_KEY, **headers: str) -> Answer:
         text = None if body is None else json.dumps(body).encode()
         return ask(self.proxy.port, method, f"/admin/keys{path}", text, **bearer(key), **headers)
-
-
-@contextmanager
-def stopped(pids: Sequence[int]) -> Iterator[None]:
-    """Let processes do nothing for a while."""
-    try:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        eventually(lambda: {Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] for pid in pids} <= {"T"})
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def bearer(key: str) -> dict[str, str]:
