@@ -22,10 +22,11 @@ from argoproxy.errors import StateUnavailable
 from argoproxy.stores.sqlite_file import execute_until, give_to_owner_of_folder, migrate, reason_of
 from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 
-#: How long a request waits for the writes of others, each of which takes less than a millisecond.
-MAX_WAIT_S = 0.2
+#: How long a request waits for the writes of others. Each takes less than a millisecond, but on a machine with more work
+#: than processors the one that has the lock may have to wait for its turn.
+MAX_WAIT_S = 1.0
 #: How long the next ones wait after one did not get the lock, until one does: else each would hold its thread longer.
-_SHORT_WAIT_S = 0.05
+_SHORT_WAIT_S = 0.2
 #: In a checkpoint the disk is waited for: one in about a thousand requests, not in a hundred.
 _CHECKPOINT_PAGES = 8000
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
