@@ -22,8 +22,8 @@ from argoproxy.errors import StateUnavailable
 from argoproxy.stores.sqlite_file import execute_until, give_to_owner_of_folder, migrate, reason_of
 from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 
-#: How long a request waits for the writes of others. Each takes less than a millisecond, but on a machine with more work
-#: than processors the one that has the lock may have to wait for its turn.
+#: How long a request waits for the writes of others. Each takes less than a millisecond; but where there is more work
+#: than processors, the one that has the lock may have to wait for a processor.
 MAX_WAIT_S = 1.0
 #: How long the next ones wait after one did not get the lock, until one does: else each would hold its thread longer.
 _SHORT_WAIT_S = 0.2
