@@ -192,8 +192,7 @@ class RequestAttempts:
     def _begin_at(self, route: Route[Upstream]) -> bool:
         """Begin an attempt with the place that was taken for it, unless the upstream is left alone now, or its own
         limits do not allow it. Raises LimitsUnavailable."""
-        account = self._context.account
-        if account and self._proxy.accountant and not self._proxy.accountant.extend(route, account):
+        if not self._limits_allow(route):
             self._keeper.cancel()
             return False
         attempt = self._proxy.states.of(route.upstream.name).begin(route.call.model, route.resilience.breaker)
@@ -203,6 +202,11 @@ class RequestAttempts:
         self._keeper.confirm()
         self._begin(attempt)
         return True
+
+    def _limits_allow(self, route: Route[Upstream]) -> bool:
+        """Return whether the upstream's own limits allow the request now. Raises LimitsUnavailable."""
+        account, accountant = self._context.account, self._proxy.accountant
+        return account is None or accountant is None or accountant.extend(route, account)
 
     def _begin(self, attempt: UpstreamAttempt) -> None:
         if self._attempt:
@@ -215,7 +219,7 @@ class RequestAttempts:
         """Begin although no route is to be tried now: with a lone one, which is never refused, or with the one that is
         due first, in one request at a time. Raises UpstreamsUnavailable, UpstreamsLimited."""
         states = self._proxy.states
-        gates = [(route, states.of(route.upstream.name)) for route in self._routes]
+        gates = [(route, states.of(route.upstream.name)) for route in self._routes if self._limits_allow(route)]
         if self._queue.is_alone:
             route, gate = gates[0]
             self._hold_place(route)
