@@ -159,8 +159,8 @@ def with_key_upstream(right: Callable[..., Any], headers: Any) -> Any:
     return (*right(headers), ("X-Leak", CLIENT_KEY))
 
 
-def with_key_in_the_metrics(right: Callable[..., Any], metrics: Any, states: Any) -> bytes:
-    text: bytes = right(metrics, states)
+def with_key_in_the_metrics(right: Callable[..., Any], metrics: Any, *states: Any) -> bytes:
+    text: bytes = right(metrics, *states)
     return text + f"# {SECRET}\n".encode()
 
 
