@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -17,7 +19,7 @@ from argoproxy.stores.keys.key_admin import KeyAdmin
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from tests.support.client import Answer, Client
 from tests.support.fixtures import Serve
-from tests.support.processes import Proxy, Upstream, eventually, is_listening
+from tests.support.processes import ROOT, Proxy, Upstream, eventually, is_listening, shell
 from tests.support.scripts import Step
 
 Json = dict[str, Any]
@@ -59,7 +61,19 @@ class Limited:
         return key
 
     def chat(self, key: str, script: str = "", /, **body: Any) -> Answer:
-        """Ask for a completion, and read the whole answer."""
+        """Ask for a completion, and read the whole answer. Asks again if the counters were locked for too long, as
+        happens where workers wait long for a core."""
+        answers: list[Answer] = []
+
+        def is_decided() -> bool:
+            answers.append(self.chat_once(key, script, **body))
+            return not is_state_unavailable(answers[-1])
+
+        eventually(is_decided)
+        return answers[-1]
+
+    def chat_once(self, key: str, script: str = "", /, **body: Any) -> Answer:
+        """Ask for a completion, and read the whole answer, whatever it is."""
         with self.send(key, script, **body) as client:
             return client.answer()
 
@@ -111,9 +125,14 @@ class Limited:
         eventually(lambda: self.upstream.count(script) + self.refused(name) >= count)
 
     def refused(self, name: str) -> int:
-        """Return how many requests were refused by a limit so far; those of a key, "" for all."""
-        lines = [line for line in self.proxy.lines() if line["status"] == "429"]
+        """Return how many requests were refused so far; those of a key, "" for all."""
+        lines = [line for line in self.proxy.lines() if line["status"] in ("429", "503")]
         return sum(name in ("", line.get("key")) for line in lines)
+
+
+def is_state_unavailable(answer: Answer) -> bool:
+    """Return whether an answer says that the counters can't be used now."""
+    return answer.status == 503 and answer.error["code"] == "state_unavailable"
 
 
 def answers_of(clients: Sequence[Client]) -> list[Answer]:
@@ -123,6 +142,19 @@ def answers_of(clients: Sequence[Client]) -> list[Answer]:
         with client:
             found.append(client.answer())
     return found
+
+
+def command(limited: Limited, words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as the operator of a proxy."""
+    environ = {"CONFIG_PATH": "config.yaml", "PYTHONPATH": str(ROOT)}
+    return shell(f"{sys.executable} -m argoproxy {words}", limited.state.parent, environ)
+
+
+def run(limited: Limited, words: str) -> str:
+    """Run a command that succeeds, and return what it prints."""
+    done = command(limited, words)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
 def read_ledger(state: Path) -> list[Json]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tests.limits.limited import is_state_unavailable
 from tests.support.client import Answer
 
 #: Whether tests take as long as their promise says: minutes.
@@ -25,6 +26,11 @@ class Call:
     answered: float
     status: int
     answer: Answer | None = None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the counters were locked for too long."""
+        return self.answer is not None and is_state_unavailable(self.answer)
 
 
 def storm(clients: int, seconds: float, ask: Callable[[], Answer]) -> list[Call]:

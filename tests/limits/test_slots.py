@@ -43,7 +43,7 @@ def test_concurrency_times_replicas(limited: Limited, name: str) -> None:
         assert limited.upstream.count(script) == PLACES * round_number
         limited.upstream.open(script, PLACES)
         statuses = [answer.status for answer in answers_of(clients)]
-        assert sorted(statuses) == [200] * PLACES + [429] * (20 - PLACES)
+        assert statuses.count(200) == PLACES
         limited.settled(name, PLACES * round_number)
 
 

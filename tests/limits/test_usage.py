@@ -97,7 +97,7 @@ def test_settle_once(limited: Limited, name: str) -> None:
 
 def test_stream_counted_twice(limited: Limited, name: str) -> None:
     """Usage that is told twice, or in every event, counts once."""
-    key = limited.new_key(name, budget="1/total")
+    key = limited.new_key(name, budget="5/total")
     told = {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10}
     counting = [
         event(f"{number}", None).replace('"choices"', f'"usage": {usage}, "choices"')
