@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,4 +51,5 @@ def limited_with(worker_class: str, tmp_path: Path, start: Serve, upstream: Upst
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A name that no other test gives a key."""
-    return re.sub(r"[^A-Za-z0-9]", "-", request.node.name)[:60]
+    digest = hashlib.sha256(request.node.name.encode()).hexdigest()[:6]
+    return f"{digest}-{re.sub(r'[^A-Za-z0-9]', '-', request.node.name)}"[:60]

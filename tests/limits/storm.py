@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tests.limits.limited import is_state_unavailable
 from tests.support.client import Answer
+from tests.support.processes import PATIENCE_S
 
 #: Whether tests take as long as their promise says: minutes.
 IS_FULL = os.environ.get("LIMITS") == "full"
@@ -34,15 +35,22 @@ class Call:
 
 
 def storm(clients: int, seconds: float, ask: Callable[[], Answer]) -> list[Call]:
-    """Have so many clients ask for so long without a pause, and return all calls; answers of refused ones only."""
+    """Have so many clients ask without a pause, for so long and until one is refused, and return all calls; answers of
+    those that were not served only."""
     calls: list[Call] = []
-    until = time.monotonic() + seconds
+    begun = time.monotonic()
+    refused = threading.Event()
+
+    def is_going_on(now: float) -> bool:
+        return now < begun + seconds or (not refused.is_set() and now < begun + PATIENCE_S)
 
     def repeat() -> None:
-        while (sent := time.monotonic()) < until:
+        while is_going_on(sent := time.monotonic()):
             answer = ask()
             kept = None if answer.status == 200 else answer
             calls.append(Call(sent, time.monotonic(), answer.status, kept))
+            if answer.status == 429:
+                refused.set()
 
     threads = [threading.Thread(target=repeat) for _ in range(clients)]
     for thread in threads:

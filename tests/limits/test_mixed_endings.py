@@ -8,12 +8,13 @@ import random
 import signal
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.limits.limited import TOKEN_NANOS, WORKERS, Limited, cost_of
+from tests.limits.limited import TOKEN_NANOS, WORKERS, Json, Limited, cost_of
 from tests.limits.metered import begin, document, end, streamed, usage_event
 from tests.limits.storm import IS_FULL
 from tests.support.client import Client
@@ -154,8 +155,7 @@ def check_ledger(limited: Limited, name: str, mix: Mix, done: list[Told]) -> Non
     seen = {name_of(one) for kind in set(KINDS) for one in limited.upstream.seen(mix.script(kind))}
     lines = {line.get("client_request_id"): line["id"] for line in limited.proxy.lines() if line.get("key") == name}
     endings = Counter(entry["ending"] for entry in entries)
-    # One request besides asked whether a place was left.
-    assert len(seen) <= len(entries) - 1 <= len(seen) + endings["abandoned"]
+    check_unseen(entries, {number: name for name, number in lines.items()}, seen)
     for told in done:
         if told.name in lines and told.name in seen:
             entry = by_id[lines[told.name]]
@@ -166,6 +166,17 @@ def check_ledger(limited: Limited, name: str, mix: Mix, done: list[Told]) -> Non
                 assert entry["cost_nanos"] == 0
     complete = sum(told.is_complete for told in done)
     assert endings["complete"] + endings["abandoned"] >= complete
+
+
+def check_unseen(entries: list[Json], names: Mapping[str, str | None], seen: set[str]) -> None:
+    """Check that what the upstream has seen is written down, and that what is written down besides had no answer:
+    requests whose worker was killed, or whose client left, while they were sent."""
+    # One request besides asked whether a place was left.
+    assert len(entries) > len(seen)
+    for entry in entries:
+        name = names.get(entry["request_id"])
+        if entry["ending"] != "abandoned" and name and name not in seen:
+            assert (entry["ending"], entry["cost_nanos"]) == ("client_gone", 0)
 
 
 def name_of(seen: dict[str, object]) -> str:
