@@ -30,11 +30,13 @@ ADMIN_KEY = "canary-admin-0123456789"
 TOKEN_NANOS = 1_000_000
 PRICES = {
     "m1": {"input": 1000, "output": 1000},
-    "bounded": {"input": 1000, "output": 1000, "max_output": 100},
+    "bounded": {"input": 1000, "output": 1000, "max_output": 1000},
     "tiny": {"input": 0.001, "output": 0.001},
     "tiered": {"input": 1000, "output": 1000, "tiers": [{"above": 1000, "input": 10_000, "output": 1000}]},
     "parts": {"input": 1000, "output": 2000, "cached_input": 100, "reasoning": 3000},
 }
+#: More tokens than are set aside for a short prompt, also with `reserve: max`.
+MAX_PROMPT = 250
 #: What the price list does not know.
 UNPRICED = "model-without-a-price"
 

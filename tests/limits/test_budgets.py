@@ -7,13 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.limits.limited import TOKEN_NANOS, UNPRICED, Limited, StartLimited, answers_of, cost_of, is_state_unavailable
+from tests.limits.limited import (
+    MAX_PROMPT,
+    TOKEN_NANOS,
+    UNPRICED,
+    Limited,
+    StartLimited,
+    answers_of,
+    cost_of,
+    is_state_unavailable,
+)
 from tests.limits.metered import ORDINARY_TOKENS, document, held
 from tests.support.client import Answer
 
 CALLERS = 20
-#: The most that the prompts of these tests are estimated at, in tokens.
-PROMPT = 20
 
 
 def codes(answers: list[Answer]) -> set[str]:
@@ -30,13 +37,13 @@ def race(limited: Limited, name: str, key: str, script: str, count: int = CALLER
 
 def test_budget_race_same_key(limited: Limited, name: str) -> None:
     """A budget that is enough for one request, and twenty of them at once."""
-    key = limited.new_key(name, budget="0.15/total", reserve="max")
-    script = limited.script(*held(document(3, 100)))
-    answers = race(limited, name, key, script, max_tokens=100)
+    key = limited.new_key(name, budget="1.5/total", reserve="max")
+    script = limited.script(*held(document(3, 1000)))
+    answers = race(limited, name, key, script, max_tokens=1000)
     assert [answer.status for answer in answers].count(200) == limited.upstream.count(script) == 1
     assert codes(answers) == {"insufficient_quota"}
-    assert cost_of(limited.settled(name, 1)) == 103 * TOKEN_NANOS
-    again = limited.chat(key, script, max_tokens=100)
+    assert cost_of(limited.settled(name, 1)) == 1003 * TOKEN_NANOS
+    again = limited.chat(key, script, max_tokens=1000)
     assert (again.status, again.header("x-should-retry")) == (429, "false")
 
 
@@ -56,12 +63,12 @@ def test_a_budget_with_expected_output_is_passed_by_the_error_of_the_estimates_o
 
 def test_budget_race_first_use(limited: Limited, name: str) -> None:
     """The very first requests of a key are limited as all others are."""
-    limits: list[dict[str, Any]] = [{"budget": "0.15/month"}, {"tpm": 150}, {"rpm": 1}, {"concurrent": 1}]
+    limits: list[dict[str, Any]] = [{"budget": "1.5/month"}, {"tpm": 1500}, {"rpm": 1}, {"concurrent": 1}]
     for number, fields in enumerate(limits):
         own = f"{name[:50]}-{number}"
         key = limited.new_key(own, reserve="max", **fields)
-        script = limited.script(*held(document(3, 100)))
-        answers = race(limited, own, key, script, 8, max_tokens=100)
+        script = limited.script(*held(document(3, 1000)))
+        answers = race(limited, own, key, script, 8, max_tokens=1000)
         assert [answer.status for answer in answers].count(200) == limited.upstream.count(script) == 1
 
 
@@ -89,19 +96,19 @@ def test_no_max_tokens(limited: Limited, name: str) -> None:
 
 def test_the_most_output_has_to_be_known(limited: Limited, name: str) -> None:
     """Where the most is reserved, a request says it, or the price list does."""
-    key = limited.new_key(name, budget="0.15/total", reserve="max")
+    key = limited.new_key(name, budget="1.5/total", reserve="max")
     answer = limited.chat(key)
     assert (answer.status, answer.error["param"]) == (400, "max_tokens")
     assert limited.chat(key, model="bounded").status == 200
     limited.settled(name, 1)
-    assert limited.chat(key, max_tokens=50).status == 200
+    assert limited.chat(key, max_tokens=500).status == 200
 
 
 @pytest.mark.parametrize("named", ["max_tokens", "max_completion_tokens"])
 def test_each_of_several_choices_is_reserved_for(limited: Limited, name: str, named: str) -> None:
-    key = limited.new_key(name, budget="0.25/total", reserve="max")
-    assert limited.chat(key, n=3, **{named: 100}).status == 429
-    assert limited.chat(key, n=2, **{named: 100}).status == 200
+    key = limited.new_key(name, budget="2.5/total", reserve="max")
+    assert limited.chat(key, n=3, **{named: 1000}).status == 429
+    assert limited.chat(key, n=2, **{named: 1000}).status == 200
 
 
 def test_tiered_price_reserve(limited: Limited, name: str) -> None:
@@ -127,7 +134,7 @@ def test_phantom_exceeded(limited: Limited, name: str) -> None:
         limited.proxy.replace_worker()
     for _ in range(8):
         assert limited.chat(key, max_tokens=1000 - tokens).status == 429
-    assert limited.chat(key, max_tokens=1000 - tokens - PROMPT).status == 200
+    assert limited.chat(key, max_tokens=1000 - tokens - MAX_PROMPT).status == 200
 
 
 def test_hundred_at_once(limited: Limited, name: str) -> None:
@@ -187,22 +194,22 @@ def test_zero_limit(limited: Limited, name: str, limit: dict[str, Any]) -> None:
 
 
 def test_a_budget_that_is_raised_holds_at_once(limited: Limited, name: str) -> None:
-    key = limited.new_key(name, budget="0.15/month", reserve="max")
-    assert limited.chat(key, max_tokens=100).status == 200
+    key = limited.new_key(name, budget="1.5/month", reserve="max")
+    assert limited.chat(key, max_tokens=1000).status == 200
     limited.settled(name, 1)
     for _ in range(8):
-        assert limited.chat(key, max_tokens=145).status == 429
+        assert limited.chat(key, max_tokens=1450).status == 429
     limited.admin.change(name, {"budget": "5/month"})
-    assert {limited.chat(key, max_tokens=145).status for _ in range(16)} == {200}
+    assert {limited.chat(key, max_tokens=1450).status for _ in range(16)} == {200}
     limited.admin.change(name, {"budget": "0.1/month"})
     assert {limited.chat(key, max_tokens=1).status for _ in range(16)} == {429}
 
 
 def test_a_budget_of_a_team_is_shared_by_its_keys(limited_with: StartLimited, name: str) -> None:
-    limited = limited_with(teams={"crew": {"budget": "0.15/total"}})
+    limited = limited_with(teams={"crew": {"budget": "1.5/total"}})
     keys = [limited.new_key(f"crew-{number}", team="crew", reserve="max") for number in range(3)]
-    script = limited.script(*held(document(3, 100)))
-    clients = [client for key in keys for client in limited.at_once(6, key, script, max_tokens=100)]
+    script = limited.script(*held(document(3, 1000)))
+    clients = [client for key in keys for client in limited.at_once(6, key, script, max_tokens=1000)]
     limited.decided("", script, 18)
     limited.upstream.open(script, 18)
     answers = answers_of(clients)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.limits.limited import TOKEN_NANOS, WORKERS, Json, Limited, cost_of
+from tests.limits.limited import MAX_PROMPT, TOKEN_NANOS, WORKERS, Json, Limited, cost_of
 from tests.limits.metered import begin, document, end, streamed, usage_event
 from tests.limits.storm import IS_FULL
 from tests.support.client import Client
@@ -185,9 +185,9 @@ def name_of(seen: dict[str, object]) -> str:
 
 
 def check_budget(limited: Limited, name: str, key: str) -> None:
-    """Check that the counter of the budget is the sum of the ledger, to a few tokens."""
+    """Check that the counter of the budget is the sum of the ledger, but for what is set aside for a prompt."""
     spent = cost_of(limited.entries(name))
     budget = (spent + 500 * TOKEN_NANOS) / 1_000_000_000
     limited.admin.change(name, {"budget": f"{budget:.9f}/total"})
     assert limited.chat(key, max_tokens=501).status == 429
-    assert limited.chat(key, max_tokens=500 - 20).status == 200
+    assert limited.chat(key, max_tokens=500 - MAX_PROMPT).status == 200

@@ -50,10 +50,10 @@ def later_changes(folder: Path, midnight: int) -> Path:
     return write_zone(folder, before, [Change(midnight + 2 * HOUR_S, before - HOUR_S)])
 
 
-def spend(limited: Limited, name: str) -> str:
-    """Spend the budget of a day, and return the key."""
-    key = limited.new_key(name, budget="0.15/day", reserve="max")
-    assert limited.chat(key, limited.script(document(3, 100)), max_tokens=100).status == 200
+def spend(limited: Limited, name: str, period: str = "day") -> str:
+    """Spend the budget of a period, and return the key."""
+    key = limited.new_key(name, budget=f"1.5/{period}", reserve="max")
+    assert limited.chat(key, limited.script(document(3, 1000)), max_tokens=1000).status == 200
     limited.settled(name, 1)
     return key
 
@@ -84,7 +84,7 @@ def check_midnight(limited_with: StartLimited, name: str, folder: Path, write: W
             break
         ahead_s *= 2
     while (asked := time.time()) < midnight + 1:
-        answer = limited.chat(key, max_tokens=100)
+        answer = limited.chat(key, max_tokens=1000)
         if time.time() < midnight:
             assert answer.status == 429
             assert_told_until(answer, midnight, asked, time.time())
@@ -92,7 +92,7 @@ def check_midnight(limited_with: StartLimited, name: str, folder: Path, write: W
             assert answer.status == 200
             break
         time.sleep(0.2)
-    assert limited.chat(key, max_tokens=100).status in (200, 429)
+    assert limited.chat(key, max_tokens=1000).status in (200, 429)
     assert cost_of(limited.entries(f"{name[:50]}-{ahead_s:.0f}")) > 0
 
 
@@ -109,7 +109,7 @@ def test_reset_expectable(limited: Limited, name: str) -> None:
     key = spend(limited, name)
     while True:
         asked = time.time()
-        answer = limited.chat(key, max_tokens=100)
+        answer = limited.chat(key, max_tokens=1000)
         answered = time.time()
         if int(asked) // DAY_S == int(answered) // DAY_S:
             break
@@ -119,8 +119,7 @@ def test_reset_expectable(limited: Limited, name: str) -> None:
 @pytest.mark.parametrize("period", ["week", "month", "total"])
 def test_longer_periods_are_not_waited_for(limited: Limited, name: str, period: str) -> None:
     """A client is told when to come back only if that is within a day."""
-    key = limited.new_key(name, budget=f"0.15/{period}", reserve="max")
-    answer = limited.chat(key, max_tokens=200)
+    answer = limited.chat(spend(limited, name, period), max_tokens=1000)
     assert (answer.status, answer.error["param"]) == (429, "key.budget")
     assert answer.header("x-should-retry") == "false"
     told = answer.header("Retry-After")

@@ -172,15 +172,15 @@ def test_deadlock_drops_spend(limited_with: StartLimited) -> None:
 def test_spend_after_crash(limited_with: StartLimited, name: str) -> None:
     """What was spent is there after everything was killed."""
     limited = limited_with()
-    key = limited.new_key(name, budget="0.15/month", reserve="max")
-    script = limited.script(*held(document(3, 100)))
-    with limited.send(key, script, max_tokens=100) as client:
+    key = limited.new_key(name, budget="1.5/month", reserve="max")
+    script = limited.script(*held(document(3, 1000)))
+    with limited.send(key, script, max_tokens=1000) as client:
         limited.upstream_has(script, 1)
         limited.upstream.open(script)
         assert client.answer().status == 200
     limited.settled(name, 1)
     limited.kill()
     again = limited_with()
-    assert cost_of(again.entries(name)) == 103 * TOKEN_NANOS
-    assert again.chat(key, max_tokens=100).status == 429
+    assert cost_of(again.entries(name)) == 1003 * TOKEN_NANOS
+    assert again.chat(key, max_tokens=1000).status == 429
     assert again.chat(key, max_tokens=10).status == 200
