@@ -208,6 +208,7 @@ def test_a_budget_that_is_raised_holds_at_once(limited: Limited, name: str) -> N
 def test_a_budget_of_a_team_is_shared_by_its_keys(limited_with: StartLimited, name: str) -> None:
     limited = limited_with(teams={"crew": {"budget": "1.5/total"}})
     keys = [limited.new_key(f"crew-{number}", team="crew", reserve="max") for number in range(3)]
+    assert limited.chat("k-static-0123456789").status == 200  # makes the file of the counters
     script = limited.script(*held(document(3, 1000)))
     clients = [client for key in keys for client in limited.at_once(6, key, script, max_tokens=1000)]
     limited.decided("", script, 18)
