@@ -104,6 +104,21 @@ def test_the_most_output_has_to_be_known(limited: Limited, name: str) -> None:
     assert limited.chat(key, max_tokens=500).status == 200
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"max_tokens": 1, "max_completion_tokens": 5000}, 429),
+        ({"max_tokens": 5000, "max_completion_tokens": 1}, 429),
+        ({"max_output_tokens": 1}, 400),
+        ({"max_output_tokens": 1, "max_tokens": 5000}, 429),
+    ],
+)
+def test_no_other_bound_leads_around_a_budget(limited: Limited, name: str, fields: dict[str, int], status: int) -> None:
+    """Of several bounds the largest is reserved for, and one that chats do not have is none."""
+    key = limited.new_key(name, budget="1.5/total", reserve="max")
+    assert limited.chat(key, **fields).status == status
+
+
 @pytest.mark.parametrize("named", ["max_tokens", "max_completion_tokens"])
 def test_each_of_several_choices_is_reserved_for(limited: Limited, name: str, named: str) -> None:
     key = limited.new_key(name, budget="2.5/total", reserve="max")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.limits.limits import Reserve
 from argoproxy.protocol.limits.prompt_estimate import bound_prompt, estimate_prompt
 from argoproxy.protocol.routing.call import Call
 
-_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_BOUNDS = ("max_completion_tokens", "max_tokens")
+#: Paths whose upstreams do not read `max_output_tokens`.
+_COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 _COUNTING, _EMBEDDINGS = "/v1/messages/count_tokens", "/v1/embeddings"
 
 
@@ -41,7 +42,7 @@ def ask_tokens(call: Call, reserve: Reserve, expected: int, max_output: int | No
     reserved = bound_prompt(origin.body) if reserve is Reserve.MAX else prompt
     if origin.path == _EMBEDDINGS:
         return AskedTokens(prompt, reserved, 0)
-    bound = _bound_of(call.body)
+    bound = _bound_of(call)
     if reserve is Reserve.EXPECTED:
         output: int | None = expected if bound is None else min(bound, expected)
     else:
@@ -49,7 +50,9 @@ def ask_tokens(call: Call, reserve: Reserve, expected: int, max_output: int | No
     return AskedTokens(prompt, reserved, None if output is None else output * call.max_choices)
 
 
-def _bound_of(body: Json) -> int | None:
-    """Return the most tokens that an answer may have, None if the request does not say."""
-    bounds = [value for name in _BOUNDS if type(value := body.get(name)) is int and value >= 0]
-    return min(bounds, default=None)
+def _bound_of(call: Call) -> int | None:
+    """Return the most tokens that an answer may have, None if the request does not say. Of several bounds the largest
+    is taken: which of them an upstream reads is not known."""
+    names = _BOUNDS if call.path in _COMPLETIONS else (*_BOUNDS, "max_output_tokens")
+    bounds = [value for name in names if type(value := call.body.get(name)) is int and value >= 0]
+    return max(bounds, default=None)
