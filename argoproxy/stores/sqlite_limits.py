@@ -15,6 +15,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,9 +62,9 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 _OPEN = f"INSERT OR REPLACE INTO open_requests (owner, claims, abandoned_tokens, {_NAMES}) VALUES (?, ?, ?, {_MARKS})"  # noqa: S608 names of fields
 _WRITE_ENTRY = f"INSERT OR IGNORE INTO ledger ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608
 _MOVE_ENTRY = f"INSERT OR IGNORE INTO ledger ({_NAMES}) SELECT {_NAMES} FROM open_requests WHERE request_id = ?"  # noqa: S608
-_SET_COUNTER = """INSERT INTO counters (row, used, at_us, ends_at) VALUES (?, ?, ?, ?)
+_READ_COUNTERS = "SELECT json_group_array(json_array(row, used, at_us)) FROM counters WHERE row IN ({})"
+_SET_COUNTERS = """INSERT INTO counters (row, used, at_us, ends_at) VALUES {}
     ON CONFLICT (row) DO UPDATE SET used = excluded.used, at_us = excluded.at_us"""
-_CHANGE_COUNTER = "UPDATE counters SET used = ?, at_us = ? WHERE row = ?"
 _KINDS = {kind.value: kind for kind in LimitKind}
 _values_of = attrgetter(*_COLUMNS)
 
@@ -207,7 +208,7 @@ class SqliteLimits:
         if admission.refused and admission.refused.kind == LimitKind.CONCURRENT and self._sweep(database, now):
             admission, after = decide(claims, _read_counters(database, claims), now_us)
         if not admission.refused:
-            database.executemany(_SET_COUNTER, [(claim.row, *after[claim.row], claim.resets_at) for claim in claims])
+            _set_counters(database, [(claim.row, *after[claim.row], claim.resets_at) for claim in claims])
         return admission
 
     def _tidy_up(self, database: sqlite3.Connection, now: float) -> None:
@@ -255,19 +256,23 @@ def _write_settlement(database: sqlite3.Connection, settlement: _Settlement, now
 
 
 def _read_counters(database: sqlite3.Connection, claims: Sequence[Claim]) -> dict[str, Counter]:
-    marks = ", ".join("?" * len(claims))
-    rows = database.execute(
-        f"SELECT row, used, at_us FROM counters WHERE row IN ({marks})",  # noqa: S608 marks alone
-        [claim.row for claim in claims],
-    )
-    return {row: Counter(used, at_us) for row, used, at_us in rows}
+    # In one row: at each row of a result other threads may run, and those that wait for this one can't.
+    query = _READ_COUNTERS.format(", ".join("?" * len(claims)))
+    ((text,),) = database.execute(query, [claim.row for claim in claims])
+    return {row: Counter(used, at_us) for row, used, at_us in json.loads(text)}
 
 
 def _change_counters(
     database: sqlite3.Connection, claims: Sequence[Claim], charges: Mapping[str, int], now_us: int
 ) -> None:
     after = settle(claims, charges, _read_counters(database, claims), now_us)
-    database.executemany(_CHANGE_COUNTER, [(used, at_us, row) for row, (used, at_us) in after.items()])
+    if after:
+        _set_counters(database, [(row, used, at_us, None) for row, (used, at_us) in after.items()])
+
+
+def _set_counters(database: sqlite3.Connection, counters: Sequence[tuple[str, int, int, float | None]]) -> None:
+    """Set counters; the end of a period stays as it was first set."""
+    database.execute(_SET_COUNTERS.format(", ".join(["(?, ?, ?, ?)"] * len(counters))), list(chain(*counters)))
 
 
 def _dump_claims(claims: Iterable[Claim]) -> str:

@@ -13,10 +13,11 @@ import os
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.stores.sqlite_file import execute_until, give_to_owner_of_folder, migrate, reason_of
@@ -27,6 +28,8 @@ from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 MAX_WAIT_S = 1.0
 #: How long the next ones wait after one did not get the lock, until one does: else each would hold its thread longer.
 _SHORT_WAIT_S = 0.2
+#: How many threads have their work done in one transaction: other workers wait for its end.
+_MOST_TOGETHER = 32
 #: In a checkpoint the disk is waited for: one in about a thousand requests, not in a hundred.
 _CHECKPOINT_PAGES = 8000
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -47,6 +50,17 @@ def log_trouble(reason: str | None) -> None:
         logger.error("code=state_unavailable: limits can't be checked now: %s", reason)
 
 
+class _Job:
+    """The work of one thread, and what came of it."""
+
+    result: Any = None
+    error: BaseException | None = None
+    is_done = False
+
+    def __init__(self, work: Work[Any], prepare: Work[None]) -> None:
+        self.work, self.prepare = work, prepare
+
+
 class WorkerDatabase:
     """A database whose schema is what `migrations` have made of it. Use one for a file in a process, not more: to close
     a descriptor of a file drops all locks that the process has on it."""
@@ -61,17 +75,29 @@ class WorkerDatabase:
         self._max_wait_s = self._wait_s = max_wait_s
         self._opened: _Opened | None = None
         self._trouble: str | None = None
+        self._jobs: deque[_Job] = deque()
 
     def write(self, work: Work[ResultT], prepare: Work[None]) -> ResultT:
         """Do work in a transaction, which is committed unless an error is raised. `prepare` is done before it if the
-        file was opened. Raises StateUnavailable, for any error of the system or the database inside as well."""
+        file was opened. Raises StateUnavailable, for any error of the system or the database inside as well.
+
+        Threads that come while another one writes have their work done by the next of them, in one transaction: each
+        statement lets another thread run, and so costs more than its own work.
+        """
+        job = _Job(work, prepare)
+        self._jobs.append(job)
+        if not self._thread_lock.acquire(timeout=self._wait_s):
+            if self._withdraw(job):
+                raise self._fail(reason_of(TimeoutError(errno.ETIMEDOUT, "another thread's write does not end")))
+            self._thread_lock.acquire()  # it is being done, which takes a limited time
         try:
-            result = self._write(work, prepare)
-        except (sqlite3.Error, OSError) as error:
-            raise self._fail(reason_of(error)) from error
-        if self._trouble is not None:
-            self._succeed()
-        return result
+            while not job.is_done:
+                self._do_jobs(self._take_jobs())
+        finally:
+            self._thread_lock.release()
+        if job.error is not None:
+            raise job.error
+        return cast("ResultT", job.result)
 
     def close(self) -> None:
         """Close the file."""
@@ -83,27 +109,52 @@ class WorkerDatabase:
         """Whether the last use succeeded."""
         return self._trouble is None
 
-    def _write(self, work: Work[ResultT], prepare: Work[None]) -> ResultT:
-        until = time.monotonic() + self._wait_s
-        if not self._thread_lock.acquire(timeout=self._wait_s):
-            raise TimeoutError(errno.ETIMEDOUT, "another thread's write does not end")
+    def _withdraw(self, job: _Job) -> bool:
         try:
-            opened = self._lock(until)
-            try:
-                execute_until(opened.database, "BEGIN IMMEDIATE", until)
-                if not opened.is_prepared:
-                    migrate(opened.database, self._migrations)
-                    prepare(opened.database)
-                result = work(opened.database)
-                execute_until(opened.database, "COMMIT", until)
-            except BaseException:
-                self._close()  # what is not committed is rolled back
-                raise
-            opened.is_prepared = True
-            opened.unlock()
-        finally:
-            self._thread_lock.release()
-        return result
+            self._jobs.remove(job)
+        except ValueError:
+            return False
+        return True
+
+    def _take_jobs(self) -> Sequence[_Job]:
+        taken = list[_Job]()
+        with suppress(IndexError):
+            while len(taken) < _MOST_TOGETHER:
+                taken.append(self._jobs.popleft())
+        return taken
+
+    def _do_jobs(self, jobs: Sequence[_Job]) -> None:
+        """Do the work of several threads; an error is that of all."""
+        try:
+            self._write(jobs)
+        except (sqlite3.Error, OSError) as error:
+            for job in jobs:
+                job.error = self._fail(reason_of(error))
+        except BaseException as error:  # noqa: BLE001 each thread raises it
+            for job in jobs:
+                job.error = error
+        else:
+            if self._trouble is not None:
+                self._succeed()
+        for job in jobs:
+            job.is_done = True
+
+    def _write(self, jobs: Sequence[_Job]) -> None:
+        until = time.monotonic() + self._wait_s
+        opened = self._lock(until)
+        try:
+            execute_until(opened.database, "BEGIN IMMEDIATE", until)
+            if not opened.is_prepared:
+                migrate(opened.database, self._migrations)
+                jobs[0].prepare(opened.database)
+            for job in jobs:
+                job.result = job.work(opened.database)
+            execute_until(opened.database, "COMMIT", until)
+        except BaseException:
+            self._close()  # what is not committed is rolled back
+            raise
+        opened.is_prepared = True
+        opened.unlock()
 
     def _lock(self, until: float) -> _Opened:
         """Lock the file that the path leads to; open it if it is not open."""
