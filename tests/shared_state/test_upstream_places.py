@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from mmap import mmap
@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, Pool
-from argoproxy.shared_state import place_table, upstream_places
 from argoproxy.shared_state.place_table import MOST_ROWS, SIZE, PlaceTable
 from argoproxy.shared_state.upstream_places import Ticket, UpstreamPlaces
+from tests.support.processes import ROOT, UNCOVERED
 
 GPU = PlaceLimits((Pool(10, 2),), queue_size=2, wait_s=10)
 SPARE = PlaceLimits((Pool(20, 1),), queue_size=2, wait_s=10)
@@ -193,53 +193,12 @@ def test_a_newcomer_frees_what_a_dead_worker_held() -> None:
     assert take(make_places(memory, 2, 1)).option == 0
 
 
-def run_until_line(number: int, work: Callable[[], object]) -> bool:
-    """Run work in a process that ends at the line of this number; return whether work had ended before."""
-    pid = os.fork()
-    if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    lines = itertools.count()
-    files = (place_table.__file__, upstream_places.__file__)
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        if event == "line" and frame.f_code.co_filename in files and next(lines) == number:
-            os._exit(1)
-        return trace
-
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        os._exit(0)
-
-
 def test_a_process_that_is_killed_at_any_line_leaves_true_counts() -> None:
-    """It frees a place for another one, takes places, and waits."""
-    rule = replace(GPU, pools=(*GPU.pools, Pool(30, 1)))
-    for line in itertools.count():
-        memory = mmap(-1, SIZE)
-        places = make_places(memory, 1)
-        take(make_places(memory, 2))
-        held, waiter = take(places), take(places, rule)
-
-        def work() -> None:
-            killed = make_places(memory, 2)  # noqa: B023 it is called at once
-            taken = [take(killed, SPARE), take(killed), take(killed, rule)]
-            for ticket in taken[::-1]:
-                ticket.release()
-
-        has_ended = run_until_line(line, work)
-        others = make_places(memory, 3, 2)
-        assert others.take_free(A, GPU) is None
-        assert (waiter.is_waiting(), waiter.option) == (False, 0)
-        assert (others.count(10), others.count(20), others.count(30)) == ((2, 0), (0, 0), (1, 0))
-        held.release()
-        waiter.release()
-        assert (others.count(10), others.count(30)) == ((0, 0), (0, 0))
-        assert [bool(others.take_free(A, GPU)) for _ in range(3)] == [True, True, False]
-        if has_ended:
-            assert line > 100
-            return
+    """In a small process, which is forked fast, and whose lines nothing else traces."""
+    environ = {name: value for name, value in os.environ.items() if name not in UNCOVERED}
+    command = [sys.executable, "-m", "tests.shared_state.killed_at_any_line"]
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 RULE = replace(GPU, pools=(*GPU.pools, Pool(30, 1)))
