@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from tests.limits.limited import Limited, StartLimited, start_limited
+from tests.limits.storm import IS_FULL
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, Upstream
 
 KINDS = ["gthread", "gevent"]
+#: The files whose tests run with both kinds in any case: locks, storms, and requests at once.
+WAITING = ("test_exactness", "test_mixed_endings", "test_slots", "test_store_trouble")
 
 
 @pytest.fixture(params=KINDS, scope="session")
@@ -53,3 +56,11 @@ def name(request: pytest.FixtureRequest) -> str:
     """A name that no other test gives a key."""
     digest = hashlib.sha256(request.node.name.encode()).hexdigest()[:6]
     return f"{digest}-{re.sub(r'[^A-Za-z0-9]', '-', request.node.name)}"[:60]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out gevent where what is tested does not depend on how a worker waits."""
+    skip = pytest.mark.skip(reason="runs with LIMITS=full: it does not depend on the kind of worker")
+    for item in items if not IS_FULL else ():
+        if item.path.parent == Path(__file__).parent and item.path.stem not in WAITING and "gevent" in item.keywords:
+            item.add_marker(skip)
