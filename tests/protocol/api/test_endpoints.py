@@ -217,3 +217,8 @@ def test_a_chat_is_handed_over_as_it_is() -> None:
     asked = call(stream=True)
     assert CHAT.hand_over(asked) is asked
     assert CHAT.image_parts is CHAT_IMAGES
+
+
+def test_texts_of_an_answer_are_found_in_its_bytes() -> None:
+    sent = b'data: {"choices": [{"delta": {"role": "assistant", "content": "Hello", "reasoning": "Hm"}}]}\n\n'
+    assert len(CHAT.answer_texts.findall(sent)) == 2

@@ -217,3 +217,9 @@ def test_usage_is_counted_in_the_terms_of_chats() -> None:
             "completion_tokens_details": {"reasoning_tokens": 2},
         }
     ]
+
+
+def test_texts_of_a_streamed_answer_are_found_once() -> None:
+    sent = b'data: {"type": "response.output_text.delta", "delta": "Hello"}\n\n'
+    done = b'data: {"type": "response.output_text.done", "text": "Hello"}\n\n'
+    assert len(RESPONSES.answer_texts.findall(sent + done)) == 1

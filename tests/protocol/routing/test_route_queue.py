@@ -177,6 +177,14 @@ def test_nothing_follows_once_the_owner_has_let_go() -> None:
     assert queue.next_after(failure(UNREACHABLE)) is None
 
 
+def test_no_larger_model_is_found_once_the_owner_has_let_go() -> None:
+    (first,) = routes_to("one")
+    context = ResilienceOverrides(context_fallback="big")
+    queue = started([replace(first, resilience=first.resilience.override(context))])
+    queue.detach()
+    assert queue.next_after(failure(TOO_LONG)) is None
+
+
 def test_limits_of_a_call() -> None:
     (route,) = routes_to("one")
     call = route.call
