@@ -13,7 +13,7 @@ from typing import Any
 from argoproxy.protocol.resilience.waiting import Pool
 from argoproxy.shared_state import place_table, upstream_places
 from argoproxy.shared_state.place_table import SIZE
-from tests.shared_state.test_upstream_places import GPU, SPARE, A, make_places, take
+from tests.shared_state.places import GPU, SPARE, A, make_places, take
 
 
 def run_until_line(number: int, work: Callable[[], object]) -> bool:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from mmap import mmap
 from typing import Any
@@ -17,27 +17,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argoproxy.protocol.resilience.waiting import Entry, PlaceLimits, Pool
+from argoproxy.protocol.resilience.waiting import Entry, Pool
 from argoproxy.shared_state.place_table import MOST_ROWS, SIZE, PlaceTable
 from argoproxy.shared_state.upstream_places import Ticket, UpstreamPlaces
+from tests.shared_state.places import GPU, SPARE, A, B, make_places, take
 from tests.support.processes import ROOT, UNCOVERED
-
-GPU = PlaceLimits((Pool(10, 2),), queue_size=2, wait_s=10)
-SPARE = PlaceLimits((Pool(20, 1),), queue_size=2, wait_s=10)
-A, B = 1, 2
-
-
-def make_places(memory: mmap | None = None, slot: int = 0, *dead: int) -> UpstreamPlaces:
-    table = PlaceTable(memoryview(memory or mmap(-1, SIZE)))
-    places = UpstreamPlaces(table, slot, nullcontext, lambda slots: set(dead) & set(slots))
-    places.most_waiting = 100
-    return places
-
-
-def take(places: UpstreamPlaces, *options: PlaceLimits, key: int = A) -> Ticket:
-    ticket = places.take(key, options or (GPU,))
-    assert ticket
-    return ticket
 
 
 def test_as_many_as_the_limit_get_a_place_as_many_as_the_line_takes_wait() -> None:
