@@ -18,6 +18,7 @@
 
 A request of another API than chats is parsed to a chat that keeps it as its `origin`. On a route whose upstream speaks
 that API itself, `run_handover` sends the origin, and its reply is not changed at all.
+Where a rule has a `cache`, `find_kept_answer` looks for one before an upstream is asked, in place of steps 4 to 7.
 A route whose upstream `is_passthrough` goes through `run_passthrough`: its reply is not changed at all.
 Paths that are no chats have handlers of their own in `paths/`; `paths/relay.py` serves all others.
 """
