@@ -15,7 +15,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from tests.support.json_handler import Json, JsonHandler
-from tests.support.processes import ROOT, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
 
 #: What a model says next, as deltas of a chat, to a request.
 NextDeltas = Callable[[Json], list[Json]]
@@ -42,7 +42,7 @@ def run_model(module: str, folder: Path, *arguments: str) -> Iterator[RunningMod
     port, log = free_port(), folder / "model.log"
     command = [sys.executable, "-m", f"{__package__}.{module}", str(port), *arguments]
     with log.open("wb") as output:
-        server = spawn(command, stdout=output, env=clean_environment(), cwd=ROOT)
+        server = spawn(command, stdout=output, env=uncovered_environment(), cwd=ROOT)
         try:
             eventually(lambda: is_listening(port))
             yield RunningModel(f"http://127.0.0.1:{port}/v1", log)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.support.pages import Fence
-from tests.support.processes import PATIENCE_S, ROOT, UNCOVERED, clean_environment, free_port, spawn
+from tests.support.processes import PATIENCE_S, ROOT, free_port, spawn, uncovered_environment
 
 PRELUDE = Path(__file__).with_name("prelude.sh")
 #: Each fence ends with this, its exit status and a line end.
@@ -36,8 +36,7 @@ class PageSession:
         self._port = free_port()
         self._run = 0
         checkout = make_checkout(folder)
-        environ = {name: value for name, value in clean_environment().items() if name not in UNCOVERED}
-        environ |= {
+        environ = uncovered_environment() | {
             "HOME": str(folder / "home"),
             "HOST": "127.0.0.1",
             "PORT": str(self._port),

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import ROOT, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
 
 Json = dict[str, Any]
 PAGE = b"<!doctype html><html><body>Welcome</body></html>"
@@ -54,7 +54,7 @@ class ModelServer:
         self.port = free_port()
         files = [str(file) for file in certificate or ()]
         command = [sys.executable, "-m", "tests.support.model_server", str(self.port), json.dumps(traits), *files]
-        self._process = spawn(command, cwd=ROOT, env=clean_environment())
+        self._process = spawn(command, cwd=ROOT, env=uncovered_environment())
         self.url = f"{'https' if certificate else 'http'}://localhost:{self.port}"
         eventually(lambda: is_listening(self.port))
 

@@ -95,6 +95,11 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in kept or name.startswith("COVERAGE")}
 
 
+def uncovered_environment() -> dict[str, str]:
+    """Give what a process needs that is not measured: servers of the tests run no line of the product."""
+    return {name: value for name, value in clean_environment().items() if name not in UNCOVERED}
+
+
 #: By what their workers are: threads of the system, or gevent.
 _fork_servers: dict[str, ForkServer] = {}
 
@@ -103,8 +108,7 @@ def fork_server(environ: dict[str, str]) -> ForkServer:
     """Return the fork server for an environment: there is one for gevent, and one for the other kinds of workers."""
     kind = "gevent" if environ.get("WORKER_CLASS") == "gevent" else "threads"
     if kind not in _fork_servers:
-        uncovered = {name: value for name, value in clean_environment().items() if name not in UNCOVERED}
-        server = _fork_servers[kind] = ForkServer(kind, uncovered)
+        server = _fork_servers[kind] = ForkServer(kind, uncovered_environment())
         atexit.register(server.stop)
     return _fork_servers[kind]
 
@@ -123,7 +127,7 @@ class Upstream:
         self.scheme = "https" if certificate else "http"
         files = [str(file) for file in certificate or ()]
         command = [sys.executable, "-m", "tests.support.scripted_upstream", str(self.port), *files]
-        self._process = spawn(command, cwd=ROOT, env=clean_environment())
+        self._process = spawn(command, cwd=ROOT, env=uncovered_environment())
         self._context = None
         eventually(lambda: is_listening(self.port))
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.processes import ROOT, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
 
 
 @contextmanager
@@ -14,7 +14,7 @@ def stand_in(name: str, **environ: str) -> Iterator[int]:
     """Run the stand-in for a provider in tests/support/providers, and give its port."""
     port = free_port()
     command = [sys.executable, "-m", f"tests.support.providers.{name}", str(port)]
-    process = spawn(command, cwd=ROOT, env={**clean_environment(), **environ})
+    process = spawn(command, cwd=ROOT, env={**uncovered_environment(), **environ})
     try:
         eventually(lambda: is_listening(port))
         yield port

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import ROOT, clean_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
 
 Json = dict[str, Any]
 
@@ -25,7 +25,7 @@ class SwitchedUpstream:
         files = [str(file) for file in certificate or ()]
         command = [sys.executable, "-m", "tests.support.switched_server", str(self.port), name, *files]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = spawn(command, cwd=ROOT, env=clean_environment(), **pipes)
+        self._process = spawn(command, cwd=ROOT, env=uncovered_environment(), **pipes)
         self._lock = threading.Lock()
         eventually(lambda: is_listening(self.port))
 
