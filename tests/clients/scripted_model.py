@@ -15,7 +15,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from tests.support.json_handler import Json, JsonHandler
-from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, eventually, free_port, is_listening, spawn, uncovered_environment
 
 #: What a model says next, as deltas of a chat, to a request.
 NextDeltas = Callable[[Json], list[Json]]

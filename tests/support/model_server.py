@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, eventually, free_port, is_listening, spawn, uncovered_environment
 
 Json = dict[str, Any]
 PAGE = b"<!doctype html><html><body>Welcome</body></html>"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, eventually, free_port, is_listening, spawn, uncovered_environment
 
 
 @contextmanager

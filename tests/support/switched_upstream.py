@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import ROOT, uncovered_environment, eventually, free_port, is_listening, spawn
+from tests.support.processes import ROOT, eventually, free_port, is_listening, spawn, uncovered_environment
 
 Json = dict[str, Any]
 
