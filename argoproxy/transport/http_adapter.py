@@ -29,6 +29,8 @@ from argoproxy.transport.pool import ConnectionPool, KeptConnection, Lease, Orig
 
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 PORTS = {"http": 80, "https": 443}
+#: What an adapter must return; the reply itself is in the exchange. To make one takes a lock and a jar of cookies.
+IN_EXCHANGE = requests.Response()
 
 
 class WatchedRequest(requests.PreparedRequest):
@@ -68,9 +70,8 @@ class WatchedAdapter(BaseAdapter):
             exchange.unregister()
             connection.close()
             raise
-        response = requests.Response()
-        response.status_code = exchange.status = head.status
-        return response
+        exchange.status = head.status
+        return IN_EXCHANGE
 
     def close(self) -> None:
         """Close idle connections; those in use are closed when they are released."""
