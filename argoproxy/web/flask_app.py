@@ -11,6 +11,7 @@ from inspect import CO_COROUTINE
 from typing import Any
 
 from flask import Flask, Request
+from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.routing import MapAdapter, PathConverter
 from werkzeug.routing import Rule as UrlRule
 
@@ -59,6 +60,15 @@ class MatchedTarget(MapAdapter):
         return rule, dict(values)  # hooks of Flask's may take values out
 
 
+class KeyedSessions(SecureCookieSessionInterface):
+    """Flask's sessions; without a secret key there are none, and all requests share what says so."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return super().open_session(app, request) if app.secret_key else self._none
+
+
 class FlaskRequest(Request):
     """Flask's request, with the proxy's own, which views and helpers get as an argument."""
 
@@ -75,6 +85,7 @@ class ProxyFlask(Flask):
 
     request_class = FlaskRequest
     url_rule_class = ExactRule  # type: ignore[assignment]
+    session_interface = KeyedSessions()
 
     def __init__(self, name: str) -> None:
         super().__init__(name, static_folder=None)
