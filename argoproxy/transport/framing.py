@@ -49,9 +49,10 @@ def content_length(headers: Headers) -> int | None:
 
 def normalize_length(headers: Headers) -> Headers:
     """Return a head's fields with at most one Content-Length, and none beside chunks (RFC 9112 section 6.3)."""
-    length = None if is_chunked(headers) else content_length(headers)
-    length_field = () if length is None else (("Content-Length", str(length)),)
-    return (*without(headers, _CONTENT_LENGTH), *length_field)
+    others = without(headers, _CONTENT_LENGTH)
+    if is_chunked(headers) or len(others) == len(headers):
+        return others
+    return (*others, ("Content-Length", str(content_length(headers))))
 
 
 class BodyReader(Protocol):
