@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ChildT = TypeVar("ChildT")
 
-_pack_pair = Struct("dd").pack
+_write_double = Struct("d").pack_into
 
 
 class Number:
@@ -34,8 +34,8 @@ class Number:
     def add(self, amount: float) -> None:
         """Add to the number."""
         self._total = total = self._total + amount
-        # One assignment, which a worker that reads the file can't see a half of. The file grows into a new mapping.
-        self._file._m[self._position : self._position + 16] = _pack_pair(total, 0.0)  # noqa: SLF001
+        # One store, which a worker that reads the file can't see a half of. The file grows into a new mapping.
+        _write_double(self._file._m, self._position, total)  # noqa: SLF001
 
 
 class Distribution:

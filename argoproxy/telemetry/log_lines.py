@@ -28,6 +28,8 @@ _IDS, _RECURRING, _OTHERS = (
     Outcome.__slots__[_LAST + 1 :],
 )
 _read_ids, _read_recurring, _read_others = attrgetter(*_IDS), attrgetter(*_RECURRING), attrgetter(*_OTHERS)
+#: What stands before a number of seconds.
+_LABELS_OF_TIMES = {name: f" {name[:-2]}_ms=" for name in Outcome.__slots__ if name.endswith("_s")}
 
 
 class AccessLog:
@@ -64,8 +66,8 @@ def _format(names: Iterable[str], values: Iterable[Any]) -> str:
             value = "+".join(map(str, value))
         if name == "cost_nanos":
             words += f" cost={format_amount(value)}"
-        elif name[-2:] == "_s":
-            words += f" {name[:-2]}_ms={1000 * value:.1f}"
+        elif label := _LABELS_OF_TIMES.get(name):
+            words += f"{label}{1000 * value:.1f}"
         else:
             words += f" {name}={value if isinstance(value, int) else log_value(value)}"
     return words
