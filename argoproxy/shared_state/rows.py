@@ -86,24 +86,22 @@ class Rows:
         """Add to a word of this worker's row. The garbage collector may run anywhere, and end an attempt there: so a
         call that finds the lock taken leaves its change to the holder, which may be an outer call."""
         adding = self._adding
-        if not adding.acquire(blocking=False):
-            self._pending.append((word, change))
-        else:
+        if adding.acquire(blocking=False):
             try:
-                self._change(word, change)
+                # What was opened before a fork is closed in both processes, and counted in one.
+                numbers = self.own.numbers
+                numbers[word] = max(0, numbers[word] + change)
             finally:
                 adding.release()
+        else:
+            self._pending.append((word, change))
         while self._pending and adding.acquire(blocking=False):
             try:
                 while self._pending:
-                    self._change(*self._pending.popleft())
+                    word, change = self._pending.popleft()
+                    self.own.numbers[word] = max(0, self.own.numbers[word] + change)
             finally:
                 adding.release()
-
-    def _change(self, word: int, change: int) -> None:
-        # What was opened before a fork is closed in both processes, and counted in one.
-        numbers = self.own.numbers
-        numbers[word] = max(0, numbers[word] + change)
 
     def live(self) -> Iterator[Words]:
         """Yield the rows of all workers that run."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.json_text import Json
@@ -81,6 +82,8 @@ class UpstreamState:
         self._rows, self._numbers, self._is_all_closed = memory.rows, memory.head.numbers, memory.table.is_empty
         #: Called when a circuit has opened, or was found open.
         self.notice_open: Callable[[], None] = _do_nothing
+        #: Counts a stream that opens (1), or ends (-1).
+        self.count_stream = partial(self._rows.add, OPEN_STREAMS)
 
     def begin(self, model: str, settings: BreakerSettings | None = None) -> UpstreamAttempt | None:
         """Begin an attempt; None while the circuit of the address or of the model is open or cooling down, and no probe
@@ -121,10 +124,6 @@ class UpstreamState:
     def is_quiet(self) -> bool:
         """Return whether a success changes nothing."""
         return self._is_all_closed() and not self._numbers[TOKENS_SPENT]
-
-    def count_stream(self, change: int) -> None:
-        """Count a stream that opens or ends."""
-        self._rows.add(OPEN_STREAMS, change)
 
     def count_success(self, begun: Begun) -> None:
         """Count the success of an attempt."""
