@@ -11,12 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from argoproxy.cli.logs.lines import Statistics, read_line
-from argoproxy.cli.logs.reader import MAX_IDS, LineParser, Tail, find_ids, find_lines, open_files, read_lines
 from argoproxy.cli.logs.render import (
     REQUESTS,
-    NotRepeatable,
-    curl_command,
     full_request,
     request_cells,
     statistics_table,
@@ -26,6 +22,9 @@ from argoproxy.cli.logs.render import (
 from argoproxy.protocol.access.masking import is_masked
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import dumps
+from argoproxy.telemetry.journal.curl import NotRepeatable, curl_command
+from argoproxy.telemetry.journal.lines import Statistics, read_line
+from argoproxy.telemetry.journal.reader import MAX_IDS, LineParser, Tail, find_ids, find_lines, open_files, read_lines
 from argoproxy.telemetry.journal.writer import CLIENT_FILE, SERVER_FILE
 
 NOT_FOUND_EXIT = 2

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from argoproxy.cli.logs.render import MAX_ARGUMENT_BYTES, NotRepeatable, curl_command, full_request
+from argoproxy.cli.logs.render import full_request
+from argoproxy.telemetry.journal.curl import MAX_ARGUMENT_BYTES, NotRepeatable, curl_command
 from tests.support.journals import client_line
 
 

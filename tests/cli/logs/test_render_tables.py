@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from argoproxy.cli.logs.lines import Statistics, read_line
 from argoproxy.cli.logs.render import GROUPS, REQUESTS, Column, request_cells, statistics_table, table_head, table_row
 from argoproxy.protocol.json_text import Json
+from argoproxy.telemetry.journal.lines import Statistics, read_line
 from tests.support.journals import client_line
 
 LONG: Json = {

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from argoproxy.cli.logs.lines import MAX_MODELS, OTHER, Latencies, Statistics, read_line
 from argoproxy.protocol.json_text import Json
+from argoproxy.telemetry.journal.lines import MAX_MODELS, OTHER, Latencies, Statistics, read_line
 from tests.support.journals import client_line
 
 

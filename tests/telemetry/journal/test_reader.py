@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.cli.logs.reader import (
+from argoproxy.telemetry.journal.reader import (
     BLOCK_BYTES,
     MAX_IDS,
     LineParser,
