@@ -44,10 +44,7 @@ def try_routes(
     while route:
         steps = attempt(route)
         try:
-            if attempts.has_spare:
-                yield from (yield from attempts.hold_back(steps))
-            else:
-                yield from attempts.pass_first(steps)
+            yield from (yield from attempts.hold_back(steps))
             yield from steps
             attempts.close()
             return
@@ -84,27 +81,12 @@ class RequestAttempts:
         self._queue = RouteQueue(self._routes, limits, self._admit, self._find_larger)
         context.place = self._keeper = keep_place(proxy.places, context)
 
-    @property
-    def has_spare(self) -> bool:
-        """Whether another route may follow a failure of the current one."""
-        return self._queue.has_spare
-
     def start(self) -> Route[Upstream]:
         """Return the first route to try. Raises UpstreamsUnavailable, UpstreamsLimited, UpstreamsFull, ClientGone."""
-        return self._start_lone() or self._wait_if_full(self._queue.start()) or self._start_refused()
-
-    def pass_first(self, steps: Iterator[StepT]) -> Iterator[StepT]:
-        """Yield steps up to the first that is no silence: nothing is held back where no other route is left."""
-        for step in steps:
-            if step:
-                self._accept()
-                yield step
-                return
-            yield step
-        self._accept()
+        return self._wait_if_full(self._queue.start()) or self._start_refused()
 
     def hold_back(self, steps: Iterator[StepT]) -> Generator[StepT, None, list[StepT]]:
-        """Yield moments of silence, and return the steps up to the first content; up to the first one once no other
+        """Yield moments of silence, and return the steps up to the first content; up to the first one if no other
         route is left. Raises what the steps raise, and the error that comes in place of content."""
         held: list[StepT] = []
         finder = None
@@ -183,17 +165,6 @@ class RequestAttempts:
             return failed
         seconds = self._context.meter.elapsed_s() - self._begun_s
         return (*failed, AttemptSummary(self._queue.current.upstream.name, "", seconds))
-
-    def _start_lone(self) -> Route[Upstream] | None:
-        """Begin with the only route, if nothing limits it and its circuit is closed: the way of nearly all requests."""
-        route, account = self._routes[0], self._context.account
-        if not self._queue.is_alone or route.limits or account:
-            return None
-        attempt = self._proxy.states.of(route.upstream.name).begin(route.call.model, route.resilience.breaker)
-        if attempt is None:
-            return None
-        self._begin(attempt)
-        return self._queue.start_lone()
 
     def _admit(self, route: Route[Upstream]) -> bool:
         return self._keeper.take_free(route) and self._begin_at(route)

@@ -120,11 +120,6 @@ class RouteQueue(Generic[UpstreamT]):
         first, self._spares = self._spares[0], []
         return first if self._admits(first) else None
 
-    def start_lone(self) -> Route[UpstreamT]:
-        """Begin with the only route, which its driver has admitted."""
-        self._spares = []
-        return self.current
-
     def start_at(self, route: Route[UpstreamT]) -> None:
         """Begin with a route because none is admitted; it gets one attempt."""
         self.current, self._has_repeated = route, True
