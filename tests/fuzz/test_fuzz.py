@@ -15,7 +15,7 @@ from tests.fuzz.selfcheck import cases_until_noticed
 from tests.support.processes import PATIENCE_S
 
 SEED = 16
-NUMBERS = range(600)
+NUMBERS = range(400)
 #: The cases that a kind of worker gets: each case meets one of them; LAB=full has both meet all.
 SHARES = {"gthread": NUMBERS[::2], "gevent": NUMBERS[1::2]}
 

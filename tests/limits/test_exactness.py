@@ -15,7 +15,7 @@ from tests.support.client import Answer
 
 LIMIT = 100
 CLIENTS = 64 if IS_FULL else 24
-STORM_S = 300.0 if IS_FULL else 4.0
+STORM_S = 300.0 if IS_FULL else 2.0
 
 
 def check(ask: Callable[[], Answer], param: str, seconds: float = STORM_S) -> None:

@@ -42,12 +42,14 @@ def modules_in(folder: str) -> list[str]:
 
 
 #: gevent patches the standard library in its workers: nothing may be imported before that loads ssl, or keeps what is
-#: patched. Its master imports the module of the worker itself, and the pure folders hold neither.
+#: patched and used. Its master imports the module of the worker itself; the pure folders hold neither, nor do these.
+HARMLESS = "blinker charset_normalizer decimal http.cookies idna itsdangerous jinja2 markupsafe sqlite3".split()
 IN_MASTERS = ("gunicorn.app.wsgiapp", "gunicorn.arbiter", "argoproxy.cli.serve", "argoproxy.telemetry.slots")
 IN_WORKERS = {
     "threads": ("argoproxy.workers.thread_worker", "argoproxy.workers.sync_worker", "argoproxy.web.factory"),
     "gevent": (
         "argoproxy.workers.gevent_worker",
+        *HARMLESS,
         *modules_in("argoproxy.protocol"),
         *modules_in("argoproxy.upstreams"),
     ),
