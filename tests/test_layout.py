@@ -80,6 +80,8 @@ FLOORS = [
     "workers",
     "server",
     "web",
+    "console/exchange",
+    "console",
     "cli/logs",
     "cli/keys",
     "cli/usage",
