@@ -19,6 +19,8 @@ from argoproxy.protocol.json_text import JsonError, dumps
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decode = JSONDecoder().raw_decode
 
+_MISSING = object()
+
 Edit = tuple[int, int, str]
 
 
@@ -56,6 +58,8 @@ def _same(one: Any, other: Any) -> bool:
 def edit_json(text: bytes, before: Any, after: Any) -> bytes:
     """Return UTF-8 text with the value `before` edited so that its value is `after`. No object in it may have a key
     twice. Raises JsonError if `after` can't be written as JSON."""
+    if _is_only_longer(before, after):
+        return _append_members(text, {key: value for key, value in after.items() if key not in before})
     source = text.decode("utf-8", "surrogatepass")
     parts, at = [], 0
     try:
@@ -65,6 +69,20 @@ def edit_json(text: bytes, before: Any, after: Any) -> bytes:
     except RecursionError:
         raise JsonError("nested too deeply") from None
     return "".join([*parts, source[at:]]).encode("utf-8", "surrogatepass")
+
+
+def _is_only_longer(before: Any, after: Any) -> bool:
+    """Return whether an object is another one, which has members, with more of them: what a request often becomes."""
+    if not (isinstance(before, dict) and isinstance(after, dict) and before and len(before) < len(after)):
+        return False
+    return all(after.get(key, _MISSING) is value for key, value in before.items())
+
+
+def _append_members(text: bytes, added: dict[str, Any]) -> bytes:
+    """Return the text of an object with more members behind its last one."""
+    end = text.rindex(b"}")
+    last = len(text[:end].rstrip(b" \t\n\r"))
+    return b"%b,%b%b" % (text[:last], dumps(added)[1:-1], text[last:])
 
 
 def _edits(source: str, at: int, before: Any, after: Any) -> Iterator[Edit]:

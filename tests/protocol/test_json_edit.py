@@ -45,6 +45,15 @@ def test_only_what_changed_is_written_anew(text: str, after: Any, wanted: str) -
     assert edit_json(text.encode(), json.loads(text), after).decode() == wanted
 
 
+@pytest.mark.parametrize("text", ['{"a": 1.50}', ' {"a" :"}" }\n', '{"a":{"b": 1e5}\t} ', '{"a": "é", "b":[ ]\r\n}'])
+def test_members_that_are_added_stand_behind_the_last_one(text: str) -> None:
+    before, added = json.loads(text), {"x": {"y": True}, "é": "ü"}
+    once_more = json.loads(text)
+    edited = edit_json(text.encode(), before, {**before, **added})
+    assert edited == edit_json(text.encode(), once_more, {**before, **added})
+    assert json.loads(edited) == {**before, **added}
+
+
 def test_long_numbers_and_unknown_spellings_stay() -> None:
     text = b'{"big": 123456789012345678901234567890.10, "model":"a", "e": 1E5}'
     assert edit_json(text, json.loads(text), {**json.loads(text), "model": "b"}) == text.replace(b'"a"', b'"b"')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 import string
+from functools import lru_cache
 
 PREFIX = "ap"
 PUBLIC_LENGTH = 12
@@ -42,6 +43,8 @@ def make_token(public: str, entropy: bytes) -> str:
     return f"{PREFIX}_{public}_{encode_letters(entropy, SECRET_LENGTH)}"
 
 
+#: A key comes with each request of its holder, and an HMAC takes longer than all that follows from it.
+@lru_cache(maxsize=1024)
 def digest_of(pepper: bytes, token: bytes) -> str:
     """Return the digest by which a key is stored and found, in hexadecimal."""
     return hmac.digest(pepper, token, "sha256").hex()
