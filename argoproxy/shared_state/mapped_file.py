@@ -104,12 +104,19 @@ class MappedFile:
     def __init__(self, path: Path | None, shared_words: int, row_words: int, lock: HostLock) -> None:
         """Open the file, and create it if missing; without a path the words are this process's own. Raises OSError,
         also when there is no space."""
-        self._row_words = _whole_pages(row_words)
-        self._first_row = PAGE_WORDS + _whole_pages(shared_words)
-        size = (self._first_row + MAX_SLOTS * self._row_words) * WORD_BYTES
+        size = self._measure(shared_words, row_words)
         self._path = path
         with lock.exclusive():
             memory = self._map_file(path, size) if path else mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+        self._lay_out(memory, shared_words)
+
+    def _measure(self, shared_words: int, row_words: int) -> int:
+        """Return the bytes of the file."""
+        self._row_words = _whole_pages(row_words)
+        self._first_row = PAGE_WORDS + _whole_pages(shared_words)
+        return (self._first_row + MAX_SLOTS * self._row_words) * WORD_BYTES
+
+    def _lay_out(self, memory: mmap.mmap, shared_words: int) -> None:
         view = memoryview(memory)
         words = Words(view.cast("Q"), view.cast("d"))
         self._flags = words.numbers[_ROW_FLAGS : _ROW_FLAGS + MAX_SLOTS]
@@ -147,6 +154,23 @@ class MappedFile:
             raise OSError(f"{path.name} has another layout")
         head[_MAGIC_WORD], head[_LAYOUT_WORD] = MAGIC, LAYOUT
         return memory
+
+
+class ObservedFile(MappedFile):
+    """The file of others, for reading alone: no lock is taken, and nothing is allocated."""
+
+    def __init__(self, path: Path, shared_words: int, row_words: int) -> None:
+        """Raises OSError if there is no file that can be read."""
+        size = self._measure(shared_words, row_words)
+        self._path = path
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != size:
+                raise OSError(f"{path.name} has another size")
+            memory = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        head = memoryview(memory).cast("Q")
+        if (head[_MAGIC_WORD], head[_LAYOUT_WORD]) != (MAGIC, LAYOUT):
+            raise OSError(f"{path.name} has another layout")
+        self._lay_out(memory, shared_words)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class SharedMemory:
 
     def of(self, name: str, urls: Sequence[str]) -> UpstreamMemory:
         """Return the memory of an upstream; it is a new one if the URLs have changed."""
-        key = sha256("\n".join((name, *urls)).encode()).hexdigest()[:24]
+        key = name_memory(name, urls)
         with self._lock:
             memory = self._memories.get(key)
             if memory is None:
@@ -120,3 +120,8 @@ class SharedMemory:
             for memory in list(self._memories.values()):
                 memory.rows.isolate()
             self._warn(error)
+
+
+def name_memory(name: str, urls: Sequence[str]) -> str:
+    """Return the name of the mapped file of an upstream."""
+    return sha256("\n".join((name, *urls)).encode()).hexdigest()[:24]
