@@ -35,7 +35,12 @@ ONLY_THERE = {
     "dotenv": {"config/values/layers"},
     "PIL": {"images/shrink"},
     "certifi": {"web/factory", "cli/doctor/observe"},
-    "prometheus_client": {"telemetry/children", "telemetry/metrics", "telemetry/upstream_metrics"},
+    "prometheus_client": {
+        "telemetry/children",
+        "telemetry/metrics",
+        "telemetry/upstream_metrics",
+        "telemetry/worker_counts",
+    },
 }
 #: The folders from the ground up: each may import from those before it, and from itself.
 FLOORS = [

@@ -1,4 +1,4 @@
-"""What the workers of a host know of upstreams, read by a process that is none of them.
+"""What the workers of a host know of upstreams, read by a process beside them.
 
 Nothing is written and no lock is held, so nothing that becomes of this process can reach a request.
 """

@@ -16,11 +16,10 @@ from types import MappingProxyType
 from prometheus_client import Metric, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from argoproxy import __version__
-from argoproxy.errors import Ending, MetricsUnavailable
+from argoproxy.errors import Ending
 from argoproxy.protocol.cache.cache_headers import CacheResult
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.prices.money import to_number
@@ -36,6 +35,7 @@ from argoproxy.telemetry.upstream_metrics import (
     summarize_upstreams,
     upstream_families,
 )
+from argoproxy.telemetry.worker_counts import WorkerCounts, gauge_file, has_content, merge_files, sum_of, sums_by
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REQUEST_LABELS = Labels._fields
@@ -69,7 +69,7 @@ class Metrics:
     def __init__(self, folder: Path) -> None:
         """Take a slot, and continue the counts in it. Raises OSError."""
         self._folder = folder
-        self._slots = Slots(folder)
+        self._slots, self._workers = Slots(folder), WorkerCounts(folder)
         #: The slot of this process, which it keeps until it ends.
         self.slot = slot = self._take_slot()
         # prometheus_client has no other way to set the folder, and the "process id" by which it names its files.
@@ -116,22 +116,22 @@ class Metrics:
         """Return the counts of all workers, the states of upstreams, and whether stores can be used, by their names, in
         Prometheus' text format 0.0.4."""
         own = chain(store_families(stores), self._process_metrics())
-        families = chain(self._merge_workers(), upstream_families(states), own)
+        families = chain(self._workers.merge(), upstream_families(states), own)
         return generate_latest(_Collected(families))
 
     def summary(self, states: StatesByName = NO_STATES) -> Json:
         """Return the sums and the states of upstreams as JSON, for people and scripts."""
-        metrics = {metric.name: metric for metric in self._merge_workers()}
+        metrics = {metric.name: metric for metric in self._workers.merge()}
         requests, tokens = metrics.get("argoproxy_requests"), metrics.get("argoproxy_tokens")
         return {
             "version": __version__,
             "uptime_seconds": round(uptime_s(self._folder), 3),
-            "in_flight": _sum(metrics.get("argoproxy_requests_in_flight")),
+            "in_flight": sum_of(metrics.get("argoproxy_requests_in_flight")),
             "requests": {
-                "total": _sum(requests),
-                **{f"by_{label}": _sums_by(requests, label) for label in REQUEST_LABELS},
+                "total": sum_of(requests),
+                **{f"by_{label}": sums_by(requests, label) for label in REQUEST_LABELS},
             },
-            "tokens": {"input": 0, "output": 0, **_sums_by(tokens, "type")},
+            "tokens": {"input": 0, "output": 0, **sums_by(tokens, "type")},
             "upstreams": summarize_upstreams(states, metrics),
         }
 
@@ -169,34 +169,16 @@ class Metrics:
         with self._slots.exclusive():
             slot = self._slots.take()
             # The requests that were open in the worker before this one are not open any more.
-            (self._folder / _gauge_file(slot)).unlink(missing_ok=True)
+            (self._folder / gauge_file(slot)).unlink(missing_ok=True)
         return slot
 
     def _restore_labels(self, counters: Path) -> None:
         """Take over the labels by which the worker before this one has counted."""
-        for metric in _merge([str(counters)] if _has_content(counters) else []):
+        for metric in merge_files([str(counters)] if has_content(counters) else []):
             for sample in metric.samples if metric.name == "argoproxy_requests" else ():
                 labels = Labels(**sample.labels)
                 self._labeller.restore(labels)
                 self._requests[labels].add(0)
-
-    def _merge_workers(self) -> Iterable[Metric]:
-        # Sorted: sums of fractions depend on the order, and a counter must never fall, not even by a rounding error.
-        return _merge(sorted(self._files()))
-
-    def _files(self) -> list[str]:
-        """Return the files of all workers; of ended ones the counts, but not what was open. Raises
-        MetricsUnavailable."""
-        try:
-            return self._files_of_slots()
-        except TimeoutError:
-            raise MetricsUnavailable("The workers' counts are locked by another process; try again.") from None
-
-    def _files_of_slots(self) -> list[str]:
-        with self._slots.exclusive():
-            stale = {_gauge_file(slot) for slot in self._slots.free_slots()}
-            files = self._folder.glob("*.db")
-            return [str(file) for file in files if file.name not in stale and _has_content(file)]
 
     def _process_metrics(self) -> Iterator[Metric]:
         uptime = uptime_s(self._folder)
@@ -259,29 +241,3 @@ class _Collected(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics
-
-
-def _merge(files: Sequence[str]) -> Iterable[Metric]:
-    metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-    return metrics
-
-
-def _has_content(file: Path) -> bool:
-    """Return whether a worker has done more than create the file: an empty one can't be parsed."""
-    return file.exists() and file.stat().st_size > 0
-
-
-def _gauge_file(slot: int) -> str:
-    return f"gauge_livesum_{slot}.db"
-
-
-def _sum(metric: Metric | None) -> int:
-    return sum(int(sample.value) for sample in metric.samples) if metric else 0
-
-
-def _sums_by(metric: Metric | None, label: str) -> dict[str, int]:
-    """Return the sums by the values of a label, sorted."""
-    sums: dict[str, int] = {}
-    for sample in metric.samples if metric else ():
-        sums[sample.labels[label]] = sums.get(sample.labels[label], 0) + int(sample.value)
-    return dict(sorted(sums.items()))
