@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ CONFIGS = [fence for fence in SHOWN if is_config(fence)]
 
 @pytest.mark.parametrize("fence", CONFIGS, ids=lambda fence: fence.name)
 def test_a_config_file_of_the_documentation_is_one(fence: Fence, tmp_path: Path) -> None:
+    if "redis_url" in fence.text and find_spec("redis") is None:
+        pytest.skip("the package redis is not installed")
     (tmp_path / "config.yaml").write_text(fence.text)
     variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", fence.text), "k-123456")
     assert load(variables, tmp_path).upstreams

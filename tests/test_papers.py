@@ -47,14 +47,22 @@ def test_the_architecture_is_short() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    for name in ("requirements.txt", "requirements-gevent.txt", "requirements-dev.txt", "requirements-site.txt"):
+    for name in (
+        "requirements.txt",
+        "requirements-gevent.txt",
+        "requirements-redis.txt",
+        "requirements-dev.txt",
+        "requirements-site.txt",
+    ):
         listed = (ROOT / name).read_text().partition("# What those bring along.")[0]
         for package in re.findall(r"(?m)^([\w-]+)==", listed):
             if not package.startswith(("types-", "zope-", "greenlet")):
                 assert f"**{package}**" in text, package
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-gevent", "requirements-dev", "requirements-site"])
+@pytest.mark.parametrize(
+    "name", ["requirements", "requirements-gevent", "requirements-redis", "requirements-dev", "requirements-site"]
+)
 def test_every_pinned_package_is_locked_by_its_hashes(name: str) -> None:
     pinned = re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / f"{name}.txt").read_text())
     locked = {

@@ -33,6 +33,7 @@ from argoproxy.config.options.server_options import MIB, ClientOptions, RequestO
 from argoproxy.config.options.upstream_options import CA_VARIABLES, ThinkingOptions
 from argoproxy.config.price_section import read_prices_section
 from argoproxy.config.resilience import process_resilience, warn_of_queues
+from argoproxy.config.shared_stores import RedisSettings, read_redis_settings
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.config_values import ConfigValues, Shown
@@ -100,6 +101,8 @@ class Config:
     prices: PriceTable | None = None
     #: Whether the usage of an answer says what it costs.
     tells_cost: bool = False
+    #: The server in which limits are counted for several hosts, if there is one.
+    redis: RedisSettings | None = None
 
     @property
     def target(self) -> Target:
@@ -192,6 +195,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         "prices": read_prices_section(values),
         "tells_cost": values["usage_cost"],
         "limits": read_limit_settings(values),
+        "redis": read_redis_settings(values),
         "cache": read_cache_settings(values, folder, rules),
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),
     }

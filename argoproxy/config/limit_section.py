@@ -12,7 +12,7 @@ from argoproxy.protocol.limits.limit_fields import LIMIT_FIELDS, join_models, ma
 from argoproxy.protocol.limits.limits import LimitedSubject, Limits, LimitSettings, Reserve, StoreFailure, Unpriced
 
 EVERYONE = "global"
-_NEEDS_FOLDER = "needs state_path, the folder in which is kept what was spent"
+_NEEDS_FOLDER = "needs state_path, the folder in which is kept what was spent, or redis_url"
 _BELOW_EXPECTED = (
     "is less than expect_output: requests that name no smaller max_tokens are refused; set expect_output as well"
 )
@@ -23,7 +23,7 @@ def read_limit_settings(values: ConfigValues) -> LimitSettings:
     """Return what holds for all requests; mistakes are added to those of the values."""
     group = values.group(LimitOptions)
     limits = Limits(group.rpm, group.tpm, group.concurrent, group.budget)
-    if group.budget and not values["state_path"]:
+    if group.budget and not _is_kept(values):
         values.mistakes.append(f"{values.place('limits_budget')}: limits.budget {_NEEDS_FOLDER}")
     if _is_below_expected(limits, values):
         values.warnings.append(f"{values.place('limits_tpm')}: limits.tpm {_BELOW_EXPECTED}")
@@ -33,14 +33,14 @@ def read_limit_settings(values: ConfigValues) -> LimitSettings:
         values["expect_output"],
         Unpriced(values["unpriced"]),
         values["budget_zone"],
-        StoreFailure(values["on_store_failure"]),
+        StoreFailure(values["on_store_failure"] or StoreFailure.REFUSE),
     )
 
 
 def read_limited(kind: str, section: Section, options: Mapping[str, Any]) -> LimitedSubject | None:
     """Return the limits of a rule (`model`) or an `upstream`, None without any."""
     limits = _read_limits(section, options)
-    if limits.budget and not section.values["state_path"]:
+    if limits.budget and not _is_kept(section.values):
         section.mistake(_NEEDS_FOLDER, "budget")
     return LimitedSubject(f"{kind}:{section.name}", limits) if limits else None
 
@@ -55,6 +55,11 @@ def read_holder_limits(section: Section, options: Mapping[str, Any]) -> Limits:
         except ValueError as error:
             below.mistake(str(error))
     return _read_limits(section, fields)
+
+
+def _is_kept(values: ConfigValues) -> bool:
+    """Return whether what is spent survives a restart."""
+    return bool(values["state_path"] or values["redis_url"])
 
 
 def _is_below_expected(limits: Limits, values: ConfigValues) -> bool:

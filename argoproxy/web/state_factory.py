@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
@@ -24,11 +25,13 @@ from argoproxy.pipeline.caching.flights import Flights
 from argoproxy.plugins.loader import PluginAuthenticator
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
 from argoproxy.protocol.limits.claims import make_claims
+from argoproxy.protocol.limits.limits import StoreFailure
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.answers.sqlite_answers import FILE_NAME, SqliteAnswers
 from argoproxy.stores.keys.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
+from argoproxy.stores.limit_store import LimitStore
 from argoproxy.stores.sqlite_limits import SqliteLimits
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.web.upstream_factory import identify
@@ -77,13 +80,24 @@ def build_accountant(config: Config) -> Accountant | None:
         return None
     calendar = BudgetCalendar(_make_local_date(config.limits.zone))
     books = Books(
-        store=open_limits(config.state_folder or _shared_folder()),
-        settings=config.limits,
+        store=open_limit_store(config),
+        # Counters that are shared know themselves what holds while they can't be used.
+        settings=replace(config.limits, on_store_failure=StoreFailure.REFUSE) if config.redis else config.limits,
         prices=config.prices,
         keeps_ledger=config.state_folder is not None,
         clock=time.time,
     )
     return Accountant(books, lambda subjects, demand, now: make_claims(subjects, demand, calendar, now))
+
+
+def open_limit_store(config: Config) -> LimitStore:
+    """Return the counters of this host, or those that it shares with others."""
+    folder = config.state_folder or _shared_folder()
+    if config.redis is None:
+        return open_limits(folder)
+    from argoproxy.stores.redis.open_redis import open_shared_limits  # noqa: PLC0415 redis-py, only where it is used
+
+    return open_shared_limits(config.redis, folder, open_limits(folder) if config.state_folder else None)
 
 
 @lru_cache(maxsize=8)

@@ -162,7 +162,7 @@ def test_a_budget_needs_a_folder(tmp_path: Path, text: str, place: str) -> None:
         ("RESERVE", "most", "must be one of expected, max"),
         ("EXPECT_OUTPUT", "-1", "must be a whole number from 0"),
         ("UNPRICED", "free", "must be one of refuse, allow"),
-        ("ON_STORE_FAILURE", "local", "must be one of refuse, allow"),
+        ("ON_STORE_FAILURE", "ask", "must be one of local, refuse, allow"),
         ("BUDGET_ZONE", "Mars/Olympus", "is not a time zone"),
         ("BUDGET_ZONE", "../../etc/passwd", "is not a time zone"),
         ("BUDGET_ZONE", "Europe", "is not a time zone"),

@@ -5,16 +5,20 @@ Keys, teams, rules and upstreams have the same keys as the section `limits`: `ar
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from argoproxy.config.options.declaration import setting
-from argoproxy.config.options.parsers import choice_parser, parse_text, whole_number_parser
+from argoproxy.config.options.parsers import choice_parser, parse_seconds, parse_text, whole_number_parser
 from argoproxy.protocol.limits.limit_fields import parse_budget, parse_count
 from argoproxy.protocol.limits.limits import Budget, LimitSettings, Reserve, StoreFailure, Unpriced
 
 UTC = "UTC"
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def parse_zone(value: Any) -> str:
@@ -31,6 +35,27 @@ def parse_zone(value: Any) -> str:
             "is not a time zone that this system knows; use a name such as Europe/Berlin, or UTC"
         ) from None
     return name
+
+
+def parse_redis_url(value: Any) -> str:
+    """Parse the URL of a Redis server. It is not shown in a mistake: it may hold a password."""
+    text = parse_text(value)
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if text.partition("://")[0] not in _REDIS_SCHEMES or not is_whole:
+        raise ValueError("must be redis://HOST:PORT/0, rediss:// for TLS, or unix://PATH")
+    return text
+
+
+def parse_prefix(value: Any) -> str:
+    """Parse the beginning of keys: letters, digits and a few signs."""
+    text = parse_text(value)
+    if not _PREFIX.fullmatch(text):
+        raise ValueError("must be letters, digits and . _ : - alone, up to 64")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +104,44 @@ class AccountingOptions:
     budget_zone: str = setting(
         parse_zone, UTC, "Time zone in which days, weeks and months of budgets begin", page="limits.md#budgets"
     )
-    on_store_failure: str = setting(
+    on_store_failure: str | None = setting(
         choice_parser(list(StoreFailure)),
-        str(StoreFailure.REFUSE),
-        "Limited requests while the counters can't be used: refuse them, or allow them without limits",
+        None,
+        "Limited requests while the counters can't be used: refuse them, allow them without limits, or with redis_url"
+        " count them on this host (local); refuse if unset, with redis_url local",
         page="limits.md#where-counts-are-kept",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOptions:
+    """What several hosts share"""
+
+    redis_url: str | None = setting(
+        parse_redis_url,
+        None,
+        "Redis or Valkey server in which the limits of all replicas are counted: redis://, rediss://, unix://",
+        page="redis.md",
+    )
+    redis_prefix: str = setting(parse_prefix, "argoproxy", "Beginning of all keys in the Redis server", page="redis.md")
+    redis_timeout: float = setting(
+        parse_seconds, 0.2, "How long the Redis server is waited for before on_store_failure holds", page="redis.md"
+    )
+    replicas: int = setting(
+        whole_number_parser(1, 10_000),
+        1,
+        "Hosts that share redis_url: each counts its part of the limits while the server can't be used",
+        page="redis.md",
+    )
+    on_store_failure_budgets: str | None = setting(
+        choice_parser(list(StoreFailure)),
+        None,
+        "The same as on_store_failure for requests under a budget; as on_store_failure if unset",
+        page="redis.md#when-redis-fails",
+    )
+    budget_grace: float = setting(
+        parse_seconds,
+        600.0,
+        "How long budgets are counted locally while the Redis server can't be used; then requests are refused",
+        page="redis.md#when-redis-fails",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from argoproxy.config.options.declaration import settings_of
-from argoproxy.config.options.limit_options import AccountingOptions, LimitOptions
+from argoproxy.config.options.limit_options import AccountingOptions, LimitOptions, ReplicaOptions
 from argoproxy.config.options.resilience_options import BreakerOptions, QueueOptions, ResilienceOptions
 from argoproxy.config.options.server_options import (
     AccessOptions,
@@ -48,6 +48,7 @@ GROUPS: tuple[type, ...] = (
     KeyOptions,
     LimitOptions,
     AccountingOptions,
+    ReplicaOptions,
     CacheOptions,
     PluginOptions,
     RequestOptions,

@@ -160,7 +160,7 @@ class RequestAccount:
 
     def _refuse_in_trouble(self, claims: Sequence[Claim]) -> None:
         """Raise LimitsUnavailable, unless requests go on without limits."""
-        if claims and self._books.settings.on_store_failure is StoreFailure.REFUSE:
+        if claims and self._books.settings.on_store_failure is not StoreFailure.ALLOW:
             message = "The counters of this proxy's limits can't be used now; try again later."
             raise LimitsUnavailable(message, TROUBLE_RETRY_S) from None
 

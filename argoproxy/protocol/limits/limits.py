@@ -32,8 +32,10 @@ class Unpriced(StrEnum):
 
 
 class StoreFailure(StrEnum):
-    """What becomes of a request that limits hold for while the counters can't be used."""
+    """What becomes of a request that limits hold for while the counters can't be used: it is counted on its host alone,
+    if the counters are those of several hosts, or refused, or let through."""
 
+    LOCAL = "local"
     REFUSE = "refuse"
     ALLOW = "allow"
 

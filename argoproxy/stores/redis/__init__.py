@@ -1,0 +1,1 @@
+"""What replicas share in a Redis or Valkey server."""

@@ -1,0 +1,40 @@
+"""From the settings to the counters that replicas share."""
+
+from __future__ import annotations
+
+import atexit
+from functools import lru_cache
+from pathlib import Path
+
+from argoproxy.config.shared_stores import RedisSettings
+from argoproxy.stores.limit_store import LimitStore
+from argoproxy.stores.redis.host_limits import FailureRules, HostLimits
+from argoproxy.stores.redis.kept_settlements import KeptSettlements
+from argoproxy.stores.redis.redis_limits import RedisLimits
+from argoproxy.stores.redis.server import RedisServer
+from argoproxy.stores.redis.shared_limits import SharedLimits, Stores
+
+#: The folder, in that of the state, of what a host counts for itself.
+HOST_FOLDER = "host-limits"
+
+
+@lru_cache(maxsize=8)
+def open_shared_limits(settings: RedisSettings, folder: Path, ledger: LimitStore | None) -> SharedLimits:
+    """Return the counters of all replicas: the same ones after a reload of the settings."""
+    kept = KeptSettlements(folder / HOST_FOLDER)
+    rules = FailureRules(settings.limits, settings.budgets, settings.replicas, settings.grace_s)
+    stores = Stores(
+        shared=RedisLimits(open_server(settings), settings.prefix),
+        host=HostLimits(folder / HOST_FOLDER, rules, kept),
+        kept=kept,
+        ledger=ledger,
+    )
+    limits = SharedLimits(stores)
+    atexit.register(limits.close)
+    return limits
+
+
+@lru_cache(maxsize=8)
+def open_server(settings: RedisSettings) -> RedisServer:
+    """Return the server of these settings, to which all its users in this process share the connections."""
+    return RedisServer(settings.url.text, settings.timeout_s)
