@@ -4,6 +4,7 @@
 #   ./run_tests.sh            everything
 #   ./run_tests.sh --quick    what a change breaks most often, in under a minute: pure tests and one running proxy
 #   ./run_tests.sh --coverage everything, and how much of the code it runs: takes half as long again
+#   ./run_tests.sh --scale    only tests/scale/, which no other run collects: replicas, with Redis, PostgreSQL, nginx, HAProxy
 #   ./run_tests.sh ARGUMENTS  everything about the tests that pytest finds by these arguments
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -48,6 +49,26 @@ if ! cat requirements*.txt | cmp --silent - "$mark"; then
 fi
 PATH=$venv/bin:$PATH
 
+# What is installed, and the optional packages besides: an environment that looks into the other one for the rest.
+add_extras() {
+    local scale=$venv-scale packages
+    if ! cat requirements-*.lock | cmp --silent - "$scale/installed.txt"; then
+        step "Installing the optional packages into $scale (once)"
+        rm -rf "$scale"
+        "$venv/bin/python" -m venv "$scale"
+        for packages in redis postgres; do
+            [ ! -f "requirements-$packages.lock" ] ||
+                "$scale/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+                    --requirement "requirements-$packages.lock" ||
+                die "requirements-$packages.lock could not be installed; the reason stands above"
+        done
+        packages=$("$scale/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+        echo "${packages/#"$scale"/"$venv"}" >"$packages/tests.pth"
+        cat requirements-*.lock >"$scale/installed.txt"
+    fi
+    PATH=$scale/bin:$PATH
+}
+
 # Without compiled files each process of pytest would rewrite the assertions of all test files again.
 unset PYTHONDONTWRITEBYTECODE
 # Tests with servers mostly wait, so there are more processes than cores; pure tests never do.
@@ -57,6 +78,12 @@ case ${1:-} in
     shift
     step "Pure tests, and those of one running proxy"
     exec pytest "${spread[@]}" "${TEST_PROCESSES:-2}" -m "pure or quick" "$@"
+    ;;
+--scale)
+    shift
+    add_extras
+    step "Several replicas, and the servers around them"
+    exec python -m pytest tests/scale -rs "${spread[@]}" "${TEST_PROCESSES:-2}" "$@"
     ;;
 esac
 

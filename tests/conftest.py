@@ -62,6 +62,7 @@ MARKS = {
     "docs": "wire",
     "resilience": "wire",
     "limits": "wire",
+    "scale": "wire",
     "lab": "lab",
     "fuzz": "lab",
 }

@@ -1,6 +1,15 @@
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 
-#: Tests with engines beside the proxy are no part of a plain run.
-collect_ignore_glob = [] if os.environ.get("SCALE") else ["test_*"]
+import pytest
+
+from tests.scale.engines import Postgres
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that the tests of a module share."""
+    running = Postgres()
+    yield running
+    running.stop()
