@@ -89,6 +89,7 @@ FLOORS = [
     "server",
     "web",
     "console/exchange",
+    "console/views",
     "console",
     "cli/logs",
     "cli/keys",

@@ -69,7 +69,8 @@ def _show(parsed: Arguments, environ: Mapping[str, str], folder: Path) -> None:
 
 
 def _explain(parsed: Arguments, environ: Mapping[str, str], folder: Path) -> None:
-    from argoproxy.cli.explain import describe_model, explain_model  # noqa: PLC0415 loads what serves requests
+    from argoproxy.cli.explain import explain_model  # noqa: PLC0415 loads what serves requests
+    from argoproxy.web.model_description import describe_model  # noqa: PLC0415
 
     config = load(environ, folder)
     if parsed.as_json:

@@ -5,7 +5,7 @@ a proxy that runs, and nothing is changed: a read-only connection needs no lock,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,12 +13,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from argoproxy.errors import StateUnavailable
+from argoproxy.protocol.limits.buckets import Counter
 from argoproxy.protocol.limits.limits import LimitKind
 from argoproxy.stores.sqlite_file import reason_of
 from argoproxy.stores.sqlite_limits import DATABASE
 
 #: How long a program is waited for that has the whole file, a backup for instance.
 _MAX_WAIT_S = 5.0
+MOST_COUNTERS = 100_000
 
 
 class Grouping(StrEnum):
@@ -120,6 +122,16 @@ def read_spent(folder: Path, subject: str, now: float) -> Sequence[SpentBudget]:
             if kind == LimitKind.BUDGET:
                 found.append(SpentBudget(holder, period, used, ends_at))
     return found
+
+
+def read_counters(folder: Path, now: float) -> Mapping[str, Counter]:
+    """Return all counters of periods that have not ended, by their rows (see `Claim.row`), MOST_COUNTERS at most.
+    Raises StateUnavailable."""
+    if not (folder / DATABASE).exists():
+        return {}
+    statement = "SELECT row, used, at_us FROM counters WHERE ends_at IS NULL OR ends_at > ? LIMIT ?"
+    with _read(folder) as database:
+        return {row: Counter(used, at_us) for row, used, at_us in database.execute(statement, (now, MOST_COUNTERS))}
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from argoproxy.web.upstream_factory import identify
 logger = logging.getLogger("argoproxy")
 
 #: Where limits are counted that need not survive a restart, in the folder that the workers share.
-_UNKEPT = "limits"
+UNKEPT_LIMITS = "limits"
 
 
 def build_cache(config: Config) -> AnswerCache | None:
@@ -122,7 +122,7 @@ def _shared_folder() -> Path:
     if not shared:
         logger.warning("code=limits_not_shared: limits are counted in each worker for itself: no folder can be shared")
         return Path(tempfile.mkdtemp(prefix="argoproxy-limits-"))
-    folder = Path(shared) / _UNKEPT
+    folder = Path(shared) / UNKEPT_LIMITS
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

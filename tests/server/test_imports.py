@@ -22,7 +22,15 @@ master = list(sys.modules)
 import argoproxy.wsgi
 print(json.dumps([master, list(sys.modules)]))
 """
-NEVER = {"PIL", "argoproxy.cli.explain", "argoproxy.cli.logs", "argoproxy.cli.setup_wizard"}
+NEVER = {
+    "PIL",
+    "argoproxy.cli.explain",
+    "argoproxy.cli.logs",
+    "argoproxy.cli.setup_wizard",
+    "argoproxy.console",
+    "argoproxy.telemetry.journal.reader",
+    "argoproxy.web.model_description",
+}
 #: What holds classes of ssl from the moment it is imported.
 KEEPS_TLS = {"requests", "urllib3", "flask", "argoproxy.web.factory"}
 

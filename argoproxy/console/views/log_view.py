@@ -1,0 +1,143 @@
+"""`/api/log`: the end of the log that the workers write into the folder of the journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from argoproxy.config.derived import JournalSettings
+from argoproxy.console.views.view_shapes import LogLine, LogView
+from argoproxy.protocol.json_text import Json, as_text
+from argoproxy.telemetry.journal.writer import LOG_FILE
+from argoproxy.telemetry.rotating_file import rotated_name
+
+#: What is read at once, from the end.
+MOST_BYTES = 256 * 1024
+MOST_LINES = 1000
+LONGEST_LINE = 4000
+NO_LOG = (
+    "The log goes to standard error alone; with output_path (OUTPUT_PATH, --output_path DIR) it is written to a file as"
+    " well, which is shown here."
+)
+NOT_YET = "Nothing is in the log yet."
+
+_LINE = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?) (?:(DEBUG|INFO|WARNING|ERROR|CRITICAL) )?(.*)", re.DOTALL
+)
+_CODE = re.compile(r"code=(\w+)")
+_REQUEST = re.compile(r"request id=(\S+)")
+
+
+def read_log(journal: JournalSettings | None, after: str) -> LogView:
+    """Return the lines after a cursor, the last ones without it. Raises OSError."""
+    if journal is None:
+        return {"lines": [], "cursor": "", "is_gap": False, "reason": NO_LOG}
+    path = journal.folder / LOG_FILE
+    inode, offset = _parse_cursor(after)
+    try:
+        with path.open("rb") as file:
+            current = _inode(file)
+            is_gap = False
+            data = b""
+            if inode not in (0, current):
+                data, is_gap = _read_rotated(path, inode, offset)
+            here, skipped = _read_from(file, offset if inode == current else 0)
+            end = file.tell()
+    except FileNotFoundError:
+        return {"lines": [], "cursor": "", "is_gap": False, "reason": NOT_YET}
+    is_gap = bool(inode) and (is_gap or skipped)
+    text, rest = _whole_lines(data + here)
+    return {
+        "lines": parse_lines(text.split("\n"))[-MOST_LINES:],
+        "cursor": f"{current}:{end - rest}",
+        "is_gap": is_gap,
+        "reason": "",
+    }
+
+
+def parse_lines(lines: Iterable[str]) -> list[LogLine]:
+    """Return lines with their fields; what is indented belongs to the line above."""
+    parsed: list[LogLine] = []
+    for line in lines:
+        if not line.strip():
+            continue
+        if parsed and line.startswith("  "):
+            parsed[-1]["text"] = f"{parsed[-1]['text']}\n{line}"[:LONGEST_LINE]
+        else:
+            parsed.append(_parse_json(line) if line.startswith("{") else _parse_plain(line))
+    return parsed
+
+
+def _parse_plain(line: str) -> LogLine:
+    match = _LINE.fullmatch(line)
+    at, level, text = (match[1], match[2] or "INFO", match[3]) if match else ("", "", line)
+    return _make_line(at, level, text[:LONGEST_LINE])
+
+
+def _parse_json(line: str) -> LogLine:
+    try:
+        fields: Json = json.loads(line)
+    except ValueError:
+        return _make_line("", "", line[:LONGEST_LINE])
+    at = as_text(fields.get("timestamp")) or as_text(fields.get("time")) or as_text(fields.get("at"))
+    text = as_text(fields.get("message")) or as_text(fields.get("event"))
+    made = _make_line(at, as_text(fields.get("level")).upper() or "INFO", text or line[:LONGEST_LINE])
+    return {**made, "code": as_text(fields.get("code")) or made["code"], "id": as_text(fields.get("id")) or made["id"]}
+
+
+def _make_line(at: str, level: str, text: str) -> LogLine:
+    code, request = _CODE.match(text), _REQUEST.match(text)
+    return {
+        "at": at,
+        "level": level,
+        "code": code[1] if code else "",
+        "id": request[1] if request else "",
+        "text": text,
+    }
+
+
+def _parse_cursor(cursor: str) -> tuple[int, int]:
+    """Return the file and the place in it at which the last answer ended; 0 and 0 if there is no such cursor."""
+    inode, _, offset = cursor.partition(":")
+    is_cursor = inode.isascii() and inode.isdecimal() and offset.isascii() and offset.isdecimal()
+    return (int(inode[:20]), int(offset[:20])) if is_cursor else (0, 0)
+
+
+def _read_rotated(path: Path, inode: int, offset: int) -> tuple[bytes, bool]:
+    """Return the rest of the file that was rotated since, and whether something was missed: only the last one is looked
+    at."""
+    try:
+        with rotated_name(path, 1).open("rb") as file:
+            if _inode(file) != inode:
+                return b"", True
+            data, skipped = _read_from(file, offset)
+            return data, skipped
+    except FileNotFoundError:
+        return b"", True
+
+
+def _read_from(file: BinaryIO, offset: int) -> tuple[bytes, bool]:
+    """Return the end of a file from `offset` on, MOST_BYTES at most, and whether that left something out."""
+    size = file.seek(0, 2)
+    if offset > size:
+        offset = 0
+    start = max(offset, size - MOST_BYTES)
+    file.seek(start)
+    data = file.read(size - start)
+    if start > offset:
+        data = data.partition(b"\n")[2]
+    return data, start > offset
+
+
+def _whole_lines(data: bytes) -> tuple[str, int]:
+    """Return the lines that are complete, and the bytes of the one that is still being written."""
+    whole, _, rest = data.rpartition(b"\n")
+    return whole.decode("utf-8", "replace"), len(rest)
+
+
+def _inode(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_ino
