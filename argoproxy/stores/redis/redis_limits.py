@@ -49,6 +49,22 @@ class LateSettlement:
     is_admitted: bool
 
 
+class SharedCounters(Protocol):
+    """What RedisLimits does, of which the methods have the same names. All of them raise StateUnavailable."""
+
+    def admit(self, request_id: str, claims: Sequence[Claim], tokens: int, now: float) -> Admission: ...
+
+    def settle(self, request_id: str, charges: Mapping[str, int], now: float) -> None: ...
+
+    def replay(self, settlement: LateSettlement, now: float) -> None: ...
+
+    def renew(self, request_ids: Sequence[str], now: float) -> Sequence[str]: ...
+
+    def restore(self, request_id: str, claims: Sequence[Claim], tokens: int, now: float) -> None: ...
+
+    def read_used(self, rows: Sequence[str]) -> Mapping[str, int]: ...
+
+
 def use_server_clock(now: float) -> int:
     """Return the moment (microseconds since 1970) at which something is counted: that of the server, since the clocks
     of replicas differ."""

@@ -18,7 +18,7 @@ from argoproxy.protocol.limits.limits import Admission, Claim
 from argoproxy.stores.limit_store import LedgerEntry, LimitStore, Reservation
 from argoproxy.stores.redis.host_limits import HostLimits, Reserved
 from argoproxy.stores.redis.kept_settlements import KeptSettlements, current_charges
-from argoproxy.stores.redis.redis_limits import LEASE_S, LateSettlement, RedisLimits, dump_claims
+from argoproxy.stores.redis.redis_limits import LEASE_S, LateSettlement, SharedCounters, dump_claims
 
 logger = logging.getLogger("argoproxy")
 
@@ -42,7 +42,7 @@ class Stores:
     """Where things are counted: for all replicas, on this host meanwhile, and what is to be delivered. `ledger` is None
     if nothing is written down."""
 
-    shared: RedisLimits
+    shared: SharedCounters
     host: HostLimits
     kept: KeptSettlements
     ledger: LimitStore | None
@@ -219,8 +219,12 @@ class SharedLimits:
         while not self._is_closed:
             self._wake.wait(self._renew_s if self._down_since is None else self._probe_s)
             self._wake.clear()
-            if not self._is_closed:
+            if self._is_closed:
+                return
+            try:
                 self.maintain()
+            except Exception:  # whatever it is, without this thread all leases would end
+                logger.exception("The leases of requests could not be renewed; this is tried again")
 
     def _begin_trouble(self, error: StateUnavailable) -> None:
         with self._lock:
