@@ -73,7 +73,7 @@ class SharedLimits:
         self._down_since: float | None = None
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_closed = False
+        self._closed = threading.Event()
 
     @property
     def is_up(self) -> bool:
@@ -121,7 +121,7 @@ class SharedLimits:
 
     def close(self) -> None:
         """Write down what is kept, and close what is open."""
-        self._is_closed = True
+        self._closed.set()
         self._wake.set()
         self._stores.kept.close()
         self._stores.host.close()
@@ -216,10 +216,10 @@ class SharedLimits:
                     self._thread.start()
 
     def _run(self) -> None:
-        while not self._is_closed:
+        while not self._closed.is_set():
             self._wake.wait(self._renew_s if self._down_since is None else self._probe_s)
             self._wake.clear()
-            if self._is_closed:
+            if self._closed.is_set():
                 return
             try:
                 self.maintain()
