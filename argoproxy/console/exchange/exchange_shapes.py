@@ -79,10 +79,10 @@ class TimePart(TypedDict):
 class ShownExchange(TypedDict):
     """A request. `reason` is a sentence that says why there is no body, "" if there is one; `reason_code` is `journal`
     (none is configured), `meta` (it holds sizes), `size` (this body was not read), `gone` (it does not hold this
-    request), `several` (`matches` are the ids that begin so), or ""."""
+    request), `several` (`matches` are the ids that begin so), `unreadable`, or ""."""
 
     id: str
-    reason_code: Literal["", "journal", "meta", "size", "gone", "several"]
+    reason_code: Literal["", "journal", "meta", "size", "gone", "several", "unreadable"]
     reason: str
     matches: list[str]
     client: ShownSide | None

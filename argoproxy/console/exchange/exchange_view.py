@@ -37,9 +37,16 @@ FindReasoning = Callable[[str, str], ReasoningSettings]
 def read_exchange(
     journal: JournalSettings | None, request_id: str, find_reasoning: FindReasoning, port: int
 ) -> ShownExchange:
-    """Return a request by its id, or the beginning of it; `port` is the proxy's. Raises OSError."""
+    """Return a request by its id, or the beginning of it; `port` is the proxy's."""
     if journal is None:
         return _without_bodies(request_id, "journal", NO_JOURNAL)
+    try:
+        return _read(journal, request_id, find_reasoning, port)
+    except OSError as error:
+        return _without_bodies(request_id, "unreadable", f"The journal can't be read: {error.strerror}.")
+
+
+def _read(journal: JournalSettings, request_id: str, find_reasoning: FindReasoning, port: int) -> ShownExchange:
     matches = _find(journal.folder, request_id)
     if len(matches) > 1:
         return {**_without_bodies(request_id, "several", SEVERAL), "matches": sorted(matches)}

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import argoproxy
 from argoproxy.console.views.view_shapes import DoctorView
 from argoproxy.protocol.json_text import JsonError, loads
 
@@ -22,7 +23,9 @@ NOT_YET = (
     "doctor has not run since the console was started; a run asks each upstream, and its models if chats are wanted."
 )
 RUNNING = "doctor runs; its report will be here when it has ended."
-COMMAND = (sys.executable, "-m", "argoproxy", "doctor", "--json")
+COMMAND = (sys.executable, "-P", "-m", "argoproxy", "doctor", "--json")
+#: Where this package is: the proxy may run from a checkout that is not installed.
+_PACKAGE_FOLDER = str(Path(argoproxy.__file__).resolve().parent.parent)
 
 
 class DoctorRuns:
@@ -71,12 +74,12 @@ class DoctorRuns:
 
     def _make_report(self, options: Sequence[str]) -> tuple[Any, str]:
         """Return a report and "", or None and why there is none."""
-        environ = {**self._environ, "PYTHONUNBUFFERED": "1"}
+        path = os.pathsep.join(filter(None, (_PACKAGE_FOLDER, self._environ.get("PYTHONPATH", ""))))
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 our own command, without a shell
                 [*self._command, *options],
                 cwd=self._here,
-                env=environ,
+                env={**self._environ, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -33,7 +33,7 @@ _REQUEST = re.compile(r"request id=(\S+)")
 
 
 def read_log(journal: JournalSettings | None, after: str) -> LogView:
-    """Return the lines after a cursor, the last ones without it. Raises OSError."""
+    """Return the lines after a cursor, the last ones without it."""
     if journal is None:
         return {"lines": [], "cursor": "", "is_gap": False, "reason": NO_LOG}
     path = journal.folder / LOG_FILE
@@ -49,6 +49,8 @@ def read_log(journal: JournalSettings | None, after: str) -> LogView:
             end = file.tell()
     except FileNotFoundError:
         return {"lines": [], "cursor": "", "is_gap": False, "reason": NOT_YET}
+    except OSError as error:
+        return {"lines": [], "cursor": "", "is_gap": False, "reason": f"The log can't be read: {error.strerror}."}
     is_gap = bool(inode) and (is_gap or skipped)
     text, rest = _whole_lines(data + here)
     return {

@@ -1,0 +1,113 @@
+"""All views but the live one, as the routes of the console call them. Settings and counts are read at each call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from argoproxy.console.exchange.exchange_shapes import ShownExchange
+from argoproxy.console.exchange.exchange_view import read_exchange
+from argoproxy.console.proxy_client import ForwardedAnswer, ForwardedChat, ModelNames, forward_chat
+from argoproxy.console.views.doctor_run import DoctorRuns
+from argoproxy.console.views.keys_view import open_keys, show_keys
+from argoproxy.console.views.log_view import read_log
+from argoproxy.console.views.models_view import add_circuits, make_view, show_models
+from argoproxy.console.views.recent_requests import RecentRequest, RecentRequests
+from argoproxy.console.views.settings_view import show_settings
+from argoproxy.console.views.sources import SettingsReader
+from argoproxy.console.views.totals import read_totals
+from argoproxy.console.views.upstreams_view import read_states, show_upstreams
+from argoproxy.console.views.usage_view import show_usage
+from argoproxy.console.views.view_shapes import (
+    DoctorView,
+    KeysView,
+    LogView,
+    ModelsView,
+    SettingsView,
+    UpstreamsView,
+    UsageView,
+)
+from argoproxy.errors import BadRequest
+from argoproxy.protocol.json_text import as_dict, as_text
+from argoproxy.protocol.reasoning.policy import ReasoningSettings
+
+Query = Mapping[str, str]
+LONGEST_MODEL = 500
+
+
+class DataViews:
+    """The views of one console."""
+
+    def __init__(
+        self,
+        settings: SettingsReader,
+        doctor: DoctorRuns,
+        read_recent: Callable[[], Iterable[RecentRequest]] = tuple,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`read_recent` reads the requests that ended last, from the rings of the workers."""
+        self._settings, self._doctor, self._read_recent, self._clock = settings, doctor, read_recent, clock
+        self._recent, self._listed = RecentRequests(), ModelNames()
+
+    def exchange(self, request_id: str) -> ShownExchange:
+        """Return a request by its id, or the beginning of it."""
+        sources = self._settings.read()
+
+        def find_reasoning(model: str, path: str) -> ReasoningSettings:
+            return sources.models.plan_for(model[:LONGEST_MODEL], path).reasoning
+
+        return read_exchange(sources.config.journal, request_id, find_reasoning, sources.config.server.port)
+
+    def models(self) -> ModelsView:
+        """Return the models."""
+        now, sources = self._clock(), self._settings.read()
+        totals = read_totals(sources.shared)
+        recent = self._recent.add(self._read_recent(), now)
+        shown = show_models(sources, self._listed.names(sources.config), recent, totals, now)
+        return make_view(add_circuits(shown, read_states(sources)), totals)
+
+    def upstreams(self) -> UpstreamsView:
+        """Return the upstreams."""
+        sources = self._settings.read()
+        return show_upstreams(sources, read_states(sources), read_totals(sources.shared))
+
+    def keys(self) -> KeysView:
+        """Return keys, teams, and what is left of limits."""
+        sources = self._settings.read()
+        return show_keys(sources, open_keys(sources), read_totals(sources.shared), self._clock())
+
+    def usage(self, query: Query) -> UsageView:
+        """Return sums of usage. Raises BadRequest, StateUnavailable."""
+        sources = self._settings.read()
+        return show_usage(sources, read_totals(sources.shared), query, self._clock())
+
+    def settings(self, query: Query) -> SettingsView:
+        """Return the settings, and what becomes of the model in the query."""
+        return show_settings(self._settings.read(), query.get("model", ""))
+
+    def log(self, query: Query) -> LogView:
+        """Return the end of the log."""
+        return read_log(self._settings.read().config.journal, query.get("after", ""))
+
+    def doctor(self) -> DoctorView:
+        """Return the last report of doctor."""
+        return self._doctor.view()
+
+    def run_doctor(self, document: Any) -> DoctorView:
+        """Start doctor with the options `{"model": …, "chat": true}`, and return at once. Raises BadRequest."""
+        options = as_dict(document)
+        model, chat = options.get("model", ""), options.get("chat", False)
+        if not isinstance(model, str) or len(model) > LONGEST_MODEL or model.startswith("-"):
+            raise BadRequest("`model` must be the name of a model.", param="model")
+        if not isinstance(chat, bool):
+            raise BadRequest("`chat` must be true or false.", param="chat")
+        return self._doctor.start(as_text(model), asks_chat=chat)
+
+    def try_chat(self, document: Any) -> ForwardedAnswer:
+        """Send a chat to the proxy. Raises BadRequest, UpstreamUnreachable."""
+        return forward_chat(self._settings.read().config, ForwardedChat.parse(document))
+
+    def stop(self) -> None:
+        """End what runs beside the console."""
+        self._doctor.stop()
