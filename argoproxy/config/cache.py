@@ -34,9 +34,10 @@ _PARSERS: Mapping[str, Parser] = {
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """The folder in which answers are kept, and how many bytes they may take there."""
+    """The folder in which answers are kept, and how many bytes they may take there; None if they are kept in the Redis
+    server."""
 
-    folder: Path
+    folder: Path | None
     max_bytes: int
 
 
@@ -70,6 +71,10 @@ def read_cache_settings(values: ConfigValues, folder: Path, rules: Rules) -> Cac
     names = [rule.name for rule in rules if rule.cache and rule.cache.is_on]
     if not names:
         return None
+    if values["cache_store"] == "redis":
+        if not values["redis_url"]:
+            values.mistakes.append(f"{values.place('cache_store')}: cache_store: redis needs redis_url")
+        return CacheSettings(None, values["cache_max_bytes"])
     if not values["state_path"]:
         place = values.place("models")
         values.mistakes.append(

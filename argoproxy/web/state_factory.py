@@ -15,8 +15,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from argoproxy import __version__
+from argoproxy.config.cache import CacheSettings
 from argoproxy.config.config import Config
 from argoproxy.config.resilience import most_waiting
+from argoproxy.config.shared_stores import RedisSettings
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.pipeline.accounting.account import Books
 from argoproxy.pipeline.accounting.accountant import Accountant
@@ -27,6 +29,7 @@ from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
 from argoproxy.protocol.limits.claims import make_claims
 from argoproxy.protocol.limits.limits import StoreFailure
 from argoproxy.protocol.limits.windows import BudgetCalendar
+from argoproxy.stores.answers.answer_store import AnswerStore
 from argoproxy.stores.answers.sqlite_answers import FILE_NAME, SqliteAnswers
 from argoproxy.stores.keys.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
@@ -48,7 +51,7 @@ def build_cache(config: Config) -> AnswerCache | None:
         return None
     gateway = [config.gateway] if config.gateway else []
     return AnswerCache(
-        store=open_answers(config.cache.folder, config.cache.max_bytes),
+        store=_open_answer_store(config.cache, config.redis),
         upstreams={settings.name: identify(settings) for settings in (*gateway, *config.upstreams)},
         flights=Flights(most_waiting(config.server)),
         version=__version__,
@@ -98,6 +101,15 @@ def open_limit_store(config: Config) -> LimitStore:
     from argoproxy.stores.redis.open_redis import open_shared_limits  # noqa: PLC0415 redis-py, only where it is used
 
     return open_shared_limits(config.redis, folder, open_limits(folder) if config.state_folder else None)
+
+
+def _open_answer_store(cache: CacheSettings, redis: RedisSettings | None) -> AnswerStore:
+    """Return the answers of this host, or those that it shares with others."""
+    if cache.folder is not None or redis is None:
+        return open_answers(cache.folder or _shared_folder(), cache.max_bytes)
+    from argoproxy.stores.redis.open_redis import open_shared_answers  # noqa: PLC0415 redis-py, only where it is used
+
+    return open_shared_answers(redis)
 
 
 @lru_cache(maxsize=8)

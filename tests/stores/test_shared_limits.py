@@ -4,6 +4,7 @@ same is shown with a real one in tests/scale/."""
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,11 +39,13 @@ class ServerInMemory:
     def __init__(self) -> None:
         self.is_away = False
         self.calls = 0
+        self._lock = threading.Lock()
         self.forget()
 
     def forget(self) -> None:
         self._limits = MemoryLimits()
         self._open: set[str] = set()
+        self._replayed: set[str] = set()
 
     def admit(self, request_id: str, claims: Sequence[Claim], tokens: int, now: float) -> Admission:
         self._begin()
@@ -58,11 +61,15 @@ class ServerInMemory:
 
     def replay(self, settlement: LateSettlement, now: float) -> None:
         self._begin()
-        if settlement.request_id not in self._open and not settlement.is_admitted:
-            rows = json.loads(f"[{settlement.claims}]")
-            claims = [Claim(row, LimitKind(kind), "", limit, 0) for row, kind, limit, *_ in rows]
-            self._limits.admit(Reservation(claims, entry(settlement.request_id), 0), now)
-        self.settle(settlement.request_id, settlement.charges, now)
+        with self._lock:
+            if settlement.request_id in self._replayed:
+                return
+            self._replayed.add(settlement.request_id)
+            if settlement.request_id not in self._open and not settlement.is_admitted:
+                rows = json.loads(f"[{settlement.claims}]")
+                claims = [Claim(row, LimitKind(kind), "", limit, 0) for row, kind, limit, *_ in rows]
+                self._limits.admit(Reservation(claims, entry(settlement.request_id), 0), now)
+            self.settle(settlement.request_id, settlement.charges, now)
 
     def renew(self, request_ids: Sequence[str], now: float) -> Sequence[str]:
         self._begin()

@@ -107,6 +107,12 @@ class CacheOptions:
         "Bytes that kept answers may take in state_path; the oldest make room for new ones",
         page="cache.md",
     )
+    cache_store: str = setting(
+        choice_parser(["host", "redis"]),
+        "host",
+        "Where answers are kept: host (state_path), or redis, for all replicas that share redis_url",
+        page="cache.md#several-hosts",
+    )
 
 
 @dataclass(frozen=True, slots=True)

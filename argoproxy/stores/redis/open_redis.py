@@ -10,6 +10,7 @@ from argoproxy.config.shared_stores import RedisSettings
 from argoproxy.stores.limit_store import LimitStore
 from argoproxy.stores.redis.host_limits import FailureRules, HostLimits
 from argoproxy.stores.redis.kept_settlements import KeptSettlements
+from argoproxy.stores.redis.redis_answers import RedisAnswers
 from argoproxy.stores.redis.redis_limits import RedisLimits
 from argoproxy.stores.redis.server import RedisServer
 from argoproxy.stores.redis.shared_limits import SharedLimits, Stores
@@ -32,6 +33,12 @@ def open_shared_limits(settings: RedisSettings, folder: Path, ledger: LimitStore
     limits = SharedLimits(stores)
     atexit.register(limits.close)
     return limits
+
+
+@lru_cache(maxsize=8)
+def open_shared_answers(settings: RedisSettings) -> RedisAnswers:
+    """Return the answers that all replicas keep: the same ones after a reload of the settings."""
+    return RedisAnswers(open_server(settings), settings.prefix)
 
 
 @lru_cache(maxsize=8)
