@@ -10,13 +10,13 @@ from argoproxy.console.exchange.exchange_shapes import ShownExchange
 from argoproxy.console.exchange.exchange_view import read_exchange
 from argoproxy.console.proxy_client import ForwardedAnswer, ForwardedChat, ModelNames, forward_chat
 from argoproxy.console.views.doctor_run import DoctorRuns
-from argoproxy.console.views.keys_view import open_keys, show_keys
+from argoproxy.console.views.keys_view import KeyBooks, show_keys
 from argoproxy.console.views.log_view import read_log
 from argoproxy.console.views.models_view import add_circuits, make_view, show_models
 from argoproxy.console.views.recent_requests import RecentRequest, RecentRequests
 from argoproxy.console.views.settings_view import show_settings
 from argoproxy.console.views.sources import SettingsReader
-from argoproxy.console.views.totals import read_totals
+from argoproxy.console.views.totals import RecentTotals
 from argoproxy.console.views.upstreams_view import read_states, show_upstreams
 from argoproxy.console.views.usage_view import show_usage
 from argoproxy.console.views.view_shapes import (
@@ -42,13 +42,15 @@ class DataViews:
     def __init__(
         self,
         settings: SettingsReader,
+        totals: RecentTotals,
         doctor: DoctorRuns,
         read_recent: Callable[[], Iterable[RecentRequest]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`read_recent` reads the requests that ended last, from the rings of the workers."""
-        self._settings, self._doctor, self._read_recent, self._clock = settings, doctor, read_recent, clock
-        self._recent, self._listed = RecentRequests(), ModelNames()
+        self._settings, self._totals, self._doctor = settings, totals, doctor
+        self._read_recent, self._clock = read_recent, clock
+        self._recent, self._listed, self._keys = RecentRequests(), ModelNames(), KeyBooks()
 
     def exchange(self, request_id: str) -> ShownExchange:
         """Return a request by its id, or the beginning of it."""
@@ -62,7 +64,7 @@ class DataViews:
     def models(self) -> ModelsView:
         """Return the models."""
         now, sources = self._clock(), self._settings.read()
-        totals = read_totals(sources.shared)
+        totals = self._totals.read()
         recent = self._recent.add(self._read_recent(), now)
         shown = show_models(sources, self._listed.names(sources.config), recent, totals, now)
         return make_view(add_circuits(shown, read_states(sources)), totals)
@@ -70,17 +72,18 @@ class DataViews:
     def upstreams(self) -> UpstreamsView:
         """Return the upstreams."""
         sources = self._settings.read()
-        return show_upstreams(sources, read_states(sources), read_totals(sources.shared))
+        return show_upstreams(sources, read_states(sources), self._totals.read())
 
-    def keys(self) -> KeysView:
+    def keys(self, query: Query) -> KeysView:
         """Return keys, teams, and what is left of limits."""
         sources = self._settings.read()
-        return show_keys(sources, open_keys(sources), read_totals(sources.shared), self._clock())
+        found = self._keys.read(sources)
+        return show_keys(sources, found, self._totals.read(), query.get("find", ""), self._clock())
 
     def usage(self, query: Query) -> UsageView:
         """Return sums of usage. Raises BadRequest, StateUnavailable."""
         sources = self._settings.read()
-        return show_usage(sources, read_totals(sources.shared), query, self._clock())
+        return show_usage(sources, self._totals.read(), query, self._clock())
 
     def settings(self, query: Query) -> SettingsView:
         """Return the settings, and what becomes of the model in the query."""

@@ -4,6 +4,7 @@ a proxy that runs, and nothing is changed: a read-only connection needs no lock,
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,7 +21,6 @@ from argoproxy.stores.sqlite_limits import DATABASE
 
 #: How long a program is waited for that has the whole file, a backup for instance.
 _MAX_WAIT_S = 5.0
-MOST_COUNTERS = 100_000
 
 
 class Grouping(StrEnum):
@@ -124,14 +124,13 @@ def read_spent(folder: Path, subject: str, now: float) -> Sequence[SpentBudget]:
     return found
 
 
-def read_counters(folder: Path, now: float) -> Mapping[str, Counter]:
-    """Return all counters of periods that have not ended, by their rows (see `Claim.row`), MOST_COUNTERS at most.
-    Raises StateUnavailable."""
+def read_counters(folder: Path, rows: Sequence[str]) -> Mapping[str, Counter]:
+    """Return those counters that there are, by their rows (see `Claim.row`). Raises StateUnavailable."""
     if not (folder / DATABASE).exists():
         return {}
-    statement = "SELECT row, used, at_us FROM counters WHERE ends_at IS NULL OR ends_at > ? LIMIT ?"
+    statement = "SELECT row, used, at_us FROM counters WHERE row IN (SELECT value FROM json_each(?))"
     with _read(folder) as database:
-        return {row: Counter(used, at_us) for row, used, at_us in database.execute(statement, (now, MOST_COUNTERS))}
+        return {row: Counter(used, at_us) for row, used, at_us in database.execute(statement, (json.dumps(rows),))}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from argoproxy.console.data_views import DataViews
 from argoproxy.console.proxy_client import ForwardedChat, ModelNames, forward_chat, list_models
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.sources import SettingsReader
+from argoproxy.console.views.totals import RecentTotals
 from argoproxy.errors import BadRequest, UpstreamUnreachable
 from argoproxy.server.runtime import folder_at
 from tests.support.client import chat
@@ -37,8 +39,9 @@ def proxy(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def views(proxy: Proxy, tmp_path: Path) -> Iterator[DataViews]:
-    settings = SettingsReader(proxy.environ, tmp_path, folder_at(proxy.port))
-    made = DataViews(settings, DoctorRuns(proxy.environ, tmp_path))
+    shared = folder_at(proxy.port)
+    settings = SettingsReader(proxy.environ, tmp_path, shared)
+    made = DataViews(settings, RecentTotals(shared, count(0, 10).__next__), DoctorRuns(proxy.environ, tmp_path))
     yield made
     made.stop()
 
@@ -65,7 +68,7 @@ def test_counts_are_those_of_the_workers(proxy: Proxy, views: DataViews) -> None
         return views.upstreams()["upstreams"][0]["counts"]["requests"]
 
     assert eventually(find_counts) > 0
-    keys = views.keys()
+    keys = views.keys({})
     assert ([row["name"] for row in keys["keys"]], keys["access"]) == (["ann"], "keys")
     assert keys["keys"][0]["counts"]["tokens_out"] > 0
     assert views.usage({"by": "model"})["rows"][0]["name"] == "m1"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from argoproxy.console.views.limit_levels import LimitReader
 from argoproxy.console.views.sources import Sources
@@ -16,7 +19,6 @@ from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.keys import key_files
 from argoproxy.stores.keys.key_admin import format_moment
-from argoproxy.stores.keys.key_store import KeyStore
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from argoproxy.stores.sqlite_ledger import read_counters
 from argoproxy.web.state_factory import UNKEPT_LIMITS
@@ -25,44 +27,88 @@ NO_STORE = (
     "Keys are those of the settings alone; with state_path (STATE_PATH, --state_path DIR) `argoproxy keys` makes"
     " others."
 )
+#: Keys that are shown: those that used most, or that match what is looked for.
+MOST_KEYS = 500
 
 
-def open_keys(sources: Sources) -> KeyStore | None:
-    """Return the store of managed keys; None if none is configured, or nothing was kept in it yet."""
-    folder = sources.config.state_folder
-    return SqliteKeys(folder) if folder and (folder / key_files.DATABASE).exists() else None
+class KeyBooks:
+    """The managed keys, read again when they have changed: their store is locked meanwhile."""
+
+    def __init__(self) -> None:
+        self._stamp: object = None
+        self._book = KeyBook()
+
+    def read(self, sources: Sources) -> tuple[KeyBook, str]:
+        """Return the keys and "", or none and why."""
+        folder = sources.config.state_folder
+        if folder is None or not (folder / key_files.DATABASE).exists():
+            return KeyBook(), NO_STORE
+        try:
+            status = os.stat(folder / key_files.SNAPSHOT)
+            stamp = (folder, status.st_ino, status.st_mtime_ns)
+            if stamp != self._stamp:
+                self._book, self._stamp = SqliteKeys(folder).read(), stamp
+        except OSError as error:
+            return KeyBook(), f"The keys can't be read: {error.strerror}."
+        except ProxyError as error:
+            return KeyBook(), error.message
+        return self._book, ""
 
 
-def show_keys(sources: Sources, store: KeyStore | None, totals: Totals, now: float) -> KeysView:
-    """Return the keys, those that used most first, and teams."""
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What keys used, by their names: since the start, and today (None without a ledger)."""
+
+    counts: Mapping[str, Counts]
+    today: Mapping[str, Counts] | None
+
+    def rank(self, name: str) -> tuple[int, int, str]:
+        """Return the place of a key: who used most stands first."""
+        today, counts = self.of_today(name) or no_counts(), self.of_start(name)
+        return -today["tokens_in"] - today["tokens_out"], -counts["tokens_in"] - counts["tokens_out"], name
+
+    def of_start(self, name: str) -> Counts:
+        """Return what a key used since the start."""
+        return self.counts.get(name) or no_counts()
+
+    def of_today(self, name: str) -> Counts | None:
+        """Return what a key used today."""
+        return None if self.today is None else self.today.get(name) or no_counts()
+
+
+def show_keys(sources: Sources, found: tuple[KeyBook, str], totals: Totals, search: str, now: float) -> KeysView:
+    """Return the keys whose name, id or team holds a text, those that used most first, and the teams. `found` is what
+    KeyBooks has read."""
+    book, reason = found
     today, ledger_reason = read_today(sources, now)
-    try:
-        book, reason = (store.read(), "") if store else (KeyBook(), NO_STORE)
-        limits = make_limit_reader(sources, now)
-    except ProxyError as error:
-        book, reason = KeyBook(), error.message
-        limits = LimitReader({}, _make_calendar(sources), now)
-    rows = [*_list_managed(book, limits, now), *_list_of_settings(sources, book)]
-    rows += _list_others({row["name"] for row in rows}, totals.by_key)
-    for row in rows:
-        row["counts"] = totals.by_key.get(row["name"]) or no_counts()
-        row["today"] = today.get(row["name"], no_counts()) if not ledger_reason else None
+    use = KeyUse(totals.by_key, None if ledger_reason else today)
+    names = _find_names(sources, book, totals, search)
+    shown = sorted(names, key=use.rank)[:MOST_KEYS]
+    records = [book.keys[name] for name in shown if name in book.keys]
+    subjects = [*map(_subject_of, records), *map(_subject_of_team, book.teams.values()), *_list_subjects(sources)]
+    limits, counters_reason = make_limit_reader(sources, subjects, now)
     return {
         "access": _access(sources),
-        "keys": sorted(rows, key=_rank),
+        "keys": [_show_key(row, book, use, limits) for row in _make_rows(sources, shown)],
+        "key_count": len(names),
         "teams": [_show_team(team, limits) for team in book.teams.values()],
-        "limits": [level for subject in _subjects(sources) for level in limits.levels(subject)],
+        "limits": [level for subject in _list_subjects(sources) for level in limits.levels(subject)],
         "uptime_s": totals.uptime_s,
-        "reason": reason,
+        "reason": reason or counters_reason,
         "ledger_reason": ledger_reason,
     }
 
 
-def make_limit_reader(sources: Sources, now: float) -> LimitReader:
-    """Return what reads the counters of all limits. Raises StateUnavailable."""
+def make_limit_reader(sources: Sources, subjects: Iterable[LimitedSubject], now: float) -> tuple[LimitReader, str]:
+    """Return the counters of the limits of some subjects, and ""; without counters and why if they can't be read."""
+    reader = LimitReader({}, _make_calendar(sources), now)
     folder = sources.config.state_folder or (sources.shared / UNKEPT_LIMITS if sources.shared else None)
-    counters = read_counters(folder, now) if folder else {}
-    return LimitReader(counters, _make_calendar(sources), now)
+    if folder is None:
+        return reader, ""
+    try:
+        return reader.with_counters(partial(read_counters, folder), subjects), ""
+    except ProxyError as error:
+        return reader, error.message
 
 
 def _make_calendar(sources: Sources) -> BudgetCalendar:
@@ -81,31 +127,43 @@ def _access(sources: Sources) -> Access:
     return "keys" if sources.config.requires_key else "open"
 
 
-def _list_managed(book: KeyBook, limits: LimitReader, now: float) -> Iterable[KeyRow]:
-    for record in book.keys.values():
-        yield {
-            **_make_row(record.name, "managed", record.state(now)),
-            "id": record.id,
-            "team": record.team,
-            "models": list(record.models),
-            "expires": format_moment(record.expires) or "",
-            "created": format_moment(record.created) or "",
-            "ends_with": [secret.tail for secret in record.live_secrets(now)],
-            "is_declared": record.is_declared,
-            "limits": limits.levels(_subject_of(record)),
-        }
+def _find_names(sources: Sources, book: KeyBook, totals: Totals, search: str) -> Sequence[str]:
+    """Return the names of managed keys, of those of the settings, and of those that were used and are gone."""
+    names = dict.fromkeys((*book.keys, *(key.name for key in sources.config.keys), *filter(None, totals.by_key)))
+    if not search:
+        return list(names)
+    return [name for name in names if any(search in text for text in _texts_of(name, book.keys.get(name)))]
 
 
-def _subject_of(record: KeyRecord) -> LimitedSubject:
-    return LimitedSubject(f"key:{record.id}", record.limits)
+def _texts_of(name: str, record: KeyRecord | None) -> tuple[str, ...]:
+    return (name, record.id, record.team) if record else (name,)
 
 
-def _list_of_settings(sources: Sources, book: KeyBook) -> Iterable[KeyRow]:
-    return (_make_row(key.name, "setting", "active") for key in sources.config.keys if key.name not in book.keys)
+def _make_rows(sources: Sources, names: Iterable[str]) -> Iterable[KeyRow]:
+    """Yield the rows of keys, as those of the settings or of none."""
+    in_settings = {key.name for key in sources.config.keys}
+    for name in names:
+        yield _make_row(name, "setting", "active") if name in in_settings else _make_row(name, "other", "")
 
 
-def _list_others(known: set[str], counted: Mapping[str, Counts]) -> list[KeyRow]:
-    return [_make_row(name, "other", "") for name in counted if name not in known and name]
+def _show_key(row: KeyRow, book: KeyBook, use: KeyUse, limits: LimitReader) -> KeyRow:
+    name = row["name"]
+    shown = _show_managed(book.keys[name], limits) if name in book.keys else row
+    return {**shown, "counts": use.of_start(name), "today": use.of_today(name)}
+
+
+def _show_managed(record: KeyRecord, limits: LimitReader) -> KeyRow:
+    return {
+        **_make_row(record.name, "managed", record.state(limits.now)),
+        "id": record.id,
+        "team": record.team,
+        "models": list(record.models),
+        "expires": format_moment(record.expires) or "",
+        "created": format_moment(record.created) or "",
+        "ends_with": [secret.tail for secret in record.live_secrets(limits.now)],
+        "is_declared": record.is_declared,
+        "limits": limits.levels(_subject_of(record)),
+    }
 
 
 def _make_row(name: str, kind: KeyKind, state: str) -> KeyRow:
@@ -127,19 +185,20 @@ def _make_row(name: str, kind: KeyKind, state: str) -> KeyRow:
 
 
 def _show_team(team: TeamRecord, limits: LimitReader) -> TeamRow:
-    levels = limits.levels(LimitedSubject(f"team:{team.name}", team.limits))
-    return {"name": team.name, "models": list(team.models), "limits": levels}
+    return {"name": team.name, "models": list(team.models), "limits": limits.levels(_subject_of_team(team))}
 
 
-def _subjects(sources: Sources) -> Iterable[LimitedSubject]:
-    """Yield what has limits besides keys and teams."""
+def _subject_of(record: KeyRecord) -> LimitedSubject:
+    return LimitedSubject(f"key:{record.id}", record.limits)
+
+
+def _subject_of_team(team: TeamRecord) -> LimitedSubject:
+    return LimitedSubject(f"team:{team.name}", team.limits)
+
+
+def _list_subjects(sources: Sources) -> Iterable[LimitedSubject]:
+    """Return what has limits besides keys and teams."""
     config = sources.config
     gateway = [config.gateway] if config.gateway else []
     others = (one.limited for one in (*config.rules, *config.upstreams, *gateway))
-    return dict.fromkeys(filter(None, (config.limits.everyone, *others)))
-
-
-def _rank(row: KeyRow) -> tuple[int, int, str]:
-    today = row["today"] or no_counts()
-    used = (today["tokens_in"] + today["tokens_out"], row["counts"]["tokens_in"] + row["counts"]["tokens_out"])
-    return -used[0], -used[1], row["name"]
+    return list(filter(None, (config.limits.everyone, *others)))

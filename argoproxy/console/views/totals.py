@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from argoproxy.errors import Ending
 from argoproxy.telemetry.slots import uptime_s
 from argoproxy.telemetry.worker_counts import WorkerCounts
 
+#: How long counts are shown before they are added up again.
+KEEP_S = 3.0
 _NO_ERRORS = (Ending.COMPLETE, Ending.CLIENT_GONE)
 NOT_SHARED = (
     "The workers share no folder, so nothing is counted: there is no space in /dev/shm nor in the temporary one."
@@ -35,6 +39,22 @@ class Totals:
     def reason(self) -> str:
         """Why there are no counts, "" if there are."""
         return NOT_SHARED if self.uptime_s is None else ""
+
+
+class RecentTotals:
+    """The counts as they were at most KEEP_S ago: adding them up takes milliseconds, and many may look."""
+
+    def __init__(self, shared: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shared, self._clock = shared, clock
+        self._lock = threading.Lock()
+        self._totals, self._read_at = Totals(), float("-inf")
+
+    def read(self) -> Totals:
+        """Return the counts."""
+        with self._lock:
+            if self._clock() - self._read_at >= KEEP_S:
+                self._totals, self._read_at = read_totals(self._shared), self._clock()
+            return self._totals
 
 
 def no_counts() -> Counts:

@@ -161,11 +161,12 @@ class TeamRow(TypedDict):
 
 
 class KeysView(TypedDict):
-    """`/api/keys`. `access` says who may ask: `open`, `keys` or `plugin`. `limits` are those of all, of models and of
-    upstreams."""
+    """`/api/keys?find=TEXT`. `access` says who may ask: `open`, `keys` or `plugin`. Of `key_count` keys at most 500 are
+    shown, those that used most. `limits` are those of all, of models and of upstreams."""
 
     access: Access
     keys: list[KeyRow]
+    key_count: int
     teams: list[TeamRow]
     limits: list[LimitLevel]
     uptime_s: float | None
