@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.limits.limited import Limited, StartLimited, start_limited
-from tests.limits.storm import IS_FULL
 from tests.support.fixtures import Serve
 from tests.support.processes import Proxy, Upstream
+from tests.support.storm import IS_FULL
 
 KINDS = ["gthread", "gevent"]
 #: The tests that run with both kinds in any case, by their files: locks, storms, and requests at once.

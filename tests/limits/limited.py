@@ -21,6 +21,7 @@ from tests.support.client import Answer, Client
 from tests.support.fixtures import Serve
 from tests.support.processes import ROOT, Proxy, Upstream, eventually, is_listening, shell
 from tests.support.scripts import Step
+from tests.support.storm import is_state_unavailable
 
 Json = dict[str, Any]
 
@@ -130,11 +131,6 @@ class Limited:
         """Return how many requests were refused so far; those of a key, "" for all."""
         lines = [line for line in self.proxy.lines() if line["status"] in ("429", "503")]
         return sum(name in ("", line.get("key")) for line in lines)
-
-
-def is_state_unavailable(answer: Answer) -> bool:
-    """Return whether an answer says that the counters can't be used now."""
-    return answer.status == 503 and answer.error["code"] == "state_unavailable"
 
 
 def answers_of(clients: Sequence[Client]) -> list[Answer]:

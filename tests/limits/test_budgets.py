@@ -15,10 +15,10 @@ from tests.limits.limited import (
     StartLimited,
     answers_of,
     cost_of,
-    is_state_unavailable,
 )
 from tests.limits.metered import ORDINARY_TOKENS, document, held
 from tests.support.client import Answer
+from tests.support.storm import is_state_unavailable
 
 CALLERS = 20
 

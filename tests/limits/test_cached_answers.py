@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.limits.limited import Limited, StartLimited, cost_of
-from tests.limits.storm import assert_never_above, storm
+from tests.support.storm import assert_never_above, storm
 
 CACHED = {"m1": {"cache": {"ttl": "10m"}}}
 SAME: dict[str, Any] = {"temperature": 0, "user": "the same"}

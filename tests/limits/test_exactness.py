@@ -10,8 +10,8 @@ import pytest
 
 from tests.limits.limited import Limited, StartLimited
 from tests.limits.metered import document
-from tests.limits.storm import IS_FULL, assert_never_above, assert_nothing_lost, assert_right_retry_after, storm
 from tests.support.client import Answer
+from tests.support.storm import IS_FULL, assert_never_above, assert_nothing_lost, assert_right_retry_after, storm
 
 LIMIT = 100
 CLIENTS = 64 if IS_FULL else 24

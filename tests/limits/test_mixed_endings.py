@@ -16,10 +16,10 @@ from typing import Any
 
 from tests.limits.limited import MAX_PROMPT, TOKEN_NANOS, WORKERS, Json, Limited, cost_of
 from tests.limits.metered import begin, document, end, streamed, usage_event
-from tests.limits.storm import IS_FULL
 from tests.support.client import Client
 from tests.support.processes import eventually
 from tests.support.scripts import reply
+from tests.support.storm import IS_FULL
 
 REQUESTS, KILLS = (2000, 30) if IS_FULL else (240, 4)
 CALLERS = 16

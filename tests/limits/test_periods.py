@@ -11,9 +11,9 @@ import pytest
 
 from tests.limits.limited import Limited, StartLimited, cost_of
 from tests.limits.metered import document
-from tests.limits.storm import IS_FULL
 from tests.limits.zone_file import DAY_S, HOUR_S, ZONE, Change, midnight_in, offset_of_midnight, write_zone
 from tests.support.client import Answer
+from tests.support.storm import IS_FULL
 
 #: How long before midnight a proxy starts; twice as long when that was too late.
 FIRST_S = 15.0

@@ -17,12 +17,12 @@ from tests.limits.limited import (
     StartLimited,
     answers_of,
     cost_of,
-    is_state_unavailable,
     read_ledger,
 )
 from tests.limits.metered import begin, document, end, held, usage_event
 from tests.support.client import Answer, ask
 from tests.support.processes import eventually, stopped
+from tests.support.storm import is_state_unavailable
 
 FILE = "usage.sqlite3"
 #: Enough requests to meet every worker.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.limits.storm import Call, assert_never_above, assert_nothing_lost, assert_right_retry_after
 from tests.support.client import Answer
+from tests.support.storm import Call, assert_never_above, assert_nothing_lost, assert_right_retry_after
 
 LIMIT = 100
 

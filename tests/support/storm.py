@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tests.limits.limited import is_state_unavailable
 from tests.support.client import Answer
 from tests.support.processes import PATIENCE_S
 
@@ -17,6 +16,11 @@ from tests.support.processes import PATIENCE_S
 IS_FULL = os.environ.get("LIMITS") == "full"
 #: What a time on one clock may differ from a span on another one, in requests.
 CLOCKS = 0.01
+
+
+def is_state_unavailable(answer: Answer) -> bool:
+    """Return whether an answer says that the counters can't be used now."""
+    return answer.status == 503 and answer.error["code"] == "state_unavailable"
 
 
 @dataclass(frozen=True)
