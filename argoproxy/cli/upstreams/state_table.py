@@ -6,17 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import Json, as_dict, as_text
-from argoproxy.protocol.resilience.failures import FailureKind
+from argoproxy.protocol.resilience.failures import FAILURES_IN_WORDS
 
 HEAD = ("UPSTREAM", "STATE", "STREAMS", "WAITING", "SINCE", "WHY", "NEXT PROBE")
-REASONS: Mapping[str, str] = {
-    FailureKind.CONNECT: "no connection",
-    FailureKind.TIMEOUT: "no answer in time",
-    FailureKind.BROKEN: "broken replies",
-    FailureKind.RATE_LIMITED: "asked to wait (429)",
-    FailureKind.OVERLOADED: "overloaded (503, 529)",
-    FailureKind.SERVER_ERROR: "server errors (5xx)",
-}
 _MINUTE_S, _HOUR_S = 60, 3600
 
 Row = Sequence[str]
@@ -48,7 +40,7 @@ def _row(name: str, state: Json) -> Row:
         printable(as_text(state.get("state")).replace("_", "-")),
         *("" if count is None else str(count) for count in counts),
         _describe_time(state.get("since_s")),
-        printable(REASONS.get(reason, reason)),
+        printable(FAILURES_IN_WORDS.get(reason, reason)),
         _describe_next(state.get("next_probe_s")),
     )
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from argoproxy.cli.usage.usage_options import UsageOptionsParser, parse_since, parse_until
+from argoproxy.cli.usage.usage_options import UsageOptionsParser
 from argoproxy.cli.usage.usage_tables import print_csv, print_json, print_table
 from argoproxy.config.config import load
 from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.printable import printable
 from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow, read_usage
+from argoproxy.stores.usage_period import parse_since, parse_until
 
 FAILED_EXIT = 1
 _NO_FOLDER = "nothing is written down: set state_path (STATE_PATH, --state_path DIR), the folder of the ledger"

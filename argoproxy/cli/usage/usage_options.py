@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import date, datetime, time, timedelta, tzinfo
 
-from argoproxy.protocol.keys.expiry import parse_duration
 from argoproxy.stores.sqlite_ledger import Grouping
 
 _ABOUT = """\
@@ -33,7 +31,7 @@ class UsageOptionsParser(argparse.ArgumentParser):
         groups = [str(one) for one in Grouping]
         self.add_argument("--by", choices=groups, default=groups[0], help="how requests are grouped (key)")
         self.add_argument("--key", metavar="NAME", help="only requests of this key")
-        self.add_argument("--since", metavar="WHEN", help="from 2026-11-01, 2026-11-01T12:00, or 7d ago")
+        self.add_argument("--since", metavar="WHEN", help="from 2026-11-01, 2026-11-01T12:00, 7d ago, or today")
         self.add_argument("--until", metavar="WHEN", help="until the end of that day, or until that moment")
         formats = self.add_mutually_exclusive_group()
         formats.add_argument("--json", action="store_true", help="print JSON")
@@ -42,28 +40,3 @@ class UsageOptionsParser(argparse.ArgumentParser):
             "--config", default="", metavar="FILE", help="settings; else $CONFIG_PATH, else ./config.yaml"
         )
         self.add_argument("--state_path", default="", metavar="DIR", help="the folder of the ledger; days are in UTC")
-
-
-def parse_since(text: str, now: float, zone: tzinfo) -> float:
-    """Parse the first moment that counts: the beginning of a day, a moment, or a duration ago; seconds since 1970.
-    Raises ValueError."""
-    return _parse_moment(text, now, zone, timedelta())
-
-
-def parse_until(text: str, now: float, zone: tzinfo) -> float:
-    """Parse the first moment that does not count any more: the end of a day, a moment, or a duration ago. Raises
-    ValueError."""
-    return _parse_moment(text, now, zone, timedelta(days=1))
-
-
-def _parse_moment(text: str, now: float, zone: tzinfo, from_midnight: timedelta) -> float:
-    try:
-        if len(text) == len("2026-11-01"):
-            day = date.fromisoformat(text) + from_midnight
-            return datetime.combine(day, time(), zone).timestamp()
-        if "T" in text:
-            moment = datetime.fromisoformat(text)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-        return now - parse_duration(text)
-    except (ValueError, OverflowError):
-        raise ValueError("must be a date such as 2026-11-01, a moment such as 2026-11-01T12:00, or 7d") from None

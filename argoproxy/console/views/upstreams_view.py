@@ -11,17 +11,9 @@ from argoproxy.console.views.totals import Totals, no_counts
 from argoproxy.console.views.view_shapes import ShownCircuit, UpstreamRow, UpstreamsView
 from argoproxy.protocol.access.masking import mask_urls
 from argoproxy.protocol.json_text import Json, as_dict, as_text
-from argoproxy.protocol.resilience.failures import FailureKind
+from argoproxy.protocol.resilience.failures import FAILURES_IN_WORDS
 from argoproxy.shared_state.state_observer import UNUSED, StateObserver
 
-REASONS: Mapping[str, str] = {
-    FailureKind.CONNECT: "no connection",
-    FailureKind.TIMEOUT: "no answer in time",
-    FailureKind.BROKEN: "broken replies",
-    FailureKind.RATE_LIMITED: "asked to wait (429)",
-    FailureKind.OVERLOADED: "overloaded (503, 529)",
-    FailureKind.SERVER_ERROR: "server errors (5xx)",
-}
 NOT_SHARED = "The workers share no folder, so each knows only what it has seen of an upstream itself."
 
 
@@ -52,7 +44,7 @@ def _show_upstream(settings: UpstreamSettings, sources: Sources, state: Json, to
         "is_default": False,
         "state": as_text(state.get("state")),
         "reason": reason,
-        "reason_text": REASONS.get(reason, reason),
+        "reason_text": FAILURES_IN_WORDS.get(reason, reason),
         "since_s": _number(state.get("since_s")),
         "next_probe_s": _number(state.get("next_probe_s")),
         "openings": int(state["openings"]),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from argoproxy.console.views.sources import Sources
 from argoproxy.console.views.totals import Totals
 from argoproxy.console.views.view_shapes import Counts, ShownUsage, UsageView
 from argoproxy.errors import BadRequest, StateUnavailable
-from argoproxy.protocol.keys.expiry import parse_duration
 from argoproxy.protocol.prices.money import to_number
 from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow, read_usage
+from argoproxy.stores.usage_period import TODAY, parse_since
 
 NO_LEDGER = (
     "Nothing is written down, so these are the counts since the start; state_path (STATE_PATH, --state_path DIR) sets"
@@ -30,7 +30,7 @@ def show_usage(sources: Sources, totals: Totals, options: Mapping[str, str], now
     StateUnavailable."""
     grouping = parse_grouping(options.get("by", ""))
     zone = zone_of(sources)
-    since = parse_since(options.get("since", "") or DEFAULT_SINCE, now, zone)
+    since = parse_beginning(options.get("since", "") or DEFAULT_SINCE, now, zone)
     folder = sources.config.state_folder
     if folder is None:
         return _from_counts(grouping, totals, now)
@@ -44,7 +44,7 @@ def read_today(sources: Sources, now: float) -> tuple[Mapping[str, Counts], str]
     folder, zone = sources.config.state_folder, zone_of(sources)
     if folder is None:
         return {}, NO_LEDGER
-    chosen = LedgerFilter(parse_since("today", now, zone), float("inf"))
+    chosen = LedgerFilter(parse_since(TODAY, now, zone), float("inf"))
     try:
         rows = read_usage(folder, Grouping.KEY, chosen, lambda at: "")
     except StateUnavailable as error:
@@ -60,27 +60,18 @@ def parse_grouping(text: str) -> Grouping:
         raise BadRequest(f"`by` must be one of {', '.join(Grouping)}.", param="by") from None
 
 
-def parse_since(text: str, now: float, zone: tzinfo) -> float:
+def parse_beginning(text: str, now: float, zone: tzinfo) -> float:
     """Return the moment from which on requests count: of `today`, `7d`, `2026-11-01`. Raises BadRequest."""
     try:
-        if text == "today":
-            return _midnight(now, zone, 0)
-        if len(text) == len("2026-11-01") and "-" in text:
-            return datetime.combine(datetime.fromisoformat(text).date(), time(), zone).timestamp()
-        return now - parse_duration(text)
-    except (ValueError, OverflowError):
-        raise BadRequest("`since` must be today, a date such as 2026-11-01, or 7d.", param="since") from None
+        return parse_since(text, now, zone)
+    except ValueError as error:
+        raise BadRequest(f"`since` {error}.", param="since") from None
 
 
 def zone_of(sources: Sources) -> tzinfo:
     """Return the zone in which days begin."""
     name = sources.config.limits.zone
     return UTC if name == "UTC" else ZoneInfo(name)
-
-
-def _midnight(now: float, zone: tzinfo, days: int) -> float:
-    today = datetime.fromtimestamp(now, zone).date() - timedelta(days=days)
-    return datetime.combine(today, time(), zone).timestamp()
 
 
 def _show(row: UsageRow, sources: Sources) -> ShownUsage:

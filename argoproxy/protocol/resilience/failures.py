@@ -46,6 +46,17 @@ class FailureKind(StrEnum):
     REFUSED = "refused"  # any other status, and refusals of the proxy itself
 
 
+#: The kinds for which an upstream is left alone, in words.
+FAILURES_IN_WORDS: Mapping[str, str] = {
+    FailureKind.CONNECT: "no connection",
+    FailureKind.TIMEOUT: "no answer in time",
+    FailureKind.BROKEN: "broken replies",
+    FailureKind.RATE_LIMITED: "asked to wait (429)",
+    FailureKind.OVERLOADED: "overloaded (503, 529)",
+    FailureKind.SERVER_ERROR: "server errors (5xx)",
+}
+
+
 class Again(Enum):
     """When the same upstream is tried once more."""
 

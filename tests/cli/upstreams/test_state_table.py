@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import re
 
-from argoproxy.cli.upstreams.state_table import REASONS, table_lines
+from argoproxy.cli.upstreams.state_table import table_lines
 from argoproxy.protocol.resilience.breaker import ADDRESS_KINDS, MODEL_KINDS
-from argoproxy.protocol.resilience.failures import FailureKind
+from argoproxy.protocol.resilience.failures import FAILURES_IN_WORDS, FailureKind
 
 CLOSED = {"state": "closed", "open_streams": 14, "waiting": 0, "openings": 2, "models": {}}
 
@@ -47,7 +47,7 @@ def test_models_without_names_are_counted() -> None:
 
 
 def test_every_kind_that_stops_requests_has_words() -> None:
-    assert set(REASONS) == {*ADDRESS_KINDS, *MODEL_KINDS, FailureKind.RATE_LIMITED}
+    assert set(FAILURES_IN_WORDS) == {*ADDRESS_KINDS, *MODEL_KINDS, FailureKind.RATE_LIMITED}
 
 
 def test_names_cannot_act_on_the_terminal() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from argoproxy.console.views.keys_view import MOST_KEYS, KeyBooks, show_keys
 from argoproxy.console.views.totals import KEEP_S, RecentTotals, Totals
-from argoproxy.console.views.usage_view import parse_since, read_today, show_usage
+from argoproxy.console.views.usage_view import parse_beginning, read_today, show_usage
 from argoproxy.console.views.view_shapes import Counts
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.limits.limits import Claim, LimitKind
@@ -119,7 +119,7 @@ def test_without_a_ledger_usage_is_what_was_counted(tmp_path: Path) -> None:
     [("today", 1_795_392_000.0), ("2026-11-01", 1_793_491_200.0), ("7d", NOW - 7 * 86_400)],
 )
 def test_a_beginning_is_a_day_or_a_time_ago(text: str, expected: float) -> None:
-    assert parse_since(text, NOW, UTC) == expected
+    assert parse_beginning(text, NOW, UTC) == expected
 
 
 @pytest.mark.parametrize("options", [{"by": "colour"}, {"since": "soon"}, {"since": "2026-99-01"}])
