@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from argoproxy.console.views.limit_levels import LimitReader
+from argoproxy.console.views.limit_levels import LimitReader, ReadCounters
 from argoproxy.console.views.sources import Sources
 from argoproxy.console.views.totals import Totals, no_counts
 from argoproxy.console.views.usage_view import read_today, zone_of
@@ -101,14 +101,23 @@ def show_keys(sources: Sources, found: tuple[KeyBook, str], totals: Totals, sear
 
 def make_limit_reader(sources: Sources, subjects: Iterable[LimitedSubject], now: float) -> tuple[LimitReader, str]:
     """Return the counters of the limits of some subjects, and ""; without counters and why if they can't be read."""
-    reader = LimitReader({}, _make_calendar(sources), now)
-    folder = sources.config.state_folder or (sources.shared / UNKEPT_LIMITS if sources.shared else None)
-    if folder is None:
-        return reader, ""
+    reader, read = LimitReader({}, _make_calendar(sources), now), _find_counters(sources)
     try:
-        return reader.with_counters(partial(read_counters, folder), subjects), ""
+        return (reader.with_counters(read, subjects) if read else reader), ""
     except ProxyError as error:
         return reader, error.message
+
+
+def _find_counters(sources: Sources) -> ReadCounters | None:
+    """Return what reads the counters of limits, where the workers count them; None if each counts for itself."""
+    redis = sources.config.redis
+    if redis:
+        from argoproxy.stores.redis.open_redis import open_server  # noqa: PLC0415 redis-py, only where it is used
+        from argoproxy.stores.redis.redis_limits import RedisLimits  # noqa: PLC0415
+
+        return RedisLimits(open_server(redis), redis.prefix).find_counters
+    folder = sources.config.state_folder or (sources.shared / UNKEPT_LIMITS if sources.shared else None)
+    return partial(read_counters, folder) if folder else None
 
 
 def _make_calendar(sources: Sources) -> BudgetCalendar:

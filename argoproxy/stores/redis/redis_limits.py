@@ -22,6 +22,7 @@ LEASE_S = 30.0
 _KEPT_S = 40 * 86_400.0
 #: Requests that are renewed in one step: the server does nothing else meanwhile.
 _RENEWED_AT_ONCE = 500
+_READ_AT_ONCE = 500
 _SCANNED_AT_ONCE = 1000
 
 #: The moment of the server in place of a given one.
@@ -123,10 +124,16 @@ class RedisLimits:
 
     def read_used(self, rows: Sequence[str]) -> Mapping[str, int]:
         """Return what is used of each counter that there is."""
-        if not rows:
-            return {}
-        values = self._server.execute("MGET", *(f"{self._prefix}counter:{row}" for row in rows))
-        return {row: _read_counter(_text(value)).used for row, value in zip(rows, values, strict=True) if value}
+        return {row: counter.used for row, counter in self.find_counters(rows).items()}
+
+    def find_counters(self, rows: Sequence[str]) -> Mapping[str, Counter]:
+        """Return those counters that there are, by their rows."""
+        found: dict[str, Counter] = {}
+        for begin in range(0, len(rows), _READ_AT_ONCE):
+            some = rows[begin : begin + _READ_AT_ONCE]
+            values = self._server.execute("MGET", *(f"{self._prefix}counter:{row}" for row in some))
+            found |= {row: _read_counter(_text(value)) for row, value in zip(some, values, strict=True) if value}
+        return found
 
     def read_counters(self, subject: str) -> Iterator[tuple[str, int]]:
         """Yield the rows of a subject, and what is used of each."""
