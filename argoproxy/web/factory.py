@@ -37,7 +37,6 @@ from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
-from argoproxy.stores.keys.key_ring import KeyRing
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
 from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
 from argoproxy.telemetry.metrics import Metrics
@@ -45,7 +44,13 @@ from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.app import create_app
-from argoproxy.web.state_factory import build_accountant, build_authenticator, build_cache, build_key_desk
+from argoproxy.web.state_factory import (
+    build_accountant,
+    build_authenticator,
+    build_cache,
+    build_key_desk,
+    make_fault_finder,
+)
 from argoproxy.web.upstream_factory import collect_secrets, make_transport, models_of, provider
 
 logger = logging.getLogger("argoproxy")
@@ -162,18 +167,18 @@ def build_proxy(
     links = {settings.name: build_link(settings) for settings in (*gateway, *config.upstreams)}
     probed = [(item.upstream, links[item.upstream.name].transport) for item in models.providers]
     states = _build_states(config, memory)
-    faults = (authenticator.find_fault,) if isinstance(authenticator, KeyRing) else ()
+    accountant = build_accountant(config)
     return Proxy(
         models=models,
         gateway=models.bound_to(provider(config.gateway)) if config.gateway else None,
         links=links,
         listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_log(config, journal)),
         heartbeat=config.heartbeat,
-        probe=Probe(probed, unwatched, is_stopping, *faults),
+        probe=Probe(probed, unwatched, is_stopping, make_fault_finder(config, authenticator, accountant)),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
         states=states,
         places=_open_places(config, memory),
-        accountant=build_accountant(config),
+        accountant=accountant,
         cache=build_cache(config),
         active_probes=[
             ActiveProbe(upstream, transport, states.of(upstream.name), unwatched)

@@ -112,6 +112,18 @@ def _open_answer_store(cache: CacheSettings, redis: RedisSettings | None) -> Ans
     return open_shared_answers(redis)
 
 
+def make_fault_finder(
+    config: Config, authenticator: RequestAuthenticator | None, accountant: Accountant | None
+) -> Callable[[], str]:
+    """Return what tells why this process refuses clients: it knows no keys, or no counters of limits where requests are
+    refused without. It returns "" if there is no such reason."""
+    finders = [authenticator.find_fault] if isinstance(authenticator, KeyRing) else []
+    if accountant and config.redis and config.redis.limits is StoreFailure.REFUSE:
+        store = accountant.books.store
+        finders.append(lambda: "" if store.is_up else "The limits of all replicas can't be counted.")
+    return lambda: next(filter(None, (find() for find in finders)), "")
+
+
 @lru_cache(maxsize=8)
 def open_answers(folder: Path, max_bytes: int) -> SqliteAnswers:
     """Return the answers in a folder: the same ones after a reload of the settings."""
