@@ -41,7 +41,7 @@ def show_models(
     known = frozenset(listed)
     return [
         {
-            **_describe_model(sources, name),
+            **_describe_once(sources, name),
             "is_listed": name in known,
             "counts": totals.by_model.get(name) or no_counts(),
             **_describe_recent(requests[name], now),  # type: ignore[typeddict-item]
@@ -62,6 +62,16 @@ def make_view(models: list[ShownModel], totals: Totals) -> ModelsView:
 
 def _named_by_rules(sources: Sources) -> list[str]:
     return [rule.name for rule in sources.config.rules if not rule.is_pattern and rule.name != DEFAULT]
+
+
+def _describe_once(sources: Sources, name: str) -> ShownModel:
+    """Return what the settings say of a model; rules are compared once for each name and reload."""
+    found = sources.described.get(name)
+    if found is None:
+        if len(sources.described) >= 2 * MOST_MODELS:
+            sources.described.clear()
+        found = sources.described[name] = _describe_model(sources, name)
+    return found
 
 
 def _describe_model(sources: Sources, name: str) -> ShownModel:

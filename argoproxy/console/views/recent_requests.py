@@ -11,7 +11,7 @@ from argoproxy.errors import Ending
 
 #: How long requests are remembered, and how many at most.
 KEEP_S = 1800.0
-MOST_KEPT = 50_000
+MOST_KEPT = 20_000
 MINUTE_S = 60.0
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from argoproxy.config.config import Config, build
 from argoproxy.config.values.layers import Layer, read_layers, read_snapshot
+from argoproxy.console.views.view_shapes import ShownModel
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.routing.router import Models
 from argoproxy.server.runtime import SNAPSHOT
@@ -27,6 +28,8 @@ class Sources:
     environ: Mapping[str, str]
     here: Path
     shared: Path | None
+    #: What was found of models before, by their names.
+    described: dict[str, ShownModel] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def masker(self) -> Masker:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from argoproxy.console.views.sources import Sources
-from argoproxy.console.views.totals import Totals
+from argoproxy.console.views.totals import Totals, no_counts
 from argoproxy.console.views.view_shapes import Counts, ShownUsage, UsageView
 from argoproxy.errors import BadRequest, StateUnavailable
 from argoproxy.protocol.prices.money import to_number
@@ -23,6 +23,7 @@ NOT_COUNTED = (
 )
 #: From when on sums are made unless the page says otherwise.
 DEFAULT_SINCE = "30d"
+MOST_DAYS = 400
 
 
 def show_usage(sources: Sources, totals: Totals, options: Mapping[str, str], now: float) -> UsageView:
@@ -36,7 +37,20 @@ def show_usage(sources: Sources, totals: Totals, options: Mapping[str, str], now
         return _from_counts(grouping, totals, now)
     chosen = LedgerFilter(since, float("inf"), options.get("key") or None)
     rows = read_usage(folder, grouping, chosen, lambda at: datetime.fromtimestamp(at, zone).date().isoformat())
-    return _make_view(grouping, since, "ledger", [_show(row, sources) for row in rows], str(zone))
+    shown = [_show(row, sources) for row in rows]
+    if grouping is Grouping.DAY:
+        shown = fill_days(shown, datetime.fromtimestamp(now, zone).date())
+    return _make_view(grouping, since, "ledger", shown, str(zone))
+
+
+def fill_days(rows: Sequence[ShownUsage], today: date) -> list[ShownUsage]:
+    """Return days in their order until today, those without a request among them, MOST_DAYS at most."""
+    if not rows:
+        return []
+    by_day = {row["name"]: row for row in rows}
+    first = max(date.fromisoformat(rows[0]["name"]), today - timedelta(days=MOST_DAYS - 1))
+    days = [(first + timedelta(days=number)).isoformat() for number in range((today - first).days + 1)]
+    return [by_day.get(day) or _show_counts(day, no_counts()) for day in days]
 
 
 def read_today(sources: Sources, now: float) -> tuple[Mapping[str, Counts], str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, date
 from pathlib import Path
 
 import pytest
 
 from argoproxy.console.views.keys_view import MOST_KEYS, KeyBooks, show_keys
 from argoproxy.console.views.totals import KEEP_S, RecentTotals, Totals
-from argoproxy.console.views.usage_view import parse_beginning, read_today, show_usage
-from argoproxy.console.views.view_shapes import Counts
+from argoproxy.console.views.usage_view import MOST_DAYS, fill_days, parse_beginning, read_today, show_usage
+from argoproxy.console.views.view_shapes import Counts, ShownUsage
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.limits.limits import Claim, LimitKind
 from argoproxy.stores.keys.key_admin import KeyAdmin
@@ -95,10 +95,14 @@ def test_usage_is_added_up_from_the_ledger(tmp_path: Path) -> None:
     sources = make_sources(tmp_path, SETTINGS)
     SqliteKeys(tmp_path / "state").create()
     limits = SqliteLimits(tmp_path / "state")
-    for number, at in enumerate((NOW - 86_400, NOW - 86_400, NOW)):
+    for number, at in enumerate((NOW - 2 * 86_400, NOW - 2 * 86_400, NOW)):
         settle(limits, str(number), "k", at)
     days = show_usage(sources, Totals(), {"by": "day", "since": "7d"}, NOW)
-    assert [(row["name"], row["requests"]) for row in days["rows"]] == [("2026-11-22", 2), ("2026-11-23", 1)]
+    assert [(row["name"], row["requests"]) for row in days["rows"]] == [
+        ("2026-11-21", 2),
+        ("2026-11-22", 0),
+        ("2026-11-23", 1),
+    ]
     today = show_usage(sources, Totals(), {"by": "model", "since": "today"}, NOW)
     assert [(row["name"], row["total_tokens"], row["cost"]) for row in today["rows"]] == [("gpt-4o", 35, 0.5)]
     assert (today["source"], today["reason"]) == ("ledger", "")
@@ -120,6 +124,28 @@ def test_without_a_ledger_usage_is_what_was_counted(tmp_path: Path) -> None:
 )
 def test_a_beginning_is_a_day_or_a_time_ago(text: str, expected: float) -> None:
     assert parse_beginning(text, NOW, UTC) == expected
+
+
+def test_days_without_an_end_are_cut() -> None:
+    view = show_usage_of_day("1970-01-01")
+    assert (len(view), view[-1]["name"]) == (MOST_DAYS, "2026-11-23")
+    assert fill_days([], date(2026, 11, 23)) == []
+
+
+def show_usage_of_day(day: str) -> list[ShownUsage]:
+    row: ShownUsage = {
+        "name": day,
+        "requests": 1,
+        "prompt_tokens": 1,
+        "cached_tokens": 0,
+        "completion_tokens": 1,
+        "reasoning_tokens": 0,
+        "total_tokens": 2,
+        "cost": None,
+        "unpriced": 1,
+        "estimated": 0,
+    }
+    return fill_days([row], date(2026, 11, 23))
 
 
 @pytest.mark.parametrize("options", [{"by": "colour"}, {"since": "soon"}, {"since": "2026-99-01"}])
