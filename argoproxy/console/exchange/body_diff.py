@@ -9,27 +9,56 @@ from typing import Any
 
 from argoproxy.console.exchange.exchange_shapes import Change
 from argoproxy.console.exchange.parts import shorten
-from argoproxy.protocol.json_text import Json, as_dict
+from argoproxy.protocol.json_text import Json, as_dict, as_text
 
 MOST_CHANGES = 200
 #: Characters of a value that are shown.
 MOST_CHARACTERS = 2000
 #: Below this depth values are compared whole.
 DEEPEST = 12
+#: Where other APIs have what is the first message of a chat.
+_SYSTEM = ("system", "instructions")
 _MISSING = object()
 
 
 def find_changes(before: Json, after: Json) -> list[Change]:
-    """Return the changes, MOST_CHANGES at most. DashScope's wrapping of messages and parameters is no change."""
-    return list(islice(_differ("", _unwrap(before), _unwrap(after), 0), MOST_CHANGES))
+    """Return the changes, MOST_CHANGES at most. That another API says the same elsewhere is no change."""
+    return list(islice(_differ("", _as_chat(before), _as_chat(after), 0), MOST_CHANGES))
 
 
-def _unwrap(body: Json) -> Json:
+def _as_chat(body: Json) -> Json:
+    """Return a request with its messages, tools and parameters where OpenAI's chats have them."""
     inner = as_dict(body.get("input"))
-    if not inner or not isinstance(body.get("parameters", {}), dict):
+    if inner and isinstance(body.get("parameters", {}), dict):  # DashScope's
+        rest = {name: value for name, value in body.items() if name not in ("input", "parameters")}
+        return {**rest, **inner, **as_dict(body.get("parameters"))}
+    chat = {name: value for name, value in body.items() if name not in _SYSTEM}
+    if isinstance(body.get("input"), str) and "instructions" in body:  # of the Responses API
+        chat["messages"] = [{"role": "user", "content": chat.pop("input")}]
+    system = next((_as_plain_text(body[name]) for name in _SYSTEM if name in body), "")
+    if isinstance(chat.get("messages"), list) and system:
+        chat["messages"] = [{"role": "system", "content": system}, *chat["messages"]]
+    elif system:
         return body
-    rest = {name: value for name, value in body.items() if name not in ("input", "parameters")}
-    return {**rest, **inner, **as_dict(body.get("parameters"))}
+    if isinstance(chat.get("tools"), list):
+        chat["tools"] = [_as_chat_tool(tool) for tool in chat["tools"]]
+    return chat
+
+
+def _as_chat_tool(tool: Any) -> Any:
+    """Return a tool of Anthropic's Messages or of the Responses API as one of a chat."""
+    if not isinstance(tool, dict) or "function" in tool or "name" not in tool:
+        return tool
+    schema = tool.get("input_schema", tool.get("parameters"))
+    described = {"name": tool["name"], "description": tool.get("description"), "parameters": schema}
+    return {"type": "function", "function": {name: value for name, value in described.items() if value is not None}}
+
+
+def _as_plain_text(content: Any) -> str:
+    """Return a content that is a text, or a list of pieces that are; "" for any other."""
+    if isinstance(content, list):
+        return "\n".join(as_text(as_dict(part).get("text")) for part in content)
+    return as_text(content)
 
 
 def _differ(path: str, before: Any, after: Any, depth: int) -> Iterator[Change]:

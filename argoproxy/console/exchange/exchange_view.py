@@ -167,7 +167,8 @@ def _mark_thoughts(client: ShownSide | None, attempts: Sequence[ShownSide], sett
 
 
 def _phases(line: Json, servers: Sequence[Json]) -> Iterator[TimePart]:
-    """Yield the parts of a request's time: failed attempts, the wait for the first byte, the rest."""
+    """Yield the parts of a request's time: failed attempts, the wait for the first byte of one that did not fail, the
+    rest."""
     total, first = _ms(line.get("total_ms")), _ms(line.get("first_byte_ms"))
     spent = 0.0
     for server in servers:
@@ -176,10 +177,11 @@ def _phases(line: Json, servers: Sequence[Json]) -> Iterator[TimePart]:
             spent += ms
             name = f"{as_text(server.get('upstream'))}: {as_text(server.get('failure'))}"
             yield {"name": name, "ms": ms, "failed": True}
-    wait = max(0.0, (first or total) - spent)
-    yield {"name": "first byte", "ms": round(wait, 1), "failed": False}
-    if first:
-        yield {"name": "answer", "ms": round(max(0.0, total - max(first, spent)), 1), "failed": False}
+    if first and servers and not servers[-1].get("failure"):
+        wait = max(0.0, first - spent)
+        spent += wait
+        yield {"name": "first byte", "ms": round(wait, 1), "failed": False}
+    yield {"name": "answer", "ms": round(max(0.0, total - spent), 1), "failed": False}
 
 
 def _ms(value: Any) -> float:

@@ -49,6 +49,30 @@ def test_what_dashscope_wraps_is_no_change() -> None:
     assert changes({"model": "m", "messages": [], "top_p": 1}, wrapped) == []
 
 
+def test_what_other_apis_say_elsewhere_is_no_change() -> None:
+    schema = {"type": "object"}
+    tool = {"type": "function", "function": {"name": "look", "description": "d", "parameters": schema}}
+    user = {"role": "user", "content": "Hi"}
+    chat = {"model": "m", "messages": [{"role": "system", "content": "Be kind."}, user], "tools": [tool]}
+    of_messages = {
+        "model": "m",
+        "system": [{"type": "text", "text": "Be kind."}],
+        "messages": [user],
+        "tools": [{"name": "look", "description": "d", "input_schema": schema}],
+    }
+    of_responses = {
+        "model": "m",
+        "instructions": "Be kind.",
+        "input": "Hi",
+        "tools": [{"type": "function", "name": "look", "description": "d", "parameters": schema}],
+    }
+    assert changes(of_messages, chat) == changes(of_responses, chat) == []
+    assert changes({**of_messages, "system": "Be short."}, chat) == [
+        ("messages[0].content", "changed", '"Be short."', '"Be kind."')
+    ]
+    assert changes({"system": "Be kind."}, {}) == [("system", "removed", '"Be kind."', "")]
+
+
 def test_long_values_and_many_changes_are_cut() -> None:
     found = find_changes({}, {"x": "y" * (2 * MOST_CHARACTERS)})
     assert len(found[0]["after"]) == MOST_CHARACTERS + 1
@@ -62,6 +86,6 @@ def test_equal_bodies_do_not_differ(body: dict[str, Any]) -> None:
 
 @given(*2 * [st.dictionaries(st.text(max_size=3), VALUES, max_size=4)])
 def test_bodies_that_differ_have_a_change(before: dict[str, Any], after: dict[str, Any]) -> None:
-    wrapped = {"input", "parameters"}
+    wrapped = {"input", "parameters", "system", "instructions", "tools"}
     if before != after and not wrapped & (before.keys() | after.keys()):
         assert find_changes(before, after)

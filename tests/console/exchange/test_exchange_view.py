@@ -98,3 +98,8 @@ def test_a_body_that_is_too_large_is_not_shown_raw(tmp_path: Path) -> None:
 def test_a_request_whose_own_line_was_lost(tmp_path: Path) -> None:
     found = read(tmp_path, [], [SERVER])
     assert (found["client"], len(found["attempts"]), found["curl"]) == (None, 1, "")
+
+
+def test_a_request_that_failed_waited_for_no_first_byte(tmp_path: Path) -> None:
+    assert [one["name"] for one in read(tmp_path, [CLIENT], [FAILED])["phases"]] == ["spare: connect", "answer"]
+    assert [(one["name"], one["ms"]) for one in read(tmp_path, [CLIENT], [])["phases"]] == [("answer", 1000.0)]
