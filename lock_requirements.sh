@@ -26,4 +26,6 @@ lock requirements-redis.txt --no-deps
 lock requirements-dev.txt
 lock requirements-site.txt
 lock release/requirements.txt
+lock tests/scale/tools/helm.txt --no-deps
+lock tests/scale/tools/requirements.txt
 for requirements in tests/clients/packages/*/requirements.txt; do lock "$requirements"; done

@@ -93,6 +93,11 @@ def test_the_image_is_labelled_with_the_version() -> None:
     assert labels >= {"title", "description", "licenses", "version", "revision", "source"}
 
 
+def test_the_chart_has_the_version() -> None:
+    chart = (ROOT / "deploy" / "helm" / "argoproxy" / "Chart.yaml").read_text()
+    assert re.findall(r'(?mi)^(?:app)?version: "?([^"\n]+)"?$', chart) == [__version__, __version__]
+
+
 def test_twine_finds_nothing_wrong(distributions: Path) -> None:
     twine = shutil.which("twine")
     if not twine:
