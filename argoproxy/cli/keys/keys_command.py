@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from argoproxy.cli.keys.key_options import KeyOptionsParser, fields_of
 from argoproxy.cli.keys.key_tables import print_history, print_issued, print_json, print_key, print_table
 from argoproxy.config.config import load
+from argoproxy.config.shared_stores import RedisSettings
 from argoproxy.config.values.config_error import USAGE_EXIT, ConfigError, explain_refusal
 from argoproxy.errors import ProxyError, StateUnavailable
 from argoproxy.protocol.access.printable import printable
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str], program: str) -> int:
     """Run `keys …` and return the exit status."""
     options = KeyOptionsParser(program).parse_args(arguments)
     try:
-        command = _KeyCommand(*_find_folder(options.state_path, options.config))
+        command = _KeyCommand(_find_folder(options.state_path, options.config))
         command.run(options)
     except ConfigError as error:
         sys.stderr.write(explain_refusal(error, "The keys can't be used"))
@@ -44,27 +45,35 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _find_folder(path: str, config_file: str) -> tuple[Path, bool]:
-    """Return the folder of keys, and whether the settings are known to ask for keys. A folder that is named needs no
-    settings. Raises ConfigError."""
+def _find_folder(path: str, config_file: str) -> _Place:
+    """Return where keys are. A folder that is named needs no settings. Raises ConfigError."""
     here = Path.cwd()
     if path:
-        return here / Path(path).expanduser(), True
+        return _Place(here / Path(path).expanduser())
     environ = {**os.environ, **({"CONFIG_PATH": str(here / config_file)} if config_file else {})}
     config = load(environ, here)
     if config.managed is None:
         raise ConfigError([_NO_FOLDER])
-    return config.managed.folder, config.requires_key
+    return _Place(config.managed.folder, config.requires_key, config.redis)
+
+
+class _Place(NamedTuple):
+    """The folder of keys, whether the settings are known to ask for keys, and where limits are counted for several
+    hosts."""
+
+    folder: Path
+    asks_for_keys: bool = True
+    redis: RedisSettings | None = None
 
 
 class _KeyCommand:
     """The words of the command, on one folder."""
 
-    def __init__(self, folder: Path, asks_for_keys: bool) -> None:  # noqa: FBT001 read from the settings
-        self._store = SqliteKeys(folder)
+    def __init__(self, place: _Place) -> None:
+        self._store, self._redis = SqliteKeys(place.folder), place.redis
         self._actor = f"cli:{_user()}"
         self._admin = KeyAdmin(self._store, self._actor)
-        self._asks_for_keys = asks_for_keys
+        self._asks_for_keys = place.asks_for_keys
 
     def run(self, options: Any) -> None:
         """Run the word that was typed, and print what it returns. Raises ProxyError, ConfigError."""
@@ -94,11 +103,20 @@ class _KeyCommand:
         subjects = [f"key:{document['id']}", *([f"team:{document['team']}"] if document["team"] else [])]
         try:
             now = time.time()
-            spent = [one for subject in subjects for one in read_spent(self._store.folder, subject, now)]
+            spent = [one for subject in subjects for one in self._read_spent(subject, now)]
         except StateUnavailable as error:
             sys.stderr.write(f"warning: {printable(error.message)}\n")
             return []
         return [describe_spent(one) for one in spent]
+
+    def _read_spent(self, subject: str, now: float) -> Sequence[SpentBudget]:
+        """Return what is spent of the budgets of a subject, by all replicas if they share limits. Raises
+        StateUnavailable."""
+        if self._redis is None:
+            return read_spent(self._store.folder, subject, now)
+        from argoproxy.stores.redis.open_redis import read_shared_spent  # noqa: PLC0415 redis-py, only where it is used
+
+        return read_shared_spent(self._redis, subject, now)
 
     def run_set(self, options: Any) -> Json:
         """Change fields of a key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from argoproxy.stores.redis.redis_answers import RedisAnswers
 from argoproxy.stores.redis.redis_limits import RedisLimits
 from argoproxy.stores.redis.server import RedisServer
 from argoproxy.stores.redis.shared_limits import SharedLimits, Stores
+from argoproxy.stores.sqlite_ledger import SpentBudget
 
 #: The folder, in that of the state, of what a host counts for itself.
 HOST_FOLDER = "host-limits"
@@ -39,6 +41,11 @@ def open_shared_limits(settings: RedisSettings, folder: Path, ledger: LimitStore
 def open_shared_answers(settings: RedisSettings) -> RedisAnswers:
     """Return the answers that all replicas keep: the same ones after a reload of the settings."""
     return RedisAnswers(open_server(settings), settings.prefix)
+
+
+def read_shared_spent(settings: RedisSettings, subject: str, now: float) -> Sequence[SpentBudget]:
+    """Return what is used of the budgets of a key or a team by all replicas. Raises StateUnavailable."""
+    return RedisLimits(open_server(settings), settings.prefix).read_spent(subject, now)
 
 
 @lru_cache(maxsize=8)

@@ -7,14 +7,16 @@ what a replica that is gone has left is charged and given back by the next reque
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from argoproxy.protocol.limits.admission import CONCURRENT_RETRY_S, decide
 from argoproxy.protocol.limits.buckets import Counter
-from argoproxy.protocol.limits.limits import Admission, Claim
+from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.stores.redis.limit_script import LIMITS, LuaScript
+from argoproxy.stores.sqlite_ledger import SpentBudget
 
 #: How long a request holds what it reserved after its replica has renewed it last.
 LEASE_S = 30.0
@@ -135,19 +137,32 @@ class RedisLimits:
             found |= {row: _read_counter(_text(value)) for row, value in zip(some, values, strict=True) if value}
         return found
 
-    def read_counters(self, subject: str) -> Iterator[tuple[str, int]]:
-        """Yield the rows of a subject, and what is used of each."""
-        begin, cursor = f"{self._prefix}counter:", 0
-        pattern = "".join(f"\\{char}" if char in "*?[]\\^" else char for char in f"{begin}{subject}/")
+    def read_spent(self, subject: str, now: float) -> Sequence[SpentBudget]:
+        """Return what is used of the budgets of a key or a team, with those for models, in periods that have not
+        ended."""
+        counters = self.find_counters(sorted(self._find_rows(f"{subject}/")))
+        return [one for row, counter in counters.items() if (one := self._spent_of(row, counter, now))]
+
+    def _spent_of(self, row: str, counter: Counter, now: float) -> SpentBudget | None:
+        """Return what is used of a budget; None if the row is that of another limit, or its period has ended."""
+        limit, _, period = row.rpartition("/")
+        holder, _, kind = limit.rpartition("/")
+        if kind != LimitKind.BUDGET:
+            return None
+        left_ms = int(self._server.execute("PTTL", f"{self._prefix}counter:{row}"))
+        ends_at = None if left_ms < 0 else float(round(now + left_ms / 1000 - _KEPT_S))
+        return SpentBudget(holder, period, counter.used, ends_at) if ends_at is None or ends_at > now else None
+
+    def _find_rows(self, begin: str) -> set[str]:
+        """Return the rows of counters that begin with a text. The server goes through all its keys: for operators."""
+        found, cursor, beginning = set[str](), 0, f"{self._prefix}counter:"
+        pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", f"{beginning}{begin}")
         while True:
             cursor, keys = self._server.execute("SCAN", cursor, "MATCH", f"{pattern}*", "COUNT", _SCANNED_AT_ONCE)
-            for key in map(_text, keys):
-                value = self._server.execute("GET", key)
-                if value:
-                    yield key.removeprefix(begin), _read_counter(_text(value)).used
+            found.update(_text(key).removeprefix(beginning) for key in keys)
             cursor = int(cursor)
             if not cursor:
-                return
+                return found
 
     def _run(self, operation: str, now: float, *arguments: str | int) -> Any:
         values = (self._prefix, operation, self._clock(now), self._lease_us, *arguments)
