@@ -45,19 +45,19 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _find_folder(path: str, config_file: str) -> _Place:
+def _find_folder(path: str, config_file: str) -> _KeyPlace:
     """Return where keys are. A folder that is named needs no settings. Raises ConfigError."""
     here = Path.cwd()
     if path:
-        return _Place(here / Path(path).expanduser())
+        return _KeyPlace(here / Path(path).expanduser())
     environ = {**os.environ, **({"CONFIG_PATH": str(here / config_file)} if config_file else {})}
     config = load(environ, here)
     if config.managed is None:
         raise ConfigError([_NO_FOLDER])
-    return _Place(config.managed.folder, config.requires_key, config.redis)
+    return _KeyPlace(config.managed.folder, config.requires_key, config.redis)
 
 
-class _Place(NamedTuple):
+class _KeyPlace(NamedTuple):
     """The folder of keys, whether the settings are known to ask for keys, and where limits are counted for several
     hosts."""
 
@@ -69,7 +69,7 @@ class _Place(NamedTuple):
 class _KeyCommand:
     """The words of the command, on one folder."""
 
-    def __init__(self, place: _Place) -> None:
+    def __init__(self, place: _KeyPlace) -> None:
         self._store, self._redis = SqliteKeys(place.folder), place.redis
         self._actor = f"cli:{_user()}"
         self._admin = KeyAdmin(self._store, self._actor)
