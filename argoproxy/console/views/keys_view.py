@@ -93,7 +93,7 @@ def show_keys(sources: Sources, found: tuple[KeyBook, str], totals: Totals, sear
         "key_count": len(names),
         "teams": [_show_team(team, limits) for team in book.teams.values()],
         "limits": [level for subject in _list_subjects(sources) for level in limits.levels(subject)],
-        "uptime_s": totals.uptime_s,
+        "started_at": totals.started_at,
         "reason": reason or counters_reason,
         "ledger_reason": ledger_reason,
     }

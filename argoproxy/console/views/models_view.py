@@ -57,7 +57,7 @@ def add_circuits(models: Iterable[ShownModel], states: Mapping[str, Json]) -> li
 
 def make_view(models: list[ShownModel], totals: Totals) -> ModelsView:
     """Return the view of models."""
-    return {"models": models, "minutes": MINUTES, "uptime_s": totals.uptime_s, "reason": totals.reason}
+    return {"models": models, "minutes": MINUTES, "started_at": totals.started_at, "reason": totals.reason}
 
 
 def _named_by_rules(sources: Sources) -> list[str]:

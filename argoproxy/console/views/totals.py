@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ NOT_SHARED = (
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The counts by a label's value: `by_model["gpt-4o"]`. `attempts` are those at an upstream, by their result."""
+    """The counts since a moment (seconds since 1970), by a label's value: `by_model["gpt-4o"]`. `attempts` are those at
+    an upstream, by their result."""
 
-    uptime_s: float | None = None
+    started_at: float | None = None
     by_model: Mapping[str, Counts] = field(default_factory=dict)
     by_key: Mapping[str, Counts] = field(default_factory=dict)
     by_upstream: Mapping[str, Counts] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class Totals:
     @property
     def reason(self) -> str:
         """Why there are no counts, "" if there are."""
-        return NOT_SHARED if self.uptime_s is None else ""
+        return NOT_SHARED if self.started_at is None else ""
 
 
 class RecentTotals:
@@ -53,7 +54,11 @@ class RecentTotals:
         """Return the counts."""
         with self._lock:
             if self._clock() - self._read_at >= KEEP_S:
-                self._totals, self._read_at = read_totals(self._shared), self._clock()
+                before, self._totals = self._totals.started_at, read_totals(self._shared)
+                self._read_at = self._clock()
+                if before and self._totals.started_at:
+                    # Rounding must not make two answers differ.
+                    self._totals = replace(self._totals, started_at=before)
             return self._totals
 
 
@@ -72,7 +77,7 @@ def read_totals(shared: Path | None) -> Totals:
         return Totals()
     samples: dict[str, Sequence[Any]] = {one.name: one.samples for one in WorkerCounts(shared).merge_totals()}
     return Totals(
-        uptime,
+        round(time.time() - uptime),
         by_model=_group(samples, "model"),
         by_key=_group(samples, "key"),
         by_upstream=_group(samples, "upstream"),

@@ -30,7 +30,7 @@ def show_upstreams(sources: Sources, states: Mapping[str, Json], totals: Totals)
     rows = [_show_upstream(one, sources, states.get(one.name, UNUSED), totals) for one in sources.config.upstreams]
     for row in rows[:1]:
         row["is_default"] = True
-    return {"upstreams": rows, "uptime_s": totals.uptime_s, "reason": "" if states else NOT_SHARED}
+    return {"upstreams": rows, "started_at": totals.started_at, "reason": "" if states else NOT_SHARED}
 
 
 def _show_upstream(settings: UpstreamSettings, sources: Sources, state: Json, totals: Totals) -> UpstreamRow:

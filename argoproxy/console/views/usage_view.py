@@ -34,7 +34,7 @@ def show_usage(sources: Sources, totals: Totals, options: Mapping[str, str], now
     since = parse_beginning(options.get("since", "") or DEFAULT_SINCE, now, zone)
     folder = sources.config.state_folder
     if folder is None:
-        return _from_counts(grouping, totals, now)
+        return _from_counts(grouping, totals)
     chosen = LedgerFilter(since, float("inf"), options.get("key") or None)
     rows = read_usage(folder, grouping, chosen, lambda at: datetime.fromtimestamp(at, zone).date().isoformat())
     shown = [_show(row, sources) for row in rows]
@@ -75,9 +75,10 @@ def parse_grouping(text: str) -> Grouping:
 
 
 def parse_beginning(text: str, now: float, zone: tzinfo) -> float:
-    """Return the moment from which on requests count: of `today`, `7d`, `2026-11-01`. Raises BadRequest."""
+    """Return the moment from which on requests count, of `today`, `7d`, `2026-11-01`: a whole minute, so that two looks
+    at the same requests see the same. Raises BadRequest."""
     try:
-        return parse_since(text, now, zone)
+        return parse_since(text, now, zone) // 60 * 60
     except ValueError as error:
         raise BadRequest(f"`since` {error}.", param="since") from None
 
@@ -103,10 +104,10 @@ def _show(row: UsageRow, sources: Sources) -> ShownUsage:
     }
 
 
-def _from_counts(grouping: Grouping, totals: Totals, now: float) -> UsageView:
+def _from_counts(grouping: Grouping, totals: Totals) -> UsageView:
     groups = {Grouping.KEY: totals.by_key, Grouping.MODEL: totals.by_model, Grouping.UPSTREAM: totals.by_upstream}
     rows = [_show_counts(name, counts) for name, counts in groups.get(grouping, {}).items()]
-    view = _make_view(grouping, now - (totals.uptime_s or 0.0), "counts", rows, "UTC")
+    view = _make_view(grouping, totals.started_at or 0.0, "counts", rows, "UTC")
     return {**view, "reason": NO_LEDGER if grouping in groups else NOT_COUNTED}
 
 

@@ -68,7 +68,7 @@ class ModelsView(TypedDict):
 
     models: list[ShownModel]
     minutes: int
-    uptime_s: float | None
+    started_at: float | None
     reason: str
 
 
@@ -111,7 +111,7 @@ class UpstreamsView(TypedDict):
     """`/api/upstreams`."""
 
     upstreams: list[UpstreamRow]
-    uptime_s: float | None
+    started_at: float | None
     reason: str
 
 
@@ -169,7 +169,7 @@ class KeysView(TypedDict):
     key_count: int
     teams: list[TeamRow]
     limits: list[LimitLevel]
-    uptime_s: float | None
+    started_at: float | None
     reason: str
     ledger_reason: str
 

@@ -110,7 +110,7 @@ def test_usage_is_added_up_from_the_ledger(tmp_path: Path) -> None:
 
 
 def test_without_a_ledger_usage_is_what_was_counted(tmp_path: Path) -> None:
-    sources, totals = make_sources(tmp_path), Totals(60.0, by_key={"bob": COUNTS})
+    sources, totals = make_sources(tmp_path), Totals(NOW - 60, by_key={"bob": COUNTS})
     view = show_usage(sources, totals, {}, NOW)
     assert (view["source"], view["since"], [row["total_tokens"] for row in view["rows"]]) == ("counts", NOW - 60, [30])
     assert view["reason"]

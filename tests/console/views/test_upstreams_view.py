@@ -51,7 +51,7 @@ def test_without_a_shared_folder_the_reason_is_told(tmp_path: Path) -> None:
     sources = make_sources(tmp_path)
     view = show_upstreams(sources, read_states(sources), read_totals(None))
     assert [one["state"] for one in view["upstreams"]] == ["closed", "closed"]
-    assert (view["uptime_s"], bool(view["reason"])) == (None, True)
+    assert (view["started_at"], bool(view["reason"])) == (None, True)
 
 
 def test_a_folder_that_is_gone_has_no_counts(tmp_path: Path) -> None:
