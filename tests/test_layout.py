@@ -18,7 +18,7 @@ STANDARD = sys.stdlib_module_names
 ONLY_THERE = {
     "flask": {"web"},
     "werkzeug": {"web"},
-    "requests": {"transport"},
+    "requests": {"transport", "telemetry/tracing/exporter"},
     "urllib3": {"transport"},
     "socket": {"transport", "workers", "server", "images", "cli/doctor/observe"},
     "ssl": {"transport", "server/start_check", "cli/setup_wizard", "cli/doctor/observe", "images"},
@@ -36,7 +36,7 @@ ONLY_THERE = {
     "yaml": {"config/values/layers"},
     "dotenv": {"config/values/layers"},
     "PIL": {"images/shrink"},
-    "certifi": {"web/factory", "cli/doctor/observe"},
+    "certifi": {"web/factory", "web/telemetry_factory", "cli/doctor/observe"},
     "prometheus_client": {
         "telemetry/children",
         "telemetry/metrics",
@@ -74,6 +74,7 @@ FLOORS = [
     "images",
     "telemetry",
     "telemetry/journal",
+    "telemetry/tracing",
     "shared_state",
     "stores",
     "stores/keys",

@@ -30,6 +30,7 @@ from argoproxy.config.model_rules import read_rules
 from argoproxy.config.options.declaration import settings_of
 from argoproxy.config.options.parsers import is_placeholder, parse_opening
 from argoproxy.config.options.server_options import MIB, ClientOptions, RequestOptions, ServerOptions
+from argoproxy.config.options.tracing_options import TracingOptions
 from argoproxy.config.options.upstream_options import CA_VARIABLES, ThinkingOptions
 from argoproxy.config.price_section import read_prices_section
 from argoproxy.config.resilience import process_resilience, warn_of_queues
@@ -101,6 +102,7 @@ class Config:
     prices: PriceTable | None = None
     #: Whether the usage of an answer says what it costs.
     tells_cost: bool = False
+    tracing: TracingOptions = TracingOptions()
     #: The server in which limits are counted for several hosts, if there is one.
     redis: RedisSettings | None = None
 
@@ -195,6 +197,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         "prices": read_prices_section(values),
         "tells_cost": values["usage_cost"],
         "limits": read_limit_settings(values),
+        "tracing": values.group(TracingOptions),
         "redis": read_redis_settings(values),
         "cache": read_cache_settings(values, folder, rules),
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),

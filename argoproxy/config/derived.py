@@ -21,10 +21,11 @@ _SET_BY_TIMEOUT = ("first_byte_timeout", "idle_timeout")
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What is logged: records of this `level` and above, and a line for each request."""
+    """What is logged: records of this `level` and above, and a line for each request; as JSON objects, if `is_json`."""
 
     level: str
     requests: bool
+    is_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,12 @@ def argo_urls(values: ConfigValues) -> ArgoUrls:
 
 def log_settings(values: ConfigValues) -> LogSettings:
     """Return what is logged. `log_level` counts, unless a stronger layer sets `debug` or `verbose`."""
+    is_json = values["log_format"] == "json"
     older = _stronger_than("log_level", ("debug", "verbose"), values)
     if not older:
-        return LogSettings(values["log_level"], values["log_level"] != "warning")
+        return LogSettings(values["log_level"], values["log_level"] != "warning", is_json)
     quiet = "info" if values["verbose"] else "warning"
-    return LogSettings("debug" if values["debug"] else quiet, values["verbose"])
+    return LogSettings("debug" if values["debug"] else quiet, values["verbose"], is_json)
 
 
 def journal_settings(values: ConfigValues, folder: Path) -> JournalSettings | None:

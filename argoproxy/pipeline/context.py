@@ -23,6 +23,7 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo, read_count
+from argoproxy.telemetry.tracing.request_trace import AttemptTrace, RequestTrace, new_id
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
 
@@ -44,6 +45,8 @@ class RequestContext(RequestNotes):
     route: Route[Upstream]
     #: What is remembered for the journal, if there is one.
     record: JournalRecord | None = None
+    #: The trace that it belongs to, where that is of use.
+    trace: RequestTrace | None = None
     #: The attempts to have it answered, if any was made.
     attempts: AttemptReport | None = None
     #: Keeps its place at an upstream that gets only so many requests at once.
@@ -121,8 +124,8 @@ class RequestContext(RequestNotes):
         self.route = route
         self._upstream = route.upstream.name
 
-    def record_attempt(self, upstream: Upstream, request: UpstreamRequest) -> None:
-        """Note a request that is sent upstream."""
+    def record_attempt(self, upstream: Upstream, request: UpstreamRequest) -> UpstreamRequest:
+        """Note a request that is sent upstream, and return it, as part of its trace."""
         if self.account:
             self.account.begin_sending(upstream.name)
         if request.is_streamed is not None:
@@ -130,6 +133,12 @@ class RequestContext(RequestNotes):
         if self.record:
             attempt = Attempt(upstream.name, self._sent_model, self._send_mode, request, sent_s=self.meter.elapsed_s())
             self.record.attempts.append(attempt)
+        return self._trace_attempt(self.trace, upstream, request) if self.trace else request
+
+    def _trace_attempt(self, trace: RequestTrace, upstream: Upstream, request: UpstreamRequest) -> UpstreamRequest:
+        is_stream, begun_s = self._send_mode == "stream", self.meter.elapsed_s()
+        attempt = AttemptTrace(new_id(64), upstream.name, self._sent_model, request.url, is_stream, begun_s)
+        return trace.begin_attempt(attempt, request)
 
     def add_reply(self, reply: OpenReply) -> None:
         """Take charge of an open reply: it is released when the context is closed."""
@@ -138,6 +147,8 @@ class RequestContext(RequestNotes):
             self.account.receive_head(reply.status)
         if self.record:
             self.record.set_reply_status(reply.status)
+        if self.trace:
+            self.trace.set_status(reply.status)
         self.reply_status, self.reply_headers = reply.status, reply.headers
         if logger.isEnabledFor(logging.DEBUG):
             elapsed_ms = 1000 * self.meter.elapsed_s()
@@ -150,8 +161,14 @@ class RequestContext(RequestNotes):
         self._ending = None
         if self.account:
             self.account.discard(error)
+        self._fail_attempt(error)
+
+    def _fail_attempt(self, error: ProxyError) -> None:
+        """Note why the latest attempt failed, wherever attempts are remembered."""
         if self.record:
             self.record.fail_attempt(error, self.meter.elapsed_s())
+        if self.trace:
+            self.trace.fail_attempt(error, self.meter.elapsed_s())
 
     def clear_reply_head(self) -> None:
         """Forget status and headers of the reply: the answer is the proxy's own."""
@@ -187,8 +204,8 @@ class RequestContext(RequestNotes):
         if self.account:
             self.account.fail(error)
         self._reason, self._address = error.reason, error.address
+        self._fail_attempt(error)
         if self.record:
-            self.record.fail_attempt(error, self.meter.elapsed_s())
             self.record.error = self.record.error or error
 
     def record_crash(self, error: Exception) -> ProxyError:
@@ -264,4 +281,5 @@ class RequestContext(RequestNotes):
             cost_nanos=cost.nanos,
             unpriced=cost.unknown,
             limit=self._limit,
+            trace_id=self.trace.trace_id if self.trace else "",
         )

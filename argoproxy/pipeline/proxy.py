@@ -27,6 +27,7 @@ from argoproxy.shared_state.upstream_state import UpstreamStates
 from argoproxy.stores.keys.key_admin import KeyDesk
 from argoproxy.telemetry.journal.writer import JournalWriter
 from argoproxy.telemetry.outcome import Listener
+from argoproxy.telemetry.tracing.tracer import Tracer
 from argoproxy.transport.reply import HttpReply
 from argoproxy.transport.transport import Transport
 from argoproxy.transport.watch import Watch
@@ -88,7 +89,7 @@ class UpstreamLink:
     def _open(
         self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext
     ) -> HttpReply:
-        context.record_attempt(upstream, request)
+        request = context.record_attempt(upstream, request)
         reply = self.transport.open(request, timeouts, context.watch)
         context.add_reply(reply)
         return reply
@@ -124,6 +125,8 @@ class Proxy:
     #: Whether errors are sent with status 200 unless a request says otherwise.
     compatible: bool = False
     masker: Masker = Masker()
+    #: Makes traces, where they are sent or their ids are logged.
+    tracer: Tracer | None = None
     #: What tokens cost, where anything needs it, and whether clients see it.
     prices: PriceTable | None = None
     tells_cost: bool = False
@@ -155,7 +158,9 @@ class Proxy:
         return replace(self, models=self.models.for_caller(caller.allow_lists), gateway=gateway)
 
     def close(self) -> None:
-        """Close idle connections, and end probes."""
+        """Close idle connections, and end probes; send what is left of traces."""
+        if self.tracer:
+            self.tracer.close()
         for probe in self.active_probes:
             probe.stop()
         for link in self.links.values():

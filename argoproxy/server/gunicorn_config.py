@@ -40,6 +40,7 @@ from argoproxy.server.start_screen import is_no_routine, show_start, wants_scree
 from argoproxy.stores.keys.declared_keys import with_keys
 from argoproxy.stores.keys.key_files import hand_over
 from argoproxy.telemetry.journal.writer import check_journal
+from argoproxy.telemetry.json_lines import JsonLogger
 from argoproxy.telemetry.log_lines import PrintableLogger
 from argoproxy.telemetry.slots import FOLDER_VARIABLE, candidate_parents, make_folder
 from argoproxy.workers.client_timeouts import ClientTimeouts, linger
@@ -101,7 +102,7 @@ limit_request_field_size = 16_384
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 errorlog = "-"
-logger_class = PrintableLogger
+logger_class = JsonLogger if loaded.log.is_json else PrintableLogger
 # Gunicorn's debug level would log the target of each request, with its query.
 loglevel = "warning" if loaded.log.level == "warning" else "info"
 #: Whether the start shows a screen in place of lines of the log.

@@ -29,7 +29,7 @@ ROUTINE = {
 
 def wants_screen(config: Config) -> bool:
     """Return whether there is a terminal, and its user has asked neither for less nor for more."""
-    return config.log.level == "info" and sys.stderr.isatty()
+    return config.log.level == "info" and not config.log.is_json and sys.stderr.isatty()
 
 
 def is_no_routine(record: logging.LogRecord) -> bool:

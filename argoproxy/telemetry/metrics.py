@@ -94,6 +94,7 @@ class Metrics:
         self._unpriced = counters("argoproxy_unpriced_requests", "Requests whose cost is not known.", COST_LABELS)
         text = "Requests that a limit refused: which kind of limit, and whose."
         self._refusals = counters("argoproxy_limit_refusals", text, ("kind", "subject"))
+        self._spans = counters("argoproxy_spans", "Spans of traces: sent, or dropped.", ("result",))
         self._gen_ai = GenAiMetrics()
         self._attempts = AttemptMetrics()
         self._cache = CacheMetrics()
@@ -111,6 +112,11 @@ class Metrics:
                 self._count(outcome)
             finally:
                 self._open[(outcome.route,)].add(-1)
+
+    def count_spans(self, result: str, spans: int) -> None:
+        """Count spans that were `sent` or `dropped`."""
+        with self._lock:
+            self._spans[(result,)].add(spans)
 
     def to_text(self, states: StatesByName = NO_STATES, stores: Mapping[str, bool] = NO_STORES) -> bytes:
         """Return the counts of all workers, the states of upstreams, and whether stores can be used, by their names, in

@@ -48,7 +48,7 @@ class Outcome:
     billionths of the currency of the prices; `unpriced` is why that is not known where prices are used: "model" has no
     price, or there was no "usage". `cache` is what the cache did (`hit`, `miss`, `bypass`), "" where there is none; the
     tokens of a hit are those of the kept answer: no upstream was asked. `limit` names the limit that refused the
-    request: `key.rpm`.
+    request: `key.rpm`. `trace_id` is the trace that it belongs to, where traces are sent or lines of the log are JSON.
     """
 
     id: str
@@ -79,6 +79,7 @@ class Outcome:
     unpriced: str = ""
     cache: str = ""
     limit: str = ""
+    trace_id: str = ""
 
 
 Listener = Callable[[Outcome], None]

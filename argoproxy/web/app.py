@@ -82,7 +82,7 @@ class RequestHooks:
         keys = find_sent_keys(request.headers, request.query)
         request.context = context = self._create_context(request, label, keys)
         if not label.startswith(UNCOUNTED):
-            self._start_telemetry(proxy, context, label, keys)
+            self._start_telemetry(request, label, keys)
             context.is_compatible = is_compatible(request.headers, proxy.compatible)
             if proxy.prices:
                 context.pricing = RequestPricing(proxy.prices)
@@ -111,10 +111,14 @@ class RequestHooks:
             context.early = EarlyStart(environ[START_RESPONSE], headers, watch, meter)
         return context
 
-    def _start_telemetry(self, proxy: Proxy, context: RequestContext, label: str, keys: tuple[str, ...]) -> None:
-        """Count the request, and record it if there is a journal."""
+    def _start_telemetry(self, request: WebRequest, label: str, keys: tuple[str, ...]) -> None:
+        """Count the request; trace it, and record it in the journal, where that is wanted."""
+        proxy, context = request.proxy, request.context
         if self._metrics:
             self._metrics.count_start(label)
+        if proxy.tracer:
+            context.trace = trace = proxy.tracer.begin(request.headers)
+            context.add_listener(partial(proxy.tracer.finish, trace))
         if proxy.journal:
             context.record = record = JournalRecord(is_brief=proxy.journal.is_brief, keys=keys)
             context.add_listener(partial(proxy.journal.write, record))

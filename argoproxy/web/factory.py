@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -37,8 +36,7 @@ from argoproxy.server.start_check import EndpointServer, distinct, make_check
 from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
-from argoproxy.telemetry.journal.writer import JournalFiles, JournalHandler, JournalWriter
-from argoproxy.telemetry.log_lines import AccessLog, PrintableFormatter
+from argoproxy.telemetry.journal.writer import JournalFiles, JournalWriter
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
@@ -51,6 +49,7 @@ from argoproxy.web.state_factory import (
     build_key_desk,
     make_fault_finder,
 )
+from argoproxy.web.telemetry_factory import build_access_log, build_tracer, configure_logging
 from argoproxy.web.upstream_factory import collect_secrets, make_transport, models_of, provider
 
 logger = logging.getLogger("argoproxy")
@@ -61,7 +60,6 @@ KEEP_FAILURE_S = 10.0
 KEEP_REFUSAL_S = 600.0
 #: The key in `app.extensions` of the function that checks once whether the endpoints answer.
 START_CHECK = "argoproxy.server.start_check"
-LOG_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 
 
 #: Inode and time of the file of published settings.
@@ -159,7 +157,7 @@ def build_proxy(
     authenticator = build_authenticator(config)
     journal = _create_journal(config)
     masker = Masker(collect_secrets(config))
-    _configure_logging(config, journal, masker)
+    configure_logging(config, journal, masker)
     models = models_of(config)
     gateway = [config.gateway] if config.gateway else []
     unwatched = partial(Watch, None, poller)
@@ -172,7 +170,7 @@ def build_proxy(
         models=models,
         gateway=models.bound_to(provider(config.gateway)) if config.gateway else None,
         links=links,
-        listeners=(*listeners, *_build_plugin_listeners(config), *_build_access_log(config, journal)),
+        listeners=(*listeners, *_build_plugin_listeners(config), *build_access_log(config, journal)),
         heartbeat=config.heartbeat,
         probe=Probe(probed, unwatched, is_stopping, make_fault_finder(config, authenticator, accountant)),
         refused_modes=RefusedModes(KEEP_REFUSAL_S),
@@ -192,6 +190,7 @@ def build_proxy(
         journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,
         compatible=config.requests.compatible,
         body_limit=config.body_limit,
+        tracer=build_tracer(config, listeners),
         prices=config.prices,
         tells_cost=config.tells_cost,
         cors=Cors(config.cors_origins) if config.cors_origins else None,
@@ -247,19 +246,3 @@ def _create_memory(metrics: Metrics | None, folder: str) -> SharedMemory:
 def _create_journal(config: Config) -> JournalFiles | None:
     journal = config.journal
     return JournalFiles(journal.folder, journal.max_bytes, journal.files) if journal else None
-
-
-def _build_access_log(config: Config, journal: JournalFiles | None) -> Iterator[Listener]:
-    """Yield the listener that writes a line for each request, to standard error and to the journal."""
-    if config.log.requests:
-        to_journal = (lambda line: journal.log(line.decode()),) if journal else ()
-        yield AccessLog(partial(os.write, sys.stderr.fileno()), *to_journal)
-
-
-def _configure_logging(config: Config, journal: JournalFiles | None, masker: Masker) -> None:
-    handlers = [logging.StreamHandler(sys.stderr), *((JournalHandler(journal),) if journal else ())]
-    for handler in handlers:
-        handler.setFormatter(PrintableFormatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S", masker))
-    logger.handlers = list[logging.Handler](handlers)
-    logger.propagate = False
-    logger.setLevel(config.log.level.upper())

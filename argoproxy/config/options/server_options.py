@@ -245,6 +245,12 @@ class LogOptions:
         "warning: problems only; info: also a line for each request; debug: more, but never bodies, keys or queries",
         page="running.md#log",
     )
+    format: str = setting(
+        choice_parser(("text", "json")),
+        "text",
+        "text: lines for people; json: a JSON object a line, with the id of the trace",
+        page="running.md#log",
+    )
 
 
 @dataclass(frozen=True, slots=True)

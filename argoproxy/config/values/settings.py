@@ -23,6 +23,7 @@ from argoproxy.config.options.server_options import (
     RequestOptions,
     ServerOptions,
 )
+from argoproxy.config.options.tracing_options import TracingOptions
 from argoproxy.config.options.upstream_options import (
     ArgoOptions,
     ImageOptions,
@@ -55,6 +56,7 @@ GROUPS: tuple[type, ...] = (
     ServerOptions,
     ClientOptions,
     LogOptions,
+    TracingOptions,
     JournalOptions,
     OlderOptions,
 )

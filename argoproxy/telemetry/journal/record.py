@@ -23,7 +23,7 @@ from argoproxy.upstreams import UpstreamRequest
 Recorder = EventRecorder | FilteredRecorder | SizeAndUsageRecorder | ByteRecorder | ByteCounter
 
 #: A failure of the proxy or the client says nothing about the attempt that was running.
-_UPSTREAM_FAILURES = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
+UPSTREAM_FAILURES = (Ending.UPSTREAM_ERROR, Ending.UPSTREAM_TIMEOUT, Ending.UPSTREAM_BROKEN)
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ class JournalRecord:
 
     def fail_attempt(self, error: ProxyError, elapsed_s: float) -> None:
         """Set the error of the last attempt, unless it has one, and when it came."""
-        if self.attempts and self.attempts[-1].error is None and error.ending in _UPSTREAM_FAILURES:
+        if self.attempts and self.attempts[-1].error is None and error.ending in UPSTREAM_FAILURES:
             self.attempts[-1].error, self.attempts[-1].failed_s = error, elapsed_s
 
     def make_recorders(self) -> tuple[Filter, Filter]:
