@@ -43,6 +43,7 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
     for one in (outcome(return_mode="stream", key="team", queue_s=0.1, cost_nanos=5), broken, outcome(cache="hit")):
         metrics.count_start(one.route)
         metrics(one)
+    metrics.count_spans("sent", 1)
     families = list(text_string_to_metric_families(metrics.to_text(STATES, {"limits": True}).decode()))
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 

@@ -11,16 +11,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import requests
 
-from argoproxy.telemetry.tracing.otlp import Span, Value, encode_spans
+from argoproxy.telemetry.tracing.otlp import Span, Value, encode_request, encode_span
 
 logger = logging.getLogger("argoproxy")
 
-#: Spans that wait to be sent, and that go into one request; how long the first of them waits.
-MOST_QUEUED, BATCH = 2048, 512
+#: Requests whose spans wait to be sent, and that go into one message; how long the first of them waits.
+MOST_QUEUED, BATCH = 1024, 256
+#: After so many, other threads get their turn: spans are written while requests are served.
+_AT_A_TIME = 16
 SEND_EVERY_S = 1.0
 #: How long the collector may take, and how long what is left may take when the worker ends.
 TIMEOUT_S, LAST_S = 5.0, 2.0
@@ -31,6 +33,8 @@ _PASSING = frozenset((429, 502, 503, 504))
 
 #: Called with `sent` or `dropped`, and how many spans were.
 Count = Callable[[str, int], None]
+#: Makes the spans of a request, in the thread that sends them.
+MakeSpans = Callable[[], Iterable[Span]]
 
 
 class SpanExporter:
@@ -44,17 +48,17 @@ class SpanExporter:
         self._session = requests.Session()
         self._session.trust_env, self._session.verify = False, ca_bundle
         self._session.headers.update({**headers, "Content-Type": "application/json"})
-        self._queue: deque[Span] = deque()
+        self._queue: deque[MakeSpans] = deque()
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._is_closed = self._is_failing = False
 
-    def put(self, spans: Sequence[Span]) -> None:
-        """Have spans sent; drop them if too many wait."""
-        if self._is_closed or len(self._queue) + len(spans) > MOST_QUEUED:
-            self._count("dropped", len(spans))
+    def put(self, make_spans: MakeSpans) -> None:
+        """Have the spans of a request sent; drop them if those of too many wait."""
+        if self._is_closed or len(self._queue) >= MOST_QUEUED:
+            self._count("dropped", len(list(make_spans())))
             return
-        self._queue.extend(spans)
+        self._queue.append(make_spans)
         if self._thread is None:
             self._start()
         if len(self._queue) >= BATCH:
@@ -83,13 +87,22 @@ class SpanExporter:
             self._wake.wait(SEND_EVERY_S)
             self._wake.clear()
             while self._queue:
-                self._send([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+                self._send(self._take_batch())
         self._session.close()
         atexit.unregister(self._finish)
 
-    def _send(self, spans: Sequence[Span]) -> None:
+    def _take_batch(self) -> list[str]:
+        """Return the spans of the next requests, encoded."""
+        encoded = list[str]()
+        for number in range(1, min(BATCH, len(self._queue)) + 1):
+            encoded += map(encode_span, self._queue.popleft()())
+            if number % _AT_A_TIME == 0:
+                time.sleep(0)
+        return encoded
+
+    def _send(self, spans: list[str]) -> None:
         """Send spans until they are taken, or refused for good; once only where the worker ends."""
-        body, wait_s = encode_spans(spans, self._resource), SHORTEST_WAIT_S
+        body, wait_s = encode_request(spans, self._resource), SHORTEST_WAIT_S
         while failure := self._post(body):
             self._report(failure)
             if self._is_closed or (failure.isdigit() and int(failure) not in _PASSING):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import getrandbits
 
 from argoproxy.errors import ProxyError
@@ -46,7 +46,17 @@ class RequestTrace:
             return request
         self.attempts.append(attempt)
         sent = TraceParent(self.trace_id, attempt.span_id, is_sampled=True)
-        return replace(request, headers=with_trace_parent(request.headers, sent))
+        headers = with_trace_parent(request.headers, sent)
+        return UpstreamRequest(
+            request.method,
+            request.url,
+            headers,
+            request.body,
+            request.length,
+            request.secret,
+            request.is_streamed,
+            request.has_client_body,
+        )
 
     def set_status(self, status: int) -> None:
         """Note the status of the reply to the latest attempt."""

@@ -35,4 +35,5 @@ def read_trace_parent(headers: Headers) -> TraceParent | None:
 def with_trace_parent(headers: Headers, parent: TraceParent) -> Headers:
     """Return headers that say to which span a request belongs."""
     value = f"00-{parent.trace_id}-{parent.span_id}-{'01' if parent.is_sampled else '00'}"
-    return (*without(headers, _NAMES), (HEADER, value))
+    others = without(headers, _NAMES) if get_header(headers, HEADER) else headers
+    return (*others, (HEADER, value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import random
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -46,7 +46,7 @@ class Tracer:
     def finish(self, trace: RequestTrace, outcome: Outcome) -> None:
         """Export what became of a request."""
         if self._exporter and trace.is_sampled:
-            self._exporter.put(list(make_spans(trace, outcome)))
+            self._exporter.put(partial(make_spans, trace, outcome))
 
     def close(self) -> None:
         """Send what is left, in the background."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import certifi
 import pytest
 
-from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, SpanExporter
+from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, MakeSpans, SpanExporter
 from argoproxy.telemetry.tracing.otlp import Span, SpanKind
 from argoproxy.telemetry.tracing.request_trace import new_id
 from tests.support.collector import Collector, collector
@@ -33,7 +33,11 @@ class Sending:
         self.counted[result] += spans
 
 
-def make_span(trace_id: str) -> Span:
+def make_span(trace_id: str) -> MakeSpans:
+    return lambda: [_span(trace_id)]
+
+
+def _span(trace_id: str) -> Span:
     return Span(
         "chat m1", SpanKind.CLIENT, trace_id, new_id(64), "", 10**18, 10**18 + 1, "", {"a": 1, "b": "", "c": None}
     )
@@ -49,7 +53,7 @@ def sending(receiver: Collector) -> Iterator[Sending]:
 def test_all_spans_arrive_once_and_are_counted(sending: Sending, receiver: Collector) -> None:
     trace_id, count = new_id(128), 2 * BATCH + 1
     for _ in range(count):
-        sending.exporter.put([make_span(trace_id)])
+        sending.exporter.put(make_span(trace_id))
     assert len({span["spanId"] for span in receiver.trace(trace_id, count)}) == count
     assert all(headers["x-key"] == "k" for headers in receiver.headers)
     eventually(lambda: sending.counted == {"sent": count})
@@ -59,17 +63,17 @@ def test_all_spans_arrive_once_and_are_counted(sending: Sending, receiver: Colle
 def test_what_may_pass_is_tried_again(sending: Sending, receiver: Collector) -> None:
     receiver.statuses = [503]
     trace_id = new_id(128)
-    sending.exporter.put([make_span(trace_id)])
+    sending.exporter.put(make_span(trace_id))
     receiver.trace(trace_id, 1)
     eventually(lambda: sending.counted == {"sent": 1})
 
 
 def test_what_is_refused_for_good_is_dropped_and_the_next_is_sent(sending: Sending, receiver: Collector) -> None:
     receiver.statuses = [400]
-    sending.exporter.put([make_span(new_id(128))])
+    sending.exporter.put(make_span(new_id(128)))
     eventually(lambda: sending.counted == {"dropped": 1})
     trace_id = new_id(128)
-    sending.exporter.put([make_span(trace_id)])
+    sending.exporter.put(make_span(trace_id))
     receiver.trace(trace_id, 1)
 
 
@@ -77,7 +81,7 @@ def test_what_does_not_fit_is_dropped_at_once(sending: Sending, receiver: Collec
     receiver.may_answer.clear()
     given = 3 * MOST_QUEUED
     for _ in range(given):
-        sending.exporter.put([make_span(new_id(128))])
+        sending.exporter.put(make_span(new_id(128)))
     assert given - MOST_QUEUED - BATCH <= sending.counted["dropped"] < given
     receiver.may_answer.set()
     eventually(lambda: sending.counted.total() == given)
@@ -85,8 +89,8 @@ def test_what_does_not_fit_is_dropped_at_once(sending: Sending, receiver: Collec
 
 def test_a_collector_that_is_away_costs_its_spans_only() -> None:
     sending = Sending(f"http://127.0.0.1:{free_port()}")
-    sending.exporter.put([make_span(new_id(128))])
+    sending.exporter.put(make_span(new_id(128)))
     sending.exporter.close()
     eventually(lambda: sending.counted == {"dropped": 1})
-    sending.exporter.put([make_span(new_id(128))])
+    sending.exporter.put(make_span(new_id(128)))
     assert sending.counted == {"dropped": 2}
