@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from gunicorn.glogging import Logger
 
 from argoproxy.protocol.access.masking import Masker
 from argoproxy.protocol.prices.money import format_amount
+from argoproxy.telemetry.log_lines import IDS, OTHERS, RECURRING, read_ids, read_others, read_recurring
 from argoproxy.telemetry.outcome import Outcome
 
 #: Characters of a value; clients choose names.
@@ -30,12 +33,38 @@ class JsonAccessLog:
         self._write = write
 
     def __call__(self, outcome: Outcome) -> None:
-        fields = {"time": _time(datetime.now(UTC)), "level": "info", "message": "request"}
-        for name in Outcome.__slots__:
-            value = getattr(outcome, name)
-            if value is not None and value not in ("", ()):
-                fields |= _field(name, value)
-        self._write(_line(fields))
+        members = (
+            f'"time":"{_time(datetime.now(UTC))}","level":"info","message":"request"',
+            _members(IDS, read_ids(outcome)),
+            _recurring_members(read_recurring(outcome)),
+            _members(OTHERS, read_others(outcome)),
+        )
+        self._write(f"{{{','.join(filter(None, members))}}}\n".encode())
+
+
+@lru_cache(maxsize=256)
+def _recurring_members(values: tuple[Any, ...]) -> str:
+    return _members(RECURRING, values)
+
+
+def _members(names: Iterable[str], values: Iterable[Any]) -> str:
+    """Return fields of an outcome as members of an object, in ASCII: seconds as milliseconds, billionths as an exact
+    amount."""
+    members = []
+    for name, value in zip(names, values, strict=True):
+        if value is None or value == "" or value == ():  # noqa: PLR1714 a set would need them hashed
+            continue
+        if isinstance(value, str):
+            members.append(f'"{name}":{encode_basestring_ascii(value[:LONGEST_VALUE])}')
+        elif name == "cost_nanos":
+            members.append(f'"cost":"{format_amount(value)}"')
+        elif name[-2:] == "_s":
+            members.append(f'"{name[:-2]}_ms":{1000 * value:.1f}')
+        elif isinstance(value, tuple):
+            members.append(f'"{name}":{json.dumps(list(map(str, value)))}')
+        else:
+            members.append(f'"{name}":{value}')
+    return ",".join(members)
 
 
 class JsonFormatter(logging.Formatter):
@@ -66,17 +95,6 @@ class JsonLogger(Logger):  # type: ignore[misc]
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(JsonFormatter())
-
-
-def _field(name: str, value: Any) -> dict[str, Any]:
-    """Return a field of an outcome: seconds as milliseconds, billionths as an exact amount."""
-    if name == "cost_nanos":
-        return {"cost": format_amount(value)}
-    if name.endswith("_s"):
-        return {f"{name[:-2]}_ms": round(1000 * value, 1)}
-    if isinstance(value, tuple):
-        return {name: [str(one) for one in value]}
-    return {name: value[:LONGEST_VALUE] if isinstance(value, str) else value}
 
 
 def _time(moment: datetime) -> str:

@@ -22,12 +22,12 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 
 #: The fields of an outcome whose values come again and again, together: they are formatted once.
 _FIRST, _LAST = Outcome.__slots__.index("method"), Outcome.__slots__.index("code")
-_IDS, _RECURRING, _OTHERS = (
+IDS, RECURRING, OTHERS = (
     Outcome.__slots__[:_FIRST],
     Outcome.__slots__[_FIRST : _LAST + 1],
     Outcome.__slots__[_LAST + 1 :],
 )
-_read_ids, _read_recurring, _read_others = attrgetter(*_IDS), attrgetter(*_RECURRING), attrgetter(*_OTHERS)
+read_ids, read_recurring, read_others = attrgetter(*IDS), attrgetter(*RECURRING), attrgetter(*OTHERS)
 #: What stands before a number of seconds.
 _LABELS_OF_TIMES = {name: f" {name[:-2]}_ms=" for name in Outcome.__slots__ if name.endswith("_s")}
 
@@ -41,15 +41,15 @@ class AccessLog:
 
     def __call__(self, outcome: Outcome) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        ids, others = _format(_IDS, _read_ids(outcome)), _format(_OTHERS, _read_others(outcome))
-        line = f"{now}Z request{ids}{_format_recurring(_read_recurring(outcome))}{others}\n".encode()
+        ids, others = _format(IDS, read_ids(outcome)), _format(OTHERS, read_others(outcome))
+        line = f"{now}Z request{ids}{_format_recurring(read_recurring(outcome))}{others}\n".encode()
         for write in self._writes:
             write(line)
 
 
 @lru_cache(maxsize=256)
 def _format_recurring(values: tuple[Any, ...]) -> str:
-    fields = dict(zip(_RECURRING, values, strict=True))
+    fields = dict(zip(RECURRING, values, strict=True))
     if fields["path"] == fields["route"]:
         del fields["path"]
     return _format(fields, fields.values())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import requests
 
-from argoproxy.telemetry.tracing.otlp import Span, Value, encode_request, encode_span
+from argoproxy.telemetry.tracing.otlp import Span, Value, encode_attributes, encode_request, encode_span
 
 logger = logging.getLogger("argoproxy")
 
@@ -44,7 +44,7 @@ class SpanExporter:
         self, url: str, headers: Mapping[str, str], resource: Mapping[str, Value], count: Count, ca_bundle: str
     ) -> None:
         """`url` takes the spans; `resource` says whose they are."""
-        self._url, self._resource, self._count = url, resource, count
+        self._url, self._resource, self._count = url, encode_attributes(resource), count
         self._session = requests.Session()
         self._session.trust_env, self._session.verify = False, ca_bundle
         self._session.headers.update({**headers, "Content-Type": "application/json"})

@@ -26,8 +26,8 @@ class SpanKind(IntEnum):
 
 
 class Span(NamedTuple):
-    """Something that took time; times are nanoseconds of Unix time, `error` is "" for what went well. Attributes that
-    are None or "" are not sent."""
+    """Something that took time; times are nanoseconds of Unix time, `error` is "" for what went well. `attributes` are
+    those that `encode_attributes` returns."""
 
     name: str
     kind: SpanKind
@@ -37,7 +37,7 @@ class Span(NamedTuple):
     begun_ns: int
     ended_ns: int
     error: str
-    attributes: Mapping[str, Value]
+    attributes: str
 
 
 _text = lru_cache(maxsize=1024)(encode_basestring_ascii)
@@ -50,39 +50,30 @@ def encode_span(span: Span) -> str:
     return (
         f'{{"traceId":"{span.trace_id}","spanId":"{span.span_id}",{parent}"name":{_text(span.name)},"kind":{span.kind:d},'
         f'"startTimeUnixNano":"{span.begun_ns}","endTimeUnixNano":"{max(span.begun_ns, span.ended_ns)}",'
-        f'"attributes":[{_attributes(span.attributes)}],{status}}}'
+        f'"attributes":[{span.attributes}],{status}}}'
     )
 
 
-def encode_request(spans: Iterable[str], resource: Mapping[str, Value]) -> bytes:
-    """Return the body of a request with spans, which are JSON already; `resource` says whose they are."""
-    head = f'{{"resourceSpans":[{{"resource":{{"attributes":[{_attributes(resource)}]}},'
+def encode_request(spans: Iterable[str], resource: str) -> bytes:
+    """Return the body of a request with spans, which are JSON already; `resource` are the attributes of whose they
+    are."""
+    head = f'{{"resourceSpans":[{{"resource":{{"attributes":[{resource}]}},'
     return f'{head}"scopeSpans":[{{"scope":{{"name":"argoproxy"}},"spans":[{",".join(spans)}]}}]}}]}}'.encode()
 
 
-def _attributes(values: Mapping[str, Value]) -> str:
-    return ",".join(
-        [_attribute(key, value) for key, value in values.items() if value is not None and value != ""]  # noqa: PLC1901
-    )
+def encode_attributes(values: Mapping[str, Value]) -> str:
+    """Return attributes as members of a JSON array; those that are None or "" are left out."""
+    return ",".join([_encode(key, value) for key, value in values.items() if value is not None and value != ""])
 
 
-def _attribute(key: str, value: Value) -> str:
+def _encode(key: str, value: Value) -> str:
     """Return an attribute with the type of its value; 64-bit numbers are texts in JSON."""
     if isinstance(value, str):
-        return _text_attribute(key, value) if len(value) < _LONGEST_KEPT else _make_text_attribute(key, value)
-    if isinstance(value, bool):
+        typed = f'"stringValue":{encode_basestring_ascii(value)}'
+    elif isinstance(value, bool):
         typed = f'"boolValue":{"true" if value else "false"}'
     elif isinstance(value, int):
         typed = f'"intValue":"{value}"'
     else:
-        typed = f'"doubleValue":{value!r}' if value is not None and math.isfinite(value) else '"doubleValue":0.0'
+        typed = f'"doubleValue":{value if value is not None and math.isfinite(value) else 0.0}'
     return f'{{"key":"{key}","value":{{{typed}}}}}'
-
-
-def _make_text_attribute(key: str, value: str) -> str:
-    return f'{{"key":"{key}","value":{{"stringValue":{encode_basestring_ascii(value)}}}}}'
-
-
-#: Ids and long texts would only push the others out of what is remembered.
-_LONGEST_KEPT = 32
-_text_attribute = lru_cache(maxsize=1024)(_make_text_attribute)

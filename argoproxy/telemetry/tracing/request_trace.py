@@ -34,8 +34,9 @@ class RequestTrace:
 
     def __init__(self, parent: TraceParent | None, *, is_sampled: bool) -> None:
         self.parent, self.is_sampled = parent, is_sampled
-        self.trace_id = parent.trace_id if parent else new_id(128)
-        self.span_id = new_id(64)
+        ids = f"{getrandbits(192):048x}"
+        self.trace_id = parent.trace_id if parent else ids[:32]
+        self.span_id = ids[32:]
         self.attempts: list[AttemptTrace] = []
         self.begun_ns = time.time_ns()
 

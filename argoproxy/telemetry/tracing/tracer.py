@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from random import random
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from argoproxy.protocol.prices.money import to_number
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.tracing import conventions as names
 from argoproxy.telemetry.tracing.exporter import SpanExporter
-from argoproxy.telemetry.tracing.otlp import Span, SpanKind, Value
+from argoproxy.telemetry.tracing.otlp import Span, SpanKind, Value, encode_attributes
 from argoproxy.telemetry.tracing.request_trace import AttemptTrace, RequestTrace
 from argoproxy.telemetry.tracing.trace_parent import read_trace_parent
 
@@ -22,11 +22,34 @@ _SERVER_ERROR = 500
 PORTS = {"http": 80, "https": 443}
 
 
+_OF_REQUESTS = (
+    names.HTTP_METHOD,
+    names.HTTP_ROUTE,
+    names.HTTP_STATUS,
+    names.ENDING,
+    names.ERROR_TYPE,
+    names.REQUEST_MODEL,
+    names.KEY,
+    names.CACHE,
+)
+_OF_ATTEMPTS = (
+    names.OPERATION,
+    names.SERVER_ADDRESS,
+    names.SERVER_PORT,
+    names.IS_STREAM,
+    names.REQUEST_MODEL,
+    names.PROVIDER,
+    names.HTTP_STATUS,
+    names.ERROR_TYPE,
+    names.ERROR_CODE,
+)
+
+
 class Address(NamedTuple):
-    """Host and port of a server."""
+    """Host and port of a server; None where it has none."""
 
     host: str
-    port: int
+    port: int | None
 
 
 class Tracer:
@@ -87,47 +110,50 @@ def make_spans(trace: RequestTrace, outcome: Outcome) -> Iterator[Span]:
         )
 
 
-def _describe_request(outcome: Outcome, code: str) -> Mapping[str, Value]:
-    cost = None if outcome.cost_nanos is None else to_number(outcome.cost_nanos)
-    return {
-        names.HTTP_METHOD: outcome.method,
-        names.HTTP_ROUTE: outcome.route,
-        names.HTTP_STATUS: outcome.status,
-        names.REQUEST_ID: outcome.id,
-        names.ENDING: str(outcome.ending),
-        names.ERROR_TYPE: code,
-        names.REQUEST_MODEL: outcome.model,
-        names.KEY: outcome.key,
-        names.CACHE: outcome.cache,
-        names.COST: cost,
-        names.QUEUE_S: outcome.queue_s,
-        names.FIRST_CHUNK_S: outcome.first_byte_s if outcome.return_mode == "stream" else None,
-    }
+def _describe_request(outcome: Outcome, code: str) -> str:
+    recurring = _request_attributes(
+        outcome.method,
+        outcome.route,
+        outcome.status,
+        str(outcome.ending),
+        code,
+        outcome.model,
+        outcome.key,
+        outcome.cache,
+    )
+    own: dict[str, Value] = {names.REQUEST_ID: outcome.id, names.QUEUE_S: outcome.queue_s}
+    if outcome.return_mode == "stream":
+        own[names.FIRST_CHUNK_S] = outcome.first_byte_s
+    if outcome.cost_nanos is not None:
+        own[names.COST] = to_number(outcome.cost_nanos)
+    return f"{recurring},{encode_attributes(own)}"
 
 
-def _describe_attempt(attempt: AttemptTrace, operation: str, outcome: Outcome | None) -> Mapping[str, Value]:
+def _describe_attempt(attempt: AttemptTrace, operation: str, outcome: Outcome | None) -> str:
     """Return the attributes of an attempt; `outcome` is that of the request if no other attempt followed."""
-    host, port = _address_of(attempt.url)
-    has_usage = outcome is not None and not attempt.failure
-    return {
-        names.OPERATION: operation,
-        names.PROVIDER: attempt.upstream,
-        names.REQUEST_MODEL: attempt.model,
-        names.IS_STREAM: attempt.is_stream or None,
-        names.SERVER_ADDRESS: host,
-        names.SERVER_PORT: port or None,
-        names.HTTP_STATUS: attempt.status,
-        names.ERROR_TYPE: attempt.failure,
-        names.ERROR_CODE: attempt.code,
-        names.INPUT_TOKENS: outcome.prompt_tokens if outcome and has_usage else None,
-        names.OUTPUT_TOKENS: outcome.completion_tokens if outcome and has_usage else None,
-    }
+    said = (attempt.model, attempt.upstream, attempt.status, attempt.failure, attempt.code)
+    recurring = _attempt_attributes(operation, *_address_of(attempt.url), attempt.is_stream, *said)
+    if outcome is None or attempt.failure or outcome.completion_tokens is None:
+        return recurring
+    own = {names.INPUT_TOKENS: outcome.prompt_tokens, names.OUTPUT_TOKENS: outcome.completion_tokens}
+    return f"{recurring},{encode_attributes(own)}"
+
+
+@lru_cache(maxsize=512)
+def _request_attributes(*values: Value) -> str:
+    """Return what comes again and again: it is encoded once."""
+    return encode_attributes(dict(zip(_OF_REQUESTS, values, strict=True)))
+
+
+@lru_cache(maxsize=512)
+def _attempt_attributes(*values: Value) -> str:
+    return encode_attributes(dict(zip(_OF_ATTEMPTS, values, strict=True)))
 
 
 @lru_cache(maxsize=64)
 def _address_of(url: str) -> Address:
     parts = urlsplit(url)
-    return Address(parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0))
+    return Address(parts.hostname or "", parts.port or PORTS.get(parts.scheme))
 
 
 def _to_ns(seconds: float) -> int:

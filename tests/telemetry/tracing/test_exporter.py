@@ -9,7 +9,7 @@ import certifi
 import pytest
 
 from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, MakeSpans, SpanExporter
-from argoproxy.telemetry.tracing.otlp import Span, SpanKind
+from argoproxy.telemetry.tracing.otlp import Span, SpanKind, encode_attributes
 from argoproxy.telemetry.tracing.request_trace import new_id
 from tests.support.collector import Collector, collector
 from tests.support.processes import eventually, free_port
@@ -39,7 +39,15 @@ def make_span(trace_id: str) -> MakeSpans:
 
 def _span(trace_id: str) -> Span:
     return Span(
-        "chat m1", SpanKind.CLIENT, trace_id, new_id(64), "", 10**18, 10**18 + 1, "", {"a": 1, "b": "", "c": None}
+        "chat m1",
+        SpanKind.CLIENT,
+        trace_id,
+        new_id(64),
+        "",
+        10**18,
+        10**18 + 1,
+        "",
+        encode_attributes({"a": 1, "b": "", "c": None}),
     )
 
 
