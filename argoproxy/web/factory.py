@@ -164,6 +164,8 @@ def build_proxy(
     build_link = partial(_build_link, config=config, unwatched=unwatched, workers=ImageWorkers())
     links = {settings.name: build_link(settings) for settings in (*gateway, *config.upstreams)}
     probed = [(item.upstream, links[item.upstream.name].transport) for item in models.providers]
+    # Any other is asked by each request in any case.
+    spared = [pair for pair in probed if pair[0].name in config.rules.spared_upstreams]
     states = _build_states(config, memory)
     accountant = build_accountant(config)
     return Proxy(
@@ -178,11 +180,7 @@ def build_proxy(
         places=_open_places(config, memory),
         accountant=accountant,
         cache=build_cache(config),
-        active_probes=[
-            ActiveProbe(upstream, transport, states.of(upstream.name), unwatched)
-            for upstream, transport in probed
-            if upstream.name in config.rules.spared_upstreams  # any other is asked by each request in any case
-        ],
+        active_probes=[ActiveProbe(one, transport, states.of(one.name), unwatched) for one, transport in spared],
         authenticator=authenticator,
         key_desk=build_key_desk(config),
         open_routes=config.open_routes,
