@@ -9,7 +9,8 @@ RUN python -m venv /venv \
     && /venv/bin/pip uninstall --yes --quiet pip
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin argoproxy
+RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin argoproxy \
+    && install -d -m 0700 -o argoproxy /state
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=5000
 WORKDIR /app
 COPY --from=build /venv /venv

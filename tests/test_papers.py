@@ -26,6 +26,12 @@ def test_the_changelog_knows_this_version() -> None:
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+@pytest.mark.parametrize(("language", "file"), [("nginx", "compose/nginx.conf"), ("haproxy", "haproxy.cfg")])
+def test_the_recipes_for_replicas_are_the_files(language: str, file: str) -> None:
+    page, text = (ROOT / "docs" / "replicas.md").read_text(), (ROOT / "deploy" / file).read_text()
+    assert re.findall(rf"(?s)```{language}\n(.*?)```", page) == [text.partition("\n")[2]]
+
+
 def test_the_architecture_lists_each_folder_with_its_modules() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     listed = {
