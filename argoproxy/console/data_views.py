@@ -8,9 +8,10 @@ from typing import Any
 
 from argoproxy.console.exchange.exchange_shapes import ShownExchange
 from argoproxy.console.exchange.exchange_view import read_exchange
+from argoproxy.console.paced_cache import PacedCache
 from argoproxy.console.proxy_client import ForwardedAnswer, ForwardedChat, ModelNames, forward_chat
 from argoproxy.console.views.doctor_run import DoctorRuns
-from argoproxy.console.views.keys_view import KeyBooks, show_keys
+from argoproxy.console.views.keys_view import KeyBooks, KeyUse, show_keys
 from argoproxy.console.views.log_view import read_log
 from argoproxy.console.views.models_view import add_circuits, make_view, show_models
 from argoproxy.console.views.recent_requests import RecentRequest, RecentRequests
@@ -18,8 +19,9 @@ from argoproxy.console.views.settings_view import show_settings
 from argoproxy.console.views.sources import SettingsReader
 from argoproxy.console.views.totals import RecentTotals
 from argoproxy.console.views.upstreams_view import read_states, show_upstreams
-from argoproxy.console.views.usage_view import show_usage
+from argoproxy.console.views.usage_view import read_today, show_usage
 from argoproxy.console.views.view_shapes import (
+    Counts,
     DoctorView,
     KeysView,
     LogView,
@@ -51,6 +53,8 @@ class DataViews:
         self._settings, self._totals, self._doctor = settings, totals, doctor
         self._read_recent, self._clock = read_recent, clock
         self._recent, self._listed, self._keys = RecentRequests(), ModelNames(), KeyBooks()
+        self._usage = PacedCache[UsageView]()
+        self._today = PacedCache[tuple[Mapping[str, Counts], str]]()
 
     def exchange(self, request_id: str) -> ShownExchange:
         """Return a request by its id, or the beginning of it."""
@@ -77,13 +81,16 @@ class DataViews:
     def keys(self, query: Query) -> KeysView:
         """Return keys, teams, and what is left of limits."""
         sources = self._settings.read()
-        found = self._keys.read(sources)
-        return show_keys(sources, found, self._totals.read(), query.get("find", ""), self._clock())
+        now = self._clock()
+        today, reason = self._today.find(id(sources), lambda: read_today(sources, now))
+        use = KeyUse(self._totals.read(), today, reason)
+        return show_keys(sources, self._keys.read(sources), use, query.get("find", ""), now)
 
     def usage(self, query: Query) -> UsageView:
         """Return sums of usage. Raises BadRequest, StateUnavailable."""
         sources = self._settings.read()
-        return show_usage(sources, self._totals.read(), query, self._clock())
+        question = (id(sources), *(query.get(name, "") for name in ("by", "since", "key")))
+        return self._usage.find(question, lambda: show_usage(sources, self._totals.read(), query, self._clock()))
 
     def settings(self, query: Query) -> SettingsView:
         """Return the settings, and what becomes of the model in the query."""

@@ -64,14 +64,14 @@ def test_an_exchange_shows_what_was_stripped_and_changed(proxy: Proxy, views: Da
 def test_counts_are_those_of_the_workers(proxy: Proxy, views: DataViews) -> None:
     ask(proxy)
 
-    def find_counts() -> int:
-        return views.upstreams()["upstreams"][0]["counts"]["requests"]
+    def count_tokens() -> int:
+        return views.upstreams()["upstreams"][0]["counts"]["tokens_out"]
 
-    assert eventually(find_counts) > 0
+    assert eventually(count_tokens) > 0
     keys = views.keys({})
     assert ([row["name"] for row in keys["keys"]], keys["access"]) == (["ann"], "keys")
     assert keys["keys"][0]["counts"]["tokens_out"] > 0
-    assert views.usage({"by": "model"})["rows"][0]["name"] == "m1"
+    assert "m1" in {row["name"] for row in views.usage({"by": "model"})["rows"]}
     assert views.log({})["lines"]
     assert KEY not in str((keys, views.log({}), views.settings({"model": "m1"}), views.upstreams()))
 

@@ -11,7 +11,7 @@ from functools import partial
 from argoproxy.console.views.limit_levels import LimitReader, ReadCounters
 from argoproxy.console.views.sources import Sources
 from argoproxy.console.views.totals import Totals, no_counts
-from argoproxy.console.views.usage_view import read_today, zone_of
+from argoproxy.console.views.usage_view import zone_of
 from argoproxy.console.views.view_shapes import Access, Counts, KeyKind, KeyRow, KeysView, TeamRow
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.keys.key_record import KeyBook, KeyRecord, TeamRecord
@@ -57,10 +57,11 @@ class KeyBooks:
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """What keys used, by their names: since the start, and today (None without a ledger)."""
+    """What keys used, by their names: since the start, and today; `reason` says why today is not known, "" if it is."""
 
-    counts: Mapping[str, Counts]
-    today: Mapping[str, Counts] | None
+    totals: Totals
+    today: Mapping[str, Counts]
+    reason: str
 
     def rank(self, name: str) -> tuple[int, int, str]:
         """Return the place of a key: who used most stands first."""
@@ -69,20 +70,18 @@ class KeyUse:
 
     def of_start(self, name: str) -> Counts:
         """Return what a key used since the start."""
-        return self.counts.get(name) or no_counts()
+        return self.totals.by_key.get(name) or no_counts()
 
     def of_today(self, name: str) -> Counts | None:
         """Return what a key used today."""
-        return None if self.today is None else self.today.get(name) or no_counts()
+        return None if self.reason else self.today.get(name) or no_counts()
 
 
-def show_keys(sources: Sources, found: tuple[KeyBook, str], totals: Totals, search: str, now: float) -> KeysView:
+def show_keys(sources: Sources, found: tuple[KeyBook, str], use: KeyUse, search: str, now: float) -> KeysView:
     """Return the keys whose name, id or team holds a text, those that used most first, and the teams. `found` is what
     KeyBooks has read."""
     book, reason = found
-    today, ledger_reason = read_today(sources, now)
-    use = KeyUse(totals.by_key, None if ledger_reason else today)
-    names = _find_names(sources, book, totals, search)
+    names = _find_names(sources, book, use.totals, search)
     shown = sorted(names, key=use.rank)[:MOST_KEYS]
     records = [book.keys[name] for name in shown if name in book.keys]
     subjects = [*map(_subject_of, records), *map(_subject_of_team, book.teams.values()), *_list_subjects(sources)]
@@ -93,9 +92,9 @@ def show_keys(sources: Sources, found: tuple[KeyBook, str], totals: Totals, sear
         "key_count": len(names),
         "teams": [_show_team(team, limits) for team in book.teams.values()],
         "limits": [level for subject in _list_subjects(sources) for level in limits.levels(subject)],
-        "started_at": totals.started_at,
+        "started_at": use.totals.started_at,
         "reason": reason or counters_reason,
-        "ledger_reason": ledger_reason,
+        "ledger_reason": use.reason,
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from argoproxy.console.views.keys_view import MOST_KEYS, KeyBooks, show_keys
+from argoproxy.console.views.keys_view import MOST_KEYS, KeyBooks, KeyUse, show_keys
 from argoproxy.console.views.totals import KEEP_S, RecentTotals, Totals
 from argoproxy.console.views.usage_view import MOST_DAYS, fill_days, parse_beginning, read_today, show_usage
 from argoproxy.console.views.view_shapes import Counts, ShownUsage
@@ -53,7 +53,7 @@ def test_keys_are_shown_with_what_is_left(tmp_path: Path) -> None:
     settle(limits, "r0", made["id"], NOW - 86_400)
     settle(limits, "r1", made["id"], NOW)
     totals = Totals(60.0, by_key={"bob": COUNTS, "gone": COUNTS})
-    view = show_keys(sources, KeyBooks().read(sources), totals, "", NOW)
+    view = show_keys(sources, KeyBooks().read(sources), KeyUse(totals, *read_today(sources, NOW)), "", NOW)
     rows = {row["name"]: row for row in view["keys"]}
     assert (view["access"], view["reason"], view["ledger_reason"]) == ("keys", "", "")
     assert [(name, row["kind"]) for name, row in rows.items()] == [
@@ -76,7 +76,7 @@ def test_keys_are_shown_with_what_is_left(tmp_path: Path) -> None:
 
 def test_a_proxy_without_keys_says_so(tmp_path: Path) -> None:
     sources = make_sources(tmp_path)
-    view = show_keys(sources, KeyBooks().read(sources), Totals(), "", NOW)
+    view = show_keys(sources, KeyBooks().read(sources), KeyUse(Totals(), *read_today(sources, NOW)), "", NOW)
     assert (view["access"], view["keys"], view["teams"]) == ("open", [], [])
     assert "state_path" in view["reason"]
     assert "state_path" in view["ledger_reason"]
@@ -86,7 +86,7 @@ def test_keys_that_cant_be_read_leave_the_rest(tmp_path: Path) -> None:
     sources = make_sources(tmp_path, SETTINGS)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "keys.sqlite3").write_text("no database")
-    view = show_keys(sources, KeyBooks().read(sources), Totals(), "", NOW)
+    view = show_keys(sources, KeyBooks().read(sources), KeyUse(Totals(), *read_today(sources, NOW)), "", NOW)
     assert [row["name"] for row in view["keys"]] == ["static"]
     assert view["reason"]
 
@@ -157,10 +157,11 @@ def test_what_is_no_option_is_refused(tmp_path: Path, options: dict[str, str]) -
 def test_of_many_keys_those_that_used_most_are_shown(tmp_path: Path) -> None:
     sources = make_sources(tmp_path)
     many: dict[str, Counts] = {f"k{number:05}": {**COUNTS, "tokens_in": number} for number in range(2 * MOST_KEYS)}
-    view = show_keys(sources, KeyBooks().read(sources), Totals(1.0, by_key=many), "", NOW)
+    use = KeyUse(Totals(1.0, by_key=many), {}, "none")
+    view = show_keys(sources, KeyBooks().read(sources), use, "", NOW)
     assert (len(view["keys"]), view["key_count"]) == (MOST_KEYS, 2 * MOST_KEYS)
     assert view["keys"][0]["name"] == f"k{2 * MOST_KEYS - 1:05}"
-    found = show_keys(sources, KeyBooks().read(sources), Totals(1.0, by_key=many), "00007", NOW)
+    found = show_keys(sources, KeyBooks().read(sources), use, "00007", NOW)
     assert [row["name"] for row in found["keys"]] == ["k00007"]
 
 
