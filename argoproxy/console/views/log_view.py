@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from argoproxy.config.derived import JournalSettings
 from argoproxy.console.views.view_shapes import LogLine, LogView
-from argoproxy.protocol.json_text import Json, as_text
+from argoproxy.protocol.json_text import Json, as_dict, as_text
 from argoproxy.telemetry.journal.writer import LOG_FILE
 from argoproxy.telemetry.rotating_file import rotated_name
 
@@ -29,6 +29,8 @@ _LINE = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?) (?:(DEBUG|INFO|WARNING|ERROR|CRITICAL) )?(.*)", re.DOTALL
 )
 _CODE = re.compile(r"code=(\w+)")
+#: Fields of a line of JSON that are no part of its text.
+_NAMED = frozenset(("time", "level", "code", "message", "exception"))
 _REQUEST = re.compile(r"request id=(\S+)")
 
 
@@ -82,13 +84,15 @@ def _parse_plain(line: str) -> LogLine:
 
 def _parse_json(line: str) -> LogLine:
     try:
-        fields: Json = json.loads(line)
-    except ValueError:
+        fields: Json = as_dict(json.loads(line))
+    except (ValueError, RecursionError):
         return _make_line("", "", line[:LONGEST_LINE])
-    at = as_text(fields.get("timestamp")) or as_text(fields.get("time")) or as_text(fields.get("at"))
-    text = as_text(fields.get("message")) or as_text(fields.get("event"))
-    made = _make_line(at, as_text(fields.get("level")).upper() or "INFO", text or line[:LONGEST_LINE])
-    return {**made, "code": as_text(fields.get("code")) or made["code"], "id": as_text(fields.get("id")) or made["id"]}
+    others = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _NAMED)
+    text = f"{as_text(fields.get('message'))} {others}".strip()
+    if exception := as_text(fields.get("exception")):
+        text = f"{text}\n{exception}"
+    made = _make_line(as_text(fields.get("time")), as_text(fields.get("level")).upper(), text[:LONGEST_LINE])
+    return {**made, "code": as_text(fields.get("code")), "id": as_text(fields.get("id"))}
 
 
 def _make_line(at: str, level: str, text: str) -> LogLine:

@@ -38,9 +38,11 @@ def test_lines_have_their_fields() -> None:
 
 
 def test_lines_of_json_have_the_same() -> None:
-    line = '{"timestamp": "2026-11-23T12:00:01Z", "level": "warning", "message": "code=x y", "id": "ab"}'
-    assert parse_lines([line, "{broken"]) == [
-        {"at": "2026-11-23T12:00:01Z", "level": "WARNING", "code": "x", "id": "ab", "text": "code=x y"},
+    request = '{"time":"2026-11-23T12:00:01.000Z","level":"info","message":"request","id":"ab","status":200}'
+    warning = '{"time":"x","level":"warning","code":"lost","message":"3 lines","exception":"Traceback"}'
+    assert parse_lines([request, warning, "{broken"]) == [
+        {"at": "2026-11-23T12:00:01.000Z", "level": "INFO", "code": "", "id": "ab", "text": "request id=ab status=200"},
+        {"at": "x", "level": "WARNING", "code": "lost", "id": "", "text": "3 lines\nTraceback"},
         {"at": "", "level": "", "code": "", "id": "", "text": "{broken"},
     ]
 
