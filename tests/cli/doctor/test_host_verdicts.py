@@ -55,6 +55,7 @@ def test_settings_with_mistakes_leave_nothing_to_check() -> None:
             "5 MiB left; it may grow to 500",
             "JOURNAL_MAX_BYTES",
         ),
+        ("stop.grace", {"is_in_kubernetes": True, "graceful_s": 30.0}, "DRAIN_DELAY is 0", "DRAIN_DELAY=10"),
         ("clock", {"skews_s": {"gpu": 7200.0}}, "2 hours behind the clock of gpu", "timedatectl"),
         ("clock", {"skews_s": {"gpu": -90.0}}, "90 seconds ahead of the clock of gpu", "timedatectl"),
     ],
@@ -84,6 +85,13 @@ def test_a_journal_that_cannot_be_written() -> None:
 
 def test_a_journal_with_room() -> None:
     assert judge(journal="/j", journal_mib=900.0, journal_wanted_mib=500.0)["journal.room"].status is Status.OK
+
+
+@pytest.mark.parametrize("is_in_kubernetes", [False, True])
+def test_a_stop_takes_the_delay_and_the_time_for_requests(is_in_kubernetes: bool) -> None:
+    found = judge(drain_s=10.0, graceful_s=300.5, is_in_kubernetes=is_in_kubernetes)["stop.grace"]
+    assert (found.status, found.evidence["needed_s"]) == (Status.OK, 316)
+    assert ("terminationGracePeriodSeconds: 316" in found.text) is is_in_kubernetes
 
 
 def test_clocks_that_agree() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from argoproxy.cli.doctor.judge.findings import Check, Finding, Status, pass_check
@@ -9,6 +10,8 @@ from argoproxy.cli.doctor.judge.observations import HostFacts
 
 #: A clock that is wrong by more breaks signatures and certificates.
 MOST_SKEW_S = 60.0
+#: What a stop takes besides waiting for requests.
+EXIT_S = 5.0
 
 
 def judge_settings(facts: HostFacts) -> Finding:
@@ -111,6 +114,19 @@ def judge_journal(facts: HostFacts) -> Finding | None:
     return pass_check("journal.room", f"the journal in {facts.journal} can be written", **evidence)
 
 
+def judge_stop(facts: HostFacts) -> Finding:
+    """Tell how long a stop may take, which another program has to wait for. Kubernetes needs a delay: it still sends
+    requests for a moment after it has asked a process to stop."""
+    needed = math.ceil(facts.drain_s + facts.graceful_s + EXIT_S)
+    evidence = {"needed_s": needed, "drain_delay_s": facts.drain_s, "graceful_timeout_s": facts.graceful_s}
+    if facts.is_in_kubernetes and not facts.drain_s:
+        text = "DRAIN_DELAY is 0: Kubernetes still sends requests for a moment after it has asked a pod to stop"
+        return Finding("stop.grace", Status.WARN, text, "DRAIN_DELAY=10", evidence)
+    waited = f"DRAIN_DELAY {facts.drain_s:g} and GRACEFUL_TIMEOUT {facts.graceful_s:g}"
+    grace = f"; terminationGracePeriodSeconds: {needed}" if facts.is_in_kubernetes else ""
+    return pass_check("stop.grace", f"a stop may take {needed} s, {waited} included{grace}", **evidence)
+
+
 def judge_clock(facts: HostFacts) -> Finding | None:
     """Compare this machine's clock with those of the servers. If they differ from each other, theirs may be wrong."""
     if not facts.skews_s:
@@ -143,5 +159,6 @@ HOST_CHECKS: Sequence[Check[HostFacts]] = (
     Check("limit.memory", ("config.read",), judge_memory),
     Check("shm.room", ("config.read",), judge_shared_memory),
     Check("journal.room", ("config.read",), judge_journal),
+    Check("stop.grace", ("config.read",), judge_stop),
     Check("clock", ("config.read",), judge_clock),
 )

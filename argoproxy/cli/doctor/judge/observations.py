@@ -200,7 +200,8 @@ class UpstreamFacts:
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """What was observed on this machine. `sources` names where settings come from; `holder` is why the port can't be
-    opened, `own_pid` the process of this user's proxy at it. Sizes are in MiB; None: unknown."""
+    opened, `own_pid` the process of this user's proxy at it. Sizes are in MiB; None: unknown. A stop takes
+    `drain_s` and then `graceful_s` at most."""
 
     sources: Sequence[str] = ()
     mistakes: Sequence[str] = ()
@@ -223,6 +224,9 @@ class HostFacts:
     journal_wanted_mib: float = 0.0
     proxied: Mapping[str, str] = field(default_factory=dict)
     skews_s: Mapping[str, float] = field(default_factory=dict)
+    is_in_kubernetes: bool = False
+    drain_s: float = 0.0
+    graceful_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

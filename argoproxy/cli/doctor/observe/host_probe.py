@@ -52,6 +52,9 @@ def observe_host(config: Config, layers: Sequence[Layer], proxied: Mapping[str, 
         journal_mib=_room_mib(journal.folder) if journal else None,
         journal_wanted_mib=journal.max_bytes * journal.files / MIB if journal else 0.0,
         proxied=proxied,
+        is_in_kubernetes="KUBERNETES_SERVICE_HOST" in os.environ,
+        drain_s=server.drain_delay,
+        graceful_s=server.graceful_timeout,
     )
 
 
