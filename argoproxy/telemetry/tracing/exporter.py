@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import requests
 
@@ -33,8 +34,13 @@ _PASSING = frozenset((429, 502, 503, 504))
 
 #: Called with `sent` or `dropped`, and how many spans were.
 Count = Callable[[str, int], None]
-#: Makes the spans of a request, in the thread that sends them.
-MakeSpans = Callable[[], Iterable[Span]]
+
+
+class SpanSource(NamedTuple):
+    """The spans of a request: how many there are, and what makes them, in the thread that sends them."""
+
+    spans: int
+    make_spans: Callable[[], Iterable[Span]]
 
 
 class SpanExporter:
@@ -48,17 +54,17 @@ class SpanExporter:
         self._session = requests.Session()
         self._session.trust_env, self._session.verify = False, ca_bundle
         self._session.headers.update({**headers, "Content-Type": "application/json"})
-        self._queue: deque[MakeSpans] = deque()
+        self._queue: deque[SpanSource] = deque()
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._is_closed = self._is_failing = False
 
-    def put(self, make_spans: MakeSpans) -> None:
+    def put(self, source: SpanSource) -> None:
         """Have the spans of a request sent; drop them if those of too many wait."""
         if self._is_closed or len(self._queue) >= MOST_QUEUED:
-            self._count("dropped", len(list(make_spans())))
+            self._count("dropped", source.spans)
             return
-        self._queue.append(make_spans)
+        self._queue.append(source)
         if self._thread is None:
             self._start()
         if len(self._queue) >= BATCH:
@@ -95,7 +101,7 @@ class SpanExporter:
         """Return the spans of the next requests, encoded."""
         encoded = list[str]()
         for number in range(1, min(BATCH, len(self._queue)) + 1):
-            encoded += map(encode_span, self._queue.popleft()())
+            encoded += map(encode_span, self._queue.popleft().make_spans())
             if number % _AT_A_TIME == 0:
                 time.sleep(0)
         return encoded

@@ -40,7 +40,12 @@ class Span(NamedTuple):
     attributes: str
 
 
-_text = lru_cache(maxsize=1024)(encode_basestring_ascii)
+def _encode_text(text: str) -> str:
+    """Return a text as JSON. A lone surrogate, for which a collector may refuse all spans, becomes `?`."""
+    return encode_basestring_ascii(text if text.isascii() else text.encode("utf-8", "replace").decode())
+
+
+_text = lru_cache(maxsize=1024)(_encode_text)
 
 
 def encode_span(span: Span) -> str:
@@ -69,7 +74,7 @@ def encode_attributes(values: Mapping[str, Value]) -> str:
 def _encode(key: str, value: Value) -> str:
     """Return an attribute with the type of its value; 64-bit numbers are texts in JSON."""
     if isinstance(value, str):
-        typed = f'"stringValue":{encode_basestring_ascii(value)}'
+        typed = f'"stringValue":{_encode_text(value)}'
     elif isinstance(value, bool):
         typed = f'"boolValue":{"true" if value else "false"}'
     elif isinstance(value, int):

@@ -12,6 +12,9 @@ from argoproxy.telemetry.journal.record import UPSTREAM_FAILURES
 from argoproxy.telemetry.tracing.trace_parent import TraceParent, with_trace_parent
 from argoproxy.upstreams import UpstreamRequest
 
+#: Characters of a model's name. That of a forwarded body may be as long as the body, and many spans may wait.
+LONGEST_NAME = 1000
+
 
 @dataclass(slots=True)
 class AttemptTrace:
@@ -45,6 +48,7 @@ class RequestTrace:
         as its client sent them."""
         if not self.is_sampled:
             return request
+        attempt.model = attempt.model[:LONGEST_NAME]
         self.attempts.append(attempt)
         sent = TraceParent(self.trace_id, attempt.span_id, is_sampled=True)
         headers = with_trace_parent(request.headers, sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from random import random
 from typing import NamedTuple
@@ -12,9 +13,9 @@ from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.prices.money import to_number
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.tracing import conventions as names
-from argoproxy.telemetry.tracing.exporter import SpanExporter
+from argoproxy.telemetry.tracing.exporter import SpanExporter, SpanSource
 from argoproxy.telemetry.tracing.otlp import Span, SpanKind, Value, encode_attributes
-from argoproxy.telemetry.tracing.request_trace import AttemptTrace, RequestTrace
+from argoproxy.telemetry.tracing.request_trace import LONGEST_NAME, AttemptTrace, RequestTrace
 from argoproxy.telemetry.tracing.trace_parent import read_trace_parent
 
 #: From this status on a span of a server counts as failed (conventions for HTTP spans); of a client, from 400 on.
@@ -69,7 +70,9 @@ class Tracer:
     def finish(self, trace: RequestTrace, outcome: Outcome) -> None:
         """Export what became of a request."""
         if self._exporter and trace.is_sampled:
-            self._exporter.put(partial(make_spans, trace, outcome))
+            if len(outcome.model) > LONGEST_NAME:
+                outcome = replace(outcome, model=outcome.model[:LONGEST_NAME])
+            self._exporter.put(SpanSource(1 + len(trace.attempts), partial(make_spans, trace, outcome)))
 
     def close(self) -> None:
         """Send what is left, in the background."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import certifi
 import pytest
 
-from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, MakeSpans, SpanExporter
+from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, SpanExporter, SpanSource
 from argoproxy.telemetry.tracing.otlp import Span, SpanKind, encode_attributes
 from argoproxy.telemetry.tracing.request_trace import new_id
 from tests.support.collector import Collector, collector
@@ -33,8 +33,8 @@ class Sending:
         self.counted[result] += spans
 
 
-def make_span(trace_id: str) -> MakeSpans:
-    return lambda: [_span(trace_id)]
+def make_span(trace_id: str) -> SpanSource:
+    return SpanSource(1, lambda: [_span(trace_id)])
 
 
 def _span(trace_id: str) -> Span:
