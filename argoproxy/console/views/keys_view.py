@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from argoproxy.console.views.limit_levels import LimitReader, ReadCounters
 from argoproxy.console.views.sources import Sources
 from argoproxy.console.views.totals import Totals, no_counts
 from argoproxy.console.views.usage_view import zone_of
 from argoproxy.console.views.view_shapes import Access, Counts, KeyKind, KeyRow, KeysView, TeamRow
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.keys.key_record import KeyBook, KeyRecord, TeamRecord
+from argoproxy.protocol.limits.limit_levels import LimitReader, ReadCounters
 from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.keys import key_files

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.limits.limit_levels import LimitLevel
 
 
 class Counts(TypedDict):
@@ -113,20 +114,6 @@ class UpstreamsView(TypedDict):
     upstreams: list[UpstreamRow]
     started_at: float | None
     reason: str
-
-
-class LimitLevel(TypedDict):
-    """A limit of a subject (`key:ID`, `team:NAME`, `model:PATTERN`, `upstream:NAME`, `global`), and what is left of it:
-    requests and tokens a minute, requests at once, or money. `models` is the pattern that it holds for, "" for all."""
-
-    subject: str
-    models: str
-    kind: str
-    limit: float
-    used: float
-    left: float
-    period: str
-    resets_at: float | None
 
 
 Access = Literal["open", "keys", "plugin"]

@@ -1,11 +1,11 @@
-"""How much of limits is used, by the counters that the workers write; pure."""
+"""How much of limits is used, by the counters that the workers write."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
-from argoproxy.console.views.view_shapes import LimitLevel
 from argoproxy.protocol.limits.buckets import UNITS, UNUSED, Counter, drain_bucket
 from argoproxy.protocol.limits.limits import LimitedSubject, LimitKind, Limits, Period
 from argoproxy.protocol.limits.windows import BudgetCalendar
@@ -15,6 +15,20 @@ _MICROSECONDS = 1_000_000
 
 #: Returns those counters that there are, by their rows.
 ReadCounters = Callable[[Sequence[str]], Mapping[str, Counter]]
+
+
+class LimitLevel(TypedDict):
+    """A limit of a subject (`key:ID`, `team:NAME`, `model:PATTERN`, `upstream:NAME`, `global`), and what is left of it:
+    requests and tokens a minute, requests at once, or money. `models` is the pattern that it holds for, "" for all."""
+
+    subject: str
+    models: str
+    kind: str
+    limit: float
+    used: float
+    left: float
+    period: str
+    resets_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
