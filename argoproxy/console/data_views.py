@@ -8,6 +8,7 @@ from typing import Any
 
 from argoproxy.console.exchange.exchange_shapes import ShownExchange
 from argoproxy.console.exchange.exchange_view import read_exchange
+from argoproxy.console.logged_requests import LoggedRequests
 from argoproxy.console.paced_cache import PacedCache
 from argoproxy.console.proxy_client import ForwardedAnswer, ForwardedChat, ModelNames, forward_chat
 from argoproxy.console.views.doctor_run import DoctorRuns
@@ -16,7 +17,7 @@ from argoproxy.console.views.log_view import read_log
 from argoproxy.console.views.models_view import add_circuits, make_view, show_models
 from argoproxy.console.views.recent_requests import RecentRequest, RecentRequests
 from argoproxy.console.views.settings_view import show_settings
-from argoproxy.console.views.sources import SettingsReader
+from argoproxy.console.views.sources import SettingsReader, Sources
 from argoproxy.console.views.totals import RecentTotals
 from argoproxy.console.views.upstreams_view import read_states, show_upstreams
 from argoproxy.console.views.usage_view import read_today, show_usage
@@ -35,6 +36,7 @@ from argoproxy.protocol.json_text import as_dict, as_text
 from argoproxy.protocol.reasoning.policy import ReasoningSettings
 
 Query = Mapping[str, str]
+ReadRecent = Callable[[Sources], Iterable[RecentRequest]]
 LONGEST_MODEL = 500
 
 
@@ -46,12 +48,14 @@ class DataViews:
         settings: SettingsReader,
         totals: RecentTotals,
         doctor: DoctorRuns,
-        read_recent: Callable[[], Iterable[RecentRequest]] = tuple,
+        read_recent: ReadRecent | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`read_recent` reads the requests that ended last, from the rings of the workers."""
+        """`read_recent` reads the requests that ended lately; without it they are those of the log."""
         self._settings, self._totals, self._doctor = settings, totals, doctor
-        self._read_recent, self._clock = read_recent, clock
+        logged = LoggedRequests()
+        self._read_recent = read_recent or (lambda sources: logged.read_new(sources.config.journal))
+        self._clock = clock
         self._recent, self._listed, self._keys = RecentRequests(), ModelNames(), KeyBooks()
         self._usage = PacedCache[UsageView]()
         self._today = PacedCache[tuple[Mapping[str, Counts], str]]()
@@ -69,7 +73,7 @@ class DataViews:
         """Return the models."""
         now, sources = self._clock(), self._settings.read()
         totals = self._totals.read()
-        recent = self._recent.add(self._read_recent(), now)
+        recent = self._recent.add(self._read_recent(sources), now)
         shown = show_models(sources, self._listed.names(sources.config), recent, totals, now)
         return make_view(add_circuits(shown, read_states(sources)), totals)
 

@@ -76,6 +76,18 @@ def test_counts_are_those_of_the_workers(proxy: Proxy, views: DataViews) -> None
     assert KEY not in str((keys, views.log({}), views.settings({"model": "m1"}), views.upstreams()))
 
 
+def test_times_of_models_are_those_of_the_log(proxy: Proxy, views: DataViews) -> None:
+    request_id = ask(proxy)
+
+    def has_ended() -> bool:
+        return any((last := model["last"]) and last["id"] == request_id for model in views.models()["models"])
+
+    eventually(has_ended)
+    model = next(model for model in views.models()["models"] if model["name"] == "m1")
+    assert (model["first_byte_ms"]["p50"] or 0) > 0
+    assert sum(cell["requests"] for cell in model["strip"]) == model["recent"] > 0
+
+
 def test_models_are_listed_by_the_proxy(views: DataViews) -> None:
     def is_listed() -> bool:
         return any(model["is_listed"] for model in views.models()["models"])

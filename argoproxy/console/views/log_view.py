@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from argoproxy.config.derived import JournalSettings
 from argoproxy.console.views.view_shapes import LogLine, LogView
+from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.json_text import Json, as_dict, as_text
 from argoproxy.telemetry.journal.writer import LOG_FILE
 from argoproxy.telemetry.rotating_file import rotated_name
@@ -34,33 +35,43 @@ _NAMED = frozenset(("time", "level", "code", "message", "exception"))
 _REQUEST = re.compile(r"request id=(\S+)")
 
 
+class LogTail(NamedTuple):
+    """What of a log came after a cursor: whole lines, the next cursor, whether some lines between were missed, and why
+    there are none."""
+
+    text: str
+    cursor: str
+    is_gap: bool
+    reason: str
+
+
 def read_log(journal: JournalSettings | None, after: str) -> LogView:
     """Return the lines after a cursor, the last ones without it."""
+    tail = read_tail(journal, after, MOST_BYTES)
+    lines = parse_lines(tail.text.split("\n"))[-MOST_LINES:]
+    return {"lines": lines, "cursor": tail.cursor, "is_gap": tail.is_gap, "reason": tail.reason}
+
+
+def read_tail(journal: JournalSettings | None, after: str, most_bytes: int) -> LogTail:
+    """Return what came after a cursor, or the end without it; `most_bytes` of each file at most."""
     if journal is None:
-        return {"lines": [], "cursor": "", "is_gap": False, "reason": NO_LOG}
+        return LogTail("", "", is_gap=False, reason=NO_LOG)
     path = journal.folder / LOG_FILE
     inode, offset = _parse_cursor(after)
+    data, is_gap = b"", False
     try:
         with path.open("rb") as file:
             current = _inode(file)
-            is_gap = False
-            data = b""
             if inode not in (0, current):
-                data, is_gap = _read_rotated(path, inode, offset)
-            here, skipped = _read_from(file, offset if inode == current else 0)
+                data, is_gap = _read_rotated(path, inode, offset, most_bytes)
+            here, skipped = _read_from(file, offset if inode == current else 0, most_bytes)
             end = file.tell()
     except FileNotFoundError:
-        return {"lines": [], "cursor": "", "is_gap": False, "reason": NOT_YET}
+        return LogTail("", "", is_gap=False, reason=NOT_YET)
     except OSError as error:
-        return {"lines": [], "cursor": "", "is_gap": False, "reason": f"The log can't be read: {error.strerror}."}
-    is_gap = bool(inode) and (is_gap or skipped)
+        return LogTail("", "", is_gap=False, reason=f"The log can't be read: {error.strerror}.")
     text, rest = _whole_lines(data + here)
-    return {
-        "lines": parse_lines(text.split("\n"))[-MOST_LINES:],
-        "cursor": f"{current}:{end - rest}",
-        "is_gap": is_gap,
-        "reason": "",
-    }
+    return LogTail(text, f"{current}:{end - rest}", bool(inode) and (is_gap or skipped), "")
 
 
 def parse_lines(lines: Iterable[str]) -> list[LogLine]:
@@ -87,7 +98,7 @@ def _parse_json(line: str) -> LogLine:
         fields: Json = as_dict(json.loads(line))
     except (ValueError, RecursionError):
         return _make_line("", "", line[:LONGEST_LINE])
-    others = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _NAMED)
+    others = " ".join(f"{name}={log_value(value)}" for name, value in fields.items() if name not in _NAMED)
     text = f"{as_text(fields.get('message'))} {others}".strip()
     if exception := as_text(fields.get("exception")):
         text = f"{text}\n{exception}"
@@ -113,25 +124,24 @@ def _parse_cursor(cursor: str) -> tuple[int, int]:
     return (int(inode[:20]), int(offset[:20])) if is_cursor else (0, 0)
 
 
-def _read_rotated(path: Path, inode: int, offset: int) -> tuple[bytes, bool]:
+def _read_rotated(path: Path, inode: int, offset: int, most_bytes: int) -> tuple[bytes, bool]:
     """Return the rest of the file that was rotated since, and whether something was missed: only the last one is looked
     at."""
     try:
         with rotated_name(path, 1).open("rb") as file:
             if _inode(file) != inode:
                 return b"", True
-            data, skipped = _read_from(file, offset)
-            return data, skipped
+            return _read_from(file, offset, most_bytes)
     except FileNotFoundError:
         return b"", True
 
 
-def _read_from(file: BinaryIO, offset: int) -> tuple[bytes, bool]:
-    """Return the end of a file from `offset` on, MOST_BYTES at most, and whether that left something out."""
+def _read_from(file: BinaryIO, offset: int, most_bytes: int) -> tuple[bytes, bool]:
+    """Return the end of a file from `offset` on, and whether the limit left something out."""
     size = file.seek(0, 2)
     if offset > size:
         offset = 0
-    start = max(offset, size - MOST_BYTES)
+    start = max(offset, size - most_bytes)
     file.seek(start)
     data = file.read(size - start)
     if start > offset:
