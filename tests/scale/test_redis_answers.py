@@ -53,7 +53,7 @@ def test_answers_that_can_be_read_by_no_one(redis: RealRedis) -> None:
 
 
 def test_a_server_in_trouble_has_none_and_is_left_alone(redis: RealRedis, caplog: pytest.LogCaptureFixture) -> None:
-    server = redis.server(0.2)
+    server = redis.server(0.5)
     answers = RedisAnswers(server, "t", pause_s=0.5)
     answers.write(KEY, STREAM, 60.0)
     redis.freeze()

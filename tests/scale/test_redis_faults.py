@@ -98,6 +98,7 @@ def test_what_was_spent_while_the_server_was_frozen_is_charged(
 ) -> None:
     settings = {
         "worker_class": worker_class,
+        "redis_timeout": 2,
         "limits": {"budget": "1000/total", "rpm": 100_000, "concurrent": 100},
         "prices": {"m": {"input": 1000, "output": 1000}},
     }

@@ -125,4 +125,4 @@ class RedisMachine(LimitStoreMachine):
 
 
 TestInRedis = RedisMachine.TestCase
-TestInRedis.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestInRedis.settings = settings(max_examples=500, stateful_step_count=40, deadline=None)

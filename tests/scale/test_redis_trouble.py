@@ -23,7 +23,7 @@ from tests.support.slow_relay import SlowRelay
 if MISSING:
     pytest.skip(f"missing: {MISSING}", allow_module_level=True)
 
-TIMEOUT_S = 0.2
+TIMEOUT_S = 0.5
 BUDGET, CONCURRENT, RPM = "key:a/budget/total", "key:a/concurrent", "key:a/rpm"
 LIMITS = {RPM: 1000, BUDGET: 1000, CONCURRENT: 100}
 
@@ -128,7 +128,7 @@ FAULTS = [
         lambda server: server.command("CONFIG", "SET", "maxmemory", "1"),
         lambda server: server.command("CONFIG", "SET", "maxmemory", "0"),
     ),
-    Fault("slow", delay(0.5), delay(0.0)),
+    Fault("slow", delay(2 * TIMEOUT_S), delay(0.0)),
     Fault(
         "without EVAL",
         lambda server: server.command("ACL", "SETUSER", "default", "-eval", "-evalsha"),
