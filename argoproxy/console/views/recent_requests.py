@@ -3,6 +3,7 @@ it looked before."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -35,18 +36,19 @@ class RecentRequest(NamedTuple):
 
 
 class RecentRequests:
-    """The requests of the last half hour, each once."""
+    """The requests of the last half hour, each once. Threads share it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._requests: dict[str, RecentRequest] = {}
 
     def add(self, requests: Iterable[RecentRequest], now: float) -> Sequence[RecentRequest]:
         """Remember requests, forget old ones, and return all in the order in which they ended."""
-        for request in requests:
-            self._requests[request.id] = request
-        kept = sorted((one for one in self._requests.values() if now - one.at < KEEP_S), key=lambda one: one.at)
-        kept = kept[-MOST_KEPT:]
-        self._requests = {one.id: one for one in kept}
+        with self._lock:
+            self._requests.update((request.id, request) for request in requests)
+            kept = sorted((one for one in self._requests.values() if now - one.at < KEEP_S), key=lambda one: one.at)
+            kept = kept[-MOST_KEPT:]
+            self._requests = {one.id: one for one in kept}
         return kept
 
 
