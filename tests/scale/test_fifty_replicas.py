@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -49,10 +49,9 @@ def claim(kind: LimitKind, limit: int) -> Claim:
 
 def storm(replicas: Sequence[RedisLimits], wanted: Claim) -> list[tuple[RedisLimits, str]]:
     """Have every replica ask for its requests at once, and return those that were granted."""
-    numbers = count()
 
     def ask(replica: RedisLimits) -> list[tuple[RedisLimits, str]]:
-        ids = [f"{wanted.row}-{next(numbers)}" for _ in range(EACH)]
+        ids = [uuid4().hex for _ in range(EACH)]
         return [(replica, one) for one in ids if replica.admit(one, [wanted], 0, time.time()).refused is None]
 
     with ThreadPoolExecutor(len(replicas)) as pool:
