@@ -11,6 +11,10 @@ from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.protocol.access.secrets import Secret, secrets_in_url
 from argoproxy.protocol.limits.limits import StoreFailure
 
+_NO_REPLICAS = (
+    "redis_url without replicas: while the server can't be used, each host counts the whole limits for itself"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
@@ -41,13 +45,16 @@ def read_redis_settings(values: ConfigValues) -> RedisSettings | None:
         place = values.place("redis_url")
         values.mistakes.append(f"{place}: redis_url needs a package: pip install 'argoproxy[redis]'")
     limits = StoreFailure(values["on_store_failure"] or StoreFailure.LOCAL)
+    budgets = StoreFailure(group.on_store_failure_budgets or limits)
+    if StoreFailure.LOCAL in (limits, budgets) and not values.is_set("replicas"):
+        values.warnings.append(f"{values.place('redis_url')}: {_NO_REPLICAS}")
     return RedisSettings(
         url=Secret(group.redis_url),
         prefix=group.redis_prefix,
         timeout_s=group.redis_timeout,
         replicas=group.replicas,
         limits=limits,
-        budgets=StoreFailure(group.on_store_failure_budgets or limits),
+        budgets=budgets,
         grace_s=group.budget_grace,
     )
 

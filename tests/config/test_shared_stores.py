@@ -50,6 +50,13 @@ def test_what_holds_while_the_server_cannot_be_used() -> None:
 
 
 @needs_package
+def test_a_part_of_how_many_is_asked_for() -> None:
+    assert any("without replicas" in warning for warning in read(redis_url=URL).warnings)
+    for settings in ({"replicas": 1}, {"on_store_failure": "refuse"}):
+        assert not any("replicas" in warning for warning in read(redis_url=URL, **settings).warnings)
+
+
+@needs_package
 def test_a_budget_needs_no_folder() -> None:
     config = read(
         redis_url=URL, limits={"budget": "5/month"}, upstreams={"a": {"base_url": "http://u", "budget": "1/day"}}

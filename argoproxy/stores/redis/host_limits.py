@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,8 +136,14 @@ class HostLimits:
         if self._counters is None:
             with errors_as_unavailable():
                 make_folder(self._folder)
-            self._counters = SqliteLimits(self._folder)
+            self._counters = _open_counters(self._folder)
         return self._counters
+
+
+@lru_cache(maxsize=8)
+def _open_counters(folder: Path) -> SqliteLimits:
+    """Return the counters in a folder, also after a reload of the settings: a process uses each file but once."""
+    return SqliteLimits(folder)
 
 
 def _retry_after(claim: Claim, retry_after_s: float | None) -> float | None:

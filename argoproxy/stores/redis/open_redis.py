@@ -24,7 +24,7 @@ HOST_FOLDER = "host-limits"
 @lru_cache(maxsize=8)
 def open_shared_limits(settings: RedisSettings, folder: Path, ledger: LimitStore | None) -> SharedLimits:
     """Return the counters of all replicas: the same ones after a reload of the settings."""
-    kept = KeptSettlements(folder / HOST_FOLDER)
+    kept = _open_kept(folder / HOST_FOLDER)
     rules = FailureRules(settings.limits, settings.budgets, settings.replicas, settings.grace_s)
     stores = Stores(
         shared=RedisLimits(open_server(settings), settings.prefix),
@@ -35,6 +35,11 @@ def open_shared_limits(settings: RedisSettings, folder: Path, ledger: LimitStore
     limits = SharedLimits(stores)
     atexit.register(limits.close)
     return limits
+
+
+@lru_cache(maxsize=8)
+def _open_kept(folder: Path) -> KeptSettlements:
+    return KeptSettlements(folder)
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -25,6 +28,7 @@ from argoproxy.stores.redis.limit_script import LuaScript
 #: Connections of a worker: each is used for well under a millisecond.
 MOST_CONNECTIONS = 32
 _UNREACHABLE = "the Redis server can't be reached"
+_BUSY = "too many requests wait for the Redis server"
 #: Why it can't be used, by the class of the error: the first one that fits.
 _REASONS: Sequence[tuple[type[Exception], str]] = (
     (redis.TimeoutError, "the Redis server does not answer in time"),
@@ -65,24 +69,41 @@ class RedisServer:
         )
         self._client = redis.Redis(connection_pool=pool)
         self._digests: dict[LuaScript, str] = {}
+        self._timeout_s, self._places = timeout_s, threading.BoundedSemaphore(MOST_CONNECTIONS)
+        #: When the server could not be used last, and why.
+        self._failure: tuple[float, str] | None = None
 
     def run(self, script: LuaScript, key: str, arguments: Sequence[str | int]) -> Any:
         """Run a script and return its answer. Raises StateUnavailable."""
         digest = self._digests.get(script) or self._digests.setdefault(script, script.digest)
-        try:
+        with self._one_of_few():
             try:
                 return self._client.evalsha(digest, 1, key, *arguments)
             except NoScriptError:  # not SCRIPT LOAD, which a server may not permit
                 return self._client.eval(script.text, 1, key, *arguments)
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     def execute(self, *command: str | int | bytes) -> Any:
         """Return the answer to a command. Raises StateUnavailable."""
-        try:
+        with self._one_of_few():
             return self._client.execute_command(*command)
+
+    @contextmanager
+    def _one_of_few(self) -> Iterator[None]:
+        """Wait until there are connections to spare. Who has waited while others found the server in trouble does not
+        wait for it once more. Raises StateUnavailable, also for errors inside."""
+        begun = time.monotonic()
+        if not self._places.acquire(timeout=self._timeout_s):
+            raise _unavailable(_BUSY)
+        try:
+            if self._failure is not None and self._failure[0] >= begun:
+                raise _unavailable(self._failure[1])
+            yield
         except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+            reason = reason_of(error)
+            self._failure = (time.monotonic(), reason)
+            raise _unavailable(reason) from error
+        finally:
+            self._places.release()
 
     def close(self) -> None:
         """Close all connections; they are opened again when they are needed."""
@@ -97,5 +118,5 @@ def reason_of(error: Exception) -> str:
     return found or _UNREACHABLE
 
 
-def _unavailable(error: Exception) -> StateUnavailable:
-    return StateUnavailable(f"The limits can't be checked now: {reason_of(error)}.")
+def _unavailable(reason: str) -> StateUnavailable:
+    return StateUnavailable(f"The limits can't be checked now: {reason}.")

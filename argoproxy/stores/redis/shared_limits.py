@@ -224,7 +224,8 @@ class SharedLimits:
             try:
                 self.maintain()
             except Exception:  # whatever it is, without this thread all leases would end
-                logger.exception("The leases of requests could not be renewed; this is tried again")
+                if not self._closed.is_set():
+                    logger.exception("The leases of requests could not be renewed; this is tried again")
 
     def _begin_trouble(self, error: StateUnavailable) -> None:
         with self._lock:
