@@ -68,6 +68,8 @@ class SharedLimits:
         self._lock = threading.Lock()
         #: Requests by their ids; what they claim later has ids of its own.
         self._leases: dict[str, HeldClaims] = {}
+        #: What requests are charged that are being settled.
+        self._ending: dict[str, Mapping[str, int]] = {}
         self._on_host: set[str] = set()
         self._parts: dict[str, list[str]] = {}
         self._down_since: float | None = None
@@ -111,6 +113,7 @@ class SharedLimits:
         if self._stores.ledger is not None:
             self._stores.ledger.settle(request_id, {}, entry, now)
         for part in (request_id, *self._parts.pop(request_id, ())):
+            self._ending[part] = charges
             lease = self._leases.pop(part, None)
             if lease is not None:
                 self._settle_shared(part, lease, charges, now)
@@ -118,6 +121,7 @@ class SharedLimits:
                 self._on_host.discard(part)
                 self._stores.kept.keep(self._stores.host.settle(part, charges, now), now)
                 self._wake.set()
+            self._ending.pop(part, None)
 
     def close(self) -> None:
         """Write down what is kept, and close what is open."""
@@ -188,7 +192,7 @@ class SharedLimits:
             if lease is not None:
                 self._stores.shared.restore(request_id, lease.claims, lease.tokens, now)
                 if request_id not in self._leases:  # it has ended meanwhile
-                    self._stores.shared.settle(request_id, {}, now)
+                    self._stores.shared.settle(request_id, self._ending.get(request_id, {}), now)
 
     def _deliver(self) -> None:
         """Deliver what is kept. Raises StateUnavailable if the server can't be used."""
