@@ -22,7 +22,6 @@ KUBERNETES = "1.27"
 OTHER_VARIABLES = {"WORKERS", "CONFIG_PATH"}
 EVERYTHING = {
     "redis": {"url": "redis://:secret-of-redis@redis:6379/0"},
-    "database": {"url": "postgresql://argoproxy:secret-of-postgres@postgres/argoproxy"},
     "existingSecret": "keys",
     "autoscaling": {"enabled": True},
     "ingress": {"enabled": True, "tlsSecret": "tls"},
@@ -74,10 +73,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     rendered = render(tmp_path, EVERYTHING)
     kinds = {"Secret", "HorizontalPodAutoscaler", "Ingress", "ServiceMonitor"}
     assert set(rendered) == {"ConfigMap", "Deployment", "Service", "PodDisruptionBudget"} | kinds
-    assert rendered["Secret"]["stringData"] == {
-        "REDIS_URL": EVERYTHING["redis"]["url"],  # type: ignore[index]
-        "DATABASE_URL": EVERYTHING["database"]["url"],  # type: ignore[index]
-    }
+    assert rendered["Secret"]["stringData"] == {"REDIS_URL": EVERYTHING["redis"]["url"]}  # type: ignore[index]
     assert yaml.safe_load(rendered["ConfigMap"]["data"]["config.yaml"]) == EVERYTHING["config"]
     assert "secret-of" not in json.dumps({kind: one for kind, one in rendered.items() if kind != "Secret"})
     (metric,) = rendered["HorizontalPodAutoscaler"]["spec"]["metrics"]
