@@ -15,6 +15,7 @@ from argoproxy.protocol.keys.key_record import KeyBook, KeyRecord, SecretDigest,
 from argoproxy.protocol.keys.key_token import (
     PUBLIC_LENGTH,
     derive_bytes,
+    derive_public,
     digest_of,
     encode_letters,
     make_token,
@@ -127,15 +128,24 @@ def declare(book: KeyBook, teams: Iterable[TeamRecord], declarations: Iterable[D
     if two keys have the same text."""
     keys = dict(book.keys)
     for one in declarations:
-        keys[one.name] = _declare_key(keys.get(one.name), one)
+        keys[one.name] = _declare_key(keys.get(one.name), _choose_public(keys, one), one)
     return _checked_book(KeyBook(keys, {**book.teams, **{team.name: team for team in teams}}))
 
 
-def _declare_key(former: KeyRecord | None, declaration: Declaration) -> KeyRecord:
+def _choose_public(keys: Mapping[str, KeyRecord], declaration: Declaration) -> str:
+    """Return the public part of a declared key: the one it has, else that of its name, which is the same on every host.
+    Another key may have been imported with that."""
+    if declaration.name in keys:
+        return keys[declaration.name].id
+    public = derive_public(declaration.name)
+    is_taken = any(key.id == public for key in keys.values())
+    return encode_letters(declaration.origin.public_entropy, PUBLIC_LENGTH) if is_taken else public
+
+
+def _declare_key(former: KeyRecord | None, public: str, declaration: Declaration) -> KeyRecord:
     """Return a key as it is declared: fields that are not named get their defaults, but a disabled key stays disabled.
     The declared text is its only one; that of an earlier declaration ends."""
     origin, token = declaration.origin, declaration.token
-    public = former.id if former else encode_letters(origin.public_entropy, PUBLIC_LENGTH)
     blank = KeyRecord(public, declaration.name, former.created if former else origin.now)
     kept = {"secrets": former.secrets, "is_disabled": former.is_disabled} if former else {}
     record = replace(blank, **{**kept, **declaration.attributes})

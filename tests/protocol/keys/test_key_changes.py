@@ -140,6 +140,22 @@ def test_declared_keys_are_what_is_declared() -> None:
         declare(after, [], [Declaration("eve", {}, source(3.0, 4), "t" * 20)])
 
 
+def test_a_declared_key_has_the_same_id_on_every_host() -> None:
+    first, second = (
+        declare(KeyBook(), [], [Declaration("ann", {}, source(float(at), at))]).find("ann") for at in (1, 2)
+    )
+    assert first.id == second.id
+    other = declare(KeyBook(), [], [Declaration("bob", {}, source(1.0, 1))]).find("bob")
+    assert other.id != first.id
+
+
+def test_no_two_keys_have_the_same_id() -> None:
+    """One that was declared elsewhere may have been imported under another name."""
+    ann = declare(KeyBook(), [], [Declaration("ann", {}, source(1.0, 1))]).find("ann")
+    book = declare(KeyBook({"moved": replace(ann, name="moved")}), [], [Declaration("ann", {}, source(2.0, 2))])
+    assert book.find("ann").id != book.find("moved").id
+
+
 def test_what_is_recorded() -> None:
     empty = KeyBook()
     book, _ = created()
