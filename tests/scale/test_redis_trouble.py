@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from argoproxy.errors import StateUnavailable
+from argoproxy.protocol.cache.kept_answer import AnswerForm, KeptAnswer
 from argoproxy.protocol.limits.limits import Claim, LimitKind, StoreFailure
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.redis.host_limits import FailureRules, HostLimits
 from argoproxy.stores.redis.kept_settlements import KeptSettlements
-from argoproxy.stores.redis.redis_limits import RedisLimits
+from argoproxy.stores.redis.redis_answers import RedisAnswers
+from argoproxy.stores.redis.redis_limits import LateSettlement, RedisLimits, dump_claims
 from argoproxy.stores.redis.shared_limits import SharedLimits, Stores
-from tests.support.processes import eventually
+from tests.support.processes import ROOT, eventually
 from tests.support.redis_server import MISSING, RealRedis
 from tests.support.slow_relay import SlowRelay
 
@@ -282,3 +285,25 @@ def test_the_script_is_sent_again(start: Start, server: Server) -> None:
     server.command("SCRIPT", "FLUSH")
     assert replica.admit("2", claim(RPM, 1)) is None
     assert replica.reports == []
+
+
+def test_the_commands_that_the_page_lists_are_enough(server: Server) -> None:
+    page = (ROOT / "docs" / "redis.md").read_text()
+    listed = page.partition("Commands that its user needs:")[2].partition("`SCRIPT`")[0]
+    commands = re.findall(r"`([A-Z]+)`", listed)
+    server.command("ACL", "SETUSER", "u", "on", ">secret", "~{t}:*", "-@all", *(f"+{one.lower()}" for one in commands))
+    connection = server.redis.server(user="u:secret@")
+    limits, claims = RedisLimits(connection, "t", lease_s=1e-6), [claim(RPM, 1), claim(CONCURRENT, 1), claim(BUDGET, 5)]
+    claims.append(Claim("key:a/budget/2026-11", LimitKind.BUDGET, "key:a", 10, 1, time.time() + 60))
+    for name in "abc":
+        assert limits.admit(name, claims, 1, 0.0).refused is None
+    limits.settle("a", {}, 0.0)
+    assert limits.renew(["b", "c", "lost"], 0.0) == ["lost"]
+    limits.restore("lost", claims, 1, 0.0)
+    limits.replay(LateSettlement("late", dump_claims(claims), {BUDGET: 1}, is_admitted=False), 0.0)
+    assert limits.read_spent("key:a", time.time())
+    answers = RedisAnswers(connection, "t")
+    answers.write(b"key", KeptAnswer(AnswerForm.DOCUMENT, b"{}"), 60.0)
+    assert answers.read(b"key")
+    connection.close()
+    server.command("ACL", "DELUSER", "u")

@@ -44,11 +44,11 @@ class RealRedis:
         self._process = spawn(command, cwd=self._folder, stdout=subprocess.DEVNULL)
         eventually(lambda: is_listening(self.port))
 
-    def server(self, timeout_s: float = 5.0, port: int = 0) -> RedisServer:
-        """Return connections to it, or to what listens at another port before it."""
+    def server(self, timeout_s: float = 5.0, port: int = 0, user: str = "") -> RedisServer:
+        """Return connections to it, or to what listens at another port before it; `user` is `name:password@`."""
         from argoproxy.stores.redis.server import RedisServer  # noqa: PLC0415 where the package is missing, the tests are skipped
 
-        return RedisServer(f"redis://127.0.0.1:{port or self.port}/0", timeout_s)
+        return RedisServer(f"redis://{user}127.0.0.1:{port or self.port}/0", timeout_s)
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)

@@ -201,14 +201,14 @@ class SharedLimits:
                 kept = self._stores.kept.read()
             except StateUnavailable:
                 return
+            if not kept:
+                return
             now = time.time()
             for settlement, at in kept:
                 self._stores.shared.replay(current_charges(settlement, max(0.0, now - at)), now)
             try:
                 self._stores.kept.remove([settlement for settlement, _ in kept], now)
             except StateUnavailable:
-                return
-            if not kept:
                 return
 
     def _start(self) -> None:
