@@ -21,9 +21,9 @@ from argoproxy.telemetry.tracing.otlp import Span, Value, encode_attributes, enc
 logger = logging.getLogger("argoproxy")
 
 #: Requests whose spans wait to be sent, and that go into one message; how long the first of them waits.
-MOST_QUEUED, BATCH = 1024, 256
+MOST_QUEUED, BATCH = 2048, 512
 #: After so many, other threads get their turn: spans are written while requests are served.
-_AT_A_TIME = 16
+_AT_A_TIME = 64
 SEND_EVERY_S = 1.0
 #: How long the collector may take, and how long what is left may take when the worker ends.
 TIMEOUT_S, LAST_S = 5.0, 2.0
@@ -57,7 +57,7 @@ class SpanExporter:
         self._queue: deque[SpanSource] = deque()
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_closed = self._is_failing = False
+        self._is_closed = self._is_failing = self._is_waiting = False
 
     def put(self, source: SpanSource) -> None:
         """Have the spans of a request sent; drop them if those of too many wait."""
@@ -67,7 +67,7 @@ class SpanExporter:
         self._queue.append(source)
         if self._thread is None:
             self._start()
-        if len(self._queue) >= BATCH:
+        if self._is_waiting and len(self._queue) >= BATCH:
             self._wake.set()
 
     def close(self) -> None:
@@ -90,12 +90,20 @@ class SpanExporter:
 
     def _run(self) -> None:
         while not self._is_closed or self._queue:
-            self._wake.wait(SEND_EVERY_S)
-            self._wake.clear()
-            while self._queue:
+            self._await_batch()
+            if self._queue:
                 self._send(self._take_batch())
         self._session.close()
         atexit.unregister(self._finish)
+
+    def _await_batch(self) -> None:
+        """Wait until a message is full: many small ones would cost more than all spans in them."""
+        self._is_waiting = True
+        until = time.monotonic() + SEND_EVERY_S
+        while len(self._queue) < BATCH and not self._is_closed and (left_s := until - time.monotonic()) > 0:
+            self._wake.wait(left_s)
+            self._wake.clear()
+        self._is_waiting = False
 
     def _take_batch(self) -> list[str]:
         """Return the spans of the next requests, encoded."""

@@ -13,7 +13,7 @@ from argoproxy.telemetry.tracing.trace_parent import TraceParent, with_trace_par
 from argoproxy.upstreams import UpstreamRequest
 
 #: Characters of a model's name. That of a forwarded body may be as long as the body, and many spans may wait.
-LONGEST_NAME = 1000
+LONGEST_NAME = 200
 
 
 @dataclass(slots=True)
