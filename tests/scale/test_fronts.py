@@ -128,3 +128,15 @@ def test_a_killed_replica_costs_only_its_own_streams(replicas: Replicas, upstrea
     assert [answer.text for answer in answers if answer.whole] == ["ab"] * (len(clients) - lost)
     assert 0 < lost < len(clients)
     assert upstream.count(held) == len(clients), "no request was sent twice"
+
+
+def test_a_request_that_was_sent_is_not_sent_again(replicas: Replicas, upstream: Upstream) -> None:
+    """The replica is killed before the answer begins: its request may have been served, so its client decides."""
+    silent = upstream.script(["hold"])
+    with replicas.send(silent) as client:
+        eventually(lambda: upstream.count(silent))
+        (busy,) = [number for number, proxy in enumerate(replicas.proxies) if in_flight(proxy.port)]
+        replicas.kill(busy)
+        assert client.head().status == 502
+    assert {replicas.chat().status for _ in range(4 * COUNT)} == {200}
+    assert upstream.count(silent) == 1
