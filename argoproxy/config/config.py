@@ -27,6 +27,7 @@ from argoproxy.config.key_section import KeySettings, read_keys_section
 from argoproxy.config.kinds.target import Target, UpstreamDefaults, UpstreamSettings
 from argoproxy.config.limit_section import read_limit_settings
 from argoproxy.config.model_rules import read_rules
+from argoproxy.config.options.console_options import ConsoleOptions
 from argoproxy.config.options.declaration import settings_of
 from argoproxy.config.options.parsers import is_placeholder, parse_opening
 from argoproxy.config.options.server_options import MIB, ClientOptions, RequestOptions, ServerOptions
@@ -103,6 +104,7 @@ class Config:
     #: Whether the usage of an answer says what it costs.
     tells_cost: bool = False
     tracing: TracingOptions = TracingOptions()
+    console: ConsoleOptions = ConsoleOptions()
     #: The server in which limits are counted for several hosts, if there is one.
     redis: RedisSettings | None = None
 
@@ -198,6 +200,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         "tells_cost": values["usage_cost"],
         "limits": read_limit_settings(values),
         "tracing": values.group(TracingOptions),
+        "console": values.group(ConsoleOptions),
         "redis": read_redis_settings(values),
         "cache": read_cache_settings(values, folder, rules),
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),

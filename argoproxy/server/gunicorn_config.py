@@ -26,6 +26,7 @@ from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, 
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import describe_start, log_warnings, made_key
+from argoproxy.server.console_process import keep_console
 from argoproxy.server.cores import allowed_cores, choose_workers, plan_cores
 from argoproxy.server.master_signals import MasterSignals
 from argoproxy.server.ports import check_addresses
@@ -183,6 +184,8 @@ def when_ready(server: Any) -> None:
     """Handle the master's signals, plan the cores, log how to use it."""
     server.log.error_log.addFilter(is_worth_logging)
     MasterSignals(server, loaded, folder, terminal).install()
+    if loaded.console.console:
+        keep_console(server.log)
     server.core_plan = plan_cores(server.num_workers, worker_kind(server), loaded.server)
     if has_screen:
         show_start(loaded, made_key(loaded))

@@ -84,7 +84,7 @@ def collect_secrets(config: Config) -> Iterator[str]:
     """Yield every secret of the settings: none of them may appear in the log or the journal."""
     yield from (secret.text for secret in (*(key.secret for key in config.keys), *_secrets_in_rules(config)))
     yield from (secret.text for secret in (config.managed.secrets if config.managed else ()))
-    yield from config.tracing.headers.values()
+    yield from (text for text in (*config.tracing.headers.values(), config.console.token) if text)
     yield from config.redis.secrets if config.redis else ()
     for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
         yield from (secret.text for secret in upstream.secrets)

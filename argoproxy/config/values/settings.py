@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+from argoproxy.config.options.console_options import ConsoleOptions
 from argoproxy.config.options.declaration import settings_of
 from argoproxy.config.options.limit_options import AccountingOptions, LimitOptions, ReplicaOptions
 from argoproxy.config.options.resilience_options import BreakerOptions, QueueOptions, ResilienceOptions
@@ -57,6 +58,7 @@ GROUPS: tuple[type, ...] = (
     ClientOptions,
     LogOptions,
     TracingOptions,
+    ConsoleOptions,
     JournalOptions,
     OlderOptions,
 )

@@ -1,0 +1,142 @@
+"""The WSGI application of the console: its page, its data, and who may ask for them.
+
+The page needs no token, each datum does. The token comes in `Authorization`, never in a cookie or a URL that is sent,
+so no other page can use it. `Host` must be a name of this console, so that no name of a foreign site leads here, and
+a request that a browser sends for another site is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from argoproxy.console.api_routes import BODY_LIMIT, PREFIX, ApiAnswer
+from argoproxy.errors import (
+    AuthenticationError,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    OriginNotAllowed,
+    PayloadTooLarge,
+    ProxyError,
+    to_openai,
+)
+from argoproxy.protocol.http_messages import Headers
+from argoproxy.protocol.json_text import dumps
+
+STATIC = Path(__file__).parent / "static"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_PAGE = "index.html"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_HEADERS: Headers = (
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_OWN_SITE = ("same-origin", "none")
+_LOOPBACK = frozenset(("localhost", "127.0.0.1", "[::1]"))
+_NO_BODY = frozenset((204, 304))
+_BEARER = "Bearer "
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+class Routes(Protocol):
+    """What answers below `/api/`."""
+
+    def read(self, path: str, query: str, known: str) -> ApiAnswer:
+        """Answer a GET."""
+
+    def act(self, path: str, body: bytes) -> ApiAnswer:
+        """Answer a POST."""
+
+
+class ConsoleApplication:
+    """The application of one console."""
+
+    def __init__(self, routes: Routes, token: str, hosts: Collection[str] = ()) -> None:
+        """`hosts` are names of the console beside those of the loopback."""
+        self._routes, self._token = routes, token.encode()
+        self._hosts = _LOOPBACK | {host.lower() for host in hosts}
+        self._files = {f"/{file.name}": file.read_bytes() for file in STATIC.iterdir() if file.suffix in _TYPES}
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            answer = self._answer(environ)
+        except ProxyError as error:
+            fields = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), *error.headers)
+            answer = ApiAnswer(error.status, fields, dumps(to_openai(error)))
+        headers = [*answer.headers, *_HEADERS]
+        if isinstance(answer.body, bytes) and answer.status not in _NO_BODY:
+            headers.append(("Content-Length", str(len(answer.body))))
+        start_response(f"{answer.status} {_reason(answer.status)}", headers)
+        if not isinstance(answer.body, bytes):
+            return answer.body
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    def _answer(self, environ: Environ) -> ApiAnswer:
+        """Answer a request. Raises ProxyError."""
+        self._check_origin(environ)
+        path, method = environ.get("PATH_INFO", "") or "/", environ["REQUEST_METHOD"]
+        if not path.startswith(PREFIX):
+            return self._send_file(path, method)
+        self._check_token(environ.get("HTTP_AUTHORIZATION", ""))
+        if method == "POST":
+            return self._routes.act(path, _read_body(environ))
+        if method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"This path does not accept {method}.", ("GET", "POST"))
+        return self._routes.read(path, environ.get("QUERY_STRING", ""), environ.get("HTTP_IF_NONE_MATCH", ""))
+
+    def _check_origin(self, environ: Environ) -> None:
+        host = environ.get("HTTP_HOST", "").lower()
+        name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+        if name not in self._hosts:
+            raise OriginNotAllowed("The console is not served under this name; add it to console_hosts.")
+        if environ.get("HTTP_SEC_FETCH_SITE", "none") not in _OWN_SITE:
+            raise OriginNotAllowed("The console does not answer requests of other sites.")
+
+    def _check_token(self, sent: str) -> None:
+        if not sent.startswith(_BEARER) or not hmac.compare_digest(sent.removeprefix(_BEARER).encode(), self._token):
+            raise AuthenticationError(
+                "A token is required: open the console at the address that its start has printed."
+            )
+
+    def _send_file(self, path: str, method: str) -> ApiAnswer:
+        if method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"This path does not accept {method}.", ("GET",))
+        path = f"/{_PAGE}" if path == "/" else path
+        body = self._files.get(path)
+        if body is None:
+            raise NotFound("The console has no such path.")
+        return ApiAnswer(200, (("Content-Type", _TYPES[Path(path).suffix]), ("Cache-Control", "no-cache")), body)
+
+
+def _read_body(environ: Environ) -> bytes:
+    """Return the body of a request. JSON alone: no form of another page can send that. Raises BadRequest,
+    PayloadTooLarge."""
+    if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
+        raise BadRequest("The body must be JSON, with Content-Type: application/json.")
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal():
+        raise BadRequest("Content-Length must be a number.")
+    if int(length) > BODY_LIMIT:
+        raise PayloadTooLarge("The body is too large for the console.")
+    body: bytes = environ["wsgi.input"].read(int(length))
+    return body
+
+
+def _reason(status: int) -> str:
+    return {200: "OK", 304: "Not Modified"}.get(status, "Error" if status >= 400 else "Said")

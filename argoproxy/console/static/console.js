@@ -1,0 +1,243 @@
+// The page of the console. What clients and models wrote is put into text nodes alone, never into markup.
+import { h, bars, duration, money, number, table, when } from "./elements.js";
+import { api, readToken, stateOf } from "./data.js";
+import { showExchange } from "./exchange.js";
+import { startTry } from "./try.js";
+
+const main = document.getElementById("main");
+const state = document.getElementById("state");
+const nav = document.getElementById("nav");
+const SECOND = 1000;
+
+const reason = (text, kind = "") => (text ? [h("p", { class: `notice ${kind}` }, text)] : []);
+const kindOf = (ending) => (ending === "complete" ? "good" : ending === "client_gone" ? "quiet" : "bad");
+const circuit = (name) => h("span", { class: name === "closed" ? "good" : name === "cooling" ? "warm" : "bad" }, name || "–");
+const requestLink = (id) => h("a", { href: `#/request/${encodeURIComponent(id)}`, class: "mono" }, id.slice(0, 8));
+
+function showLive(live) {
+  const last = live.strip.at(-1) || { requests: 0, failed: 0, tokens_in: 0, tokens_out: 0 };
+  const open = live.upstreams.reduce((sum, one) => sum + one.open_streams, 0);
+  const waiting = live.upstreams.reduce((sum, one) => sum + one.waiting, 0);
+  const cards = [
+    [number(last.requests), "requests a second"],
+    [number(last.failed), "of them failed"],
+    [number(last.tokens_out), "tokens a second, answers"],
+    [number(last.tokens_in), "tokens a second, prompts"],
+    [number(open), "streams under way"],
+    [number(waiting), "requests that wait"],
+  ];
+  return [
+    h("h1", {}, "Live"),
+    h("div", { class: "cards" }, cards.map(([value, about]) => h("div", { class: "card" }, h("b", {}, value), h("span", {}, about)))),
+    bars("Requests a second; those that failed in red", live.strip, [["all", (one) => one.requests], ["failed", (one) => one.failed]]),
+    bars("Tokens of answers a second", live.strip, [["tokens", (one) => one.tokens_out]]),
+    h("h2", {}, "Upstreams"),
+    table(live.upstreams, [
+      ["name", (one) => one.name, "wide"],
+      ["circuit", (one) => circuit(one.state)],
+      ["streams", (one) => number(one.open_streams), "number"],
+      ["waiting", (one) => number(one.waiting), "number"],
+    ]),
+    h("h2", {}, "Requests that have ended"),
+    ...reason(live.reason),
+    ...(live.finished.length ? [finishedTable(live.finished)] : []),
+  ];
+}
+
+const finishedTable = (rows) =>
+  table(rows, [
+    ["ended", (one) => when(one.at)],
+    ["request", (one) => requestLink(one.id || "")],
+    ["model", (one) => one.model || "", "wide"],
+    ["upstream", (one) => one.upstream || ""],
+    ["key", (one) => one.key || ""],
+    ["ending", (one) => h("span", { class: kindOf(one.ending) }, one.code || one.ending || "")],
+    ["first byte", (one) => duration(one.first_byte_ms), "number"],
+    ["total", (one) => duration(one.total_ms), "number"],
+    ["tokens", (one) => (one.completion_tokens ? `${number(one.prompt_tokens)} + ${number(one.completion_tokens)}` : ""), "number"],
+  ]);
+
+const showModels = (view) => [
+  h("h1", {}, "Models"),
+  ...reason(view.reason),
+  table(view.models, [
+    ["model", (one) => [one.name, one.is_model ? h("div", { class: "quiet" }, `is ${one.is_model}`) : null, one.refused ? h("div", { class: "bad" }, one.refused) : null], "wide"],
+    ["upstreams", (one) => one.upstreams.join(", ")],
+    ["circuit", (one) => circuit(one.circuit.state)],
+    ["requests", (one) => number(one.counts.requests), "number"],
+    ["failed", (one) => h("span", { class: one.counts.errors ? "bad" : "quiet" }, number(one.counts.errors)), "number"],
+    ["tokens", (one) => `${number(one.counts.tokens_in)} + ${number(one.counts.tokens_out)}`, "number"],
+    ["cost", (one) => money(one.counts.cost), "number"],
+    ["first byte p50 / p95", (one) => (one.recent ? `${duration(one.first_byte_ms.p50)} / ${duration(one.first_byte_ms.p95)}` : ""), "number"],
+    ["last", (one) => (one.last ? [requestLink(one.last.id), " ", h("span", { class: kindOf(one.last.ending) }, one.last.ending)] : "")],
+    ["rules", (one) => h("span", { class: "quiet" }, one.rules.join(", ")), "wide"],
+  ]),
+];
+
+const showUpstreams = (view) => [
+  h("h1", {}, "Upstreams"),
+  ...reason(view.reason),
+  table(view.upstreams, [
+    ["name", (one) => [one.name, one.is_default ? h("span", { class: "quiet" }, " default") : null]],
+    ["kind", (one) => one.kind],
+    ["address", (one) => h("span", { class: "mono" }, one.url), "wide"],
+    ["circuit", (one) => [circuit(one.state), one.reason_text ? h("div", { class: "quiet" }, one.reason_text) : null, one.since_s ? h("div", { class: "quiet" }, `for ${duration(1000 * one.since_s)}`) : null], "wide"],
+    ["streams", (one) => number(one.open_streams) + (one.max_concurrent ? ` of ${one.max_concurrent}` : ""), "number"],
+    ["waiting", (one) => number(one.waiting), "number"],
+    ["requests", (one) => number(one.counts.requests), "number"],
+    ["attempts", (one) => Object.entries(one.attempts).map(([kind, count]) => h("div", { class: kind === "ok" ? "" : "bad" }, `${kind} ${number(count)}`))],
+    ["cost", (one) => money(one.counts.cost), "number"],
+  ]),
+];
+
+const limitText = (one) => {
+  const unit = { rpm: "requests a minute", tpm: "tokens a minute", concurrent: "at once", budget: one.period ? `a ${one.period}` : "" }[one.kind];
+  return h("div", {}, `${number(one.left)} of ${number(one.limit)} ${unit} left`, one.models ? ` for ${one.models}` : "", " ", meter(one.used / (one.limit || 1)));
+};
+const meter = (part) => {
+  const bar = h("span", { class: "bar" });
+  bar.style.width = `${Math.round(60 * Math.min(1, Math.max(0.02, part)))}px`;
+  return bar;
+};
+
+const showKeys = (view) => [
+  h("h1", {}, "Keys"),
+  ...reason(view.reason),
+  ...reason({ open: "No key is required: everybody who reaches the proxy may use it.", plugin: "A plug-in decides who may use the proxy." }[view.access]),
+  table(view.keys, [
+    ["name", (one) => one.name, "wide"],
+    ["state", (one) => h("span", { class: one.state === "active" ? "good" : "bad" }, one.state)],
+    ["ends with", (one) => h("span", { class: "mono" }, one.ends_with.join(", "))],
+    ["team", (one) => one.team],
+    ["models", (one) => one.models.join(", "), "wide"],
+    ["limits", (one) => one.limits.map(limitText), "wide"],
+    ["requests", (one) => number(one.counts.requests), "number"],
+    ["tokens", (one) => `${number(one.counts.tokens_in)} + ${number(one.counts.tokens_out)}`, "number"],
+    ["today", (one) => (one.today ? number(one.today.tokens_in + one.today.tokens_out) : ""), "number"],
+    ["cost", (one) => money(one.counts.cost), "number"],
+  ]),
+  ...(view.teams.length ? [h("h2", {}, "Teams"), table(view.teams, [["name", (one) => one.name], ["models", (one) => one.models.join(", ")], ["limits", (one) => one.limits.map(limitText), "wide"]])] : []),
+  ...(view.limits.length ? [h("h2", {}, "Limits of all, of models and of upstreams"), table(view.limits, [["of", (one) => one.subject], ["", limitText, "wide"]])] : []),
+];
+
+const GROUPS = ["key", "team", "model", "upstream", "day"];
+function showUsage(view, parameters) {
+  const most = Math.max(1, ...view.rows.map((one) => one.total_tokens));
+  const select = (name, values, chosen) =>
+    h("select", { name, "aria-label": name, onchange: (event) => go("usage", { ...parameters, [name]: event.target.value }) },
+      values.map((value) => h("option", { value, selected: value === chosen }, value)));
+  const bar = (one) => {
+    const made = h("span", { class: "bar" });
+    made.style.width = `${Math.max(1, Math.round((160 * one.total_tokens) / most))}px`;
+    return made;
+  };
+  return [
+    h("h1", {}, "Usage"),
+    h("form", { class: "tools" }, h("label", {}, "by ", select("by", GROUPS, view.by)), h("label", {}, "since ", select("since", ["1d", "7d", "30d"], parameters.since || "7d"))),
+    ...reason(view.reason),
+    table(view.rows, [
+      [view.by, (one) => one.name, "wide"],
+      ["", bar],
+      ["requests", (one) => number(one.requests), "number"],
+      ["prompt", (one) => number(one.prompt_tokens), "number"],
+      ["cached", (one) => number(one.cached_tokens), "number"],
+      ["answers", (one) => number(one.completion_tokens), "number"],
+      ["cost", (one) => money(one.cost), "number"],
+    ]),
+  ];
+}
+
+const showSettings = (view) => [
+  h("h1", {}, "Settings"),
+  h("p", { class: "quiet" }, `argoproxy ${view.version} in front of ${view.upstream}`),
+  ...view.warnings.flatMap((one) => reason(one, "bad")),
+  ...reason(view.reason),
+  table(view.settings, [
+    ["setting", (one) => h("span", { class: one.is_default ? "quiet mono" : "mono" }, one.section ? `${one.section}.${one.key}` : one.key)],
+    ["value", (one) => h("span", { class: "mono" }, typeof one.value === "string" ? one.value : JSON.stringify(one.value)), "wide"],
+    ["from", (one) => h("span", { class: "quiet" }, one.place), "wide"],
+    ["what it is for", (one) => h("span", { class: "quiet" }, one.about), "wide"],
+  ]),
+];
+
+const showLog = (view) => [
+  h("h1", {}, "Log"),
+  ...reason(view.reason),
+  table(view.lines.slice(-300).reverse(), [
+    ["time", (one) => when(one.at)],
+    ["level", (one) => h("span", { class: one.level === "INFO" ? "quiet" : "bad" }, one.level)],
+    ["", (one) => [one.id ? requestLink(one.id) : null, " ", h("span", { class: "mono" }, one.text)], "wide"],
+  ]),
+];
+
+const showDoctor = (view) => [
+  h("h1", {}, "Doctor"),
+  h("form", { class: "tools", onsubmit: (event) => run(event, "doctor", { chat: event.target.chat.checked }) },
+    h("button", { class: "main", disabled: view.state === "running" }, view.state === "running" ? "Runs…" : "Run"),
+    h("label", {}, h("input", { type: "checkbox", name: "chat" }), " ask a model too, which may cost money")),
+  ...reason(view.reason),
+  ...(view.report ? [h("pre", {}, JSON.stringify(view.report, null, 2))] : []),
+];
+
+async function run(event, name, document) {
+  event.preventDefault();
+  await api(name, { method: "POST", body: JSON.stringify(document) });
+  refresh();
+}
+
+const VIEWS = {
+  live: ["Live", () => "live", showLive, SECOND],
+  models: ["Models", () => "models", showModels, 5 * SECOND],
+  upstreams: ["Upstreams", () => "upstreams", showUpstreams, 2 * SECOND],
+  keys: ["Keys", () => "keys", showKeys, 5 * SECOND],
+  usage: ["Usage", (parameters) => `usage?${new URLSearchParams({ by: "key", since: "7d", ...parameters })}`, showUsage, 10 * SECOND],
+  settings: ["Settings", () => "settings", showSettings, 30 * SECOND],
+  try: ["Try", () => "models", startTry, 0],
+  doctor: ["Doctor", () => "doctor", showDoctor, 2 * SECOND],
+  log: ["Log", () => "log", showLog, 2 * SECOND],
+  request: ["", (_, id) => `exchange/${encodeURIComponent(id)}`, showExchange, 0],
+};
+
+const go = (name, parameters) => { location.hash = `#/${name}?${new URLSearchParams(parameters)}`; };
+
+function place() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name, id] = path.split("/");
+  return { name: VIEWS[name] ? name : "live", id: decodeURIComponent(id || ""), parameters: Object.fromEntries(new URLSearchParams(query || "")) };
+}
+
+let shown = "";
+let timer = 0;
+
+async function refresh() {
+  clearTimeout(timer);
+  const { name, id, parameters } = place();
+  const [, path, show, every] = VIEWS[name];
+  const asked = path(parameters, id);
+  const answer = await api(asked);
+  if (asked !== VIEWS[place().name][1](place().parameters, place().id)) return;
+  const told = stateOf(answer);
+  state.textContent = told.text;
+  state.className = told.isBad ? "bad" : "";
+  if (answer.status === 200 || (answer.status === 304 && shown !== asked)) {
+    main.replaceChildren(...show(answer.document, parameters).flat());
+    shown = asked;
+  } else if (answer.status !== 304 && (shown !== asked || answer.status === 401)) {
+    main.replaceChildren(h("p", { class: "notice bad" }, told.text));
+    shown = "";
+  }
+  if (every && !document.hidden) timer = setTimeout(refresh, answer.status === 0 ? 3 * SECOND : every);
+}
+
+function navigate() {
+  if (readToken()) return;
+  const { name } = place();
+  nav.replaceChildren(...Object.entries(VIEWS).filter(([, view]) => view[0]).map(([key, view]) =>
+    h("a", { href: `#/${key}`, "aria-current": key === name ? "page" : null }, view[0])));
+  document.title = `${VIEWS[name][0] || "Request"} · argoproxy`;
+  refresh();
+}
+
+addEventListener("hashchange", navigate);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+navigate();

@@ -1,0 +1,168 @@
+"""`/api/live`: what happens now: requests and tokens second by second, streams under way, and what ended last."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple, TypedDict
+
+from argoproxy.console.views.log_view import read_log
+from argoproxy.console.views.recent_requests import RecentRequest
+from argoproxy.console.views.sources import Sources
+from argoproxy.console.views.totals import Totals, read_totals
+from argoproxy.console.views.upstreams_view import read_states
+
+#: How many seconds are shown, and the shortest time between two looks.
+SHOWN_S, SHORTEST_S = 300, 0.9
+MOST_FINISHED = 100
+NO_LOG = "Requests that have ended stand here if there is a journal: set output_path."
+_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
+_FIELDS = frozenset(
+    "id model upstream key status ending code first_byte_ms total_ms prompt_tokens completion_tokens cost".split()
+)
+
+
+class LiveSecond(TypedDict):
+    """What was counted between two looks, a second."""
+
+    at: float
+    requests: float
+    failed: float
+    tokens_in: float
+    tokens_out: float
+
+
+class LiveUpstream(TypedDict):
+    """What an upstream serves now."""
+
+    name: str
+    state: str
+    open_streams: int
+    waiting: int
+
+
+class LiveView(TypedDict):
+    """The JSON of the view; `finished` are fields of log lines, the last one first."""
+
+    now: float
+    strip: list[LiveSecond]
+    upstreams: list[LiveUpstream]
+    finished: list[dict[str, str]]
+    reason: str
+
+
+class _Sums(NamedTuple):
+    at: float
+    requests: int
+    failed: int
+    tokens_in: int
+    tokens_out: int
+
+
+class LiveSamples:
+    """The counts at each look of the last minutes; nothing is counted while nobody looks."""
+
+    def __init__(self, read: Callable[[Sources], Totals] | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._read, self._clock = read or (lambda sources: read_totals(sources.shared)), clock
+        self._lock = threading.Lock()
+        self._sums: deque[_Sums] = deque(maxlen=SHOWN_S + 1)
+
+    def view(self, sources: Sources) -> LiveView:
+        """Return the view."""
+        with self._lock:
+            now = self._clock()
+            if not self._sums or now - self._sums[-1].at >= SHORTEST_S:
+                self._sums.append(_sum(now, self._read(sources)))
+            strip = _differences([one for one in self._sums if now - one.at <= SHOWN_S])
+        finished, reason = _read_finished(sources)
+        return {
+            "now": round(strip[-1]["at"] if strip else now),
+            "strip": strip,
+            "upstreams": _show_upstreams(sources),
+            "finished": finished,
+            "reason": reason,
+        }
+
+
+def _sum(now: float, totals: Totals) -> _Sums:
+    groups = totals.by_upstream.values()
+    return _Sums(
+        now,
+        sum(group["requests"] for group in groups),
+        sum(group["errors"] for group in groups),
+        sum(group["tokens_in"] for group in groups),
+        sum(group["tokens_out"] for group in groups),
+    )
+
+
+def _differences(sums: Sequence[_Sums]) -> list[LiveSecond]:
+    """Return what was counted between each two looks, a second. Counts that fell are those of another start."""
+    return [_difference(before, after) for before, after in pairwise(sums)]
+
+
+def _difference(before: _Sums, after: _Sums) -> LiveSecond:
+    seconds = max(0.001, after.at - before.at)
+    rates = [max(0.0, round((new - old) / seconds, 2)) for old, new in zip(before[1:], after[1:], strict=True)]
+    requests, failed, tokens_in, tokens_out = rates
+    return {
+        "at": round(after.at, 1),
+        "requests": requests,
+        "failed": failed,
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+    }
+
+
+def _show_upstreams(sources: Sources) -> list[LiveUpstream]:
+    states = read_states(sources)
+    return [
+        {
+            "name": name,
+            "state": str(state.get("state", "")),
+            "open_streams": int(state.get("open_streams", 0)),
+            "waiting": int(state.get("waiting", 0)),
+        }
+        for name, state in states.items()
+    ]
+
+
+def _read_finished(sources: Sources) -> tuple[list[dict[str, str]], str]:
+    """Return the fields of the last requests' log lines, and why there are none."""
+    journal = sources.config.journal
+    if journal is None:
+        return [], NO_LOG
+    log = read_log(journal, "")
+    lines = [line for line in log["lines"] if line["id"]]
+    finished = [{"at": line["at"], **_fields(line["text"])} for line in lines[-MOST_FINISHED:]]
+    return finished[::-1], log["reason"]
+
+
+def read_recent(sources: Sources) -> list[RecentRequest]:
+    """Return the last requests of the journal's log; none without a journal."""
+    finished, _ = _read_finished(sources)
+    return [_make_recent(fields) for fields in finished]
+
+
+def _make_recent(fields: Mapping[str, str]) -> RecentRequest:
+    first_byte_ms = fields.get("first_byte_ms")
+    return RecentRequest(
+        at=datetime.fromisoformat(fields["at"]).timestamp(),
+        id=fields["id"],
+        model=fields.get("model", ""),
+        upstream=fields.get("upstream", ""),
+        key=fields.get("key", ""),
+        ending=fields.get("ending", ""),
+        status=int(fields.get("status", "0")),
+        first_byte_ms=float(first_byte_ms) if first_byte_ms else None,
+        total_ms=float(fields.get("total_ms", "0")),
+    )
+
+
+def _fields(text: str) -> Mapping[str, str]:
+    """Return the fields of a line that are shown."""
+    return {name: value.strip('"') for name, value in _FIELD.findall(text) if name in _FIELDS}
