@@ -41,10 +41,15 @@ def read_requests(lines: Iterable[LogLine]) -> Iterator[RecentRequest]:
     """Yield the requests among lines."""
     for line in lines:
         if line["id"]:
-            fields = {name: _read_value(value) for name, value in _FIELD.findall(line["text"])}
+            fields = read_fields(line["text"])
             at = _read_time(line["at"])
             if at is not None:
                 yield _make_request(line["id"], at, fields)
+
+
+def read_fields(text: str) -> dict[str, str]:
+    """Return the fields of a request's line."""
+    return {name: _read_value(value) for name, value in _FIELD.findall(text)}
 
 
 def _make_request(request_id: str, at: float, fields: Mapping[str, str]) -> RecentRequest:

@@ -17,8 +17,8 @@ from argoproxy.config.config import Config
 from argoproxy.console.api_routes import ApiRoutes
 from argoproxy.console.application import ConsoleApplication
 from argoproxy.console.data_views import DataViews
+from argoproxy.console.live_view import LiveSamples
 from argoproxy.console.views.doctor_run import DoctorRuns
-from argoproxy.console.views.live_view import LiveSamples, read_recent
 from argoproxy.console.views.sources import SettingsReader
 from argoproxy.console.views.totals import RecentTotals
 from argoproxy.server.console_process import STARTED_BY_PROXY
@@ -53,7 +53,7 @@ def build_application(
     """Return the application of the console of these settings, and its views, which must be stopped."""
     shared = folder_at(config.server.port)
     settings, live = SettingsReader(environ, folder, shared), LiveSamples()
-    views = DataViews(settings, RecentTotals(shared), DoctorRuns(environ, folder), lambda: read_recent(settings.read()))
+    views = DataViews(settings, RecentTotals(shared), DoctorRuns(environ, folder))
     routes = ApiRoutes(views, {"live": lambda _: live.view(settings.read())})
     return ConsoleApplication(routes, token, config.console.hosts), views
 

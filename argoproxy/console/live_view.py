@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypedDict
 
+from argoproxy.console.logged_requests import read_fields
 from argoproxy.console.views.log_view import read_log
-from argoproxy.console.views.recent_requests import RecentRequest
 from argoproxy.console.views.sources import Sources
 from argoproxy.console.views.totals import Totals, read_totals
 from argoproxy.console.views.upstreams_view import read_states
@@ -21,9 +19,8 @@ from argoproxy.console.views.upstreams_view import read_states
 SHOWN_S, SHORTEST_S = 300, 0.9
 MOST_FINISHED = 100
 NO_LOG = "Requests that have ended stand here if there is a journal: set output_path."
-_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 _FIELDS = frozenset(
-    "id model upstream key status ending code first_byte_ms total_ms prompt_tokens completion_tokens cost".split()
+    "at id model upstream key status ending code first_byte_ms total_ms prompt_tokens completion_tokens cost".split()
 )
 
 
@@ -138,31 +135,6 @@ def _read_finished(sources: Sources) -> tuple[list[dict[str, str]], str]:
         return [], NO_LOG
     log = read_log(journal, "")
     lines = [line for line in log["lines"] if line["id"]]
-    finished = [{"at": line["at"], **_fields(line["text"])} for line in lines[-MOST_FINISHED:]]
+    found = (read_fields(line["text"]) | {"at": line["at"]} for line in lines[-MOST_FINISHED:])
+    finished = [{name: value for name, value in fields.items() if name in _FIELDS} for fields in found]
     return finished[::-1], log["reason"]
-
-
-def read_recent(sources: Sources) -> list[RecentRequest]:
-    """Return the last requests of the journal's log; none without a journal."""
-    finished, _ = _read_finished(sources)
-    return [_make_recent(fields) for fields in finished]
-
-
-def _make_recent(fields: Mapping[str, str]) -> RecentRequest:
-    first_byte_ms = fields.get("first_byte_ms")
-    return RecentRequest(
-        at=datetime.fromisoformat(fields["at"]).timestamp(),
-        id=fields["id"],
-        model=fields.get("model", ""),
-        upstream=fields.get("upstream", ""),
-        key=fields.get("key", ""),
-        ending=fields.get("ending", ""),
-        status=int(fields.get("status", "0")),
-        first_byte_ms=float(first_byte_ms) if first_byte_ms else None,
-        total_ms=float(fields.get("total_ms", "0")),
-    )
-
-
-def _fields(text: str) -> Mapping[str, str]:
-    """Return the fields of a line that are shown."""
-    return {name: value.strip('"') for name, value in _FIELD.findall(text) if name in _FIELDS}
