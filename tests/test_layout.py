@@ -20,7 +20,7 @@ ONLY_THERE = {
     "werkzeug": {"web"},
     "requests": {"transport", "telemetry/tracing/exporter"},
     "urllib3": {"transport"},
-    "socket": {"transport", "workers", "server", "images", "cli/doctor/observe"},
+    "socket": {"transport", "workers", "server", "images", "console/console_server", "cli/doctor/observe"},
     "ssl": {"transport", "server/start_check", "cli/setup_wizard", "cli/doctor/observe", "images"},
     "select": {"transport/watch", "transport/waits", "workers"},
     "sqlite3": {

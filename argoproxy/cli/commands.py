@@ -41,7 +41,7 @@ COMMANDS = {
             "keys", "create|list|show|…", "argoproxy.cli.keys.keys_command", "keys for clients: argoproxy keys --help"
         ),
         Command("usage", "[--by team|model|day]", "argoproxy.cli.usage.usage_command", "what keys have used and spent"),
-        Command("console", "[--port N]", "argoproxy.cli.console_command", "a page that shows what the proxy does"),
+        Command("console", "[--port N]", "argoproxy.console.console_command", "a page that shows what the proxy does"),
         Command("reload", "[--port N]", "argoproxy.cli.reload", "make a running proxy read its settings again"),
         Command("completion", "bash|zsh|fish", "argoproxy.cli.completion", "completion for a shell, to be sourced"),
     )

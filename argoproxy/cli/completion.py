@@ -48,6 +48,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "keys": (*KEYS, "--help"),
     **{f"keys {word}": (*flags, "--help", "--json", "--config", "--state_path") for word, flags in KEYS.items()},
     "usage": ("--help", "--by", "--key", "--since", "--until", "--json", "--csv", "--config", "--state_path"),
+    "console": ("--help",),
     "reload": ("--help",),
     "completion": ("bash", "zsh", "fish", "--help"),
 }

@@ -62,7 +62,7 @@ class _Sums(NamedTuple):
 
 
 class LiveSamples:
-    """The counts at each look of the last minutes; nothing is counted while nobody looks."""
+    """The counts at each look of the last minutes; nothing is added up while no page is open."""
 
     def __init__(self, read: Callable[[Sources], Totals] | None = None, clock: Callable[[], float] = time.time) -> None:
         self._read, self._clock = read or (lambda sources: read_totals(sources.shared)), clock

@@ -26,7 +26,6 @@ from argoproxy.config.values.layers import SNAPSHOT_VARIABLE, publish_snapshot, 
 from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import describe_start, log_warnings, made_key
-from argoproxy.server.console_process import keep_console
 from argoproxy.server.cores import allowed_cores, choose_workers, plan_cores
 from argoproxy.server.master_signals import MasterSignals
 from argoproxy.server.ports import check_addresses
@@ -34,6 +33,7 @@ from argoproxy.server.process import (
     STOP_SIGNALS,
     Terminal,
     install_stop_handlers,
+    keep_console,
     reset_signal_handlers,
     return_unused_memory,
 )

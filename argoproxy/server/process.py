@@ -1,13 +1,25 @@
-"""What a process asks of its system: about its terminal, when it is to stop, and for its memory."""
+"""What a process asks of its system: about its terminal, when it is to stop, for its memory, and for the console."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+import argoproxy
+
+#: How long a console that has ended is left alone: one that can't start is no reason for a busy master.
+CONSOLE_PAUSE_S, CONSOLE_LOOK_S = 2.0, 1.0
+#: In the environment of a console that a proxy has started: it ends with that proxy.
+STARTED_BY_PROXY = "ARGOPROXY_CONSOLE_OF_PROXY"
+_PACKAGE_FOLDER = str(Path(argoproxy.__file__).resolve().parent.parent)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 #: How long before it is killed a worker ends what it still serves.
@@ -106,3 +118,25 @@ def return_unused_memory() -> None:
     heap, and under mixed traffic something is nearly always left there: the heap grows for hours, ever more slowly."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_console(log: Any) -> None:
+    """Start the console, and keep it running while this process does. Its standard input is a pipe that is never
+    written to: it ends with the last process that has the other end."""
+    threading.Thread(target=_run_consoles, args=(log,), name="console", daemon=True).start()
+
+
+def _run_consoles(log: Any) -> None:
+    paths = filter(None, (_PACKAGE_FOLDER, os.environ.get("PYTHONPATH", "")))
+    environ = {**os.environ, STARTED_BY_PROXY: "1", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-m", "argoproxy", "console"]
+    pause = threading.Event()
+    while True:
+        try:
+            with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE) as console:  # noqa: S603 fixed words
+                # Not `wait`: Gunicorn waits for all children, and of two that wait for one the other may sleep for ever.
+                while console.poll() is None:
+                    pause.wait(CONSOLE_LOOK_S)
+        except OSError as error:
+            log.warning("code=console_failed: the console can't be started: %s", error.strerror)
+        pause.wait(CONSOLE_PAUSE_S)

@@ -21,7 +21,7 @@ from argoproxy.console.live_view import LiveSamples
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.sources import SettingsReader
 from argoproxy.console.views.totals import RecentTotals
-from argoproxy.server.console_process import STARTED_BY_PROXY
+from argoproxy.server.process import STARTED_BY_PROXY
 from argoproxy.server.runtime import folder_at
 
 #: How long a connection may be silent.
@@ -35,7 +35,7 @@ class _Handler(WSGIRequestHandler):
         """Log nothing."""
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _ConsoleServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 64
 
@@ -43,7 +43,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Say nothing of clients that leave."""
 
 
-class _ServerForIPv6(_Server):
+class _ServerForIPv6(_ConsoleServer):
     address_family = socket.AF_INET6
 
 
@@ -63,7 +63,7 @@ def run_console(config: Config, environ: Mapping[str, str], folder: Path) -> Non
     token = config.console.token or secrets.token_urlsafe(24)
     application, views = build_application(config, environ, folder, token)
     host, port = config.console.address
-    server = (_ServerForIPv6 if ":" in host else _Server)((host, port), _Handler)
+    server = (_ServerForIPv6 if ":" in host else _ConsoleServer)((host, port), _Handler)
     server.set_app(application)
     if environ.get(STARTED_BY_PROXY):
         threading.Thread(target=_end_with_proxy, daemon=True).start()

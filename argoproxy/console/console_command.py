@@ -10,7 +10,7 @@ from pathlib import Path
 from argoproxy.config.config import load
 from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.config.values.flags import make_parser, take_settings
-from argoproxy.console.server import run_console
+from argoproxy.console.console_server import run_console
 from argoproxy.protocol.access.printable import printable
 
 ABOUT = """\
