@@ -123,20 +123,30 @@ def return_unused_memory() -> None:
 def keep_console(log: Any) -> None:
     """Start the console, and keep it running while this process does. Its standard input is a pipe that is never
     written to: it ends with the last process that has the other end."""
-    threading.Thread(target=_run_consoles, args=(log,), name="console", daemon=True).start()
+    starting = threading.Lock()
+    # A worker that is forked while the console is started would hold the pipe on which its start is waited for.
+    os.register_at_fork(before=starting.acquire, after_in_parent=starting.release, after_in_child=starting.release)
+    threading.Thread(target=_run_consoles, args=(log, starting), name="console", daemon=True).start()
 
 
-def _run_consoles(log: Any) -> None:
-    paths = filter(None, (_PACKAGE_FOLDER, os.environ.get("PYTHONPATH", "")))
-    environ = {**os.environ, STARTED_BY_PROXY: "1", "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", "argoproxy", "console"]
+def _run_consoles(log: Any, starting: threading.Lock) -> None:
     pause = threading.Event()
     while True:
         try:
-            with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE) as console:  # noqa: S603 fixed words
-                # Not `wait`: Gunicorn waits for all children, and of two that wait for one the other may sleep for ever.
-                while console.poll() is None:
-                    pause.wait(CONSOLE_LOOK_S)
+            with starting:
+                console = _start_console()
+            # Not `wait`: Gunicorn waits for all children, and of two that wait for one the other may sleep on.
+            while console.poll() is None:
+                pause.wait(CONSOLE_LOOK_S)
+            if console.stdin:
+                console.stdin.close()
         except OSError as error:
             log.warning("code=console_failed: the console can't be started: %s", error.strerror)
         pause.wait(CONSOLE_PAUSE_S)
+
+
+def _start_console() -> subprocess.Popen[bytes]:
+    paths = filter(None, (_PACKAGE_FOLDER, os.environ.get("PYTHONPATH", "")))
+    environ = {**os.environ, STARTED_BY_PROXY: "1", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-m", "argoproxy", "console"]
+    return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE)  # noqa: S603 fixed words
