@@ -1,7 +1,6 @@
 """Sends spans to a collector, in the background: a request only puts their text into a queue.
 
-That is cheaper than to have the thread make it: objects that wait would keep the garbage collector busy, and be out of
-the caches of the processor by then.
+Spans are written when their request ends, so what waits is text of bounded size and keeps no request alive.
 
 What does not fit into the queue is dropped and counted, so a collector that is slow or away costs a request nothing.
 The thread is started by the first span, which comes after the fork of the worker.
