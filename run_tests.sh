@@ -4,6 +4,7 @@
 #   ./run_tests.sh            everything
 #   ./run_tests.sh --quick    what a change breaks most often, in under a minute: pure tests and one running proxy
 #   ./run_tests.sh --coverage everything, and how much of the code it runs: takes half as long again
+#   ./run_tests.sh --browser  only tests/browser/, which no other run collects: the console in Chromium
 #   ./run_tests.sh --scale    only tests/scale/, which no other run collects: replicas, with Redis, PostgreSQL, nginx, HAProxy
 #   ./run_tests.sh ARGUMENTS  everything about the tests that pytest finds by these arguments
 set -euo pipefail
@@ -78,6 +79,11 @@ case ${1:-} in
     shift
     step "Pure tests, and those of one running proxy"
     exec pytest "${spread[@]}" "${TEST_PROCESSES:-2}" -m "pure or quick" "$@"
+    ;;
+--browser)
+    shift
+    step "The console in Chromium"
+    exec pytest tests/browser -rs "$@"
     ;;
 --scale)
     shift

@@ -63,6 +63,7 @@ MARKS = {
     "resilience": "wire",
     "limits": "wire",
     "scale": "wire",
+    "browser": "wire",
     "lab": "lab",
     "fuzz": "lab",
 }

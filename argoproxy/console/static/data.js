@@ -4,10 +4,10 @@ const known = new Map();
 
 // Take the token out of the address; return whether the address changes by that, which begins anew.
 export function readToken() {
-  const found = /^#token=(.+)$/.exec(location.hash);
+  const found = /^#token=([^&]+)(?:&to=(.*))?$/.exec(location.hash);
   if (!found) return false;
   sessionStorage.setItem(KEY, decodeURIComponent(found[1]));
-  history.replaceState(null, "", `${location.pathname}${location.search}#/live`);
+  history.replaceState(null, "", `${location.pathname}${location.search}#/${found[2] || "live"}`);
   dispatchEvent(new HashChangeEvent("hashchange"));
   return true;
 }
