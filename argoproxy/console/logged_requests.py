@@ -15,7 +15,7 @@ from argoproxy.console.views.view_shapes import LogLine
 
 #: What is read of a log at the first look, and between two looks: some ten thousand requests.
 MOST_BYTES = 4 * 1024 * 1024
-_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
+_FIELD = re.compile(r'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
 
 class LoggedRequests:
