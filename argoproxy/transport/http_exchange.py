@@ -39,7 +39,8 @@ class _RepliedEarly(Exception):
 
 
 def send_request(sock: Any, head: bytes, body: RequestBody, exchange: Exchange) -> None:
-    """Send a request, the body as it is; stop where the reply comes earlier. Raises ProxyError, ClientGone."""
+    """Send a request, the body as it is; stop where the reply comes earlier: it can be read even if the upstream has
+    reset the connection since. Raises ProxyError, ClientGone."""
     exchange.sends += 1
     try:
         if isinstance(body, bytes) and len(body) <= SENT_WITH_HEAD:
@@ -47,7 +48,7 @@ def send_request(sock: Any, head: bytes, body: RequestBody, exchange: Exchange) 
         else:
             _send_all(sock, head, exchange)
             _send_body(sock, body, exchange)
-    except (_RepliedEarly, BrokenPipeError):
+    except (_RepliedEarly, BrokenPipeError, ConnectionResetError):
         exchange.is_cut = True
         _reset_on_close(sock)
     except OSError:

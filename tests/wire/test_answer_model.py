@@ -89,7 +89,8 @@ def test_a_rule_says_it_for_its_models(start: Serve, upstream: Upstream, tmp_pat
     assert (lines[mine.id]["model"], lines[mine.id]["upstream_model"]) == ("mine", "theirs")
     assert lines[mine.id]["output"]["model"] == "mine"
     assert "upstream_model" not in lines[other.id]
-    (server,) = [json.loads(line) for line in (folder / "server_interaction.jsonl").read_text().splitlines()[:1]]
+    sent = map(json.loads, (folder / "server_interaction.jsonl").read_text().splitlines())
+    (server,) = [line for line in sent if line["logging_id"] == mine.id]
     assert (server["model"], server["output"]["model"]) == ("theirs", "m1")
 
 
