@@ -1,4 +1,4 @@
-"""Chromium without a window: what a page has become, what it said in its console, and a picture of it."""
+"""Chromium without a window: what a page has become, and what it said in its console."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -42,19 +41,14 @@ def find_chromium() -> str:
     return found or pytest.skip("there is no Chromium; Debian has it: apt install chromium")
 
 
-def load_page(url: str, *more: str, width: int = 1280) -> LoadedPage:
+def load_page(url: str) -> LoadedPage:
     """Open a page, and wait until it has nothing to do for a while."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         flags += [f"--user-data-dir={profile}", "--enable-logging=stderr", f"--host-resolver-rules={NO_NETWORK}"]
-        flags += [f"--virtual-time-budget={PAGE_TIME_MS}", f"--window-size={width},900", "--dump-dom", *more, url]
+        flags += [f"--virtual-time-budget={PAGE_TIME_MS}", "--window-size=1280,900", "--dump-dom", url]
         ended = subprocess.run(
             [find_chromium(), *flags], capture_output=True, text=True, timeout=PATIENCE_S, check=True, cwd=profile
         )
     console = [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
     return LoadedPage(ended.stdout, console)
-
-
-def take_picture(url: str, file: Path, width: int = 1280, height: int = 900) -> None:
-    """Write a picture of a page (PNG)."""
-    load_page(url, f"--screenshot={file}", f"--window-size={width},{height}")

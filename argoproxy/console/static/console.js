@@ -1,6 +1,6 @@
 // The page of the console. What clients and models wrote is put into text nodes alone, never into markup.
 import { h, bars, duration, money, number, table, when } from "./elements.js";
-import { api, readToken, stateOf } from "./data.js";
+import { api, decode, readToken, stateOf } from "./data.js";
 import { showExchange } from "./exchange.js";
 import { startTry } from "./try.js";
 
@@ -203,8 +203,11 @@ const go = (name, parameters) => { location.hash = `#/${name}?${new URLSearchPar
 function place() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, id] = path.split("/");
-  return { name: VIEWS[name] ? name : "live", id: decodeURIComponent(id || ""), parameters: Object.fromEntries(new URLSearchParams(query || "")) };
+  return { name: VIEWS[name] ? name : "live", id: decode(id || ""), parameters: Object.fromEntries(new URLSearchParams(query || "")) };
 }
+
+// A view that is drawn anew would take away what its user is writing, choosing or marking.
+const isInUse = () => main.matches(":has(input:focus, select:focus, textarea:focus)") || !(getSelection() || { isCollapsed: true }).isCollapsed;
 
 let shown = "";
 let timer = 0;
@@ -219,7 +222,7 @@ async function refresh() {
   const told = stateOf(answer);
   state.textContent = told.text;
   state.className = told.isBad ? "bad" : "";
-  if (answer.status === 200 || (answer.status === 304 && shown !== asked)) {
+  if ((answer.status === 200 && !(shown === asked && isInUse())) || (answer.status === 304 && shown !== asked)) {
     main.replaceChildren(...show(answer.document, parameters).flat());
     shown = asked;
   } else if (answer.status !== 304 && (shown !== asked || answer.status === 401)) {

@@ -2,11 +2,20 @@
 const KEY = "argoproxy-token";
 const known = new Map();
 
+// Return what an escaped text stands for; one that is escaped badly stands for itself.
+export function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 // Take the token out of the address; return whether the address changes by that, which begins anew.
 export function readToken() {
   const found = /^#token=([^&]+)(?:&to=(.*))?$/.exec(location.hash);
   if (!found) return false;
-  sessionStorage.setItem(KEY, decodeURIComponent(found[1]));
+  sessionStorage.setItem(KEY, decode(found[1]));
   history.replaceState(null, "", `${location.pathname}${location.search}#/${found[2] || "live"}`);
   dispatchEvent(new HashChangeEvent("hashchange"));
   return true;
