@@ -19,9 +19,9 @@ COST = sum(ORDINARY_TOKENS) * TOKEN_NANOS / 1e9
 
 def ask(limited: Limited, key: str, **options: Any) -> str:
     """Ask with the official client, which tries again as it does by itself."""
-    client = openai.OpenAI(base_url=f"{limited.proxy.url}/v1", api_key=key)
     messages: Any = [{"role": "user", "content": "Hi"}]
-    completion = client.chat.completions.create(model="m1", messages=messages, max_tokens=10, **options)
+    with openai.OpenAI(base_url=f"{limited.proxy.url}/v1", api_key=key) as client:
+        completion = client.chat.completions.create(model="m1", messages=messages, max_tokens=10, **options)
     return completion.choices[0].message.content or ""
 
 

@@ -91,8 +91,11 @@ def test_successes_are_untouched(door: Proxy, upstream: Upstream) -> None:
 
 def test_the_official_client_raises_on_a_stream(door: Proxy, upstream: Upstream) -> None:
     script = upstream.script(reply("429 Too Many", THEIRS))
-    client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="k", max_retries=0, default_headers={"X-Script": script})
-    with pytest.raises(openai.APIError, match="no"):
+    headers = {"X-Script": script}
+    with (
+        openai.OpenAI(base_url=f"{door.url}/v1", api_key="k", max_retries=0, default_headers=headers) as client,
+        pytest.raises(openai.APIError, match="no"),
+    ):
         list(client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True))
 
 

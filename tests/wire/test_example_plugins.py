@@ -52,8 +52,9 @@ def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def client(ollama: Proxy) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{ollama.url}/v1", api_key="any", max_retries=0)
+def client(ollama: Proxy) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{ollama.url}/v1", api_key="any", max_retries=0) as client:
+        yield client
 
 
 MODEL = "llama3.2"

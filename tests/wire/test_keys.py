@@ -105,8 +105,8 @@ def test_a_new_key_is_accepted_beside_the_static_one(keyed: Keyed, name: str) ->
 
 
 def test_the_openai_client_uses_it(keyed: Keyed, name: str) -> None:
-    client = openai.OpenAI(base_url=f"{keyed.proxy.url}/v1", api_key=keyed.new_key(name), max_retries=0)
-    assert client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "Hi"}]).choices
+    with openai.OpenAI(base_url=f"{keyed.proxy.url}/v1", api_key=keyed.new_key(name), max_retries=0) as client:
+        assert client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "Hi"}]).choices
 
 
 def test_revoked_elsewhere(keyed: Keyed, name: str) -> None:

@@ -322,26 +322,24 @@ def test_the_seeds_conversion_is_exact(dashscope: Proxy, upstream: Upstream) -> 
 
 
 def test_dashscopes_errors_are_openais(dashscope: Proxy) -> None:
-    client = openai.OpenAI(base_url=f"{dashscope.url}/v1", api_key="key", max_retries=0)
-    with pytest.raises(openai.AuthenticationError):
-        openai.OpenAI(base_url=f"{dashscope.url}/v1", api_key="bad", max_retries=0).chat.completions.create(
-            model="qwen-plus", messages=[{"role": "user", "content": "Hi"}]
-        )
-    for words, error in (
-        ("fail:Throttling.RateQuota:429", openai.RateLimitError),
-        ("fail:DataInspectionFailed:200", openai.BadRequestError),
+    url = f"{dashscope.url}/v1"
+    with (
+        openai.OpenAI(base_url=url, api_key="bad", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError),
     ):
-        for asks in (False, True):
-            with pytest.raises(error):
-                client.chat.completions.create(
-                    model="qwen-plus", messages=[{"role": "user", "content": words}], stream=asks
-                )
-    with pytest.raises(openai.APIError):
-        list(
-            client.chat.completions.create(
-                model="qwen-plus", messages=[{"role": "user", "content": "break:InternalError"}], stream=True
-            )
-        )
+        client.chat.completions.create(model="qwen-plus", messages=[{"role": "user", "content": "Hi"}])
+    with openai.OpenAI(base_url=url, api_key="key", max_retries=0) as client:
+        for words, error in (
+            ("fail:Throttling.RateQuota:429", openai.RateLimitError),
+            ("fail:DataInspectionFailed:200", openai.BadRequestError),
+        ):
+            messages: list[Any] = [{"role": "user", "content": words}]
+            for asks in (False, True):
+                with pytest.raises(error):
+                    client.chat.completions.create(model="qwen-plus", messages=messages, stream=asks)
+        messages = [{"role": "user", "content": "break:InternalError"}]
+        with pytest.raises(openai.APIError):
+            list(client.chat.completions.create(model="qwen-plus", messages=messages, stream=True))
 
 
 def test_a_model_that_only_streams_serves_everybody(dashscope: Proxy) -> None:
@@ -414,9 +412,9 @@ def test_a_heartbeat_harms_no_client_of_events_with_ids(serve: Serve, upstream: 
         ["sleep", 0.7],
         ["send", bodies([event("b", "stop"), DONE])],
     )
-    client = openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="k", default_headers={"X-Script": script})
-    told = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in told) == "ab"
+    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="k", default_headers={"X-Script": script}) as client:
+        told = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in told) == "ab"
 
 
 def test_the_log_tells_how_the_gateway_was_really_asked(serve: Serve, upstream: Upstream) -> None:

@@ -103,9 +103,10 @@ def test_every_policy_gives_the_same_in_all_four_ways(
 
 def test_the_official_client_finds_thoughts_in_the_field(door: Proxy, upstream: Upstream) -> None:
     script = upstream.script(*steps_of(TAGGED, "stream"))
-    client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="k", default_headers={"X-Script": script})
-    stream = client.chat.completions.create(model="field", messages=[{"role": "user", "content": "Hi"}], stream=True)
-    thoughts = [getattr(chunk.choices[0].delta, "reasoning_content", None) or "" for chunk in stream]
+    with openai.OpenAI(base_url=f"{door.url}/v1", api_key="k", default_headers={"X-Script": script}) as client:
+        asked: list[Any] = [{"role": "user", "content": "Hi"}]
+        stream = client.chat.completions.create(model="field", messages=asked, stream=True)
+        thoughts = [getattr(chunk.choices[0].delta, "reasoning_content", None) or "" for chunk in stream]
     assert "".join(thoughts) == "hm hm"
 
 
