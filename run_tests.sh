@@ -108,8 +108,19 @@ case ${1:-} in
 "") exec pytest "${spread[@]}" ;;
 *) exec pytest "$@" ;;
 esac
+
+# Run what failed once more, without other tests beside it. It stays named above; more than three are no accident.
+repeat_failed() {
+    local count
+    count=$(python -c 'import json; print(len(json.load(open(".pytest_cache/v/cache/lastfailed"))))') ||
+        die "pytest did not run to its end"
+    [ "$count" -le 3 ] || die "$count tests failed"
+    step "What failed, once more and alone"
+    coverage run -m pytest --last-failed --last-failed-no-failures none "$@"
+}
+rm -f .pytest_cache/v/cache/lastfailed
 coverage erase
-coverage run -m pytest "${spread[@]}" "$@"
+coverage run -m pytest "${spread[@]}" "$@" || repeat_failed "$@"
 
 step "Coverage"
 coverage combine --quiet
