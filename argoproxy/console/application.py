@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Collection, Iterable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _PAGE = "index.html"
+PAGE_HEADER = "Argoproxy-Page"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -71,7 +73,10 @@ class ConsoleApplication:
         """`hosts` are names of the console beside those of the loopback."""
         self._routes, self._token = routes, token.encode()
         self._hosts = _LOOPBACK | {host.lower() for host in hosts}
-        self._files = {f"/{file.name}": file.read_bytes() for file in STATIC.iterdir() if file.suffix in _TYPES}
+        self._files = {f"/{file.name}": file.read_bytes() for file in sorted(STATIC.iterdir()) if file.suffix in _TYPES}
+        digest = blake2b(b"\0".join(self._files.values()), digest_size=6).hexdigest()
+        #: Tells a page that stays open that its files are those of another version.
+        self._page = (PAGE_HEADER, digest)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -98,7 +103,8 @@ class ConsoleApplication:
             return self._routes.act(path, _read_body(environ))
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"This path does not accept {method}.", ("GET", "POST"))
-        return self._routes.read(path, environ.get("QUERY_STRING", ""), environ.get("HTTP_IF_NONE_MATCH", ""))
+        answer = self._routes.read(path, environ.get("QUERY_STRING", ""), environ.get("HTTP_IF_NONE_MATCH", ""))
+        return answer._replace(headers=(*answer.headers, self._page))
 
     def _check_origin(self, environ: Environ) -> None:
         host = environ.get("HTTP_HOST", "").lower()

@@ -18,11 +18,11 @@ from argoproxy.console.api_routes import ApiRoutes
 from argoproxy.console.application import ConsoleApplication
 from argoproxy.console.data_views import DataViews
 from argoproxy.console.live_view import LiveSamples
+from argoproxy.console.running_proxy import ProxyRoutes, RunningProxy
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.sources import SettingsReader
 from argoproxy.console.views.totals import RecentTotals
 from argoproxy.server.process import STARTED_BY_PROXY
-from argoproxy.server.runtime import folder_at
 
 #: How long a connection may be silent.
 SILENCE_S = 60.0
@@ -49,19 +49,22 @@ class _ServerForIPv6(_ConsoleServer):
 
 def build_application(
     config: Config, environ: Mapping[str, str], folder: Path, token: str
-) -> tuple[ConsoleApplication, DataViews]:
-    """Return the application of the console of these settings, and its views, which must be stopped."""
-    shared = folder_at(config.server.port)
-    settings, live = SettingsReader(environ, folder, shared), LiveSamples()
-    views = DataViews(settings, RecentTotals(shared), DoctorRuns(environ, folder))
-    routes = ApiRoutes(views, {"live": lambda _: live.view(settings.read())})
-    return ConsoleApplication(routes, token, config.console.hosts), views
+) -> tuple[ConsoleApplication, RunningProxy]:
+    """Return the application of the console of these settings, and the proxy that it shows, which must be stopped."""
+
+    def build(shared: Path | None) -> ProxyRoutes:
+        settings, live = SettingsReader(environ, folder, shared), LiveSamples()
+        views = DataViews(settings, RecentTotals(shared), DoctorRuns(environ, folder))
+        return ProxyRoutes(ApiRoutes(views, {"live": lambda _: live.view(settings.read())}), views)
+
+    proxy = RunningProxy(config.server.port, build)
+    return ConsoleApplication(proxy, token, config.console.hosts), proxy
 
 
 def run_console(config: Config, environ: Mapping[str, str], folder: Path) -> None:
     """Serve until the process is ended. Raises OSError if the address can't be used."""
     token = config.console.token or secrets.token_urlsafe(24)
-    application, views = build_application(config, environ, folder, token)
+    application, proxy = build_application(config, environ, folder, token)
     host, port = config.console.address
     server = (_ServerForIPv6 if ":" in host else _ConsoleServer)((host, port), _Handler)
     server.set_app(application)
@@ -72,7 +75,7 @@ def run_console(config: Config, environ: Mapping[str, str], folder: Path) -> Non
     try:
         server.serve_forever()
     finally:
-        views.stop()
+        proxy.stop()
         server.server_close()
 
 

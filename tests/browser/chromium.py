@@ -1,36 +1,32 @@
-"""Chromium without a window: what a page has become, and what it said in its console."""
+"""Chromium without a window: pages as a person meets them, with what they asked for and said in their console."""
 
 from __future__ import annotations
 
+import base64
 import os
-import re
 import shutil
-import subprocess
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.browser.devtools import DevTools, DevToolsError
+from tests.support.processes import eventually
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-#: Time of the page, which passes faster than ours while it waits for nothing.
-PAGE_TIME_MS = 6000
-PATIENCE_S = 120.0
 #: No name leads anywhere but to this host: what asks for another one fails, and says so.
 NO_NETWORK = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
-
-
-@dataclass(frozen=True)
-class LoadedPage:
-    """The document as markup, and the lines of the page's console."""
-
-    markup: str
-    console: list[str]
-
-    @property
-    def text(self) -> str:
-        """Return the text of the main part."""
-        main = re.search(r"<main.*?</main>", self.markup, re.DOTALL)
-        return re.sub(r"<[^>]*>", " ", main[0]) if main else ""
+FLAGS = (
+    "--headless=new --remote-debugging-pipe --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync --disable-extensions"
+    " --disable-features=Translate,OptimizationHints,MediaRouter --force-prefers-reduced-motion --hide-scrollbars"
+).split()
+WIDTH, HEIGHT = 1280, 900
+#: The text that keys write and the codes that Windows gives them, which is what pages are told.
+KEYS = {"Tab": ("", 9), "Enter": ("\r", 13), "Escape": ("", 27), " ": (" ", 32)}
+SHIFT = 8
 
 
 def find_chromium() -> str:
@@ -41,14 +37,123 @@ def find_chromium() -> str:
     return found or pytest.skip("there is no Chromium; Debian has it: apt install chromium")
 
 
-def load_page(url: str) -> LoadedPage:
-    """Open a page, and wait until it has nothing to do for a while."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-        flags += [f"--user-data-dir={profile}", "--enable-logging=stderr", f"--host-resolver-rules={NO_NETWORK}"]
-        flags += [f"--virtual-time-budget={PAGE_TIME_MS}", "--window-size=1280,900", "--dump-dom", url]
-        ended = subprocess.run(
-            [find_chromium(), *flags], capture_output=True, text=True, timeout=PATIENCE_S, check=True, cwd=profile
-        )
-    console = [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
-    return LoadedPage(ended.stdout, console)
+@contextmanager
+def run_browser(folder: Path) -> Iterator[Browser]:
+    """Run a browser that keeps what it must in a folder."""
+    command = [find_chromium(), *FLAGS, f"--user-data-dir={folder}", f"--host-resolver-rules={NO_NETWORK}"]
+    tools = DevTools([*command, f"--window-size={WIDTH},{HEIGHT}", "about:blank"], folder, folder / "log.txt")
+    try:
+        yield Browser(tools)
+    finally:
+        tools.close()
+
+
+class Browser:
+    """A browser that runs."""
+
+    def __init__(self, tools: DevTools) -> None:
+        self._tools = tools
+
+    @contextmanager
+    def open(self, url: str = "about:blank", width: int = WIDTH, height: int = HEIGHT) -> Iterator[Tab]:
+        """Open a page in a tab that shares nothing with other tabs."""
+        context = self._tools.call("Target.createBrowserContext")["browserContextId"]
+        target = self._tools.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        session = self._tools.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        tab = Tab(self._tools, session)
+        tab.resize(width, height)
+        try:
+            tab.go(url)
+            yield tab
+        finally:
+            self._tools.call("Target.disposeBrowserContext", browserContextId=context)
+            self._tools.events.pop(session, None)
+
+
+class Tab:
+    """A page in a tab, and what its user does."""
+
+    def __init__(self, tools: DevTools, session: str) -> None:
+        self._tools, self._session = tools, session
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable")
+
+    def go(self, url: str) -> None:
+        """Open an address, and wait until what it names is loaded."""
+        before = len(self._events("Page.loadEventFired"))
+        answer = self._call("Page.navigate", url=url)
+        assert "errorText" not in answer, answer["errorText"]
+        if "loaderId" in answer:
+            eventually(lambda: len(self._events("Page.loadEventFired")) > before)
+
+    def ask(self, script: str) -> Any:
+        """Return the value of an expression of the page's language."""
+        answer = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in answer:
+            raise DevToolsError(f"{script}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def wait(self, script: str) -> None:
+        """Wait until an expression is true."""
+        eventually(lambda: self.ask(f"!!({script})"))
+
+    def text(self, selector: str = "main") -> str:
+        """Return the text of an element as its reader sees it; "" without one."""
+        text: str = self.ask(f"(document.querySelector({selector!r}) || {{}}).innerText || ''")
+        return text
+
+    def wait_text(self, text: str, selector: str = "main") -> str:
+        """Wait until an element says something, and return all that it says."""
+        found: str = eventually(lambda: seen if text in (seen := self.text(selector)) else "")
+        return found
+
+    @property
+    def markup(self) -> str:
+        """The document."""
+        markup: str = self.ask("document.documentElement.outerHTML")
+        return markup
+
+    def press(self, key: str, modifiers: int = 0) -> None:
+        """Press a key and let it go; a character writes itself."""
+        text, code = KEYS.get(key, (key, ord(key[0].upper())))
+        pressed = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
+        more = {"text": text} if text else {}
+        self._call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **pressed, **more)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
+    def resize(self, width: int, height: int = HEIGHT) -> None:
+        """Make the page so large."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+
+    def prefer(self, scheme: str) -> None:
+        """Prefer `dark` or `light`."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def picture(self) -> bytes:
+        """Return a picture of what is seen, as PNG."""
+        return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
+
+    @property
+    def console(self) -> list[str]:
+        """What the page's console says: its own lines, errors, and what the browser has refused."""
+        self._tools.take_events()
+        return [
+            *(str(one["entry"]["text"]) for one in self._events("Log.entryAdded")),
+            *(str(one["args"]) for one in self._events("Runtime.consoleAPICalled")),
+            *(str(one["exceptionDetails"]) for one in self._events("Runtime.exceptionThrown")),
+        ]
+
+    @property
+    def asked(self) -> list[str]:
+        """The addresses that the page has asked for."""
+        self._tools.take_events()
+        return [str(one["request"]["url"]) for one in self._events("Network.requestWillBeSent")]
+
+    def _events(self, method: str) -> list[dict[str, Any]]:
+        """Return what events of a kind told, of those that have come."""
+        self._tools.take_events()
+        return [event["params"] for event in self._tools.events[self._session] if event["method"] == method]
+
+    def _call(self, method: str, **parameters: Any) -> Any:
+        return self._tools.call(method, self._session, **parameters)

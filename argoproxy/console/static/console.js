@@ -1,12 +1,10 @@
 // The page of the console. What clients and models wrote is put into text nodes alone, never into markup.
-import { h, bars, duration, money, number, table, when } from "./elements.js";
+import { h, bars, duration, keepPlace, money, number, table, when } from "./elements.js";
 import { api, decode, readToken, stateOf } from "./data.js";
 import { showExchange } from "./exchange.js";
 import { startTry } from "./try.js";
 
-const main = document.getElementById("main");
-const state = document.getElementById("state");
-const nav = document.getElementById("nav");
+const [main, nav, skip, state, time, reload] = ["main", "nav", "skip", "state", "time", "reload"].map((id) => document.getElementById(id));
 const SECOND = 1000;
 
 const reason = (text, kind = "") => (text ? [h("p", { class: `notice ${kind}` }, text)] : []);
@@ -206,41 +204,84 @@ function place() {
   return { name: VIEWS[name] ? name : "live", id: decode(id || ""), parameters: Object.fromEntries(new URLSearchParams(query || "")) };
 }
 
-// A view that is drawn anew would take away what its user is writing, choosing or marking.
-const isInUse = () => main.matches(":has(input:focus, select:focus, textarea:focus)") || !(getSelection() || { isCollapsed: true }).isCollapsed;
+// A view that is drawn anew would take away what its user is writing, choosing, marking or pressing.
+let isPressed = false;
+const isInUse = () =>
+  isPressed || main.matches(":has(input:focus, select:focus, textarea:focus)") || !(getSelection() || { isCollapsed: true }).isCollapsed;
 
-let shown = "";
+let latest = null; // what was answered last
+let drawn = { asked: "", document: null };
+let turns = 0;
 let timer = 0;
+let before = "#/live"; // the view that a request was opened from
+
+function draw() {
+  if (!latest) return;
+  const { asked, document, show, every, parameters } = latest;
+  const isSame = drawn.asked === asked;
+  if (isSame && (!every || drawn.document === document || isInUse())) return;
+  const kept = isSame ? keepPlace(main) : () => main.contains(window.document.activeElement) && main.focus({ preventScroll: true });
+  main.replaceChildren(...show(document, parameters).flat());
+  drawn = { asked, document };
+  kept();
+}
+
+function tell({ text, isBad, isOld }) {
+  time.textContent = isBad ? "" : `as of ${new Date().toLocaleTimeString("en-GB")}`;
+  if (state.textContent !== text) state.textContent = text;
+  state.className = isBad ? "bad" : "warm";
+  reload.hidden = !isOld;
+}
 
 async function refresh() {
   clearTimeout(timer);
+  const turn = ++turns;
   const { name, id, parameters } = place();
   const [, path, show, every] = VIEWS[name];
   const asked = path(parameters, id);
   const answer = await api(asked);
-  if (asked !== VIEWS[place().name][1](place().parameters, place().id)) return;
-  const told = stateOf(answer);
-  state.textContent = told.text;
-  state.className = told.isBad ? "bad" : "";
-  if ((answer.status === 200 && !(shown === asked && isInUse())) || (answer.status === 304 && shown !== asked)) {
-    main.replaceChildren(...show(answer.document, parameters).flat());
-    shown = asked;
-  } else if (answer.status !== 304 && (shown !== asked || answer.status === 401)) {
-    main.replaceChildren(h("p", { class: "notice bad" }, told.text));
-    shown = "";
-  }
+  if (turn !== turns) return;
   if (every && !document.hidden) timer = setTimeout(refresh, answer.status === 0 ? 3 * SECOND : every);
+  const told = stateOf(answer);
+  tell(told);
+  if (answer.status === 200 || answer.status === 304) {
+    latest = { asked, document: answer.document, show, every, parameters };
+    draw();
+  } else if (drawn.asked !== asked || answer.status === 401) {
+    latest = null;
+    drawn = { asked: "", document: null };
+    main.replaceChildren(h("p", { class: "notice bad" }, told.text));
+  }
 }
 
 function navigate() {
   if (readToken()) return;
   const { name } = place();
-  nav.replaceChildren(...Object.entries(VIEWS).filter(([, view]) => view[0]).map(([key, view]) =>
-    h("a", { href: `#/${key}`, "aria-current": key === name ? "page" : null }, view[0])));
+  for (const [key, link] of links) {
+    if (key === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
   document.title = `${VIEWS[name][0] || "Request"} · argoproxy`;
+  if (name !== "request") before = location.hash;
   refresh();
 }
 
+// Leave a field, else a request.
+function leave(event) {
+  if (event.key !== "Escape") return;
+  if (main.matches(":has(input:focus, select:focus, textarea:focus)")) main.focus({ preventScroll: true });
+  else if (place().name === "request") location.hash = before;
+}
+
+const links = Object.entries(VIEWS).filter(([, view]) => view[0]).map(([key, view]) => [key, h("a", { href: `#/${key}` }, view[0])]);
+nav.replaceChildren(...links.map(([, link]) => link));
+skip.addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+reload.addEventListener("click", () => location.reload());
+addEventListener("keydown", leave);
+main.addEventListener("pointerdown", () => { isPressed = true; });
+for (const name of ["pointerup", "pointercancel", "blur"]) addEventListener(name, () => { isPressed = false; setTimeout(draw); });
+main.addEventListener("focusout", () => setTimeout(draw));
+document.addEventListener("selectionchange", () => isPressed || draw());
 addEventListener("hashchange", navigate);
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
+document.addEventListener("visibilitychange", () => document.hidden || !VIEWS[place().name][3] || refresh());
 navigate();

@@ -23,27 +23,40 @@ export function readToken() {
 
 export const headers = () => ({ Authorization: `Bearer ${sessionStorage.getItem(KEY) || ""}`, "Content-Type": "application/json" });
 
-// Return status and document of an answer; status 0 without one. What has not changed is the document of before.
+// Return status and document of an answer, and what its headers say of the proxy and of this page; status 0 without one.
+// What has not changed is the document of before.
 export async function api(path, options = {}) {
   const before = options.method ? undefined : known.get(path);
   const asked = { ...headers(), ...(before ? { "If-None-Match": before.tag } : {}) };
   try {
     const answer = await fetch(`api/${path}`, { ...options, headers: asked, cache: "no-store" });
-    if (answer.status === 304) return { status: 304, document: before.document };
+    const told = { status: answer.status, proxy: answer.headers.get("Argoproxy-State"), page: answer.headers.get("Argoproxy-Page") };
+    if (answer.status === 304) return { ...told, document: before.document };
     const document = await answer.json();
     if (answer.ok && !options.method) {
       if (known.size > 50) known.clear();
       known.set(path, { tag: answer.headers.get("ETag"), document });
     }
-    return { status: answer.status, document };
+    return { ...told, document };
   } catch {
     return { status: 0, document: null };
   }
 }
 
-export function stateOf({ status, document }) {
-  if (status === 200 || status === 304) return { text: `as of ${new Date().toLocaleTimeString("en-GB")}`, isBad: false };
+let firstPage = "";
+const NO_TOKEN = "A token is required: open the address that the start of the console has printed.";
+const OTHER_TOKEN = "The console was started anew, with another token: open the address that this start has printed.";
+const OF_PROXY = {
+  draining: "The proxy drains: it will stop soon.",
+  stopped: "The proxy does not run.",
+};
+
+// Return what is to be said beside a view, and whether its page is that of another version.
+export function stateOf({ status, document, proxy, page }) {
   if (status === 0) return { text: "The console does not answer; what is shown is what it said last.", isBad: true };
-  if (status === 401) return { text: "A token is required: open the address that the start of the console has printed.", isBad: true };
+  if (status === 401) return { text: firstPage ? OTHER_TOKEN : NO_TOKEN, isBad: true };
+  firstPage ||= page || "";
+  if (page && page !== firstPage) return { text: "The console has another version now: reload the page.", isBad: true, isOld: true };
+  if (status === 200 || status === 304) return { text: OF_PROXY[proxy] || "", isBad: false };
   return { text: (document && document.error && document.error.message) || `The console answered with ${status}.`, isBad: true };
 }

@@ -36,6 +36,27 @@ export function bars(caption, points, layers, width = 300, height = 74) {
   return h("figure", { class: "chart" }, picture, h("figcaption", {}, h("span", {}, caption), h("span", {}, `most ${number(most)}`)));
 }
 
+// Return what gives a view that is drawn anew the place of its reader again: the focus, what is unfolded and scrolled.
+export function keepPlace(view) {
+  const focused = view.contains(document.activeElement) && document.activeElement !== view ? nameOf(view, document.activeElement) : null;
+  const folds = [...view.querySelectorAll("details")].map((one) => one.open);
+  const scrolled = [...view.querySelectorAll(".scroll, pre")].map((one) => [one.scrollLeft, one.scrollTop]);
+  return () => {
+    view.querySelectorAll("details").forEach((one, index) => { one.open = folds[index] ?? one.open; });
+    view.querySelectorAll(".scroll, pre").forEach((one, index) => { [one.scrollLeft, one.scrollTop] = scrolled[index] || [0, 0]; });
+    if (!focused) return;
+    const same = [...view.querySelectorAll(focused.tag)].filter((one) => wordOf(one) === focused.word);
+    (same[focused.index] || same[0] || view).focus({ preventScroll: true });
+  };
+}
+
+const wordOf = (element) => element.getAttribute("href") || element.getAttribute("name") || element.textContent;
+
+function nameOf(view, element) {
+  const [tag, word] = [element.localName, wordOf(element)];
+  return { tag, word, index: [...view.querySelectorAll(tag)].filter((one) => wordOf(one) === word).indexOf(element) };
+}
+
 function rect(kind, x, y, width, height) {
   const made = document.createElementNS(SVG, "rect");
   made.setAttribute("class", kind);

@@ -19,7 +19,8 @@ from argoproxy.telemetry.worker_counts import WorkerCounts
 KEEP_S = 3.0
 _NO_ERRORS = (Ending.COMPLETE, Ending.CLIENT_GONE)
 NOT_SHARED = (
-    "The workers share no folder, so nothing is counted: there is no space in /dev/shm nor in the temporary one."
+    "Nothing is counted: the proxy does not run, or its workers share no folder, as there is no space in /dev/shm nor"
+    " in the temporary one."
 )
 
 
