@@ -121,6 +121,13 @@ class Tab:
         self._call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **pressed, **more)
         self._call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
+    def click(self, selector: str, *kinds: str) -> None:
+        """Press the mouse over an element and let it go; or only the one of these `kinds`."""
+        box = self.ask(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
+        for kind in kinds or ("mousePressed", "mouseReleased"):
+            self._call("Input.dispatchMouseEvent", type=kind, **at)
+
     def resize(self, width: int, height: int = HEIGHT) -> None:
         """Make the page so large."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -56,7 +56,7 @@ export function stateOf({ status, document, proxy, page }) {
   if (status === 0) return { text: "The console does not answer; what is shown is what it said last.", isBad: true };
   if (status === 401) return { text: firstPage ? OTHER_TOKEN : NO_TOKEN, isBad: true };
   firstPage ||= page || "";
-  if (page && page !== firstPage) return { text: "The console has another version now: reload the page.", isBad: true, isOld: true };
+  if (page && page !== firstPage) return { text: "The console is another version now: reload the page.", isBad: true, isOld: true };
   if (status === 200 || status === 304) return { text: OF_PROXY[proxy] || "", isBad: false };
   return { text: (document && document.error && document.error.message) || `The console answered with ${status}.`, isBad: true };
 }
