@@ -16,12 +16,13 @@ from tests.browser.devtools import DevTools, DevToolsError
 from tests.support.processes import eventually
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-#: No name leads anywhere but to this host: what asks for another one fails, and says so.
-NO_NETWORK = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+#: No name leads anywhere but to this host, as those below `.test` do: what asks for another one fails, and says so.
+NO_NETWORK = "MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 FLAGS = (
     "--headless=new --remote-debugging-pipe --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
     " --disable-background-networking --disable-component-update --disable-sync --disable-extensions"
     " --disable-features=Translate,OptimizationHints,MediaRouter --force-prefers-reduced-motion --hide-scrollbars"
+    " --disable-site-isolation-trials"
 ).split()
 WIDTH, HEIGHT = 1280, 900
 #: The text that keys write and the codes that Windows gives them, which is what pages are told.
@@ -136,6 +137,12 @@ class Tab:
     def prefer(self, scheme: str) -> None:
         """Prefer `dark` or `light`."""
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    @property
+    def frames(self) -> list[str]:
+        """The addresses of what stands in frames of the page."""
+        tree = self._call("Page.getFrameTree")["frameTree"]
+        return [str(one["frame"]["url"]) for one in tree.get("childFrames", ())]
 
     def picture(self) -> bytes:
         """Return a picture of what is seen, as PNG."""

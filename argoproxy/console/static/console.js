@@ -238,8 +238,8 @@ async function refresh() {
   const turn = ++turns;
   const { name, id, parameters } = place();
   const [, path, show, every] = VIEWS[name];
-  const asked = path(parameters, id);
-  const answer = await api(asked);
+  const answer = await api(path(parameters, id));
+  const asked = `${name} ${path(parameters, id)}`; // two views may ask for the same
   if (turn !== turns) return;
   if (every && !document.hidden) timer = setTimeout(refresh, answer.status === 0 ? 3 * SECOND : every);
   const told = stateOf(answer);
