@@ -140,7 +140,10 @@ def _read_body(environ: Environ) -> bytes:
         raise BadRequest("Content-Length must be a number.")
     if int(length) > BODY_LIMIT:
         raise PayloadTooLarge("The body is too large for the console.")
-    body: bytes = environ["wsgi.input"].read(int(length))
+    try:
+        body: bytes = environ["wsgi.input"].read(int(length))
+    except OSError:
+        raise BadRequest("The body did not arrive.") from None
     return body
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -24,27 +27,98 @@ from argoproxy.console.views.sources import SettingsReader
 from argoproxy.console.views.totals import RecentTotals
 from argoproxy.server.process import STARTED_BY_PROXY
 
-#: How long a connection may be silent.
-SILENCE_S = 60.0
+#: Connections at a time; browsers open a few for a page.
+MOST_CONNECTIONS = 64
+#: By when a request must have arrived, with its body, and how long an answer may be left unread.
+ARRIVAL_S, UNREAD_S = 30.0, 60.0
+
+
+class _Arrival(io.RawIOBase):
+    """What arrives on a connection until a moment: a client that sends a byte now and then gets no more time."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        super().__init__()
+        self._connection, self._until = connection, until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises TimeoutError."""
+        self._connection.settimeout(max(0.001, self._until - time.monotonic()))
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(UNREAD_S)
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = SILENCE_S
+    server: ConsoleServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_Arrival(self.connection, time.monotonic() + self.server.arrival_s))
+
+    def parse_request(self) -> bool:
+        is_complete = super().parse_request()
+        self.server.note_head(self.connection)
+        return is_complete
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the name is http.server's
         """Log nothing."""
 
 
-class _ConsoleServer(ThreadingMixIn, WSGIServer):
+class ConsoleServer(ThreadingMixIn, WSGIServer):
+    """A server with few connections at a time. One too many ends the one that has sent no request for longest, so those
+    that send nothing keep nobody out."""
+
     daemon_threads = True
     request_queue_size = 64
 
+    def __init__(
+        self,
+        address: tuple[str, int],
+        application: ConsoleApplication,
+        most: int = MOST_CONNECTIONS,
+        arrival_s: float = ARRIVAL_S,
+    ) -> None:
+        """`most` connections, and `arrival_s` for each request. Raises OSError if the address can't be used."""
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.arrival_s, self._most = arrival_s, most
+        self._lock = threading.Lock()
+        self._open, self._silent = dict[socket.socket, None](), dict[socket.socket, None]()
+        super().__init__(address, _Handler)
+        self.set_app(application)
+
+    def server_bind(self) -> None:
+        """Bind without a look at names, which http.server asks a name server for."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own."""
+        with self._lock:
+            self._open[request] = self._silent[request] = None
+            if len(self._open) > self._most:
+                with suppress(OSError):
+                    next(iter(self._silent)).shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def note_head(self, connection: socket.socket) -> None:
+        """Note that the head of a request has come."""
+        with self._lock:
+            self._silent.pop(connection, None)
+
+    def close_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._lock:
+            self._open.pop(request, None)
+            self._silent.pop(request, None)
+        super().close_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that leave."""
-
-
-class _ServerForIPv6(_ConsoleServer):
-    address_family = socket.AF_INET6
 
 
 def build_application(
@@ -66,12 +140,13 @@ def run_console(config: Config, environ: Mapping[str, str], folder: Path) -> Non
     token = config.console.token or secrets.token_urlsafe(24)
     application, proxy = build_application(config, environ, folder, token)
     host, port = config.console.address
-    server = (_ServerForIPv6 if ":" in host else _ConsoleServer)((host, port), _Handler)
-    server.set_app(application)
+    server = ConsoleServer((host, port), application)
     if environ.get(STARTED_BY_PROXY):
         threading.Thread(target=_end_with_proxy, daemon=True).start()
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
-    sys.stderr.write(f"Console: http://{shown}:{server.server_port}/#token={token}\n")
+    # A token of the settings is a secret, and logs are read by many; one that was made is found nowhere else.
+    printed = "(console_token)" if config.console.token else token
+    sys.stderr.write(f"Console: http://{shown}:{server.server_port}/#token={printed}\n")
     try:
         server.serve_forever()
     finally:

@@ -60,7 +60,7 @@ def proxy(start: Serve, upstream: Upstream, console: int, tmp_path: Path) -> Pro
 
 def test_it_shows_what_the_proxy_does_and_comes_back(proxy: Proxy, console: int) -> None:
     eventually(lambda: is_listening(console))
-    assert f"/#token={TOKEN}" in eventually(
+    assert f":{console}/#token=(console_token)" in eventually(
         lambda: found[0] if (found := re.findall(r"Console: .*", proxy.log())) else ""
     )
     answer = chat(proxy.port, model="m1")
