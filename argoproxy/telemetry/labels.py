@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from argoproxy.errors import Ending
@@ -55,6 +56,11 @@ class Labeller:
     def __init__(self) -> None:
         self._models, self._keys = BoundedNames(MAX_NAMES), BoundedNames(MAX_NAMES)
         self._combinations: set[Labels] = set()
+        self._expected: frozenset[str] = frozenset()
+
+    def expect_models(self, names: Iterable[str]) -> None:
+        """Let models of the settings have labels of their own also if all their requests fail."""
+        self._expected = frozenset(names)
 
     def restore(self, labels: Labels) -> None:
         """Take over labels of the worker that had this slot before, so that the bounds hold for both together."""
@@ -64,8 +70,9 @@ class Labeller:
 
     def labels(self, outcome: Outcome) -> Labels:
         """Return the labels of an outcome."""
-        # A name that no upstream accepted is only a client's invention: it gets no label of its own.
-        model = self._models.add(outcome.model) if is_accepted(outcome) else self._models.label(outcome.model)
+        # A name that no upstream accepted, and no rule names, is a client's invention: it gets no label of its own.
+        is_known = is_accepted(outcome) or outcome.model in self._expected
+        model = self._models.add(outcome.model) if is_known else self._models.label(outcome.model)
         labels = _labels(outcome, model, self._keys.add(outcome.key))
         if labels not in self._combinations:
             if len(self._combinations) >= MAX_COMBINATIONS:

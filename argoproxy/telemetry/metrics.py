@@ -100,6 +100,10 @@ class Metrics:
         self._cache = CacheMetrics()
         self._restore_labels(folder / f"counter_{slot}.db")
 
+    def expect_models(self, names: Iterable[str]) -> None:
+        """Count these models by their names also if all their requests fail."""
+        self._labeller.expect_models(names)
+
     def count_start(self, route: str) -> None:
         """Count a request as open. Its outcome must follow."""
         with self._lock:

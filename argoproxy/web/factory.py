@@ -78,7 +78,14 @@ def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     build = partial(
         build_proxy, poller=poller, listeners=counting, is_stopping=is_stopping, memory=_create_memory(metrics, counts)
     )
-    current = CurrentProxy(lambda: build(load(environ, folder)), shared)
+
+    def build_latest() -> Proxy:
+        config = load(environ, folder)
+        if metrics:
+            metrics.expect_models(rule.name for rule in config.rules if not rule.is_pattern)
+        return build(config)
+
+    current = CurrentProxy(build_latest, shared)
     app = create_app(current, poller, metrics)
     app.extensions[START_CHECK] = make_start_check(load(environ, folder), current())
     return app

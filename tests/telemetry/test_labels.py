@@ -42,6 +42,16 @@ def test_a_model_that_no_upstream_accepted_has_no_label_of_its_own(failed: dict[
     assert labeller.labels(outcome(**failed)).model == "m1", "by now it is known"
 
 
+def test_a_model_of_the_settings_has_a_label_of_its_own_even_if_all_its_requests_fail() -> None:
+    labeller = Labeller()
+    labeller.expect_models(["m1", "m2"])
+    failed = {"status": 500, "ending": Ending.UPSTREAM_ERROR}
+    assert [labeller.labels(outcome(model=name, **failed)).model for name in ("m1", "m3")] == ["m1", OTHER]
+    for number in range(MAX_NAMES):
+        labeller.labels(outcome(model=f"first{number}"))
+    assert labeller.labels(outcome(model="m2", **failed)).model == OTHER
+
+
 def test_a_model_whose_client_left_in_the_stream_has_a_label_of_its_own() -> None:
     assert Labeller().labels(outcome(ending=Ending.CLIENT_GONE)).model == "m1"
 

@@ -55,6 +55,8 @@ const finishedTable = (rows) =>
     ["tokens", (one) => (one.completion_tokens ? `${number(one.prompt_tokens)} + ${number(one.completion_tokens)}` : ""), "number"],
   ]);
 
+const both = ({ p50, p95 }) => (p50 === null ? "" : `${duration(p50)} / ${duration(p95)}`);
+
 const showModels = (view) => [
   h("h1", {}, "Models"),
   ...reason(view.reason),
@@ -66,7 +68,8 @@ const showModels = (view) => [
     ["failed", (one) => h("span", { class: one.counts.errors ? "bad" : "quiet" }, number(one.counts.errors)), "number"],
     ["tokens", (one) => `${number(one.counts.tokens_in)} + ${number(one.counts.tokens_out)}`, "number"],
     ["cost", (one) => money(one.counts.cost), "number"],
-    ["first byte p50 / p95", (one) => (one.recent ? `${duration(one.first_byte_ms.p50)} / ${duration(one.first_byte_ms.p95)}` : ""), "number"],
+    ["first byte p50 / p95", (one) => both(one.first_byte_ms), "number"],
+    ["total p50 / p95", (one) => both(one.total_ms), "number"],
     ["last", (one) => (one.last ? [requestLink(one.last.id), " ", h("span", { class: kindOf(one.last.ending) }, one.last.ending)] : "")],
     ["rules", (one) => h("span", { class: "quiet" }, one.rules.join(", ")), "wide"],
   ]),
@@ -158,15 +161,27 @@ const showSettings = (view) => [
   ]),
 ];
 
-const showLog = (view) => [
-  h("h1", {}, "Log"),
-  ...reason(view.reason),
-  table(view.lines.slice(-300).reverse(), [
+// What is searched for stays while lines come; it is looked for in the lines that the page has.
+let searched = "";
+
+function logTable(lines) {
+  const found = lines.filter((one) => `${one.level} ${one.text}`.toLowerCase().includes(searched.toLowerCase()));
+  return table(found.slice(-300).reverse(), [
     ["time", (one) => when(one.at)],
     ["level", (one) => h("span", { class: one.level === "INFO" ? "quiet" : "bad" }, one.level)],
     ["", (one) => [one.id ? requestLink(one.id) : null, " ", h("span", { class: "mono" }, one.text)], "wide"],
-  ]),
-];
+  ]);
+}
+
+function showLog(view) {
+  const found = h("div", {}, logTable(view.lines));
+  const search = h("input", { type: "search", name: "search", value: searched, "aria-label": "Search", placeholder: "search, for instance error" });
+  search.addEventListener("input", () => {
+    searched = search.value;
+    found.replaceChildren(logTable(view.lines));
+  });
+  return [h("h1", {}, "Log"), h("div", { class: "tools" }, search), ...reason(view.reason), found];
+}
 
 const showDoctor = (view) => [
   h("h1", {}, "Doctor"),
