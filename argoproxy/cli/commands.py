@@ -42,6 +42,7 @@ COMMANDS = {
         ),
         Command("usage", "[--by team|model|day]", "argoproxy.cli.usage.usage_command", "what keys have used and spent"),
         Command("console", "[--port N]", "argoproxy.console.console_command", "a page that shows what the proxy does"),
+        Command("top", "[--once] [--json]", "argoproxy.console.top_command", "what the proxy does now, in a terminal"),
         Command("reload", "[--port N]", "argoproxy.cli.reload", "make a running proxy read its settings again"),
         Command("completion", "bash|zsh|fish", "argoproxy.cli.completion", "completion for a shell, to be sourced"),
     )

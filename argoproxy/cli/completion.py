@@ -49,6 +49,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     **{f"keys {word}": (*flags, "--help", "--json", "--config", "--state_path") for word, flags in KEYS.items()},
     "usage": ("--help", "--by", "--key", "--since", "--until", "--json", "--csv", "--config", "--state_path"),
     "console": ("--help",),
+    "top": ("--help", "--once", "--json"),
     "reload": ("--help",),
     "completion": ("bash", "zsh", "fish", "--help"),
 }

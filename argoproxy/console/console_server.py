@@ -20,7 +20,8 @@ from argoproxy.config.config import Config
 from argoproxy.console.api_routes import ApiRoutes
 from argoproxy.console.application import ConsoleApplication
 from argoproxy.console.data_views import DataViews
-from argoproxy.console.live_view import LiveSamples
+from argoproxy.console.live.live_view import LiveSamples
+from argoproxy.console.live.request_reader import RequestReader
 from argoproxy.console.running_proxy import ProxyRoutes, RunningProxy
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.sources import SettingsReader
@@ -127,8 +128,9 @@ def build_application(
     """Return the application of the console of these settings, and the proxy that it shows, which must be stopped."""
 
     def build(shared: Path | None) -> ProxyRoutes:
-        settings, live = SettingsReader(environ, folder, shared), LiveSamples()
-        views = DataViews(settings, RecentTotals(shared), DoctorRuns(environ, folder))
+        settings, requests = SettingsReader(environ, folder, shared), RequestReader(shared)
+        views = DataViews(settings, RecentTotals(shared), DoctorRuns(environ, folder), requests)
+        live = LiveSamples(requests)
         return ProxyRoutes(ApiRoutes(views, {"live": lambda _: live.view(settings.read())}), views)
 
     proxy = RunningProxy(config.server.port, build)

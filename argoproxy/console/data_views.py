@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from argoproxy.console.exchange.exchange_shapes import ShownExchange
 from argoproxy.console.exchange.exchange_view import read_exchange
-from argoproxy.console.logged_requests import LoggedRequests
+from argoproxy.console.live.request_reader import RequestReader
 from argoproxy.console.paced_cache import PacedCache
 from argoproxy.console.proxy_client import ForwardedAnswer, ForwardedChat, ModelNames, forward_chat
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.keys_view import KeyBooks, KeyUse, show_keys
 from argoproxy.console.views.log_view import read_log
 from argoproxy.console.views.models_view import add_circuits, make_view, show_models
-from argoproxy.console.views.recent_requests import RecentRequest, RecentRequests
 from argoproxy.console.views.settings_view import show_settings
-from argoproxy.console.views.sources import SettingsReader, Sources
+from argoproxy.console.views.sources import SettingsReader
 from argoproxy.console.views.totals import RecentTotals
 from argoproxy.console.views.upstreams_view import read_states, show_upstreams
 from argoproxy.console.views.usage_view import read_today, show_usage
@@ -36,7 +35,6 @@ from argoproxy.protocol.json_text import as_dict, as_text
 from argoproxy.protocol.reasoning.policy import ReasoningSettings
 
 Query = Mapping[str, str]
-ReadRecent = Callable[[Sources], Iterable[RecentRequest]]
 LONGEST_MODEL = 500
 
 
@@ -48,15 +46,12 @@ class DataViews:
         settings: SettingsReader,
         totals: RecentTotals,
         doctor: DoctorRuns,
-        read_recent: ReadRecent | None = None,
+        requests: RequestReader,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`read_recent` reads the requests that ended lately; without it they are those of the log."""
-        self._settings, self._totals, self._doctor = settings, totals, doctor
-        logged = LoggedRequests()
-        self._read_recent = read_recent or (lambda sources: logged.read_new(sources.config.journal))
+        self._settings, self._totals, self._doctor, self._requests = settings, totals, doctor, requests
         self._clock = clock
-        self._recent, self._listed, self._keys = RecentRequests(), ModelNames(), KeyBooks()
+        self._listed, self._keys = ModelNames(), KeyBooks()
         self._usage = PacedCache[UsageView]()
         self._today = PacedCache[tuple[Mapping[str, Counts], str]]()
 
@@ -73,7 +68,7 @@ class DataViews:
         """Return the models."""
         now, sources = self._clock(), self._settings.read()
         totals = self._totals.read()
-        recent = self._recent.add(self._read_recent(sources), now)
+        recent = self._requests.read_ended(sources, now)
         shown = show_models(sources, self._listed.names(sources.config), recent, totals, now)
         return make_view(add_circuits(shown, read_states(sources)), totals)
 

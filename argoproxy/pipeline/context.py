@@ -11,8 +11,8 @@ from argoproxy.pipeline.accounting.request_notes import RequestNotes
 from argoproxy.pipeline.caching.answer_cache import CachedRequest
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.pipeline.request_resources import AttemptReport, HeldPlace, OpenReply, call_listeners, release_replies
-from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.pipeline.shared.request_pricing import RequestPricing
+from argoproxy.pipeline.shared.response_meter import ResponseMeter
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.access.printable import log_value
 from argoproxy.protocol.http_messages import Headers
@@ -185,6 +185,16 @@ class RequestContext(RequestNotes):
         if self.early:
             self.early.disable()
         self._status = status
+
+    @property
+    def sent_model(self) -> str:
+        """The model's name upstream, as it may be logged."""
+        return self._sent_model
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether an upstream's reply has begun."""
+        return bool(self._replies)
 
     @property
     def has_started_early(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from argoproxy.errors import ClientGone
-from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.pipeline.shared.response_meter import ResponseMeter
 from argoproxy.protocol.stream.sse import HEARTBEAT
 from argoproxy.transport.watch import Watch
 

@@ -97,6 +97,7 @@ class PlaceKeeper:
         Stopping."""
         watch, waker, begun = self._context.watch, Waker(), time.monotonic()
         until, ticket.wake = begun + seconds, waker.wake
+        self._context.is_queued = True
         try:
             while ticket.is_waiting() and (left_s := until - time.monotonic()) > 0:
                 watch.wait(waker, min(left_s, POLL_S * (0.75 + random() / 2)))  # noqa: S311 no secret
@@ -105,6 +106,7 @@ class PlaceKeeper:
             ticket.wake = None
             watch.unregister()
             waker.close()
+            self._context.is_queued = False
             self._context.add_queue_time(time.monotonic() - begun)
 
     def _key(self) -> int:

@@ -18,8 +18,8 @@ from argoproxy.errors import BadRequest, ClientGone, Ending, ProxyError
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.early_start import EarlyStart
 from argoproxy.pipeline.proxy import Proxy
-from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.pipeline.shared.request_pricing import RequestPricing
+from argoproxy.pipeline.shared.response_meter import ResponseMeter
 from argoproxy.protocol.access.auth import find_sent_keys
 from argoproxy.protocol.api.cors import is_preflight
 from argoproxy.protocol.api.endpoints import (
@@ -30,6 +30,7 @@ from argoproxy.protocol.api.endpoints import (
 )
 from argoproxy.protocol.http_messages import ClientResponse
 from argoproxy.telemetry.journal.record import JournalRecord
+from argoproxy.telemetry.live.live_requests import LiveRequests
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.flask_app import FlaskRequest, ProxyFlask
@@ -46,15 +47,20 @@ UNCOUNTED = ("/health", "/metrics")
 ADMIN_ROUTES = "/admin/"
 
 
-def create_app(current: Callable[[], Proxy], poller: Poller, metrics: Metrics | None = None) -> Flask:
+def create_app(
+    current: Callable[[], Proxy],
+    poller: Poller,
+    metrics: Metrics | None = None,
+    live: LiveRequests[RequestContext] | None = None,
+) -> Flask:
     """Create the WSGI application. `current` returns the proxy to serve a new request with; `metrics` counts requests
-    and is served at /metrics."""
+    and is served at /metrics; `live` tells the console of them. Both get outcomes as listeners of the proxy."""
     app = ProxyFlask("argoproxy")
     app.extensions[POLLER] = poller
     app.wsgi_app = StartResponseMiddleware(app.wsgi_app)  # type: ignore[method-assign]
     views = Views(metrics)
     blueprint = views.blueprint()
-    hooks = RequestHooks(current, poller, metrics, views.labels)
+    hooks = RequestHooks(current, poller, views.labels, metrics, live)
     blueprint.before_app_request(hooks.begin)
     blueprint.app_errorhandler(Exception)(hooks.handle_error)
     app.register_blueprint(blueprint)
@@ -65,12 +71,17 @@ class RequestHooks:
     """What runs before each view, and after one that raised an error."""
 
     def __init__(
-        self, current: Callable[[], Proxy], poller: Poller, metrics: Metrics | None, labels: Mapping[str, str]
+        self,
+        current: Callable[[], Proxy],
+        poller: Poller,
+        labels: Mapping[str, str],
+        metrics: Metrics | None,
+        live: LiveRequests[RequestContext] | None,
     ) -> None:
         self._current = current
         self._poller = poller
-        self._metrics = metrics
         self._labels = labels
+        self._metrics, self._live = metrics, live
 
     def begin(self) -> Response | None:
         """Create the state of the request, count it, and authenticate its client if keys are required. Return the
@@ -116,6 +127,8 @@ class RequestHooks:
         proxy, context = request.proxy, request.context
         if self._metrics:
             self._metrics.count_start(label)
+        if self._live:
+            self._live.begin(context.id, context)
         if proxy.tracer:
             context.trace = trace = proxy.tracer.begin(request.headers)
             context.add_listener(partial(proxy.tracer.finish, trace))

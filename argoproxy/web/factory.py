@@ -23,6 +23,7 @@ from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.layers import SNAPSHOT_VARIABLE
 from argoproxy.images.image_workers import ImageWorkers
 from argoproxy.images.inline import Images
+from argoproxy.pipeline.live_row import describe_now
 from argoproxy.pipeline.proxy import Proxy, UpstreamLink
 from argoproxy.pipeline.shared.active_probe import ActiveProbe
 from argoproxy.pipeline.shared.caches import CachedResult, RefusedModes
@@ -37,6 +38,7 @@ from argoproxy.shared_state.upstream_memory import SharedMemory
 from argoproxy.shared_state.upstream_places import UpstreamPlaces
 from argoproxy.shared_state.upstream_state import UpstreamState, UpstreamStates
 from argoproxy.telemetry.journal.writer import JournalFiles, JournalWriter
+from argoproxy.telemetry.live.live_requests import LiveRequests
 from argoproxy.telemetry.metrics import Metrics
 from argoproxy.telemetry.outcome import Listener
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
@@ -71,8 +73,9 @@ def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     limit_unused_memory()
     poller, published = Poller(), environ.get(SNAPSHOT_VARIABLE)
     counts = environ.get(FOLDER_VARIABLE, "")
-    metrics = _create_metrics(counts)
-    counting = (metrics,) if metrics else ()
+    metrics, config = _create_metrics(counts), load(environ, folder)
+    live = LiveRequests(Path(counts), metrics.slot, describe_now) if metrics and config.console.console else None
+    counting: Sequence[Listener] = [one for one in (metrics, live) if one]
     shared = Path(published) if published else None
     is_stopping = partial(is_draining, shared.parent) if shared else lambda: False
     build = partial(
@@ -80,14 +83,14 @@ def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     )
 
     def build_latest() -> Proxy:
-        config = load(environ, folder)
+        latest = load(environ, folder)
         if metrics:
-            metrics.expect_models(rule.name for rule in config.rules if not rule.is_pattern)
-        return build(config)
+            metrics.expect_models(rule.name for rule in latest.rules if not rule.is_pattern)
+        return build(latest)
 
     current = CurrentProxy(build_latest, shared)
-    app = create_app(current, poller, metrics)
-    app.extensions[START_CHECK] = make_start_check(load(environ, folder), current())
+    app = create_app(current, poller, metrics, live)
+    app.extensions[START_CHECK] = make_start_check(config, current())
     return app
 
 

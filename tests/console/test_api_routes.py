@@ -9,6 +9,7 @@ import pytest
 
 from argoproxy.console.api_routes import ApiRoutes
 from argoproxy.console.data_views import DataViews
+from argoproxy.console.live.request_reader import RequestReader
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.sources import SettingsReader
 from argoproxy.console.views.totals import RecentTotals
@@ -19,7 +20,9 @@ VIEWS = ["models", "upstreams", "keys", "usage", "settings", "log", "doctor", "e
 @pytest.fixture
 def routes(tmp_path: Path) -> ApiRoutes:
     environ = {"DEMO": "true", "PORT": "1"}
-    views = DataViews(SettingsReader(environ, tmp_path, None), RecentTotals(None), DoctorRuns(environ, tmp_path))
+    views = DataViews(
+        SettingsReader(environ, tmp_path, None), RecentTotals(None), DoctorRuns(environ, tmp_path), RequestReader(None)
+    )
     return ApiRoutes(views, {"live": lambda query: {"asked": dict(query)}})
 
 
@@ -74,7 +77,9 @@ def test_what_cant_be_done_is_refused(routes: ApiRoutes, path: str, body: bytes,
 
 def test_settings_that_cant_be_used_are_told(tmp_path: Path) -> None:
     environ = {"PORT": "none"}
-    views = DataViews(SettingsReader(environ, tmp_path, None), RecentTotals(None), DoctorRuns(environ, tmp_path))
+    views = DataViews(
+        SettingsReader(environ, tmp_path, None), RecentTotals(None), DoctorRuns(environ, tmp_path), RequestReader(None)
+    )
     answer = ApiRoutes(views, {}).read("/api/settings", "", "")
     assert answer.status == 503
     assert b"port" in bytes(answer.body).lower()  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from argoproxy.console.api_routes import ApiRoutes
 from argoproxy.console.data_views import DataViews
+from argoproxy.console.live.request_reader import RequestReader
 from argoproxy.console.running_proxy import STATE_HEADER, ProxyRoutes, RunningProxy
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.sources import SettingsReader
@@ -20,7 +21,9 @@ def test_each_answer_tells_of_the_proxy_that_runs_now(tmp_path: Path) -> None:
 
     def build(shared: Path | None) -> ProxyRoutes:
         built.append(shared)
-        views = DataViews(SettingsReader({}, tmp_path, shared), RecentTotals(shared), DoctorRuns({}, tmp_path))
+        views = DataViews(
+            SettingsReader({}, tmp_path, shared), RecentTotals(shared), DoctorRuns({}, tmp_path), RequestReader(shared)
+        )
         return ProxyRoutes(ApiRoutes(views, {"which": lambda _: {"folder": str(shared)}}), views)
 
     proxy = RunningProxy(5000, build, lambda port: found[-1], lambda: now[0])

@@ -26,8 +26,8 @@ from argoproxy.errors import (
 from argoproxy.pipeline.attempts import try_routes
 from argoproxy.pipeline.context import RequestContext
 from argoproxy.pipeline.proxy import Proxy
-from argoproxy.pipeline.response_meter import ResponseMeter
 from argoproxy.pipeline.shared.caches import RefusedModes
+from argoproxy.pipeline.shared.response_meter import ResponseMeter
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.resilience.breaker import BreakerSettings
 from argoproxy.protocol.resilience.failures import FailureKind

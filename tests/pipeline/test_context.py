@@ -9,7 +9,7 @@ import pytest
 
 from argoproxy.errors import BadRequest, Ending, UpstreamTimeout
 from argoproxy.pipeline.context import RequestContext
-from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.pipeline.shared.response_meter import ResponseMeter
 from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Provider
 from argoproxy.protocol.routing.router import Models

@@ -8,7 +8,7 @@ import pytest
 
 from argoproxy.errors import ClientGone
 from argoproxy.pipeline.early_start import EarlyStart
-from argoproxy.pipeline.response_meter import ResponseMeter
+from argoproxy.pipeline.shared.response_meter import ResponseMeter
 from argoproxy.protocol.stream.sse import HEARTBEAT
 from argoproxy.transport.watch import Poller, Watch
 

@@ -11,6 +11,7 @@ import pytest
 
 from argoproxy.config.values.layers import read_layers
 from argoproxy.console.data_views import DataViews
+from argoproxy.console.live.request_reader import RequestReader
 from argoproxy.console.proxy_client import ForwardedChat, ModelNames, forward_chat, list_models
 from argoproxy.console.views.doctor_run import DoctorRuns
 from argoproxy.console.views.sources import SettingsReader
@@ -41,7 +42,12 @@ def proxy(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFac
 def views(proxy: Proxy, tmp_path: Path) -> Iterator[DataViews]:
     shared = folder_at(proxy.port)
     settings = SettingsReader(proxy.environ, tmp_path, shared)
-    made = DataViews(settings, RecentTotals(shared, count(0, 10).__next__), DoctorRuns(proxy.environ, tmp_path))
+    made = DataViews(
+        settings,
+        RecentTotals(shared, count(0, 10).__next__),
+        DoctorRuns(proxy.environ, tmp_path),
+        RequestReader(shared),
+    )
     yield made
     made.stop()
 

@@ -1,5 +1,5 @@
 // The page of the console. What clients and models wrote is put into text nodes alone, never into markup.
-import { h, bars, duration, keepPlace, money, number, table, when } from "./elements.js";
+import { h, bars, duration, keepPlace, money, number, size, table, when } from "./elements.js";
 import { api, decode, readToken, stateOf } from "./data.js";
 import { showExchange } from "./exchange.js";
 import { startTry } from "./try.js";
@@ -12,7 +12,17 @@ const kindOf = (ending) => (ending === "complete" ? "good" : ending === "client_
 const circuit = (name) => h("span", { class: name === "closed" ? "good" : name === "cooling" ? "warm" : "bad" }, name || "–");
 const requestLink = (id) => h("a", { href: `#/request/${encodeURIComponent(id)}`, class: "mono" }, id.slice(0, 8));
 
-function showLive(live) {
+const FOUND_IN = ["id", "model", "sent_model", "upstream", "key", "phase", "ending", "code"];
+const hasText = (one, text) => FOUND_IN.some((name) => String(one[name] ?? "").toLowerCase().includes(text));
+
+function findForm(name, parameters, about) {
+  const field = h("input", { type: "search", name: "find", value: parameters.find || "", placeholder: about, "aria-label": about });
+  return h("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); field.blur(); go(name, field.value ? { find: field.value } : {}); } }, field);
+}
+
+function showLive(live, parameters = {}) {
+  const text = (parameters.find || "").toLowerCase();
+  const [underWay, finished] = [live.open, live.finished].map((rows) => rows.filter((one) => !text || hasText(one, text)));
   const last = live.strip.at(-1) || { requests: 0, failed: 0, tokens_in: 0, tokens_out: 0 };
   const open = live.upstreams.reduce((sum, one) => sum + one.open_streams, 0);
   const waiting = live.upstreams.reduce((sum, one) => sum + one.waiting, 0);
@@ -21,7 +31,7 @@ function showLive(live) {
     [number(last.failed), "of them failed"],
     [number(last.tokens_out), "tokens a second, answers"],
     [number(last.tokens_in), "tokens a second, prompts"],
-    [number(open), "streams under way"],
+    [number(Math.max(open, live.open_count)), "requests under way"],
     [number(waiting), "requests that wait"],
   ];
   return [
@@ -29,6 +39,11 @@ function showLive(live) {
     h("div", { class: "cards" }, cards.map(([value, about]) => h("div", { class: "card" }, h("b", {}, value), h("span", {}, about)))),
     bars("Requests a second; those that failed in red", live.strip, [["all", (one) => one.requests], ["failed", (one) => one.failed]]),
     bars("Tokens of answers a second", live.strip, [["tokens", (one) => one.tokens_out]]),
+    findForm("live", parameters, "find a model, upstream, key, ending"),
+    h("h2", {}, "Requests under way"),
+    ...reason(live.open_reason),
+    ...(live.open_reason ? [] : [openTable(underWay)]),
+    ...reason(live.open_count > live.open.length ? `The oldest ${live.open.length} of ${number(live.open_count)}.` : ""),
     h("h2", {}, "Upstreams"),
     table(live.upstreams, [
       ["name", (one) => one.name, "wide"],
@@ -38,9 +53,51 @@ function showLive(live) {
     ]),
     h("h2", {}, "Requests that have ended"),
     ...reason(live.reason),
-    ...(live.finished.length ? [finishedTable(live.finished)] : []),
+    ...(live.finished.length ? [finishedTable(finished)] : []),
   ];
 }
+
+const PHASES = {
+  read: ["read", "its client sends it, or it is checked"],
+  queued: ["waits", "for a place at an upstream"],
+  asked: ["asked", "the upstream has not begun to reply"],
+  answered: ["answered", "the reply is read; nothing of it was sent to the client yet"],
+  sent: ["sent", "the answer is on its way to the client"],
+};
+
+// What came of an answer so far, and how fast: tokens where they are counted, else bytes.
+function progress(one) {
+  if (one.first_byte_ms === undefined || one.first_byte_ms === null) return "";
+  if (one.tokens === null) return size(one.bytes_sent);
+  const seconds = (one.elapsed_ms - one.first_byte_ms) / SECOND;
+  return `${number(one.tokens)} tokens${seconds > 1 ? `, ${number(Math.round(one.tokens / seconds))} a second` : ""}`;
+}
+
+// The time of a request as a bar: until the first byte, then until now; the silence at its end is pale.
+function timeBar(one) {
+  const part = (kind, ms) => {
+    const made = h("span", { class: kind });
+    made.style.width = `${Math.round((90 * ms) / Math.max(1, one.elapsed_ms))}px`;
+    return made;
+  };
+  const first = one.first_byte_ms ?? one.elapsed_ms;
+  const silent = one.first_byte_ms === null ? 0 : Math.min(one.silent_ms, one.elapsed_ms - first);
+  return h("span", { class: "phases" }, part("before", first), part("after", one.elapsed_ms - first - silent), part("silent", silent));
+}
+
+const openTable = (rows) =>
+  table(rows, [
+    ["begun", (one) => when(one.at)],
+    ["request", (one) => h("span", { class: "mono" }, one.id.slice(0, 8))],
+    ["model", (one) => [one.model, one.sent_model && one.sent_model !== one.model ? h("div", { class: "quiet" }, `as ${one.sent_model}`) : null], "wide"],
+    ["upstream", (one) => one.upstream],
+    ["key", (one) => one.key],
+    ["phase", (one) => h("span", { title: (PHASES[one.phase] || [])[1] }, (PHASES[one.phase] || [one.phase])[0])],
+    ["", timeBar],
+    ["time", (one) => duration(one.elapsed_ms), "number"],
+    ["silent", (one) => (one.first_byte_ms === null || one.silent_ms < SECOND ? "" : duration(one.silent_ms)), "number"],
+    ["answer so far", progress, "number"],
+  ]);
 
 const finishedTable = (rows) =>
   table(rows, [
@@ -253,8 +310,8 @@ async function refresh() {
   const turn = ++turns;
   const { name, id, parameters } = place();
   const [, path, show, every] = VIEWS[name];
+  const asked = location.hash;
   const answer = await api(path(parameters, id));
-  const asked = `${name} ${path(parameters, id)}`; // two views may ask for the same
   if (turn !== turns) return;
   if (every && !document.hidden) timer = setTimeout(refresh, answer.status === 0 ? 3 * SECOND : every);
   const told = stateOf(answer);

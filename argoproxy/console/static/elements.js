@@ -67,7 +67,13 @@ function rect(kind, x, y, width, height) {
 export const number = (value) =>
   value === null || value === undefined || value === "" ? "" : Number(value).toLocaleString("en", { maximumFractionDigits: Number(value) < 10 ? 2 : 0 });
 export const money = (value) => (value === null || value === undefined ? "" : Number(value).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 }));
-export const when = (text) => (text ? new Date(text).toLocaleTimeString("en-GB") : "");
+// A moment, as text or in seconds since 1970.
+export const when = (at) => (at ? new Date(typeof at === "number" ? 1000 * at : at).toLocaleTimeString("en-GB") : "");
+
+export function size(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+}
 
 export function duration(ms) {
   if (ms === null || ms === undefined || ms === "") return "";

@@ -17,7 +17,8 @@ MINUTE_S = 60.0
 
 
 class RecentRequest(NamedTuple):
-    """A request that has ended `at` (seconds since 1970). Times are milliseconds, None for what did not happen."""
+    """A request that has ended `at` (seconds since 1970). Times are milliseconds, None for what did not happen, tokens
+    None if they are not known."""
 
     at: float
     id: str
@@ -28,6 +29,9 @@ class RecentRequest(NamedTuple):
     status: int
     first_byte_ms: float | None
     total_ms: float
+    code: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
     @property
     def has_failed(self) -> bool:

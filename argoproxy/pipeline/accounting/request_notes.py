@@ -20,6 +20,8 @@ class RequestNotes:
     account: RequestAccount | None = None
     #: Seconds that it waited for a place; None if it did not wait.
     queue_s: float | None = None
+    #: Whether it waits for a place now.
+    is_queued = False
 
     _usage: Json | None = None
     _status = 0

@@ -33,6 +33,10 @@ class OutputMeter:
             self._size, self._document = self._size + _count_text(self._document), b""
         return -(-self._size // BYTES_A_TOKEN)
 
+    def peek(self) -> int:
+        """Return about how many tokens of a stream have passed; may be called from another thread."""
+        return -(-self._size // BYTES_A_TOKEN)
+
     def reset(self) -> None:
         """Count from here: the usage of what has passed is known."""
         self._size, self._document = 0, b""

@@ -9,19 +9,17 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypedDict
 
-from argoproxy.console.logged_requests import read_fields
-from argoproxy.console.views.log_view import read_log
+from argoproxy.console.live.request_reader import NOT_KEPT, NOT_TOLD, RequestReader
+from argoproxy.console.views.recent_requests import RecentRequest
 from argoproxy.console.views.sources import Sources
 from argoproxy.console.views.totals import Totals, read_totals
 from argoproxy.console.views.upstreams_view import read_states
+from argoproxy.protocol.json_text import Json
+from argoproxy.telemetry.live.live_files import OpenRequest
 
 #: How many seconds are shown, and the shortest time between two looks.
 SHOWN_S, SHORTEST_S = 300, 0.9
-MOST_FINISHED = 100
-NO_LOG = "Requests that have ended stand here if there is a journal: set output_path."
-_FIELDS = frozenset(
-    "at id model upstream key status ending code first_byte_ms total_ms prompt_tokens completion_tokens cost".split()
-)
+MOST_SHOWN = 100
 
 
 class LiveSecond(TypedDict):
@@ -44,12 +42,17 @@ class LiveUpstream(TypedDict):
 
 
 class LiveView(TypedDict):
-    """The JSON of the view; `finished` are fields of log lines, the last one first."""
+    """The JSON of the view. `open` are the requests under way, the oldest first, `finished` those that have ended, the
+    last one first, both at most MOST_SHOWN; `open_count` is how many there are in all. `open_reason` and `reason` say
+    why there are none."""
 
     now: float
     strip: list[LiveSecond]
     upstreams: list[LiveUpstream]
-    finished: list[dict[str, str]]
+    open: list[OpenRequest]
+    open_count: int
+    open_reason: str
+    finished: list[Json]
     reason: str
 
 
@@ -64,8 +67,14 @@ class _Sums(NamedTuple):
 class LiveSamples:
     """The counts at each look of the last minutes; nothing is added up while no page is open."""
 
-    def __init__(self, read: Callable[[Sources], Totals] | None = None, clock: Callable[[], float] = time.time) -> None:
-        self._read, self._clock = read or (lambda sources: read_totals(sources.shared)), clock
+    def __init__(
+        self,
+        requests: RequestReader,
+        read: Callable[[Sources], Totals] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._requests, self._clock = requests, clock
+        self._read = read or (lambda sources: read_totals(sources.shared))
         self._lock = threading.Lock()
         self._sums: deque[_Sums] = deque(maxlen=SHOWN_S + 1)
 
@@ -76,13 +85,17 @@ class LiveSamples:
             if not self._sums or now - self._sums[-1].at >= SHORTEST_S:
                 self._sums.append(_sum(now, self._read(sources)))
             strip = _differences([one for one in self._sums if now - one.at <= SHOWN_S])
-        finished, reason = _read_finished(sources)
+        ended, under_way = self._requests.read_ended(sources, now), self._requests.read_open()
+        is_told = sources.config.console.console is not None
         return {
             "now": round(strip[-1]["at"] if strip else now),
             "strip": strip,
             "upstreams": _show_upstreams(sources),
-            "finished": finished,
-            "reason": reason,
+            "open": under_way[:MOST_SHOWN],
+            "open_count": len(under_way),
+            "open_reason": "" if is_told else NOT_TOLD,
+            "finished": [_show_ended(one) for one in reversed(ended[-MOST_SHOWN:])],
+            "reason": "" if is_told or sources.config.journal else NOT_KEPT,
         }
 
 
@@ -128,13 +141,5 @@ def _show_upstreams(sources: Sources) -> list[LiveUpstream]:
     ]
 
 
-def _read_finished(sources: Sources) -> tuple[list[dict[str, str]], str]:
-    """Return the fields of the last requests' log lines, and why there are none."""
-    journal = sources.config.journal
-    if journal is None:
-        return [], NO_LOG
-    log = read_log(journal, "")
-    lines = [line for line in log["lines"] if line["id"]]
-    found = (read_fields(line["text"]) | {"at": line["at"]} for line in lines[-MOST_FINISHED:])
-    finished = [{name: value for name, value in fields.items() if name in _FIELDS} for fields in found]
-    return finished[::-1], log["reason"]
+def _show_ended(request: RecentRequest) -> Json:
+    return {name: value for name, value in request._asdict().items() if value not in ("", None)}

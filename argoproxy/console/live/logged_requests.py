@@ -64,6 +64,9 @@ def _make_request(request_id: str, at: float, fields: Mapping[str, str]) -> Rece
         status=int(status) if status.isdecimal() else 0,
         first_byte_ms=_read_number(fields.get("first_byte_ms", "")),
         total_ms=_read_number(fields.get("total_ms", "")) or 0.0,
+        code=fields.get("code", ""),
+        prompt_tokens=_read_count(fields.get("prompt_tokens", "")),
+        completion_tokens=_read_count(fields.get("completion_tokens", "")),
     )
 
 
@@ -82,6 +85,10 @@ def _read_number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _read_count(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def _read_time(text: str) -> float | None:

@@ -37,6 +37,10 @@ class ResponseMeter:
         """Return the seconds since the request arrived."""
         return self._clock() - self._started
 
+    def silent_s(self) -> float:
+        """Return the seconds for which nothing was sent."""
+        return self._clock() - self._last_sent
+
     def is_heartbeat_due(self) -> bool:
         """Return whether the client has been sent nothing for too long."""
         return 0 < self._heartbeat_s <= self._clock() - self._last_sent + _TOLERANCE_S

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 from argoproxy.config.derived import JournalSettings
-from argoproxy.console.logged_requests import LoggedRequests, read_requests
+from argoproxy.console.live.logged_requests import LoggedRequests, read_requests
 from argoproxy.console.views.log_view import parse_lines
 from argoproxy.errors import Ending
 from argoproxy.telemetry.journal.writer import LOG_FILE

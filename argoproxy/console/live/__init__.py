@@ -1,0 +1,1 @@
+"""What happens now, for the page and for a terminal."""

@@ -1,0 +1,1 @@
+"""What each worker serves now, and served last, for the console."""
