@@ -70,8 +70,8 @@ class _Handler(WSGIRequestHandler):
 
 
 class ConsoleServer(ThreadingMixIn, WSGIServer):
-    """A server with few connections at a time. One too many ends the one that has sent no request for longest, so connections
-    that send nothing keep no others out."""
+    """A server with few connections at a time. One too many ends the one that has sent no request for longest, so
+    those that send nothing keep no others out."""
 
     daemon_threads = True
     request_queue_size = 64
