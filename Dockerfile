@@ -1,11 +1,12 @@
 # Why the base image is named by its tag, and how to build on one digest of it: docs/deploy.md#images.
 FROM python:3.13-slim AS build
 WORKDIR /build
-COPY requirements.lock requirements-gevent.lock requirements-redis.lock ./
+COPY requirements.lock requirements-gevent.lock requirements-redis.lock requirements-postgres.lock ./
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: \
        --require-hashes --requirement requirements.lock --requirement requirements-gevent.lock \
        --requirement requirements-redis.lock \
+       --requirement requirements-postgres.lock \
     && /venv/bin/pip uninstall --yes --quiet pip
 
 FROM python:3.13-slim

@@ -19,10 +19,11 @@ lock() {
     { printf '# Made of %s by ./lock_requirements.sh.\n' "$requirements"; cat "$work/$locked"; } >"$locked"
 }
 
-# The first three name whatever they bring along, the others do not.
+# The first four name whatever they bring along, the others do not.
 lock requirements.txt --no-deps
 lock requirements-gevent.txt --no-deps
 lock requirements-redis.txt --no-deps
+lock requirements-postgres.txt --no-deps
 lock requirements-dev.txt
 lock requirements-site.txt
 lock release/requirements.txt

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: A link in README.md to another file of the repository.
 LINK = re.compile(r"\]\((?!https?:|#)(?P<path>[^)#]+)(?P<anchor>#[^)]*)?\)")
-LOCKS = ("requirements.lock", "requirements-gevent.lock", "requirements-redis.lock")
+LOCKS = ("requirements.lock", "requirements-gevent.lock", "requirements-redis.lock", "requirements-postgres.lock")
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from argoproxy.config.options.tracing_options import TracingOptions
 from argoproxy.config.options.upstream_options import CA_VARIABLES, ThinkingOptions
 from argoproxy.config.price_section import read_prices_section
 from argoproxy.config.resilience import process_resilience, warn_of_queues
-from argoproxy.config.shared_stores import RedisSettings, read_redis_settings
+from argoproxy.config.shared_stores import DatabaseSettings, RedisSettings, read_shared_stores
 from argoproxy.config.upstreams import usage_mode
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.config.values.config_values import ConfigValues, Shown
@@ -107,6 +107,8 @@ class Config:
     console: ConsoleOptions = ConsoleOptions()
     #: The server in which limits are counted for several hosts, if there is one.
     redis: RedisSettings | None = None
+    #: The database in which several hosts keep keys and the ledger, if there is one.
+    database: DatabaseSettings | None = None
 
     @property
     def target(self) -> Target:
@@ -201,7 +203,7 @@ def build(layers: Sequence[Layer], environ: Mapping[str, str], folder: Path = Pa
         "limits": read_limit_settings(values),
         "tracing": values.group(TracingOptions),
         "console": values.group(ConsoleOptions),
-        "redis": read_redis_settings(values),
+        **read_shared_stores(values),
         "cache": read_cache_settings(values, folder, rules),
         **_plugin_fields(values, [str(config_file(environ.get("CONFIG_PATH", ""), folder).parent), str(folder)]),
     }

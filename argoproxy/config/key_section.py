@@ -23,6 +23,8 @@ from argoproxy.protocol.keys.key_fields import (
 from argoproxy.protocol.keys.key_record import TeamRecord
 from argoproxy.protocol.limits.limit_fields import HOLDER_FIELDS
 
+#: The folder, in that of the state, of the keys of all replicas as the workers of a host find them.
+SHARED_KEYS = "shared-keys"
 #: Limits for models are parsed one by one: their mistakes are named with their lines.
 _LIMIT_PARSERS: Mapping[str, Parser] = {**HOLDER_FIELDS, "model_limits": parse_mapping}
 _KEY_PARSERS: Mapping[str, Parser] = {
@@ -50,6 +52,13 @@ class KeySettings:
     admin_key: Secret | None = None
     keys: tuple[DeclaredKey, ...] = ()
     teams: tuple[TeamRecord, ...] = field(default=())
+    #: Whether they are in a database of several hosts.
+    is_shared: bool = False
+
+    @property
+    def published(self) -> Path:
+        """The folder in which workers find the keys."""
+        return self.folder / SHARED_KEYS if self.is_shared else self.folder
 
     @property
     def secrets(self) -> Iterator[Secret]:
@@ -71,7 +80,8 @@ def read_keys_section(values: ConfigValues, folder: Path) -> KeySettings | None:
     values.mistakes.extend(_contradictions(values))
     if not values["state_path"]:
         return None
-    return KeySettings(folder / Path(values["state_path"]).expanduser(), values["admin_key"], keys, teams)
+    kept = folder / Path(values["state_path"]).expanduser()
+    return KeySettings(kept, values["admin_key"], keys, teams, is_shared=values["database_url"] is not None)
 
 
 def _read_team(section: Section) -> TeamRecord:

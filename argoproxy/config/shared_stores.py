@@ -1,12 +1,14 @@
-"""What several hosts share: the server in which their limits are counted, and what holds while it can't be used."""
+"""What several hosts share: the server in which their limits are counted, the database of their keys and their ledger,
+and what holds while these can't be used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
-from argoproxy.config.options.limit_options import ReplicaOptions
+from argoproxy.config.options.limit_options import DatabaseOptions, ReplicaOptions
 from argoproxy.config.values.config_values import ConfigValues
 from argoproxy.protocol.access.secrets import Secret, secrets_in_url
 from argoproxy.protocol.limits.limits import StoreFailure
@@ -33,6 +35,49 @@ class RedisSettings:
     def secrets(self) -> Iterator[str]:
         """Yield what must not be written down."""
         yield from secrets_in_url(self.url.text)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """A PostgreSQL database, how long it is waited for, and what holds while it can't be used: keys stay valid for
+    `key_grace_s` seconds, and the host keeps so many requests for the ledger."""
+
+    url: Secret
+    timeout_s: float
+    pepper: Secret | None
+    key_grace_s: float
+    ledger_backlog: int
+
+    @property
+    def secrets(self) -> Iterator[str]:
+        """Yield what must not be written down."""
+        yield from secrets_in_url(self.url.text)
+        yield from (self.pepper.text,) if self.pepper else ()
+
+
+def read_shared_stores(values: ConfigValues) -> Mapping[str, Any]:
+    """Return the fields of the Config for what hosts share; mistakes are added to those of the values."""
+    return {"redis": read_redis_settings(values), "database": read_database_settings(values)}
+
+
+def read_database_settings(values: ConfigValues) -> DatabaseSettings | None:
+    """Return the settings of the database, None if there is none; mistakes are added to those of the values."""
+    group = values.group(DatabaseOptions)
+    if group.database_url is None:
+        return None
+    place = values.place("database_url")
+    if not values["state_path"]:
+        text = "needs state_path, the folder of what this host has yet to deliver, and of the keys that it knows"
+        values.mistakes.append(f"{place}: database_url {text}")
+    if find_spec("psycopg") is None:
+        values.mistakes.append(f"{place}: database_url needs a package: pip install 'argoproxy[postgres]'")
+    return DatabaseSettings(
+        url=Secret(group.database_url),
+        timeout_s=group.database_timeout,
+        pepper=group.key_pepper,
+        key_grace_s=group.key_grace,
+        ledger_backlog=group.ledger_backlog,
+    )
 
 
 def read_redis_settings(values: ConfigValues) -> RedisSettings | None:

@@ -38,8 +38,8 @@ from argoproxy.server.process import (
     return_unused_memory,
 )
 from argoproxy.server.start_screen import is_no_routine, show_start, wants_screen
-from argoproxy.stores.keys.declared_keys import with_keys
 from argoproxy.stores.keys.key_files import hand_over
+from argoproxy.stores.postgres.start_keys import with_keys
 from argoproxy.telemetry.journal.writer import check_journal
 from argoproxy.telemetry.json_lines import JsonLogger
 from argoproxy.telemetry.log_lines import PrintableLogger
@@ -169,7 +169,8 @@ def create_shared_dir(server: Any) -> None:
     """Create the folder that all processes share: workers count in it, and find the settings there. Give them that of
     keys."""
     if loaded.managed:
-        hand_over(loaded.managed.folder, server.cfg.uid, server.cfg.gid)
+        for kept in {loaded.managed.folder, loaded.managed.published}:
+            hand_over(kept, server.cfg.uid, server.cfg.gid)
     shared = make_folder(candidate_parents())
     os.environ[FOLDER_VARIABLE] = str(shared or "")
     if shared is None:

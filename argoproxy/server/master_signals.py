@@ -16,7 +16,7 @@ from argoproxy.plugins.loader import check_plugins
 from argoproxy.server import runtime
 from argoproxy.server.banner import log_warnings
 from argoproxy.server.process import Terminal
-from argoproxy.stores.keys.declared_keys import with_keys
+from argoproxy.stores.postgres.start_keys import with_keys
 from argoproxy.telemetry.journal.writer import check_journal
 
 

@@ -106,7 +106,7 @@ class SqliteLimits:
             return admission
 
         try:
-            return self._write(open_request, now)
+            return self.write(open_request, now)
         except StateUnavailable:
             if reservation.claims:
                 raise
@@ -129,7 +129,7 @@ class SqliteLimits:
                 database.execute("UPDATE open_requests SET claims = ? WHERE request_id = ?", (both, request_id))
             return admission
 
-        return self._write(extend_request, now)
+        return self.write(extend_request, now)
 
     def settle(self, request_id: str, charges: Mapping[str, int], entry: LedgerEntry | None, now: float) -> None:
         """See LimitStore."""
@@ -137,7 +137,7 @@ class SqliteLimits:
             return
         settlement = _Settlement(request_id, charges, entry)
         try:
-            self._write(lambda database: _write_settlement(database, settlement, _to_us(now)), now)
+            self.write(lambda database: _write_settlement(database, settlement, _to_us(now)), now)
         except StateUnavailable:
             if not self._kept:
                 self._retry_later()
@@ -147,7 +147,7 @@ class SqliteLimits:
     def sweep(self, now: float) -> None:
         """Settle the requests of workers that are gone, and what could not be settled. Raises StateUnavailable."""
         self._next_sweep = 0.0
-        self._write(lambda database: None, now)
+        self.write(lambda database: None, now)
 
     def close(self) -> None:
         """Write what is kept, as far as possible, and close the file."""
@@ -160,7 +160,7 @@ class SqliteLimits:
     def _flush(self) -> None:
         """Write what is kept. Raises StateUnavailable."""
         while self._kept:
-            self._write(lambda database: None, time.time())
+            self.write(lambda database: None, time.time())
 
     def _retry_later(self) -> None:
         self._retry.cancel()
@@ -174,8 +174,8 @@ class SqliteLimits:
         except StateUnavailable:
             self._retry_later()
 
-    def _write(self, work: Work[ResultT], now: float) -> ResultT:
-        """Do work in a transaction, after what was left to do."""
+    def write(self, work: Work[ResultT], now: float) -> ResultT:
+        """Do work in a transaction, after what was left to do. Raises StateUnavailable."""
         written: Sequence[str] = ()
 
         def do_all(database: sqlite3.Connection) -> ResultT:

@@ -45,6 +45,7 @@ from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.transport.watch import Poller, Watch
 from argoproxy.web.app import create_app
 from argoproxy.web.state_factory import (
+    DatabaseSharing,
     build_accountant,
     build_authenticator,
     build_cache,
@@ -81,12 +82,15 @@ def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     build = partial(
         build_proxy, poller=poller, listeners=counting, is_stopping=is_stopping, memory=_create_memory(metrics, counts)
     )
+    sharing = DatabaseSharing()
 
     def build_latest() -> Proxy:
         latest = load(environ, folder)
         if metrics:
             metrics.expect_models(rule.name for rule in latest.rules if not rule.is_pattern)
-        return build(latest)
+        proxy = build(latest)
+        sharing.use(latest)
+        return proxy
 
     current = CurrentProxy(build_latest, shared)
     app = create_app(current, poller, metrics, live)

@@ -18,7 +18,7 @@ from argoproxy import __version__
 from argoproxy.config.cache import CacheSettings
 from argoproxy.config.config import Config
 from argoproxy.config.resilience import most_waiting
-from argoproxy.config.shared_stores import RedisSettings
+from argoproxy.config.shared_stores import DatabaseSettings, RedisSettings
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.pipeline.accounting.account import Books
 from argoproxy.pipeline.accounting.accountant import Accountant
@@ -33,8 +33,8 @@ from argoproxy.stores.answers.answer_store import AnswerStore
 from argoproxy.stores.answers.sqlite_answers import FILE_NAME, SqliteAnswers
 from argoproxy.stores.keys.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
-from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from argoproxy.stores.limit_store import LimitStore
+from argoproxy.stores.postgres.chosen_stores import open_key_store
 from argoproxy.stores.sqlite_limits import SqliteLimits
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.web.upstream_factory import identify
@@ -65,7 +65,7 @@ def build_authenticator(config: Config) -> RequestAuthenticator | None:
     if config.authenticate:
         return PluginAuthenticator(config.authenticate)
     if config.requires_key and config.managed:
-        return KeyRing(config.managed.folder, config.keys)
+        return KeyRing(config.managed.published, config.keys)
     return ApiKeys(config.keys) if config.keys else None
 
 
@@ -74,7 +74,7 @@ def build_key_desk(config: Config) -> KeyDesk | None:
     managed = config.managed
     if managed is None or managed.admin_key is None:
         return None
-    return KeyDesk(AdminAccess(managed.admin_key), KeyAdmin(SqliteKeys(managed.folder), ADMIN_ACTOR))
+    return KeyDesk(AdminAccess(managed.admin_key), KeyAdmin(open_key_store(config), ADMIN_ACTOR))
 
 
 def build_accountant(config: Config) -> Accountant | None:
@@ -122,6 +122,26 @@ def make_fault_finder(
         store = accountant.books.store
         finders.append(lambda: "" if store.is_up else "The limits of all replicas can't be counted.")
     return lambda: next(filter(None, (find() for find in finders)), "")
+
+
+class DatabaseSharing:
+    """What this worker does for its host with the database of all replicas; kept over reloads that leave it alone."""
+
+    def __init__(self) -> None:
+        self._settings: tuple[DatabaseSettings | None, Path | None] = (None, None)
+        self._stop: Callable[[], None] = lambda: None
+
+    def use(self, config: Config) -> None:
+        """Begin to share by these settings, unless that is done; end what others have begun."""
+        settings = (config.database, config.state_folder)
+        if settings == self._settings:
+            return
+        self._stop()
+        self._settings, self._stop = settings, lambda: None
+        if config.database is not None and config.state_folder is not None:
+            from argoproxy.stores.postgres.open_postgres import start_sharing  # noqa: PLC0415 psycopg, only where it is used
+
+            self._stop = start_sharing(config, open_limits(config.state_folder))
 
 
 @lru_cache(maxsize=8)

@@ -86,6 +86,7 @@ def collect_secrets(config: Config) -> Iterator[str]:
     yield from (secret.text for secret in (config.managed.secrets if config.managed else ()))
     yield from (text for text in (*config.tracing.headers.values(), config.console.token) if text)
     yield from config.redis.secrets if config.redis else ()
+    yield from config.database.secrets if config.database else ()
     for upstream in (*config.upstreams, *([config.gateway] if config.gateway else ())):
         yield from (secret.text for secret in upstream.secrets)
     for plugin in configured_plugins(config):

@@ -1,5 +1,5 @@
-"""`keys`: create, list, change and end the keys of clients. It works on the folder of keys; the next request of a proxy
-that runs sees the change."""
+"""`keys`: create, list, change and end the keys of clients. It works on the store of keys; the next request of a proxy
+that runs here sees the change."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from argoproxy.protocol.json_text import Json, JsonError, loads_strict
 from argoproxy.protocol.keys.key_changes import Rotation
 from argoproxy.protocol.prices.money import format_amount
 from argoproxy.stores.keys.key_admin import KeyAdmin, format_moment
+from argoproxy.stores.keys.key_store import KeyStore
 from argoproxy.stores.keys.key_transfer import AbsentKeys, export_keys, import_keys
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
+from argoproxy.stores.postgres.chosen_stores import NO_FOLDER, open_key_store
 from argoproxy.stores.sqlite_ledger import SpentBudget, read_spent
 
 FAILED_EXIT = 1
-_NO_FOLDER = "no folder of keys is configured: set state_path (STATE_PATH, --state_path DIR)"
 
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Run `keys …` and return the exit status."""
     options = KeyOptionsParser(program).parse_args(arguments)
     try:
-        command = _KeyCommand(_find_folder(options.state_path, options.config))
+        command = _KeyCommand(_find_keys(options.state_path, options.config))
         command.run(options)
     except ConfigError as error:
         sys.stderr.write(explain_refusal(error, "The keys can't be used"))
@@ -45,32 +46,34 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _find_folder(path: str, config_file: str) -> _KeyPlace:
+def _find_keys(path: str, config_file: str) -> _KeyPlace:
     """Return where keys are. A folder that is named needs no settings. Raises ConfigError."""
     here = Path.cwd()
     if path:
-        return _KeyPlace(here / Path(path).expanduser())
+        folder = here / Path(path).expanduser()
+        return _KeyPlace(SqliteKeys(folder), folder)
     environ = {**os.environ, **({"CONFIG_PATH": str(here / config_file)} if config_file else {})}
     config = load(environ, here)
     if config.managed is None:
-        raise ConfigError([_NO_FOLDER])
-    return _KeyPlace(config.managed.folder, config.requires_key, config.redis)
+        raise ConfigError([NO_FOLDER])
+    return _KeyPlace(open_key_store(config), config.managed.folder, config.requires_key, config.redis)
 
 
 class _KeyPlace(NamedTuple):
-    """The folder of keys, whether the settings are known to ask for keys, and where limits are counted for several
-    hosts."""
+    """The keys, the folder of this host's counters, whether the settings are known to ask for keys, and where limits
+    are counted for several hosts."""
 
+    store: KeyStore
     folder: Path
     asks_for_keys: bool = True
     redis: RedisSettings | None = None
 
 
 class _KeyCommand:
-    """The words of the command, on one folder."""
+    """The words of the command, on one store of keys."""
 
     def __init__(self, place: _KeyPlace) -> None:
-        self._store, self._redis = SqliteKeys(place.folder), place.redis
+        self._store, self._folder, self._redis = place.store, place.folder, place.redis
         self._actor = f"cli:{_user()}"
         self._admin = KeyAdmin(self._store, self._actor)
         self._asks_for_keys = place.asks_for_keys
@@ -113,7 +116,7 @@ class _KeyCommand:
         """Return what is spent of the budgets of a subject, by all replicas if they share limits. Raises
         StateUnavailable."""
         if self._redis is None:
-            return read_spent(self._store.folder, subject, now)
+            return read_spent(self._folder, subject, now)
         from argoproxy.stores.redis.open_redis import read_shared_spent  # noqa: PLC0415 redis-py, only where it is used
 
         return read_shared_spent(self._redis, subject, now)

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,10 +18,12 @@ from argoproxy.config.config import load
 from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.printable import printable
-from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow, read_usage
+from argoproxy.stores.postgres.chosen_stores import read_usage, read_usage_of_host
+from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 from argoproxy.stores.usage_period import parse_since, parse_until
 
 FAILED_EXIT = 1
+UsageReader = Callable[[Grouping, LedgerFilter, tzinfo], Sequence[UsageRow]]
 _NO_FOLDER = "nothing is written down: set state_path (STATE_PATH, --state_path DIR), the folder of the ledger"
 
 
@@ -28,10 +31,9 @@ def main(arguments: Sequence[str], program: str) -> int:
     """Run `usage` and return the exit status."""
     options = UsageOptionsParser(program).parse_args(arguments)
     try:
-        folder, zone = _find_folder(options.state_path, options.config)
+        read, zone = _find_ledger(options.state_path, options.config)
         grouping = Grouping(options.by)
-        chosen = _choose(options, time.time(), zone)
-        rows = read_usage(folder, grouping, chosen, lambda at: datetime.fromtimestamp(at, zone).date().isoformat())
+        rows = read(grouping, _choose(options, time.time(), zone), zone)
     except ConfigError as error:
         sys.stderr.write(explain_refusal(error, "The usage can't be shown"))
         return error.exit_status
@@ -42,20 +44,20 @@ def main(arguments: Sequence[str], program: str) -> int:
     return 0
 
 
-def _find_folder(path: str, config_file: str) -> tuple[Path, tzinfo]:
-    """Return the folder of the ledger, and the zone in which days begin. A folder that is named needs no settings.
-    Raises ConfigError."""
+def _find_ledger(path: str, config_file: str) -> tuple[UsageReader, tzinfo]:
+    """Return what reads the ledger, and the zone in which days begin. A folder that is named needs no settings. Raises
+    ConfigError."""
     here = Path.cwd()
     if path:
         folder = here / Path(path).expanduser()
         if not folder.is_dir():
             raise ConfigError([f"{folder} is no folder"])
-        return folder, UTC
+        return partial(read_usage_of_host, folder), UTC
     environ = {**os.environ, **({"CONFIG_PATH": str(here / config_file)} if config_file else {})}
     config = load(environ, here)
     if config.state_folder is None:
         raise ConfigError([_NO_FOLDER])
-    return config.state_folder, ZoneInfo(config.limits.zone)
+    return partial(read_usage, config), ZoneInfo(config.limits.zone)
 
 
 def _choose(options: Any, now: float, zone: tzinfo) -> LedgerFilter:

@@ -13,11 +13,14 @@ from zoneinfo import ZoneInfo
 
 from argoproxy.config.options.declaration import setting
 from argoproxy.config.options.parsers import choice_parser, parse_seconds, parse_text, whole_number_parser
+from argoproxy.protocol.access.secrets import Secret
+from argoproxy.protocol.keys.key_token import PEPPER_BYTES
 from argoproxy.protocol.limits.limit_fields import parse_budget, parse_count
 from argoproxy.protocol.limits.limits import Budget, LimitSettings, Reserve, StoreFailure, Unpriced
 
 UTC = "UTC"
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
+_PEPPER = re.compile(rf"[0-9a-f]{{{2 * PEPPER_BYTES}}}")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -48,6 +51,26 @@ def parse_redis_url(value: Any) -> str:
     if text.partition("://")[0] not in _REDIS_SCHEMES or not is_whole:
         raise ValueError("must be redis://HOST:PORT/0, rediss:// for TLS, or unix://PATH")
     return text
+
+
+def parse_database_url(value: Any) -> str:
+    """Parse the URL of a PostgreSQL database. It is not shown in a mistake: it may hold a password."""
+    text = parse_text(value)
+    try:
+        scheme = urlsplit(text).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("postgresql", "postgres") or "://" not in text:
+        raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return text
+
+
+def parse_pepper(value: Any) -> Secret:
+    """Parse the secret that digests of keys are made with, as keys.pepper holds it."""
+    text = parse_text(value).lower()
+    if not _PEPPER.fullmatch(text):
+        raise ValueError(f"must be {2 * PEPPER_BYTES} hexadecimal digits, as of: openssl rand -hex {PEPPER_BYTES}")
+    return Secret(text)
 
 
 def parse_prefix(value: Any) -> str:
@@ -144,4 +167,37 @@ class ReplicaOptions:
         600.0,
         "How long budgets are counted locally while the Redis server can't be used; then requests are refused",
         page="redis.md#when-redis-fails",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """What several hosts keep in a database"""
+
+    database_url: str | None = setting(
+        parse_database_url,
+        None,
+        "PostgreSQL database of the keys and the ledger of all replicas: postgresql://; needs state_path",
+        page="database.md",
+    )
+    database_timeout: float = setting(
+        parse_seconds, 5.0, "How long the database is waited for; no request waits for it", page="database.md"
+    )
+    key_pepper: Secret | None = setting(
+        parse_pepper,
+        None,
+        "Secret that digests of keys in the database are made with; if unset, the database keeps one",
+        page="database.md#the-pepper",
+    )
+    key_grace: float = setting(
+        parse_seconds,
+        86_400.0,
+        "How long the keys that are known stay valid while the database can't be used",
+        page="database.md#when-the-database-fails",
+    )
+    ledger_backlog: int = setting(
+        whole_number_parser(1000, 100_000_000),
+        1_000_000,
+        "Requests that a host keeps for the ledger while the database can't be used; older ones are dropped",
+        page="database.md#when-the-database-fails",
     )

@@ -10,7 +10,7 @@ from itertools import chain
 
 from argoproxy.config.options.console_options import ConsoleOptions
 from argoproxy.config.options.declaration import settings_of
-from argoproxy.config.options.limit_options import AccountingOptions, LimitOptions, ReplicaOptions
+from argoproxy.config.options.limit_options import AccountingOptions, DatabaseOptions, LimitOptions, ReplicaOptions
 from argoproxy.config.options.resilience_options import BreakerOptions, QueueOptions, ResilienceOptions
 from argoproxy.config.options.server_options import (
     AccessOptions,
@@ -51,6 +51,7 @@ GROUPS: tuple[type, ...] = (
     LimitOptions,
     AccountingOptions,
     ReplicaOptions,
+    DatabaseOptions,
     CacheOptions,
     PluginOptions,
     RequestOptions,

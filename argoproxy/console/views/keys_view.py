@@ -19,7 +19,7 @@ from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.keys import key_files
 from argoproxy.stores.keys.key_admin import format_moment
-from argoproxy.stores.keys.sqlite_keys import SqliteKeys
+from argoproxy.stores.postgres.chosen_stores import open_key_store
 from argoproxy.stores.sqlite_ledger import read_counters
 from argoproxy.web.state_factory import UNKEPT_LIMITS
 
@@ -40,14 +40,15 @@ class KeyBooks:
 
     def read(self, sources: Sources) -> tuple[KeyBook, str]:
         """Return the keys and "", or none and why."""
-        folder = sources.config.state_folder
-        if folder is None or not (folder / key_files.DATABASE).exists():
+        managed = sources.config.managed
+        if managed is None or not (managed.is_shared or (managed.folder / key_files.DATABASE).exists()):
             return KeyBook(), NO_STORE
+        folder = managed.published
         try:
             status = os.stat(folder / key_files.SNAPSHOT)
             stamp = (folder, status.st_ino, status.st_mtime_ns)
             if stamp != self._stamp:
-                self._book, self._stamp = SqliteKeys(folder).read(), stamp
+                self._book, self._stamp = open_key_store(sources.config).read(), stamp
         except OSError as error:
             return KeyBook(), f"The keys can't be read: {error.strerror}."
         except ProxyError as error:

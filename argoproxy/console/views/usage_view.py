@@ -11,7 +11,8 @@ from argoproxy.console.views.totals import Totals, no_counts
 from argoproxy.console.views.view_shapes import Counts, ShownUsage, UsageView
 from argoproxy.errors import BadRequest, StateUnavailable
 from argoproxy.protocol.prices.money import to_number
-from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow, read_usage
+from argoproxy.stores.postgres.chosen_stores import read_usage
+from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 from argoproxy.stores.usage_period import TODAY, parse_since
 
 NO_LEDGER = (
@@ -32,11 +33,10 @@ def show_usage(sources: Sources, totals: Totals, options: Mapping[str, str], now
     grouping = parse_grouping(options.get("by", ""))
     zone = zone_of(sources)
     since = parse_beginning(options.get("since", "") or DEFAULT_SINCE, now, zone)
-    folder = sources.config.state_folder
-    if folder is None:
+    if sources.config.state_folder is None:
         return _from_counts(grouping, totals)
     chosen = LedgerFilter(since, float("inf"), options.get("key") or None)
-    rows = read_usage(folder, grouping, chosen, lambda at: datetime.fromtimestamp(at, zone).date().isoformat())
+    rows = read_usage(sources.config, grouping, chosen, zone)
     shown = [_show(row, sources) for row in rows]
     if grouping is Grouping.DAY:
         shown = fill_days(shown, datetime.fromtimestamp(now, zone).date())
@@ -55,12 +55,12 @@ def fill_days(rows: Sequence[ShownUsage], today: date) -> list[ShownUsage]:
 
 def read_today(sources: Sources, now: float) -> tuple[Mapping[str, Counts], str]:
     """Return what each key used today, by its name, and ""; or nothing, and why."""
-    folder, zone = sources.config.state_folder, zone_of(sources)
-    if folder is None:
+    zone = zone_of(sources)
+    if sources.config.state_folder is None:
         return {}, NO_LEDGER
     chosen = LedgerFilter(parse_since(TODAY, now, zone), float("inf"))
     try:
-        rows = read_usage(folder, Grouping.KEY, chosen, lambda at: "")
+        rows = read_usage(sources.config, Grouping.KEY, chosen, zone)
     except StateUnavailable as error:
         return {}, error.message
     return {row.name: _as_counts(row) for row in rows}, ""

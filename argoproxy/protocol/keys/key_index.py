@@ -26,6 +26,8 @@ class KeyIndex:
     rows: tuple[tuple[str, str, float | None, list[str], str, Json], ...] = ()
     #: The models and limits of each team.
     teams: Mapping[str, tuple[list[str], Json]] = field(default_factory=dict)
+    #: Whether keys are not known at all, in place of those that there are.
+    is_withdrawn: bool = False
     #: The holders that were found, by position: one is made for many requests.
     _holders: dict[int, Principal] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -69,11 +71,17 @@ def make_document(book: KeyBook, generation: int, now: float) -> Json:
     }
 
 
+def make_withdrawn_document() -> Json:
+    """Return the document that says that it is not known which keys there are."""
+    return {**make_document(KeyBook(), 0, 0.0), "withdrawn": True}
+
+
 def read_document(document: Any) -> KeyIndex:
     """Return the index of a document. Raises ValueError if it is not one."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("it is not a list of keys")
     try:
-        return KeyIndex(int(document["generation"]), document["digests"], tuple(document["rows"]), document["teams"])
+        digests, rows, teams = document["digests"], tuple(document["rows"]), document["teams"]
+        return KeyIndex(int(document["generation"]), digests, rows, teams, bool(document.get("withdrawn")))
     except (KeyError, TypeError) as error:
         raise ValueError(f"it is not a list of keys: {error}") from None

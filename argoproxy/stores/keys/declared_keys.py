@@ -17,6 +17,7 @@ from argoproxy.protocol.keys.key_changes import Declaration, declare
 from argoproxy.protocol.keys.key_record import KeyBook
 from argoproxy.stores.keys import key_files
 from argoproxy.stores.keys.key_admin import make_origin
+from argoproxy.stores.keys.key_store import KeyStore
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 
 #: How the audit names changes by the config file.
@@ -38,9 +39,20 @@ def prepare_keys(config: Config, clock: Callable[[], float] = time.time) -> tupl
     store = SqliteKeys(managed.folder)
     try:
         store.create()
-        book = store.update(ACTOR, lambda book, pepper: _declare(managed, book, pepper, clock()))
+        return declare_keys(config, store, clock())
     except StateUnavailable as error:
         return (_explain_unavailable(managed, error),)
+
+
+def declare_keys(config: Config, store: KeyStore, now: float) -> tuple[str, ...]:
+    """Bring a store to what the config file says, and return warnings. Raises ConfigError, StateUnavailable."""
+    managed = config.managed
+    if managed is None:
+        return ()
+    try:
+        book = store.update(ACTOR, lambda book, pepper: _declare(managed, book, pepper, now))
+    except StateUnavailable:
+        raise
     except ProxyError as error:
         raise ConfigError([f"keys: {error.message}"]) from None
     return tuple(_warn(config, managed, book))

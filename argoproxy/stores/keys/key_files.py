@@ -50,6 +50,15 @@ def make_pepper(folder: Path) -> None:
         beside.replace(folder / PEPPER)
 
 
+def keep_pepper(folder: Path, pepper: bytes) -> None:
+    """Write a pepper that is kept elsewhere, unless it is there. Raises OSError."""
+    path = folder / PEPPER
+    if not path.exists() or path.read_bytes().strip() != pepper:
+        beside = folder / f"{PEPPER}.new"
+        _write(beside, pepper + b"\n")
+        beside.replace(path)
+
+
 def hand_over(folder: Path, user: int, group: int) -> None:
     """Give the folder and its files to the user as which workers run, if root has created them. Raises OSError."""
     if os.geteuid() == 0 and user:

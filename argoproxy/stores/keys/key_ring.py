@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from argoproxy.errors import StateUnavailable
+from argoproxy.errors import ProxyError, StateUnavailable
 from argoproxy.protocol.access.auth import Key, Principal, drop_keys, find_holder, read_keys, refusal
 from argoproxy.protocol.access.secrets import (
     CREDENTIAL_HEADERS,
@@ -52,7 +52,7 @@ class KeyRing:
         self.refresh()
         found = (find_holder(sent, self._static) if self._static else None) or self._find(sent)
         if found is None:
-            raise refusal()
+            raise self._refuse()
         return found
 
     def without_credentials(self, headers: Headers) -> Headers:
@@ -67,6 +67,8 @@ class KeyRing:
     def find_fault(self) -> str:
         """Return why every managed key is refused; "" if none is for such a reason."""
         self.refresh()
+        if self._index.is_withdrawn:
+            return "The keys could not be compared with their database for too long."
         return "" if self._pepper else "No keys could be read since this process started."
 
     def refresh(self) -> None:
@@ -84,6 +86,12 @@ class KeyRing:
                 logger.warning("code=keys_not_read: the keys known before stay valid: %s", error)
             # After the keys: a thread that sees this stamp sees them too.
             self._stamp = stamp
+
+    def _refuse(self) -> ProxyError:
+        """Return the error for a caller whose key is not known; another one where no key can be."""
+        if self._index.is_withdrawn:
+            return StateUnavailable("The keys can't be checked now; try again later.")
+        return refusal()
 
     def _find(self, sent: Sequence[bytes]) -> Principal | None:
         now = self._clock()

@@ -15,6 +15,9 @@ Edit = Callable[[KeyBook, bytes], tuple[KeyBook, ResultT]]
 class KeyStore(Protocol):
     """Keys and teams that survive a restart."""
 
+    def create(self) -> None:
+        """Prepare the store, unless that was done, and publish its keys to the workers. Raises StateUnavailable."""
+
     def read(self) -> KeyBook:
         """Return all keys and teams. Raises StateUnavailable."""
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from argoproxy.protocol.keys.key_index import make_document
-from argoproxy.protocol.keys.key_record import (
-    AuditEntry,
-    KeyBook,
-    KeyRecord,
-    SecretDigest,
-    TeamRecord,
-    changes_between,
-)
+from argoproxy.protocol.keys.key_record import AuditEntry, KeyBook, changes_between
 from argoproxy.protocol.keys.key_token import derive_bytes
-from argoproxy.protocol.limits.limit_fields import format_limits, parse_limits
-from argoproxy.protocol.limits.limits import Limits
 from argoproxy.stores.keys import key_files
+from argoproxy.stores.keys.key_rows import (
+    KEY_COLUMNS,
+    MOST_ENTRIES,
+    SECRET_COLUMNS,
+    TEAM_COLUMNS,
+    audit_row,
+    find_changes,
+    key_row,
+    make_book,
+    read_audit,
+    secret_rows,
+    team_row,
+)
 from argoproxy.stores.keys.key_store import Edit, ResultT
 from argoproxy.stores.sqlite_file import (
     MAX_WAIT_S,
@@ -33,9 +34,6 @@ from argoproxy.stores.sqlite_file import (
     open_private,
     unavailable,
 )
-
-#: A key's history that is shown; all of it stays in the database.
-MOST_ENTRIES = 100
 
 #: Numbered by their position: one that was released never changes.
 MIGRATIONS: Sequence[Sequence[str]] = (
@@ -110,10 +108,7 @@ class SqliteKeys:
                 " ORDER BY number DESC LIMIT ?",
                 (key_id, MOST_ENTRIES),
             )
-            return [
-                AuditEntry(at, actor, action, key_id, name, tuple(filter(None, changed.split(","))))
-                for at, actor, action, key_id, name, changed in rows
-            ]
+            return list(map(read_audit, rows))
 
     def _touch(self) -> None:
         """Publish the keys if the snapshot is not that of the database: a process may have been killed between its
@@ -154,79 +149,26 @@ def _check_pepper(database: sqlite3.Connection, pepper: bytes) -> None:
 
 
 def _read_book(database: sqlite3.Connection) -> KeyBook:
-    secrets: dict[str, list[SecretDigest]] = {}
-    for key_id, *values in database.execute(
-        "SELECT key_id, digest, tail, created, ends, request FROM secrets ORDER BY created"
-    ):
-        secrets.setdefault(key_id, []).append(SecretDigest(*values))
-    keys = [
-        KeyRecord(
-            id=row[0],
-            name=row[1],
-            created=row[2],
-            secrets=tuple(secrets.get(row[0], ())),
-            expires=row[3],
-            is_disabled=bool(row[4]),
-            models=tuple(json.loads(row[5])),
-            team=row[6],
-            metadata=json.loads(row[7]),
-            limits=_read_limits(row[8]),
-            is_declared=bool(row[9]),
-        )
-        for row in database.execute(
-            "SELECT id, name, created, expires, is_disabled, models, team, metadata, limits, is_declared FROM keys"
-        )
-    ]
-    teams = [
-        TeamRecord(name, tuple(json.loads(models)), json.loads(metadata), _read_limits(limits), bool(is_declared))
-        for name, models, metadata, limits, is_declared in database.execute(
-            "SELECT name, models, metadata, limits, is_declared FROM teams"
-        )
-    ]
-    return KeyBook({key.name: key for key in keys}, {team.name: team for team in teams})
-
-
-@lru_cache(maxsize=1024)
-def _read_limits(text: str) -> Limits:
-    """Return limits, parsed once: of ten thousand keys most have the same."""
-    try:
-        return parse_limits(json.loads(text))
-    except ValueError as error:
-        raise unavailable(f"their database holds limits that are not valid: {error}") from None
+    return make_book(
+        database.execute(f"SELECT {', '.join(KEY_COLUMNS)} FROM keys"),  # noqa: S608 names of columns
+        database.execute(f"SELECT {', '.join(TEAM_COLUMNS)} FROM teams"),  # noqa: S608
+        database.execute(f"SELECT {', '.join(SECRET_COLUMNS)} FROM secrets ORDER BY created"),  # noqa: S608
+    )
 
 
 def _write_changes(
     database: sqlite3.Connection, before: KeyBook, after: KeyBook, entries: Sequence[AuditEntry]
 ) -> None:
-    database.executemany(_WRITE_TEAM, map(_team_row, _find_changes(before.teams, after.teams)))
-    keys = list(_find_changes(before.keys, after.keys))
-    database.executemany(_WRITE_KEY, map(_key_row, keys))
+    database.executemany(_WRITE_TEAM, map(team_row, find_changes(before.teams, after.teams)))
+    keys = list(find_changes(before.keys, after.keys))
+    database.executemany(_WRITE_KEY, map(key_row, keys))
     database.executemany("DELETE FROM secrets WHERE key_id = ?", [(key.id,) for key in keys])
     database.executemany(
-        "INSERT INTO secrets (digest, key_id, tail, created, ends, request) VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (secret.digest, key.id, secret.tail, secret.created, secret.ends, secret.request)
-            for key in keys
-            for secret in key.secrets
-        ],
+        "INSERT INTO secrets (key_id, digest, tail, created, ends, request) VALUES (?, ?, ?, ?, ?, ?)",
+        secret_rows(keys),
     )
     database.executemany(
         "INSERT INTO audit (at, actor, action, key_id, name, changed) VALUES (?, ?, ?, ?, ?, ?)",
-        [(one.at, one.actor, one.action, one.key_id, one.name, ",".join(one.changed)) for one in entries],
+        map(audit_row, entries),
     )
     database.execute("UPDATE state SET generation = generation + 1")
-
-
-def _find_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Any]:
-    return (record for name, record in after.items() if before.get(name) != record)
-
-
-def _key_row(key: KeyRecord) -> tuple[Any, ...]:
-    models, metadata, limits = map(json.dumps, (key.models, key.metadata, format_limits(key.limits)))
-    row = (key.id, key.name, key.created, key.expires, key.is_disabled, models, key.team, metadata, limits)
-    return (*row, key.is_declared)
-
-
-def _team_row(team: TeamRecord) -> tuple[Any, ...]:
-    models, metadata, limits = map(json.dumps, (team.models, team.metadata, format_limits(team.limits)))
-    return (team.name, models, metadata, limits, team.is_declared)

@@ -1,0 +1,95 @@
+"""Moves what this host has written down to the ledger of all replicas, once a second. Until an entry is known there it
+stays in the file of the host, so nothing is lost while the database can't be used or when a worker is killed; and an
+entry that is delivered twice, because the answer was lost, is one row."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from argoproxy.errors import StateUnavailable
+from argoproxy.stores.ledger_outbox import LedgerOutbox
+from argoproxy.stores.limit_store import LedgerEntry
+from argoproxy.stores.postgres.postgres_ledger import write_entries
+from argoproxy.stores.postgres.postgres_schema import RefusedRows, Transactions
+
+logger = logging.getLogger("argoproxy")
+
+DELIVER_S = 1.0
+#: Entries that are delivered in one transaction.
+BATCH = 500
+#: How long a worker that ends goes on delivering.
+_FINISH_S = 5.0
+
+
+class ClosableTransactions(Transactions, Protocol):
+    """A database with a connection that is kept."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class LedgerDelivery:
+    """The SharedWork of a HostTask."""
+
+    def __init__(self, outbox: LedgerOutbox, database: ClosableTransactions, most_kept: int) -> None:
+        """While the database can't be used, `most_kept` entries are kept, and older ones dropped."""
+        self._outbox, self._database, self._most_kept = outbox, database, most_kept
+        self._is_up = True
+
+    def step(self) -> float:
+        """Deliver all that there is."""
+        self._deliver(float("inf"))
+        return DELIVER_S
+
+    def finish(self) -> None:
+        """Deliver what the last requests have left."""
+        self._deliver(time.monotonic() + _FINISH_S)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def _deliver(self, until: float) -> None:
+        try:
+            while time.monotonic() < until:
+                batch = self._outbox.read(BATCH)
+                if batch.entries:
+                    self._write(batch.entries)
+                    self._outbox.remove(batch)
+                self._succeed()
+                if len(batch.entries) < BATCH:
+                    return
+        except StateUnavailable as error:
+            self._fail(error)
+
+    def _write(self, entries: Sequence[LedgerEntry]) -> None:
+        """Write entries. One that the database can't hold is left out, and counted. Raises StateUnavailable."""
+        with suppress(RefusedRows):
+            self._database.write(lambda cursor: write_entries(cursor, entries))
+            return
+        if len(entries) > 1:
+            for entry in entries:
+                self._write([entry])
+        else:
+            logger.error("code=ledger_entries_dropped count=1: the database refuses a value of this request")
+
+    def _succeed(self) -> None:
+        if not self._is_up:
+            self._is_up = True
+            logger.warning("code=ledger_delivered: the database has all that this host has kept for the ledger")
+
+    def _fail(self, error: StateUnavailable) -> None:
+        if self._is_up:
+            self._is_up = False
+            logger.error("code=ledger_not_delivered: %s This host keeps the ledger until then.", error.message)
+        try:
+            dropped = self._outbox.drop_beyond(self._most_kept)
+        except StateUnavailable:
+            return
+        if dropped:
+            text = "code=ledger_entries_dropped count=%s: this host keeps ledger_backlog entries at most"
+            logger.error(text, dropped)
