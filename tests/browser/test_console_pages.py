@@ -8,9 +8,10 @@ import pytest
 
 from tests.browser.chromium import Browser, Tab
 from tests.browser.consoles import KEY, TOKEN, UPSTREAM_KEY, VIEWS, ConsoleProxy, address
-from tests.support.client import chat
+from tests.support.client import CHAT_BODY, Client, chat
 from tests.support.fixtures import Serve
 from tests.support.processes import Upstream, eventually, free_port, is_listening
+from tests.support.scripts import reply
 
 
 def check_harmless(tab: Tab, port: int) -> None:
@@ -99,15 +100,21 @@ def test_a_console_that_has_nothing_to_show_says_so(browser: Browser, start: Ser
     with browser.open(address(port, "keys")) as tab:
         tab.wait_text("Nothing yet")
     with browser.open(address(port, "live")) as tab:
-        tab.wait_text("set output_path")
+        tab.wait_text("Nothing yet")
+    with browser.open(address(port, "log")) as tab:
+        tab.wait_text("output_path")
 
 
 def test_a_chat_can_be_tried_by_keyboard(browser: Browser, odd: ConsoleProxy, upstream: Upstream) -> None:
     """The box sends what it shows, and shows what came; a link never sends anything."""
-    before = len(odd.proxy.lines())
+
+    def count_chats() -> int:
+        return sum(line["method"] == "POST" for line in odd.proxy.lines())
+
+    before = count_chats()
     with browser.open(odd.address("try")) as tab:
         tab.wait("document.querySelector('form button')")
-        assert len(odd.proxy.lines()) == before
+        assert count_chats() == before
         tab.ask("document.querySelector('[name=key]').focus()")
         for letter in KEY:
             tab.press(letter)
@@ -115,3 +122,14 @@ def test_a_chat_can_be_tried_by_keyboard(browser: Browser, odd: ConsoleProxy, up
         tab.wait("document.querySelector('main pre').textContent")
         assert KEY not in tab.markup
     assert chat(odd.proxy.port, headers={"Authorization": f"Bearer {KEY}"}).status == 200
+
+
+def test_a_request_under_way_is_a_row_until_it_ends(browser: Browser, odd: ConsoleProxy, upstream: Upstream) -> None:
+    script = upstream.script(["await"], reply(body=b'{"choices":[]}'))
+    with Client(odd.proxy.port) as client, browser.open(odd.address("live")) as tab:
+        tab.wait_text("No request is under way")
+        client.send("POST", "/v1/chat/completions", CHAT_BODY, X_Script=script, Authorization=f"Bearer {KEY}")
+        tab.wait_text("asked")
+        upstream.open(script)
+        client.answer()
+        tab.wait_text("No request is under way")

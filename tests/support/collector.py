@@ -32,6 +32,7 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.wrong: list[str] = []
         self.statuses: list[int] = []
+        self.answer: Any = {}
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.url = ""
@@ -95,7 +96,7 @@ def collector() -> Iterator[Collector]:
     class Handler(JsonHandler):
         def do_POST(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self.send_json(running.take(self.path, headers, json.loads(self.read_body())), {})
+            self.send_json(running.take(self.path, headers, json.loads(self.read_body())), running.answer)
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

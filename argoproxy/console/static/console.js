@@ -42,7 +42,7 @@ function showLive(live, parameters = {}) {
     findForm("live", parameters, "find a model, upstream, key, ending"),
     h("h2", {}, "Requests under way"),
     ...reason(live.open_reason),
-    ...(live.open_reason ? [] : [openTable(underWay)]),
+    ...(live.open_reason ? [] : underWay.length ? [openTable(underWay)] : [h("p", { class: "quiet" }, text ? "None found." : "No request is under way.")]),
     ...reason(live.open_count > live.open.length ? `The oldest ${live.open.length} of ${number(live.open_count)}.` : ""),
     h("h2", {}, "Upstreams"),
     table(live.upstreams, [
@@ -310,7 +310,7 @@ async function refresh() {
   const turn = ++turns;
   const { name, id, parameters } = place();
   const [, path, show, every] = VIEWS[name];
-  const asked = location.hash;
+  const asked = `${name} ${path(parameters, id)} ${parameters.find || ""}`; // two views may ask for the same
   const answer = await api(path(parameters, id));
   if (turn !== turns) return;
   if (every && !document.hidden) timer = setTimeout(refresh, answer.status === 0 ? 3 * SECOND : every);

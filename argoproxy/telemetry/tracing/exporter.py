@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import requests
 
-from argoproxy.telemetry.tracing.otlp import Span, Value, encode_attributes, encode_request, encode_span
+from argoproxy.telemetry.tracing.otlp import Span, Value, encode_attributes, encode_request, encode_span, read_rejected
 
 logger = logging.getLogger("argoproxy")
 
@@ -43,6 +43,13 @@ class SpanSource(NamedTuple):
     make_spans: Callable[[], Iterable[Span]]
 
 
+class _Answer(NamedTuple):
+    """Why a collector did not take spans: a status, or the kind of an error; "" if it did, but for those `rejected`."""
+
+    failure: str
+    rejected: int = 0
+
+
 class SpanExporter:
     """The queue and the thread of one worker."""
 
@@ -64,7 +71,8 @@ class SpanExporter:
         if self._is_closed or len(self._queue) >= MOST_QUEUED:
             self._count("dropped", source.spans)
             return
-        self._queue.extend(map(encode_span, source.make_spans()))
+        for span in source.make_spans():
+            self._queue.append(encode_span(span))
         if self._thread is None:
             self._start()
         if self._is_waiting and len(self._queue) >= BATCH:
@@ -112,7 +120,8 @@ class SpanExporter:
     def _send(self, spans: list[str]) -> None:
         """Send spans until they are taken, or refused for good; once only where the worker ends."""
         body, wait_s = encode_request(spans, self._resource), SHORTEST_WAIT_S
-        while failure := self._post(body):
+        while (said := self._post(body)).failure:
+            failure = said.failure
             self._report(failure)
             if self._is_closed or (failure.isdigit() and int(failure) not in _PASSING):
                 self._count("dropped", len(spans))
@@ -120,15 +129,18 @@ class SpanExporter:
             self._pause(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
         self._report("")
-        self._count("sent", len(spans))
+        rejected = min(said.rejected, len(spans))
+        self._count("sent", len(spans) - rejected)
+        if rejected:
+            self._count("dropped", rejected)
 
-    def _post(self, body: bytes) -> str:
-        """Return why a collector did not take spans: a status, or the kind of an error; "" if it did."""
+    def _post(self, body: bytes) -> _Answer:
+        """Send spans once."""
         try:
             answer = self._session.post(self._url, data=body, timeout=TIMEOUT_S, allow_redirects=False)
         except (requests.RequestException, OSError) as error:
-            return type(error).__name__
-        return "" if answer.ok else str(answer.status_code)
+            return _Answer(type(error).__name__)
+        return _Answer("", read_rejected(answer.content)) if answer.ok else _Answer(str(answer.status_code))
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
+
+from argoproxy.protocol.json_text import JsonError, as_dict, loads_strict
 
 Value = str | int | float | bool | None
 
@@ -25,37 +26,48 @@ class SpanKind(IntEnum):
     CLIENT = 3
 
 
-class Span(NamedTuple):
-    """Something that took time; times are nanoseconds of Unix time, `error` is "" for what went well. `attributes` are
-    those that `encode_attributes` returns."""
+class SpanFrame(NamedTuple):
+    """What spans have in common that are alike, as JSON: name and kind, attributes, and status."""
 
     name: str
-    kind: SpanKind
+    attributes: str
+    status: str
+
+
+class Span(NamedTuple):
+    """Something that took time; times are nanoseconds of Unix time. `attributes` are those of this span alone, which
+    `encode_attributes` returns."""
+
+    frame: SpanFrame
     trace_id: str
     span_id: str
     parent_id: str
     begun_ns: int
     ended_ns: int
-    error: str
     attributes: str
 
 
-def _encode_text(text: str) -> str:
+def make_frame(name: str, kind: SpanKind, error: str, attributes: Mapping[str, Value]) -> SpanFrame:
+    """Return what spans have in common; `error` is "" for what went well."""
+    status = f'"status":{{"code":2,"message":{encode_text(error)}}}' if error else _NO_ERROR
+    return SpanFrame(f'"name":{encode_text(name)},"kind":{kind:d}', encode_attributes(attributes), status)
+
+
+def encode_text(text: str) -> str:
     """Return a text as JSON. A lone surrogate, for which a collector may refuse all spans, becomes `?`."""
     return encode_basestring_ascii(text if text.isascii() else text.encode("utf-8", "replace").decode())
 
 
-_text = lru_cache(maxsize=1024)(_encode_text)
-
-
 def encode_span(span: Span) -> str:
     """Return a span as JSON."""
-    parent = f'"parentSpanId":"{span.parent_id}",' if span.parent_id else ""
-    status = f'"status":{{"code":2,"message":{_text(span.error)}}}' if span.error else _NO_ERROR
+    frame, trace_id, span_id, parent_id, begun_ns, ended_ns, own = span
+    parent = f'"parentSpanId":"{parent_id}",' if parent_id else ""
+    ended_ns = max(ended_ns, begun_ns)
+    comma = "," if own and frame.attributes else ""
     return (
-        f'{{"traceId":"{span.trace_id}","spanId":"{span.span_id}",{parent}"name":{_text(span.name)},"kind":{span.kind:d},'
-        f'"startTimeUnixNano":"{span.begun_ns}","endTimeUnixNano":"{max(span.begun_ns, span.ended_ns)}",'
-        f'"attributes":[{span.attributes}],{status}}}'
+        f'{{"traceId":"{trace_id}","spanId":"{span_id}",{parent}{frame.name},'
+        f'"startTimeUnixNano":"{begun_ns}","endTimeUnixNano":"{ended_ns}",'
+        f'"attributes":[{frame.attributes}{comma}{own}],{frame.status}}}'
     )
 
 
@@ -66,6 +78,20 @@ def encode_request(spans: Iterable[str], resource: str) -> bytes:
     return f'{head}"scopeSpans":[{{"scope":{{"name":"argoproxy"}},"spans":[{",".join(spans)}]}}]}}]}}'.encode()
 
 
+def read_rejected(body: bytes) -> int:
+    """Return how many spans a collector has rejected of those that it was sent, by its answer (OTLP, "Partial
+    Success"): 64-bit numbers are texts in JSON."""
+    try:
+        document = loads_strict(body) if body.strip() else {}
+    except JsonError:
+        return 0
+    said = as_dict(as_dict(document).get("partialSuccess")).get("rejectedSpans", 0)
+    try:
+        return max(0, int(said))
+    except (TypeError, ValueError):
+        return 0
+
+
 def encode_attributes(values: Mapping[str, Value]) -> str:
     """Return attributes as members of a JSON array; those that are None or "" are left out."""
     return ",".join([_encode(key, value) for key, value in values.items() if value is not None and value != ""])
@@ -74,7 +100,7 @@ def encode_attributes(values: Mapping[str, Value]) -> str:
 def _encode(key: str, value: Value) -> str:
     """Return an attribute with the type of its value; 64-bit numbers are texts in JSON."""
     if isinstance(value, str):
-        typed = f'"stringValue":{_encode_text(value)}'
+        typed = f'"stringValue":{encode_text(value)}'
     elif isinstance(value, bool):
         typed = f'"boolValue":{"true" if value else "false"}'
     elif isinstance(value, int):

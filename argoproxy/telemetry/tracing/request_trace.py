@@ -77,4 +77,4 @@ class RequestTrace:
 
 def new_id(bits: int) -> str:
     """Return a random id in hexadecimal; never 0, which is no id."""
-    return f"{getrandbits(bits) or 1:0{bits // 4}x}"
+    return f"{getrandbits(bits) or 1:x}".rjust(bits // 4, "0")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
 from random import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from argoproxy.errors import Ending
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.prices.money import to_number
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.tracing import conventions as names
 from argoproxy.telemetry.tracing.exporter import SpanExporter, SpanSource
-from argoproxy.telemetry.tracing.otlp import Span, SpanKind, Value, encode_attributes
+from argoproxy.telemetry.tracing.otlp import Span, SpanFrame, SpanKind, Value, encode_attributes, make_frame
 from argoproxy.telemetry.tracing.request_trace import LONGEST_NAME, AttemptTrace, RequestTrace
 from argoproxy.telemetry.tracing.trace_parent import read_trace_parent
 
@@ -80,84 +80,75 @@ class Tracer:
             self._exporter.close()
 
 
-def make_spans(trace: RequestTrace, outcome: Outcome) -> Iterator[Span]:
-    """Yield the span of a request, then those of its attempts."""
-    ends_ns = trace.begun_ns + _to_ns(outcome.total_s)
-    code = outcome.code or ("" if outcome.ending == "complete" else str(outcome.ending))
-    is_failed = outcome.status >= _SERVER_ERROR or (bool(code) and outcome.status < 400)
-    yield Span(
-        name=f"{outcome.method} {outcome.route}",
-        kind=SpanKind.SERVER,
-        trace_id=trace.trace_id,
-        span_id=trace.span_id,
-        parent_id=trace.parent.span_id if trace.parent else "",
-        begun_ns=trace.begun_ns,
-        ended_ns=ends_ns,
-        error=code if is_failed else "",
-        attributes=_describe_request(outcome, code),
-    )
-    for position, attempt in enumerate(trace.attempts):
-        following = trace.attempts[position + 1 : position + 2]
-        ended_s = attempt.failed_s if attempt.failed_s is not None else following[0].begun_s if following else None
-        operation = names.operation_of(outcome.route)
-        yield Span(
-            name=f"{operation} {attempt.model}".strip() or f"{outcome.method} {attempt.upstream}",
-            kind=SpanKind.CLIENT,
-            trace_id=trace.trace_id,
-            span_id=attempt.span_id,
-            parent_id=trace.span_id,
-            begun_ns=trace.begun_ns + _to_ns(attempt.begun_s),
-            ended_ns=ends_ns if ended_s is None else trace.begun_ns + _to_ns(ended_s),
-            error=attempt.failure,
-            attributes=_describe_attempt(attempt, operation, outcome if not following else None),
-        )
+def make_spans(trace: RequestTrace, outcome: Outcome) -> list[Span]:
+    """Return the span of a request, then those of its attempts."""
+    begun_ns, own = trace.begun_ns, _describe_request(outcome)
+    ended_ns, code = begun_ns + int(outcome.total_s * 1e9), outcome.code or ""
+    said = (outcome.method, outcome.route, outcome.status, outcome.ending, code)
+    frame = _frame_request(*said, outcome.model, outcome.key, outcome.cache)
+    parent_id = trace.parent.span_id if trace.parent else ""
+    spans, following_s = [Span(frame, trace.trace_id, trace.span_id, parent_id, begun_ns, ended_ns, own)], None
+    for attempt in reversed(trace.attempts):
+        end_s = following_s if attempt.failed_s is None else attempt.failed_s
+        own = _describe_tokens(outcome) if following_s is None and not attempt.failure else ""
+        attempt_ended_ns = ended_ns if end_s is None else begun_ns + int(end_s * 1e9)
+        attempt_begun_ns = begun_ns + int(attempt.begun_s * 1e9)
+        ids = (trace.trace_id, attempt.span_id, trace.span_id)
+        spans.insert(1, Span(_frame(attempt, outcome), *ids, attempt_begun_ns, attempt_ended_ns, own))
+        following_s = attempt.begun_s
+    return spans
 
 
-def _describe_request(outcome: Outcome, code: str) -> str:
-    recurring = _request_attributes(
-        outcome.method,
-        outcome.route,
-        outcome.status,
-        str(outcome.ending),
-        code,
-        outcome.model,
-        outcome.key,
-        outcome.cache,
-    )
-    own: dict[str, Value] = {names.REQUEST_ID: outcome.id, names.QUEUE_S: outcome.queue_s}
+def _frame(attempt: AttemptTrace, outcome: Outcome) -> SpanFrame:
+    said = (outcome.method, outcome.route, attempt.url, attempt.is_stream, attempt.model, attempt.upstream)
+    return _frame_attempt(*said, attempt.status, attempt.failure, attempt.code)
+
+
+def _describe_request(outcome: Outcome) -> str:
+    """Return the attributes of this request alone."""
+    own: dict[str, Value] = {names.REQUEST_ID: outcome.id}
+    if outcome.queue_s is not None:
+        own[names.QUEUE_S] = outcome.queue_s
     if outcome.return_mode == "stream":
         own[names.FIRST_CHUNK_S] = outcome.first_byte_s
     if outcome.cost_nanos is not None:
         own[names.COST] = to_number(outcome.cost_nanos)
-    return f"{recurring},{encode_attributes(own)}"
+    return encode_attributes(own)
 
 
-def _describe_attempt(attempt: AttemptTrace, operation: str, outcome: Outcome | None) -> str:
-    """Return the attributes of an attempt; `outcome` is that of the request if no other attempt followed."""
-    said = (attempt.model, attempt.upstream, attempt.status, attempt.failure, attempt.code)
-    recurring = _attempt_attributes(operation, *_address_of(attempt.url), attempt.is_stream, *said)
-    if outcome is None or attempt.failure or outcome.completion_tokens is None:
-        return recurring
-    own = {names.INPUT_TOKENS: outcome.prompt_tokens, names.OUTPUT_TOKENS: outcome.completion_tokens}
-    return f"{recurring},{encode_attributes(own)}"
+def _describe_tokens(outcome: Outcome) -> str:
+    if outcome.completion_tokens is None:
+        return ""
+    return _encode_tokens(outcome.prompt_tokens, outcome.completion_tokens)
 
 
 @lru_cache(maxsize=512)
-def _request_attributes(*values: Value) -> str:
-    """Return what comes again and again: it is encoded once."""
-    return encode_attributes(dict(zip(_OF_REQUESTS, values, strict=True)))
+def _encode_tokens(prompt: int | None, completion: int) -> str:
+    return encode_attributes({names.INPUT_TOKENS: prompt, names.OUTPUT_TOKENS: completion})
 
 
 @lru_cache(maxsize=512)
-def _attempt_attributes(*values: Value) -> str:
-    return encode_attributes(dict(zip(_OF_ATTEMPTS, values, strict=True)))
+def _frame_request(*said: Any) -> SpanFrame:
+    """Return what requests have in common that are alike: it is encoded once."""
+    method, route, status, ending, code, model, key, cache = said
+    code = code or ("" if ending is Ending.COMPLETE else str(ending))
+    is_failed = status >= _SERVER_ERROR or (bool(code) and status < 400)
+    values = (method, route, status, str(ending), code, model, key, cache)
+    attributes = dict(zip(_OF_REQUESTS, values, strict=True))
+    return make_frame(f"{method} {route}", SpanKind.SERVER, code if is_failed else "", attributes)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
+def _frame_attempt(*said: Any) -> SpanFrame:
+    """Return what attempts have in common that are alike."""
+    method, route, url, is_stream, model, upstream, status, failure, code = said
+    operation = names.operation_of(route)
+    address = _address_of(url)
+    values = (operation, *address, is_stream, model, upstream, status, failure, code)
+    name = f"{operation} {model}".strip() or f"{method} {upstream}"
+    return make_frame(name, SpanKind.CLIENT, failure, dict(zip(_OF_ATTEMPTS, values, strict=True)))
+
+
 def _address_of(url: str) -> Address:
     parts = urlsplit(url)
     return Address(parts.hostname or "", parts.port or PORTS.get(parts.scheme))
-
-
-def _to_ns(seconds: float) -> int:
-    return int(seconds * 1e9)

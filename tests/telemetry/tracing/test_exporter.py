@@ -9,7 +9,7 @@ import certifi
 import pytest
 
 from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, SpanExporter, SpanSource
-from argoproxy.telemetry.tracing.otlp import Span, SpanKind, encode_attributes
+from argoproxy.telemetry.tracing.otlp import Span, SpanKind, encode_attributes, make_frame
 from argoproxy.telemetry.tracing.request_trace import new_id
 from tests.support.collector import Collector, collector
 from tests.support.processes import eventually, free_port
@@ -38,17 +38,8 @@ def make_span(trace_id: str) -> SpanSource:
 
 
 def _span(trace_id: str) -> Span:
-    return Span(
-        "chat m1",
-        SpanKind.CLIENT,
-        trace_id,
-        new_id(64),
-        "",
-        10**18,
-        10**18 + 1,
-        "",
-        encode_attributes({"a": 1, "b": "", "c": None}),
-    )
+    frame = make_frame("chat m1", SpanKind.CLIENT, "", {})
+    return Span(frame, trace_id, new_id(64), "", 10**18, 10**18 + 1, encode_attributes({"a": 1, "b": "", "c": None}))
 
 
 @pytest.fixture
@@ -83,6 +74,29 @@ def test_what_is_refused_for_good_is_dropped_and_the_next_is_sent(sending: Sendi
     trace_id = new_id(128)
     sending.exporter.put(make_span(trace_id))
     receiver.trace(trace_id, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "dropped"),
+    [
+        ({"partialSuccess": {"rejectedSpans": "2", "errorMessage": "no"}}, 2),
+        ({"partialSuccess": {"rejectedSpans": 2}}, 2),
+        ({"partialSuccess": {"rejectedSpans": "99"}}, 3),
+        ({"partialSuccess": {"rejectedSpans": "-1"}}, 0),
+        ({"partialSuccess": {"errorMessage": "a warning"}}, 0),
+        ({"partialSuccess": {"rejectedSpans": "some"}}, 0),
+        ({"partialSuccess": None}, 0),
+        ([], 0),
+    ],
+)
+def test_spans_that_a_collector_rejects_are_not_counted_as_sent(
+    sending: Sending, receiver: Collector, answer: object, dropped: int
+) -> None:
+    receiver.answer = answer
+    trace_id = new_id(128)
+    sending.exporter.put(SpanSource(3, lambda: [_span(trace_id) for _ in range(3)]))
+    eventually(lambda: sending.counted.total() == 3)
+    assert +sending.counted == +Counter(sent=3 - dropped, dropped=dropped)
 
 
 def test_what_does_not_fit_is_dropped_at_once(sending: Sending, receiver: Collector) -> None:
