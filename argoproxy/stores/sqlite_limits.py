@@ -139,10 +139,11 @@ class SqliteLimits:
         try:
             self.write(lambda database: _write_settlement(database, settlement, _to_us(now)), now)
         except StateUnavailable:
-            if not self._kept:
-                self._retry_later()
+            is_first = not self._kept
             if len(self._kept) < MOST_KEPT:
                 self._kept.setdefault(request_id, settlement)
+            if is_first:  # after it is kept: a timer that finds nothing is not set again
+                self._retry_later()
 
     def sweep(self, now: float) -> None:
         """Settle the requests of workers that are gone, and what could not be settled. Raises StateUnavailable."""
