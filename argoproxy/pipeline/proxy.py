@@ -135,8 +135,15 @@ class Proxy:
     #: Bytes that a JSON body may have where it is parsed.
     body_limit: int = BODY_LIMIT
     active_probes: Sequence[ActiveProbe] = ()
+    #: Whether stores of all replicas, by their names, can be used.
+    shared_stores: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
     lone_closing_tags: LoneClosingTags = field(default_factory=LoneClosingTags)
     missing_paths: MissingPaths = field(default_factory=MissingPaths)
+
+    def describe_stores(self) -> Mapping[str, bool]:
+        """Return whether each store can be used."""
+        limits = {"limits": self.accountant.books.store.is_up} if self.accountant else {}
+        return {**limits, **{name: is_up() for name, is_up in self.shared_stores.items()}}
 
     def describe_states(self) -> Mapping[str, Json]:
         """Return the state of each upstream by its name. Models are named by clients: secrets in names are starred."""

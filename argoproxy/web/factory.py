@@ -50,6 +50,7 @@ from argoproxy.web.state_factory import (
     build_authenticator,
     build_cache,
     build_key_desk,
+    build_store_checks,
     make_fault_finder,
 )
 from argoproxy.web.telemetry_factory import build_access_log, build_tracer, configure_logging
@@ -197,6 +198,7 @@ def build_proxy(
         active_probes=[ActiveProbe(one, transport, states.of(one.name), unwatched) for one, transport in spared],
         authenticator=authenticator,
         key_desk=build_key_desk(config),
+        shared_stores=build_store_checks(config),
         open_routes=config.open_routes,
         masker=masker,
         journal=JournalWriter(journal, config.journal.bodies, masker) if journal and config.journal else None,

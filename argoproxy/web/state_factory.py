@@ -7,10 +7,10 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,9 @@ from argoproxy.stores.keys.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
 from argoproxy.stores.limit_store import LimitStore
 from argoproxy.stores.postgres.chosen_stores import open_key_store
+from argoproxy.stores.postgres.host_task import LastSuccess
+from argoproxy.stores.postgres.key_publisher import CHECKED
+from argoproxy.stores.postgres.ledger_delivery import DELIVER_S, DELIVERED
 from argoproxy.stores.sqlite_limits import SqliteLimits
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.web.upstream_factory import identify
@@ -122,6 +125,23 @@ def make_fault_finder(
         store = accountant.books.store
         finders.append(lambda: "" if store.is_up else "The limits of all replicas can't be counted.")
     return lambda: next(filter(None, (find() for find in finders)), "")
+
+
+def build_store_checks(config: Config) -> Mapping[str, Callable[[], bool]]:
+    """Return what tells whether the database of all replicas can be used: for keys, and for the ledger. It fails when
+    the worker that asks it for this host has had no success for longer than an answer may take."""
+    if config.database is None or config.managed is None:
+        return {}
+    folder, most_s = config.managed.published, 2 * config.database.timeout_s + DELIVER_S
+    return {
+        name: partial(_is_recent, LastSuccess(folder / file), most_s)
+        for name, file in (("keys", CHECKED), ("ledger", DELIVERED))
+    }
+
+
+def _is_recent(last: LastSuccess, most_s: float) -> bool:
+    age_s = last.age_s
+    return age_s is not None and age_s <= most_s
 
 
 class DatabaseSharing:

@@ -131,8 +131,7 @@ class Views:
     def metrics(self, request: WebRequest) -> ClientResponse:
         if self._metrics is None:
             raise MetricsUnavailable("Metrics are disabled; the startup log says why.")
-        states, accountant = request.proxy.describe_states(), request.proxy.accountant
-        stores = {"limits": accountant.books.store.is_up} if accountant else {}
+        states, stores = request.proxy.describe_states(), request.proxy.describe_stores()
         if flask_request.accept_mimetypes.best_match(("text/plain", JSON_TYPE)) == JSON_TYPE:
             return _json_response(200, self._metrics.summary(states))
         return ClientResponse(200, (("Content-Type", CONTENT_TYPE),), self._metrics.to_text(states, stores))

@@ -3,78 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.scale.engines import Postgres, need_package
-from tests.support.client import ask, chat
-from tests.support.processes import ROOT, Proxy, Upstream, clean_environment, eventually
+from tests.scale.shared_replica import ADMIN, PASSWORD, STATIC, Replica
+from tests.support.client import ask
+from tests.support.processes import Proxy, Upstream, eventually
 
 need_package("psycopg")
 
-STATIC, ADMIN, PASSWORD = "k-0123456789abcdef", "admin-0123456789abcdef0123456789", "pass-of-the-database"
 GROUPINGS = ("key", "team", "model", "upstream", "day")
-KEYS = {"ann": {"key": STATIC, "team": "crew"}}
-
-
-class Replica:
-    """A proxy with a state folder of its own; it keeps its port over restarts."""
-
-    def __init__(self, folder: Path, upstream: Upstream, database: str, **settings: Any) -> None:
-        folder.mkdir()
-        document = {
-            "upstreams": {"up": {"base_url": f"{upstream.url}/v1", "api_key": "sk-up"}},
-            "state_path": str(folder / "state"),
-            "database_url": database.replace("postgres@", f"postgres:{PASSWORD}@"),
-            "database_timeout": 2,
-            "enable_auth": True,
-            "admin_key": ADMIN,
-            "keys": KEYS,
-            "teams": {"crew": {}},
-            **settings,
-        }
-        self.folder = folder
-        self.environ = {"CONFIG_PATH": str(folder / "config.yaml"), "WORKERS": "2"}
-        (folder / "config.yaml").write_text(json.dumps(document))
-        self.proxy = Proxy(folder, self.environ)
-
-    def status(self, key: str, **body: Any) -> int:
-        """Return what a chat with a key is answered with."""
-        return chat(self.proxy.port, headers={"Authorization": f"Bearer {key}"}, **body).status
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command on the host of the replica."""
-        environ = {**clean_environment(), **self.environ}
-        command = [sys.executable, "-m", "argoproxy", *words]
-        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
-
-    def ask(self, *words: str) -> Any:
-        """Return the document that a command prints."""
-        done = self.run(*words, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def counted(self, model: str) -> int:
-        """Return how many requests for a model the ledger of all replicas has."""
-        return sum(row["requests"] for row in self.ask("usage", "--by", "model") if row["model"] == model)
-
-    def kill(self) -> None:
-        """Kill all processes of the replica."""
-        workers = self.proxy.workers()
-        self.proxy.process.kill()
-        for pid in workers:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.proxy.process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 """Work that one worker of a host does for all of them, in a thread: which one follows from the lock of a file, which
-the kernel gives to another worker when that one ends."""
+the kernel gives to another worker when that one ends. When it succeeded last is the time of another file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from argoproxy.stores.sqlite_file import make_folder
+from argoproxy.stores.sqlite_file import errors_as_unavailable, make_folder, open_private
 from argoproxy.telemetry.rotating_file import PRIVATE
 
 logger = logging.getLogger("argoproxy")
@@ -22,6 +22,28 @@ TAKE_OVER_S = 0.5
 #: How long a worker that ends waits for a step.
 STOP_S = 1.0
 _PAUSE_S = 0.02
+
+
+class LastSuccess:
+    """When something succeeded last on this host, for all its workers: the time of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note(self) -> None:
+        """Note that it succeeded now. Raises StateUnavailable."""
+        with errors_as_unavailable():
+            with open_private(self._path):
+                pass
+            os.utime(self._path)
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since then, None if it never did."""
+        try:
+            return max(0.0, time.time() - self._path.stat().st_mtime)
+        except OSError:
+            return None
 
 
 class SharedWork(Protocol):

@@ -57,7 +57,7 @@ class KeyFollower:
             logger.warning("code=keys_not_declared: %s", "; ".join(error.mistakes))
         stamp = self._keys.read_stamp()
         if stamp and stamp == self._published:
-            self._publisher.note_check()
+            self._publisher.checked.note()
         else:
             self._published = self._publisher.publish(self._keys.read_shared)
 
@@ -65,7 +65,7 @@ class KeyFollower:
         if self._is_up:
             self._is_up = False
             logger.error("code=shared_keys_unavailable: %s The keys that this host knows stay valid.", error.message)
-        age_s = self._publisher.age_s
+        age_s = self._publisher.checked.age_s
         if age_s is not None and age_s > self._grace_s and self._published != _WITHDRAWN:
             self._publisher.withdraw()
             self._published = _WITHDRAWN

@@ -3,7 +3,6 @@ another folder, and a third one whose time tells when the database was asked las
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.keys.key_index import make_document, make_withdrawn_document
 from argoproxy.protocol.keys.key_record import KeyBook
 from argoproxy.stores.keys import key_files
+from argoproxy.stores.postgres.host_task import LastSuccess
 from argoproxy.stores.sqlite_file import MAX_WAIT_S, errors_as_unavailable, make_folder, open_private
 from argoproxy.telemetry.rotating_file import lock_file
 
@@ -34,6 +34,8 @@ class KeyPublisher:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder, self._clock = folder, clock
+        #: When the database said last that these are the keys.
+        self.checked = LastSuccess(folder / CHECKED)
 
     def publish(self, read: Callable[[], SharedKeys]) -> str:
         """Give the keys that `read` returns to the workers, and return their stamp. They are read under the lock of the
@@ -46,7 +48,7 @@ class KeyPublisher:
                 key_files.keep_pepper(self.folder, keys.pepper)
                 document = make_document(keys.book, keys.generation, self._clock())
                 key_files.publish(self.folder, key_files.write_beside(self.folder, document))
-        self.note_check()
+        self.checked.note()
         return keys.stamp
 
     def try_publish(self, read: Callable[[], SharedKeys]) -> None:
@@ -58,18 +60,3 @@ class KeyPublisher:
         """Take the keys away from the workers: they are too old. Raises StateUnavailable."""
         with errors_as_unavailable():
             key_files.publish(self.folder, key_files.write_beside(self.folder, make_withdrawn_document()))
-
-    def note_check(self) -> None:
-        """Note that the database says what is published."""
-        with errors_as_unavailable():
-            with open_private(self.folder / CHECKED):
-                pass
-            os.utime(self.folder / CHECKED)
-
-    @property
-    def age_s(self) -> float | None:
-        """Seconds since the database was asked last, None if nothing is published."""
-        try:
-            return max(0.0, time.time() - (self.folder / CHECKED).stat().st_mtime)
-        except OSError:
-            return None

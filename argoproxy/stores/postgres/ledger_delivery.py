@@ -13,12 +13,15 @@ from typing import Protocol
 from argoproxy.errors import StateUnavailable
 from argoproxy.stores.ledger_outbox import LedgerOutbox
 from argoproxy.stores.limit_store import LedgerEntry
+from argoproxy.stores.postgres.host_task import LastSuccess
 from argoproxy.stores.postgres.postgres_ledger import write_entries
 from argoproxy.stores.postgres.postgres_schema import RefusedRows, Transactions
 
 logger = logging.getLogger("argoproxy")
 
 DELIVER_S = 1.0
+#: The file whose time tells when nothing was left to deliver, in the folder of keys.
+DELIVERED = "ledger.delivered"
 #: Entries that are delivered in one transaction.
 BATCH = 500
 #: How long a worker that ends goes on delivering.
@@ -35,9 +38,12 @@ class ClosableTransactions(Transactions, Protocol):
 class LedgerDelivery:
     """The SharedWork of a HostTask."""
 
-    def __init__(self, outbox: LedgerOutbox, database: ClosableTransactions, most_kept: int) -> None:
-        """While the database can't be used, `most_kept` entries are kept, and older ones dropped."""
-        self._outbox, self._database, self._most_kept = outbox, database, most_kept
+    def __init__(
+        self, outbox: LedgerOutbox, database: ClosableTransactions, most_kept: int, delivered: LastSuccess
+    ) -> None:
+        """While the database can't be used, `most_kept` entries are kept, and older ones dropped. `delivered` is noted
+        whenever nothing is left."""
+        self._outbox, self._database, self._most_kept, self._delivered = outbox, database, most_kept, delivered
         self._is_up = True
 
     def step(self) -> float:
@@ -60,8 +66,8 @@ class LedgerDelivery:
                 if batch.entries:
                     self._write(batch.entries)
                     self._outbox.remove(batch)
-                self._succeed()
                 if len(batch.entries) < BATCH:
+                    self._succeed()
                     return
         except StateUnavailable as error:
             self._fail(error)
@@ -78,6 +84,7 @@ class LedgerDelivery:
             logger.error("code=ledger_entries_dropped count=1: the database refuses a value of this request")
 
     def _succeed(self) -> None:
+        self._delivered.note()
         if not self._is_up:
             self._is_up = True
             logger.warning("code=ledger_delivered: the database has all that this host has kept for the ledger")

@@ -13,10 +13,10 @@ from argoproxy.config.shared_stores import DatabaseSettings
 from argoproxy.stores.keys import declared_keys
 from argoproxy.stores.keys.key_store import KeyStore
 from argoproxy.stores.ledger_outbox import LedgerOutbox
-from argoproxy.stores.postgres.host_task import HostTask
+from argoproxy.stores.postgres.host_task import HostTask, LastSuccess
 from argoproxy.stores.postgres.key_follower import KeyFollower
 from argoproxy.stores.postgres.key_publisher import KeyPublisher
-from argoproxy.stores.postgres.ledger_delivery import LedgerDelivery
+from argoproxy.stores.postgres.ledger_delivery import DELIVERED, LedgerDelivery
 from argoproxy.stores.postgres.postgres_keys import PostgresKeys
 from argoproxy.stores.postgres.postgres_ledger import PostgresLedger
 from argoproxy.stores.postgres.postgres_server import PostgresServer, PostgresSession
@@ -45,7 +45,8 @@ def start_sharing(config: Config, limits: SqliteLimits) -> Callable[[], None]:
     keys = PostgresKeys(session, _pepper_of(settings))
     declare = partial(_declare, config, keys, folder / UNDECLARED)
     follower = KeyFollower(keys, KeyPublisher(folder), settings.key_grace_s, declare, session.close)
-    delivery = LedgerDelivery(LedgerOutbox(limits), PostgresSession(settings), settings.ledger_backlog)
+    delivered = LastSuccess(folder / DELIVERED)
+    delivery = LedgerDelivery(LedgerOutbox(limits), PostgresSession(settings), settings.ledger_backlog, delivered)
     tasks = [HostTask(folder / "follower.lock", follower), HostTask(folder / "delivery.lock", delivery)]
     for task in tasks:
         task.start()

@@ -43,6 +43,12 @@ MIGRATIONS: Sequence[str] = (
 )
 
 
+_FIND_SCHEMA = (
+    "SELECT 1 FROM pg_catalog.pg_tables WHERE tablename = 'argoproxy_schema'"
+    " AND schemaname = ANY (current_schemas(false))"
+)
+
+
 class Cursor(Protocol):
     """What of a cursor is used here; psycopg's is one."""
 
@@ -95,8 +101,9 @@ def migrate(cursor: Cursor) -> None:
 
 
 def _read_version(cursor: Cursor) -> int:
-    cursor.execute("SELECT to_regclass('argoproxy_schema') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    # Not to_regclass, which a process that waited for the lock answers from what it remembers of the catalog.
+    cursor.execute(_FIND_SCHEMA)
+    if cursor.fetchone() is None:
         return 0
     cursor.execute("SELECT coalesce(max(version), 0) FROM argoproxy_schema")
     version = int(cursor.fetchone()[0])
