@@ -53,7 +53,7 @@ function showLive(live, parameters = {}) {
     ]),
     h("h2", {}, "Requests that have ended"),
     ...reason(live.reason),
-    ...(live.finished.length ? [finishedTable(finished)] : []),
+    ...(live.reason ? [] : [finishedTable(finished)]),
   ];
 }
 
