@@ -165,7 +165,7 @@ def hold_streams(proxy: Proxy) -> Iterator[None]:
 def _choose(rolls: random.Random) -> tuple[Model, str, str]:
     (model,) = rolls.choices(MODELS, [one.weight for one in MODELS])
     (caller,) = rolls.choices(list(CALLERS), [weight for weight, _ in CALLERS.values()])
-    return model, caller, rolls.choice(QUESTIONS)
+    return model, caller, QUESTIONS[0] if model.name == "thinker-r1" else rolls.choice(QUESTIONS)
 
 
 def _send(port: int, model: Model, caller: str, question: str) -> None:

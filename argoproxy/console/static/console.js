@@ -128,7 +128,7 @@ const showModels = (view) => [
     ["first byte p50 / p95", (one) => both(one.first_byte_ms), "number"],
     ["total p50 / p95", (one) => both(one.total_ms), "number"],
     ["last", (one) => (one.last ? [requestLink(one.last.id), " ", h("span", { class: kindOf(one.last.ending) }, one.last.ending)] : "")],
-    ["rules", (one) => h("span", { class: "quiet" }, one.rules.join(", ")), "wide"],
+    ["other rules", (one) => h("span", { class: "quiet" }, one.rules.filter((rule) => !rule.startsWith(`${one.name} (`)).join(", "))],
   ]),
 ];
 

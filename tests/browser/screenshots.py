@@ -1,0 +1,72 @@
+"""The pictures of the console in the documentation, in a minute and a half: `python -m tests.browser.screenshots [FOLDER]`.
+
+They show mixed traffic, so they must be made again when a view looks different. `docs/` is the default folder.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.browser.chromium import Browser, run_browser
+from tests.browser.consoles import ConsoleProxy
+from tests.browser.traffic import hold_streams, run_proxy, send_traffic
+from tests.support.processes import ROOT
+
+SIZE = (1280, 760)
+COLOURS = 64
+#: How long traffic goes on before the live view is shown, with as many bars as seconds.
+SECONDS = 60.0
+
+
+def save(picture: bytes, file: Path) -> None:
+    """Save a picture with few colours, which makes it small."""
+    with Image.open(io.BytesIO(picture)) as image:
+        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+def show_live(browser: Browser, console: ConsoleProxy, folder: Path) -> None:
+    """Picture the live view while there is traffic."""
+    with browser.open(console.address("live"), *SIZE) as tab, hold_streams(console.proxy):
+        send_traffic(console.proxy, seconds=SECONDS)
+        tab.wait("document.querySelectorAll('rect').length")
+        save(tab.picture(), folder / "console.png")
+
+
+def show_request(browser: Browser, console: ConsoleProxy, folder: Path) -> None:
+    """Picture a request with a thought, dark."""
+    thinking = next(line["id"] for line in reversed(console.proxy.lines()) if line["model"] == "thinker-r1")
+    with browser.open(width=SIZE[0], height=SIZE[1]) as tab:
+        tab.prefer("dark")
+        tab.go(console.address(f"request/{thinking}"))
+        tab.wait_text("the client did not get it")
+        tab.ask(
+            "[...document.querySelectorAll('summary')].find((one) => one.innerText.includes('did not get')).click()"
+        )
+        save(tab.picture(), folder / "console-request.png")
+
+
+def show_models(browser: Browser, console: ConsoleProxy, folder: Path) -> None:
+    """Picture the models, low: they are few."""
+    with browser.open(console.address("models"), SIZE[0], SIZE[1] // 2) as tab:
+        tab.wait_text("large-405b")
+        save(tab.picture(), folder / "console-models.png")
+
+
+def main(folder: Path) -> None:
+    """Make all pictures."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
+        profile, settings = Path(work, "profile"), Path(work, "proxy")
+        profile.mkdir()
+        settings.mkdir()
+        with run_browser(profile) as browser, run_proxy(settings) as console:
+            for show in (show_live, show_request, show_models):
+                show(browser, console, folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs")
