@@ -6,7 +6,7 @@ import base64
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,14 @@ class Tab:
         return answer["result"].get("value")
 
     def wait(self, script: str) -> None:
-        """Wait until an expression is true."""
-        eventually(lambda: self.ask(f"!!({script})"))
+        """Wait until an expression is true; it may not be one yet while another page is loaded."""
+
+        def is_true() -> bool:
+            with suppress(DevToolsError):
+                return bool(self.ask(f"!!({script})"))
+            return False
+
+        eventually(is_true)
 
     def text(self, selector: str = "main") -> str:
         """Return the text of an element as its reader sees it; "" without one."""

@@ -1,6 +1,6 @@
-"""The pictures of the console in the documentation, in a minute and a half: `python -m tests.browser.screenshots [FOLDER]`.
+"""Makes the pictures of the console in the documentation: `python -m tests.browser.screenshots [FOLDER]`.
 
-They show mixed traffic, so they must be made again when a view looks different. `docs/` is the default folder.
+It takes a minute and a half. The pictures show mixed traffic; make them again when a view looks different.
 """
 
 from __future__ import annotations

@@ -107,6 +107,6 @@ def test_a_page_of_another_version_is_told_to_reload(
         with console_beside(proxy.port, tmp_path, port, PYTHONPATH=str(package.parent)):
             tab.wait_text("another version", "#state")
             tab.click("#reload")
-            tab.wait("document.getElementById('reload').hidden")
+            tab.wait("document.getElementById('reload')?.hidden")
             tab.wait_text("as of", "#time")
             assert tab.text("#state") == ""
