@@ -8,19 +8,20 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from PIL import Image
 
 from tests.browser.chromium import Browser, run_browser
 from tests.browser.consoles import ConsoleProxy
-from tests.browser.traffic import hold_streams, run_proxy, send_traffic
-from tests.support.processes import ROOT
+from tests.browser.traffic import REQUESTS, hold_streams, run_proxy, send_traffic
+from tests.support.processes import ROOT, eventually
 
 SIZE = (1280, 760)
 COLOURS = 64
-#: How long traffic goes on before the live view is shown, with as many bars as seconds.
-SECONDS = 60.0
+#: How long traffic goes on, and how many bars, one a second, there must be of it.
+SECONDS, BARS = 90.0, 80
 
 
 def save(picture: bytes, file: Path) -> None:
@@ -31,10 +32,12 @@ def save(picture: bytes, file: Path) -> None:
 
 def show_live(browser: Browser, console: ConsoleProxy, folder: Path) -> None:
     """Picture the live view while there is traffic."""
+    traffic = threading.Thread(target=send_traffic, args=(console.proxy, REQUESTS, SECONDS))
     with browser.open(console.address("live"), *SIZE) as tab, hold_streams(console.proxy):
-        send_traffic(console.proxy, seconds=SECONDS)
-        tab.wait("document.querySelectorAll('rect').length")
+        traffic.start()
+        eventually(lambda: tab.ask("document.querySelectorAll('rect.all').length") >= BARS, 3 * SECONDS)
         save(tab.picture(), folder / "console.png")
+        traffic.join()
 
 
 def show_request(browser: Browser, console: ConsoleProxy, folder: Path) -> None:
