@@ -22,6 +22,7 @@ KUBERNETES = "1.27"
 OTHER_VARIABLES = {"WORKERS", "CONFIG_PATH"}
 EVERYTHING = {
     "redis": {"url": "redis://:secret-of-redis@redis:6379/0"},
+    "database": {"url": "postgresql://argoproxy:secret-of-postgres@postgres:5432/argoproxy"},
     "existingSecret": "keys",
     "autoscaling": {"enabled": True},
     "ingress": {"enabled": True, "tlsSecret": "tls"},
@@ -73,7 +74,8 @@ def test_everything_at_once(tmp_path: Path) -> None:
     rendered = render(tmp_path, EVERYTHING)
     kinds = {"Secret", "HorizontalPodAutoscaler", "Ingress", "ServiceMonitor"}
     assert set(rendered) == {"ConfigMap", "Deployment", "Service", "PodDisruptionBudget"} | kinds
-    assert rendered["Secret"]["stringData"] == {"REDIS_URL": EVERYTHING["redis"]["url"]}  # type: ignore[index]
+    urls = {name: EVERYTHING[name]["url"] for name in ("redis", "database")}  # type: ignore[index]
+    assert rendered["Secret"]["stringData"] == {f"{name.upper()}_URL": url for name, url in urls.items()}
     assert yaml.safe_load(rendered["ConfigMap"]["data"]["config.yaml"]) == EVERYTHING["config"]
     assert "secret-of" not in json.dumps({kind: one for kind, one in rendered.items() if kind != "Secret"})
     (metric,) = rendered["HorizontalPodAutoscaler"]["spec"]["metrics"]
@@ -121,7 +123,10 @@ def test_a_change_of_the_settings_starts_new_pods(tmp_path: Path) -> None:
     assert len(set(annotations)) == 3
 
 
-@pytest.mark.parametrize("values", [{"replicas": 3}, {"redis": {"url": "localhost"}}, {"drainDelay": "10s"}])
+@pytest.mark.parametrize(
+    "values",
+    [{"replicas": 3}, {"redis": {"url": "localhost"}}, {"database": {"url": "mysql://db"}}, {"drainDelay": "10s"}],
+)
 def test_a_mistake_in_the_values_is_an_error(tmp_path: Path, values: dict[str, Any]) -> None:
     file = tmp_path / "values.json"
     file.write_text(json.dumps(values))

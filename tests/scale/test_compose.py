@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dotenv import dotenv_values
 
 from argoproxy.config.options.parsers import parse_seconds
 from argoproxy.config.values.settings import BY_KEY
+from tests.scale.engines import Postgres, find_program, need_package
 from tests.scale.replicas import NGINX_FILE, front_nginx
 from tests.support.client import chat
 from tests.support.processes import ROOT, Proxy, Upstream, eventually
@@ -53,7 +55,17 @@ def redis(tmp_path: Path) -> Iterator[RealRedis]:
 
 
 @pytest.fixture
-def replicas(tmp_path: Path, redis: RealRedis, upstream: Upstream) -> Iterator[list[Proxy]]:
+def database(postgres: Postgres) -> str:
+    """The address of the database, with the user of its service."""
+    need_package("psycopg")
+    user = environ_of("postgres")["POSTGRES_USER"]
+    for statement in (f"CREATE ROLE {user} LOGIN", f"CREATE DATABASE {user} OWNER {user}"):
+        assert subprocess.run([find_program("psql"), "-c", statement, postgres.url], check=False).returncode == 0
+    return f"127.0.0.1:{postgres.port}"
+
+
+@pytest.fixture
+def replicas(tmp_path: Path, redis: RealRedis, database: str, upstream: Upstream) -> Iterator[list[Proxy]]:
     """The replicas, with their settings and the config file beside them; only addresses and folders are other ones."""
     started = []
     for name in REPLICAS:
@@ -64,6 +76,7 @@ def replicas(tmp_path: Path, redis: RealRedis, upstream: Upstream) -> Iterator[l
         environ = environ_of(name) | {"HOST": "127.0.0.1", "CONFIG_PATH": str(folder / "config.yaml"), "WORKERS": "1"}
         environ |= {"STATE_PATH": f"{folder}{environ['STATE_PATH']}"}
         environ["REDIS_URL"] = environ["REDIS_URL"].replace("redis:6379", f"127.0.0.1:{redis.port}")
+        environ["DATABASE_URL"] = environ["DATABASE_URL"].replace("postgres:5432", database)
         del environ["PORT"]
         started.append(Proxy(folder, environ))
     yield started
@@ -80,7 +93,8 @@ def test_the_set_serves_and_keeps_one_limit(tmp_path: Path, replicas: list[Proxy
     assert {answer.status for answer in answers} == {200}
     eventually(lambda: sum(len(proxy.lines()) for proxy in replicas) == count)
     assert all(proxy.lines() for proxy in replicas), "both serve"
-    assert not any(proxy.coded("shared_limits_unavailable") for proxy in replicas)
+    troubles = ("shared_limits_unavailable", "shared_keys_unavailable", "keys_not_writable", "ledger_not_delivered")
+    assert not any(proxy.coded(code) for proxy in replicas for code in troubles)
     limit = int(yaml.safe_load((FOLDER / "config.yaml").read_text())["limits"]["rpm"])
     answer = chat(replicas[0].port)
     assert limit - count - 1 <= int(answer.header("x-ratelimit-remaining-requests")) < limit - 1, (

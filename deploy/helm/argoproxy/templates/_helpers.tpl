@@ -19,6 +19,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "argoproxy.secret" -}}
 {{- $secret := deepCopy .Values.secret }}
 {{- with .Values.redis.url }}{{ $_ := set $secret "REDIS_URL" . }}{{ end }}
+{{- with .Values.database.url }}{{ $_ := set $secret "DATABASE_URL" . }}{{ end }}
 {{- toJson $secret }}
 {{- end }}
 
