@@ -43,7 +43,7 @@ class SpanSource(NamedTuple):
     make_spans: Callable[[], Iterable[Span]]
 
 
-class _Answer(NamedTuple):
+class _Delivery(NamedTuple):
     """Why a collector did not take spans: a status, or the kind of an error; "" if it did, but for those `rejected`."""
 
     failure: str
@@ -134,13 +134,13 @@ class SpanExporter:
         if rejected:
             self._count("dropped", rejected)
 
-    def _post(self, body: bytes) -> _Answer:
+    def _post(self, body: bytes) -> _Delivery:
         """Send spans once."""
         try:
             answer = self._session.post(self._url, data=body, timeout=TIMEOUT_S, allow_redirects=False)
         except (requests.RequestException, OSError) as error:
-            return _Answer(type(error).__name__)
-        return _Answer("", read_rejected(answer.content)) if answer.ok else _Answer(str(answer.status_code))
+            return _Delivery(type(error).__name__)
+        return _Delivery("", read_rejected(answer.content)) if answer.ok else _Delivery(str(answer.status_code))
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
