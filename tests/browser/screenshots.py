@@ -19,7 +19,7 @@ from tests.browser.traffic import REQUESTS, hold_streams, run_proxy, send_traffi
 from tests.support.processes import ROOT, eventually
 
 SIZE = (1280, 760)
-COLOURS = 64
+COLOURS = 256
 #: How long traffic goes on, and how many bars, one a second, there must be of it.
 SECONDS, BARS = 90.0, 80
 
