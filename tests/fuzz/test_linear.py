@@ -8,7 +8,6 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from tests.fuzz.parsers import CASES
 from tests.fuzz.patterns import hard_inputs
 
 Pattern = re.Pattern[Any]
-#: Modules that need a package which only ./run_tests.sh --scale installs.
-NEEDS_REDIS = ("argoproxy.stores.redis.server", "argoproxy.stores.redis.open_redis")
+#: Packages that only ./run_tests.sh --scale installs.
+OPTIONAL = ("redis", "psycopg")
 
 
 def compiled() -> Iterator[tuple[str, Pattern]]:
@@ -29,9 +28,12 @@ def compiled() -> Iterator[tuple[str, Pattern]]:
     for module in pkgutil.walk_packages(argoproxy.__path__, "argoproxy."):
         if module.name in NOT_IMPORTABLE:
             continue
-        if module.name.startswith(NEEDS_REDIS) and find_spec("redis") is None:
+        try:
+            imported = importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
             continue
-        imported = importlib.import_module(module.name)
         source = Path(str(imported.__file__)).read_text()
         for name, value in vars(imported).items():
             if isinstance(value, re.Pattern) and f"\n{name} = re.compile(" in source:
