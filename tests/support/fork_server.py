@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,9 +42,20 @@ def modules_in(folder: str) -> list[str]:
     return [".".join(file.parts).removesuffix(".__init__") for file in files]
 
 
-#: gevent patches the standard library in its workers: nothing may be imported before that loads ssl, or keeps what is
-#: patched and used. Its master imports the module of the worker itself; the pure folders hold neither, nor do these.
-HARMLESS = "blinker charset_normalizer decimal http.cookies idna itsdangerous jinja2 markupsafe sqlite3".split()
+#: gevent patches the standard library in its workers: nothing may be imported before that keeps what is patched, in a
+#: module or as the base of a class. Its master imports the module of the worker itself; the pure folders hold no such
+#: module, nor do these and what they import (tests/server/test_fork_server.py).
+HARMLESS = """
+    argoproxy.images.picture argoproxy.pipeline.place_keeper argoproxy.pipeline.route_order
+    argoproxy.pipeline.shared.caches argoproxy.plugins.upstream argoproxy.shared_state.upstream_state
+    argoproxy.stores.answers.sqlite_answers argoproxy.stores.keys.sqlite_keys argoproxy.stores.request_owner
+    argoproxy.stores.worker_database argoproxy.telemetry.journal.writer argoproxy.telemetry.json_lines
+    argoproxy.telemetry.labels argoproxy.telemetry.tracing.otlp argoproxy.transport.http_exchange
+    argoproxy.web.admin_views argoproxy.web.surfaces
+    blinker certifi charset_normalizer concurrent.futures decimal encodings.idna gevent.events gevent.selectors
+    gevent.signal gevent.ssl gevent.subprocess gunicorn.glogging http.cookiejar http.cookies idna itsdangerous jinja2
+    logging.config markupsafe mmap sqlite3 urllib.request uuid werkzeug werkzeug.test
+""".split()
 IN_MASTERS = ("gunicorn.app.wsgiapp", "gunicorn.arbiter", "argoproxy.cli.serve", "argoproxy.telemetry.slots")
 IN_WORKERS = {
     "threads": ("argoproxy.workers.thread_worker", "argoproxy.workers.sync_worker", "argoproxy.web.factory"),
@@ -201,9 +213,16 @@ def end_process(code: Any) -> NoReturn:
     os._exit((code or 0) & 0xFF)
 
 
-def main(descriptor: str, kind: str) -> None:
+def import_for(kind: str) -> None:
+    """Import what is imported before a fork."""
     for module in (*IN_MASTERS, *IN_WORKERS[kind]):
         importlib.import_module(module)
+
+
+def main(descriptor: str, kind: str) -> None:
+    import_for(kind)
+    # gevent asks for them 25 times while it patches, and each time all packages would be looked through.
+    metadata.entry_points = metadata.entry_points().select
     gc.collect()
     gc.freeze()
     if request := serve(socket.socket(fileno=int(descriptor))):
