@@ -78,7 +78,7 @@ case ${1:-} in
 --quick)
     shift
     step "Pure tests, and those of one running proxy"
-    exec pytest "${spread[@]}" "${TEST_PROCESSES:-2}" -m "pure or quick" "$@"
+    QUICK=1 exec pytest "${spread[@]}" "${TEST_PROCESSES:-2}" -m "pure or quick" "$@"
     ;;
 --browser)
     shift

@@ -7,16 +7,24 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.prctl import die_with_parent
 
 pytest_plugins = ["tests.support.fixtures"]
 
+#: A quick look: ./run_tests.sh --quick.
+IS_QUICK = os.environ.get("QUICK") == "1"
 # The same examples at every run, so that what is red is red everywhere; EXAMPLES=1000 looks for others.
 MORE_EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 settings.register_profile(
-    "house", max_examples=MORE_EXAMPLES or 100, deadline=None, derandomize=not MORE_EXAMPLES, database=None
+    "house",
+    max_examples=MORE_EXAMPLES or (25 if IS_QUICK else 100),
+    deadline=None,
+    derandomize=not MORE_EXAMPLES,
+    database=None,
+    # Of few examples many may be useless by chance; the whole run judges that.
+    suppress_health_check=[HealthCheck.filter_too_much] if IS_QUICK else [],
 )
 settings.load_profile("house")
 
@@ -71,6 +79,21 @@ MARKS = {
 SOAK = {"test_soak.py", "test_silence.py", "test_siege.py"}
 #: What --quick asks of one running proxy.
 QUICK = {"test_completions.py", "test_validation.py"}
+#: Pure tests that --quick leaves out: they start many processes, or decode large pictures, for seconds a file.
+SLOW = {
+    "cli/test_commands.py",
+    "images/test_shrink.py",
+    "server/test_imports.py",
+    "shared_state/test_upstream_places.py",
+    "shared_state/test_workers.py",
+    "stores/test_limit_stores.py",
+    "stores/test_sqlite_answers.py",
+    "stores/test_sqlite_keys.py",
+    "stores/test_sqlite_limits.py",
+    "telemetry/journal/test_writer.py",
+    "telemetry/test_slots.py",
+    "workers/test_plain_request.py",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,6 +101,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if hasattr(config, "workerinput") or "ARGOPROXY_SUPERVISED" in os.environ:
         die_with_parent()
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what --quick does not run: to import it takes as long as many tests."""
+    if not IS_QUICK or not collection_path.name.startswith("test_") or collection_path.name in QUICK:
+        return None
+    if collection_path.is_relative_to(TESTS):
+        file = collection_path.relative_to(TESTS)
+        return file.parts[0] in MARKS or file.as_posix() in SLOW or None
+    return None
 
 
 @pytest.hookimpl(wrapper=True)
