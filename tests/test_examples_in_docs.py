@@ -28,8 +28,9 @@ CONFIGS = [fence for fence in SHOWN if is_config(fence)]
 
 @pytest.mark.parametrize("fence", CONFIGS, ids=lambda fence: fence.name)
 def test_a_config_file_of_the_documentation_is_one(fence: Fence, tmp_path: Path) -> None:
-    if "redis_url" in fence.text and find_spec("redis") is None:
-        pytest.skip("the package redis is not installed")
+    for setting, package in (("redis_url", "redis"), ("database_url", "psycopg")):
+        if setting in fence.text and find_spec(package) is None:
+            pytest.skip(f"the package {package} is not installed")
     (tmp_path / "config.yaml").write_text(fence.text)
     variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", fence.text), "k-123456")
     assert load(variables, tmp_path).upstreams
