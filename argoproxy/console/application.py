@@ -8,6 +8,7 @@ a request that a browser sends for another site is refused.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Collection, Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -49,6 +50,8 @@ _HEADERS: Headers = (
 )
 _OWN_SITE = ("same-origin", "none")
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "[::1]"))
+#: A name or an address, and a port.
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::\d*)?")
 _NO_BODY = frozenset((204, 304))
 _BEARER = "Bearer "
 
@@ -107,9 +110,8 @@ class ConsoleApplication:
         return answer._replace(headers=(*answer.headers, self._page))
 
     def _check_origin(self, environ: Environ) -> None:
-        host = environ.get("HTTP_HOST", "").lower()
-        name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-        if name not in self._hosts:
+        host = _HOST.fullmatch(environ.get("HTTP_HOST", "").lower())
+        if host is None or host[1] not in self._hosts:
             raise OriginNotAllowed("The console is not served under this name; add it to console_hosts.")
         if environ.get("HTTP_SEC_FETCH_SITE", "none") not in _OWN_SITE:
             raise OriginNotAllowed("The console does not answer requests of other sites.")

@@ -78,6 +78,10 @@ def test_data_needs_the_token() -> None:
         ("console.example:443", 200),
         ("evil.example", 403),
         ("localhost.evil.example", 403),
+        ("[::1]evil.example", 403),
+        ("localhost:1,evil.example", 403),
+        ("localhost:5001:1", 403),
+        ("[::1", 403),
         ("", 403),
     ],
 )
