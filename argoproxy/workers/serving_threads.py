@@ -31,7 +31,9 @@ class ServingThreads:
         self._queue = SimpleQueue[Any]()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        #: Threads that wait for a connection and that no connection in the queue is meant for.
+        #: Threads that were told to end, and have not ended yet.
+        self._ending = 0
+        #: Threads that wait for a connection, less the connections that wait for a thread: negative with a backlog.
         self._idle = 0
         #: The smallest number of idle threads since `end_unneeded` was called.
         self._least_idle = 0
@@ -42,11 +44,9 @@ class ServingThreads:
         """Have a connection served. Raises RuntimeError when there is no thread and the system can start none."""
         self._queue.put(conn)
         with self._lock:
-            if self._idle:
+            if self._idle > 0 or len(self._threads) - self._ending >= self._limit:
                 self._idle -= 1
                 self._least_idle = min(self._least_idle, self._idle)
-                return
-            if len(self._threads) >= self._limit:
                 return
             thread = threading.Thread(target=self._work, daemon=True)
             self._threads.append(thread)
@@ -55,6 +55,8 @@ class ServingThreads:
         except RuntimeError:
             with self._lock:
                 self._threads.remove(thread)
+                self._idle -= 1
+                self._least_idle = min(self._least_idle, self._idle)
             if not self._threads:
                 raise
 
@@ -63,6 +65,7 @@ class ServingThreads:
         with self._lock:
             unneeded = max(0, self._least_idle - SPARE)
             self._idle -= unneeded
+            self._ending += unneeded
             self._least_idle = self._idle
         for _ in range(unneeded):
             self._queue.put(None)
@@ -70,24 +73,29 @@ class ServingThreads:
     def is_calm(self) -> bool:
         """Return whether a thread may wait for one client alone: no connection is in the queue, half of the threads
         could serve others, and few are at work."""
-        at_work = len(self._threads) - self._idle
+        at_work = len(self._threads) - self._ending - self._idle
         return at_work <= min(CALM, self._limit // 2) and self._queue.empty()
 
     def _work(self) -> None:
+        was_told = False
         try:
             while (conn := self._queue.get()) is not None:
                 self._serve(conn)
                 del conn  # else it would be kept until the next one comes
                 with self._lock:
                     self._idle += 1
+            was_told = True
         finally:
             with self._lock:
                 self._threads.remove(threading.current_thread())
+                self._ending -= was_told
 
     def _stop(self) -> None:
         """Wait until all that was submitted is served, and end the threads."""
-        threads = tuple(self._threads)
-        for _ in threads:
+        with self._lock:
+            threads, unasked = tuple(self._threads), len(self._threads) - self._ending
+            self._ending += unasked
+        for _ in range(unasked):
             self._queue.put(None)
         for thread in threads:
             thread.join()

@@ -59,3 +59,23 @@ def test_threads_that_were_not_needed_end() -> None:
     start(threads, work, 12)
     assert work.living() == 12
     work.go_on.set()
+
+
+def test_connections_are_served_after_more_came_at_once_than_there_may_be_threads() -> None:
+    """Those that waited for a thread do not make threads that end seem idle."""
+    limit, work = 2 * SPARE, Work()
+    threads = ServingThreads(limit, work.serve)
+    start(threads, work, limit)
+    for _ in range(limit):
+        threads.submit(object())
+    work.go_on.set()
+    for _ in range(limit):
+        assert work.begun.acquire(timeout=60)
+
+    def some_have_ended() -> bool:
+        threads.end_unneeded()
+        return work.living() <= SPARE
+
+    assert eventually(some_have_ended)
+    start(threads, work, 1)
+    assert work.living() == SPARE
