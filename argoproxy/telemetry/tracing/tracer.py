@@ -100,7 +100,7 @@ def make_spans(trace: RequestTrace, outcome: Outcome) -> list[Span]:
 
 
 def _frame(attempt: AttemptTrace, outcome: Outcome) -> SpanFrame:
-    said = (outcome.method, outcome.route, attempt.url, attempt.is_stream, attempt.model, attempt.upstream)
+    said = (outcome.method, outcome.route, _address_of(attempt.url), attempt.is_stream, attempt.model, attempt.upstream)
     return _frame_attempt(*said, attempt.status, attempt.failure, attempt.code)
 
 
@@ -141,14 +141,14 @@ def _frame_request(*said: Any) -> SpanFrame:
 @lru_cache(maxsize=512)
 def _frame_attempt(*said: Any) -> SpanFrame:
     """Return what attempts have in common that are alike."""
-    method, route, url, is_stream, model, upstream, status, failure, code = said
+    method, route, address, is_stream, model, upstream, status, failure, code = said
     operation = names.operation_of(route)
-    address = _address_of(url)
     values = (operation, *address, is_stream, model, upstream, status, failure, code)
     name = f"{operation} {model}".strip() or f"{method} {upstream}"
     return make_frame(name, SpanKind.CLIENT, failure, dict(zip(_OF_ATTEMPTS, values, strict=True)))
 
 
+@lru_cache(maxsize=64)
 def _address_of(url: str) -> Address:
     parts = urlsplit(url)
     return Address(parts.hostname or "", parts.port or PORTS.get(parts.scheme))
