@@ -83,7 +83,7 @@ case ${1:-} in
 --browser)
     shift
     step "The console in Chromium"
-    exec pytest tests/browser -rs "$@"
+    exec pytest tests/browser -rs "${spread[@]}" "${TEST_PROCESSES:-2}" "$@"
     ;;
 --scale)
     shift
