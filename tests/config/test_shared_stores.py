@@ -1,4 +1,4 @@
-"""`redis_url`, and what holds while the server can't be used."""
+"""`redis_url` and `database_url`, and what holds while the servers can't be used."""
 
 from __future__ import annotations
 
@@ -94,3 +94,52 @@ def test_prefixes_that_are_none(prefix: str) -> None:
 @pytest.mark.skipif(HAS_PACKAGE, reason="the package redis is installed")
 def test_the_package_is_named() -> None:
     assert "pip install 'argoproxy[redis]'" in mistakes(redis_url=URL)
+
+
+DATABASE = "postgresql://argoproxy:canary-password@postgres.internal/argoproxy?sslmode=require"
+HAS_PSYCOPG = find_spec("psycopg") is not None
+PEPPER = "0123456789abcdef" * 4
+
+
+@pytest.mark.skipif(not HAS_PSYCOPG, reason="the package psycopg is not installed")
+def test_a_database_of_keys(tmp_path: Path) -> None:
+    lines = (f"database_url: {DATABASE}", "state_path: state", f"key_pepper: {PEPPER}", "target_base_url: http://u/v1")
+    (tmp_path / "config.yaml").write_text("\n".join(lines))
+    shown = "\n".join(show({}, tmp_path))
+    assert "canary" not in shown
+    assert PEPPER not in shown
+    config = read(database_url=DATABASE, state_path="state", key_pepper=PEPPER)
+    assert config.database is not None
+    assert {"canary-password", PEPPER} <= set(config.database.secrets)
+    assert "canary" not in repr(config.database)
+    assert config.managed is not None
+    assert config.managed.published.parent == config.managed.folder
+
+
+def test_a_database_needs_a_folder_of_the_host() -> None:
+    found = mistakes(database_url=DATABASE)
+    assert "database_url needs state_path" in found
+    assert "canary" not in found
+
+
+@pytest.mark.skipif(HAS_PSYCOPG, reason="the package psycopg is installed")
+def test_the_package_of_the_database_is_named() -> None:
+    assert "pip install 'argoproxy[postgres]'" in mistakes(database_url=DATABASE, state_path="state")
+
+
+#: Passwords with signs that end a part of a URL.
+BROKEN = [f"postgresql://u:{sign}canary{sign}x@h/db" for sign in "/#["]
+
+
+@pytest.mark.parametrize("url", ["mysql://canary@h", "postgresql:", "h:5432", *BROKEN, ""])
+def test_databases_that_are_none(url: str) -> None:
+    found = mistakes(database_url=url, state_path="state")
+    assert "database_url" in found
+    assert "canary" not in found
+
+
+@pytest.mark.parametrize("pepper", ["0123", "g" * 64, PEPPER + "0"])
+def test_peppers_that_are_none(pepper: str) -> None:
+    found = mistakes(key_pepper=pepper)
+    assert "key_pepper" in found
+    assert pepper not in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,8 @@ from argoproxy.stores.postgres.ledger_delivery import LedgerDelivery
 from argoproxy.stores.sqlite_limits import SqliteLimits
 from tests.scale.engines import Postgres, need_package
 from tests.scale.shared_replica import STATIC, Replica
-from tests.support.processes import Upstream, eventually
+from tests.support.client import ask as http
+from tests.support.processes import Proxy, Upstream, eventually
 from tests.support.slow_relay import SlowRelay
 
 need_package("psycopg")
@@ -321,3 +323,32 @@ def test_requests_go_on_and_the_ledger_is_exact_afterwards(
         assert "can't be used now" in refused.stderr
     eventually(lambda: replica.counted(model) == 40)
     eventually(lambda: replica.run("keys", "create", f"key-{fault.__name__}").returncode == 0)
+
+
+def test_a_host_that_starts_without_the_database(
+    tmp_path: Path, upstream: Upstream, own_server: Postgres, replica: Replica
+) -> None:
+    """One that knows no key yet is not ready, and becomes so by itself; one that does serves at once."""
+    with stopped(own_server):
+        fresh = Replica(tmp_path / "fresh", upstream, own_server.url)
+        assert fresh.proxy.coded("keys_not_writable")
+        assert http(fresh.proxy.port, "GET", "/health/ready").status == 503
+        assert replica.proxy.stop() == 0
+        replica.proxy = Proxy(replica.folder, replica.environ)
+        assert replica.status(STATIC, model="early") == 200
+    eventually(lambda: http(fresh.proxy.port, "GET", "/health/ready").status == 200)
+    eventually(lambda: fresh.status(STATIC, model="early") == 200)
+    eventually(lambda: fresh.counted("early") == 2)
+    fresh.proxy.stop()
+
+
+def test_metrics_tell_whether_the_database_can_be_used(own_server: Postgres, replica: Replica) -> None:
+    def stores() -> dict[str, str]:
+        text = http(replica.proxy.port, "GET", "/metrics", Authorization=f"Bearer {STATIC}").body.decode()
+        return dict(re.findall(r'(?m)^argoproxy_store_up\{store="(\w+)"\} (\S+)', text))
+
+    eventually(lambda: stores() == {"limits": "1.0", "keys": "1.0", "ledger": "1.0"})
+    with stopped(own_server):
+        assert replica.status(STATIC) == 200
+        eventually(lambda: stores() == {"limits": "1.0", "keys": "0.0", "ledger": "0.0"})
+    eventually(lambda: stores() == {"limits": "1.0", "keys": "1.0", "ledger": "1.0"})

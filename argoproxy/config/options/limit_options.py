@@ -57,11 +57,16 @@ def parse_database_url(value: Any) -> str:
     """Parse the URL of a PostgreSQL database. It is not shown in a mistake: it may hold a password."""
     text = parse_text(value)
     try:
-        scheme = urlsplit(text).scheme
+        parts = urlsplit(text)
+        is_whole = (
+            parts.scheme in ("postgresql", "postgres") and "://" in text and "@" not in parts.path + parts.fragment
+        )
     except ValueError:
-        scheme = ""
-    if scheme not in ("postgresql", "postgres") or "://" not in text:
-        raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        is_whole = False
+    if not is_whole:
+        raise ValueError(
+            "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with / # [ and @ in PASSWORD as %2F %23 %5B %40"
+        )
     return text
 
 

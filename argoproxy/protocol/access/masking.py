@@ -28,7 +28,8 @@ _NUMBERS_KEPT = 3
 #: No provider nests bodies more deeply, and deeper ones could not be written.
 DEEPEST = 100
 
-_USERINFO = re.compile(r"//[^/\s]*@")
+#: Of servers whose passwords are often written as they are: one with a slash is none in a URL, and still not shown.
+_USERINFO = re.compile(r"(?<=postgres:)//\S*@|(?<=postgresql:)//\S*@|(?<=redis:)//\S*@|(?<=rediss:)//\S*@|//[^/\s]*@")
 _PARAMETER = re.compile(r"([?&]([^=&\s]+)=)[^&#\s]+")
 #: A part of LLM_PARAMS: `name=value` between `,` and `;`, the value perhaps in quotes.
 _ASSIGNMENT = re.compile(r"""((?:^|[,;])\s*([\w-]+)\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^,;]+)""")

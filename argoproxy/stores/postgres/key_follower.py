@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.errors import StateUnavailable
-from argoproxy.stores.postgres.key_publisher import KeyPublisher
-from argoproxy.stores.postgres.postgres_keys import PostgresKeys
+from argoproxy.stores.postgres.key_publisher import KeyPublisher, SharedKeys
 
 logger = logging.getLogger("argoproxy")
 
 #: How often the database is asked whether a key has changed.
 FOLLOW_S = 0.5
+#: In place of a stamp, once the keys were withdrawn.
+_WITHDRAWN = "withdrawn"
+
+
+class SharedKeyReader(Protocol):
+    """The keys of all replicas. Both raise StateUnavailable."""
+
+    def read_stamp(self) -> str:
+        """Return what changes with each change of a key."""
+
+    def read_shared(self) -> SharedKeys:
+        """Return them."""
 
 
 class KeyFollower:
@@ -21,7 +33,7 @@ class KeyFollower:
 
     def __init__(
         self,
-        keys: PostgresKeys,
+        keys: SharedKeyReader,
         publisher: KeyPublisher,
         grace_s: float,
         declare: Callable[[], None],
@@ -70,6 +82,3 @@ class KeyFollower:
             self._publisher.withdraw()
             self._published = _WITHDRAWN
             logger.error("code=shared_keys_withdrawn: no key is accepted until the database can be read (key_grace)")
-
-
-_WITHDRAWN = "withdrawn"
