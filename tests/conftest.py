@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -128,20 +129,26 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts servers, by its folder. Put it first, the longest files before all: so nothing long is left for
     the end, when the other processes have nothing to do any more."""
+    turns: dict[Path, int] = {}
     for item in items:
-        folder, name = item.path.relative_to(TESTS.parent).parts[1], item.path.name
-        item.add_marker("soak" if name in SOAK else MARKS.get(folder, "pure"))
-        if name in QUICK:
+        mark = _mark(item.path)
+        item.add_marker(mark)
+        if item.path.name in QUICK:
             item.add_marker("quick")
-    items.sort(key=_turn)
+        turns.setdefault(item.path, _turn(item.path, mark))
+    items.sort(key=lambda item: turns[item.path])
 
 
-def _turn(item: pytest.Item) -> int:
-    """Return when an item's file has its turn."""
-    file = item.path.relative_to(TESTS.parent).as_posix().removeprefix("tests/")
-    if file in LONGEST:
-        return LONGEST.index(file)
-    return len(LONGEST) + (item.get_closest_marker("pure") is not None)
+@cache
+def _mark(path: Path) -> str:
+    """Return the mark of the tests of a file."""
+    return "soak" if path.name in SOAK else MARKS.get(path.relative_to(TESTS.parent).parts[1], "pure")
+
+
+def _turn(path: Path, mark: str) -> int:
+    """Return when a file has its turn."""
+    file = path.relative_to(TESTS.parent).as_posix().removeprefix("tests/")
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST) + (mark == "pure")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from tests.support.error_messages import ROOT, Message, messages_of_code
 
+#: Found once for all tests: that reads the whole package.
+find_messages = cache(lambda: frozenset(messages_of_code()))
 PAGE = (ROOT / "docs" / "errors.md").read_text()
 _ROW = re.compile(r"\| (\d{3}) \| (?:`(\w+)`|—) \| `(\w+)` \| (.+) \| (.+) \|")
 
@@ -20,13 +23,11 @@ def rows() -> Iterator[tuple[Message, str]]:
 
 def test_every_message_is_documented() -> None:
     documented = {message for message, _ in rows()}
-    assert sorted(set(messages_of_code()) - documented) == [], "add these to the table of docs/errors.md"
+    assert sorted(find_messages() - documented) == [], "add these to the table of docs/errors.md"
 
 
 def test_every_documented_message_exists() -> None:
-    assert sorted({message for message, _ in rows()} - set(messages_of_code())) == [], (
-        "remove these from docs/errors.md"
-    )
+    assert sorted({message for message, _ in rows()} - find_messages()) == [], "remove these from docs/errors.md"
 
 
 def test_every_message_is_a_sentence_and_has_advice() -> None:

@@ -6,7 +6,8 @@ import ast
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,14 +126,17 @@ def folder_of(file: Path) -> str:
     return file.parent.relative_to(PACKAGE).as_posix()
 
 
-def imported(file: Path) -> Iterator[str]:
+@cache
+def imported(file: Path) -> Sequence[str]:
+    found: list[str] = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "argoproxy")
+            found.append(node.module or "")
+            found += (f"{node.module}.{alias.name}" for alias in node.names if node.module == "argoproxy")
+    return found
 
 
 def wrong_imports(file: Path) -> Iterator[str]:

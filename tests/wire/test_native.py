@@ -51,10 +51,9 @@ def last_body(upstream: Upstream, script: str = "") -> bytes:
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_each_way_to_switch_it_on(upstream: Upstream, tmp_path: Path, way: str, slash: str) -> None:
     base = f"{upstream.url}/v1{slash}"
-    environ = {"WORKERS": "1"}
-    command = [sys.executable, str(ROOT / "cot_proxy.py")]
+    environ, command = {"WORKERS": "1"}, list[str]()
     if way == "flag":
-        command.append("--native-openai")
+        command = [sys.executable, str(ROOT / "cot_proxy.py"), "--native-openai"]
         environ["NATIVE_OPENAI_BASE_URL"] = base
     elif way == "file":
         (tmp_path / "config.yaml").write_text(f"use_native_openai: true\nnative_openai_base_url: {base}\n")
