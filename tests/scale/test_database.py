@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,20 @@ def test_the_ledger_has_the_requests_of_all(replicas: tuple[Replica, Replica]) -
     assert len(set(sums)) == 1
     assert "crew" in {row["team"] for row in first.ask("usage", "--by", "team")}
     assert [row["key"] for row in first.ask("usage", "--key", "ann")] == ["ann"]
+
+
+def test_a_reload_declares_for_all(replicas: tuple[Replica, Replica]) -> None:
+    first, second = replicas
+    added = "k-fedcba9876543210"
+    file = first.folder / "config.yaml"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps({**settings, "key_grace": 100, "keys": {**settings["keys"], "dan": {"key": added}}}))
+    first.proxy.process.send_signal(signal.SIGHUP)
+    eventually(lambda: first.status(added) == 200 and second.status(added) == 200)
+    second.ask("keys", "disable", "dan")
+    eventually(lambda: first.status(added) == 401)
+    assert first.status(STATIC, model="reloaded") == 200
+    eventually(lambda: second.counted("reloaded") == 1)
 
 
 def test_the_password_is_shown_nowhere(replicas: tuple[Replica, Replica]) -> None:
