@@ -110,11 +110,14 @@ def measure(row: Row, server: Server, console: Server, view: str, lane: Lane) ->
 
 
 def print_rows(rows: dict[str, Row]) -> None:
-    """Print the table."""
-    print("| view | console, % of a core | proxy, CPU us an event | behind, s |\n| --- | ---: | ---: | ---: |")
+    """Print the table: medians of the rounds, and of the differences within a round."""
+    print("| view | console, % of a core | proxy, CPU us an event | more | behind, s |")
+    print("| --- | ---: | ---: | ---: | ---: |")
     for view, row in rows.items():
         behind = f"{max(row.behind_s):.2f}" if row.behind_s else ""
-        print(f"| {view} | {statistics.median(row.console):.1f} | {statistics.median(row.event):.1f} | {behind} |")
+        more = statistics.median(mine / alone - 1 for mine, alone in zip(row.event, rows[NOBODY].event, strict=True))
+        console, event = statistics.median(row.console), statistics.median(row.event)
+        print(f"| {view} | {console:.1f} | {event:.1f} | {more:+.1%} | {behind} |")
 
 
 def main() -> None:
