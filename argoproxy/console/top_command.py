@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str], program: str) -> int:
 
 
 def _show(look: Callable[[], LiveView], port: int, options: dict[str, bool]) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # bars and names that the terminal's encoding lacks
     if options["once"] or options["as_json"] or not sys.stdout.isatty():
         look()
         time.sleep(EVERY_S)  # what is counted a second lies between two looks

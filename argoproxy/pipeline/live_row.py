@@ -32,7 +32,7 @@ def _find_phase(context: RequestContext) -> str:
     if context.meter.first_byte_s is not None:
         return "sent"
     if context.is_queued:
-        return "queued"
+        return "waits"
     if context.has_reply:
         return "answered"
     return "asked" if context.upstream_name else "read"

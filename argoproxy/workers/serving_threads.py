@@ -31,7 +31,7 @@ class ServingThreads:
         self._queue = SimpleQueue[Any]()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        #: Threads that were told to end, and have not ended yet.
+        #: Threads that an end mark in the queue is for, and that have not ended yet.
         self._ending = 0
         #: Threads that wait for a connection, less the connections that wait for a thread: negative with a backlog.
         self._idle = 0

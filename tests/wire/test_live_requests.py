@@ -114,7 +114,7 @@ def test_the_terminal_shows_it(
     assert b"1 under way" in run(f"--port {proxy.port}").stdout
     with Client(proxy.port) as other:
         other.send("POST", CHAT, CHAT_BODY)
-        assert find_one(requests, "queued")["model"] == "m1"
+        assert find_one(requests, "waits")["model"] == "m1"
         upstream.open(script)
         assert other.answer().status == 200
     assert client.answer().status == 200

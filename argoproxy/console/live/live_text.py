@@ -16,7 +16,7 @@ WIDEST, MOST_ROWS = 160, 20
 NAME_WIDTH = 24
 _BARS = " ▁▂▃▄▅▆▇█"
 #: How a number stands in its column: to the right.
-_NUMBERS = frozenset(("TIME", "TOTAL", "FIRST", "TOKENS", "BYTES"))
+_NUMBERS = frozenset(("TIME", "SILENT", "TOTAL", "FIRST", "TOKENS", "BYTES"))
 _NOTHING = LiveSecond(at=0.0, requests=0.0, failed=0.0, tokens_in=0.0, tokens_out=0.0)
 
 
@@ -65,6 +65,7 @@ def _list_open(view: LiveView, most: int) -> Iterator[str]:
             {
                 "BEGUN": _clock(one["at"]),
                 "TIME": _seconds(one["elapsed_ms"]),
+                "SILENT": _seconds(one["silent_ms"]) if one["first_byte_ms"] is not None else "",
                 "PHASE": one["phase"],
                 "MODEL": _name(one["model"]),
                 "UPSTREAM": _name(one["upstream"]),

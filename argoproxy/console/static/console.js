@@ -59,7 +59,7 @@ function showLive(live, parameters = {}) {
 
 const PHASES = {
   read: ["read", "its client sends it, or it is checked"],
-  queued: ["waits", "for a place at an upstream"],
+  waits: ["waits", "for a place at an upstream"],
   asked: ["asked", "the upstream has not begun to reply"],
   answered: ["answered", "the reply is read; nothing of it was sent to the client yet"],
   sent: ["sent", "the answer is on its way to the client"],

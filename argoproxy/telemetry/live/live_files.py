@@ -28,7 +28,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 class OpenRequest(TypedDict):
     """A request that is being served. It came `at` (seconds since 1970). Times are milliseconds, None for what did not
-    happen; `silent_ms` is how long nothing was sent to the client. `phase` is `read`, `queued` for a place at an
+    happen; `silent_ms` is how long nothing was sent to the client. `phase` is `read`, `waits` for a place at an
     upstream, `asked` until the upstream's reply begins, `answered`, and `sent` from the first byte to the client on.
     `tokens` are those of the answer so far, about; None where they are not counted."""
 

@@ -83,9 +83,14 @@ class LiveRequests(Generic[RequestT]):
                 self._folder.remove(self._slot)
                 self._has_files = False
             return
-        describe = partial(self._describe_open, now)
-        self._folder.write(OPEN, self._slot, join(map(describe, list(self._open.values()))))
-        self._write_ended()
+        try:
+            describe = partial(self._describe_open, now)
+            self._folder.write(OPEN, self._slot, join(map(describe, list(self._open.values()))))
+            self._write_ended()
+        except BaseException:
+            self._folder.remove(self._slot)  # what stands there would seem to go on
+            self._has_files = False
+            raise
         self._has_files = True
 
     def _describe_open(self, now: float, request: RequestT) -> str:

@@ -182,5 +182,22 @@ def test_names_that_clients_choose_come_through(folder: Path, live: LiveRequests
     assert shown == {model[:LONGEST_NAME]}
 
 
+def test_what_can_not_be_brought_up_to_date_is_taken_away(folder: Path, live: LiveRequests[Asked]) -> None:
+    reader = LiveFolder(folder)
+    reader.look(OPEN)
+    live.begin("1", Asked("1"))
+    live.publish()
+    assert reader.look(OPEN)
+    (folder / f"{ENDED}-0.new").mkdir()  # can't be written
+    live(ended(2))
+    with pytest.raises(IsADirectoryError):
+        live.publish()
+    assert reader.look(OPEN) == []
+    (folder / f"{ENDED}-0.new").rmdir()
+    live.publish()
+    assert [one["id"] for one in reader.look(OPEN)] == ["1"]
+    assert [one["id"] for one in reader.look(ENDED)] == ["2"]
+
+
 def test_a_folder_that_is_gone_is_no_error(tmp_path: Path) -> None:
     assert LiveFolder(tmp_path / "gone").look(OPEN) == []
