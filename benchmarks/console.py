@@ -30,6 +30,7 @@ PAUSES_S = {"live": 1.0, "upstreams": 2.0, "log": 2.0, "models": 5.0, "keys": 5.
 #: Requests before the measurement, so that there is something to show.
 BEFORE = 2000
 NOBODY = "nobody looks"
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -97,7 +98,8 @@ def measure(row: Row, server: Server, console: Server, view: str, lane: Lane) ->
     """Run the streams while a view is open."""
     viewer = Viewer(console.port, view) if view != NOBODY else None
     all_before, before, begun = server.cpu_s(), console.cpu_s(), time.monotonic()
-    result = load.run(server.port, lane, 1.0)
+    # What ends it is the number of requests; on a busy machine that takes long.
+    result = load.run(server.port, lane, PATIENCE_S)
     spent_s, console_s = server.cpu_s() - all_before, console.cpu_s() - before
     seconds = time.monotonic() - begun
     if viewer:
