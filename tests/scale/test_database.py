@@ -72,6 +72,9 @@ def test_the_ledger_has_the_requests_of_all(replicas: tuple[Replica, Replica]) -
     first, second = replicas
     assert [replica.status(STATIC, model="counted") for replica in (first, second, second)] == [200] * 3
     eventually(lambda: second.counted("counted") == 3)
+    assert {"counted": 3}.items() <= {
+        row["model"]: row["requests"] for row in first.ask("usage", "--by", "model")
+    }.items()
     sums = [sum(row["requests"] for row in first.ask("usage", "--by", by)) for by in GROUPINGS]
     assert len(set(sums)) == 1
     assert "crew" in {row["team"] for row in first.ask("usage", "--by", "team")}
