@@ -22,7 +22,7 @@ from tests.support.processes import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINNED = {
     canonicalize_name(name): version
-    for file in ("requirements.txt", "requirements-gevent.txt", "requirements-redis.txt")
+    for file in ("requirements.txt", "requirements-gevent.txt", "requirements-redis.txt", "requirements-postgres.txt")
     for name, version in re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / file).read_text())
 }
 DECLARED = [Requirement(line) for line in PROJECT["dependencies"]]
