@@ -25,6 +25,9 @@ PROXY_PORT = re.compile(r"\b(localhost:|127\.0\.0\.1:)5000\b")
 PORT_FLAG = re.compile(r"(--(?:expose_)?port[ =])\d+")
 MODEL_SERVER = re.compile(r"http://(?:localhost|127\.0\.0\.1|gpu-box|my-server|vllm):(?:8000|8080|11434|30000|1234)\b")
 
+#: Files of a checkout that a clone does not have.
+LEFT_OUT = (".env", "config.yaml", "usage.jsonl")
+
 
 class PageSession:
     """A shell in a folder of its own. Raises AssertionError where a command fails, or does not end."""
@@ -122,7 +125,8 @@ def make_checkout(folder: Path) -> Path:
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     (checkout / "argoproxy").symlink_to(ROOT / "argoproxy")
     for file in ROOT.iterdir():
-        if file.is_file() and file.name not in (".env", "config.yaml", "usage.jsonl"):
+        # Those of coverage come and go.
+        if file.name not in LEFT_OUT and not file.name.startswith(".coverage") and file.is_file():
             shutil.copy(file, checkout)
     (venv / "bin").mkdir(parents=True)
     python = venv / "bin" / "python"
