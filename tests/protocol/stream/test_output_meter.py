@@ -77,3 +77,12 @@ def test_of_a_response_only_the_deltas_count() -> None:
     pieces = [b'data: {"type":"response.output_text.delta","delta":"abcd"}\n\n', b'data: {"text":"abcd"}\n\n']
     assert list(meter.measure(pieces, DELTAS)) == pieces
     assert meter.tokens == 1
+
+
+def test_a_look_counts_what_has_passed_and_changes_nothing() -> None:
+    meter = OutputMeter()
+    meter.feed([event(content="12345")])
+    assert (meter.peek(), meter.tokens) == (2, 2)
+    meter.feed([Document(b'{"choices":[{"message":{"content":"12345678"}}]}')])
+    assert meter.peek() == 2, "a document is read when its tokens are needed"
+    assert meter.tokens == 4
