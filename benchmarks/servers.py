@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: With a process's number, a clock of Linux: the CPU time of all its threads (clock_getcpuclockid(3)).
+CPU_TIME = 2
 START_S = 30.0
 SERVER_CORE, LOAD_CORE = 0, (os.cpu_count() or 1) - 1
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
@@ -56,12 +57,8 @@ class Server:
             self.process.wait()
 
     def cpu_s(self) -> float:
-        """User and system time of its processes."""
-        spent = 0
-        for pid in tree(self.pid):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            spent += int(fields[11]) + int(fields[12])
-        return spent / TICKS_PER_S
+        """User and system time of its processes. /proc counts it in ticks of 10 ms: 1% of a run of a second."""
+        return sum(time.clock_gettime((~pid << 3) | CPU_TIME) for pid in tree(self.pid))
 
     def pss_mib(self) -> float:
         """Memory of its processes, what they share counted once."""
