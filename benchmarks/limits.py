@@ -23,7 +23,7 @@ from argoproxy.protocol.limits.claims import make_claims
 from argoproxy.protocol.limits.limits import Budget, Demand, LimitedSubject, Limits, Period
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 
 KEYS = 20
 LIMITS = Limits(rpm=10**8, tpm=10**9, budget=Budget(10**17, Period.MONTH))
@@ -50,7 +50,7 @@ class Times(NamedTuple):
 
 def work(task: Work) -> Times:
     """Admit and settle requests, and measure it."""
-    store = SqliteLimits(task.folder, lambda _: None)
+    store = LocalLimits(task.folder, lambda _: None)
     admit_s, settle_s, cpu_s, refused = [], [], 0.0, 0
     for number in range(task.requests):
         if task.pause_s:

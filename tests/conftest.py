@@ -90,7 +90,7 @@ SLOW = {
     "stores/test_limit_stores.py",
     "stores/test_sqlite_answers.py",
     "stores/test_sqlite_keys.py",
-    "stores/test_sqlite_limits.py",
+    "stores/test_local_limits.py",
     "telemetry/journal/test_writer.py",
     "telemetry/test_slots.py",
     "workers/test_plain_request.py",

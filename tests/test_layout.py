@@ -28,7 +28,7 @@ ONLY_THERE = {
         "stores/sqlite_file",
         "stores/keys/sqlite_keys",
         "stores/sqlite_ledger",
-        "stores/sqlite_limits",
+        "stores/local/usage_database",
         "stores/worker_database",
         "stores/answers",
         "stores/redis/kept_settlements",

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from argoproxy.stores.limit_store import LedgerEntry
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 
 _NAMES = ", ".join(field.name for field in fields(LedgerEntry))
 _READ = f"SELECT number, {_NAMES} FROM ledger ORDER BY number LIMIT ?"  # noqa: S608 names of columns
@@ -26,7 +26,7 @@ class LedgerOutbox:
     """The ledger of a host, from which entries are moved away. All methods raise StateUnavailable. Numbers are given
     anew once all entries are gone, so one process at a time may use it."""
 
-    def __init__(self, limits: SqliteLimits) -> None:
+    def __init__(self, limits: LocalLimits) -> None:
         self._limits = limits
 
     def read(self, count: int) -> Batch:

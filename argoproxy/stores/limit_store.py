@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from argoproxy.protocol.limits.limits import Admission, Claim
@@ -29,6 +29,9 @@ class LedgerEntry:
     reasoning_tokens: int | None = None
     cost_nanos: int | None = None
     is_estimated: bool = False
+
+
+ENTRY_FIELDS = tuple(field.name for field in fields(LedgerEntry))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class WorkerDatabase:
         self._jobs.append(job)
         if not self._thread_lock.acquire(timeout=self._wait_s):
             if self._withdraw(job):
-                raise self._fail(reason_of(TimeoutError(errno.ETIMEDOUT, "another thread's write does not end")))
+                raise self.fail(reason_of(TimeoutError(errno.ETIMEDOUT, "another thread's write does not end")))
             self._thread_lock.acquire()  # it is being done, which takes a limited time
         try:
             while not job.is_done:
@@ -129,7 +129,7 @@ class WorkerDatabase:
             self._write(jobs)
         except (sqlite3.Error, OSError) as error:
             for job in jobs:
-                job.error = self._fail(reason_of(error))
+                job.error = self.fail(reason_of(error))
         except BaseException as error:  # noqa: BLE001 each thread raises it
             for job in jobs:
                 job.error = error
@@ -178,7 +178,8 @@ class WorkerDatabase:
         if opened is not None:
             opened.close()
 
-    def _fail(self, reason: str) -> StateUnavailable:
+    def fail(self, reason: str) -> StateUnavailable:
+        """Report that the file, or what belongs to it, can't be used, and return the error for it."""
         self._wait_s = min(_SHORT_WAIT_S, self._max_wait_s)
         with self._report_lock:
             before, self._trouble = self._trouble, reason

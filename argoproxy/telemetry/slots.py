@@ -79,6 +79,10 @@ class Slots:
         """Take the first free slot until this process ends. Call it inside `exclusive`."""
         return next(number for number in itertools.count() if _try_lock(self._folder / f"{SLOT}{number}") is not None)
 
+    def hold(self, slot: int) -> int | None:
+        """Hold a slot until the returned descriptor is closed; None if another process holds it. Raises OSError."""
+        return _try_lock(self._folder / f"{SLOT}{slot}")
+
     def free_slots(self) -> set[int]:
         """Return the slots that no worker holds. Call it inside `exclusive`: looking takes each slot for a moment."""
         numbers = (int(file.name.removeprefix(SLOT)) for file in self._folder.glob(f"{SLOT}*"))

@@ -38,7 +38,7 @@ from argoproxy.stores.postgres.chosen_stores import open_key_store
 from argoproxy.stores.postgres.host_task import LastSuccess
 from argoproxy.stores.postgres.key_publisher import CHECKED
 from argoproxy.stores.postgres.ledger_delivery import DELIVER_S, DELIVERED
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.web.upstream_factory import identify
 
@@ -171,10 +171,10 @@ def open_answers(folder: Path, max_bytes: int) -> SqliteAnswers:
 
 
 @lru_cache(maxsize=8)
-def open_limits(folder: Path) -> SqliteLimits:
+def open_limits(folder: Path) -> LocalLimits:
     """Return the counters in a folder: the same ones after a reload of the settings. When this process ends, what could
     not be written before is written if it can be."""
-    limits = SqliteLimits(folder)
+    limits = LocalLimits(folder)
     atexit.register(limits.close)
     return limits
 

@@ -26,7 +26,7 @@ from argoproxy.stores.postgres.host_task import LastSuccess
 from argoproxy.stores.postgres.key_follower import KeyFollower
 from argoproxy.stores.postgres.key_publisher import KeyPublisher
 from argoproxy.stores.postgres.ledger_delivery import LedgerDelivery
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 from tests.scale.engines import Postgres, need_package
 from tests.scale.shared_replica import STATIC, Replica
 from tests.support.client import ask as http
@@ -94,7 +94,7 @@ class Host:
     """A worker's ledger, and what delivers it."""
 
     def __init__(self, folder: Path, session: PostgresSession, most_kept: int = 1000) -> None:
-        self.limits = SqliteLimits(folder)
+        self.limits = LocalLimits(folder)
         delivered = LastSuccess(folder / "delivered")
         self.delivery = LedgerDelivery(LedgerOutbox(self.limits), session, most_kept, delivered)
 

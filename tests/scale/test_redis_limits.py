@@ -92,7 +92,7 @@ class InRedis:
         self._limits = [RedisLimits(one, self._prefix, to_us, _LEASE_S) for one in self._servers]
         self.workers: Sequence[LimitStore] = [CountingWorker(one, self._requests, self._ledger) for one in self._limits]
 
-    def kill(self, requests: Sequence[str], now: float) -> None:
+    def kill(self, requests: Sequence[str], now: float) -> Sequence[str]:
         for request_id in requests:
             request = self._requests.pop(request_id)
             self._ledger.setdefault(request_id, request.reservation.if_abandoned)
@@ -101,6 +101,7 @@ class InRedis:
         # The next request finds what they have left, fifty of them at once.
         assert self._limits[1].admit("next", [], 0, now).refused is None
         self._limits[1].settle("next", {}, now)
+        return requests
 
     def lock(self) -> bool:
         return False

@@ -21,7 +21,7 @@ from argoproxy.stores.postgres.key_follower import KeyFollower
 from argoproxy.stores.postgres.key_publisher import KeyPublisher, SharedKeys
 from argoproxy.stores.postgres.ledger_delivery import BATCH, LedgerDelivery
 from argoproxy.stores.postgres.postgres_schema import RefusedRows
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 from tests.support.processes import eventually
 
 NOW = 1_795_400_000.0
@@ -133,24 +133,24 @@ class Database:
 
 
 @pytest.fixture
-def limits(tmp_path: Path) -> Iterator[SqliteLimits]:
-    store = SqliteLimits(tmp_path)
+def limits(tmp_path: Path) -> Iterator[LocalLimits]:
+    store = LocalLimits(tmp_path)
     yield store
     store.close()
 
 
-def serve(limits: SqliteLimits, *ids: str) -> None:
+def serve(limits: LocalLimits, *ids: str) -> None:
     for request_id in ids:
         entry = LedgerEntry(request_id, NOW, "k", "ann", "", "m", "up")
         limits.admit(Reservation((), entry, 0), NOW)
         limits.settle(request_id, {}, entry, NOW)
 
 
-def deliver(limits: SqliteLimits, database: Database, folder: Path, most_kept: int = 1000) -> LedgerDelivery:
+def deliver(limits: LocalLimits, database: Database, folder: Path, most_kept: int = 1000) -> LedgerDelivery:
     return LedgerDelivery(LedgerOutbox(limits), database, most_kept, LastSuccess(folder / "delivered"))
 
 
-def test_entries_are_moved_once(limits: SqliteLimits, tmp_path: Path) -> None:
+def test_entries_are_moved_once(limits: LocalLimits, tmp_path: Path) -> None:
     database = Database()
     delivery = deliver(limits, database, tmp_path)
     ids = [f"r{number:04}" for number in range(BATCH + 3)]
@@ -165,7 +165,7 @@ def test_entries_are_moved_once(limits: SqliteLimits, tmp_path: Path) -> None:
 
 
 def test_entries_wait_while_the_database_is_away(
-    limits: SqliteLimits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    limits: LocalLimits, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database()
     database.trouble = True
@@ -184,7 +184,7 @@ def test_entries_wait_while_the_database_is_away(
 
 
 def test_an_entry_that_is_refused_stops_no_other(
-    limits: SqliteLimits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    limits: LocalLimits, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database("b")
     serve(limits, "a", "b", "c")

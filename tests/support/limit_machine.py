@@ -28,8 +28,8 @@ class SharedStore(Protocol):
 
     workers: Sequence[LimitStore]
 
-    def kill(self, requests: Sequence[str], now: float) -> None:
-        """Let a killed worker have had these requests."""
+    def kill(self, requests: Sequence[str], now: float) -> Sequence[str]:
+        """Let killed workers have had these requests, and return all that they had."""
 
     def lock(self) -> bool:
         """Keep the workers from the store; False if that can't be."""
@@ -212,8 +212,7 @@ class LimitStoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def kill(self, data: st.DataObject) -> None:
         requests = data.draw(st.lists(st.sampled_from(sorted(self.model.open)), min_size=1, unique=True))
-        self.store.kill(requests, self.now)
-        for request_id in requests:
+        for request_id in self.store.kill(requests, self.now):
             tokens, claims = self.tokens[request_id], self.model.open[request_id]
             charges = {row: tokens if one.kind == LimitKind.TPM else one.amount for row, one in claims.items()}
             self.model.settle(request_id, charges, ("abandoned", tokens), self.now_us)

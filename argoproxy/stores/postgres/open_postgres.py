@@ -21,7 +21,7 @@ from argoproxy.stores.postgres.postgres_keys import PostgresKeys
 from argoproxy.stores.postgres.postgres_ledger import PostgresLedger
 from argoproxy.stores.postgres.postgres_server import PostgresServer, PostgresSession
 from argoproxy.stores.postgres.start_keys import UNDECLARED
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 
 
 def open_shared_keys(settings: DatabaseSettings, folder: Path) -> PostgresKeys:
@@ -34,7 +34,7 @@ def open_shared_ledger(settings: DatabaseSettings) -> PostgresLedger:
     return PostgresLedger(PostgresServer(settings))
 
 
-def start_sharing(config: Config, limits: SqliteLimits) -> Callable[[], None]:
+def start_sharing(config: Config, limits: LocalLimits) -> Callable[[], None]:
     """Start what one worker of the host does for all, following the keys and delivering the ledger, and return what
     stops it. When this process ends, what is left is delivered if it can be."""
     settings, managed = config.database, config.managed

@@ -19,7 +19,7 @@ from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.redis.kept_settlements import KeptSettlements
 from argoproxy.stores.redis.redis_limits import LateSettlement, dump_claims
 from argoproxy.stores.sqlite_file import errors_as_unavailable, make_folder
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 
 #: When to come back where a request is larger than the share of this host, but not than the limit.
 SHARE_RETRY_S = 2.0
@@ -62,7 +62,7 @@ class HostLimits:
 
     def __init__(self, folder: Path, rules: FailureRules, kept: KeptSettlements) -> None:
         self._folder, self._rules, self._kept = folder, rules, kept
-        self._counters: SqliteLimits | None = None
+        self._counters: LocalLimits | None = None
         self._claims: dict[str, Sequence[Claim]] = {}
         self._budgets: dict[str, KnownBudget] = {}
 
@@ -132,7 +132,7 @@ class HostLimits:
         left = max(0, min(claim.limit, known.limit) - known.used)
         return replace(claim, limit=left // self._rules.replicas + delivered)
 
-    def _open(self) -> SqliteLimits:
+    def _open(self) -> LocalLimits:
         if self._counters is None:
             with errors_as_unavailable():
                 make_folder(self._folder)
@@ -141,9 +141,9 @@ class HostLimits:
 
 
 @lru_cache(maxsize=8)
-def _open_counters(folder: Path) -> SqliteLimits:
+def _open_counters(folder: Path) -> LocalLimits:
     """Return the counters in a folder, also after a reload of the settings: a process uses each file but once."""
-    return SqliteLimits(folder)
+    return LocalLimits(folder)
 
 
 def _retry_after(claim: Claim, retry_after_s: float | None) -> float | None:

@@ -12,7 +12,7 @@ import pytest
 from argoproxy.cli.keys import keys_command
 from argoproxy.protocol.limits.limits import Claim, LimitKind
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 
 TOKEN = re.compile(r"ap_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}")
 
@@ -114,7 +114,7 @@ def test_what_is_spent(keys: Command, folder: Path) -> None:
     bob = json.loads(keys("show bob --json"))
     assert bob["spent"] == []
     own, now = f"key:{bob['id']}", time.time()
-    store = SqliteLimits(folder / "state")
+    store = LocalLimits(folder / "state")
     claims = [
         claim(f"{own}/budget/2026-10", 1, now - 10),
         claim(f"{own}/budget/2026-11", 1_230_000_000, now + 1000),

@@ -17,7 +17,7 @@ import pytest
 
 from argoproxy.cli.usage import usage_command, usage_tables
 from argoproxy.stores.limit_store import LedgerEntry
-from argoproxy.stores.sqlite_limits import DATABASE, SqliteLimits
+from argoproxy.stores.local.local_limits import DATABASE, LocalLimits
 from tests.support.processes import ROOT
 
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC).timestamp()
@@ -35,13 +35,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> Iterator[SqliteLimits]:
-    store = SqliteLimits(folder / "state")
+def store(folder: Path) -> Iterator[LocalLimits]:
+    store = LocalLimits(folder / "state")
     yield store
     store.close()
 
 
-def write(store: SqliteLimits, *entries: dict[str, Any]) -> None:
+def write(store: LocalLimits, *entries: dict[str, Any]) -> None:
     for number, fields in enumerate(entries):
         given = {"at": NOON, "key_id": "k", "key_name": "bob", "team": "", "model": "m1", "upstream": "up", **fields}
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "cost_nanos": 10**9, **fields}
@@ -70,7 +70,7 @@ def usage(capsys: pytest.CaptureFixture[str]) -> Command:
     return Command(capsys)
 
 
-def test_requests_are_added_up_by_each_group(store: SqliteLimits, usage: Command) -> None:
+def test_requests_are_added_up_by_each_group(store: LocalLimits, usage: Command) -> None:
     write(
         store,
         {"key_name": "ann", "team": "red", "cost_nanos": 2_500_000_000},
@@ -101,7 +101,7 @@ def test_requests_are_added_up_by_each_group(store: SqliteLimits, usage: Command
     }
 
 
-def test_a_time_and_a_key_are_chosen(store: SqliteLimits, usage: Command) -> None:
+def test_a_time_and_a_key_are_chosen(store: LocalLimits, usage: Command) -> None:
     write(store, {"at": NOON - DAY_S}, {}, {"at": NOON + DAY_S, "key_name": "ann"})
     for words, days in (
         ("--since 2026-11-10", ["2026-11-10", "2026-11-11"]),
@@ -116,7 +116,7 @@ def test_a_time_and_a_key_are_chosen(store: SqliteLimits, usage: Command) -> Non
         assert [row["day"] for row in usage.rows(f"--by day {words}")] == days, words
 
 
-def test_days_begin_in_the_zone_of_budgets(folder: Path, store: SqliteLimits, usage: Command) -> None:
+def test_days_begin_in_the_zone_of_budgets(folder: Path, store: LocalLimits, usage: Command) -> None:
     write(store, {"at": datetime(2026, 11, 10, 23, 30, tzinfo=UTC).timestamp()})
     (folder / "config.yaml").write_text(
         "target_base_url: http://localhost:8000/v1\nstate_path: state\nbudget_zone: Europe/Berlin\n"
@@ -125,7 +125,7 @@ def test_days_begin_in_the_zone_of_budgets(folder: Path, store: SqliteLimits, us
     assert [row["day"] for row in usage.rows("--by day")] == ["2026-11-10"]
 
 
-def test_a_table_has_a_total_and_what_is_not_known(store: SqliteLimits, usage: Command) -> None:
+def test_a_table_has_a_total_and_what_is_not_known(store: LocalLimits, usage: Command) -> None:
     write(
         store, {"cost_nanos": 12_345_678}, {"key_name": "ann", "cost_nanos": 1}, {"key_name": "eve", "cost_nanos": None}
     )
@@ -139,7 +139,7 @@ def test_a_table_has_a_total_and_what_is_not_known(store: SqliteLimits, usage: C
     assert usage("--key bob").splitlines()[-1].startswith("bob ")
 
 
-def test_csv_is_exact_and_holds_no_formula(store: SqliteLimits, usage: Command) -> None:
+def test_csv_is_exact_and_holds_no_formula(store: LocalLimits, usage: Command) -> None:
     write(store, {"model": "=cmd|x", "cost_nanos": 1_234_567_891}, {"model": "m,1\n", "cost_nanos": None})
     printed = usage("--by model --csv")
     first, second = csv.DictReader(io.StringIO(printed))
@@ -147,7 +147,7 @@ def test_csv_is_exact_and_holds_no_formula(store: SqliteLimits, usage: Command) 
     assert (second["model"], second["cost"]) == ("m,1\n", "")
 
 
-def test_names_of_clients_can_not_change_the_terminal(store: SqliteLimits, usage: Command) -> None:
+def test_names_of_clients_can_not_change_the_terminal(store: LocalLimits, usage: Command) -> None:
     write(store, {"model": "a\x1b[2J\nb" + "x" * 100})
     head, line = usage("--by model").splitlines()
     assert line.isprintable()
@@ -156,7 +156,7 @@ def test_names_of_clients_can_not_change_the_terminal(store: SqliteLimits, usage
 
 @pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "█"), ("latin-1", "#")])
 def test_a_terminal_gets_bars(
-    store: SqliteLimits, usage: Command, monkeypatch: pytest.MonkeyPatch, encoding: str, mark: str
+    store: LocalLimits, usage: Command, monkeypatch: pytest.MonkeyPatch, encoding: str, mark: str
 ) -> None:
     write(store, {"at": NOON, "cost_nanos": 40}, {"at": NOON + DAY_S, "cost_nanos": 10})
 
@@ -180,7 +180,7 @@ def test_tokens_are_drawn_where_nothing_has_a_cost() -> None:
     assert [usage_tables.draw_bar(amount, 40, 8) for amount in (40, 20, 1, 0)] == ["████████", "████", "▎", ""]
 
 
-def test_nothing_was_written_down_yet(usage: Command, store: SqliteLimits) -> None:
+def test_nothing_was_written_down_yet(usage: Command, store: LocalLimits) -> None:
     assert usage() == ""
     assert "No request" in usage.error
     assert usage.rows("--by model") == []
@@ -188,7 +188,7 @@ def test_nothing_was_written_down_yet(usage: Command, store: SqliteLimits) -> No
     assert usage("--since 2027-01-01") == ""
 
 
-def test_it_is_read_while_the_proxy_writes(store: SqliteLimits, usage: Command, folder: Path) -> None:
+def test_it_is_read_while_the_proxy_writes(store: LocalLimits, usage: Command, folder: Path) -> None:
     write(store, {})
     writer = sqlite3.connect(folder / "state" / DATABASE, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
@@ -218,7 +218,7 @@ def test_without_a_folder_nothing_is_written_down(usage: Command, folder: Path) 
     assert "state_path" in usage.error
 
 
-def test_the_page_shows_commands_that_work(store: SqliteLimits, usage: Command) -> None:
+def test_the_page_shows_commands_that_work(store: LocalLimits, usage: Command) -> None:
     write(store, {})
     commands = re.findall(r"(?m)^argoproxy usage(.*?)(?:#.*)?$", PAGE)
     assert len(commands) == 3

@@ -16,7 +16,7 @@ from argoproxy.protocol.limits.limits import Claim, LimitKind
 from argoproxy.stores.keys.key_admin import KeyAdmin
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 from tests.support.console_sources import make_sources
 
 #: 2026-11-23 12:00 UTC.
@@ -30,7 +30,7 @@ limits: {rpm: 100}
 COUNTS: Counts = {"requests": 4, "errors": 1, "tokens_in": 10, "tokens_out": 20, "cost": None}
 
 
-def settle(store: SqliteLimits, request_id: str, key_id: str, at: float, tokens: int = 30) -> None:
+def settle(store: LocalLimits, request_id: str, key_id: str, at: float, tokens: int = 30) -> None:
     """Let a request of bob end: it used tokens, and 0.5 of a budget."""
     claims = (
         Claim(f"key:{key_id}/rpm", LimitKind.RPM, f"key:{key_id}", 60, 1),
@@ -49,7 +49,7 @@ def test_keys_are_shown_with_what_is_left(tmp_path: Path) -> None:
     store.create()
     fields = {"rpm": 60, "budget": "5/month", "team": None, "model_limits": {"gpt-*": {"concurrent": 2}}}
     made = KeyAdmin(store, "cli:ann", lambda: NOW).create("bob", fields)
-    limits = SqliteLimits(tmp_path / "state")
+    limits = LocalLimits(tmp_path / "state")
     settle(limits, "r0", made["id"], NOW - 86_400)
     settle(limits, "r1", made["id"], NOW)
     totals = Totals(60.0, by_key={"bob": COUNTS, "gone": COUNTS})
@@ -94,7 +94,7 @@ def test_keys_that_cant_be_read_leave_the_rest(tmp_path: Path) -> None:
 def test_usage_is_added_up_from_the_ledger(tmp_path: Path) -> None:
     sources = make_sources(tmp_path, SETTINGS)
     SqliteKeys(tmp_path / "state").create()
-    limits = SqliteLimits(tmp_path / "state")
+    limits = LocalLimits(tmp_path / "state")
     for number, at in enumerate((NOW - 2 * 86_400, NOW - 2 * 86_400, NOW)):
         settle(limits, str(number), "k", at)
     days = show_usage(sources, Totals(), {"by": "day", "since": "7d"}, NOW)

@@ -25,7 +25,7 @@ from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.protocol.prices.price_fields import parse_price
 from argoproxy.protocol.prices.price_table import Cost, PriceTable
 from argoproxy.protocol.routing.route import Route
-from argoproxy.stores.sqlite_limits import SqliteLimits
+from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.upstreams import Upstream
 from tests.support.routes import routes_to
 
@@ -52,7 +52,7 @@ class Bench:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
-        books = Books(SqliteLimits(folder), LimitSettings(**settings), PRICES, keeps_ledger=True, clock=lambda: NOW)
+        books = Books(LocalLimits(folder), LimitSettings(**settings), PRICES, keeps_ledger=True, clock=lambda: NOW)
         self.accountant = Accountant(books, lambda subjects, demand, now: make_claims(subjects, demand, CALENDAR, now))
         self.count = 0
 

@@ -1,0 +1,59 @@
+"""A thread of a worker that writes down what has happened, soon after it has."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from argoproxy.errors import StateUnavailable
+
+#: How long what has happened waits for more, to be written together.
+GATHER_S = 0.1
+_STOP_S = 5.0
+
+
+class UsageWriter:
+    """Calls `write` soon after it was woken; again after a pause if that raises StateUnavailable. The thread begins with
+    the first call, which is after the fork."""
+
+    def __init__(self, write: Callable[[], None], retry_s: float) -> None:
+        self._write, self._retry_s = write, retry_s
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._has_work, self._is_stopped = threading.Event(), threading.Event()
+
+    def wake(self) -> None:
+        """Have it written what has happened until now."""
+        if not self._has_work.is_set():
+            self._has_work.set()
+            if self._thread is None:
+                self._start()
+
+    def stop(self) -> None:
+        """End the thread; a later call starts another one."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._is_stopped.set()
+            self._has_work.set()
+            thread.join(_STOP_S)
+            self._is_stopped.clear()
+        self._has_work.clear()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="usage-writer", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._has_work.wait()
+            if self._is_stopped.wait(GATHER_S):
+                return
+            self._has_work.clear()
+            try:
+                self._write()
+            except StateUnavailable:
+                self._has_work.set()
+                if self._is_stopped.wait(self._retry_s):
+                    return
