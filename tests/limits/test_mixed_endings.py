@@ -149,11 +149,12 @@ def assert_no_place_is_left(limited: Limited, name: str, key: str) -> None:
 
 def check_ledger(limited: Limited, name: str, mix: Mix, done: list[Told]) -> None:
     """Compare what was written down with what the upstream has seen and what clients were told."""
-    entries = limited.entries(name)
-    by_id = {entry["request_id"]: entry for entry in entries}
-    assert len(by_id) == len(entries)
     seen = {name_of(one) for kind in set(KINDS) for one in limited.upstream.seen(mix.script(kind))}
     lines = {line.get("client_request_id"): line["id"] for line in limited.proxy.lines() if line.get("key") == name}
+    expected = {lines[told.name] for told in done if told.name in lines and told.name in seen}
+    entries = wait_for_entries(limited, name, expected)
+    by_id = {entry["request_id"]: entry for entry in entries}
+    assert len(by_id) == len(entries)
     endings = Counter(entry["ending"] for entry in entries)
     check_unseen(entries, {number: name for name, number in lines.items()}, seen)
     for told in done:
@@ -166,6 +167,17 @@ def check_ledger(limited: Limited, name: str, mix: Mix, done: list[Told]) -> Non
                 assert entry["cost_nanos"] == 0
     complete = sum(told.is_complete for told in done)
     assert endings["complete"] + endings["abandoned"] >= complete
+
+
+def wait_for_entries(limited: Limited, name: str, expected: set[str]) -> list[Json]:
+    """Wait until these requests of a key are written down, and return all of its entries."""
+
+    def find() -> list[Json] | None:
+        entries = limited.entries(name)
+        return entries if expected <= {entry["request_id"] for entry in entries} else None
+
+    found: list[Json] = eventually(find)
+    return found
 
 
 def check_unseen(entries: list[Json], names: Mapping[str, str | None], seen: set[str]) -> None:

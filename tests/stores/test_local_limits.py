@@ -204,8 +204,8 @@ def test_killed_at_any_moment_counters_and_ledger_agree(tmp_path: Path) -> None:
     for worker in workers:
         kill(worker)
     store = LocalLimits(tmp_path)
-    level = store.admit(reserve("last", claim(BUDGET, 10**12, 0), claim(CONCURRENT, 4)), time.time()).levels
     store.sweep(time.time())
+    level = store.admit(reserve("last", claim(BUDGET, 10**12, 0), claim(CONCURRENT, 4)), time.time()).levels
     rows = written(store, tmp_path)
     assert len({row["request_id"] for row in rows}) == len(rows)
     assert 10**12 - level[BUDGET].remaining == sum(row["cost_nanos"] for row in rows)

@@ -48,7 +48,7 @@ def modules_in(folder: str) -> list[str]:
 HARMLESS = """
     argoproxy.images.picture argoproxy.pipeline.place_keeper argoproxy.pipeline.route_order
     argoproxy.pipeline.shared.caches argoproxy.plugins.upstream argoproxy.shared_state.upstream_state
-    argoproxy.stores.answers.sqlite_answers argoproxy.stores.keys.sqlite_keys argoproxy.stores.request_owner
+    argoproxy.stores.answers.sqlite_answers argoproxy.stores.keys.sqlite_keys argoproxy.stores.local.local_limits
     argoproxy.stores.worker_database argoproxy.telemetry.journal.writer argoproxy.telemetry.json_lines
     argoproxy.telemetry.labels argoproxy.telemetry.tracing.otlp argoproxy.transport.http_exchange
     argoproxy.web.admin_views argoproxy.web.surfaces
