@@ -27,7 +27,7 @@ ONLY_THERE = {
     "sqlite3": {
         "stores/sqlite_file",
         "stores/keys/sqlite_keys",
-        "stores/sqlite_ledger",
+        "stores/local/sqlite_ledger",
         "stores/local/usage_database",
         "stores/worker_database",
         "stores/answers",
@@ -80,6 +80,7 @@ FLOORS = [
     "shared_state",
     "telemetry/live",
     "stores",
+    "stores/local",
     "stores/keys",
     "stores/answers",
     "stores/redis",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from argoproxy.protocol.limits.limits import Admission, Claim
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(NamedTuple):
     """What is written down of a request. Costs are billionths of the currency's unit, None if the price is not known.
     Tokens are None if they are not known."""
 
@@ -31,11 +29,7 @@ class LedgerEntry:
     is_estimated: bool = False
 
 
-ENTRY_FIELDS = tuple(field.name for field in fields(LedgerEntry))
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """What a request asks for before it is sent. `if_abandoned` is charged and written down if the worker dies with it:
     the estimated prompt in tokens, the full reservation in money."""
 

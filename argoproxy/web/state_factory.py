@@ -34,11 +34,11 @@ from argoproxy.stores.answers.sqlite_answers import FILE_NAME, SqliteAnswers
 from argoproxy.stores.keys.key_admin import ADMIN_ACTOR, KeyAdmin, KeyDesk
 from argoproxy.stores.keys.key_ring import AdminAccess, KeyRing
 from argoproxy.stores.limit_store import LimitStore
+from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.stores.postgres.chosen_stores import open_key_store
 from argoproxy.stores.postgres.host_task import LastSuccess
 from argoproxy.stores.postgres.key_publisher import CHECKED
 from argoproxy.stores.postgres.ledger_delivery import DELIVER_S, DELIVERED
-from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.telemetry.slots import FOLDER_VARIABLE
 from argoproxy.web.upstream_factory import identify
 

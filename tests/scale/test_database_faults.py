@@ -20,13 +20,13 @@ from argoproxy.protocol.access.auth import Key
 from argoproxy.protocol.access.secrets import Secret
 from argoproxy.stores.keys.key_admin import KeyAdmin
 from argoproxy.stores.keys.key_ring import KeyRing
-from argoproxy.stores.ledger_outbox import LedgerOutbox
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
+from argoproxy.stores.local.ledger_outbox import LedgerOutbox
+from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.stores.postgres.host_task import LastSuccess
 from argoproxy.stores.postgres.key_follower import KeyFollower
 from argoproxy.stores.postgres.key_publisher import KeyPublisher
 from argoproxy.stores.postgres.ledger_delivery import LedgerDelivery
-from argoproxy.stores.local.local_limits import LocalLimits
 from tests.scale.engines import Postgres, need_package
 from tests.scale.shared_replica import STATIC, Replica
 from tests.support.client import ask as http

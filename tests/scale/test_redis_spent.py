@@ -10,8 +10,8 @@ import pytest
 
 from argoproxy.cli.keys import keys_command
 from argoproxy.protocol.limits.limits import Claim, LimitKind
+from argoproxy.stores.local.sqlite_ledger import SpentBudget
 from argoproxy.stores.redis.redis_limits import RedisLimits
-from argoproxy.stores.sqlite_ledger import SpentBudget
 from tests.support.redis_server import MISSING, RealRedis
 
 if MISSING:

@@ -22,6 +22,7 @@ from argoproxy.stores.local.usage_database import DATABASE
 from tests.support.limit_machine import WORKERS, LimitStoreMachine
 from tests.support.memory_limits import MemoryLimits
 
+
 class InMemory:
     def __init__(self) -> None:
         self._store = MemoryLimits()

@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ import pytest
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.limits import Claim, LimitKind
-from argoproxy.stores.local import local_limits, usage_database
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
-from argoproxy.stores.sqlite_file import SqliteFile
+from argoproxy.stores.local import local_limits, usage_database
 from argoproxy.stores.local.local_limits import LocalLimits
+from argoproxy.stores.sqlite_file import SqliteFile
 from tests.support.processes import ROOT, eventually
 
 NOW = 1_795_400_000.0
@@ -284,6 +284,7 @@ def test_trouble(tmp_path: Path, trouble: str) -> None:
     folder.mkdir()
     reports: list[str | None] = []
     store = LocalLimits(folder, reports.append, 0.01, 600.0)
+    states: list[bool] = []
     make_trouble, reason = TROUBLES[trouble]
     store.admit(reserve("1", claim(RPM, 9), claim(CONCURRENT, 1)), NOW)
     store.flush()
@@ -303,13 +304,13 @@ def test_trouble(tmp_path: Path, trouble: str) -> None:
         store.settle("3", {}, entry("3", ending="complete"), NOW)
         with pytest.raises(StateUnavailable, match=reason):
             store.flush()
-        assert not store.is_up
+        states.append(store.is_up)
     assert store.admit(reserve("4", claim(RPM, 9), claim(CONCURRENT, 1), claim(NEW, 9)), NOW).refused is None
     assert [(row["request_id"], row["ending"]) for row in written(store, folder)] == [
         ("1", "complete"),
         ("3", "complete"),
     ]
-    assert store.is_up
+    assert [*states, store.is_up] == [False, True]
     assert len(reports) == 2
     assert reason in str(reports[0])
     assert reports[1] is None
@@ -324,6 +325,29 @@ def test_what_is_kept_is_bounded(store: LocalLimits, tmp_path: Path, monkeypatch
             store.settle(str(number), {}, entry(str(number)), NOW)
     store.close()
     assert len(ledger(tmp_path)) == 5
+
+
+def test_what_could_not_be_counted_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_limits, "MOST_KEPT", 5)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    store = LocalLimits(folder, lambda _: None, 0.01, 600.0)
+    for number in range(9):
+        store.admit(reserve(str(number), claim(BUDGET, 100)), NOW)
+    with no_folder(folder):
+        eventually(partial(is_refused_for_trouble, store))
+        for number in range(9):
+            store.settle(str(number), {BUDGET: 1}, entry(str(number)), NOW)
+    assert len(written(store, folder)) == 5
+    store.close()
+
+
+def is_refused_for_trouble(store: LocalLimits) -> bool:
+    try:
+        store.admit(reserve("none", claim(BUDGET, 0)), NOW)
+    except StateUnavailable:
+        return True
+    return False
 
 
 def test_what_is_kept_is_written_without_another_request(tmp_path: Path) -> None:
@@ -342,6 +366,10 @@ def test_what_is_kept_is_written_when_a_worker_stops(tmp_path: Path) -> None:
     assert [row["request_id"] for row in ledger(tmp_path)] == ["1"]
 
 
+def is_admitted(store: LocalLimits) -> bool:
+    return store.admit(reserve("look", claim(BUDGET, 10, 6)), NOW).refused is None
+
+
 def test_files_that_are_deleted_are_begun_anew(store: LocalLimits, tmp_path: Path) -> None:
     """Another worker counts in the same new file; requests that ran are written down there."""
     other = LocalLimits(tmp_path)
@@ -351,7 +379,7 @@ def test_files_that_are_deleted_are_begun_anew(store: LocalLimits, tmp_path: Pat
         file.unlink()
     shutil.rmtree(tmp_path / "slots")
     for one in (store, other):
-        eventually(lambda one=one: one.admit(reserve("look", claim(BUDGET, 10, 6)), NOW).refused is None)
+        eventually(partial(is_admitted, one))
         one.settle("look", {}, None, NOW)
     assert store.admit(reserve("2", claim(BUDGET, 10, 6), claim(CONCURRENT, 2)), NOW).refused is None
     assert other.admit(reserve("3", claim(BUDGET, 10, 6)), NOW).refused
@@ -385,7 +413,9 @@ def test_the_file_of_the_version_before(store: LocalLimits, tmp_path: Path) -> N
         for statement in usage_database.MIGRATIONS[0]:
             database.execute(statement)
         database.execute("PRAGMA user_version=1")
-        columns = "owner, claims, abandoned_tokens, request_id, at, key_id, key_name, team, model, upstream, ending, status"
+        columns = (
+            "owner, claims, abandoned_tokens, request_id, at, key_id, key_name, team, model, upstream, ending, status"
+        )
         marks = ", ".join("?" * 13)
         values = (0, "[]", 0, "1", NOW, "a", "ann", "", "m1", "main", "abandoned", 0, 0)
         database.execute(f"INSERT INTO open_requests ({columns}, is_estimated) VALUES ({marks})", values)
@@ -399,7 +429,7 @@ def test_the_file_of_the_version_before(store: LocalLimits, tmp_path: Path) -> N
 def test_names_that_clients_choose(store: LocalLimits, tmp_path: Path) -> None:
     names = ("\ud800", "x" * 10_000, "\0", "日本")
     for number, name in enumerate(names):
-        one = replace(entry(str(number), cost_nanos=10**30), model=name)
+        one = entry(str(number), cost_nanos=10**30)._replace(model=name)
         store.admit(Reservation([claim(BUDGET, 10, 10**30)], one, 0), NOW)
         store.admit(Reservation([], one, 0), NOW)
         store.settle(str(number), {}, one, NOW)
@@ -408,7 +438,7 @@ def test_names_that_clients_choose(store: LocalLimits, tmp_path: Path) -> None:
 
 def test_counters_of_periods_that_are_over_are_removed(store: LocalLimits, tmp_path: Path) -> None:
     day_s = 86_400
-    ended = [replace(claim(BUDGET, 10, 1), row=f"{BUDGET}/{day}", resets_at=NOW + day * day_s) for day in range(3)]
+    ended = [claim(BUDGET, 10, 1)._replace(row=f"{BUDGET}/{day}", resets_at=NOW + day * day_s) for day in range(3)]
     store.admit(reserve("1", *ended), NOW)
     store.settle("1", {one.row: 1 for one in ended}, None, NOW)
     store.settle("2", {}, None, NOW + 41.5 * day_s)

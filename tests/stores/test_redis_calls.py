@@ -13,10 +13,10 @@ from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.cache.kept_answer import AnswerForm, KeptAnswer
 from argoproxy.protocol.limits.admission import CONCURRENT_RETRY_S
 from argoproxy.protocol.limits.limits import Claim, LimitKind
+from argoproxy.stores.local.sqlite_ledger import SpentBudget
 from argoproxy.stores.redis.limit_script import LIMITS, LuaScript
 from argoproxy.stores.redis.redis_answers import LONGEST_KEPT_S, MOST_BYTES, RedisAnswers
 from argoproxy.stores.redis.redis_limits import LateSettlement, RedisLimits, dump_claims, use_server_clock
-from argoproxy.stores.sqlite_ledger import SpentBudget
 
 KEY = bytes(range(32))
 DOCUMENT = KeptAnswer(AnswerForm.DOCUMENT, b"{}")

@@ -14,14 +14,14 @@ from argoproxy.errors import AuthenticationError, StateUnavailable
 from argoproxy.protocol.keys.key_record import KeyBook, KeyRecord, SecretDigest
 from argoproxy.protocol.keys.key_token import digest_of
 from argoproxy.stores.keys.key_ring import KeyRing
-from argoproxy.stores.ledger_outbox import LedgerOutbox
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
+from argoproxy.stores.local.ledger_outbox import LedgerOutbox
+from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.stores.postgres.host_task import HostTask, LastSuccess
 from argoproxy.stores.postgres.key_follower import KeyFollower
 from argoproxy.stores.postgres.key_publisher import KeyPublisher, SharedKeys
 from argoproxy.stores.postgres.ledger_delivery import BATCH, LedgerDelivery
 from argoproxy.stores.postgres.postgres_schema import RefusedRows
-from argoproxy.stores.local.local_limits import LocalLimits
 from tests.support.processes import eventually
 
 NOW = 1_795_400_000.0

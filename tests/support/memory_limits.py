@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from argoproxy.protocol.limits.admission import charge_abandoned, decide, settle
 from argoproxy.protocol.limits.buckets import Counter
@@ -35,7 +34,7 @@ class MemoryLimits:
         more = [claim for claim in claims if claim.row not in rows]
         admission = self._claim(more, now)
         if not admission.refused:
-            self._open[request_id] = replace(reservation, claims=[*reservation.claims, *more])
+            self._open[request_id] = reservation._replace(claims=[*reservation.claims, *more])
         return admission
 
     def settle(self, request_id: str, charges: Mapping[str, int], entry: LedgerEntry | None, now: float) -> None:

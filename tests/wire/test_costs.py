@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from argoproxy.protocol.prices.money import format_amount
-from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, read_usage
+from argoproxy.stores.local.sqlite_ledger import Grouping, LedgerFilter, read_usage
 from tests.support.client import Answer, Client, ask
 from tests.support.fixtures import Serve
 from tests.support.journal_reader import JournalReader

@@ -25,8 +25,8 @@ from argoproxy.stores.keys.key_admin import KeyAdmin, format_moment
 from argoproxy.stores.keys.key_store import KeyStore
 from argoproxy.stores.keys.key_transfer import AbsentKeys, export_keys, import_keys
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
+from argoproxy.stores.local.sqlite_ledger import SpentBudget, read_spent
 from argoproxy.stores.postgres.chosen_stores import NO_FOLDER, open_key_store
-from argoproxy.stores.sqlite_ledger import SpentBudget, read_spent
 
 FAILED_EXIT = 1
 

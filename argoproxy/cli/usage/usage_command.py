@@ -18,8 +18,8 @@ from argoproxy.config.config import load
 from argoproxy.config.values.config_error import ConfigError, explain_refusal
 from argoproxy.errors import ProxyError
 from argoproxy.protocol.access.printable import printable
+from argoproxy.stores.local.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 from argoproxy.stores.postgres.chosen_stores import read_usage, read_usage_of_host
-from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 from argoproxy.stores.usage_period import parse_since, parse_until
 
 FAILED_EXIT = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from argoproxy.stores.sqlite_ledger import Grouping
+from argoproxy.stores.local.sqlite_ledger import Grouping
 
 _ABOUT = """\
 What requests used and cost, added up by key, team, model, upstream or day. It is read from the ledger, in the folder

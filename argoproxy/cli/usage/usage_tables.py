@@ -13,7 +13,7 @@ from functools import partial
 from argoproxy.protocol.access.printable import printable
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.prices.money import format_amount, to_number
-from argoproxy.stores.sqlite_ledger import UsageRow
+from argoproxy.stores.local.sqlite_ledger import UsageRow
 
 #: A spreadsheet takes a text that begins so for a formula; clients choose names of models.
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")

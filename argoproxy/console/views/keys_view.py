@@ -19,8 +19,8 @@ from argoproxy.protocol.limits.limits import LimitedSubject
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.keys import key_files
 from argoproxy.stores.keys.key_admin import format_moment
+from argoproxy.stores.local.sqlite_ledger import read_counters
 from argoproxy.stores.postgres.chosen_stores import open_key_store
-from argoproxy.stores.sqlite_ledger import read_counters
 from argoproxy.web.state_factory import UNKEPT_LIMITS
 
 NO_STORE = (

@@ -11,8 +11,8 @@ from argoproxy.console.views.totals import Totals, no_counts
 from argoproxy.console.views.view_shapes import Counts, ShownUsage, UsageView
 from argoproxy.errors import BadRequest, StateUnavailable
 from argoproxy.protocol.prices.money import to_number
+from argoproxy.stores.local.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 from argoproxy.stores.postgres.chosen_stores import read_usage
-from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 from argoproxy.stores.usage_period import TODAY, parse_since
 
 NO_LEDGER = (

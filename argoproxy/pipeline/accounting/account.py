@@ -7,7 +7,7 @@ another one answered, but counts as a request at the limits of its upstream.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -148,7 +148,7 @@ class RequestAccount:
         progress = self._progress(answer, counted)
         estimate = counted or TokenCounts(self._reservation.abandoned_tokens, 0)
         if seen := self.meter.tokens:  # what came after the usage, if there was any
-            estimate = replace(estimate, completion=estimate.completion + seen)
+            estimate = estimate._replace(completion=estimate.completion + seen)
         used = count_used(progress, counted, estimate)
         cost = self._cost_of(used.counts, answer, usage)
         is_sent = progress is not Progress.UNSENT

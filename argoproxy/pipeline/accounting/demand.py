@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from argoproxy.protocol.limits.limits import Reserve
 from argoproxy.protocol.limits.prompt_estimate import bound_prompt, estimate_prompt
@@ -14,8 +14,7 @@ _COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 _COUNTING, _EMBEDDINGS = "/v1/messages/count_tokens", "/v1/embeddings"
 
 
-@dataclass(frozen=True, slots=True)
-class AskedTokens:
+class AskedTokens(NamedTuple):
     """The tokens that a request asks for: its prompt, as estimated and as reserved, and what is reserved for its output
     (None: not known)."""
 

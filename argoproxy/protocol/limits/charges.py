@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from argoproxy.protocol.limits.limits import Claim, LimitKind
 from argoproxy.protocol.prices.token_counts import TokenCounts
@@ -29,8 +29,7 @@ ANSWERED = (Progress.BROKEN, Progress.COMPLETE)
 NO_TOKENS = TokenCounts(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class UsedTokens:
+class UsedTokens(NamedTuple):
     """The tokens that a request used; `is_estimated` if they are, all or in part."""
 
     counts: TokenCounts
@@ -45,7 +44,7 @@ def count_used(progress: Progress, told: TokenCounts | None, estimate: TokenCoun
     if told is None:
         return UsedTokens(estimate, is_estimated=True)
     if progress == Progress.BROKEN and told.completion < estimate.completion:
-        return UsedTokens(replace(told, completion=estimate.completion), is_estimated=True)
+        return UsedTokens(told._replace(completion=estimate.completion), is_estimated=True)
     return UsedTokens(told)
 
 

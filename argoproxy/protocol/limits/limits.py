@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from argoproxy.protocol.prices.money import format_amount
 
@@ -104,16 +106,14 @@ class LimitSettings:
     on_store_failure: StoreFailure = StoreFailure.REFUSE
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a request asks for: tokens, and their price in billionths (None: the model has no known price)."""
 
     tokens: int
     cost_nanos: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a request asks of one limit. `row` names the counter: the subject, the kind, and for a budget its period
     (`key:ab12/rpm`, `key:ab12/budget/2026-11`). `limit` and `amount` are requests, tokens or billionths. `resets_at`
     (seconds since 1970) is the end of a budget's period, None if it has none."""
@@ -126,8 +126,7 @@ class Claim:
     resets_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """How much of a limit is left, and the seconds until all of it is."""
 
     limit: int
@@ -135,11 +134,13 @@ class Level:
     full_in_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+_NO_LEVELS: Mapping[str, Level] = {}
+
+
+class Admission(NamedTuple):
     """The answer to claims: all are granted (`refused` is None), or none. `retry_after_s` is None where waiting can't
     help. `levels` are those after it, by row."""
 
     refused: Claim | None = None
     retry_after_s: float | None = None
-    levels: dict[str, Level] = field(default_factory=dict)
+    levels: Mapping[str, Level] = _NO_LEVELS

@@ -7,8 +7,7 @@ the tokens of the prompt, Messages (`cache_read_input_tokens`, `cache_creation_i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from argoproxy.protocol.json_text import as_dict
 
@@ -16,8 +15,7 @@ from argoproxy.protocol.json_text import as_dict
 MOST_TOKENS = 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCounts:
+class TokenCounts(NamedTuple):
     """The tokens of one request. `prompt` includes `cached` (read from a cache), `written` (to a cache, of these
     `written_1h` for an hour) and `prompt_audio`; `completion` includes `reasoning` and `completion_audio`."""
 
@@ -107,8 +105,7 @@ def _bound_parts(counts: TokenCounts) -> TokenCounts | None:
         return None
     cached, reasoning = min(counts.cached, counts.prompt), min(counts.reasoning, counts.completion)
     written = min(counts.written, counts.prompt - cached)
-    return replace(
-        counts,
+    return counts._replace(
         cached=cached,
         written=written,
         written_1h=min(counts.written_1h, written),

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from argoproxy.protocol.limits.admission import charge_abandoned, settle
 from argoproxy.stores.local.counter_loader import CounterLoader
-from argoproxy.stores.local.counter_table import Change
+from argoproxy.stores.local.counter_table import CounterChange
 from argoproxy.stores.local.host_files import OpenFiles
-from argoproxy.stores.local.request_log import EMPTY, OpenRequest, encode_open
+from argoproxy.stores.local.request_log import EMPTY, RunningRequest, encode_running
 from argoproxy.stores.local.usage_database import UsageDatabase
 
 #: Requests that are charged in one step.
@@ -35,11 +35,13 @@ class AbandonedRequests:
         files.table.set_log_end(files.log.slot, EMPTY)
         files.log.remove_others(EMPTY)
 
-    def _charge(self, files: OpenFiles, some: Sequence[OpenRequest], others: Sequence[OpenRequest], now: float) -> None:
+    def _charge(
+        self, files: OpenFiles, some: Sequence[RunningRequest], others: Sequence[RunningRequest], now: float
+    ) -> None:
         """Charge some requests, and leave a log of the others."""
         table, log = files
         claims = [claim for one in some for claim in one.claims]
-        end = log.write_file(map(encode_open, others)) if others else EMPTY
+        end = log.write_file(map(encode_running, others)) if others else EMPTY
         places = self._loader.lock(table, claims)
         try:
             counters = {row: table.read(place) for row, place in places.items()}
@@ -47,7 +49,7 @@ class AbandonedRequests:
                 counters.update(
                     settle(one.claims, charge_abandoned(one.claims, one.abandoned_tokens), counters, int(now * 1e6))
                 )
-            table.change([Change(places[row], counter) for row, counter in counters.items()], log.slot, end)
+            table.change([CounterChange(places[row], counter) for row, counter in counters.items()], log.slot, end)
         finally:
             table.unlock()
         log.remove_others(end)

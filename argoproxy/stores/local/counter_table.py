@@ -57,7 +57,7 @@ _flock = ctypes.PyDLL(None).flock
 _AT_ONCE = f"/{LimitKind.CONCURRENT}"
 
 
-class Change(NamedTuple):
+class CounterChange(NamedTuple):
     """What becomes of the counter at a place."""
 
     place: int
@@ -172,14 +172,17 @@ class CounterTable:
         words[place + _NAME : place + _ROW_WORDS] = memoryview(name.ljust(_MOST_NAME_BYTES, b"\0")).cast("Q")
         words[place] = _key_of(row)
 
-    def change(self, changes: Sequence[Change], slot: int, end: int) -> None:
-        """Change counters and the end of the log of a slot, all or nothing. Raises OSError for too many."""
+    def change(self, changes: Sequence[CounterChange], slot: int, end: int) -> None:
+        """CounterChange counters and the end of the log of a slot, all or nothing. Raises OSError for too many."""
+        words = self._words
+        if not changes:
+            words[_LOGS + slot] = end
+            return
         if len(changes) > MOST_CHANGES:
             raise OSError(errno.E2BIG, "a request has too many limits")
         flat: list[int] = []
         for place, (used, at_us) in changes:
             flat += (place, used, at_us)
-        words = self._words
         _packer(len(flat)).pack_into(self._memory, _CHANGES * _WORD, *flat)
         words[_LOG_WORD], words[_LOG_VALUE] = _LOGS + slot, end
         words[_TO_DO] = len(changes) + 1
@@ -196,7 +199,7 @@ class CounterTable:
         """Set where the log of a slot ends."""
         self._words[_LOGS + slot] = end
 
-    def changed(self) -> Sequence[Changed]:
+    def list_changed(self) -> Sequence[Changed]:
         """Return the counters that differ from the database."""
         used = self._words[_ROWS_USED] * _ROW_WORDS
         flags = self._words[_FIRST_ROW + _IS_CHANGED : _FIRST_ROW + used : _ROW_WORDS].tolist() if used else []

@@ -28,7 +28,9 @@ class OpenFiles(NamedTuple):
 class HostFiles:
     """The files in a folder. Nothing is opened before the first use."""
 
-    def __init__(self, folder: Path, needed: Callable[[], Iterable[bytes]], recover: Callable[[OpenFiles], None]) -> None:
+    def __init__(
+        self, folder: Path, needed: Callable[[], Iterable[bytes]], recover: Callable[[OpenFiles], None]
+    ) -> None:
         """`needed` are the records of this worker's requests; `recover` is called with the files of a slot that another
         worker had before."""
         self.owner = RequestOwner(folder / SLOTS)

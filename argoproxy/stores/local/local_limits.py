@@ -8,7 +8,6 @@ and written down by another one.
 from __future__ import annotations
 
 import atexit
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -17,14 +16,13 @@ from typing import NamedTuple
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.admission import decide, settle
-from argoproxy.protocol.limits.buckets import Counter
 from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local.abandoned_requests import AbandonedRequests
 from argoproxy.stores.local.counter_loader import CounterLoader
-from argoproxy.stores.local.counter_table import Change, Changed
+from argoproxy.stores.local.counter_table import Changed, CounterChange
 from argoproxy.stores.local.host_files import HostFiles, OpenFiles
-from argoproxy.stores.local.request_log import OpenRequest, RequestLog, encode_open, encode_settled, logged_slots
+from argoproxy.stores.local.request_log import RequestLog, RunningRequest, encode_running, encode_settled, logged_slots
 from argoproxy.stores.local.usage_database import UsageDatabase
 from argoproxy.stores.local.usage_writer import UsageWriter
 from argoproxy.stores.sqlite_file import reason_of
@@ -56,10 +54,10 @@ class LocalLimits:
         self._database = UsageDatabase(folder, report, max_wait_s)
         self._loader = CounterLoader(self._database, max_wait_s)
         self._abandoned = AbandonedRequests(self._database, self._loader)
-        self._files = HostFiles(folder, self._needed, lambda files: self._abandoned.settle(files, self._now))
+        self._files = HostFiles(folder, self._list_records, lambda files: self._abandoned.settle(files, self._now))
         self._writer = UsageWriter(self._write_due, retry_s)
         self._max_wait_s = max_wait_s
-        self._running: dict[str, OpenRequest] = {}
+        self._running: dict[str, RunningRequest] = {}
         #: Of requests that ended: entries that are not in the database yet, and settlements that could not be done.
         self._entries: dict[str, LedgerEntry] = {}
         self._kept: dict[str, _Settlement] = {}
@@ -73,7 +71,7 @@ class LocalLimits:
 
     def admit(self, reservation: Reservation, now: float) -> Admission:
         """See LimitStore. A request without claims goes on if it can't be remembered."""
-        request = OpenRequest(reservation.claims, reservation.abandoned_tokens, reservation.if_abandoned)
+        request = RunningRequest(reservation.claims, reservation.abandoned_tokens, reservation.if_abandoned)
         self._note_time(now)
         try:
             return self._claim(request, request.claims, now)
@@ -153,7 +151,7 @@ class LocalLimits:
         self._database.close()
         atexit.unregister(self.close)
 
-    def _claim(self, request: OpenRequest, more: Sequence[Claim], now: float) -> Admission:
+    def _claim(self, request: RunningRequest, more: Sequence[Claim], now: float) -> Admission:
         """Grant claims of a request or none. Requests at once that killed workers have left are no reason to refuse."""
         admission = self._decide(request, more, now)
         refused = admission.refused
@@ -161,62 +159,66 @@ class LocalLimits:
             admission = self._decide(request, more, now)
         return admission
 
-    def _decide(self, request: OpenRequest, more: Sequence[Claim], now: float) -> Admission:
-        files, admission, after = self._open(), Admission(), dict[str, Counter]()
-        with self._locked(files, more) as places:
-            if more:
+    def _decide(self, request: RunningRequest, more: Sequence[Claim], now: float) -> Admission:
+        files = self._open()
+        places = self._lock(files, more)
+        try:
+            if not more:
+                self._record(files, encode_running(request), ())
+                admission = Admission()
+            else:
                 counters = {row: files.table.read(place) for row, place in places.items()}
                 admission, after = decide(more, counters, _to_us(now))
-            if admission.refused is None:
-                self._record(files, encode_open(request), _changes(places, after))
-                self._running[request.if_abandoned.request_id] = request
+                if admission.refused is not None:
+                    return admission
+                self._record(files, encode_running(request), [CounterChange(places[row], after[row]) for row in after])
+                self._writer.wake()
+            self._running[request.if_abandoned.request_id] = request
+        finally:
+            _unlock(files, more)
         return admission
 
     def _settle(self, settlement: _Settlement, now: float) -> None:
         """Charge a request, and note its entry."""
         request_id, charges, entry = settlement
         running = self._running.get(request_id)
-        claims = running.claims if running else ()
         if running is None and entry is None:
             return
-        files, after = self._open(), dict[str, Counter]()
+        claims, changes = running.claims if running else (), []
         if len(self._entries) >= MOST_KEPT:
             entry = None
-        with self._locked(files, claims) as places:
+        files = self._open()
+        places = self._lock(files, claims)
+        try:
             if claims:
                 counters = {row: files.table.read(place) for row, place in places.items()}
                 after = settle(claims, charges, counters, _to_us(now))
-            self._record(files, encode_settled(request_id, entry), _changes(places, after))
+                changes = [CounterChange(places[row], after[row]) for row in after]
+            self._record(files, encode_settled(request_id, entry), changes)
             self._running.pop(request_id, None)
             if entry is not None:
                 self._entries[request_id] = entry
+        finally:
+            _unlock(files, claims)
 
-    def _record(self, files: OpenFiles, record: bytes, changes: Sequence[Change]) -> None:
+    def _record(self, files: OpenFiles, record: bytes, changes: Sequence[CounterChange]) -> None:
         table, log = files
-        end = log.append(record, self._needed)
-        if changes:
+        try:
+            end = log.append(record, self._list_records)
             table.change(changes, log.slot, end)
-        else:
-            table.set_log_end(log.slot, end)
+        except OSError as error:
+            raise self._database.fail(reason_of(error)) from error
 
-    @contextmanager
-    def _locked(self, files: OpenFiles, claims: Sequence[Claim]) -> Iterator[Mapping[str, int]]:
-        """Keep others away from the counters of claims, and other threads from the log; yields their places. Raises
-        StateUnavailable, for errors inside as well."""
-        table = files.table
-        with self._errors_reported():
+    def _lock(self, files: OpenFiles, claims: Sequence[Claim]) -> Mapping[str, int]:
+        """Keep others away from the counters of claims, and other threads from the log; return their places. Raises
+        StateUnavailable."""
+        try:
             if claims:
-                places = self._loader.lock(table, claims)
-                try:
-                    yield places
-                finally:
-                    table.unlock()
-            else:
-                table.lock_threads(self._max_wait_s)
-                try:
-                    yield {}
-                finally:
-                    table.unlock_threads()
+                return self._loader.lock(files.table, claims)
+            files.table.lock_threads(self._max_wait_s)
+        except OSError as error:
+            raise self._database.fail(reason_of(error)) from error
+        return {}
 
     @contextmanager
     def _errors_reported(self) -> Iterator[None]:
@@ -232,9 +234,9 @@ class LocalLimits:
         except OSError as error:
             raise self._database.fail(reason_of(error)) from error
 
-    def _needed(self) -> Iterator[bytes]:
+    def _list_records(self) -> Iterator[bytes]:
         """Yield the records of this worker's requests that are still needed."""
-        yield from map(encode_open, list(self._running.values()))
+        yield from map(encode_running, list(self._running.values()))
         for request_id, entry in list(self._entries.items()):
             yield encode_settled(request_id, entry)
 
@@ -251,11 +253,14 @@ class LocalLimits:
     def _read_changed(self) -> Sequence[Changed]:
         table = self._files.open().table
         with table.exclusive(self._max_wait_s):
-            return table.changed()
+            return table.list_changed()
 
 
-def _changes(places: Mapping[str, int], after: Mapping[str, Counter]) -> list[Change]:
-    return [Change(places[row], counter) for row, counter in after.items()]
+def _unlock(files: OpenFiles, claims: Sequence[Claim]) -> None:
+    if claims:
+        files.table.unlock()
+    else:
+        files.table.unlock_threads()
 
 
 def _to_us(now: float) -> int:

@@ -16,14 +16,13 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from argoproxy.protocol.limits.limits import Claim, LimitKind
+from argoproxy.stores.limit_store import LedgerEntry
 from argoproxy.stores.local.counter_table import CounterTable
-from argoproxy.stores.limit_store import ENTRY_FIELDS, LedgerEntry
 from argoproxy.stores.sqlite_file import give_to_owner_of_folder
 from argoproxy.telemetry.rotating_file import PRIVATE
 
@@ -38,10 +37,9 @@ EMPTY = 1
 _KINDS = {kind.value: kind for kind in LimitKind}
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_values_of = attrgetter(*ENTRY_FIELDS)
 
 
-class OpenRequest(NamedTuple):
+class RunningRequest(NamedTuple):
     """A request that runs: its claims, the tokens that it is charged if its worker is killed, and what is written down
     of it then."""
 
@@ -54,19 +52,18 @@ class OpenRequest(NamedTuple):
 class LogContent:
     """What a log says, by request: those that run, and the entries of those that ended."""
 
-    open: dict[str, OpenRequest] = field(default_factory=dict)
+    open: dict[str, RunningRequest] = field(default_factory=dict)
     settled: dict[str, LedgerEntry] = field(default_factory=dict)
 
 
-def encode_open(request: OpenRequest) -> bytes:
+def encode_running(request: RunningRequest) -> bytes:
     """Return the record of a request that begins, or that has more claims than before."""
-    claims = [(one.row, one.kind.value, one.limit, one.amount) for one in request.claims]
-    return _frame((claims, request.abandoned_tokens, _values_of(request.if_abandoned)))
+    return _frame(request)
 
 
 def encode_settled(request_id: str, entry: LedgerEntry | None) -> bytes:
     """Return the record of a request that ended."""
-    return _frame((request_id, entry and _values_of(entry)))
+    return _frame((request_id, entry))
 
 
 class RequestLog:
@@ -158,6 +155,6 @@ def _read_record(value: Any, content: LogContent) -> None:
             content.settled[request_id] = LedgerEntry(*values)
         return
     claims, tokens, values = value
-    made = [Claim(row, _KINDS[kind], "", limit, amount) for row, kind, limit, amount in claims]
+    made = [Claim(row, _KINDS[kind], *rest) for row, kind, *rest in claims]
     entry = LedgerEntry(*values)
-    content.open[entry.request_id] = OpenRequest(made, tokens, entry)
+    content.open[entry.request_id] = RunningRequest(made, tokens, entry)

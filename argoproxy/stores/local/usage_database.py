@@ -6,14 +6,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.buckets import MOST_USED, Counter
+from argoproxy.stores.limit_store import LedgerEntry
 from argoproxy.stores.local.counter_table import Changed, fit_row
-from argoproxy.stores.limit_store import ENTRY_FIELDS, LedgerEntry
 from argoproxy.stores.worker_database import Reporter, ResultT, Work, WorkerDatabase
 
 DATABASE = "usage.sqlite3"
@@ -24,7 +23,7 @@ _LONGEST_NAME = 256
 #: Rows that one statement writes.
 _AT_ONCE = 32
 
-_NAMES = ", ".join(ENTRY_FIELDS)
+_NAMES = ", ".join(LedgerEntry._fields)
 _ENTRY = """request_id TEXT NOT NULL {}, at REAL NOT NULL, key_id TEXT NOT NULL, key_name TEXT NOT NULL,
     team TEXT NOT NULL, model TEXT NOT NULL, upstream TEXT NOT NULL, ending TEXT NOT NULL, status INTEGER NOT NULL,
     prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER, reasoning_tokens INTEGER,
@@ -50,7 +49,6 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 _WRITE_ENTRIES = f"INSERT OR IGNORE INTO ledger ({_NAMES}) VALUES "  # noqa: S608
 _WRITE_COUNTERS = "INSERT OR REPLACE INTO counters (row, used, at_us, ends_at) VALUES "
 _READ_COUNTER = "SELECT used, at_us FROM counters WHERE row = ?"
-_values_of = attrgetter(*ENTRY_FIELDS)
 
 
 class UsageDatabase:
@@ -88,7 +86,7 @@ class UsageDatabase:
         def write_all(database: sqlite3.Connection) -> Sequence[Changed]:
             changed = read_changed()
             for some in _split(_entry_row(entry) for entry in entries):
-                database.execute(_WRITE_ENTRIES + _marks(len(ENTRY_FIELDS), len(some)), list(chain(*some)))
+                database.execute(_WRITE_ENTRIES + _marks(len(LedgerEntry._fields), len(some)), list(chain(*some)))
             for some in _split((row, *counter, ends_at) for _, row, counter, ends_at in changed):
                 database.execute(_WRITE_COUNTERS + _marks(4, len(some)), list(chain(*some)))
             self._prune(database, now)
@@ -120,13 +118,10 @@ def _marks(columns: int, rows: int) -> str:
     return ", ".join(["(" + ", ".join("?" * columns) + ")"] * rows)
 
 
-def _entry_row(entry: LedgerEntry) -> Sequence[Any]:
-    """Return the values of an entry. Clients choose names of models: what can't be stored is replaced."""
-    values = _values_of(entry)
+def _entry_row(entry: LedgerEntry) -> LedgerEntry:
+    """Return an entry as it can be stored. Clients choose names of models."""
     if entry.model.isascii() and len(entry.model) <= _LONGEST_NAME and (entry.cost_nanos or 0) <= MOST_USED:
-        return values
-    named = dict(zip(ENTRY_FIELDS, values, strict=True))
-    named["model"] = entry.model[:_LONGEST_NAME].encode("utf-8", "replace").decode()
-    if entry.cost_nanos is not None:
-        named["cost_nanos"] = min(entry.cost_nanos, MOST_USED)
-    return tuple(named.values())
+        return entry
+    model = entry.model[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+    cost_nanos = None if entry.cost_nanos is None else min(entry.cost_nanos, MOST_USED)
+    return entry._replace(model=model, cost_nanos=cost_nanos)

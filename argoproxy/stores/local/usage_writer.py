@@ -13,8 +13,8 @@ _STOP_S = 5.0
 
 
 class UsageWriter:
-    """Calls `write` soon after it was woken; again after a pause if that raises StateUnavailable. The thread begins with
-    the first call, which is after the fork."""
+    """Calls `write` soon after it was woken; again after a pause if that raises StateUnavailable. The thread begins
+    when it is woken first, which is after the fork."""
 
     def __init__(self, write: Callable[[], None], retry_s: float) -> None:
         self._write, self._retry_s = write, retry_s

@@ -10,8 +10,8 @@ from argoproxy.config.config import Config
 from argoproxy.config.values.config_error import ConfigError
 from argoproxy.stores.keys.key_store import KeyStore
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
-from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow
-from argoproxy.stores.sqlite_ledger import read_usage as read_host_usage
+from argoproxy.stores.local.sqlite_ledger import Grouping, LedgerFilter, UsageRow
+from argoproxy.stores.local.sqlite_ledger import read_usage as read_host_usage
 
 NO_FOLDER = "no folder of keys is configured: set state_path (STATE_PATH, --state_path DIR)"
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from argoproxy.errors import StateUnavailable
-from argoproxy.stores.ledger_outbox import LedgerOutbox
 from argoproxy.stores.limit_store import LedgerEntry
+from argoproxy.stores.local.ledger_outbox import LedgerOutbox
 from argoproxy.stores.postgres.host_task import LastSuccess
 from argoproxy.stores.postgres.postgres_ledger import write_entries
 from argoproxy.stores.postgres.postgres_schema import RefusedRows, Transactions

@@ -12,7 +12,8 @@ from argoproxy.config.config import Config
 from argoproxy.config.shared_stores import DatabaseSettings
 from argoproxy.stores.keys import declared_keys
 from argoproxy.stores.keys.key_store import KeyStore
-from argoproxy.stores.ledger_outbox import LedgerOutbox
+from argoproxy.stores.local.ledger_outbox import LedgerOutbox
+from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.stores.postgres.host_task import HostTask, LastSuccess
 from argoproxy.stores.postgres.key_follower import KeyFollower
 from argoproxy.stores.postgres.key_publisher import KeyPublisher
@@ -21,7 +22,6 @@ from argoproxy.stores.postgres.postgres_keys import PostgresKeys
 from argoproxy.stores.postgres.postgres_ledger import PostgresLedger
 from argoproxy.stores.postgres.postgres_server import PostgresServer, PostgresSession
 from argoproxy.stores.postgres.start_keys import UNDECLARED
-from argoproxy.stores.local.local_limits import LocalLimits
 
 
 def open_shared_keys(settings: DatabaseSettings, folder: Path) -> PostgresKeys:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, fields
 from datetime import tzinfo
 
 from argoproxy.stores.limit_store import LedgerEntry
+from argoproxy.stores.local.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 from argoproxy.stores.postgres.postgres_schema import Cursor, Transactions
-from argoproxy.stores.sqlite_ledger import Grouping, LedgerFilter, UsageRow
 
-COLUMNS = tuple(field.name for field in fields(LedgerEntry))
+COLUMNS = LedgerEntry._fields
 _TYPES = {
     "at": "double precision",
     "status": "integer",
@@ -44,7 +43,7 @@ _READ = (
 def write_entries(cursor: Cursor, entries: Sequence[LedgerEntry]) -> int:
     """Write entries, and return how many were new. Rows are in the order of their ids, in which all replicas lock them;
     text that no database of PostgreSQL holds is replaced."""
-    rows = sorted((astuple(entry) for entry in entries), key=lambda row: row[0])
+    rows = sorted((entry for entry in entries), key=lambda row: row[0])
     cursor.execute(_WRITE, [[_clean(value) for value in column] for column in zip(*rows, strict=True)])
     return cursor.rowcount
 

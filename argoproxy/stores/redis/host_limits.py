@@ -7,7 +7,7 @@ what was left when the shared counters were last seen; a budget that this worker
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +16,10 @@ from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.buckets import MOST_USED
 from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind, StoreFailure
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
+from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.stores.redis.kept_settlements import KeptSettlements
 from argoproxy.stores.redis.redis_limits import LateSettlement, dump_claims
 from argoproxy.stores.sqlite_file import errors_as_unavailable, make_folder
-from argoproxy.stores.local.local_limits import LocalLimits
 
 #: When to come back where a request is larger than the share of this host, but not than the limit.
 SHARE_RETRY_S = 2.0
@@ -121,16 +121,16 @@ class HostLimits:
         is_budget = claim.kind is LimitKind.BUDGET
         rule = self._rules.budgets if is_budget else self._rules.limits
         if rule is StoreFailure.ALLOW:
-            return replace(claim, limit=_ANY_MONEY if is_budget else _ANY_NUMBER)
+            return claim._replace(limit=_ANY_MONEY if is_budget else _ANY_NUMBER)
         if rule is StoreFailure.REFUSE:
             raise StateUnavailable(f"The limits can't be checked now: {_REFUSED}.")
         if not is_budget:
-            return replace(claim, limit=min(claim.limit, max(1, claim.limit // self._rules.replicas)))
+            return claim._replace(limit=min(claim.limit, max(1, claim.limit // self._rules.replicas)))
         known = self._budgets.get(claim.row)
         if known is None or down_s > self._rules.grace_s:
             raise StateUnavailable(f"The limits can't be checked now: {_REFUSED}.")
         left = max(0, min(claim.limit, known.limit) - known.used)
-        return replace(claim, limit=left // self._rules.replicas + delivered)
+        return claim._replace(limit=left // self._rules.replicas + delivered)
 
     def _open(self) -> LocalLimits:
         if self._counters is None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from argoproxy.config.shared_stores import RedisSettings
 from argoproxy.stores.limit_store import LimitStore
+from argoproxy.stores.local.sqlite_ledger import SpentBudget
 from argoproxy.stores.redis.host_limits import FailureRules, HostLimits
 from argoproxy.stores.redis.kept_settlements import KeptSettlements
 from argoproxy.stores.redis.redis_answers import RedisAnswers
 from argoproxy.stores.redis.redis_limits import RedisLimits
 from argoproxy.stores.redis.server import RedisServer
 from argoproxy.stores.redis.shared_limits import SharedLimits, Stores
-from argoproxy.stores.sqlite_ledger import SpentBudget
 
 #: The folder, in that of the state, of what a host counts for itself.
 HOST_FOLDER = "host-limits"

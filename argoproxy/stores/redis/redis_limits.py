@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from argoproxy.protocol.limits.admission import CONCURRENT_RETRY_S, decide
 from argoproxy.protocol.limits.buckets import Counter
 from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
+from argoproxy.stores.local.sqlite_ledger import SpentBudget
 from argoproxy.stores.redis.limit_script import LIMITS, LuaScript
-from argoproxy.stores.sqlite_ledger import SpentBudget
 
 #: How long a request holds what it reserved after its replica has renewed it last.
 LEASE_S = 30.0

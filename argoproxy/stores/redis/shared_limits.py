@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.limits import Admission, Claim
@@ -89,7 +89,7 @@ class SharedLimits:
             request_id = reservation.if_abandoned.request_id
             admission = self._claim(request_id, reservation.claims, reservation.abandoned_tokens, now)
         if admission.refused is None and self._stores.ledger is not None:
-            self._stores.ledger.admit(replace(reservation, claims=()), now)
+            self._stores.ledger.admit(reservation._replace(claims=()), now)
         return admission
 
     def extend(self, request_id: str, claims: Sequence[Claim], now: float) -> Admission:

@@ -126,6 +126,7 @@ def test_what_is_spent(keys: Command, folder: Path) -> None:
     ]
     entry = LedgerEntry("1", now, bob["id"], "bob", "t", "m1", "main")
     assert store.admit(Reservation(claims, entry, 0), now).refused is None
+    store.flush()
     spent = json.loads(keys("show bob --json"))["spent"]
     assert [(one["of"], one["models"], one["period"], one["amount"], one["ends"] is None) for one in spent] == [
         ("key", None, "2026-11", "1.23", False),

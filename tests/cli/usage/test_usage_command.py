@@ -17,7 +17,8 @@ import pytest
 
 from argoproxy.cli.usage import usage_command, usage_tables
 from argoproxy.stores.limit_store import LedgerEntry
-from argoproxy.stores.local.local_limits import DATABASE, LocalLimits
+from argoproxy.stores.local.local_limits import LocalLimits
+from argoproxy.stores.local.usage_database import DATABASE
 from tests.support.processes import ROOT
 
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC).timestamp()
@@ -47,6 +48,7 @@ def write(store: LocalLimits, *entries: dict[str, Any]) -> None:
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "cost_nanos": 10**9, **fields}
         name = f"{given['at']}-{number}"
         store.settle(name, {}, LedgerEntry(name, **{**given, **usage}), NOON)
+    store.flush()
 
 
 class Command:

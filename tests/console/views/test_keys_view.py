@@ -41,6 +41,7 @@ def settle(store: LocalLimits, request_id: str, key_id: str, at: float, tokens: 
     )
     store.admit(Reservation(claims, entry, 0), at)
     store.settle(request_id, {claims[0].row: 1, claims[1].row: 5 * 10**8}, entry, at)
+    store.flush()
 
 
 def test_keys_are_shown_with_what_is_left(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ class Bench:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
-        books = Books(LocalLimits(folder), LimitSettings(**settings), PRICES, keeps_ledger=True, clock=lambda: NOW)
+        self.store = LocalLimits(folder)
+        books = Books(self.store, LimitSettings(**settings), PRICES, keeps_ledger=True, clock=lambda: NOW)
         self.accountant = Accountant(books, lambda subjects, demand, now: make_claims(subjects, demand, CALENDAR, now))
         self.count = 0
 
@@ -67,11 +68,13 @@ class Bench:
 
     def used(self) -> dict[str, int]:
         """Return the counters that are not 0, by row; those of buckets in whole units."""
+        self.store.flush()
         with closing(sqlite3.connect(self.folder / "usage.sqlite3")) as base:
             rows = base.execute("SELECT row, used FROM counters WHERE used > 0").fetchall()
         return {row: used if "budget" in row or "concurrent" in row else used // 60_000_000 for row, used in rows}
 
     def ledger(self) -> list[tuple[Any, ...]]:
+        self.store.flush()
         with closing(sqlite3.connect(self.folder / "usage.sqlite3")) as base:
             return base.execute("SELECT upstream, ending, prompt_tokens, completion_tokens FROM ledger").fetchall()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +70,7 @@ def test_more_than_a_limit_allows_at_all_never_passes(kind: LimitKind) -> None:
 )
 def test_when_to_come_back(kind: LimitKind, resets_at: float | None, retry_after_s: float | None) -> None:
     one = claim(kind, 2, 1, resets_at)
-    _, counters = decide([replace(one, amount=2)], {}, NOW_US)
+    _, counters = decide([one._replace(amount=2)], {}, NOW_US)
     admission, _ = decide([one], counters, NOW_US)
     assert admission.refused == one
     assert admission.retry_after_s == retry_after_s
@@ -81,7 +79,7 @@ def test_when_to_come_back(kind: LimitKind, resets_at: float | None, retry_after
 def test_the_claim_that_is_granted_last_is_named() -> None:
     soon, later = claim(LimitKind.RPM, 60), claim(LimitKind.TPM, 1)
     never = claim(LimitKind.BUDGET, 1)
-    _, counters = decide([replace(soon, amount=60), later, never], {}, NOW_US)
+    _, counters = decide([soon._replace(amount=60), later, never], {}, NOW_US)
     for claims, refused in (([soon, later], later), ([never, soon, later], never)):
         assert decide(claims, counters, NOW_US)[0].refused == refused
 
@@ -101,7 +99,7 @@ def test_what_costs_nothing_passes_a_budget_that_is_spent() -> None:
 @given(st.integers(1, 10**9), st.integers(1, 10**9), st.integers(0, 10**7))
 def test_waiting_as_long_as_told_is_exactly_enough(limit: int, amount: int, elapsed_us: int) -> None:
     one = claim(LimitKind.TPM, limit, min(amount, limit))
-    _, counters = decide([replace(one, amount=limit)], {}, NOW_US)
+    _, counters = decide([one._replace(amount=limit)], {}, NOW_US)
     admission, _ = decide([one], counters, NOW_US + elapsed_us)
     wait_us = round((admission.retry_after_s or 0.0) * 1e6)
     assert decide([one], counters, NOW_US + elapsed_us + wait_us)[0].refused is None
@@ -122,16 +120,16 @@ def test_levels_tell_when_a_limit_is_full_again() -> None:
 def test_a_part_of_a_token_is_not_left() -> None:
     one = claim(LimitKind.TPM, 10, 1)
     _, counters = decide([one], {}, NOW_US)
-    levels = decide([replace(one, amount=0)], counters, NOW_US + 1)[0].levels
+    levels = decide([one._replace(amount=0)], counters, NOW_US + 1)[0].levels
     assert levels[one.row].remaining == 9
 
 
 def test_a_limit_that_was_changed_holds_at_once() -> None:
     one = claim(LimitKind.RPM, 2)
-    _, counters = decide([replace(one, amount=2)], {}, NOW_US)
+    _, counters = decide([one._replace(amount=2)], {}, NOW_US)
     assert decide([one], counters, NOW_US)[0].refused
-    assert decide([replace(one, limit=3)], counters, NOW_US)[0].refused is None
-    assert decide([replace(one, limit=1)], counters, NOW_US)[0].retry_after_s == 120.0
+    assert decide([one._replace(limit=3)], counters, NOW_US)[0].refused is None
+    assert decide([one._replace(limit=1)], counters, NOW_US)[0].retry_after_s == 120.0
 
 
 def test_settling_charges_what_was_used() -> None:

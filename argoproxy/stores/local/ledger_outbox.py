@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import NamedTuple
 
 from argoproxy.stores.limit_store import LedgerEntry
 from argoproxy.stores.local.local_limits import LocalLimits
 
-_NAMES = ", ".join(field.name for field in fields(LedgerEntry))
+_NAMES = ", ".join(LedgerEntry._fields)
 _READ = f"SELECT number, {_NAMES} FROM ledger ORDER BY number LIMIT ?"  # noqa: S608 names of columns
 
 

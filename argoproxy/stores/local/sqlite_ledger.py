@@ -16,8 +16,8 @@ from urllib.parse import quote
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.buckets import Counter
 from argoproxy.protocol.limits.limits import LimitKind
-from argoproxy.stores.sqlite_file import reason_of
 from argoproxy.stores.local.usage_database import DATABASE
+from argoproxy.stores.sqlite_file import reason_of
 
 #: How long a program is waited for that has the whole file, a backup for instance.
 _MAX_WAIT_S = 5.0
