@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.limits import Admission, Claim
@@ -159,4 +159,6 @@ class HostMachine(LimitStoreMachine):
 
 TestInMemory = MemoryMachine.TestCase
 TestOnOneHost = HostMachine.TestCase
-TestInMemory.settings = TestOnOneHost.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestInMemory.settings = TestOnOneHost.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

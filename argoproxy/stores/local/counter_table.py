@@ -22,12 +22,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 from argoproxy.protocol.limits.buckets import UNUSED, Counter
 from argoproxy.protocol.limits.limits import LimitKind
+from argoproxy.stores.local.counter_names import MOST_NAME_BYTES, fit_row, key_of
 from argoproxy.stores.sqlite_file import give_to_owner_of_folder
 from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
 
@@ -42,9 +42,8 @@ _WORD = 8
 _MAGIC_WORD, _RUN, _ROWS_USED, _REMOVED, _HAND, _TO_DO, _LOG_WORD, _LOG_VALUE = range(8)
 _CHANGES, _LOGS = 16, 16 + 3 * MOST_CHANGES
 _FIRST_ROW = 2048
-_ROW_WORDS = 48
 _KEY, _USED, _AT_US, _ENDS_US, _IS_CHANGED, _NAME_BYTES, _NAME = range(7)
-_MOST_NAME_BYTES = (_ROW_WORDS - _NAME) * _WORD
+_ROW_WORDS = _NAME + MOST_NAME_BYTES // _WORD
 _SIZE = (_FIRST_ROW + ROWS * _ROW_WORDS) * _WORD
 _MOST_PLACES = 4 * ROWS
 _OPENING_WAIT_S = 1.0
@@ -169,8 +168,8 @@ class CounterTable:
             struct.pack("4Q", *(UNUSED if row.endswith(_AT_ONCE) else counter), int((ends_at or 0) * 1e6), 0)
         ).cast("Q")
         words[place + _NAME_BYTES] = len(name)
-        words[place + _NAME : place + _ROW_WORDS] = memoryview(name.ljust(_MOST_NAME_BYTES, b"\0")).cast("Q")
-        words[place] = _key_of(row)
+        words[place + _NAME : place + _ROW_WORDS] = memoryview(name.ljust(MOST_NAME_BYTES, b"\0")).cast("Q")
+        words[place] = key_of(row)
 
     def change(self, changes: Sequence[CounterChange], slot: int, end: int) -> None:
         """CounterChange counters and the end of the log of a slot, all or nothing. Raises OSError for too many."""
@@ -242,7 +241,7 @@ class CounterTable:
 
     def _look_for(self, row: str) -> int | None:
         """Learn where all counters are, if one that is asked for is elsewhere than it was."""
-        key = _key_of(row)
+        key = key_of(row)
         place = self._known.get(key)
         if place is None or self._words[place] != key:
             used = self._words[_ROWS_USED] * _ROW_WORDS
@@ -279,20 +278,6 @@ class CounterTable:
         return self._words[place + _NAME : place + _ROW_WORDS].tobytes()[:size].decode()
 
 
-def fit_row(row: str) -> str:
-    """Return the name of a counter as it is kept: that of one with too long a name has a digest in it."""
-    name = row.encode()
-    if len(name) <= _MOST_NAME_BYTES:
-        return row
-    digest, end = blake2b(name, digest_size=16).hexdigest(), row.rpartition("/")[2][-32:]
-    return f"{name[:128].decode(errors='ignore')}~{digest}/{end}"
-
-
-def _key_of(row: str) -> int:
-    """Return a number by which a counter is found: with 64 bits of hash no two of them meet."""
-    return int.from_bytes(blake2b(row.encode(), digest_size=_WORD).digest(), "little") | 1
-
-
 @lru_cache(maxsize=MOST_CHANGES)
 def _packer(words: int) -> struct.Struct:
     return struct.Struct(f"{words}Q")
@@ -301,6 +286,6 @@ def _packer(words: int) -> struct.Struct:
 def _run_of_machine() -> int:
     """Return a number of the time since the machine was started; 0 where it does not tell."""
     try:
-        return _key_of(_RUN_OF_MACHINE.read_text())
+        return key_of(_RUN_OF_MACHINE.read_text())
     except OSError:
         return 0

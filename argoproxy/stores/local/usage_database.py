@@ -12,7 +12,8 @@ from typing import Any
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.buckets import MOST_USED, Counter
 from argoproxy.stores.limit_store import LedgerEntry
-from argoproxy.stores.local.counter_table import Changed, fit_row
+from argoproxy.stores.local.counter_names import fit_row
+from argoproxy.stores.local.counter_table import Changed
 from argoproxy.stores.worker_database import Reporter, ResultT, Work, WorkerDatabase
 
 DATABASE = "usage.sqlite3"
