@@ -47,7 +47,7 @@ _ROW_WORDS = _NAME + MOST_NAME_BYTES // _WORD
 _SIZE = (_FIRST_ROW + ROWS * _ROW_WORDS) * _WORD
 _MOST_PLACES = 4 * ROWS
 _OPENING_WAIT_S = 1.0
-_RUN_OF_MACHINE = Path("/proc/sys/kernel/random/boot_id")
+RUN_OF_MACHINE = Path("/proc/sys/kernel/random/boot_id")
 #: Other processes keep the lock for some 20 us.
 _QUICK_TRIES = 20
 #: Not fcntl.flock, at which another thread of this process may run: it would wait for this one, with a switch of
@@ -286,6 +286,6 @@ def _packer(words: int) -> struct.Struct:
 def _run_of_machine() -> int:
     """Return a number of the time since the machine was started; 0 where it does not tell."""
     try:
-        return key_of(_RUN_OF_MACHINE.read_text())
+        return key_of(RUN_OF_MACHINE.read_text())
     except OSError:
         return 0
