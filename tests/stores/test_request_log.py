@@ -1,0 +1,113 @@
+"""The log of a worker: what it says wherever it ends, and how a full file is followed by another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from argoproxy.protocol.limits.limits import Claim, LimitKind
+from argoproxy.stores.limit_store import LedgerEntry
+from argoproxy.stores.local import request_log
+from argoproxy.stores.local.counter_table import CounterTable
+from argoproxy.stores.local.request_log import (
+    EMPTY,
+    LogContent,
+    RequestLog,
+    RunningRequest,
+    encode_running,
+    encode_settled,
+    logged_slots,
+)
+
+CLAIMS = [
+    Claim("key:a/rpm", LimitKind.RPM, "key:a", 5, 1),
+    Claim("key:a/budget/2026-11", LimitKind.BUDGET, "key:a", 10**17, 10**9, 1_796_083_200.0),
+]
+
+
+def entry(number: int, model: str = "m") -> LedgerEntry:
+    return LedgerEntry(str(number), 1.5, "a", "ann", "", model, "up", prompt_tokens=number)
+
+
+def running(number: int) -> RunningRequest:
+    return RunningRequest(CLAIMS, 7, entry(number, "\ud800é\n"))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> CounterTable:
+    return CounterTable(tmp_path / "counters")
+
+
+def write(log: RequestLog, table: CounterTable, record: bytes, *needed: bytes) -> None:
+    table.set_log_end(log.slot, log.append(record, lambda: needed))
+
+
+def test_it_tells_what_runs_and_what_ended(tmp_path: Path, table: CounterTable) -> None:
+    log = RequestLog(tmp_path, 3, table)
+    assert log.read() == LogContent()
+    more = running(1)._replace(claims=CLAIMS[:1])
+    for record in (encode_running(running(0)), encode_running(more), encode_running(running(1))):
+        write(log, table, record)
+    write(log, table, encode_settled("0", entry(0)))
+    write(log, table, encode_settled("9", None))
+    content = RequestLog(tmp_path, 3, table).read()
+    assert content.settled == {"0": entry(0)}
+    assert list(content.open) == ["1"]
+    request = content.open["1"]
+    assert (list(request.claims), request.abandoned_tokens, request.if_abandoned) == (
+        CLAIMS,
+        7,
+        running(1).if_abandoned,
+    )
+    assert logged_slots(tmp_path) == {3}
+
+
+def test_what_is_not_counted_in_is_not_there(tmp_path: Path, table: CounterTable) -> None:
+    """A record counts with the word of the table behind it, and not before."""
+    log = RequestLog(tmp_path, 0, table)
+    write(log, table, encode_running(running(0)))
+    log.append(encode_running(running(1)), tuple)
+    assert list(log.read().open) == ["0"]
+    table.set_log_end(0, EMPTY)
+    assert log.read() == LogContent()
+
+
+def test_without_its_end_all_records_count_that_are_whole(tmp_path: Path, table: CounterTable) -> None:
+    log = RequestLog(tmp_path, 0, table)
+    records = [encode_running(running(number)) for number in range(3)]
+    for record in records:
+        write(log, table, record)
+    (file,) = tmp_path.glob("requests-0-*")
+    text = b"".join(records)
+    ends = [sum(map(len, records[:count])) for count in range(1, 4)]
+    table.set_log_end(0, 0)
+    for cut in range(len(text) + 1):
+        file.write_bytes(text[:cut])
+        assert len(log.read().open) == sum(end <= cut for end in ends)
+    file.write_bytes(text[:-20] + b"?" * 20 + bytes(100))
+    assert list(log.read().open) == ["0", "1"]
+
+
+def test_a_full_file_is_followed_by_what_is_needed(
+    tmp_path: Path, table: CounterTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_log, "MIN_BYTES", 4096)
+    log, kept = RequestLog(tmp_path, 0, table), encode_running(running(0))
+    write(log, table, kept)
+    names = set()
+    for number in range(1, 200):
+        write(log, table, encode_settled(str(number), entry(number)), kept)
+        (file,) = tmp_path.glob("requests-0-*")
+        names.add(file.name)
+        content = log.read()
+        assert list(content.open) == ["0"]
+        assert content.settled[str(number)] == entry(number)
+    assert len(names) > 3
+
+
+def test_a_large_record_has_a_file_that_is_large_enough(tmp_path: Path, table: CounterTable) -> None:
+    log = RequestLog(tmp_path, 0, table)
+    model = "x" * 2_000_000
+    write(log, table, encode_settled("1", entry(1, model)))
+    assert log.read().settled["1"].model == model
