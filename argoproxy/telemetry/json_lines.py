@@ -20,6 +20,8 @@ from argoproxy.telemetry.outcome import Outcome
 
 #: Characters of a value; clients choose names.
 LONGEST_VALUE = 200
+#: What stands before a number of seconds.
+_LABELS_OF_TIMES = {name: f'"{name[:-2]}_ms":' for name in Outcome.__slots__ if name.endswith("_s")}
 #: What a record of the proxy begins with: its code.
 _CODE = re.compile(r"code=([a-z_]+)\b[: ]*")
 
@@ -52,16 +54,16 @@ def _members(names: Iterable[str], values: Iterable[Any]) -> str:
     amount."""
     members = []
     for name, value in zip(names, values, strict=True):
-        if value is None or value == "" or value == ():  # noqa: PLR1714 a set would need them hashed
+        if not value and (value is None or isinstance(value, (str, tuple))):
             continue
         if isinstance(value, str):
             members.append(f'"{name}":{encode_basestring_ascii(value[:LONGEST_VALUE])}')
+        elif label := _LABELS_OF_TIMES.get(name):
+            members.append(f"{label}{1000 * value:.1f}")
+        elif isinstance(value, tuple):
+            members.append(f'"{name}":[{",".join([encode_basestring_ascii(str(one)) for one in value])}]')
         elif name == "cost_nanos":
             members.append(f'"cost":"{format_amount(value)}"')
-        elif name[-2:] == "_s":
-            members.append(f'"{name[:-2]}_ms":{1000 * value:.1f}')
-        elif isinstance(value, tuple):
-            members.append(f'"{name}":{json.dumps(list(map(str, value)))}')
         else:
             members.append(f'"{name}":{value}')
     return ",".join(members)
