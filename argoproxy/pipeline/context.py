@@ -23,7 +23,7 @@ from argoproxy.protocol.routing.call import Call
 from argoproxy.protocol.routing.route import Route
 from argoproxy.telemetry.journal.record import Attempt, JournalRecord
 from argoproxy.telemetry.outcome import Listener, Outcome, RequestInfo, read_count
-from argoproxy.telemetry.tracing.request_trace import AttemptTrace, RequestTrace, new_id
+from argoproxy.telemetry.tracing.request_trace import AttemptTrace, RequestTrace, address_of
 from argoproxy.transport.watch import Watch
 from argoproxy.upstreams import Upstream, UpstreamRequest
 
@@ -124,8 +124,8 @@ class RequestContext(RequestNotes):
         self.route = route
         self._upstream = route.upstream.name
 
-    def record_attempt(self, upstream: Upstream, request: UpstreamRequest) -> UpstreamRequest:
-        """Note a request that is sent upstream, and return it, as part of its trace."""
+    def record_attempt(self, upstream: Upstream, request: UpstreamRequest) -> Headers:
+        """Note a request that is sent upstream, and return the headers that make it part of a recorded trace."""
         if self.account:
             self.account.begin_sending(upstream.name)
         if request.is_streamed is not None:
@@ -133,12 +133,12 @@ class RequestContext(RequestNotes):
         if self.record:
             attempt = Attempt(upstream.name, self._sent_model, self._send_mode, request, sent_s=self.meter.elapsed_s())
             self.record.attempts.append(attempt)
-        return self._trace_attempt(self.trace, upstream, request) if self.trace else request
+        return self._trace_attempt(self.trace, upstream, request.url) if self.trace and self.trace.is_sampled else ()
 
-    def _trace_attempt(self, trace: RequestTrace, upstream: Upstream, request: UpstreamRequest) -> UpstreamRequest:
+    def _trace_attempt(self, trace: RequestTrace, upstream: Upstream, url: str) -> Headers:
         is_stream, begun_s = self._send_mode == "stream", self.meter.elapsed_s()
-        attempt = AttemptTrace(new_id(64), upstream.name, self._sent_model, request.url, is_stream, begun_s)
-        return trace.begin_attempt(attempt, request)
+        said = (upstream.name, self._sent_model, address_of(url), is_stream)
+        return trace.begin_attempt(AttemptTrace(trace.next_id(), *said, begun_s))
 
     def add_reply(self, reply: OpenReply) -> None:
         """Take charge of an open reply: it is released when the context is closed."""

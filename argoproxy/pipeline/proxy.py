@@ -89,8 +89,8 @@ class UpstreamLink:
     def _open(
         self, upstream: Upstream, request: UpstreamRequest, timeouts: Timeouts, context: RequestContext
     ) -> HttpReply:
-        request = context.record_attempt(upstream, request)
-        reply = self.transport.open(request, timeouts, context.watch)
+        trace_headers = context.record_attempt(upstream, request)
+        reply = self.transport.open(request, timeouts, context.watch, trace_headers)
         context.add_reply(reply)
         return reply
 

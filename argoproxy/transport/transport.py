@@ -17,7 +17,7 @@ from requests.utils import select_proxy
 
 from argoproxy.errors import ProxyError, UpstreamProtocolError
 from argoproxy.protocol.access.masking import encode_secret, redactor_for
-from argoproxy.protocol.http_messages import without
+from argoproxy.protocol.http_messages import Headers, without
 from argoproxy.protocol.routing.timeouts import Timeouts
 from argoproxy.transport.connect import Resolver
 from argoproxy.transport.connection_errors import PROXY_ERROR, address_of, connect_error
@@ -62,15 +62,17 @@ class Transport:
         self.mount(WatchedAdapter(connections, access.ca_bundle))
         self._session.mount(SCHEME, _DemoAdapter())
 
-    def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> HttpReply:
+    def open(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch, own: Headers = ()) -> HttpReply:
         """Send a request and wait for the head of its reply. Raises ProxyError, ClientGone.
+
+        `own` are headers of the proxy's, which replace those of the same names.
 
         If its connection was kept from an earlier request and ends before a reply, the request is sent once more on a
         new one, unless its body can't be sent twice: a server that closes an idle connection has not read what was
         sent at that moment (RFC 9112 section 9.3.1).
         """
         try:
-            return self._send_or_retry(request, timeouts, watch)
+            return self._send_or_retry(request, self._prepare(request, own), timeouts, watch)
         except ProxyError as error:
             if not error.reached:
                 error.address = address_of(self._next_hop(request.url, error))
@@ -88,8 +90,9 @@ class Transport:
     def _next_hop(self, url: str, error: ProxyError) -> str:
         return self.next_hop(url) if error.code == PROXY_ERROR else url
 
-    def _send_or_retry(self, request: UpstreamRequest, timeouts: Timeouts, watch: Watch) -> HttpReply:
-        prepared = self._prepare(request)
+    def _send_or_retry(
+        self, request: UpstreamRequest, prepared: WatchedRequest, timeouts: Timeouts, watch: Watch
+    ) -> HttpReply:
         exchange = Exchange(watch, timeouts, prepared.url or request.url, self._resolver.lookup)
         try:
             self._send(prepared, exchange)
@@ -117,11 +120,11 @@ class Transport:
         """Close idle connections; those in use are closed when they are released."""
         self._session.close()
 
-    def _prepare(self, request: UpstreamRequest) -> WatchedRequest:
+    def _prepare(self, request: UpstreamRequest, own: Headers) -> WatchedRequest:
         prepared = WatchedRequest()
         prepared.method, prepared.url, prepared.body = request.method, request.url, request.body  # type: ignore[assignment]
         prepared.headers = CaseInsensitiveDict(request.headers)
-        for name, value in self._access.headers:
+        for name, value in (*own, *self._access.headers):
             prepared.headers[name] = value
         if request.length is not None and request.body is not None:
             prepared.headers["Content-Length"] = str(request.length)

@@ -130,8 +130,9 @@ class RequestHooks:
         if self._live:
             self._live.begin(context.id, context)
         if proxy.tracer:
-            context.trace = trace = proxy.tracer.begin(request.headers)
-            context.add_listener(partial(proxy.tracer.finish, trace))
+            context.trace = trace = proxy.tracer.begin(context.id, request.environ.get("HTTP_TRACEPARENT", ""))
+            if trace.is_sampled:
+                context.add_listener(partial(proxy.tracer.finish, trace))
         if proxy.journal:
             context.record = record = JournalRecord(is_brief=proxy.journal.is_brief, keys=keys)
             context.add_listener(partial(proxy.journal.write, record))

@@ -91,6 +91,7 @@ def test_a_fallback_shows_two_attempts_with_their_causes(
     told = attributes_of(request)
     assert (told["argoproxy.request.id"], told["http.response.status_code"]) == (answer.id, 200)
     headers = received(upstream, scripts["failing"])
+    assert [name.lower() for name, _ in upstream.last(scripts["failing"])["headers"]].count("traceparent") == 1
     assert headers["traceparent"] == f"00-{trace_id}-{first['spanId']}-01"
     assert headers["tracestate"] == "a=b"
     line = logged(proxy, trace_id)

@@ -7,7 +7,7 @@ names of models for instance, is encoded once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
@@ -16,6 +16,10 @@ from argoproxy.protocol.json_text import JsonError, as_dict, loads_strict
 
 Value = str | int | float | bool | None
 
+CLOSE = "}}"
+#: The ids of its trace, its own and that of the span that it belongs to, "" without one.
+SpanIds = tuple[str, str, str]
+_SCOPE, _END = '{"scope":{"name":"argoproxy"},', "]}]}]}"
 _NO_ERROR = '"status":{}'
 
 
@@ -34,19 +38,6 @@ class SpanFrame(NamedTuple):
     status: str
 
 
-class Span(NamedTuple):
-    """Something that took time; times are nanoseconds of Unix time. `attributes` are those of this span alone, which
-    `encode_attributes` returns."""
-
-    frame: SpanFrame
-    trace_id: str
-    span_id: str
-    parent_id: str
-    begun_ns: int
-    ended_ns: int
-    attributes: str
-
-
 def make_frame(name: str, kind: SpanKind, error: str, attributes: Mapping[str, Value]) -> SpanFrame:
     """Return what spans have in common; `error` is "" for what went well."""
     status = f'"status":{{"code":2,"message":{encode_text(error)}}}' if error else _NO_ERROR
@@ -58,24 +49,36 @@ def encode_text(text: str) -> str:
     return encode_basestring_ascii(text if text.isascii() else text.encode("utf-8", "replace").decode())
 
 
-def encode_span(span: Span) -> str:
-    """Return a span as JSON."""
-    frame, trace_id, span_id, parent_id, begun_ns, ended_ns, own = span
+def encode_span(frame: SpanFrame, ids: SpanIds, times_ns: tuple[int, int], own: str) -> str:
+    """Return a span as JSON: something that took time. `times_ns` are nanoseconds of Unix time; `own` are the
+    attributes of this span alone, which `encode_attributes` returns."""
+    name, attributes, status = frame
+    trace_id, span_id, parent_id = ids
+    begun_ns, ended_ns = times_ns
     parent = f'"parentSpanId":"{parent_id}",' if parent_id else ""
     ended_ns = max(ended_ns, begun_ns)
-    comma = "," if own and frame.attributes else ""
+    comma = "," if own and attributes else ""
     return (
-        f'{{"traceId":"{trace_id}","spanId":"{span_id}",{parent}{frame.name},'
+        f'{{"traceId":"{trace_id}","spanId":"{span_id}",{parent}{name},'
         f'"startTimeUnixNano":"{begun_ns}","endTimeUnixNano":"{ended_ns}",'
-        f'"attributes":[{frame.attributes}{comma}{own}],{frame.status}}}'
+        f'"attributes":[{attributes}{comma}{own}],{status}}}'
     )
 
 
-def encode_request(spans: Iterable[str], resource: str) -> bytes:
+def encode_request(spans: Sequence[str], resource: str) -> bytes:
     """Return the body of a request with spans, which are JSON already; `resource` are the attributes of whose they
-    are."""
-    head = f'{{"resourceSpans":[{{"resource":{{"attributes":[{resource}]}},'
-    return f'{head}"scopeSpans":[{{"scope":{{"name":"argoproxy"}},"spans":[{",".join(spans)}]}}]}}]}}'.encode()
+    are. There is at least one span; a body is long, so it is put together once."""
+    head = f'{{"resourceSpans":[{{"resource":{{"attributes":[{resource}]}},"scopeSpans":[{_SCOPE}"spans":['
+    texts = list(spans)
+    texts[0] = head + texts[0]
+    texts[-1] += _END
+    return ",".join(texts).encode()
+
+
+def open_attribute(key: str, kind: str) -> str:
+    """Return what stands before the value of an attribute, where it is written for each span: a JSON number or text,
+    and then `CLOSE`."""
+    return f'{{"key":"{key}","value":{{"{kind}":'
 
 
 def read_rejected(body: bytes) -> int:
@@ -107,4 +110,4 @@ def _encode(key: str, value: Value) -> str:
         typed = f'"intValue":"{value}"'
     else:
         typed = f'"doubleValue":{value if value is not None and math.isfinite(value) else 0.0}'
-    return f'{{"key":"{key}","value":{{{typed}}}}}'
+    return f'{{"key":"{key}","value":{{{typed}{CLOSE}'

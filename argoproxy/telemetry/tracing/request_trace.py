@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from random import getrandbits
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from argoproxy.errors import ProxyError
+from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.resilience.failures import classify
 from argoproxy.telemetry.journal.record import UPSTREAM_FAILURES
-from argoproxy.telemetry.tracing.trace_parent import TraceParent, with_trace_parent
-from argoproxy.upstreams import UpstreamRequest
+from argoproxy.telemetry.tracing.trace_parent import TraceParent, write_trace_parent
 
 #: Characters of a model's name. That of a forwarded body may be as long as the body, and many spans may wait.
 LONGEST_NAME = 200
+PORTS = {"http": 80, "https": 443}
+
+
+class Address(NamedTuple):
+    """Host and port of a server; None where it has none."""
+
+    host: str
+    port: int | None
 
 
 @dataclass(slots=True)
@@ -23,7 +34,7 @@ class AttemptTrace:
     span_id: str
     upstream: str
     model: str
-    url: str
+    server: Address
     is_stream: bool
     begun_s: float
     failed_s: float | None = None
@@ -35,33 +46,30 @@ class AttemptTrace:
 class RequestTrace:
     """The trace of one request; `parent` is what its client said of it, `is_sampled` whether spans are made."""
 
-    def __init__(self, parent: TraceParent | None, *, is_sampled: bool) -> None:
-        self.parent, self.is_sampled = parent, is_sampled
-        ids = f"{getrandbits(192):048x}"
-        self.trace_id = parent.trace_id if parent else ids[:32]
-        self.span_id = ids[32:]
+    __slots__ = ("_request_id", "attempts", "begun_ns", "is_sampled", "parent", "trace_id")
+
+    def __init__(self, request_id: str, parent: TraceParent | None, *, is_sampled: bool) -> None:
+        """`request_id` is 128 random bits in hexadecimal. It is the id of a trace that begins here, and its halves are
+        those of the first spans: to make others takes longer than all that is remembered."""
+        self._request_id, self.parent, self.is_sampled = request_id, parent, is_sampled
+        self.trace_id = parent.trace_id if parent else request_id
         self.attempts: list[AttemptTrace] = []
         self.begun_ns = time.time_ns()
 
-    def begin_attempt(self, attempt: AttemptTrace, request: UpstreamRequest) -> UpstreamRequest:
-        """Note an attempt, and return its request as part of the trace. The headers of one that is not recorded stay
-        as its client sent them."""
-        if not self.is_sampled:
-            return request
+    @property
+    def span_id(self) -> str:
+        """The id of the span of the request itself."""
+        return self._request_id[16:]
+
+    def next_id(self) -> str:
+        """Return an id for the span of the next attempt."""
+        return new_id() if self.attempts else self._request_id[:16]
+
+    def begin_attempt(self, attempt: AttemptTrace) -> Headers:
+        """Note an attempt of a trace that is recorded, and return the header that makes its request part of it."""
         attempt.model = attempt.model[:LONGEST_NAME]
         self.attempts.append(attempt)
-        sent = TraceParent(self.trace_id, attempt.span_id, is_sampled=True)
-        headers = with_trace_parent(request.headers, sent)
-        return UpstreamRequest(
-            request.method,
-            request.url,
-            headers,
-            request.body,
-            request.length,
-            request.secret,
-            request.is_streamed,
-            request.has_client_body,
-        )
+        return write_trace_parent(self.trace_id, attempt.span_id)
 
     def set_status(self, status: int) -> None:
         """Note the status of the reply to the latest attempt."""
@@ -75,6 +83,13 @@ class RequestTrace:
             last.failed_s, last.failure, last.code = now_s, str(classify(error)), error.code or ""
 
 
-def new_id(bits: int) -> str:
-    """Return a random id in hexadecimal; never 0, which is no id."""
-    return f"{getrandbits(bits) or 1:x}".rjust(bits // 4, "0")
+@lru_cache(maxsize=64)
+def address_of(url: str) -> Address:
+    """Return the server that a URL leads to."""
+    parts = urlsplit(url)
+    return Address(parts.hostname or "", parts.port or PORTS.get(parts.scheme))
+
+
+def new_id() -> str:
+    """Return the random id of a span in hexadecimal; never 0, which is no id."""
+    return (getrandbits(64) or 1).to_bytes(8).hex()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from argoproxy.protocol.http_messages import Headers, get_header, without
+from argoproxy.protocol.http_messages import Headers
 
 HEADER = "traceparent"
-_NAMES = frozenset((HEADER,))
 _FIELDS = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _SAMPLED = 1
 
@@ -21,9 +20,9 @@ class TraceParent(NamedTuple):
     is_sampled: bool
 
 
-def read_trace_parent(headers: Headers) -> TraceParent | None:
-    """Return what a request belongs to, None without a valid header. Of versions to come, the known part counts."""
-    found = _FIELDS.fullmatch(get_header(headers, HEADER).strip())
+def read_trace_parent(text: str) -> TraceParent | None:
+    """Return what a request belongs to, None if the header is not valid. Of versions to come, the known part counts."""
+    found = _FIELDS.fullmatch(text.strip())
     if found is None:
         return None
     version, trace_id, span_id, flags, rest = found.groups()
@@ -32,8 +31,6 @@ def read_trace_parent(headers: Headers) -> TraceParent | None:
     return TraceParent(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
 
 
-def with_trace_parent(headers: Headers, parent: TraceParent) -> Headers:
-    """Return headers that say to which span a request belongs."""
-    value = f"00-{parent.trace_id}-{parent.span_id}-{'01' if parent.is_sampled else '00'}"
-    others = without(headers, _NAMES) if get_header(headers, HEADER) else headers
-    return (*others, (HEADER, value))
+def write_trace_parent(trace_id: str, span_id: str) -> Headers:
+    """Return the header that says to which span of a recorded trace a request belongs."""
+    return ((HEADER, f"00-{trace_id}-{span_id}-01"),)

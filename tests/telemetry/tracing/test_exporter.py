@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import certifi
 import pytest
 
-from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, SpanExporter, SpanSource
-from argoproxy.telemetry.tracing.otlp import Span, SpanKind, encode_attributes, make_frame
+from argoproxy.telemetry.tracing.exporter import BATCH, MOST_QUEUED, SpanExporter
+from argoproxy.telemetry.tracing.otlp import SpanKind, encode_attributes, encode_span, make_frame
 from argoproxy.telemetry.tracing.request_trace import new_id
 from tests.support.collector import Collector, collector
 from tests.support.processes import eventually, free_port
@@ -33,13 +33,30 @@ class Sending:
         self.counted[result] += spans
 
 
-def make_span(trace_id: str) -> SpanSource:
-    return SpanSource(1, lambda: [_span(trace_id)])
+def new_trace_id() -> str:
+    return new_id() + new_id()
 
 
-def _span(trace_id: str) -> Span:
-    frame = make_frame("chat m1", SpanKind.CLIENT, "", {})
-    return Span(frame, trace_id, new_id(64), "", 10**18, 10**18 + 1, encode_attributes({"a": 1, "b": "", "c": None}))
+class Spans:
+    """A SpanSource of spans that are alike but for their ids."""
+
+    def __init__(self, trace_id: str, count: int = 1) -> None:
+        self._trace_id, self._count = trace_id, count
+
+    def count(self) -> int:
+        return self._count
+
+    def write(self) -> list[str]:
+        frame, own = make_frame("chat m1", SpanKind.CLIENT, "", {}), encode_attributes({"a": 1, "b": "", "c": None})
+        ids = [(self._trace_id, new_id(), "") for _ in range(self._count)]
+        return [encode_span(frame, each, (10**18, 10**18 + 1), own) for each in ids]
+
+
+class FaultySpans(Spans):
+    """Spans that can't be written."""
+
+    def write(self) -> list[str]:
+        raise ValueError
 
 
 @pytest.fixture
@@ -50,9 +67,9 @@ def sending(receiver: Collector) -> Iterator[Sending]:
 
 
 def test_all_spans_arrive_once_and_are_counted(sending: Sending, receiver: Collector) -> None:
-    trace_id, count = new_id(128), 2 * BATCH + 1
+    trace_id, count = new_trace_id(), 2 * BATCH + 1
     for _ in range(count):
-        sending.exporter.put(make_span(trace_id))
+        sending.exporter.put(Spans(trace_id))
     assert len({span["spanId"] for span in receiver.trace(trace_id, count)}) == count
     assert all(headers["x-key"] == "k" for headers in receiver.headers)
     eventually(lambda: sending.counted == {"sent": count})
@@ -61,18 +78,18 @@ def test_all_spans_arrive_once_and_are_counted(sending: Sending, receiver: Colle
 
 def test_what_may_pass_is_tried_again(sending: Sending, receiver: Collector) -> None:
     receiver.statuses = [503]
-    trace_id = new_id(128)
-    sending.exporter.put(make_span(trace_id))
+    trace_id = new_trace_id()
+    sending.exporter.put(Spans(trace_id))
     receiver.trace(trace_id, 1)
     eventually(lambda: sending.counted == {"sent": 1})
 
 
 def test_what_is_refused_for_good_is_dropped_and_the_next_is_sent(sending: Sending, receiver: Collector) -> None:
     receiver.statuses = [400]
-    sending.exporter.put(make_span(new_id(128)))
+    sending.exporter.put(Spans(new_trace_id()))
     eventually(lambda: sending.counted == {"dropped": 1})
-    trace_id = new_id(128)
-    sending.exporter.put(make_span(trace_id))
+    trace_id = new_trace_id()
+    sending.exporter.put(Spans(trace_id))
     receiver.trace(trace_id, 1)
 
 
@@ -93,8 +110,7 @@ def test_spans_that_a_collector_rejects_are_not_counted_as_sent(
     sending: Sending, receiver: Collector, answer: object, dropped: int
 ) -> None:
     receiver.answer = answer
-    trace_id = new_id(128)
-    sending.exporter.put(SpanSource(3, lambda: [_span(trace_id) for _ in range(3)]))
+    sending.exporter.put(Spans(new_trace_id(), 3))
     eventually(lambda: sending.counted.total() == 3)
     assert +sending.counted == +Counter(sent=3 - dropped, dropped=dropped)
 
@@ -103,16 +119,24 @@ def test_what_does_not_fit_is_dropped_at_once(sending: Sending, receiver: Collec
     receiver.may_answer.clear()
     given = 3 * MOST_QUEUED
     for _ in range(given):
-        sending.exporter.put(make_span(new_id(128)))
+        sending.exporter.put(Spans(new_trace_id()))
     assert given - MOST_QUEUED - BATCH <= sending.counted["dropped"] < given
     receiver.may_answer.set()
     eventually(lambda: sending.counted.total() == given)
 
 
+def test_spans_that_cannot_be_written_take_none_of_others_with_them(sending: Sending, receiver: Collector) -> None:
+    trace_id = new_trace_id()
+    sending.exporter.put(FaultySpans(trace_id, 2))
+    sending.exporter.put(Spans(trace_id))
+    receiver.trace(trace_id, 1)
+    eventually(lambda: sending.counted == {"dropped": 2, "sent": 1})
+
+
 def test_a_collector_that_is_away_costs_its_spans_only() -> None:
     sending = Sending(f"http://127.0.0.1:{free_port()}")
-    sending.exporter.put(make_span(new_id(128)))
+    sending.exporter.put(Spans(new_trace_id()))
     sending.exporter.close()
     eventually(lambda: sending.counted == {"dropped": 1})
-    sending.exporter.put(make_span(new_id(128)))
+    sending.exporter.put(Spans(new_trace_id()))
     assert sending.counted == {"dropped": 2}
