@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -53,7 +54,7 @@ def _describe_now(view: LiveView, port: int, columns: int) -> Iterator[str]:
 def draw_bars(values: Sequence[float]) -> str:
     """Return a bar a value, as high as it is compared with the highest one."""
     most = max(values, default=0) or 1
-    return "".join(_BARS[-(-int(value * 8000) // int(most * 1000))] if value else " " for value in values)
+    return "".join(_BARS[math.ceil(8 * (value / most))] for value in values)
 
 
 def _list_open(view: LiveView, most: int) -> Iterator[str]:

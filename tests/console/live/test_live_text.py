@@ -81,7 +81,14 @@ def test_what_is_missing_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("values", "bars"),
-    [([], ""), ([0.0, 0.0], "  "), ([0.0, 1.0, 2.0, 4.0, 8.0], " ▁▂▄█"), ([0.001, 1000.0], "▁█"), ([0.01], "█")],
+    [
+        ([], ""),
+        ([0.0, 0.0], "  "),
+        ([0.0, 1.0, 2.0, 4.0, 8.0], " ▁▂▄█"),
+        ([0.001, 1000.0], "▁█"),
+        ([0.01], "█"),
+        ([2.01, 1.0], "█▄"),
+    ],
 )
 def test_bars(values: list[float], bars: str) -> None:
     assert draw_bars(values) == bars
