@@ -82,6 +82,8 @@ class LiveSamples:
         """Return the view."""
         with self._lock:
             now = self._clock()
+            if self._sums and now < self._sums[-1].at:
+                self._sums.clear()  # the clock was set back: else nothing would be shown until that moment comes again
             if not self._sums or now - self._sums[-1].at >= SHORTEST_S:
                 self._sums.append(_sum(now, self._read(sources)))
             strip = _differences([one for one in self._sums if now - one.at <= SHOWN_S])
