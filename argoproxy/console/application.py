@@ -54,6 +54,8 @@ _LOOPBACK = frozenset(("localhost", "127.0.0.1", "[::1]"))
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::\d*)?")
 _NO_BODY = frozenset((204, 304))
 _BEARER = "Bearer "
+#: Digits of a length that is looked at: Python refuses to read numbers of some thousand digits.
+_MOST_DIGITS = 20
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -140,7 +142,7 @@ def _read_body(environ: Environ) -> bytes:
     length = environ.get("CONTENT_LENGTH") or "0"
     if not length.isdecimal():
         raise BadRequest("Content-Length must be a number.")
-    if int(length) > BODY_LIMIT:
+    if len(length) > _MOST_DIGITS or int(length) > BODY_LIMIT:
         raise PayloadTooLarge("The body is too large for the console.")
     try:
         body: bytes = environ["wsgi.input"].read(int(length))

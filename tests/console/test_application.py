@@ -102,6 +102,7 @@ def test_what_acts_takes_json_alone() -> None:
     assert ask("/api/try", "POST", b"{}", **BEARER, CONTENT_TYPE="text/plain")[0] == 400
     assert ask("/api/try", "POST", b"{}", **{**JSON, "CONTENT_LENGTH": "many"})[0] == 400
     assert ask("/api/try", "POST", b"", **{**JSON, "CONTENT_LENGTH": str(10**9)})[0] == 413
+    assert ask("/api/try", "POST", b"", **{**JSON, "CONTENT_LENGTH": "9" * 5000})[0] == 413
     assert ask("/api/try", "POST", b"{}", CONTENT_TYPE="application/json")[0] == 401
 
 
