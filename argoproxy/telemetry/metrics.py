@@ -95,6 +95,8 @@ class Metrics:
         text = "Requests that a limit refused: which kind of limit, and whose."
         self._refusals = counters("argoproxy_limit_refusals", text, ("kind", "subject"))
         self._spans = counters("argoproxy_spans", "Spans of traces: sent, or dropped.", ("result",))
+        text = "Entries of the ledger that were lost before the database had them, and why."
+        self._dropped = counters("argoproxy_ledger_entries_dropped", text, ("reason",))
         self._gen_ai = GenAiMetrics()
         self._attempts = AttemptMetrics()
         self._cache = CacheMetrics()
@@ -121,6 +123,11 @@ class Metrics:
         """Count spans that were `sent` or `dropped`."""
         with self._lock:
             self._spans[(result,)].add(spans)
+
+    def count_dropped_entries(self, reason: str, entries: int) -> None:
+        """Count entries of the ledger that were lost; a reason is exported from its first call on, be it with 0."""
+        with self._lock:
+            self._dropped[(reason,)].add(entries)
 
     def to_text(self, states: StatesByName = NO_STATES, stores: Mapping[str, bool] = NO_STORES) -> bytes:
         """Return the counts of all workers, the states of upstreams, and whether stores can be used, by their names, in

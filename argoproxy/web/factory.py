@@ -53,7 +53,7 @@ from argoproxy.web.state_factory import (
     build_store_checks,
     make_fault_finder,
 )
-from argoproxy.web.telemetry_factory import build_access_log, build_tracer, configure_logging
+from argoproxy.web.telemetry_factory import build_access_log, build_tracer, configure_logging, count_nothing
 from argoproxy.web.upstream_factory import collect_secrets, make_transport, models_of, provider
 
 logger = logging.getLogger("argoproxy")
@@ -83,7 +83,7 @@ def build_application(environ: Mapping[str, str], folder: Path) -> Flask:
     build = partial(
         build_proxy, poller=poller, listeners=counting, is_stopping=is_stopping, memory=_create_memory(metrics, counts)
     )
-    sharing = DatabaseSharing()
+    sharing = DatabaseSharing(metrics.count_dropped_entries if metrics else count_nothing)
 
     def build_latest() -> Proxy:
         latest = load(environ, folder)

@@ -147,7 +147,9 @@ def _is_recent(last: LastSuccess, most_s: float) -> bool:
 class DatabaseSharing:
     """What this worker does for its host with the database of all replicas; kept over reloads that leave it alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, count_dropped: Callable[[str, int], None]) -> None:
+        """`count_dropped` is called with the reason why entries of the ledger were lost, and their number."""
+        self._count_dropped = count_dropped
         self._settings: tuple[DatabaseSettings | None, Path | None] = (None, None)
         self._stop: Callable[[], None] = lambda: None
 
@@ -161,7 +163,7 @@ class DatabaseSharing:
         if config.database is not None and config.state_folder is not None:
             from argoproxy.stores.postgres.open_postgres import start_sharing  # noqa: PLC0415 psycopg, only where it is used
 
-            self._stop = start_sharing(config, open_limits(config.state_folder))
+            self._stop = start_sharing(config, open_limits(config.state_folder), self._count_dropped)
 
 
 @lru_cache(maxsize=8)

@@ -96,7 +96,9 @@ class Host:
     def __init__(self, folder: Path, session: PostgresSession, most_kept: int = 1000) -> None:
         self.limits = LocalLimits(folder)
         delivered = LastSuccess(folder / "delivered")
-        self.delivery = LedgerDelivery(LedgerOutbox(self.limits), session, most_kept, delivered)
+        self.delivery = LedgerDelivery(
+            LedgerOutbox(self.limits), session, most_kept, delivered, lambda _reason, _count: None
+        )
 
     def serve(self, *request_ids: str, model: str = "m") -> None:
         for request_id in request_ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,13 +147,21 @@ def serve(limits: LocalLimits, *ids: str) -> None:
         limits.settle(request_id, {}, entry, NOW)
 
 
-def deliver(limits: LocalLimits, database: Database, folder: Path, most_kept: int = 1000) -> LedgerDelivery:
-    return LedgerDelivery(LedgerOutbox(limits), database, most_kept, LastSuccess(folder / "delivered"))
+def deliver(
+    limits: LocalLimits, database: Database, folder: Path, dropped: Counter[str], most_kept: int = 1000
+) -> LedgerDelivery:
+    def count_dropped(reason: str, count: int) -> None:
+        dropped[reason] += count
+
+    delivered = LastSuccess(folder / "delivered")
+    return LedgerDelivery(LedgerOutbox(limits), database, most_kept, delivered, count_dropped)
 
 
 def test_entries_are_moved_once(limits: LocalLimits, tmp_path: Path) -> None:
     database = Database()
-    delivery = deliver(limits, database, tmp_path)
+    dropped = Counter[str]()
+    delivery = deliver(limits, database, tmp_path, dropped)
+    assert dict(dropped) == {"backlog": 0, "refused": 0}
     ids = [f"r{number:04}" for number in range(BATCH + 3)]
     limits.write(lambda file: file.execute("PRAGMA synchronous"), NOW)
     serve(limits, *ids)
@@ -169,13 +178,15 @@ def test_entries_wait_while_the_database_is_away(
 ) -> None:
     database = Database()
     database.trouble = True
-    delivery = deliver(limits, database, tmp_path, most_kept=3)
+    dropped = Counter[str]()
+    delivery = deliver(limits, database, tmp_path, dropped, most_kept=3)
     serve(limits, "a", "b", "c")
     delivery.step()
     assert "ledger_entries_dropped" not in caplog.text
     serve(limits, "d", "e")
     delivery.step()
     assert "code=ledger_entries_dropped count=2" in caplog.text
+    assert dict(dropped) == {"backlog": 2, "refused": 0}
     assert caplog.text.count("code=ledger_not_delivered") == 1
     database.trouble = False
     delivery.step()
@@ -188,9 +199,11 @@ def test_an_entry_that_is_refused_stops_no_other(
 ) -> None:
     database = Database("b")
     serve(limits, "a", "b", "c")
-    deliver(limits, database, tmp_path).step()
+    dropped = Counter[str]()
+    deliver(limits, database, tmp_path, dropped).step()
     assert database.ids == ["a", "c"]
     assert "code=ledger_entries_dropped count=1" in caplog.text
+    assert dict(dropped) == {"backlog": 0, "refused": 1}
 
 
 class Steps:

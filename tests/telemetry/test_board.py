@@ -44,6 +44,7 @@ def samples(tmp_path: Path) -> dict[str, set[str]]:
         metrics.count_start(one.route)
         metrics(one)
     metrics.count_spans("sent", 1)
+    metrics.count_dropped_entries("backlog", 1)
     families = list(text_string_to_metric_families(metrics.to_text(STATES, {"limits": True}).decode()))
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -24,6 +24,8 @@ DELIVER_S = 1.0
 DELIVERED = "ledger.delivered"
 #: Entries that are delivered in one transaction.
 BATCH = 500
+#: Why entries are dropped: more wait than may be kept, or the database refuses a value of theirs.
+BACKLOG, REFUSED = "backlog", "refused"
 #: How long a worker that ends goes on delivering.
 _FINISH_S = 5.0
 
@@ -39,11 +41,19 @@ class LedgerDelivery:
     """The SharedWork of a HostTask."""
 
     def __init__(
-        self, outbox: LedgerOutbox, database: ClosableTransactions, most_kept: int, delivered: LastSuccess
+        self,
+        outbox: LedgerOutbox,
+        database: ClosableTransactions,
+        most_kept: int,
+        delivered: LastSuccess,
+        count_dropped: Callable[[str, int], None],
     ) -> None:
         """While the database can't be used, `most_kept` entries are kept, and older ones dropped. `delivered` is noted
-        whenever nothing is left."""
+        whenever nothing is left; `count_dropped` is called with a reason and how many entries were dropped."""
         self._outbox, self._database, self._most_kept, self._delivered = outbox, database, most_kept, delivered
+        self._count_dropped = count_dropped
+        for reason in (BACKLOG, REFUSED):
+            count_dropped(reason, 0)  # an alert compares with an earlier count
         self._is_up = True
 
     def step(self) -> float:
@@ -81,6 +91,7 @@ class LedgerDelivery:
             for entry in entries:
                 self._write([entry])
         else:
+            self._count_dropped(REFUSED, 1)
             logger.error("code=ledger_entries_dropped count=1: the database refuses a value of this request")
 
     def _succeed(self) -> None:
@@ -98,5 +109,6 @@ class LedgerDelivery:
         except StateUnavailable:
             return
         if dropped:
+            self._count_dropped(BACKLOG, dropped)
             text = "code=ledger_entries_dropped count=%s: this host keeps ledger_backlog entries at most"
             logger.error(text, dropped)

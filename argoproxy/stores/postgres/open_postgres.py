@@ -34,9 +34,10 @@ def open_shared_ledger(settings: DatabaseSettings) -> PostgresLedger:
     return PostgresLedger(PostgresServer(settings))
 
 
-def start_sharing(config: Config, limits: LocalLimits) -> Callable[[], None]:
+def start_sharing(config: Config, limits: LocalLimits, count_dropped: Callable[[str, int], None]) -> Callable[[], None]:
     """Start what one worker of the host does for all, following the keys and delivering the ledger, and return what
-    stops it. When this process ends, what is left is delivered if it can be."""
+    stops it. When this process ends, what is left is delivered if it can be; `count_dropped` is called with the
+    reason why entries of the ledger were lost, and their number."""
     settings, managed = config.database, config.managed
     if settings is None or managed is None:
         return lambda: None
@@ -46,7 +47,9 @@ def start_sharing(config: Config, limits: LocalLimits) -> Callable[[], None]:
     declare = partial(_declare, config, keys, folder / UNDECLARED)
     follower = KeyFollower(keys, KeyPublisher(folder), settings.key_grace_s, declare, session.close)
     delivered = LastSuccess(folder / DELIVERED)
-    delivery = LedgerDelivery(LedgerOutbox(limits), PostgresSession(settings), settings.ledger_backlog, delivered)
+    delivery = LedgerDelivery(
+        LedgerOutbox(limits), PostgresSession(settings), settings.ledger_backlog, delivered, count_dropped
+    )
     tasks = [HostTask(folder / "follower.lock", follower), HostTask(folder / "delivery.lock", delivery)]
     for task in tasks:
         task.start()
