@@ -1,4 +1,4 @@
-"""PostgreSQL, nginx and HAProxy as processes of the tests, each with a folder and a port of its own."""
+"""PostgreSQL, PgBouncer, nginx and HAProxy as processes of the tests, each with a folder and a port of its own."""
 
 from __future__ import annotations
 
@@ -118,6 +118,32 @@ def _as_user(name: str) -> list[str]:
         _miss(f"PostgreSQL does not run as root, and there is no user {name}")
     same_user = [f"--reuid={name}", f"--regid={name}", "--clear-groups"]
     return [find_program("setpriv"), *same_user, "--pdeathsig", "keep", "--"]
+
+
+class PgBouncer(Engine):
+    """PgBouncer in front of a server: each transaction may run in another connection."""
+
+    def __init__(self, server: Postgres) -> None:
+        prefix, program, port = _as_user("postgres"), find_program("pgbouncer"), free_port()
+        folder = Path(tempfile.mkdtemp(prefix="argoproxy-pgbouncer-"))
+        folder.chmod(0o755)
+        file = folder / "pgbouncer.ini"
+        file.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+            f"listen_port={port}\nunix_socket_dir=\nauth_type=any\npool_mode=transaction\ndefault_pool_size=3\n"
+            # Connections take turns, so that what one session has left would meet another one.
+            "server_round_robin=1\n"
+        )
+        super().__init__([*prefix, program, str(file)], port, folder)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def stop(self) -> None:
+        """End it at once, and remove its folder."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Nginx(Engine):

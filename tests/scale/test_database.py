@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scale.engines import Postgres, need_package
+from tests.scale.engines import PgBouncer, Postgres, need_package
 from tests.scale.shared_replica import ADMIN, PASSWORD, STATIC, Replica
 from tests.support.client import ask
 from tests.support.processes import Proxy, Upstream, eventually
@@ -113,3 +114,41 @@ def test_a_request_of_a_killed_worker_is_in_the_ledger(
     eventually(lambda: replicas[0].counted("killed") == 1)
     killed.proxy.stop()
     shutil.rmtree(killed.folder)
+
+
+def test_pgbouncer_may_stand_between(tmp_path: Path, upstream: Upstream, postgres: Postgres) -> None:
+    """It gives each transaction another connection, so no session has settings, locks or statements of its own."""
+    bouncer = PgBouncer(postgres)
+    pooled = [Replica(tmp_path / name, upstream, bouncer.url) for name in ("one", "two")]
+    first, second = pooled
+    made = first.ask("keys", "create", "pooled")["key"]
+    for number in range(20):
+        first.ask("keys", "set", "pooled", "--models", f"pooled,model-{number}")
+    eventually(lambda: second.status(made, model="model-19") == 200)
+    assert [replica.status(made, model="pooled") for replica in pooled * 20] == [200] * 40
+    eventually(lambda: second.counted("pooled") == 40)
+    bouncer.kill()
+    assert first.status(made, model="pooled") == 200, "the keys that it knows stay valid"
+    bouncer.start()
+    eventually(lambda: second.counted("pooled") == 41)
+    for replica in pooled:
+        replica.proxy.stop()
+    bouncer.stop()
+
+
+def test_entries_that_are_lost_are_counted(tmp_path: Path, upstream: Upstream, postgres: Postgres) -> None:
+    bouncer = PgBouncer(postgres)
+    replica = Replica(tmp_path / "losing", upstream, bouncer.url, ledger_backlog=1000)
+
+    def dropped() -> dict[str, str]:
+        scrape = ask(replica.proxy.port, "GET", "/metrics", b"", Authorization=f"Bearer {STATIC}").body.decode()
+        return dict(re.findall(r'(?m)^argoproxy_ledger_entries_dropped_total\{reason="(\w+)"\} (.*)$', scrape))
+
+    eventually(lambda: dropped() == {"backlog": "0.0", "refused": "0.0"})
+    bouncer.kill()
+    assert [replica.status(STATIC, model="lost") for _ in range(1003)] == [200] * 1003
+    eventually(lambda: dropped() == {"backlog": "3.0", "refused": "0.0"})
+    bouncer.start()
+    eventually(lambda: replica.counted("lost") == 1000)
+    replica.proxy.stop()
+    bouncer.stop()
