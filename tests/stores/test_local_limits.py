@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import sqlite3
@@ -26,6 +25,7 @@ from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local import local_limits, usage_database
 from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.stores.sqlite_file import SqliteFile
+from tests.support.full_disk import full_disk
 from tests.support.processes import ROOT, eventually
 
 NOW = 1_795_400_000.0
@@ -237,16 +237,6 @@ def overwritten(folder: Path) -> Iterator[None]:
     yield
     for one in folder.glob("usage.sqlite3*"):
         one.unlink()
-
-
-@contextmanager
-def full_disk(_: Path) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from argoproxy.stores.local.request_log import (
     encode_settled,
     logged_slots,
 )
+from tests.support.full_disk import full_disk
 
 CLAIMS = [
     Claim("key:a/rpm", LimitKind.RPM, "key:a", 5, 1),
@@ -74,36 +75,67 @@ def test_what_is_not_counted_in_is_not_there(tmp_path: Path, table: CounterTable
 
 
 def test_without_its_end_all_records_count_that_are_whole(tmp_path: Path, table: CounterTable) -> None:
-    log = RequestLog(tmp_path, 0, table)
-    records = [encode_running(running(number)) for number in range(3)]
-    for record in records:
-        write(log, table, record)
+    log, ends = RequestLog(tmp_path, 0, table), list[int]()
+    for number in range(3):
+        write(log, table, encode_running(running(number)))
+        ends.append(table.log_end(0) & 0xFFFFFF)
     (file,) = tmp_path.glob("requests-0-*")
-    text = b"".join(records)
-    ends = [sum(map(len, records[:count])) for count in range(1, 4)]
+    text = file.read_bytes()
     table.set_log_end(0, 0)
-    for cut in range(len(text) + 1):
+    for cut in range(ends[-1] + 1):
         file.write_bytes(text[:cut])
         assert len(log.read().open) == sum(end <= cut for end in ends)
-    file.write_bytes(text[:-20] + b"?" * 20 + bytes(100))
+    file.write_bytes(text[: ends[-1] - 20] + b"?" * 20 + bytes(100))
     assert list(log.read().open) == ["0", "1"]
 
 
 def test_a_full_file_is_followed_by_what_is_needed(
     tmp_path: Path, table: CounterTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Two files are used by turns; what is left in one of an earlier turn is never read, also without an end."""
     monkeypatch.setattr(request_log, "MIN_BYTES", 4096)
     log, kept = RequestLog(tmp_path, 0, table), encode_running(running(0))
     write(log, table, kept)
-    names = set()
+    turns = set()
     for number in range(1, 200):
         write(log, table, encode_settled(str(number), entry(number)), kept)
-        (file,) = tmp_path.glob("requests-0-*")
-        names.add(file.name)
+        turns.add(table.log_end(0) >> 40)
         content = log.read()
         assert list(content.open) == ["0"]
         assert content.settled[str(number)] == entry(number)
-    assert len(names) > 3
+        assert RequestLog(tmp_path, 0, CounterTable(tmp_path / f"lost-{number}")).read() == content
+    assert turns == set(range(1, max(turns) + 1))
+    assert len(turns) > 3
+    assert len(list(tmp_path.glob("requests-0-*"))) == 2
+
+
+def test_a_turn_that_did_not_come_to_count_changes_nothing(tmp_path: Path, table: CounterTable) -> None:
+    """As often as a worker is killed that begins one: what counts stays as it is, and the next one is read later."""
+    log = RequestLog(tmp_path, 0, table)
+    write(log, table, encode_running(running(0)))
+    for _ in range(3):
+        RequestLog(tmp_path, 0, table).begin_turn([encode_running(running(1))])
+        assert list(RequestLog(tmp_path, 0, table).read().open) == ["0"]
+    table.set_log_end(0, RequestLog(tmp_path, 0, table).begin_turn([encode_running(running(2))]))
+    assert list(log.read().open) == ["2"]
+    table.set_log_end(0, 0)
+    assert list(log.read().open) == ["2"]
+    RequestLog(tmp_path, 0, table).begin_turn([encode_running(running(3))])
+    assert list(log.read().open) == ["3"]
+
+
+def test_a_full_disk_needs_no_other_file(tmp_path: Path, table: CounterTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_log, "MIN_BYTES", 4096)
+    log, record = RequestLog(tmp_path, 0, table), encode_settled("1", entry(1))
+    while not (tmp_path / "requests-0-0").exists():
+        write(log, table, record)
+    with full_disk(tmp_path):
+        for _ in range(200):
+            write(log, table, record)
+        with pytest.raises(OSError, match="too large"):
+            write(log, table, encode_settled("2", entry(2, "x" * 10_000)))
+        write(log, table, record)
+    assert list(log.read().settled) == ["1"]
 
 
 def test_a_large_record_has_a_file_that_is_large_enough(tmp_path: Path, table: CounterTable) -> None:
@@ -111,3 +143,5 @@ def test_a_large_record_has_a_file_that_is_large_enough(tmp_path: Path, table: C
     model = "x" * 2_000_000
     write(log, table, encode_settled("1", entry(1, model)))
     assert log.read().settled["1"].model == model
+    log.remove()
+    assert not list(tmp_path.glob("requests-*"))

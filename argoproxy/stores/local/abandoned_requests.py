@@ -33,7 +33,7 @@ class AbandonedRequests:
             end = begin + _AT_ONCE
             self._charge(files, running[begin:end], running[end:], now)
         files.table.set_log_end(files.log.slot, EMPTY)
-        files.log.remove_others(EMPTY)
+        files.log.remove()
 
     def _charge(
         self, files: OpenFiles, some: Sequence[RunningRequest], others: Sequence[RunningRequest], now: float
@@ -41,7 +41,7 @@ class AbandonedRequests:
         """Charge some requests, and leave a log of the others."""
         table, log = files
         claims = [claim for one in some for claim in one.claims]
-        end = log.write_file(map(encode_running, others)) if others else EMPTY
+        end = log.begin_turn(map(encode_running, others)) if others else EMPTY
         places = self._loader.lock(table, claims)
         try:
             counters = {row: table.read(place) for row, place in places.items()}
@@ -52,4 +52,3 @@ class AbandonedRequests:
             table.change([CounterChange(places[row], counter) for row, counter in counters.items()], log.slot, end)
         finally:
             table.unlock()
-        log.remove_others(end)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from argoproxy.stores.local.counter_table import CounterTable
+from argoproxy.stores.local.counter_table import MAX_SLOTS, CounterTable
 from argoproxy.stores.local.request_log import RequestLog
 from argoproxy.stores.local.request_owner import RequestOwner
 from argoproxy.stores.local.usage_database import DATABASE
@@ -66,11 +67,11 @@ class HostFiles:
     def _open(self) -> OpenFiles:
         table = CounterTable(self._path)
         is_new = self.owner.take()
+        if self.owner.slot >= MAX_SLOTS:
+            raise OSError(errno.EUSERS, f"there are more than {MAX_SLOTS} workers")
         log = RequestLog(self.owner.folder, self.owner.slot, table)
         opened = OpenFiles(table, log)
         if is_new:
             self._recover(opened)
-        end = log.write_file(self._needed())
-        table.set_log_end(log.slot, end)
-        log.remove_others(end)
+        table.set_log_end(log.slot, log.begin_turn(self._needed()))
         return opened

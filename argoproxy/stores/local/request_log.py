@@ -1,9 +1,10 @@
 """What a worker leaves behind of its requests: which run, what is set aside for them, and what became of those that
 ended and are not in the database yet. If it is killed, another one charges them by this.
 
-A log is a file in memory, one for each slot of a worker: records, one behind the other. A record counts once the end of
-the log, a word in the table of counters, is behind it: so counters and records change in one step. A full file is
-followed by another one with the records that are still needed; the word tells which of them counts.
+A log is two files in memory for each slot of a worker, used by turns: records, one behind the other. A record counts
+once the end of the log, a word in the table of counters, is behind it: so counters and records change in one step. Where
+a file is full, the records that are still needed are written to the other one, and the word then leads there. Each such
+turn has a number, which is in the word, at the beginning of the file and in the checks of its records.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from argoproxy.stores.local.counter_table import CounterTable
 from argoproxy.stores.sqlite_file import give_to_owner_of_folder
 from argoproxy.telemetry.rotating_file import PRIVATE
 
-MIN_BYTES = 1 << 20
-_NAME = re.compile(r"requests-(\d+)-(\d+)")
-_HEAD = struct.Struct("<II")
-#: The end of a log: the number of its file, and the offset in it.
+MIN_BYTES = 1 << 19
+_NAME = re.compile(r"requests-(\d+)-[01]")
+_FILE_HEAD, _RECORD_HEAD = struct.Struct("<Q"), struct.Struct("<II")
+#: The end of a log: the number of its turn, and the offset in its file.
 _OFFSET_BITS = 40
 _OFFSET = (1 << _OFFSET_BITS) - 1
 #: The end of a log without a file; 0 is one that is not known, because the table of counters was lost.
 EMPTY = 1
 _KINDS = {kind.value: kind for kind in LimitKind}
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -58,70 +59,71 @@ class LogContent:
 
 def encode_running(request: RunningRequest) -> bytes:
     """Return the record of a request that begins, or that has more claims than before."""
-    return _frame(request)
+    return _encode(request).encode()
 
 
 def encode_settled(request_id: str, entry: LedgerEntry | None) -> bytes:
     """Return the record of a request that ended."""
-    return _frame((request_id, entry))
+    return _encode((request_id, entry)).encode()
 
 
 class RequestLog:
     """The log of a slot. Only who holds the slot may use it."""
 
     def __init__(self, folder: Path, slot: int, table: CounterTable) -> None:
-        self.slot, self._folder, self._table = slot, folder, table
+        self.slot, self._table = slot, table
+        self._paths = [folder / f"requests-{slot}-{number}" for number in range(2)]
         self._memory: mmap.mmap | None = None
 
     def read(self) -> LogContent:
         """Return what the log says; where its end is not known, all records that are whole. Raises OSError."""
         end, content = self._table.log_end(self.slot), LogContent()
-        for number, file in self._files():
-            if not end:
-                _read_records(file.read_bytes(), content)
-            elif number == end >> _OFFSET_BITS:
-                _read_records(file.read_bytes()[: end & _OFFSET], content)
+        if end:
+            data = _read_file(self._paths[_turn_of(end) % 2])[: end & _OFFSET]
+        else:
+            data = max(map(_read_file, self._paths), key=_turn_in)
+        if _turn_in(data):
+            _read_records(data, content)
         return content
 
     def append(self, record: bytes, needed: Callable[[], Iterable[bytes]]) -> int:
         """Write a record behind the last one, and return the end behind it, with which the record counts. A full file
-        is followed by one with the records that are `needed`. Raises OSError."""
-        end = self._table.log_end(self.slot)
-        memory, offset = self._memory, end & _OFFSET
-        if memory is None or offset + len(record) > len(memory):
-            end = self.write_file(needed(), len(record))
+        is followed by the other one with the records that are `needed`. Raises OSError."""
+        end, memory = self._table.log_end(self.slot), self._memory
+        framed = _frame(record, _turn_of(end))
+        if memory is None or (end & _OFFSET) + len(framed) > len(memory):
+            end = self.begin_turn(needed(), len(framed))
             self._table.set_log_end(self.slot, end)
-            self.remove_others(end)
-            memory, offset = self._memory, end & _OFFSET
+            memory, framed = self._memory, _frame(record, _turn_of(end))
             assert memory is not None
-        memory[offset : offset + len(record)] = record
-        return end + len(record)
+        offset = end & _OFFSET
+        memory[offset : offset + len(framed)] = framed
+        return end + len(framed)
 
-    def write_file(self, records: Iterable[bytes], room: int = 0) -> int:
-        """Write records to another file, with room for more, and return its end. Raises OSError."""
-        text = b"".join(records)
-        size = max(MIN_BYTES, 4 * (len(text) + room))
-        number = max((number for number, _ in self._files()), default=0) + 1
-        descriptor = os.open(self._folder / f"requests-{self.slot}-{number}", _FLAGS, PRIVATE)
-        try:
-            give_to_owner_of_folder(descriptor, self._folder)
-            os.posix_fallocate(descriptor, 0, size)
-            self._memory = mmap.mmap(descriptor, size)
-        finally:
-            os.close(descriptor)
-        self._memory[: len(text)] = text
-        return number << _OFFSET_BITS | len(text)
+    def begin_turn(self, records: Iterable[bytes], room: int = 0) -> int:
+        """Write records to the file that is not in use, with room for more, and return its end. It is begun anew only
+        where it is too small: on a full disk none could be. Raises OSError."""
+        turn = self._next_turn()
+        text = b"".join(_frame(record, turn) for record in records)
+        size = _FILE_HEAD.size + len(text)
+        memory = self._memory = _map_file(self._paths[turn % 2], size + room)
+        memory[_FILE_HEAD.size : size] = text
+        _FILE_HEAD.pack_into(memory, 0, turn)
+        return turn << _OFFSET_BITS | size
 
-    def remove_others(self, end: int) -> None:
-        """Remove all files but the one with this end; all of them if it has no file."""
-        for number, file in self._files():
-            if number != end >> _OFFSET_BITS:
-                with suppress(OSError):
-                    file.unlink()
+    def _next_turn(self) -> int:
+        """Return a later turn than all before, of the file that does not count: another one may have been begun there
+        by a worker that was killed."""
+        current = _turn_of(self._table.log_end(self.slot))
+        latest = max(current, *(_turn_in(_read_head(path)) for path in self._paths))
+        return latest + 2 if current and (latest - current) % 2 else latest + 1
 
-    def _files(self) -> list[tuple[int, Path]]:
-        found = ((_NAME.fullmatch(file.name), file) for file in self._folder.glob(f"requests-{self.slot}-*"))
-        return sorted((int(match[2]), file) for match, file in found if match)
+    def remove(self) -> None:
+        """Remove the files."""
+        self._memory = None
+        for path in self._paths:
+            with suppress(OSError):
+                path.unlink()
 
 
 def logged_slots(folder: Path) -> set[int]:
@@ -129,22 +131,60 @@ def logged_slots(folder: Path) -> set[int]:
     return {int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name))}
 
 
-def _frame(value: Any) -> bytes:
-    text = _encode(value).encode()
-    return _HEAD.pack(len(text), crc32(text)) + text
+def _map_file(path: Path, needed: int) -> mmap.mmap:
+    """Map a file that has at least so many bytes. Raises OSError."""
+    descriptor = os.open(path, _FLAGS, PRIVATE)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size < max(MIN_BYTES, needed):
+            give_to_owner_of_folder(descriptor, path.parent)
+            size = max(MIN_BYTES, 4 * needed)
+            os.posix_fallocate(descriptor, 0, size)
+        return mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_FILE_HEAD.size)
+    except FileNotFoundError:
+        return b""
+
+
+def _turn_of(end: int) -> int:
+    return end >> _OFFSET_BITS
+
+
+def _turn_in(data: bytes) -> int:
+    """Return the turn of a file, 0 if it has none."""
+    turn: int = _FILE_HEAD.unpack_from(data)[0] if len(data) >= _FILE_HEAD.size else 0
+    return turn
+
+
+def _frame(record: bytes, turn: int) -> bytes:
+    return _RECORD_HEAD.pack(len(record), crc32(record, turn & 0xFFFFFFFF)) + record
 
 
 def _read_records(data: bytes, content: LogContent) -> None:
-    """Add records to what is known, up to the first one that is not whole."""
-    offset = 0
-    while offset + _HEAD.size <= len(data):
-        size, check = _HEAD.unpack_from(data, offset)
-        offset += _HEAD.size
-        text = data[offset : offset + size]
-        if not size or len(text) < size or crc32(text) != check:
+    """Add records to what is known, up to the first one that is not whole, or of another turn."""
+    offset, turn = _FILE_HEAD.size, _turn_in(data)
+    while offset + _RECORD_HEAD.size <= len(data):
+        size, check = _RECORD_HEAD.unpack_from(data, offset)
+        offset += _RECORD_HEAD.size
+        record = data[offset : offset + size]
+        if not size or len(record) < size or crc32(record, turn & 0xFFFFFFFF) != check:
             return
         offset += size
-        _read_record(json.loads(text), content)
+        _read_record(json.loads(record), content)
 
 
 def _read_record(value: Any, content: LogContent) -> None:
