@@ -442,7 +442,7 @@ def test_files_are_for_their_owner_only(store: LocalLimits, tmp_path: Path) -> N
     store.flush()
     files = [file for pattern in ("usage*", "slots/requests*") for file in tmp_path.glob(pattern)]
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in files}
-    assert len(modes) == 6
+    assert len(modes) == 7
     assert set(modes.values()) == {0o600}
 
 

@@ -127,8 +127,7 @@ def test_a_turn_that_did_not_come_to_count_changes_nothing(tmp_path: Path, table
 def test_a_full_disk_needs_no_other_file(tmp_path: Path, table: CounterTable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_log, "MIN_BYTES", 4096)
     log, record = RequestLog(tmp_path, 0, table), encode_settled("1", entry(1))
-    while not (tmp_path / "requests-0-0").exists():
-        write(log, table, record)
+    log.allocate()
     with full_disk(tmp_path):
         for _ in range(200):
             write(log, table, record)

@@ -73,5 +73,6 @@ class HostFiles:
         opened = OpenFiles(table, log)
         if is_new:
             self._recover(opened)
+        log.allocate()
         table.set_log_end(log.slot, log.begin_turn(self._needed()))
         return opened

@@ -2,8 +2,8 @@
 ended and are not in the database yet. If it is killed, another one charges them by this.
 
 A log is two files in memory for each slot of a worker, used by turns: records, one behind the other. A record counts
-once the end of the log, a word in the table of counters, is behind it: so counters and records change in one step. Where
-a file is full, the records that are still needed are written to the other one, and the word then leads there. Each such
+once the end of the log, a word in the table of counters, is behind it: so counters and records change in one step. If a
+file is full, the records that are still needed are written to the other one, and the word then leads there. Each such
 turn has a number, which is in the word, at the beginning of the file and in the checks of its records.
 """
 
@@ -99,6 +99,11 @@ class RequestLog:
         offset = end & _OFFSET
         memory[offset : offset + len(framed)] = framed
         return end + len(framed)
+
+    def allocate(self) -> None:
+        """Allocate both files: once the disk is full, it is too late. Raises OSError."""
+        for path in self._paths:
+            _map_file(path, MIN_BYTES).close()
 
     def begin_turn(self, records: Iterable[bytes], room: int = 0) -> int:
         """Write records to the file that is not in use, with room for more, and return its end. It is begun anew only
