@@ -132,7 +132,7 @@ def test_a_full_disk_needs_no_other_file(tmp_path: Path, table: CounterTable, mo
         for _ in range(200):
             write(log, table, record)
         with pytest.raises(OSError, match="too large"):
-            write(log, table, encode_settled("2", entry(2, "x" * 10_000)))
+            write(log, table, encode_settled("2", entry(2, "x" * 100_000)))
         write(log, table, record)
     assert list(log.read().settled) == ["1"]
 

@@ -8,6 +8,7 @@ and written down by another one.
 from __future__ import annotations
 
 import atexit
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -32,8 +33,8 @@ from argoproxy.stores.worker_database import MAX_WAIT_S, Reporter, ResultT, Work
 MOST_KEPT = 10_000
 #: How often they are tried again.
 RETRY_S = 1.0
-#: How often a worker looks for requests of workers that were killed.
-SWEEP_S = 5.0
+#: How often a worker looks for requests of workers that were killed, at most.
+SWEEP_S = 4.0
 _WRITTEN_AT_ONCE = 1000
 
 
@@ -55,13 +56,13 @@ class LocalLimits:
         self._loader = CounterLoader(self._database, max_wait_s)
         self._abandoned = AbandonedRequests(self._database, self._loader)
         self._files = HostFiles(folder, self._list_records, lambda files: self._abandoned.settle(files, self._now))
-        self._writer = UsageWriter(self._write_due, retry_s)
+        self._writer = UsageWriter(self.flush, self._sweep_if_due, retry_s)
         self._max_wait_s = max_wait_s
         self._running: dict[str, RunningRequest] = {}
         #: Of requests that ended: entries that are not in the database yet, and settlements that could not be done.
         self._entries: dict[str, LedgerEntry] = {}
         self._kept: dict[str, _Settlement] = {}
-        self._now = self._next_sweep = 0.0
+        self._now = self._noted_at = self._next_sweep = 0.0
         atexit.register(self.close)
 
     @property
@@ -130,7 +131,7 @@ class LocalLimits:
     def sweep(self, now: float) -> int:
         """Settle the requests of workers that are gone, and return how many such workers there were. Raises
         StateUnavailable."""
-        self._now, self._next_sweep = now, now + SWEEP_S
+        self._next_sweep = now + SWEEP_S
         files, owner, gone = self._open(), self._files.owner, 0
         with self._errors_reported():
             for slot in logged_slots(owner.folder):
@@ -241,14 +242,12 @@ class LocalLimits:
             yield encode_settled(request_id, entry)
 
     def _note_time(self, now: float) -> None:
-        self._now = now
-        if not self._next_sweep - SWEEP_S <= now < self._next_sweep:
-            self._writer.wake()
+        self._now, self._noted_at = now, time.monotonic()
 
-    def _write_due(self) -> None:
-        if not self._next_sweep - SWEEP_S <= self._now < self._next_sweep:
-            self.sweep(self._now)
-        self.flush()
+    def _sweep_if_due(self) -> None:
+        now = self._now + time.monotonic() - self._noted_at
+        if not self._next_sweep - SWEEP_S <= now < self._next_sweep:
+            self.sweep(now)
 
     def _read_changed(self) -> Sequence[Changed]:
         table = self._files.open().table

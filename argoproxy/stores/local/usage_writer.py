@@ -9,15 +9,17 @@ from argoproxy.errors import StateUnavailable
 
 #: How long what has happened waits for more, to be written together.
 GATHER_S = 0.1
+#: How often a worker looks what other ones have left.
+LOOK_S = 5.0
 _STOP_S = 5.0
 
 
 class UsageWriter:
-    """Calls `write` soon after it was woken; again after a pause if that raises StateUnavailable. The thread begins
-    when it is woken first, which is after the fork."""
+    """Calls `write` soon after it was woken, and `look` before that and every few seconds; again after a pause if they
+    raise StateUnavailable. The thread begins when it is woken first, which is after the fork."""
 
-    def __init__(self, write: Callable[[], None], retry_s: float) -> None:
-        self._write, self._retry_s = write, retry_s
+    def __init__(self, write: Callable[[], None], look: Callable[[], None], retry_s: float) -> None:
+        self._write, self._look, self._retry_s = write, look, retry_s
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._has_work, self._is_stopped = threading.Event(), threading.Event()
@@ -47,12 +49,14 @@ class UsageWriter:
 
     def _run(self) -> None:
         while True:
-            self._has_work.wait()
+            was_woken = self._has_work.wait(LOOK_S)
             if self._is_stopped.wait(GATHER_S):
                 return
             self._has_work.clear()
             try:
-                self._write()
+                self._look()
+                if was_woken:
+                    self._write()
             except StateUnavailable:
                 self._has_work.set()
                 if self._is_stopped.wait(self._retry_s):
