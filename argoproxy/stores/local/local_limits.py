@@ -62,7 +62,7 @@ class LocalLimits:
         #: Of requests that ended: entries that are not in the database yet, and settlements that could not be done.
         self._entries: dict[str, LedgerEntry] = {}
         self._kept: dict[str, _Settlement] = {}
-        self._now = self._noted_at = self._next_sweep = 0.0
+        self._now, self._noted_at, self._next_sweep = time.time(), time.monotonic(), 0.0
         atexit.register(self.close)
 
     @property
@@ -131,6 +131,7 @@ class LocalLimits:
     def sweep(self, now: float) -> int:
         """Settle the requests of workers that are gone, and return how many such workers there were. Raises
         StateUnavailable."""
+        self._note_time(now)
         self._next_sweep = now + SWEEP_S
         files, owner, gone = self._open(), self._files.owner, 0
         with self._errors_reported():
