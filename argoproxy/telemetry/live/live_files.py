@@ -64,6 +64,9 @@ class EndedRequest(TypedDict):
     completion_tokens: int | None
 
 
+_FIELDS = {OPEN: OpenRequest.__annotations__.keys(), ENDED: EndedRequest.__annotations__.keys()}
+
+
 class LiveFolder:
     """The files of all workers in a folder."""
 
@@ -98,7 +101,7 @@ class LiveFolder:
         """Return what the files of a name hold, of all workers that run, and have them go on writing."""
         self._mark()
         held = self._slots.held_slots(MAX_SLOTS)
-        return [one for slot in sorted(held) for one in self._read_file(self._path(name, slot))]
+        return [one for slot in sorted(held) for one in self._read_file(name, slot)]
 
     def _mark(self) -> None:
         now = time.monotonic()
@@ -107,16 +110,19 @@ class LiveFolder:
             with suppress(OSError):  # the proxy has ended, and its folder is gone
                 (self._folder / MARK).touch(_PRIVATE)
 
-    def _read_file(self, path: Path) -> Any:
-        """Return what a file holds; read again only if it has changed."""
+    def _read_file(self, name: str, slot: int) -> Any:
+        """Return what a file holds; read again only if it has changed. Workers of another version, whose package was
+        replaced while they run, may write other fields: those requests are left out."""
+        path = self._path(name, slot)
         try:
             status = os.stat(path)
             stamp = status.st_ino, status.st_mtime_ns
             before, found = self._read.get(path, (None, []))
             if stamp != before:
-                found = json.loads(path.read_text())
+                rows = json.loads(path.read_text())
+                found = [row for row in rows if isinstance(row, dict) and row.keys() == _FIELDS[name]]
                 self._read[path] = stamp, found
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return []
         return found
 

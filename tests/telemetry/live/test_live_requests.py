@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from argoproxy.errors import Ending
-from argoproxy.telemetry.live.live_files import ENDED, MARK, OPEN, WATCHED_S, LiveFolder, OpenRequest
+from argoproxy.telemetry.live.live_files import ENDED, MARK, OPEN, WATCHED_S, LiveFolder, OpenRequest, encode, join
 from argoproxy.telemetry.live.live_requests import LONGEST_NAME, MOST_ENDED, LiveRequests
 from argoproxy.telemetry.outcome import Outcome
 from argoproxy.telemetry.slots import Slots
@@ -151,11 +151,11 @@ from argoproxy.telemetry.slots import Slots
 folder = pathlib.Path(sys.argv[1])
 with Slots(folder).exclusive():
     assert Slots(folder).take() == 0
-(folder / "live-open-0").write_text('[{"id": "1", "at": 1}]')
+(folder / "live-open-0").write_text(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.read()
 """
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code, str(tmp_path), join([encode(describe(Asked("1"), 1.0))])]
     with spawn(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdout
         assert worker.stdout.readline() == b"ready\n"
@@ -169,6 +169,14 @@ sys.stdin.read()
 def test_what_can_not_be_read_is_left_out(folder: Path, text: str) -> None:
     (folder / f"{OPEN}-0").write_text(text)
     assert LiveFolder(folder).look(OPEN) == []
+
+
+@pytest.mark.parametrize("text", ['[{"id":"a","new":1}]', '{"a":1}', '["a"]', "1", "null"])
+@pytest.mark.parametrize("name", [OPEN, ENDED])
+def test_requests_of_another_version_are_left_out(folder: Path, name: str, text: str) -> None:
+    reader = LiveFolder(folder)
+    reader.write(name, 0, text)
+    assert reader.look(name) == []
 
 
 @pytest.mark.parametrize("model", ["x" * 10_000, "\ud800", "</script>", '"\\\n', "模型"])
