@@ -184,7 +184,8 @@ def test_the_log_and_the_ledger_agree_on_an_answer_that_was_cut(
         client.send("POST", "/v1/chat/completions", json.dumps(asked).encode(), X_Script=script)
         client.until(b"an answer")
     line = eventually(lambda: next((line for line in proxy.lines() if line["ending"] == "client_gone"), None))
-    rows = read_usage(tmp_path / "state", Grouping.MODEL, LedgerFilter(0, float("inf")), lambda _: "")
+    everything = LedgerFilter(0, float("inf"))
+    rows = eventually(lambda: read_usage(tmp_path / "state", Grouping.MODEL, everything, lambda _: ""))
     assert [(row.name, row.requests, row.estimated) for row in rows] == [("m1", 1, 1)]
     assert format_amount(rows[0].cost_nanos or 0) == line["cost"] != "0"
 
