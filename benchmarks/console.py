@@ -4,8 +4,8 @@
 
 In each round, which each of them begins by turns, the streams run once for each view, and twice without a viewer: what
 these two differ is noise. The viewer asks as the page does: as often, and with the tag of the answer before. The proxy
-runs on the first core, console included, load and viewer on the last one. `behind` is the time from when the page was to
-ask to when it had its answer, the longest of all.
+runs on the first core, console included, load and viewer on the last one. `behind` is the time from when the page was
+to ask to when it had its answer, the longest of all.
 """
 
 from __future__ import annotations
