@@ -1,4 +1,4 @@
-"""A SQLite file that is changed by every request: a worker keeps one connection to it, and one to its lock.
+"""A SQLite file that is changed all the time: a worker keeps one connection to it, and one to its lock.
 
 The lock is that of SqliteFile, with the same reasons. Both are opened at the first use, which is after the fork, and
 again when the file was deleted or replaced: a connection to a deleted file writes to nowhere.
@@ -57,8 +57,8 @@ class _Job:
     error: BaseException | None = None
     is_done = False
 
-    def __init__(self, work: Work[Any], prepare: Work[None]) -> None:
-        self.work, self.prepare = work, prepare
+    def __init__(self, work: Work[Any]) -> None:
+        self.work = work
 
 
 class WorkerDatabase:
@@ -77,14 +77,14 @@ class WorkerDatabase:
         self._trouble: str | None = None
         self._jobs: deque[_Job] = deque()
 
-    def write(self, work: Work[ResultT], prepare: Work[None]) -> ResultT:
-        """Do work in a transaction, which is committed unless an error is raised. `prepare` is done before it if the
-        file was opened. Raises StateUnavailable, for any error of the system or the database inside as well.
+    def write(self, work: Work[ResultT]) -> ResultT:
+        """Do work in a transaction, which is committed unless an error is raised. Raises StateUnavailable, for any error
+        of the system or the database inside as well.
 
         Threads that come while another one writes have their work done by the next of them, in one transaction: each
         statement lets another thread run, and so costs more than its own work.
         """
-        job = _Job(work, prepare)
+        job = _Job(work)
         self._jobs.append(job)
         if not self._thread_lock.acquire(timeout=self._wait_s):
             if self._withdraw(job):
@@ -144,16 +144,15 @@ class WorkerDatabase:
         opened = self._lock(until)
         try:
             execute_until(opened.database, "BEGIN IMMEDIATE", until)
-            if not opened.is_prepared:
+            if not opened.is_migrated:
                 migrate(opened.database, self._migrations)
-                jobs[0].prepare(opened.database)
             for job in jobs:
                 job.result = job.work(opened.database)
             execute_until(opened.database, "COMMIT", until)
         except BaseException:
             self._close()  # what is not committed is rolled back
             raise
-        opened.is_prepared = True
+        opened.is_migrated = True
         opened.unlock()
 
     def _lock(self, until: float) -> _Opened:
@@ -220,7 +219,7 @@ class _Opened:
 
     def __init__(self, lock: int, file: int, database: sqlite3.Connection) -> None:
         self.lock, self._file, self.database = lock, file, database
-        self.is_prepared = False
+        self.is_migrated = False
         self._status = os.fstat(file)
 
     def is_current(self, path: Path) -> bool:

@@ -182,6 +182,23 @@ def test_a_worker_that_runs_is_not_taken_for_a_killed_one(store: LocalLimits, tm
     assert len(ledger(tmp_path)) == 3
 
 
+def test_what_a_killed_worker_left_waits_for_the_database(tmp_path: Path) -> None:
+    """The worker that takes its slot while the file is locked charges it later, once."""
+    killed = run(TAKE_ALL, tmp_path, "a")
+    assert read_line(killed) == "3"
+    wait_for_entries(tmp_path, 0)
+    kill(killed)
+    store = LocalLimits(tmp_path, lambda _: None, 0.01, 600.0)
+    with locked(tmp_path):
+        for _ in range(2):
+            with pytest.raises(StateUnavailable):
+                store.admit(reserve("b", claim(CONCURRENT, 3)), NOW)
+    levels = store.admit(reserve("b", claim(CONCURRENT, 3), claim(BUDGET, 100, 0)), NOW).levels
+    assert {row: level.remaining for row, level in levels.items()} == {CONCURRENT: 2, BUDGET: 73}
+    assert [row["request_id"] for row in written(store, tmp_path)] == ["a-0", "a-1", "a-2"]
+    store.close()
+
+
 #: Has requests admitted and settles them, some never, until it is killed.
 WORK = """
 random = __import__("random").Random(int(sys.argv[2]))

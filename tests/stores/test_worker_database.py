@@ -27,7 +27,7 @@ class Writers:
 
     def run(self, work: Callable[[int, sqlite3.Connection], object]) -> None:
         """Have each thread do work with its number, and keep what came of it."""
-        first = threading.Thread(target=self.database.write, args=(self._wait_for_all, do_nothing))
+        first = threading.Thread(target=self.database.write, args=(self._wait_for_all,))
         first.start()
         self._is_first_writing.wait()
         threads = [threading.Thread(target=self._write, args=(work, number)) for number in range(THREADS)]
@@ -44,13 +44,9 @@ class Writers:
     def _write(self, work: Callable[[int, sqlite3.Connection], object], number: int) -> None:
         self._coming.release()
         try:
-            self.results[number] = self.database.write(partial(work, number), do_nothing)
+            self.results[number] = self.database.write(partial(work, number))
         except StateUnavailable:
             self.results[number] = None
-
-
-def do_nothing(_: sqlite3.Connection) -> None:
-    """Prepare nothing."""
 
 
 def insert(number: int, database: sqlite3.Connection) -> int:
@@ -83,7 +79,7 @@ def test_what_is_told_to_have_failed_is_not_written(writers: Writers, tmp_path: 
 
     writers.run(insert_or_fail)
     written = [number for number, result in writers.results.items() if result is not None]
-    writers.database.write(partial(insert, THREADS), do_nothing)
+    writers.database.write(partial(insert, THREADS))
     writers.database.close()
     assert len(writers.results) == THREADS
     assert writers.results[THREADS // 2] is None

@@ -66,13 +66,14 @@ class HostFiles:
 
     def _open(self) -> OpenFiles:
         table = CounterTable(self._path)
-        is_new = self.owner.take()
+        self.owner.take()
         if self.owner.slot >= MAX_SLOTS:
             raise OSError(errno.EUSERS, f"there are more than {MAX_SLOTS} workers")
         log = RequestLog(self.owner.folder, self.owner.slot, table)
         opened = OpenFiles(table, log)
-        if is_new:
+        if self.owner.is_new:
             self._recover(opened)
+            self.owner.is_new = False
         log.allocate()
         table.set_log_end(log.slot, log.begin_turn(self._needed()))
         return opened

@@ -11,6 +11,7 @@ import atexit
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local.abandoned_requests import AbandonedRequests
 from argoproxy.stores.local.counter_loader import CounterLoader
-from argoproxy.stores.local.counter_table import Changed, CounterChange
+from argoproxy.stores.local.counter_table import Changed, CounterChange, CounterTable
 from argoproxy.stores.local.host_files import HostFiles, OpenFiles
 from argoproxy.stores.local.request_log import RequestLog, RunningRequest, encode_running, encode_settled, logged_slots
 from argoproxy.stores.local.usage_database import UsageDatabase
@@ -120,7 +121,7 @@ class LocalLimits:
         table = self._open().table
         while True:
             written = dict(islice(list(self._entries.items()), _WRITTEN_AT_ONCE))
-            changed = self._database.write(list(written.values()), self._read_changed, self._now)
+            changed = self._database.write(list(written.values()), partial(self._read_changed, table), self._now)
             with self._errors_reported(), table.exclusive(self._max_wait_s):
                 table.mark_written(changed)
             for request_id in written:
@@ -250,8 +251,7 @@ class LocalLimits:
         if not self._next_sweep - SWEEP_S <= now < self._next_sweep:
             self.sweep(now)
 
-    def _read_changed(self) -> Sequence[Changed]:
-        table = self._files.open().table
+    def _read_changed(self, table: CounterTable) -> Sequence[Changed]:
         with table.exclusive(self._max_wait_s):
             return table.list_changed()
 

@@ -14,24 +14,24 @@ _MAX_WAIT_S = 0.1
 
 
 class RequestOwner:
-    """The slot of this worker."""
+    """The slot of this worker. `is_new` says that what is left in it is that of a worker before, and not settled yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file: os.stat_result | None = None
         self.slot = -1
+        self.is_new = False
 
-    def take(self) -> bool:
-        """Take a slot, unless this worker has one whose file is still there; return whether it took one. Raises
-        OSError."""
+    def take(self) -> None:
+        """Take a slot, unless this worker has one whose file is still there. Raises OSError."""
         if self.is_held():
-            return False
+            return
         self.folder.mkdir(mode=0o700, exist_ok=True)
         slots = Slots(self.folder, _MAX_WAIT_S)
         with slots.exclusive():
             self.slot = slots.take()
         self._file = self._path().stat()
-        return True
+        self.is_new = True
 
     @contextmanager
     def replace(self, slot: int) -> Iterator[bool]:

@@ -67,7 +67,7 @@ class UsageDatabase:
 
     def run(self, work: Work[ResultT]) -> ResultT:
         """Do work in a transaction."""
-        return self._database.write(work, lambda _: None)
+        return self._database.write(work)
 
     def read_counters(self, rows: Sequence[str]) -> Mapping[str, Counter]:
         """Return those counters that there are."""

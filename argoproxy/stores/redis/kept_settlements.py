@@ -74,7 +74,7 @@ class KeptSettlements:
             return unwritten[:BATCH]
         if not self._exists():
             return []
-        rows = self._database.write(lambda database: database.execute(_READ, (BATCH,)).fetchall(), _prepare)
+        rows = self._database.write(lambda database: database.execute(_READ, (BATCH,)).fetchall())
         return [
             (LateSettlement(request_id, claims, json.loads(charges), bool(is_admitted)), at)
             for request_id, claims, charges, is_admitted, at in rows
@@ -96,14 +96,14 @@ class KeptSettlements:
                     database.executemany(_ADD_UP, sums)
             database.execute("DELETE FROM delivered WHERE at < ?", (now - _PRUNE_AFTER_S,))
 
-        self._database.write(remove_all, _prepare)
+        self._database.write(remove_all)
 
     def sum_delivered(self) -> Mapping[str, int]:
         """Return what has been delivered of each budget. Raises StateUnavailable."""
         if not self._exists():
             return {}
         statement = "SELECT row, nanos FROM delivered"
-        return dict(self._database.write(lambda database: database.execute(statement).fetchall(), _prepare))
+        return dict(self._database.write(lambda database: database.execute(statement).fetchall()))
 
     def close(self) -> None:
         """Write what is in memory, as far as possible, and close the file."""
@@ -127,7 +127,7 @@ class KeptSettlements:
         def write_all(database: sqlite3.Connection) -> None:
             database.executemany(_ADD, rows)
 
-        self._database.write(write_all, _prepare)
+        self._database.write(write_all)
 
 
 def current_charges(settlement: LateSettlement, age_s: float) -> LateSettlement:
@@ -137,8 +137,3 @@ def current_charges(settlement: LateSettlement, age_s: float) -> LateSettlement:
         return settlement
     charges = {row: charge for row, charge in settlement.charges.items() if not row.endswith(("/rpm", "/tpm"))}
     return LateSettlement(settlement.request_id, settlement.claims, charges, settlement.is_admitted)
-
-
-def _prepare(database: sqlite3.Connection) -> None:
-    """Nothing is left to do when the file was opened."""
-    del database
