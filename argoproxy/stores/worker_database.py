@@ -78,8 +78,8 @@ class WorkerDatabase:
         self._jobs: deque[_Job] = deque()
 
     def write(self, work: Work[ResultT]) -> ResultT:
-        """Do work in a transaction, which is committed unless an error is raised. Raises StateUnavailable, for any error
-        of the system or the database inside as well.
+        """Do work in a transaction, which is committed unless an error is raised. Raises StateUnavailable, for any
+        error of the system or the database inside as well.
 
         Threads that come while another one writes have their work done by the next of them, in one transaction: each
         statement lets another thread run, and so costs more than its own work.

@@ -128,6 +128,7 @@ def test_a_full_disk_needs_no_other_file(tmp_path: Path, table: CounterTable, mo
     monkeypatch.setattr(request_log, "MIN_BYTES", 4096)
     log, record = RequestLog(tmp_path, 0, table), encode_settled("1", entry(1))
     log.allocate()
+    assert {file.stat().st_size for file in tmp_path.glob("requests-*")} == {4096}
     with full_disk(tmp_path):
         for _ in range(200):
             write(log, table, record)

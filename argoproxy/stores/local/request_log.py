@@ -103,7 +103,7 @@ class RequestLog:
     def allocate(self) -> None:
         """Allocate both files: once the disk is full, it is too late. Raises OSError."""
         for path in self._paths:
-            _map_file(path, MIN_BYTES).close()
+            _map_file(path, 0).close()
 
     def begin_turn(self, records: Iterable[bytes], room: int = 0) -> int:
         """Write records to the file that is not in use, with room for more, and return its end. It is begun anew only

@@ -14,7 +14,7 @@ _MAX_WAIT_S = 0.1
 
 
 class RequestOwner:
-    """The slot of this worker. `is_new` says that what is left in it is that of a worker before, and not settled yet."""
+    """The slot of this worker. `is_new` says that what is left in it is that of a worker before, not settled yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
