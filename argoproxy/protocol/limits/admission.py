@@ -27,14 +27,17 @@ def decide(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Ad
     """Grant all claims or none. Return the answer and the counters after it; they are those before, up to now, if a
     claim was refused. Counters that are missing are unused. Of several claims that are refused the answer names the one
     that can be granted last."""
-    current = {claim.row: _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us) for claim in claims}
-    waits = [(wait_s, claim) for claim in claims if (wait_s := _wait_for_s(claim, current[claim.row], now_us))]
-    if waits:
-        wait_s, refused = max(waits, key=lambda wait: wait[0])
-        levels = {claim.row: level_of(claim, current[claim.row], now_us) for claim in claims}
-        return Admission(refused, None if wait_s == math.inf else wait_s, levels), current
-    after = {claim.row: _add(claim.kind, current[claim.row], claim.amount) for claim in claims}
-    return Admission(levels={claim.row: level_of(claim, after[claim.row], now_us) for claim in claims}), after
+    current, refused, longest_s = {}, None, 0.0
+    for claim in claims:
+        counter = current[claim.row] = _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us)
+        wait_s = _wait_for_s(claim, counter, now_us)
+        if wait_s > longest_s:
+            refused, longest_s = claim, wait_s
+    if refused is None:
+        for claim in claims:
+            current[claim.row] = _add(claim.kind, current[claim.row], claim.amount)
+    levels = {claim.row: level_of(claim, current[claim.row], now_us) for claim in claims}
+    return Admission(refused, None if longest_s in (0.0, math.inf) else longest_s, levels), current
 
 
 def settle(claims: Iterable[Claim], charges: Mapping[str, int], counters: Counters, now_us: int) -> dict[str, Counter]:

@@ -13,8 +13,11 @@ def make_claims(
 ) -> tuple[Claim, ...]:
     """Return a claim for each limit of each subject, sorted by row. A request without a known price asks for nothing of
     a budget: whether it may is decided before."""
-    claims = (claim for subject in subjects for claim in _claims_of(subject, demand, calendar, now))
-    return tuple(sorted(claims, key=lambda claim: claim.row))
+    claims: list[Claim] = []
+    for subject in subjects:
+        claims += _claims_of(subject, demand, calendar, now)
+    claims.sort()
+    return tuple(claims)
 
 
 def has_budget(claims: Sequence[Claim]) -> bool:
@@ -24,15 +27,13 @@ def has_budget(claims: Sequence[Claim]) -> bool:
 
 def _claims_of(subject: LimitedSubject, demand: Demand, calendar: BudgetCalendar, now: float) -> Iterator[Claim]:
     name, limits = subject.name, subject.limits
-    amounts = (
-        (LimitKind.RPM, limits.rpm, 1),
-        (LimitKind.TPM, limits.tpm, demand.tokens),
-        (LimitKind.CONCURRENT, limits.concurrent, 1),
-    )
-    for kind, limit, amount in amounts:
-        if limit is not None:
-            yield Claim(f"{name}/{kind}", kind, name, limit, amount)
+    if limits.rpm is not None:
+        yield Claim(f"{name}/rpm", LimitKind.RPM, name, limits.rpm, 1)
+    if limits.tpm is not None:
+        yield Claim(f"{name}/tpm", LimitKind.TPM, name, limits.tpm, demand.tokens)
+    if limits.concurrent is not None:
+        yield Claim(f"{name}/concurrent", LimitKind.CONCURRENT, name, limits.concurrent, 1)
     if limits.budget is not None:
-        kind, window = LimitKind.BUDGET, calendar.window(limits.budget.period, now)
-        row, cost_nanos = f"{name}/{kind}/{window.name}", demand.cost_nanos or 0
-        yield Claim(row, kind, name, limits.budget.nanos, cost_nanos, window.ends_at)
+        window = calendar.window(limits.budget.period, now)
+        row, cost_nanos = f"{name}/budget/{window.name}", demand.cost_nanos or 0
+        yield Claim(row, LimitKind.BUDGET, name, limits.budget.nanos, cost_nanos, window.ends_at)

@@ -6,9 +6,10 @@ price of $0.0028 a million is a whole number too; a cost is rounded once, up, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from argoproxy.protocol.prices.token_counts import TokenCounts
 
@@ -51,6 +52,16 @@ class Tier:
     rates: Rates
 
 
+class _Step(NamedTuple):
+    """What tokens cost in prompts with more than `above` tokens: the rates of all kinds, in the order of TokenKind, and
+    the highest that a token of a prompt and one of an answer can have. None stands for a price that is not known."""
+
+    above: int
+    rates: tuple[int | None, ...]
+    dearest_input: int | None
+    dearest_output: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """Rates of a model, `tiers` by rising prompts, and the most tokens that it answers with (None: not known).
@@ -60,6 +71,13 @@ class Price:
     tiers: tuple[Tier, ...] = ()
     max_output: int | None = None
     services: Mapping[str, Price] = field(default_factory=dict)
+    #: What follows from the rates: each request asks for it twice.
+    _steps: tuple[_Step, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the rates that the missing ones stand for."""
+        steps = (Tier(-1, self.rates), *self.tiers)
+        object.__setattr__(self, "_steps", tuple([_make_step(tier) for tier in steps]))
 
     def for_service(self, name: object) -> Price:
         """Return the price at a `service_tier`, as a request or a usage names it; this one where it has no other."""
@@ -67,8 +85,13 @@ class Price:
 
     def cost(self, counts: TokenCounts) -> int | None:
         """Return what tokens cost, in billionths; None if a kind among them has no price."""
-        rates = self._rates_at(counts.prompt)
-        return _round_up(_sum(rates, counts))
+        total = 0
+        for count, rate in zip(_split(counts), self._step_at(counts.prompt).rates, strict=True):
+            if count:
+                if rate is None:
+                    return None
+                total += count * rate
+        return _round_up(total)
 
     def reserve(self, prompt_tokens: int, completion_tokens: int) -> int | None:
         """Return the most that a request may cost whose prompt is estimated and whose completion is bounded, in
@@ -77,43 +100,45 @@ class Price:
         The rates are those of twice the prompt: an estimate just below a tier would otherwise reserve half of what is
         charged. A prompt may be written to a cache, a completion be all thoughts.
         """
-        steps = [self.rates, *(tier.rates for tier in self.tiers if 2 * prompt_tokens > tier.above)]
-        costs = [_dearest(rates, _PROMPT_KINDS, prompt_tokens) for rates in steps]
-        answers = [_dearest(rates, _COMPLETION_KINDS, completion_tokens) for rates in steps]
-        known = [
-            one + other for one, other in zip(costs, answers, strict=True) if one is not None and other is not None
-        ]
-        return _round_up(max(known)) if len(known) == len(steps) else None
+        most = 0
+        for above, _, of_input, of_output in self._steps:
+            if 2 * prompt_tokens <= above:
+                break
+            if (prompt_tokens and of_input is None) or (completion_tokens and of_output is None):
+                return None
+            most = max(most, prompt_tokens * (of_input or 0) + completion_tokens * (of_output or 0))
+        return _round_up(most)
 
-    def _rates_at(self, prompt_tokens: int) -> Rates:
-        above = [tier.rates for tier in self.tiers if prompt_tokens > tier.above]
-        return above[-1] if above else self.rates
-
-
-def _sum(rates: Rates, counts: TokenCounts) -> int | None:
-    total = 0
-    for kind, count in _by_kind(counts):
-        rate = _rate(rates, kind) if count else 0
-        if rate is None:
-            return None
-        total += count * rate
-    return total
+    def _step_at(self, prompt_tokens: int) -> _Step:
+        found = self._steps[0]
+        for step in self._steps[1:]:
+            if prompt_tokens > step.above:
+                found = step
+        return found
 
 
-def _by_kind(counts: TokenCounts) -> Iterator[tuple[TokenKind, int]]:
-    yield TokenKind.INPUT, counts.prompt - counts.cached - counts.written - counts.prompt_audio
-    yield TokenKind.OUTPUT, counts.completion - counts.reasoning - counts.completion_audio
-    yield TokenKind.CACHED_INPUT, counts.cached
-    yield TokenKind.CACHE_WRITE, counts.written - counts.written_1h
-    yield TokenKind.CACHE_WRITE_1H, counts.written_1h
-    yield TokenKind.AUDIO_INPUT, counts.prompt_audio
-    yield TokenKind.REASONING, counts.reasoning
-    yield TokenKind.AUDIO_OUTPUT, counts.completion_audio
+def _split(counts: TokenCounts) -> tuple[int, ...]:
+    """Return the tokens of each kind, in the order of TokenKind."""
+    prompt, completion, cached, written, written_1h, prompt_audio, reasoning, completion_audio = counts
+    return (
+        prompt - cached - written - prompt_audio,
+        cached,
+        written - written_1h,
+        written_1h,
+        prompt_audio,
+        completion - reasoning - completion_audio,
+        reasoning,
+        completion_audio,
+    )
 
 
-def _dearest(rates: Rates, kinds: tuple[TokenKind, ...], count: int) -> int | None:
-    known = [rate for rate in (_rate(rates, kind) for kind in kinds) if rate is not None]
-    return count * max(known) if known else None if count else 0
+def _make_step(tier: Tier) -> _Step:
+    rates = {kind: _rate(tier.rates, kind) for kind in TokenKind}
+    return _Step(tier.above, tuple(rates.values()), _dearest(rates, _PROMPT_KINDS), _dearest(rates, _COMPLETION_KINDS))
+
+
+def _dearest(rates: Mapping[TokenKind, int | None], kinds: tuple[TokenKind, ...]) -> int | None:
+    return max((rate for kind in kinds if (rate := rates[kind]) is not None), default=None)
 
 
 def _rate(rates: Rates, kind: TokenKind) -> int | None:
@@ -124,5 +149,5 @@ def _rate(rates: Rates, kind: TokenKind) -> int | None:
     return rates[kind]
 
 
-def _round_up(millionths: int | None) -> int | None:
-    return None if millionths is None else -(-millionths // MILLION)
+def _round_up(millionths: int) -> int:
+    return -(-millionths // MILLION)
