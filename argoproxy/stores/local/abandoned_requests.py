@@ -42,7 +42,7 @@ class AbandonedRequests:
         table, log = files
         claims = [claim for one in some for claim in one.claims]
         end = log.begin_turn(map(encode_running, others)) if others else EMPTY
-        places = self._loader.lock(table, claims)
+        places = dict(zip((claim.row for claim in claims), self._loader.lock(table, claims), strict=True))
         try:
             counters = {row: table.read(place) for row, place in places.items()}
             for one in some:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from argoproxy.protocol.limits.buckets import UNUSED
 from argoproxy.protocol.limits.limits import Claim
@@ -20,17 +20,17 @@ class CounterLoader:
     def __init__(self, database: UsageDatabase, max_wait_s: float) -> None:
         self._database, self._max_wait_s = database, max_wait_s
 
-    def lock(self, table: CounterTable, claims: Sequence[Claim]) -> Mapping[str, int]:
-        """Lock the table, and return the places of the counters of claims, by row. Raises StateUnavailable, OSError;
-        then it is not locked."""
+    def lock(self, table: CounterTable, claims: Sequence[Claim]) -> Sequence[int]:
+        """Lock the table, and return the place of each claim's counter. Raises StateUnavailable, OSError; then it is
+        not locked."""
         for _ in range(_TRIES):
             table.lock(self._max_wait_s)
-            places = {claim.row: table.find(claim.row) for claim in claims}
-            found = {row: place for row, place in places.items() if place is not None}
-            if len(found) == len(places):
-                return found
+            places = [place for claim in claims if (place := table.find(claim.row)) is not None]
+            if len(places) == len(claims):
+                return places
+            missing = [claim for claim in claims if table.find(claim.row) is None]
             table.unlock()
-            self._load(table, [claim for claim in claims if places[claim.row] is None])
+            self._load(table, missing)
         raise OSError(errno.ENOSPC, "the table of counters is too small")
 
     def _load(self, table: CounterTable, claims: Sequence[Claim]) -> None:

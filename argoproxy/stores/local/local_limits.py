@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.admission import decide, settle
+from argoproxy.protocol.limits.buckets import Counter
 from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local.abandoned_requests import AbandonedRequests
@@ -163,18 +164,17 @@ class LocalLimits:
         return admission
 
     def _decide(self, request: RunningRequest, more: Sequence[Claim], now: float) -> Admission:
-        files = self._open()
+        files, record = self._open(), encode_running(request)
         places = self._lock(files, more)
         try:
             if not more:
-                self._record(files, encode_running(request), ())
+                self._record(files, record, ())
                 admission = Admission()
             else:
-                counters = {row: files.table.read(place) for row, place in places.items()}
-                admission, after = decide(more, counters, _to_us(now))
+                admission, after = decide(more, _read_counters(files.table, more, places), _to_us(now))
                 if admission.refused is not None:
                     return admission
-                self._record(files, encode_running(request), [CounterChange(places[row], after[row]) for row in after])
+                self._record(files, record, list(map(CounterChange, places, after.values())))
                 self._writer.wake()
             self._running[request.if_abandoned.request_id] = request
         finally:
@@ -187,17 +187,16 @@ class LocalLimits:
         running = self._running.get(request_id)
         if running is None and entry is None:
             return
-        claims, changes = running.claims if running else (), []
+        claims, changes = running.claims if running else (), list[CounterChange]()
         if len(self._entries) >= MOST_KEPT:
             entry = None
-        files = self._open()
+        files, record = self._open(), encode_settled(request_id, entry)
         places = self._lock(files, claims)
         try:
             if claims:
-                counters = {row: files.table.read(place) for row, place in places.items()}
-                after = settle(claims, charges, counters, _to_us(now))
-                changes = [CounterChange(places[row], after[row]) for row in after]
-            self._record(files, encode_settled(request_id, entry), changes)
+                after = settle(claims, charges, _read_counters(files.table, claims, places), _to_us(now))
+                changes = list(map(CounterChange, places, after.values()))
+            self._record(files, record, changes)
             self._running.pop(request_id, None)
             if entry is not None:
                 self._entries[request_id] = entry
@@ -212,16 +211,16 @@ class LocalLimits:
         except OSError as error:
             raise self._database.fail(reason_of(error)) from error
 
-    def _lock(self, files: OpenFiles, claims: Sequence[Claim]) -> Mapping[str, int]:
-        """Keep others away from the counters of claims, and other threads from the log; return their places. Raises
-        StateUnavailable."""
+    def _lock(self, files: OpenFiles, claims: Sequence[Claim]) -> Sequence[int]:
+        """Keep others away from the counters of claims, and other threads from the log; return the place of each.
+        Raises StateUnavailable."""
         try:
             if claims:
                 return self._loader.lock(files.table, claims)
             files.table.lock_threads(self._max_wait_s)
         except OSError as error:
             raise self._database.fail(reason_of(error)) from error
-        return {}
+        return ()
 
     @contextmanager
     def _errors_reported(self) -> Iterator[None]:
@@ -261,6 +260,10 @@ def _unlock(files: OpenFiles, claims: Sequence[Claim]) -> None:
         files.table.unlock()
     else:
         files.table.unlock_threads()
+
+
+def _read_counters(table: CounterTable, claims: Sequence[Claim], places: Sequence[int]) -> dict[str, Counter]:
+    return {claim.row: table.read(place) for claim, place in zip(claims, places, strict=True)}
 
 
 def _to_us(now: float) -> int:

@@ -9,7 +9,7 @@ turn has a number, which is in the word, at the beginning of the file and in the
 
 from __future__ import annotations
 
-import json
+import marshal
 import mmap
 import os
 import re
@@ -37,7 +37,9 @@ _OFFSET = (1 << _OFFSET_BITS) - 1
 EMPTY = 1
 _KINDS = {kind.value: kind for kind in LimitKind}
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+#: Of the format in which marshal writes, the one that all versions of Python read that this program runs with; JSON
+#: takes four times as long.
+_FORMAT = 4
 
 
 class RunningRequest(NamedTuple):
@@ -59,12 +61,13 @@ class LogContent:
 
 def encode_running(request: RunningRequest) -> bytes:
     """Return the record of a request that begins, or that has more claims than before."""
-    return _encode(request).encode()
+    claims = [(row, str(kind), *rest) for row, kind, *rest in request.claims]
+    return marshal.dumps((claims, request.abandoned_tokens, tuple(request.if_abandoned)), _FORMAT)
 
 
 def encode_settled(request_id: str, entry: LedgerEntry | None) -> bytes:
     """Return the record of a request that ended."""
-    return _encode((request_id, entry)).encode()
+    return marshal.dumps((request_id, entry and tuple(entry)), _FORMAT)
 
 
 class RequestLog:
@@ -189,7 +192,8 @@ def _read_records(data: bytes, content: LogContent) -> None:
         if not size or len(record) < size or crc32(record, turn & 0xFFFFFFFF) != check:
             return
         offset += size
-        _read_record(json.loads(record), content)
+        with suppress(ValueError, EOFError, TypeError):  # of a version that wrote records in another form
+            _read_record(marshal.loads(record), content)
 
 
 def _read_record(value: Any, content: LogContent) -> None:
