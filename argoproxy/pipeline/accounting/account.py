@@ -193,10 +193,13 @@ class RequestAccount:
         """Return what each limit is charged. Those of upstreams count the requests that were sent there, and tokens
         only if the answer is theirs."""
         answering = f"{UPSTREAM}{self._sent_to[-1]}" if self._sent_to else ""
-        others = {f"{UPSTREAM}{name}" for name in self._sent_to} - {answering}
         own = [one for one in self._claims if one.subject == answering or not is_of_upstream(one.subject)]
-        failed = [one for one in self._claims if one.subject in others]
-        return {**charge_claims(failed, Progress.UNANSWERED, 0, 0), **charge_claims(own, progress, tokens, cost)}
+        charges = charge_claims(own, progress, tokens, cost)
+        if len(own) < len(self._claims):
+            others = {f"{UPSTREAM}{name}" for name in self._sent_to} - {answering}
+            failed = [one for one in self._claims if one.subject in others]
+            charges |= charge_claims(failed, Progress.UNANSWERED, 0, 0)
+        return charges
 
     def _make_entry(self, answer: AnswerFacts, used: UsedTokens, cost: int | None) -> LedgerEntry:
         begun, counts = self._reservation.if_abandoned, used.counts

@@ -100,7 +100,7 @@ class Accountant:
         claims = self.make_claims(subjects, demand, now) if subjects else ()
         if not claims and not self.books.keeps_ledger:
             return None
-        if any(one.kind in _BY_SIZE for one in claims):
+        if asked.output is None or demand.cost_nanos is None:
             self._check(claims, demand, asked, route.call.requested_model)
         entry = _begin_entry(holder, now, route.upstream.name, asked, demand.cost_nanos)
         return RequestAccount(self.books, Reservation(claims, entry, asked.prompt))
@@ -118,7 +118,7 @@ class Accountant:
         is_unpriced = demand.cost_nanos is None and any(one.kind is LimitKind.BUDGET for one in claims)
         if is_unpriced and self.books.settings.unpriced is Unpriced.REFUSE:
             raise UnpricedModel(f"A budget holds, and the price of the model {model!r} is not known.", param="model")
-        if asked.output is None:
+        if asked.output is None and any(one.kind in _BY_SIZE for one in claims):
             message = "The limits need `max_tokens`: how much this model answers with at most is not known."
             raise BadRequest(message, param="max_tokens")
 

@@ -53,5 +53,9 @@ def _bound_of(call: Call) -> int | None:
     """Return the most tokens that an answer may have, None if the request does not say. Of several bounds the largest
     is taken: which of them an upstream reads is not known."""
     names = _BOUNDS if call.path in _COMPLETIONS else (*_BOUNDS, "max_output_tokens")
-    bounds = [value for name in names if type(value := call.body.get(name)) is int and value >= 0]
-    return max(bounds, default=None)
+    most = -1
+    for name in names:
+        bound = call.body.get(name)
+        if type(bound) is int and bound > most:
+            most = bound
+    return None if most < 0 else most

@@ -11,7 +11,6 @@ from argoproxy.protocol.limits.buckets import (
     UNUSED,
     Counter,
     drain_bucket,
-    fill_bucket,
     wait_for_us,
 )
 from argoproxy.protocol.limits.limits import Admission, Claim, Level, LimitKind
@@ -27,31 +26,35 @@ def decide(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Ad
     """Grant all claims or none. Return the answer and the counters after it; they are those before, up to now, if a
     claim was refused. Counters that are missing are unused. Of several claims that are refused the answer names the one
     that can be granted last."""
-    current, refused, longest_s = {}, None, 0.0
+    after, levels = {}, {}
     for claim in claims:
-        counter = current[claim.row] = _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us)
-        wait_s = _wait_for_s(claim, counter, now_us)
-        if wait_s > longest_s:
-            refused, longest_s = claim, wait_s
-    if refused is None:
-        for claim in claims:
-            current[claim.row] = _add(claim.kind, current[claim.row], claim.amount)
-    levels = {claim.row: level_of(claim, current[claim.row], now_us) for claim in claims}
-    return Admission(refused, None if longest_s in (0.0, math.inf) else longest_s, levels), current
+        used, at_us = _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us)
+        if _wait_for_s(claim, used, now_us):
+            return _refuse(claims, counters, now_us)
+        used = _add(claim.kind, used, claim.amount)
+        after[claim.row] = Counter(used, at_us)
+        levels[claim.row] = level_of(claim, used, now_us)
+    return Admission(levels=levels), after
+
+
+def _refuse(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Admission, dict[str, Counter]]:
+    current = {claim.row: _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us) for claim in claims}
+    wait_s, refused = max(
+        ((_wait_for_s(claim, current[claim.row].used, now_us), claim) for claim in claims), key=lambda wait: wait[0]
+    )
+    levels = {claim.row: level_of(claim, current[claim.row].used, now_us) for claim in claims}
+    return Admission(refused, None if wait_s == math.inf else wait_s, levels), current
 
 
 def settle(claims: Iterable[Claim], charges: Mapping[str, int], counters: Counters, now_us: int) -> dict[str, Counter]:
     """Replace what was reserved by what is charged; a row that is not named gets all back, and so do requests at once.
     Return the counters after it: counters that are missing stay so."""
-    return {
-        claim.row: _add(
-            claim.kind,
-            _bring_up_to(claim, counters[claim.row], now_us),
-            _charge_for(claim, charges) - claim.amount,
-        )
-        for claim in claims
-        if claim.row in counters
-    }
+    after = {}
+    for claim in claims:
+        if claim.row in counters:
+            used, at_us = _bring_up_to(claim, counters[claim.row], now_us)
+            after[claim.row] = Counter(_add(claim.kind, used, _charge_for(claim, charges) - claim.amount), at_us)
+    return after
 
 
 def charge_abandoned(claims: Iterable[Claim], tokens: int) -> dict[str, int]:
@@ -59,41 +62,42 @@ def charge_abandoned(claims: Iterable[Claim], tokens: int) -> dict[str, int]:
     return {claim.row: tokens if claim.kind == LimitKind.TPM else claim.amount for claim in claims}
 
 
-def level_of(claim: Claim, counter: Counter, now_us: int) -> Level:
-    """Return how much is left of a limit, by a counter that is up to date."""
-    used, limit = counter.used, claim.limit
-    if claim.kind in _BUCKETS:
+def level_of(claim: Claim, used: int, now_us: int) -> Level:
+    """Return how much is left of a limit, by what is used of it now."""
+    limit, is_bucket = claim.limit, claim.kind in _BUCKETS
+    left = limit - (-(-used // UNITS) if is_bucket else used)
+    if is_bucket:
         full_in_s = used / limit / 1e6 if limit else 0.0
-        return Level(limit, max(0, limit - -(-used // UNITS)), full_in_s)
-    full_in_s = max(0.0, claim.resets_at - now_us / 1e6) if claim.resets_at is not None else 0.0
-    return Level(limit, max(0, limit - used), full_in_s)
+    else:
+        full_in_s = 0.0 if claim.resets_at is None else max(0.0, claim.resets_at - now_us / 1e6)
+    return Level(limit, max(0, left), full_in_s)
 
 
 def _bring_up_to(claim: Claim, counter: Counter, now_us: int) -> Counter:
     return drain_bucket(counter, claim.limit, now_us) if claim.kind in _BUCKETS else counter
 
 
-def _wait_for_s(claim: Claim, counter: Counter, now_us: int) -> float:
+def _wait_for_s(claim: Claim, used: int, now_us: int) -> float:
     """Return the seconds until a claim can be granted: 0 if it can be now, infinity if waiting can't help."""
     if claim.kind in _BUCKETS:
-        wait_us = wait_for_us(counter, claim.limit, claim.amount)
+        wait_us = wait_for_us(used, claim.limit, claim.amount)
         return math.inf if wait_us is None else wait_us / 1e6
     # What costs nothing passes a budget that is spent, but not one of nothing.
     is_free = claim.amount == 0 and claim.limit > 0
-    if is_free or counter.used + max(claim.amount, 1) <= claim.limit:
+    if is_free or used + (claim.amount or 1) <= claim.limit:
         return 0.0
     if claim.limit == 0 or claim.amount > claim.limit:
         return math.inf
-    if claim.kind == LimitKind.CONCURRENT:
+    if claim.kind is LimitKind.CONCURRENT:
         return CONCURRENT_RETRY_S
     return math.inf if claim.resets_at is None else max(1e-6, claim.resets_at - now_us / 1e6)
 
 
-def _add(kind: LimitKind, counter: Counter, amount: int) -> Counter:
-    if kind in _BUCKETS:
-        return fill_bucket(counter, amount)
-    return Counter(min(MOST_USED, max(0, counter.used + amount)), counter.at_us)
+def _add(kind: LimitKind, used: int, amount: int) -> int:
+    """Return what is used when an amount is added, or taken away if it is negative."""
+    used += amount * UNITS if kind in _BUCKETS else amount
+    return 0 if used < 0 else min(used, MOST_USED)
 
 
 def _charge_for(claim: Claim, charges: Mapping[str, int]) -> int:
-    return 0 if claim.kind == LimitKind.CONCURRENT else charges.get(claim.row, 0)
+    return 0 if claim.kind is LimitKind.CONCURRENT else charges.get(claim.row, 0)

@@ -33,18 +33,14 @@ def drain_bucket(counter: Counter, limit: int, now_us: int) -> Counter:
     used, at_us = counter
     elapsed_us = now_us - at_us
     if elapsed_us > 0:
-        return Counter(max(0, used - elapsed_us * limit), now_us)
+        used -= elapsed_us * limit
+        return Counter(max(0, used), now_us)
     return counter if elapsed_us > -LATEST_US else Counter(used, now_us)
 
 
-def wait_for_us(counter: Counter, limit: int, amount: int) -> int | None:
+def wait_for_us(used: int, limit: int, amount: int) -> int | None:
     """Return the microseconds until a drained bucket has room for an amount: 0 if it has, None if it never will."""
     if amount > limit or not limit:
         return None
-    excess = counter.used + (amount - limit) * UNITS
-    return max(0, -(-excess // limit))
-
-
-def fill_bucket(counter: Counter, amount: int) -> Counter:
-    """Return a drained bucket with an amount added, or taken away if it is negative."""
-    return Counter(min(MOST_USED, max(0, counter.used + amount * UNITS)), counter.at_us)
+    excess = used + (amount - limit) * UNITS
+    return -(-excess // limit) if excess > 0 else 0

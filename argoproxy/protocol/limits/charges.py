@@ -51,15 +51,15 @@ def count_used(progress: Progress, told: TokenCounts | None, estimate: TokenCoun
 def charge_claims(claims: Iterable[Claim], progress: Progress, tokens: int, cost_nanos: int | None) -> dict[str, int]:
     """Return the charges for each row of claims, for LimitStore.settle. A cost that is not known (None) is what was
     reserved: a budget must not be exceeded unseen."""
-    if progress == Progress.UNSENT:
+    if progress is Progress.UNSENT:
         return {}
     is_answered = progress in ANSWERED
     charges = {}
     for claim in claims:
-        if claim.kind == LimitKind.RPM:
+        if claim.kind is LimitKind.RPM:
             charges[claim.row] = 1
-        elif is_answered and claim.kind == LimitKind.TPM:
+        elif is_answered and claim.kind is LimitKind.TPM:
             charges[claim.row] = tokens
-        elif is_answered and claim.kind == LimitKind.BUDGET:
+        elif is_answered and claim.kind is LimitKind.BUDGET:
             charges[claim.row] = claim.amount if cost_nanos is None else cost_nanos
     return charges

@@ -11,20 +11,24 @@ from collections.abc import Iterable, Mapping
 from argoproxy.protocol.http_messages import Headers, without
 from argoproxy.protocol.limits.limits import Claim, Level, LimitKind
 
-_UNITS = {LimitKind.RPM: "requests", LimitKind.TPM: "tokens"}
-_PREFIX = "x-ratelimit"
+_NAMES = {
+    kind: (f"x-ratelimit-limit-{unit}", f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}")
+    for kind, unit in ((LimitKind.RPM, "requests"), (LimitKind.TPM, "tokens"))
+}
 
 
 def make_rate_headers(claims: Iterable[Claim], levels: Mapping[str, Level]) -> Headers:
     """Return the headers of the tightest limit on requests, and of that on tokens: of which the least part is left."""
     tightest: dict[LimitKind, Level] = {}
     for claim in claims:
-        level = levels.get(claim.row)
-        if level and claim.kind in _UNITS:
+        if claim.kind in _NAMES and (level := levels.get(claim.row)):
             held = tightest.get(claim.kind)
             if held is None or _part_left(level) < _part_left(held):
                 tightest[claim.kind] = level
-    return tuple(field for kind, level in tightest.items() for field in _headers_of(_UNITS[kind], level))
+    headers: list[tuple[str, str]] = []
+    for kind, (limit, remaining, full_in_s) in tightest.items():
+        headers += zip(_NAMES[kind], (str(limit), str(remaining), format_duration(full_in_s)), strict=True)
+    return tuple(headers)
 
 
 def replace_rate_headers(headers: Headers, own: Headers) -> Headers:
@@ -35,8 +39,8 @@ def replace_rate_headers(headers: Headers, own: Headers) -> Headers:
 def format_duration(seconds: float) -> str:
     """Return a time as OpenAI writes it, rounded up to a millisecond."""
     millis = math.ceil(max(0.0, seconds) * 1000 - 1e-6)
-    if 0 < millis < 1000:
-        return f"{millis}ms"
+    if millis < 1000:
+        return f"{millis}ms" if millis else "0s"
     minutes, rest = divmod(millis, 60_000)
     text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
     hours, minutes = divmod(minutes, 60)
@@ -45,11 +49,3 @@ def format_duration(seconds: float) -> str:
 
 def _part_left(level: Level) -> float:
     return level.remaining / level.limit if level.limit else 0.0
-
-
-def _headers_of(unit: str, level: Level) -> Headers:
-    return (
-        (f"{_PREFIX}-limit-{unit}", str(level.limit)),
-        (f"{_PREFIX}-remaining-{unit}", str(max(0, level.remaining))),
-        (f"{_PREFIX}-reset-{unit}", format_duration(level.full_in_s)),
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -49,12 +48,10 @@ class PriceTable:
     def price_of(self, names: str | Sequence[str]) -> Price | None:
         """Return the price of a model with these names, the first being the strongest (see price_names)."""
         key = (names,) if isinstance(names, str) else tuple(names)
-        with suppress(KeyError):
+        try:
             return self._found[key]
-        if len(self._found) >= MOST_NAMES:
-            self._found.clear()
-        price = self._found[key] = next(chain.from_iterable(prices.find(key) for prices in self._prices), None)
-        return price
+        except KeyError:
+            return self._look_for(key)
 
     def cost_of(self, usage: Mapping[str, Any] | None, names: str | Sequence[str]) -> int | None:
         """Return what a usage costs at the price of a model, in billionths; None if one of both is not known."""
@@ -73,6 +70,12 @@ class PriceTable:
         """Return what is to be reserved for a request, in billionths; None if the model has no price."""
         price = self.price_of(names)
         return price.reserve(prompt_tokens, completion_tokens) if price else None
+
+    def _look_for(self, names: tuple[str, ...]) -> Price | None:
+        if len(self._found) >= MOST_NAMES:
+            self._found.clear()
+        price = self._found[names] = next(chain.from_iterable(prices.find(names) for prices in self._prices), None)
+        return price
 
 
 class _PricesByPattern:

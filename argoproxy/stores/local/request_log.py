@@ -193,7 +193,7 @@ def _read_records(data: bytes, content: LogContent) -> None:
             return
         offset += size
         with suppress(ValueError, EOFError, TypeError):  # of a version that wrote records in another form
-            _read_record(marshal.loads(record), content)
+            _read_record(marshal.loads(record), content)  # noqa: S302 the file is private to the user of the workers
 
 
 def _read_record(value: Any, content: LogContent) -> None:
