@@ -25,6 +25,7 @@ SHORTEST_SHOWN = 32
 
 #: Letters and digits only: a double click selects all of it, and no shell, URL or header changes it.
 _ALPHABET = string.digits + string.ascii_letters
+_BEGIN = f"{PREFIX}_"
 _TOKEN = re.compile(rf"{PREFIX}_[0-9A-Za-z]{{{PUBLIC_LENGTH}}}_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
 #: No header can hold it, so no key has the digest that something else is derived from.
 _SEPARATOR = b"\0"
@@ -69,4 +70,4 @@ def tail_of(token: str) -> str:
 
 def tokens_in(text: str) -> list[str]:
     """Return the keys of this proxy's form in a text."""
-    return _TOKEN.findall(text) if f"{PREFIX}_" in text else []
+    return _TOKEN.findall(text) if _BEGIN in text else []

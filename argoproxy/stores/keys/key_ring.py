@@ -56,7 +56,8 @@ class KeyRing:
         return found
 
     def without_credentials(self, headers: Headers) -> Headers:
-        return drop_keys(headers, self._ours(headers))
+        left = tuple([header for header in headers if not tokens_in(header[1])])
+        return drop_keys(left, [*self._static, *self._foreign_keys(left)])
 
     def query_without_credentials(self, query: str) -> str:
         if not query:
@@ -94,16 +95,17 @@ class KeyRing:
         return refusal()
 
     def _find(self, sent: Sequence[bytes]) -> Principal | None:
-        now = self._clock()
-        found = (self._index.find(digest_of(self._pepper, token), now) for token in sent if token)
-        return next(filter(None, found), None) if self._pepper else None
+        now, pepper = self._clock(), self._pepper
+        for token in sent:
+            if token and pepper and (found := self._index.find(digest_of(pepper, token), now)):
+                return found
+        return None
 
-    def _ours(self, headers: Headers) -> list[Key]:
-        """Return the keys of this proxy that headers hold."""
-        credentials = ((name, value) for name, value in headers if name.lower() in CREDENTIAL_HEADERS)
+    def _foreign_keys(self, headers: Headers) -> list[Key]:
+        """Return the keys in headers that were made elsewhere, and are known here."""
+        credentials = [header for header in headers if header[0].lower() in CREDENTIAL_HEADERS]
         known = {text for header in credentials for text in secrets_in_header(*header) if self._is_ours(text)}
-        known.update(token for _, value in headers for token in tokens_in(value))
-        return [*self._static, *(Key("", Secret(text)) for text in known)]
+        return [Key("", Secret(text)) for text in known]
 
     def _is_ours(self, text: str) -> bool:
         return self._find([text.encode("utf-8", "surrogatepass")]) is not None

@@ -154,6 +154,11 @@ class CounterTable:
         """Return the counter at a place."""
         return Counter(self._words[place + _USED], self._words[place + _AT_US])
 
+    def read_all(self, places: Sequence[int]) -> list[Counter]:
+        """Return the counters at places."""
+        words = self._words
+        return [Counter(words[place + _USED], words[place + _AT_US]) for place in places]
+
     @property
     def removed(self) -> int:
         """How many counters have made room for others: what the database says of one may be old if it was asked before

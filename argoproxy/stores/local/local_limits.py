@@ -263,7 +263,7 @@ def _unlock(files: OpenFiles, claims: Sequence[Claim]) -> None:
 
 
 def _read_counters(table: CounterTable, claims: Sequence[Claim], places: Sequence[int]) -> dict[str, Counter]:
-    return {claim.row: table.read(place) for claim, place in zip(claims, places, strict=True)}
+    return dict(zip([claim.row for claim in claims], table.read_all(places), strict=True))
 
 
 def _to_us(now: float) -> int:
