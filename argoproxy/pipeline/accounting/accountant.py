@@ -7,7 +7,7 @@ upstream. An upstream whose own limit does not allow the request now is left out
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.limits.limit_refusals import UnpricedModel, is_of_upstream, make_refusal
 from argoproxy.protocol.limits.limits import Claim, Demand, LimitedSubject, LimitKind, Reserve, Unpriced
 from argoproxy.protocol.prices.price import Price
+from argoproxy.protocol.routing.frozen_copies import copy_with
 from argoproxy.protocol.routing.modes import with_usage
 from argoproxy.protocol.routing.route import Route
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
@@ -157,7 +158,7 @@ def ask_usage(route: Route[Upstream]) -> Route[Upstream]:
     call = route.call
     if not call.stream or call.include_usage or call.path not in _COMPLETIONS:
         return route
-    return replace(route, call=with_usage(call))
+    return copy_with(route, call=with_usage(call))
 
 
 def _reserve_of(caller: Principal) -> Reserve | None:

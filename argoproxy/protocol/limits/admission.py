@@ -28,13 +28,26 @@ def decide(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Ad
     that can be granted last."""
     after, levels = {}, {}
     for claim in claims:
-        used, at_us = _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us)
-        if _wait_for_s(claim, used, now_us):
+        granted = _grant(claim, counters.get(claim.row, UNUSED), now_us)
+        if granted is None:
             return _refuse(claims, counters, now_us)
-        used = _add(claim.kind, used, claim.amount)
-        after[claim.row] = Counter(used, at_us)
-        levels[claim.row] = level_of(claim, used, now_us)
+        after[claim.row], levels[claim.row] = granted
     return Admission(levels=levels), after
+
+
+def _grant(claim: Claim, counter: Counter, now_us: int) -> tuple[Counter, Level] | None:
+    """Return the counter with a claim, and how much is left of the limit then; None if the claim must wait."""
+    _, kind, _, limit, amount, _ = claim
+    if kind in _BUCKETS:
+        used, at_us = drain_bucket(counter, limit, now_us)
+        used += amount * UNITS
+        if used > limit * UNITS or not limit:
+            return None
+        return Counter(min(used, MOST_USED), at_us), Level(limit, limit + -used // UNITS, used / limit / 1e6)
+    if _wait_for_s(claim, counter.used, now_us):
+        return None
+    used = min(counter.used + amount, MOST_USED)
+    return Counter(used, counter.at_us), level_of(claim, used, now_us)
 
 
 def _refuse(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Admission, dict[str, Counter]]:
@@ -51,8 +64,9 @@ def settle(claims: Iterable[Claim], charges: Mapping[str, int], counters: Counte
     Return the counters after it: counters that are missing stay so."""
     after = {}
     for claim in claims:
-        if claim.row in counters:
-            used, at_us = _bring_up_to(claim, counters[claim.row], now_us)
+        counter = counters.get(claim.row)
+        if counter is not None:
+            used, at_us = _bring_up_to(claim, counter, now_us)
             after[claim.row] = Counter(_add(claim.kind, used, _charge_for(claim, charges) - claim.amount), at_us)
     return after
 

@@ -27,7 +27,7 @@ def make_rate_headers(claims: Iterable[Claim], levels: Mapping[str, Level]) -> H
                 tightest[claim.kind] = level
     headers: list[tuple[str, str]] = []
     for kind, (limit, remaining, full_in_s) in tightest.items():
-        headers += zip(_NAMES[kind], (str(limit), str(remaining), format_duration(full_in_s)), strict=True)
+        headers += zip(_NAMES[kind], (str(limit), str(max(0, remaining)), format_duration(full_in_s)), strict=True)
     return tuple(headers)
 
 

@@ -14,6 +14,7 @@ from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.json_edit import edit_json, is_same_json
 from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, as_text, dumps, kind_of, parse
 from argoproxy.protocol.reasoning.makers import keep_readable
+from argoproxy.protocol.routing.frozen_copies import copy_with
 
 #: No model has as long a name; patterns, logs and labels would all have to read it.
 LONGEST_MODEL = 1000
@@ -112,7 +113,7 @@ class Call:
         """Return a call with another body; this very call if the body is the same."""
         if is_same_json(body, self.body):
             return self
-        return replace(self, body=body, original_body=self.body if self.original_body is None else self.original_body)
+        return copy_with(self, body=body, original_body=self.body if self.original_body is None else self.original_body)
 
     def payload(self) -> bytes:
         """Return the bytes to send: the client's own, edited in place where `body` differs. Raises BadRequest."""
