@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from argoproxy.errors import Ending, ProxyError, StateUnavailable
@@ -50,10 +49,6 @@ class AnswerFacts(NamedTuple):
     model: str
     upstream: str
     sent_model: str
-
-
-#: Remembered: clients use the same few names.
-find_price_names = lru_cache(maxsize=1024)(price_names)
 
 
 class RequestAccount:
@@ -186,7 +181,7 @@ class RequestAccount:
             return 0
         if self._books.prices is None:
             return None
-        price = self._books.prices.price_of(find_price_names(answer.upstream, answer.sent_model, answer.model))
+        price = self._books.prices.price_of(price_names(answer.upstream, answer.sent_model, answer.model))
         return price.for_service(usage.get("service_tier")).cost(counts) if price else None
 
     def _charges(self, progress: Progress, tokens: int, cost: int | None) -> dict[str, int]:

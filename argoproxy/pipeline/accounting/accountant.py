@@ -12,12 +12,13 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from argoproxy.errors import BadRequest
-from argoproxy.pipeline.accounting.account import Books, RequestAccount, find_price_names
+from argoproxy.pipeline.accounting.account import Books, RequestAccount
 from argoproxy.pipeline.accounting.demand import NO_TOKENS, AskedTokens, ask_tokens
 from argoproxy.protocol.access.auth import Principal
 from argoproxy.protocol.limits.limit_refusals import UnpricedModel, is_of_upstream, make_refusal
 from argoproxy.protocol.limits.limits import Claim, Demand, LimitedSubject, LimitKind, Reserve, Unpriced
 from argoproxy.protocol.prices.price import Price
+from argoproxy.protocol.prices.price_table import price_names
 from argoproxy.protocol.routing.frozen_copies import copy_with
 from argoproxy.protocol.routing.modes import with_usage
 from argoproxy.protocol.routing.route import Route
@@ -127,7 +128,7 @@ class Accountant:
         call = route.call
         if self.books.prices is None:
             return None
-        price = self.books.prices.price_of(find_price_names(route.upstream.name, call.model, call.requested_model))
+        price = self.books.prices.price_of(price_names(route.upstream.name, call.model, call.requested_model))
         return price and price.for_service(call.body.get("service_tier"))
 
     def _subjects(self, route: Route[Upstream], holder: AccountHolder) -> Sequence[LimitedSubject]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -18,6 +19,8 @@ MOST_NAMES = 1000
 _SIGNS = re.compile(r"[*?\[]")
 
 
+#: Remembered: clients use the same few names.
+@lru_cache(maxsize=MOST_NAMES)
 def price_names(upstream: str, sent_model: str, asked_model: str = "") -> tuple[str, ...]:
     """Return the names under which a request's price is looked up: what was sent to which upstream, what was sent, and
     what the client asked for."""

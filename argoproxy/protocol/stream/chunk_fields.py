@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from operator import is_
 from typing import TypeVar
 
 from argoproxy.protocol.json_text import Json, dumps
@@ -62,15 +61,23 @@ class UsageRemover:
     takes_runs = True
 
     def feed(self, batch: Batch) -> Batch:
-        kept = [passed for event in batch for passed in _without_usage(event)]
-        return batch if len(kept) == len(batch) and all(map(is_, kept, batch)) else kept
+        if not any(map(_tells_usage, batch)):
+            return batch
+        return [passed for event in batch for passed in _without_usage(event)]
 
     def finish(self) -> Batch:
         return []
 
 
+def _tells_usage(event: Event) -> bool:
+    """Return whether an event may tell usage alone: not a document, in which it belongs to the answer."""
+    if isinstance(event, Document | TextRun):
+        return False
+    return b'"usage"' in event.raw and _USAGE.search(event.raw) is not None
+
+
 def _without_usage(event: Event) -> Batch:
-    if isinstance(event, Document | TextRun) or b'"usage"' not in event.raw or not _USAGE.search(event.raw):
+    if not _tells_usage(event):
         return [event]
     chunk = event.chunk or {}
     if chunk.get("choices") or not isinstance(chunk.get("usage"), dict):
