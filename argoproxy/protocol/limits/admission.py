@@ -13,12 +13,12 @@ from argoproxy.protocol.limits.buckets import (
     drain_bucket,
     wait_for_us,
 )
-from argoproxy.protocol.limits.limits import Admission, Claim, Level, LimitKind
+from argoproxy.protocol.limits.limits import CONCURRENT, RPM, TPM, Admission, Claim, Level, LimitKind
 
 #: When to come back where requests at once are limited: no one knows when one of them ends.
 CONCURRENT_RETRY_S = 1.0
 
-_BUCKETS = (LimitKind.RPM, LimitKind.TPM)
+_BUCKETS = (RPM, TPM)
 Counters = Mapping[str, Counter]
 
 
@@ -73,7 +73,7 @@ def settle(claims: Iterable[Claim], charges: Mapping[str, int], counters: Counte
 
 def charge_abandoned(claims: Iterable[Claim], tokens: int) -> dict[str, int]:
     """Return the charges for a request whose worker was killed: the tokens of its prompt, all of the money."""
-    return {claim.row: tokens if claim.kind == LimitKind.TPM else claim.amount for claim in claims}
+    return {claim.row: tokens if claim.kind == TPM else claim.amount for claim in claims}
 
 
 def level_of(claim: Claim, used: int, now_us: int) -> Level:
@@ -102,7 +102,7 @@ def _wait_for_s(claim: Claim, used: int, now_us: int) -> float:
         return 0.0
     if claim.limit == 0 or claim.amount > claim.limit:
         return math.inf
-    if claim.kind is LimitKind.CONCURRENT:
+    if claim.kind is CONCURRENT:
         return CONCURRENT_RETRY_S
     return math.inf if claim.resets_at is None else max(1e-6, claim.resets_at - now_us / 1e6)
 
@@ -114,4 +114,4 @@ def _add(kind: LimitKind, used: int, amount: int) -> int:
 
 
 def _charge_for(claim: Claim, charges: Mapping[str, int]) -> int:
-    return 0 if claim.kind is LimitKind.CONCURRENT else charges.get(claim.row, 0)
+    return 0 if claim.kind is CONCURRENT else charges.get(claim.row, 0)

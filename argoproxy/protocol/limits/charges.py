@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from argoproxy.protocol.limits.limits import Claim, LimitKind
+from argoproxy.protocol.limits.limits import BUDGET, RPM, TPM, Claim
 from argoproxy.protocol.prices.token_counts import TokenCounts
 
 
@@ -56,10 +56,10 @@ def charge_claims(claims: Iterable[Claim], progress: Progress, tokens: int, cost
     is_answered = progress in ANSWERED
     charges = {}
     for claim in claims:
-        if claim.kind is LimitKind.RPM:
+        if claim.kind is RPM:
             charges[claim.row] = 1
-        elif is_answered and claim.kind is LimitKind.TPM:
+        elif is_answered and claim.kind is TPM:
             charges[claim.row] = tokens
-        elif is_answered and claim.kind is LimitKind.BUDGET:
+        elif is_answered and claim.kind is BUDGET:
             charges[claim.row] = claim.amount if cost_nanos is None else cost_nanos
     return charges

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from argoproxy.protocol.limits.limits import Claim, Demand, LimitedSubject, LimitKind
+from argoproxy.protocol.limits.limits import BUDGET, CONCURRENT, RPM, TPM, Claim, Demand, LimitedSubject
 from argoproxy.protocol.limits.windows import BudgetCalendar
 
 
@@ -22,18 +22,18 @@ def make_claims(
 
 def has_budget(claims: Sequence[Claim]) -> bool:
     """Return whether a budget is among the limits."""
-    return any(claim.kind == LimitKind.BUDGET for claim in claims)
+    return any(claim.kind == BUDGET for claim in claims)
 
 
 def _claims_of(subject: LimitedSubject, demand: Demand, calendar: BudgetCalendar, now: float) -> Iterator[Claim]:
     name, limits = subject.name, subject.limits
     if limits.rpm is not None:
-        yield Claim(f"{name}/rpm", LimitKind.RPM, name, limits.rpm, 1)
+        yield Claim(f"{name}/rpm", RPM, name, limits.rpm, 1)
     if limits.tpm is not None:
-        yield Claim(f"{name}/tpm", LimitKind.TPM, name, limits.tpm, demand.tokens)
+        yield Claim(f"{name}/tpm", TPM, name, limits.tpm, demand.tokens)
     if limits.concurrent is not None:
-        yield Claim(f"{name}/concurrent", LimitKind.CONCURRENT, name, limits.concurrent, 1)
+        yield Claim(f"{name}/concurrent", CONCURRENT, name, limits.concurrent, 1)
     if limits.budget is not None:
         window = calendar.window(limits.budget.period, now)
         row, cost_nanos = f"{name}/budget/{window.name}", demand.cost_nanos or 0
-        yield Claim(row, LimitKind.BUDGET, name, limits.budget.nanos, cost_nanos, window.ends_at)
+        yield Claim(row, BUDGET, name, limits.budget.nanos, cost_nanos, window.ends_at)
