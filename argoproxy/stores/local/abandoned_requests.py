@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from argoproxy.protocol.limits.admission import charge_abandoned, settle
 from argoproxy.stores.local.counter_loader import CounterLoader
-from argoproxy.stores.local.counter_table import CounterChange
 from argoproxy.stores.local.host_files import OpenFiles
 from argoproxy.stores.local.request_log import EMPTY, RunningRequest, encode_running
 from argoproxy.stores.local.usage_database import UsageDatabase
@@ -49,6 +48,6 @@ class AbandonedRequests:
                 counters.update(
                     settle(one.claims, charge_abandoned(one.claims, one.abandoned_tokens), counters, int(now * 1e6))
                 )
-            table.change([CounterChange(places[row], counter) for row, counter in counters.items()], log.slot, end)
+            table.change([(places[row], counter) for row, counter in counters.items()], log.slot, end)
         finally:
             table.unlock()

@@ -55,12 +55,8 @@ _QUICK_TRIES = 20
 _flock = ctypes.PyDLL(None).flock
 _AT_ONCE = f"/{LimitKind.CONCURRENT}"
 
-
-class CounterChange(NamedTuple):
-    """What becomes of the counter at a place."""
-
-    place: int
-    counter: Counter
+#: A place, and what becomes of the counter there.
+CounterChange = tuple[int, Counter]
 
 
 class Changed(NamedTuple):
@@ -177,7 +173,7 @@ class CounterTable:
         words[place] = key_of(row)
 
     def change(self, changes: Sequence[CounterChange], slot: int, end: int) -> None:
-        """CounterChange counters and the end of the log of a slot, all or nothing. Raises OSError for too many."""
+        """Change counters and the end of the log of a slot, all or nothing. Raises OSError for too many."""
         words = self._words
         if not changes:
             words[_LOGS + slot] = end

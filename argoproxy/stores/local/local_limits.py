@@ -174,7 +174,7 @@ class LocalLimits:
                 admission, after = decide(more, _read_counters(files.table, more, places), _to_us(now))
                 if admission.refused is not None:
                     return admission
-                self._record(files, record, list(map(CounterChange, places, after.values())))
+                self._record(files, record, list(zip(places, after.values(), strict=True)))
                 self._writer.wake()
             self._running[request.if_abandoned.request_id] = request
         finally:
@@ -187,7 +187,8 @@ class LocalLimits:
         running = self._running.get(request_id)
         if running is None and entry is None:
             return
-        claims, changes = running.claims if running else (), list[CounterChange]()
+        claims = running.claims if running else ()
+        changes: Sequence[CounterChange] = ()
         if len(self._entries) >= MOST_KEPT:
             entry = None
         files, record = self._open(), encode_settled(request_id, entry)
@@ -195,7 +196,7 @@ class LocalLimits:
         try:
             if claims:
                 after = settle(claims, charges, _read_counters(files.table, claims, places), _to_us(now))
-                changes = list(map(CounterChange, places, after.values()))
+                changes = list(zip(places, after.values(), strict=True))
             self._record(files, record, changes)
             self._running.pop(request_id, None)
             if entry is not None:
