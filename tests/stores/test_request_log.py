@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import marshal
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,26 @@ def test_it_tells_what_runs_and_what_ended(tmp_path: Path, table: CounterTable) 
         running(1).if_abandoned,
     )
     assert logged_slots(tmp_path) == {3}
+
+
+def test_values_of_other_types_are_written_as_what_they_are(tmp_path: Path, table: CounterTable) -> None:
+    """A plug-in may name its upstream with a member of an enum, or with a text that is half of a character."""
+    for upstream in (LimitKind.RPM, "\ud83d"):
+        log, plain = RequestLog(tmp_path, 0, table), entry(1)._replace(upstream=str(upstream))
+        odd = plain._replace(upstream=upstream, status=HTTPStatus.OK)
+        write(log, table, encode_running(running(0)._replace(if_abandoned=odd)))
+        write(log, table, encode_settled("2", odd))
+        content = log.read()
+        assert content.open["1"].if_abandoned == content.settled["2"] == plain._replace(status=200)
+        log.remove()
+
+
+def test_a_record_of_another_version_is_passed_over(tmp_path: Path, table: CounterTable) -> None:
+    log = RequestLog(tmp_path, 0, table)
+    for record in (marshal.dumps(7), marshal.dumps(()), marshal.dumps(([("a", "b")], 1, ("c",)))):
+        write(log, table, record)
+        write(log, table, encode_settled("0", entry(0)))
+        assert log.read() == LogContent(settled={"0": entry(0)})
 
 
 def test_what_is_not_counted_in_is_not_there(tmp_path: Path, table: CounterTable) -> None:

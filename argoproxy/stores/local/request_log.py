@@ -9,6 +9,7 @@ turn has a number, which is in the word, at the beginning of the file and in the
 
 from __future__ import annotations
 
+import json
 import marshal
 import mmap
 import os
@@ -40,6 +41,8 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 #: Of the format in which marshal writes, the one that all versions of Python read that this program runs with; JSON
 #: takes four times as long.
 _FORMAT = 4
+#: Part of the checks of records: those of a version that wrote them in another form are none.
+_SEED = crc32(b"marshal")
 
 
 class RunningRequest(NamedTuple):
@@ -62,12 +65,12 @@ class LogContent:
 def encode_running(request: RunningRequest) -> bytes:
     """Return the record of a request that begins, or that has more claims than before."""
     claims = [(row, str(kind), *rest) for row, kind, *rest in request.claims]
-    return marshal.dumps((claims, request.abandoned_tokens, tuple(request.if_abandoned)), _FORMAT)
+    return _encode((claims, request.abandoned_tokens, tuple(request.if_abandoned)))
 
 
 def encode_settled(request_id: str, entry: LedgerEntry | None) -> bytes:
     """Return the record of a request that ended."""
-    return marshal.dumps((request_id, entry and tuple(entry)), _FORMAT)
+    return _encode((request_id, entry and tuple(entry)))
 
 
 class RequestLog:
@@ -178,8 +181,19 @@ def _turn_in(data: bytes) -> int:
     return turn
 
 
+def _encode(value: tuple[Any, ...]) -> bytes:
+    try:
+        return marshal.dumps(value, _FORMAT)
+    except ValueError:  # a subclass of str or int, such as a plug-in may name its upstream with
+        return marshal.dumps(json.loads(json.dumps(value)), _FORMAT)
+
+
 def _frame(record: bytes, turn: int) -> bytes:
-    return _RECORD_HEAD.pack(len(record), crc32(record, turn & 0xFFFFFFFF)) + record
+    return _RECORD_HEAD.pack(len(record), _check(record, turn)) + record
+
+
+def _check(record: bytes, turn: int) -> int:
+    return crc32(record, (_SEED + turn) & 0xFFFFFFFF)
 
 
 def _read_records(data: bytes, content: LogContent) -> None:
@@ -189,10 +203,10 @@ def _read_records(data: bytes, content: LogContent) -> None:
         size, check = _RECORD_HEAD.unpack_from(data, offset)
         offset += _RECORD_HEAD.size
         record = data[offset : offset + size]
-        if not size or len(record) < size or crc32(record, turn & 0xFFFFFFFF) != check:
+        if not size or len(record) < size or _check(record, turn) != check:
             return
         offset += size
-        with suppress(ValueError, EOFError, TypeError):  # of a version that wrote records in another form
+        with suppress(ValueError, EOFError, TypeError, LookupError):  # a version that wrote others
             _read_record(marshal.loads(record), content)  # noqa: S302 the file is private to the user of the workers
 
 
