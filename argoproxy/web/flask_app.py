@@ -38,6 +38,12 @@ class ExactRule(UrlRule):
         super().__init__(string, methods=methods, **options)
         self.methods = None if methods is None or ANY_METHOD in methods else set(methods)
 
+    def _compile_builder(self, *args: Any, **options: Any) -> Callable[..., tuple[str, str]]:
+        """Return what makes a URL of the rule. Werkzeug compiles code for it, which would be most of what a worker's
+        application takes to build; nothing here asks for such a URL, so that is left until someone does."""
+        compile_builder = super()._compile_builder
+        return lambda rule, /, **values: compile_builder(*args, **options)(rule, **values)
+
 
 class AnyPath(PathConverter):
     """The rest of a path, with any character that its escapes stand for, line breaks too."""

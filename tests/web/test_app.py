@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Response
 from flask.testing import FlaskClient
+from werkzeug.routing import Map
 from werkzeug.test import EnvironBuilder
 
 from argoproxy.errors import Ending, UpstreamStatus
@@ -28,7 +29,7 @@ from argoproxy.transport.watch import Poller, Watch
 from argoproxy.upstreams import Upstream
 from argoproxy.upstreams.demo import DemoUpstream
 from argoproxy.web.app import create_app
-from argoproxy.web.flask_app import LONGEST_TARGET, MAX_TARGETS
+from argoproxy.web.flask_app import LONGEST_TARGET, MAX_TARGETS, ExactRule
 
 ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
 
@@ -153,6 +154,13 @@ def test_a_target_has_the_same_rule_each_time(method: str, target: str, status: 
         statuses.append(response.status_code)
         response.close()
     assert statuses == [status] * 3
+
+
+def test_an_extension_may_ask_for_the_url_of_a_rule() -> None:
+    rule = ExactRule("/v1/models/<path:name>", methods=["GET"], endpoint="model", strict_slashes=False)
+    urls = Map([rule]).bind("host")
+    assert urls.build("model", {"name": "a/b"}) == "/v1/models/a/b"
+    assert urls.build("model", {"name": "a b", "detail": 1}) == "/v1/models/a%20b?detail=1"
 
 
 def test_without_gunicorn_the_path_is_quoted_anew() -> None:
