@@ -163,7 +163,10 @@ def ask_usage(route: Route[Upstream]) -> Route[Upstream]:
 
 
 def _reserve_of(caller: Principal) -> Reserve | None:
-    return next((one.limits.reserve for one in caller.subjects if one.limits.reserve), None)
+    for one in caller.subjects:
+        if one.limits.reserve:
+            return one.limits.reserve
+    return None
 
 
 def _begin_entry(holder: AccountHolder, now: float, upstream: str, asked: AskedTokens, cost: int | None) -> LedgerEntry:

@@ -101,17 +101,23 @@ def _read_message(usage: Mapping[str, Any]) -> TokenCounts | None:
 
 def _bound_parts(counts: TokenCounts) -> TokenCounts | None:
     """Return counts whose parts are together not more than the whole."""
-    if max(counts.prompt, counts.completion) > MOST_TOKENS:
+    prompt, completion, cached, written, written_1h, prompt_audio, reasoning, completion_audio = counts
+    if prompt > MOST_TOKENS or completion > MOST_TOKENS:
         return None
-    cached, reasoning = min(counts.cached, counts.prompt), min(counts.reasoning, counts.completion)
-    written = min(counts.written, counts.prompt - cached)
-    return counts._replace(
-        cached=cached,
-        written=written,
-        written_1h=min(counts.written_1h, written),
-        prompt_audio=min(counts.prompt_audio, counts.prompt - cached - written),
-        reasoning=reasoning,
-        completion_audio=min(counts.completion_audio, counts.completion - reasoning),
+    is_whole = cached + written + prompt_audio <= prompt and reasoning + completion_audio <= completion
+    if is_whole and written_1h <= written:
+        return counts
+    cached, reasoning = min(cached, prompt), min(reasoning, completion)
+    written = min(written, prompt - cached)
+    return TokenCounts(
+        prompt,
+        completion,
+        cached,
+        written,
+        min(written_1h, written),
+        min(prompt_audio, prompt - cached - written),
+        reasoning,
+        min(completion_audio, completion - reasoning),
     )
 
 

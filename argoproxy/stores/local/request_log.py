@@ -96,7 +96,7 @@ class RequestLog:
         """Write a record behind the last one, and return the end behind it, with which the record counts. A full file
         is followed by the other one with the records that are `needed`. Raises OSError."""
         end, memory = self._table.log_end(self.slot), self._memory
-        framed = _frame(record, _turn_of(end))
+        framed = _frame(record, end >> _OFFSET_BITS)
         if memory is None or (end & _OFFSET) + len(framed) > len(memory):
             end = self.begin_turn(needed(), len(framed))
             self._table.set_log_end(self.slot, end)
@@ -189,11 +189,7 @@ def _encode(value: tuple[Any, ...]) -> bytes:
 
 
 def _frame(record: bytes, turn: int) -> bytes:
-    return _RECORD_HEAD.pack(len(record), _check(record, turn)) + record
-
-
-def _check(record: bytes, turn: int) -> int:
-    return crc32(record, (_SEED + turn) & 0xFFFFFFFF)
+    return _RECORD_HEAD.pack(len(record), crc32(record, (_SEED + turn) & 0xFFFFFFFF)) + record
 
 
 def _read_records(data: bytes, content: LogContent) -> None:
@@ -203,7 +199,7 @@ def _read_records(data: bytes, content: LogContent) -> None:
         size, check = _RECORD_HEAD.unpack_from(data, offset)
         offset += _RECORD_HEAD.size
         record = data[offset : offset + size]
-        if not size or len(record) < size or _check(record, turn) != check:
+        if not size or len(record) < size or crc32(record, (_SEED + turn) & 0xFFFFFFFF) != check:
             return
         offset += size
         with suppress(ValueError, EOFError, TypeError, LookupError):  # a version that wrote others
