@@ -27,7 +27,9 @@ def make_rate_headers(claims: Iterable[Claim], levels: Mapping[str, Level]) -> H
                 tightest[claim.kind] = level
     headers: list[tuple[str, str]] = []
     for kind, (limit, remaining, full_in_s) in tightest.items():
-        headers += zip(_NAMES[kind], (str(limit), str(max(0, remaining)), format_duration(full_in_s)), strict=True)
+        of_limit, of_rest, of_reset = _NAMES[kind]
+        left = max(0, remaining)
+        headers += ((of_limit, str(limit)), (of_rest, str(left)), (of_reset, format_duration(full_in_s)))
     return tuple(headers)
 
 

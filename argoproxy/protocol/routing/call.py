@@ -22,7 +22,8 @@ LONGEST_MODEL = 1000
 _SAME_NAMES = nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: it is copied by copy_with.
+@dataclass(frozen=True)
 class Call:
     """A parsed request for a model.
 

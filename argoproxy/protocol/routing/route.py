@@ -77,7 +77,8 @@ class Provider(Generic[UpstreamT]):
         )
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: it is copied by copy_with.
+@dataclass(frozen=True)
 class Route(Generic[UpstreamT]):
     """One way to serve a call: the upstream, the call as it is sent there, time-outs and what is done with reasoning.
     `other_mode` is the usage option for a retry in the other mode, None if there is none; `answers_as` is the model
