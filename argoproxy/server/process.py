@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 
 import argoproxy
 
-#: How long a console that has ended is left alone: one that can't start is no reason for a busy master.
-CONSOLE_PAUSE_S, CONSOLE_LOOK_S = 2.0, 1.0
+#: How long a console that has ended is left alone, at first and at most, and how often it is looked at.
+CONSOLE_PAUSE_S, CONSOLE_LONGEST_PAUSE_S, CONSOLE_LOOK_S = 2, 60, 1.0
+#: One that ends sooner was not started well.
+CONSOLE_RUNS_S = 10.0
 #: In the environment of a console that a proxy has started: it ends with that proxy.
 STARTED_BY_PROXY = "ARGOPROXY_CONSOLE_OF_PROXY"
 _PACKAGE_FOLDER = str(Path(argoproxy.__file__).resolve().parent.parent)
@@ -130,19 +133,36 @@ def keep_console(log: Any) -> None:
 
 
 def _run_consoles(log: Any, starting: threading.Lock) -> None:
-    pause = threading.Event()
+    clock, failures = threading.Event(), 0
     while True:
-        try:
-            with starting:
-                console = _start_console()
-            # Not `wait`: Gunicorn waits for all children, and of two that wait for one the other may sleep on.
-            while console.poll() is None:
-                pause.wait(CONSOLE_LOOK_S)
-            if console.stdin:
-                console.stdin.close()
-        except OSError as error:
-            log.warning("code=console_failed: the console can't be started: %s", error.strerror)
-        pause.wait(CONSOLE_PAUSE_S)
+        begun = time.monotonic()
+        reason = _run_console(starting, clock)
+        failures = failures + 1 if time.monotonic() - begun < CONSOLE_RUNS_S else 0
+        pause_s = pause_before_console(failures)
+        if failures:
+            log.warning("code=console_failed: the console %s; it is started again in %d s", reason, pause_s)
+        clock.wait(pause_s)
+
+
+def pause_before_console(failures: int) -> int:
+    """Return how many seconds a console is left alone that has ended soon after its start so many times in a row: one
+    that can't start is no reason for a busy master, nor for a long log."""
+    return min(CONSOLE_PAUSE_S << max(0, failures - 1), CONSOLE_LONGEST_PAUSE_S)
+
+
+def _run_console(starting: threading.Lock, clock: threading.Event) -> str:
+    """Run the console until it ends, and return in which way it failed if that was too soon."""
+    try:
+        with starting:
+            console = _start_console()
+    except OSError as error:
+        return f"can't be started ({error.strerror})"
+    # Not `wait`: Gunicorn waits for all children, and of two that wait for one the other may sleep on.
+    while console.poll() is None:
+        clock.wait(CONSOLE_LOOK_S)
+    if console.stdin:
+        console.stdin.close()
+    return "ended soon after its start"
 
 
 def _start_console() -> subprocess.Popen[bytes]:

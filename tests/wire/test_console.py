@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ def test_it_ends_with_a_master_that_is_killed(proxy: Proxy, console: int) -> Non
     eventually(lambda: is_listening(console))
     proxy.process.kill()
     eventually(lambda: not pids_of(proxy.port))
+
+
+def test_a_port_that_is_taken_is_tried_again(start: Serve, upstream: Upstream) -> None:
+    """The proxy serves meanwhile, and its log names what fails."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        proxy = start(TARGET_BASE_URL=upstream.url, CONSOLE=f"127.0.0.1:{port}", CONSOLE_TOKEN=TOKEN)
+        eventually(lambda: "code=console_failed" in proxy.log())
+        assert chat(proxy.port).status == 200
+    eventually(lambda: is_listening(port))
+    assert ask(port, "/api/live")[0] == 200
 
 
 def test_without_the_setting_there_is_none(start: Serve, upstream: Upstream) -> None:
