@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 from tests.support.prctl import die_with_parent
@@ -149,6 +150,18 @@ def _turn(path: Path, mark: str) -> int:
     """Return when a file has its turn."""
     file = path.relative_to(TESTS.parent).as_posix().removeprefix("tests/")
     return LONGEST.index(file) if file in LONGEST else len(LONGEST) + (mark == "pure")
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test in a process of xdist, and report what came of it, but not that it begins, is set up and torn down:
+    to send that and to read it takes as long as a short test. `--durations` and `--junitxml` count on these reports."""
+    options = item.config.option
+    if not hasattr(item.config, "workerinput") or options.durations is not None or options.xmlpath:
+        return None
+    for report in runtestprotocol(item, nextitem=nextitem, log=False):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
