@@ -13,7 +13,15 @@ import time
 from pathlib import Path
 
 from tests.support.pages import Fence
-from tests.support.processes import PATIENCE_S, ROOT, free_port, spawn, uncovered_environment
+from tests.support.processes import (
+    PATIENCE_S,
+    ROOT,
+    fork_server,
+    free_port,
+    may_fork,
+    spawn,
+    uncovered_environment,
+)
 
 PRELUDE = Path(__file__).with_name("prelude.sh")
 #: Each fence ends with this, its exit status and a line end.
@@ -41,6 +49,7 @@ class PageSession:
         checkout = make_checkout(folder)
         environ = uncovered_environment() | {
             "HOME": str(folder / "home"),
+            "PATH": f"{folder / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOST": "127.0.0.1",
             "PORT": str(self._port),
             "WORKERS": "1",
@@ -130,7 +139,15 @@ def make_checkout(folder: Path) -> Path:
             shutil.copy(file, checkout)
     (venv / "bin").mkdir(parents=True)
     python = venv / "bin" / "python"
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec {python_command()} "$@"\n')
     python.chmod(0o755)
     shutil.copy(ROOT / "requirements.txt", venv / "installed.txt")
     return checkout
+
+
+def python_command() -> str:
+    """Return, for a shell, what runs Python, the commands of the proxy as forks where a test may do so."""
+    if not may_fork({}):
+        return shlex.quote(sys.executable)
+    stub = ROOT / "tests" / "support" / "forking_python.py"
+    return shlex.join([sys.executable, "-I", "-S", str(stub), fork_server({}).path])

@@ -1,10 +1,10 @@
 """Starts Gunicorn, and commands, by forking a process that has imported their modules: that takes a tenth of the CPU.
 
-`python -m tests.support.fork_server DESCRIPTOR threads|gevent` imports what Gunicorn's master has imported by
+`python -m tests.support.fork_server DESCRIPTOR LISTENER threads|gevent` imports what Gunicorn's master has imported by
 itself when it forks its workers; for workers that patch nothing, also what these import. It answers the requests of
-`ForkServer`, a JSON line each, over a socket: a child runs Gunicorn as `python -m gunicorn` does, or a script as
-`python SCRIPT` does, in an environment, a folder and a log of its own. Nothing is configured before the fork, so the
-child reads its settings as ever.
+`ForkServer`, a JSON line each, over a socket, and those of `forking_python.py` at a path, one for each connection: a
+child runs Gunicorn as `python -m gunicorn` does, or a script or another module, in an environment, a folder and a log
+of its own. Nothing is configured before the fork, so the child reads its settings as ever.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import gunicorn.config
 
@@ -109,10 +110,16 @@ class ForkServer:
 
     def __init__(self, kind: str, environ: dict[str, str]) -> None:
         self._lock = threading.Lock()
+        self._folder = tempfile.TemporaryDirectory()
+        #: Where `forking_python.py` asks.
+        self.path = str(Path(self._folder.name, "forks"))
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), kind]
-        with theirs:
-            options: dict[str, Any] = {"pass_fds": [theirs.fileno()], "preexec_fn": child_of_this_process()}
+        with theirs, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.path)
+            listener.listen()
+            descriptors = [theirs.fileno(), listener.fileno()]
+            command = [sys.executable, "-m", "tests.support.fork_server", *map(str, descriptors), kind]
+            options: dict[str, Any] = {"pass_fds": descriptors, "preexec_fn": child_of_this_process()}
             self._process = subprocess.Popen(command, cwd=ROOT, env=environ, **options)
         self._socket, self._file = ours, ours.makefile("rw")
 
@@ -146,6 +153,7 @@ class ForkServer:
         self._file.close()
         self._socket.close()
         self._process.wait()
+        self._folder.cleanup()
 
     def ask(self, **request: Any) -> Any:
         """Send a request, return its answer."""
@@ -155,17 +163,32 @@ class ForkServer:
             return json.loads(self._file.readline())
 
 
-def serve(connection: socket.socket) -> dict[str, Any] | None:
+def serve(connection: socket.socket, listener: socket.socket) -> dict[str, Any] | None:
     """Answer requests until the client has gone. Returns, in a child that was forked, the request it is to run."""
-    with connection, connection.makefile("rw") as file:
-        for line in file:
-            request = json.loads(line)
-            answer = poll(request["poll"]) if "poll" in request else os.fork()
-            if "start" in request and answer == 0:
-                return dict(request)
-            file.write(json.dumps(answer) + "\n")
-            file.flush()
-    return None
+    with connection, listener, connection.makefile("rw") as file:
+        while True:
+            ready, _, _ = select.select([connection, listener], [], [])
+            if listener in ready:
+                with listener.accept()[0] as guest, guest.makefile("rw") as asked:
+                    request = answer(asked)
+            elif not (request := answer(file)):
+                return None
+            if request and request.get("is_child"):
+                return request
+
+
+def answer(file: TextIO) -> dict[str, Any] | None:
+    """Answer a request. Returns it, None if there is none any more."""
+    line = file.readline()
+    if not line:
+        return None
+    request: dict[str, Any] = json.loads(line)
+    told = poll(request["poll"]) if "poll" in request else os.fork()
+    if "start" in request and told == 0:
+        return {**request, "is_child": True}
+    file.write(json.dumps(told) + "\n")
+    file.flush()
+    return request
 
 
 def poll(pid: int) -> int | None:
@@ -180,6 +203,8 @@ def run_request(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environ"])
     os.chdir(request["folder"])
+    if standard_input := request.get("input"):
+        os.dup2(os.open(standard_input, os.O_RDONLY), 0)
     for descriptor, name in enumerate(request["outputs"], 1):
         output = os.open(name, os.O_WRONLY | os.O_APPEND)
         os.dup2(output, descriptor)
@@ -194,7 +219,7 @@ def run_request(request: dict[str, Any]) -> None:
         if script:
             runpy.run_path(script, run_name="__main__")
         else:
-            runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+            runpy.run_module(request.get("module", "gunicorn"), run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         end_process(ended.code)
 
@@ -219,13 +244,13 @@ def import_for(kind: str) -> None:
         importlib.import_module(module)
 
 
-def main(descriptor: str, kind: str) -> None:
+def main(descriptor: str, listener: str, kind: str) -> None:
     import_for(kind)
     # gevent asks for them 25 times while it patches, and each time all packages would be looked through.
     metadata.entry_points = metadata.entry_points().select
     gc.collect()
     gc.freeze()
-    if request := serve(socket.socket(fileno=int(descriptor))):
+    if request := serve(socket.socket(fileno=int(descriptor)), socket.socket(fileno=int(listener))):
         run_request(request)
 
 
