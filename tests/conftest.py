@@ -84,7 +84,9 @@ QUICK = {"test_completions.py", "test_validation.py"}
 #: Pure tests that --quick leaves out: they start many processes, or decode large pictures, for seconds a file.
 SLOW = {
     "cli/test_commands.py",
+    "cli/test_main.py",
     "images/test_shrink.py",
+    "server/test_forking_python.py",
     "server/test_imports.py",
     "shared_state/test_upstream_places.py",
     "shared_state/test_workers.py",
