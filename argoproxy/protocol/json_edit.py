@@ -80,9 +80,11 @@ def _is_only_longer(before: Any, after: Any) -> bool:
 
 def _append_members(text: bytes, added: dict[str, Any]) -> bytes:
     """Return the text of an object with more members behind its last one."""
-    end = text.rindex(b"}")
-    last = len(text[:end].rstrip(b" \t\n\r"))
-    return b"%b,%b%b" % (text[:last], dumps(added)[1:-1], text[last:])
+    last = text.rindex(b"}")
+    while text[last - 1] in b" \t\n\r":
+        last -= 1
+    whole = memoryview(text)  # a conversation may be long: it is copied once
+    return b"".join((whole[:last], b",", dumps(added)[1:-1], whole[last:]))
 
 
 def _edits(source: str, at: int, before: Any, after: Any) -> Iterator[Edit]:
