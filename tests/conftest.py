@@ -81,11 +81,12 @@ MARKS = {
 SOAK = {"test_soak.py", "test_silence.py", "test_siege.py"}
 #: What --quick asks of one running proxy.
 QUICK = {"test_completions.py", "test_validation.py"}
-#: Pure tests that --quick leaves out: they start many processes, or decode large pictures, for seconds a file.
+#: Pure tests that --quick leaves out: they start many processes, decode large pictures, or wait, for seconds a file.
 SLOW = {
     "cli/test_commands.py",
     "cli/test_main.py",
     "images/test_shrink.py",
+    "pipeline/test_active_probe.py",
     "server/test_forking_python.py",
     "server/test_imports.py",
     "shared_state/test_upstream_places.py",
@@ -96,6 +97,7 @@ SLOW = {
     "stores/test_local_limits.py",
     "telemetry/journal/test_writer.py",
     "telemetry/test_slots.py",
+    "telemetry/tracing/test_exporter.py",
     "workers/test_plain_request.py",
 }
 
