@@ -111,6 +111,7 @@ def test_spans_that_a_collector_rejects_are_not_counted_as_sent(
 ) -> None:
     receiver.answer = answer
     sending.exporter.put(Spans(new_trace_id(), 3))
+    sending.exporter.close()  # which sends them at once
     eventually(lambda: sending.counted.total() == 3)
     assert +sending.counted == +Counter(sent=3 - dropped, dropped=dropped)
 
