@@ -49,13 +49,15 @@ class UsageWriter:
 
     def _run(self) -> None:
         while True:
-            was_woken = self._has_work.wait(LOOK_S)
+            self._has_work.wait(LOOK_S)
             if self._is_stopped.wait(GATHER_S):
                 return
-            self._has_work.clear()
+            has_work = self._has_work.is_set()
+            if has_work:  # else it is not cleared: it may be set at this moment
+                self._has_work.clear()
             try:
                 self._look()
-                if was_woken:
+                if has_work:
                     self._write()
             except StateUnavailable:
                 self._has_work.set()
