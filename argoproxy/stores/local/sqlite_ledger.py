@@ -81,14 +81,14 @@ def read_usage(
 ) -> Sequence[UsageRow]:
     """Return the sums, by name; nothing if no request was written down yet. `day_of` names the day of a moment. Raises
     StateUnavailable."""
-    if not (folder / DATABASE).exists():
-        return []
     column = _COLUMNS[grouping]
     statement = (
         f"SELECT {column}, count(*), {_SUMS}, sum(cost_nanos), sum(cost_nanos IS NULL), sum(is_estimated) FROM ledger"  # noqa: S608 names of columns
         f" WHERE at >= ? AND at < ? AND (? IS NULL OR key_name = ?) GROUP BY 1 ORDER BY 1"
     )
     with _read(folder) as database:
+        if database is None:
+            return []
         database.create_function("day_of", 1, day_of, deterministic=True)
         values = (chosen.since, chosen.until, chosen.key, chosen.key)
         return [UsageRow(*row) for row in database.execute(statement, values)]
@@ -108,15 +108,14 @@ class SpentBudget:
 def read_spent(folder: Path, subject: str, now: float) -> Sequence[SpentBudget]:
     """Return what is used of the budgets of a key or a team, with those for models, in periods that have not ended.
     Raises StateUnavailable."""
-    if not (folder / DATABASE).exists():
-        return []
     statement = (
         "SELECT row, used, ends_at FROM counters WHERE row >= ? AND row < ? AND (ends_at IS NULL OR ends_at > ?)"
         " ORDER BY row"
     )
     found = []
     with _read(folder) as database:
-        for row, used, ends_at in database.execute(statement, (f"{subject}/", f"{subject}0", now)):  # 0 follows /
+        values = (f"{subject}/", f"{subject}0", now)  # 0 follows /
+        for row, used, ends_at in database.execute(statement, values) if database else ():
             limit, _, period = row.rpartition("/")
             holder, _, kind = limit.rpartition("/")
             if kind == LimitKind.BUDGET:
@@ -126,19 +125,24 @@ def read_spent(folder: Path, subject: str, now: float) -> Sequence[SpentBudget]:
 
 def read_counters(folder: Path, rows: Sequence[str]) -> Mapping[str, Counter]:
     """Return those counters that there are, by their rows (see `Claim.row`). Raises StateUnavailable."""
-    if not (folder / DATABASE).exists():
-        return {}
     statement = "SELECT row, used, at_us FROM counters WHERE row IN (SELECT value FROM json_each(?))"
     with _read(folder) as database:
-        return {row: Counter(used, at_us) for row, used, at_us in database.execute(statement, (json.dumps(rows),))}
+        found = database.execute(statement, (json.dumps(rows),)) if database else ()
+        return {row: Counter(used, at_us) for row, used, at_us in found}
 
 
 @contextmanager
-def _read(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that can't write. Raises StateUnavailable, for errors inside as well."""
+def _read(folder: Path) -> Iterator[sqlite3.Connection | None]:
+    """Yield a connection that can't write, None if nothing was written yet: there is no file, or no table in it. Raises
+    StateUnavailable, for errors inside as well."""
+    file = folder / DATABASE
     try:
-        path = quote(str(folder / DATABASE))
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_MAX_WAIT_S)) as database:
-            yield database
+        if not file.exists():
+            yield None
+            return
+        uri = f"file:{quote(str(file))}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_MAX_WAIT_S)) as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            yield database if version else None
     except (sqlite3.Error, OSError) as error:
         raise StateUnavailable(f"The ledger can't be read now: {reason_of(error)}.") from error
