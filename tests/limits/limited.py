@@ -158,8 +158,12 @@ def run(limited: Limited, words: str) -> str:
 def read_ledger(state: Path) -> list[Json]:
     """Return the rows of the ledger."""
     file = state / "usage.sqlite3"
+    if not file.exists():  # the first one is not written yet
+        return []
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60)) as base:
         base.row_factory = sqlite3.Row
+        if base.execute("PRAGMA user_version").fetchone()[0] == 0:  # it is being written
+            return []
         return [dict(row) for row in base.execute("SELECT * FROM ledger ORDER BY at, request_id")]
 
 

@@ -137,6 +137,7 @@ def test_unknown_price_is_zero(priced: JournalReader, upstream: Upstream) -> Non
     untold = upstream.script(*stream(event("ok", "stop"), DONE))
     answer = post(priced.proxy, "/v1/chat/completions", {**CASES[0][1], "stream": True}, untold)
     assert priced.proxy.line(answer.id)["unpriced"] == "usage"
+    post(priced.proxy, "/v1/chat/completions", CASES[0][1], upstream.script(whole(**CHAT_DOCUMENT)))
     scraped = ask(priced.proxy.port, "GET", "/metrics").body.decode()
     assert 'argoproxy_unpriced_requests_total{key="",model="unmapped",upstream="chats"} 1.0' in scraped
     assert 'argoproxy_cost_total{key="",model="m1",upstream="chats"}' in scraped
