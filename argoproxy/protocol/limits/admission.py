@@ -37,17 +37,11 @@ def decide(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Ad
 
 def _grant(claim: Claim, counter: Counter, now_us: int) -> tuple[Counter, Level] | None:
     """Return the counter with a claim, and how much is left of the limit then; None if the claim must wait."""
-    _, kind, _, limit, amount, _ = claim
-    if kind in _BUCKETS:
-        used, at_us = drain_bucket(counter, limit, now_us)
-        used += amount * UNITS
-        if used > limit * UNITS or not limit:
-            return None
-        return Counter(min(used, MOST_USED), at_us), Level(limit, limit + -used // UNITS, used / limit / 1e6)
-    if _wait_for_s(claim, counter.used, now_us):
+    used, at_us = _bring_up_to(claim, counter, now_us)
+    if _wait_for_s(claim, used, now_us):
         return None
-    used = min(counter.used + amount, MOST_USED)
-    return Counter(used, counter.at_us), level_of(claim, used, now_us)
+    used = _add(claim.kind, used, claim.amount)
+    return Counter(used, at_us), level_of(claim, used, now_us)
 
 
 def _refuse(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Admission, dict[str, Counter]]:

@@ -39,7 +39,7 @@ EMPTY = 1
 _KINDS = {kind.value: kind for kind in LimitKind}
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 #: Of the format in which marshal writes, the one that all versions of Python read that this program runs with; JSON
-#: takes four times as long.
+#: takes two to four times as long.
 _FORMAT = 4
 #: Part of the checks of records: those of a version that wrote them in another form are none.
 _SEED = crc32(b"marshal")
