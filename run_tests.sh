@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Every check and every test, from a clean clone on.
+# Checks and tests, from a clean clone on.
 #
-#   ./run_tests.sh            everything
+#   ./run_tests.sh            every check, and every test but the slow ones (SLOW in tests/conftest.py): a tenth of the CPU
+#   ./run_tests.sh --all      everything
 #   ./run_tests.sh --quick    what a change breaks most often, in under a minute: pure tests and one running proxy
 #   ./run_tests.sh --coverage everything, and how much of the code it runs: takes half as long again
 #   ./run_tests.sh --browser  only tests/browser/, which no other run collects: the console in Chromium
@@ -93,7 +94,7 @@ case ${1:-} in
     ;;
 esac
 
-spread+=("${TEST_PROCESSES:-6}")
+spread+=("${TEST_PROCESSES:-8}")
 
 step "Format, lint and types; test files are compiled"
 ruff format --check --quiet .
@@ -105,7 +106,8 @@ wait $! || pytest --collect-only -qq
 step "Tests"
 case ${1:-} in
 --coverage) shift ;;
-"") exec pytest "${spread[@]}" ;;
+"") exec pytest "${spread[@]}" -m "not slow" ;;
+--all) shift && exec pytest "${spread[@]}" "$@" ;;
 *) exec pytest "$@" ;;
 esac
 

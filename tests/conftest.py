@@ -25,8 +25,8 @@ settings.register_profile(
     deadline=None,
     derandomize=not MORE_EXAMPLES,
     database=None,
-    # Of few examples many may be useless by chance; the whole run judges that.
-    suppress_health_check=[HealthCheck.filter_too_much] if IS_QUICK else [],
+    # Of few examples, or of others, many may be useless by chance; the usual run judges that.
+    suppress_health_check=[HealthCheck.filter_too_much] if IS_QUICK or MORE_EXAMPLES else [],
 )
 settings.load_profile("house")
 
@@ -81,8 +81,19 @@ MARKS = {
 SOAK = {"test_soak.py", "test_silence.py", "test_siege.py"}
 #: What --quick asks of one running proxy.
 QUICK = {"test_completions.py", "test_validation.py"}
-#: Pure tests that --quick leaves out: they start many processes, decode large pictures, or wait, for seconds a file.
+#: What only --all and --coverage run: it takes a tenth of all the CPU, and what it shows few changes touch.
 SLOW = {
+    "fuzz/test_fuzz.py",
+    "fuzz/test_linear.py",
+    "lab/test_siege.py",
+    "lab/test_silence.py",
+    "lab/test_soak.py",
+    "packaging/test_installed.py",
+    "packaging/test_tool_runners.py",
+    "upstreams/test_requests_of_any_shape.py",
+}
+#: Pure tests that --quick leaves out: they start many processes, decode large pictures, or wait, for seconds a file.
+NOT_QUICK = {
     "cli/test_commands.py",
     "cli/test_main.py",
     "images/test_shrink.py",
@@ -115,7 +126,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
         return None
     if collection_path.is_relative_to(TESTS):
         file = collection_path.relative_to(TESTS)
-        return file.parts[0] in MARKS or file.as_posix() in SLOW or None
+        return file.parts[0] in MARKS or file.as_posix() in NOT_QUICK or None
     return None
 
 
@@ -140,6 +151,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(mark)
         if item.path.name in QUICK:
             item.add_marker("quick")
+        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).as_posix() in SLOW:
+            item.add_marker("slow")
         turns.setdefault(item.path, _turn(item.path, mark))
     items.sort(key=lambda item: turns[item.path])
 

@@ -15,7 +15,7 @@ from tests.support.storm import IS_FULL, assert_never_above, assert_nothing_lost
 
 LIMIT = 100
 CLIENTS = 64 if IS_FULL else 24
-STORM_S = 300.0 if IS_FULL else 2.0
+STORM_S = 300.0 if IS_FULL else 1.0
 pytestmark = pytest.mark.timeout(STORM_S + 300)
 
 

@@ -56,7 +56,9 @@ def test_least_open_spreads_evenly_and_a_killed_worker_counts_no_more(farm: Farm
         assert not IS_FULL or time.monotonic() - killed_at < 1
         left = sum(farm.upstream(name).active() for name in THREE)
         eventually(lambda: len(proxy.workers()) == WORKERS)
-        list(pool.map(lambda _: open_stream(proxy, stack), range(STREAMS - left)))
+        for count in range(left + 1, STREAMS + 1):  # one by one: the others see the new worker's half a second later
+            open_stream(proxy, stack)
+            eventually(lambda: sum(open_counts(proxy).values()) == count)  # noqa: B023 it is asked at once
         held = {name: farm.upstream(name).active() for name in THREE}
         assert all(abs(count - share) <= SPREAD * share for count in held.values()), held
     eventually(lambda: set(open_counts(proxy).values()) == {0})
