@@ -203,7 +203,8 @@ def sweep(judged: Judged, swept: Iterable[Case]) -> None:
             verdict.wrong += says_the_same(verdict.case, status, by_id[logging_id], entries[logging_id])
         if int(by_id[verdict.ids[0]]["status"]) != verdict.answer.status:
             verdict.wrong.append("the status in the log line")
-    assert {str(verdict.case): verdict.wrong for verdict in seen if verdict.wrong} == {}
+    wrong = {str(verdict.case): verdict.wrong for verdict in seen if verdict.wrong}
+    assert not wrong, json.dumps(wrong, indent=1)  # a comparison would be cut short
     expected = Counter[str]()
     for verdict in seen:
         expected[verdict.case.outcome.ending] += len(verdict.ids)
