@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and tests, from a clean clone on.
 #
-#   ./run_tests.sh            every check, and every test but the slow ones (SLOW in tests/conftest.py): a tenth of the CPU
+#   ./run_tests.sh            every check, and every test but the slow ones (SLOW in tests/conftest.py): a sixth of the CPU
 #   ./run_tests.sh --all      everything
 #   ./run_tests.sh --quick    what a change breaks most often, in under a minute: pure tests and one running proxy
 #   ./run_tests.sh --coverage everything, and how much of the code it runs: takes half as long again

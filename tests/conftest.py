@@ -81,13 +81,19 @@ MARKS = {
 SOAK = {"test_soak.py", "test_silence.py", "test_siege.py"}
 #: What --quick asks of one running proxy.
 QUICK = {"test_completions.py", "test_validation.py"}
-#: What only --all and --coverage run: it takes a tenth of all the CPU, and what it shows few changes touch.
+#: What only --all and --coverage run: it takes a sixth of all the CPU, and what it shows few changes touch.
 SLOW = {
     "fuzz/test_fuzz.py",
     "fuzz/test_linear.py",
+    "images/test_shrink.py",
+    "lab/test_anthropic_faults.py",
+    "lab/test_doctor_faults.py",
+    "lab/test_faults_with_spare.py",
     "lab/test_siege.py",
     "lab/test_silence.py",
     "lab/test_soak.py",
+    "lab/test_surface_faults.py",
+    "packaging/test_behind_servers.py",
     "packaging/test_installed.py",
     "packaging/test_tool_runners.py",
     "upstreams/test_requests_of_any_shape.py",
