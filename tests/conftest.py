@@ -99,10 +99,9 @@ SLOW = {
     "upstreams/test_requests_of_any_shape.py",
 }
 #: Pure tests that --quick leaves out: they start many processes, decode large pictures, or wait, for seconds a file.
-NOT_QUICK = {
+NOT_QUICK = SLOW | {
     "cli/test_commands.py",
     "cli/test_main.py",
-    "images/test_shrink.py",
     "pipeline/test_active_probe.py",
     "server/test_forking_python.py",
     "server/test_imports.py",
@@ -157,7 +156,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(mark)
         if item.path.name in QUICK:
             item.add_marker("quick")
-        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).as_posix() in SLOW:
+        if _file(item.path) in SLOW:
             item.add_marker("slow")
         turns.setdefault(item.path, _turn(item.path, mark))
     items.sort(key=lambda item: turns[item.path])
@@ -171,8 +170,13 @@ def _mark(path: Path) -> str:
 
 def _turn(path: Path, mark: str) -> int:
     """Return when a file has its turn."""
-    file = path.relative_to(TESTS.parent).as_posix().removeprefix("tests/")
+    file = _file(path)
     return LONGEST.index(file) if file in LONGEST else len(LONGEST) + (mark == "pure")
+
+
+def _file(path: Path) -> str:
+    """Return the path of a file as it stands in the lists above."""
+    return path.relative_to(TESTS.parent).as_posix().removeprefix("tests/")
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
