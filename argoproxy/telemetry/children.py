@@ -15,7 +15,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ChildT = TypeVar("ChildT")
 
-_write_double = Struct("d").pack_into
+_SIZE = 8
+_pack_double = Struct("d").pack
 
 
 class Number:
@@ -24,18 +25,20 @@ class Number:
 
     There is no lock here, nor in the other classes: who counts holds one for all that a request adds."""
 
-    __slots__ = ("_file", "_position", "_total")
+    __slots__ = ("_file", "_place", "_total")
 
     def __init__(self, value: Any) -> None:
         self._file = value._file  # noqa: SLF001 prometheus_client is pinned, and has no public way to it
-        self._position = self._file._positions[value._key]  # noqa: SLF001
+        position = self._file._positions[value._key]  # noqa: SLF001
+        self._place = slice(position, position + _SIZE)
         self._total: float = value.get()
 
     def add(self, amount: float) -> None:
         """Add to the number."""
         self._total = total = self._total + amount
-        # One store, which a worker that reads the file can't see a half of. The file grows into a new mapping.
-        _write_double(self._file._m, self._position, total)  # noqa: SLF001
+        # One store, which a worker that reads the file can't see a half of: `pack_into` would first store 0, which is
+        # read, and stays if this worker is killed then. The file grows into a new mapping.
+        self._file._m[self._place] = _pack_double(total)  # noqa: SLF001
 
 
 class Distribution:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
 from argoproxy import __version__
@@ -28,6 +29,16 @@ for one in (outcome(), outcome(status=400), outcome(key="team")):
     metrics(one)
 metrics.count_start("/v1/models")
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+COUNTING_WORKER = """
+import sys
+from pathlib import Path
+from argoproxy.telemetry.metrics import Metrics
+metrics = Metrics(Path(sys.argv[1]))
+metrics.count_spans("sent", 1)
+print("counting", flush=True)
+for _ in range(300_000):
+    metrics.count_spans("sent", 1)
 """
 GEN_AI = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": "m1"}
 
@@ -253,6 +264,26 @@ def test_a_killed_workers_counts_are_kept_and_gone_on_with(folder: Path) -> None
     tell(metrics)
     assert metrics.summary()["requests"]["by_key"] == {"": 3, "team": 1}
     assert sorted(file.name for file in folder.iterdir()) == files
+
+
+def test_a_counter_never_falls_while_it_is_added_to(folder: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", COUNTING_WORKER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"counting\n"
+        file = MmapedDict(folder / "counter_0.db")  # type: ignore[no-untyped-call]
+        (key,) = (key for key, _, _ in file.read_all_values() if "argoproxy_spans" in key)  # type: ignore[no-untyped-call]
+        before, falls = 0.0, 0
+        while worker.poll() is None:
+            for _ in range(1000):
+                now, _ = file.read_value(key)  # type: ignore[no-untyped-call]
+                falls += now < before
+                before = now
+        file.close()  # type: ignore[no-untyped-call]
+    assert worker.returncode == 0
+    assert before == 300_001
+    assert falls == 0
 
 
 def test_open_requests_of_a_dead_worker_are_not_counted(folder: Path, metrics: Metrics) -> None:
