@@ -23,10 +23,11 @@ class Routes:
     """Answers with what was asked; `/api/wait` when it may."""
 
     def __init__(self) -> None:
-        self.may_answer = threading.Event()
+        self.is_waiting, self.may_answer = threading.Event(), threading.Event()
 
     def read(self, path: str, query: str, known: str) -> ApiAnswer:
         if path == "/api/wait":
+            self.is_waiting.set()
             self.may_answer.wait()
         return ApiAnswer(200, (), path.encode())
 
@@ -77,6 +78,7 @@ def test_silent_connections_keep_nobody_out() -> None:
 def test_who_is_being_answered_is_not_sent_away() -> None:
     with serving() as (port, routes), ExitStack() as held:
         waiting = connect(port, f"GET /api/wait HTTP/1.1\r\n{FIELDS}\r\n")
+        assert routes.is_waiting.wait(60)
         for _ in range(3 * MOST):
             held.enter_context(closing(connect(port)))
             assert ask(port).endswith(b"/api/now")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -11,18 +10,9 @@ import pytest
 from tests.limits.limited import ADMIN_KEY, Limited, StartLimited, run
 from tests.support.client import ask, chat
 from tests.support.fixtures import Serve
-from tests.support.processes import Proxy, Upstream
+from tests.support.processes import Upstream
 
 PRIVATE = 0o600
-
-
-def open_files(proxy: Proxy) -> set[str]:
-    """Return the names of the files that workers have open."""
-    found = set()
-    for pid in proxy.workers():
-        for descriptor in os.listdir(f"/proc/{pid}/fd"):
-            found.add(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
-    return found
 
 
 @pytest.mark.parametrize("kept", [{}, {"API_KEY_SECRET": "k-static-0123456789", "ENABLE_AUTH": "true"}])
@@ -33,7 +23,7 @@ def test_nothing_is_opened_where_nothing_is_limited(
     headers = {"Authorization": "Bearer k-static-0123456789"}
     answers = [chat(proxy.port, headers=headers) for _ in range(16)]
     assert {answer.status for answer in answers} == {200}
-    assert not any("sqlite" in name for name in open_files(proxy))
+    assert not any("sqlite" in name for _, name in proxy.open_files())
     assert not list(tmp_path.rglob("*.sqlite3*"))
     for answer in answers:
         assert not any(header.lower().startswith("x-ratelimit") for header, _ in answer.headers)

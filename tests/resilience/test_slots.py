@@ -224,11 +224,7 @@ def worker_of(proxy: Proxy, client: Client) -> int:
     port, own = client.sock.getsockname()[1], client.sock.getpeername()[1]
     table = Path("/proc/net/tcp").read_text()
     (inode,) = re.findall(rf"\s\w+:{own:04X} \w+:{port:04X} 01 (?:\S+ +){{4}}\S+ +(\d+)", table)
-
-    def has_it(pid: int) -> bool:
-        return any(os.readlink(file) == f"socket:[{inode}]" for file in Path(f"/proc/{pid}/fd").iterdir())
-
-    (found,) = [pid for pid in proxy.workers() if has_it(pid)]
+    (found,) = [pid for pid, name in proxy.open_files() if name == f"socket:[{inode}]"]
     return found
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -294,6 +294,13 @@ class Proxy:
         count, killed = len(self.workers()), self.workers()[0]
         os.kill(killed, signal.SIGKILL)
         eventually(lambda: killed not in self.workers() and len(self.workers()) == count)
+
+    def open_files(self) -> Iterator[tuple[int, str]]:
+        """Yield the names of what workers have open, each with the pid of its worker."""
+        for pid in self.workers():
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(FileNotFoundError):  # closed since
+                    yield pid, os.readlink(f"/proc/{pid}/fd/{descriptor}")
 
     def descriptors(self) -> int:
         """Count the open descriptors of all workers."""

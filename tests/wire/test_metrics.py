@@ -64,8 +64,7 @@ def ready(proxy: Proxy) -> None:
 
 def folder(proxy: Proxy) -> Path:
     """Find the folder of a proxy: the one its workers have files open in."""
-    links = (Path(f"/proc/{pid}/fd/{name}") for pid in proxy.workers() for name in os.listdir(f"/proc/{pid}/fd"))
-    return next(Path(os.readlink(link)).parent for link in links if PREFIX in os.readlink(link))
+    return next(Path(name).parent for _, name in proxy.open_files() if PREFIX in name)
 
 
 def files(folder: Path) -> list[str]:
