@@ -83,6 +83,7 @@ class Exchange:
         self._total_until = time.monotonic() + timeouts.total_s
         self._until = math.inf
         self._reads = 0
+        self._is_over = False
         self.expect_progress()
         watch.unregister()
 
@@ -140,7 +141,11 @@ class Exchange:
     def wait(self, sock: socket.socket, interest: int = READABLE, tick_s: float = math.inf) -> int:
         """Wait for the socket and return its events, 0 after tick_s. Raises ClientGone, UpstreamTimeout."""
         left_s = self.left_s
-        events = self._watch.wait(sock, max(0.0, min(left_s, tick_s)), interest) if left_s > 0 else 0
+        if left_s <= 0 and self._is_over:
+            raise self._timed_out()
+        # One look when the time is over: on a busy machine this may run later than what it waits for has happened.
+        self._is_over = left_s <= 0
+        events = self._watch.wait(sock, max(0.0, min(left_s, tick_s)), interest)
         self._reads = 0
         if not events and left_s <= tick_s:
             raise self._timed_out()
@@ -170,7 +175,7 @@ class Exchange:
         self._watch.unregister()
 
     def _expect(self, phase: Phase, allowed_s: float) -> None:
-        self._phase, self._allowed_s, self._until = phase, allowed_s, math.inf
+        self._phase, self._allowed_s, self._until, self._is_over = phase, allowed_s, math.inf, False
 
     def _timed_out(self) -> UpstreamTimeout:
         if self._total_until <= self._until:

@@ -91,7 +91,8 @@ class Judged:
 def judged(serve: Serve, upstream: Upstream, folder: Path, **settings: str) -> Judged:
     (folder / "config.yaml").write_text(json.dumps({"models": SHORT_TIMEOUTS}))
     proxy = serve(
-        TARGET_BASE_URL=upstream.url,
+        # An address: an upstream that has failed gets 2 s to connect, in which a busy machine may look up no name.
+        TARGET_BASE_URL=upstream.url.replace("localhost", "127.0.0.1"),
         CONFIG_PATH=str(folder / "config.yaml"),
         THREADS=str(THREADS),
         HEARTBEAT="0.1",
