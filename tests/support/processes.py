@@ -76,9 +76,11 @@ def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     return subprocess.Popen(command, preexec_fn=child_of_this_process(), **options)  # noqa: PLW1509 does nothing unsafe
 
 
-def is_listening(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+def is_listening(at: int | Path) -> bool:
+    """Return whether something listens at a port, or at the path of a unix socket."""
+    family, address = (socket.AF_INET, ("127.0.0.1", at)) if isinstance(at, int) else (socket.AF_UNIX, str(at))
+    with socket.socket(family) as sock:
+        return sock.connect_ex(address) == 0
 
 
 #: In a process's environment, what keeps coverage away from it: under coverage its memory and its CPU say nothing.

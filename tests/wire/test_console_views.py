@@ -40,7 +40,7 @@ def proxy(serve: Serve, upstream: Upstream, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def views(proxy: Proxy, tmp_path: Path) -> Iterator[DataViews]:
-    shared = folder_at(proxy.port)
+    shared = eventually(lambda: folder_at(proxy.port))
     settings = SettingsReader(proxy.environ, tmp_path, shared)
     made = DataViews(
         settings,

@@ -34,7 +34,8 @@ def proxy(request: pytest.FixtureRequest, serve: Serve, upstream: Upstream) -> P
 
 @pytest.fixture
 def requests(proxy: Proxy) -> RequestReader:
-    return RequestReader(folder_at(proxy.port))
+    # The master listens a moment before it can be found by its port.
+    return RequestReader(eventually(lambda: folder_at(proxy.port)))
 
 
 @pytest.fixture

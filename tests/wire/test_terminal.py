@@ -111,7 +111,7 @@ def test_a_unix_socket_serves_as_a_port_does(upstream: Upstream, tmp_path: Path,
     command = [sys.executable, str(ROOT / "cot_proxy.py")]
     process = spawn(command, cwd=tmp_path, env={**clean_environment(), **settings})
     try:
-        eventually(path.is_socket)
+        eventually(lambda: is_listening(path))
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(60)
             client.connect(str(path))
