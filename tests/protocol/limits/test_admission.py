@@ -184,7 +184,7 @@ def test_a_request_that_waited_for_its_turn_drains_nothing_twice() -> None:
 def test_never_more_than_the_burst_and_what_came_back(limit: int, steps: list[tuple[int, int]]) -> None:
     """In any interval the granted amounts are at most the limit, and its rate for the time: also where requests come in
     another order than they read the clock in."""
-    now_us = latest_us = NOW_US
+    now_us, latest_us = NOW_US, 0
     counters: dict[str, Counter] = {}
     granted: list[tuple[int, int]] = []
     for step_us, amount in steps:
