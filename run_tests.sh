@@ -71,42 +71,38 @@ add_extras() {
     PATH=$scale/bin:$PATH
 }
 
-# Without compiled files each process of pytest would rewrite the assertions of all test files again.
+# Else each run would rewrite the assertions of all test files again.
 unset PYTHONDONTWRITEBYTECODE
-# Tests with servers mostly wait, so there are more processes than cores; pure tests never do.
-spread=(--dist loadfile --no-loadscope-reorder -n)
 case ${1:-} in
 --quick)
     shift
     step "Pure tests, and those of one running proxy"
-    QUICK=1 exec pytest "${spread[@]}" "${TEST_PROCESSES:-2}" -m "pure or quick" "$@"
+    RUN=quick exec pytest --processes "${TEST_PROCESSES:-2}" -m "pure or quick" "$@"
     ;;
 --browser)
     shift
     step "The console in Chromium"
-    exec pytest tests/browser -rs "${spread[@]}" "${TEST_PROCESSES:-2}" "$@"
+    exec pytest tests/browser -rs --processes "${TEST_PROCESSES:-2}" "$@"
     ;;
 --scale)
     shift
     add_extras
     step "Several replicas, and the servers around them"
-    exec python -m pytest tests/scale -rs "${spread[@]}" "${TEST_PROCESSES:-2}" "$@"
+    exec python -m pytest tests/scale -rs --processes "${TEST_PROCESSES:-2}" "$@"
     ;;
 esac
 
-spread+=("${TEST_PROCESSES:-8}")
-
-step "Format, lint and types; test files are compiled"
+step "Format, lint and types"
 ruff format --check --quiet .
 ruff check --quiet .
-pytest --collect-only -qq >/dev/null &
 mypy
-wait $! || pytest --collect-only -qq
 
 step "Tests"
+# Tests with servers mostly wait, so there are more processes than cores.
+spread=(--processes "${TEST_PROCESSES:-8}")
 case ${1:-} in
 --coverage) shift ;;
-"") exec pytest "${spread[@]}" -m "not slow" ;;
+"") RUN=plain exec pytest "${spread[@]}" -m "not slow" ;;
 --all) shift && exec pytest "${spread[@]}" "$@" ;;
 *) exec pytest "$@" ;;
 esac

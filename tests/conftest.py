@@ -8,61 +8,81 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 from tests.support.prctl import die_with_parent
+from tests.support.strength import ALL_EXAMPLES, EXAMPLES, IS_QUICK
 
-pytest_plugins = ["tests.support.fixtures"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.parallel_runs"]
 
-#: A quick look: ./run_tests.sh --quick.
-IS_QUICK = os.environ.get("QUICK") == "1"
 # The same examples at every run, so that what is red is red everywhere; EXAMPLES=1000 looks for others.
 MORE_EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 settings.register_profile(
     "house",
-    max_examples=MORE_EXAMPLES or (25 if IS_QUICK else 100),
+    max_examples=MORE_EXAMPLES or EXAMPLES,
     deadline=None,
     derandomize=not MORE_EXAMPLES,
     database=None,
-    # Of few examples, or of others, many may be useless by chance; the usual run judges that.
-    suppress_health_check=[HealthCheck.filter_too_much] if IS_QUICK or MORE_EXAMPLES else [],
+    # Of few examples, or of others, many may be useless by chance; a run of everything judges that.
+    suppress_health_check=[HealthCheck.filter_too_much] if MORE_EXAMPLES or EXAMPLES < ALL_EXAMPLES else [],
 )
 settings.load_profile("house")
 
 TESTS = Path(__file__).resolve().parent
 #: The files that take the longest, in turn.
 LONGEST = [
-    "wire/test_images.py",
-    "wire/test_draining.py",
-    "docs/test_commands.py",
     "fuzz/test_fuzz.py",
-    "resilience/test_fallback.py",
-    "wire/test_slow_senders.py",
-    "wire/test_unread_answers.py",
-    "wire/test_start.py",
-    "resilience/test_breakers.py",
     "fuzz/test_linear.py",
-    "resilience/test_retries.py",
     "lab/test_soak.py",
-    "wire/test_first_run.py",
-    "wire/test_leaving.py",
-    "wire/test_early_heartbeat.py",
-    "wire/test_keys.py",
-    "shared_state/test_workers.py",
-    "wire/test_sharing.py",
-    "wire/test_slow_clients.py",
-    "wire/test_terminal.py",
-    "lab/test_faults.py",
     "lab/test_surface_faults.py",
-    "shared_state/test_upstream_places.py",
-    "wire/test_demo.py",
-    "wire/test_metrics.py",
     "images/test_shrink.py",
-    "wire/test_doctor.py",
     "lab/test_silence.py",
     "packaging/test_behind_servers.py",
     "lab/test_siege.py",
+    "lab/test_faults.py",
+    "wire/test_draining.py",
+    "wire/test_start.py",
+    "limits/test_periods.py",
+    "wire/test_unread_answers.py",
+    "resilience/test_breakers.py",
+    "resilience/test_fallback.py",
+    "wire/test_images.py",
+    "wire/test_slow_clients.py",
+    "resilience/test_retries.py",
+    "wire/test_slow_senders.py",
+    "limits/test_store_trouble.py",
+    "wire/test_early_heartbeat.py",
+    "wire/test_compatible.py",
+    "wire/test_timeouts.py",
+    "wire/test_modes.py",
+    "docs/test_commands.py",
+    "wire/test_doctor.py",
+    "wire/test_errors.py",
+    "resilience/test_slots.py",
+    "lab/test_outages.py",
+    "wire/test_cache.py",
+    "wire/test_demo.py",
+    "limits/test_exactness.py",
+    "resilience/test_lifecycle.py",
+    "limits/test_budgets.py",
+    "resilience/test_balance.py",
+    "wire/test_routing.py",
+    "wire/test_first_run.py",
+    "wire/test_start_check.py",
+    "wire/test_live_requests.py",
+    "wire/test_metrics.py",
+    "wire/test_keys.py",
+    "wire/test_endings.py",
+    "wire/test_sharing.py",
+    "limits/test_slots.py",
+    "resilience/test_waiting_line.py",
+    "resilience/test_dead_primary.py",
+    "wire/test_stale.py",
+    "wire/test_health.py",
+    "wire/test_tracing.py",
+    "wire/test_console.py",
+    "wire/test_connecting.py",
+    "wire/test_terminal.py",
 ]
 #: The mark of a folder's tests; all others are pure.
 MARKS = {
@@ -121,7 +141,7 @@ NOT_QUICK = SLOW | {
 def pytest_configure(config: pytest.Config) -> None:
     """End with whoever started this process, so that nothing that it starts is left; find commands beside Python."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    if hasattr(config, "workerinput") or "ARGOPROXY_SUPERVISED" in os.environ:
+    if "ARGOPROXY_SUPERVISED" in os.environ:
         die_with_parent()
 
 
@@ -179,19 +199,7 @@ def _file(path: Path) -> str:
     return path.relative_to(TESTS.parent).as_posix().removeprefix("tests/")
 
 
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Run a test in a process of xdist, and report what came of it, but not that it begins, is set up and torn down:
-    to send that and to read it takes as long as a short test. `--durations` and `--junitxml` count on these reports."""
-    options = item.config.option
-    if not hasattr(item.config, "workerinput") or options.durations is not None or options.xmlpath:
-        return None
-    for report in runtestprotocol(item, nextitem=nextitem, log=False):
-        if report.when == "call" or not report.passed:
-            item.ihook.pytest_runtest_logreport(report=report)
-    return True
-
-
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Name what fails at once: the summary comes late, and not at all if the run is killed."""
-    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+    if report.failed:
         sys.stderr.write(f"\n{report.when} of {report.nodeid} failed after {report.duration:.0f} s\n")

@@ -37,6 +37,6 @@ def test_slot_leak_cache_hit(cached: Limited, name: str) -> None:
 def test_semantic_cache_steals_redis(cached: Limited, name: str) -> None:
     """With a cache the limits are still those of all workers together, and hits count as requests."""
     key = cached.new_key(name, rpm=30)
-    calls = storm(8, 2.0, lambda: cached.chat_once(key, **SAME))
+    calls = storm(8, 1.0, lambda: cached.chat_once(key, **SAME))
     assert {call.status for call in calls if not call.is_undecided} == {200, 429}
     assert_never_above(calls, 30, 30)

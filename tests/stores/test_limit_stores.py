@@ -21,6 +21,7 @@ from argoproxy.stores.local.local_limits import LocalLimits
 from argoproxy.stores.local.usage_database import DATABASE
 from tests.support.limit_machine import WORKERS, LimitStoreMachine
 from tests.support.memory_limits import MemoryLimits
+from tests.support.strength import EXAMPLES
 
 
 class InMemory:
@@ -160,5 +161,5 @@ class HostMachine(LimitStoreMachine):
 TestInMemory = MemoryMachine.TestCase
 TestOnOneHost = HostMachine.TestCase
 TestInMemory.settings = TestOnOneHost.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=6 * EXAMPLES // 10, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -269,6 +269,7 @@ def large(seed: int) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_eight_large_images_fit_two_megabytes(serve: Serve, upstream: Upstream, tmp_path: Path) -> None:
     shrinking = serving(
         serve, upstream, "native", 60, ENABLE_PAYLOAD_CONTROL="true", MAX_PAYLOAD_SIZE="2", DEBUG="true"
@@ -425,6 +426,7 @@ def embedded(data: bytes, count: int) -> bytes:
 SIDE = 6000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
 def test_large_pictures_are_decoded_few_at_a_time_in_bounded_memory(
     serve: Serve, upstream: Upstream, worker_class: str
