@@ -70,7 +70,8 @@ def test_each_test_runs_once_and_its_report_is_shown(folder: Path) -> None:
     assert shown.count("WHAT IT PRINTED") == 1
     assert "AssertionError: not the same" in shown
     ran = [file.name.split("-")[1] for file in folder.glob("ran-*")]
-    assert sorted(ran) == ["a", "b", "c", "end", "end"]
+    assert sorted(word for word in ran if word != "end") == ["a", "b", "c"]
+    assert 1 <= ran.count("end") <= 2, "once for each process that had a file"
 
 
 def test_a_process_that_dies_fails_its_test(folder: Path) -> None:
@@ -90,4 +91,4 @@ def test_it_stops_at_the_first_failure_if_that_is_wanted(folder: Path) -> None:
     status, shown = run(folder, "--processes", "1", "-x", str(folder / "test_one.py"), str(folder / "test_two.py"))
     assert status == 1
     assert "stopping after 1 failures" in shown
-    assert not list(folder.glob("ran-end-*"))
+    assert "1 failed, 1 passed, 1 skipped" in shown
