@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from json import JSONDecoder
 from json.decoder import scanstring  # type: ignore[attr-defined]
+from operator import is_
 from typing import Any
 
 from argoproxy.protocol.json_text import JsonError, dumps
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decode = JSONDecoder().raw_decode
-
-_MISSING = object()
 
 Edit = tuple[int, int, str]
 
@@ -72,10 +71,11 @@ def edit_json(text: bytes, before: Any, after: Any) -> bytes:
 
 
 def _is_only_longer(before: Any, after: Any) -> bool:
-    """Return whether an object is another one, which has members, with more of them: what a request often becomes."""
+    """Return whether an object is another one, which has members, with more behind them: what a request often
+    becomes."""
     if not (isinstance(before, dict) and isinstance(after, dict) and before and len(before) < len(after)):
         return False
-    return all(after.get(key, _MISSING) is value for key, value in before.items())
+    return all(map(is_, before, after)) and all(map(is_, before.values(), after.values()))
 
 
 def _append_members(text: bytes, added: dict[str, Any]) -> bytes:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from json.encoder import (  # type: ignore[attr-defined]
+    c_make_encoder,
+    encode_basestring,
+    encode_basestring_ascii,
+)
 from typing import Any, NoReturn
 
 #: A JSON object.
@@ -123,9 +128,9 @@ def dumps(value: Any) -> bytes:
     """Write compact JSON in UTF-8; lone surrogates are escaped. Raises JsonError."""
     try:
         try:
-            return _COMPACT.encode(value).encode()
+            return "".join(_encode(value, 0)).encode()
         except UnicodeEncodeError:
-            return _COMPACT_ASCII.encode(value).encode()
+            return "".join(_encode_ascii(value, 0)).encode()
     except RecursionError:
         raise JsonError("nested too deeply") from None
 
@@ -217,6 +222,24 @@ _LENIENT = json.JSONDecoder()
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite_float)
 _EXACT = json.JSONDecoder(object_pairs_hook=_distinct_pairs, parse_constant=_no_constant, parse_float=_finite_float)
 #: Made once: that is a fifth of the time that a short value takes. A value that holds itself is found by its depth.
-_COMPACT = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
-_COMPACT_ASCII = json.JSONEncoder(check_circular=False, separators=(",", ":"))
+
+
+def _make_encoder(quote: Callable[[str], str]) -> Callable[[Any, int], Sequence[str]]:
+    """Return the encoder that `JSONEncoder.encode` makes anew for each value: for a small one it takes as long as to
+    write it. Compact, and without a look for cycles."""
+    encoder: Callable[[Any, int], Sequence[str]] = c_make_encoder(
+        markers=None,
+        default=json.JSONEncoder().default,
+        encoder=quote,
+        indent=None,
+        key_separator=":",
+        item_separator=",",
+        sort_keys=False,
+        skipkeys=False,
+        allow_nan=True,
+    )
+    return encoder
+
+
+_encode, _encode_ascii = _make_encoder(encode_basestring), _make_encoder(encode_basestring_ascii)
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

@@ -5,6 +5,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argoproxy.protocol.json_text import JsonError, JsonLimits, TooManyValues, as_json, dumps, loads, parse, parse_at
 
@@ -64,6 +66,21 @@ def test_json_is_written_compact_in_utf8() -> None:
     for value in (endless, ["\ud800", endless]):
         with pytest.raises(JsonError, match="nested too deeply"):
             dumps(value)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda values: st.lists(values) | st.tuples(values) | st.dictionaries(st.text() | st.integers(), values),
+    )
+)
+def test_json_is_what_the_standard_library_writes(value: object) -> None:
+    assert dumps(value) == json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def test_what_is_no_value_of_json_is_a_mistake() -> None:
+    with pytest.raises(TypeError):
+        dumps({"a": object()})
 
 
 def test_json_within_a_text_is_as_strict() -> None:

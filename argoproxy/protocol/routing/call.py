@@ -112,8 +112,10 @@ class Call:
 
     def with_body(self, body: Json) -> Call:
         """Return a call with another body; this very call if the body is the same."""
-        if is_same_json(body, self.body):
-            return self
+        return self if is_same_json(body, self.body) else self.with_changed_body(body)
+
+    def with_changed_body(self, body: Json) -> Call:
+        """Return a call with another body, which is not the same."""
         return copy_with(self, body=body, original_body=self.body if self.original_body is None else self.original_body)
 
     def payload(self) -> bytes:

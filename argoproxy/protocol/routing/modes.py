@@ -66,7 +66,7 @@ def with_usage(call: Call) -> Call:
     if call.include_usage:
         return call
     options = as_dict(call.body.get("stream_options"))
-    return call.with_body({**call.body, "stream_options": {**options, "include_usage": True}})
+    return call.with_changed_body({**call.body, "stream_options": {**options, "include_usage": True}})
 
 
 def without_usage(call: Call) -> Call:
