@@ -58,6 +58,7 @@ from argoproxy.protocol.routing.route import Route
 from argoproxy.protocol.routing.router import Models
 from argoproxy.protocol.stream.chunk_fields import ModelNameFilter, UsageMeter, UsageRemover
 from argoproxy.protocol.stream.filters import Filter, apply_filters, prefetch_first
+from argoproxy.protocol.stream.output_meter import AnswerMeter
 from argoproxy.protocol.stream.sse import Batch
 from argoproxy.protocol.stream.tool_calls import ToolCallFilter
 from argoproxy.protocol.stream.usage_cost import UsageCostFilter
@@ -195,7 +196,7 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
     """Return the filters between the reply and the client; the route that was taken decides which. The journal's
     recorders stand at both ends: what the upstream said, and what the client gets."""
     route = context.route
-    filters: list[Filter] = [UsageMeter(context.record_usage), ToolCallFilter()]
+    filters: list[Filter] = [_answer_meter(context), ToolCallFilter()]
     filters += reasoning_filters(route.reasoning, partial(proxy.lone_closing_tags.warn, call.requested_model))
     filters += route.upstream.filters(route.call)
     if route.call.include_usage and not (call.include_usage or call.wants_document):
@@ -204,14 +205,20 @@ def response_filters(call: Call, proxy: Proxy, context: RequestContext) -> Seque
         filters.append(UsageCostFilter(context.pricing.cost_of))
     if route.answers_as:
         filters.append(ModelNameFilter(route.answers_as))
-    if context.account and not context.account.is_hit:
-        filters.insert(0, context.account.meter)
     if context.cache:
         filters = [*context.cache.add_recorders(filters, route)]
     if context.record:
         from_upstream, to_client = context.record.make_recorders()
         filters = [from_upstream, *filters, to_client]
     return filters
+
+
+def _answer_meter(context: RequestContext) -> Filter:
+    """Return what reads the usage of a reply, and counts its text if it is charged by that."""
+    account = context.account
+    if account is None or account.is_hit:
+        return UsageMeter(context.record_usage)
+    return AnswerMeter(context.record_usage, account.meter)
 
 
 def run_passthrough(

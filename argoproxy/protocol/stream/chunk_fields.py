@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from argoproxy.protocol.json_text import Json, dumps
 from argoproxy.protocol.stream.runs import TextRun
-from argoproxy.protocol.stream.sse import Batch, Document, Event
+from argoproxy.protocol.stream.sse import Batch, Event
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -37,15 +37,23 @@ class UsageMeter:
 
     def feed(self, batch: Batch) -> Batch:
         for event in batch:
-            if type(event) is not TextRun and b'"usage"' in event.raw and _USAGE.search(event.raw):
-                chunk = event.chunk or {}
-                usage = chunk.get("usage")
-                if isinstance(usage, dict):
-                    self._record(with_service(usage, chunk))
+            if type(event) is not TextRun and b'"usage"' in event.raw:
+                self.read(event)
         return batch
 
     def finish(self) -> Batch:
         return []
+
+    def read(self, event: Event) -> bool:
+        """Record the usage of an event; return whether it has one."""
+        if not _USAGE.search(event.raw):
+            return False
+        chunk = event.chunk or {}
+        usage = chunk.get("usage")
+        if not isinstance(usage, dict):
+            return False
+        self._record(with_service(usage, chunk))
+        return True
 
 
 def with_service(usage: Json, answer: Json) -> Json:
@@ -61,9 +69,11 @@ class UsageRemover:
     takes_runs = True
 
     def feed(self, batch: Batch) -> Batch:
-        if not any(map(_tells_usage, batch)):
-            return batch
-        return [passed for event in batch for passed in _without_usage(event)]
+        for event in batch:
+            # Here, and not in a function: each batch passes, and most have none.
+            if type(event) is not TextRun and b'"usage"' in event.raw and _tells_usage(event):
+                return [passed for event in batch for passed in _without_usage(event)]
+        return batch
 
     def finish(self) -> Batch:
         return []
@@ -71,9 +81,7 @@ class UsageRemover:
 
 def _tells_usage(event: Event) -> bool:
     """Return whether an event may tell usage alone: not a document, in which it belongs to the answer."""
-    if isinstance(event, Document | TextRun):
-        return False
-    return b'"usage"' in event.raw and _USAGE.search(event.raw) is not None
+    return type(event) is Event and _USAGE.search(event.raw) is not None
 
 
 def _without_usage(event: Event) -> Batch:

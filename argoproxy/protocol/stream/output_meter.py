@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from argoproxy.protocol.json_text import Json
+from argoproxy.protocol.stream.chunk_fields import UsageMeter
 from argoproxy.protocol.stream.runs import TextRun
-from argoproxy.protocol.stream.sse import Batch, Document
+from argoproxy.protocol.stream.sse import Batch, Document, Event
 
 BYTES_A_TOKEN = 4
 _CONTENT = b'"content":"'
@@ -20,9 +22,8 @@ DELTAS = re.compile(rb'"delta"' + _STRING, re.DOTALL)
 
 
 class OutputMeter:
-    """A Filter that changes nothing and counts bytes of text, escaped as in JSON."""
+    """Counts bytes of text, escaped as in JSON."""
 
-    takes_runs = True
     _size = 0
     _document = b""
 
@@ -41,24 +42,19 @@ class OutputMeter:
         """Count from here: the usage of what has passed is known."""
         self._size, self._document = 0, b""
 
-    def feed(self, batch: Batch) -> Batch:
-        for event in batch:
-            raw = event.raw
-            if isinstance(event, TextRun):
-                self._size += len(event.escaped_text())
-            elif isinstance(event, Document):
-                self._document = raw
-            else:
-                self._size += _count_plain(raw) or _count_text(raw)
-        return batch
+    def add(self, event: Event) -> None:
+        """Count the text of an event."""
+        if type(event) is TextRun:
+            self._size += len(event.escaped_text())
+        elif type(event) is Document:
+            self._document = event.raw
+        else:
+            self._size += _count_in_event(event.raw)
 
     def count_whole(self, batch: Batch) -> Batch:
         """Count events that hold nothing but text, and return them."""
         self._size += sum(len(event.raw) for event in batch)
         return batch
-
-    def finish(self) -> Batch:
-        return []
 
     def measure(self, pieces: Iterable[bytes], texts: re.Pattern[bytes]) -> Iterator[bytes]:
         """Yield the pieces of an answer that is passed on as it is, and count what matches `texts`."""
@@ -68,11 +64,27 @@ class OutputMeter:
             yield piece
 
 
-def _count_plain(raw: bytes) -> int:
-    """Return the size of the content of an ordinary chunk, 0 if it is not certain."""
+class AnswerMeter(UsageMeter):
+    """A Filter that changes nothing: a UsageMeter that counts the text of events without a usage."""
+
+    def __init__(self, record: Callable[[Json], None], output: OutputMeter) -> None:
+        super().__init__(record)
+        self._output = output
+
+    def feed(self, batch: Batch) -> Batch:
+        for event in batch:
+            if type(event) is TextRun or b'"usage"' not in event.raw or not self.read(event):
+                self._output.add(event)
+        return batch
+
+
+def _count_in_event(raw: bytes) -> int:
+    """Return the size of the texts in an event; without a search in an ordinary chunk, or in one with no text."""
     start = raw.find(_CONTENT) + len(_CONTENT)
     end = raw.find(b'"', start)
-    return end - start if start >= len(_CONTENT) and raw.find(b"\\", start, end) < 0 else 0
+    if start >= len(_CONTENT) and raw.find(b"\\", start, end) < 0 and end > start:
+        return end - start
+    return _count_text(raw)
 
 
 def _count_text(raw: bytes) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argoproxy.protocol.stream.output_meter import DELTAS, TEXTS, OutputMeter
+from argoproxy.protocol.stream.output_meter import DELTAS, TEXTS, AnswerMeter, OutputMeter
 from argoproxy.protocol.stream.runs import TextRun
 from argoproxy.protocol.stream.sse import Batch, Document, Event
 
@@ -19,10 +19,15 @@ def event(**delta: Any) -> Event:
 
 def tokens_of(*batches: Batch) -> int:
     meter = OutputMeter()
-    for batch in batches:
-        assert meter.feed(batch) is batch
-    assert meter.finish() == []
+    count(meter, *batches)
     return meter.tokens
+
+
+def count(meter: OutputMeter, *batches: Batch) -> None:
+    step = AnswerMeter(lambda usage: None, meter)
+    for batch in batches:
+        assert step.feed(batch) is batch
+    assert step.finish() == []
 
 
 @pytest.mark.parametrize(
@@ -52,11 +57,26 @@ def test_events_without_text_count_nothing() -> None:
 
 def test_it_counts_on_from_the_usage() -> None:
     meter = OutputMeter()
-    meter.feed([event(content=TEXT), Document(b'{"content": "abc"}')])
+    count(meter, [event(content=TEXT), Document(b'{"content": "abc"}')])
     meter.reset()
     assert meter.tokens == 0
-    meter.feed([event(content="abcde")])
+    count(meter, [event(content="abcde")])
     assert meter.tokens == 2
+
+
+def test_a_usage_is_recorded_and_what_it_tells_is_not_counted_too() -> None:
+    meter, usages = OutputMeter(), list[Any]()
+
+    def record(usage: Any) -> None:
+        usages.append(usage)
+        meter.reset()
+
+    step = AnswerMeter(record, meter)
+    told = b'data: {"choices":[{"delta":{"content":"abcdefgh"}}],"usage":{"completion_tokens":7}}\n\n'
+    step.feed([event(content=TEXT), Event(told)])
+    assert (usages, meter.tokens) == ([{"completion_tokens": 7}], 0)
+    step.feed([Event(told.replace(b'{"completion_tokens":7}', b"null"))])
+    assert (len(usages), meter.tokens) == (1, 2)
 
 
 def test_text_that_is_nothing_else_is_counted_whole() -> None:
@@ -81,8 +101,8 @@ def test_of_a_response_only_the_deltas_count() -> None:
 
 def test_a_look_counts_what_has_passed_and_changes_nothing() -> None:
     meter = OutputMeter()
-    meter.feed([event(content="12345")])
+    count(meter, [event(content="12345")])
     assert (meter.peek(), meter.tokens) == (2, 2)
-    meter.feed([Document(b'{"choices":[{"message":{"content":"12345678"}}]}')])
+    count(meter, [Document(b'{"choices":[{"message":{"content":"12345678"}}]}')])
     assert meter.peek() == 2, "a document is read when its tokens are needed"
     assert meter.tokens == 4
