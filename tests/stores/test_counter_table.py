@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,10 @@ def add(table: CounterTable, row: str, used: int = 0, ends_at: float | None = No
     return place
 
 
+def change(table: CounterTable, changes: Sequence[tuple[int, Counter]], slot: int, end: int) -> None:
+    table.change([place for place, _ in changes], [counter for _, counter in changes], slot, end)
+
+
 def used(table: CounterTable) -> list[int | None]:
     with table.exclusive(WAIT_S):
         places = [table.find(row) for row in ROWS]
@@ -45,7 +49,7 @@ def test_what_one_adds_others_find(file: Path) -> None:
         places = [add(one, row, number) for number, row in enumerate(ROWS)]
     assert used(other) == [0, 1, 2]
     with other.exclusive(WAIT_S):
-        other.change([(places[1], Counter(7, 8))], 3, 99)
+        change(other, [(places[1], Counter(7, 8))], 3, 99)
         assert other.list_changed() == [Changed(places[1], ROWS[1], Counter(7, 8), None)]
     assert used(one) == [0, 7, 2]
     assert one.log_end(3) == 99
@@ -55,10 +59,10 @@ def test_what_is_written_counts_as_written_unless_it_has_changed(file: Path) -> 
     table = CounterTable(file)
     with table.exclusive(WAIT_S):
         places = [add(table, row, ends_at=12.5) for row in ROWS]
-        table.change([(place, Counter(5, 6)) for place in places], 0, 1)
+        change(table, [(place, Counter(5, 6)) for place in places], 0, 1)
         before = table.list_changed()
         assert [one.ends_at for one in before] == [12.5] * 3
-        table.change([(places[0], Counter(6, 6))], 0, 1)
+        change(table, [(places[0], Counter(6, 6))], 0, 1)
         table.mark_written(before)
         assert [one.row for one in table.list_changed()] == [ROWS[0]]
 
@@ -100,7 +104,7 @@ def kill_within_a_change(file: Path, words: int) -> bool:
         changes = [(place, Counter(10, 2)) for row in ROWS if (place := table.find(row)) is not None]
         table._words = Words(table._words, words)  # type: ignore[assignment]
         try:
-            table.change(changes, 5, 77)
+            change(table, changes, 5, 77)
         except Killed:
             return True
         return False
@@ -159,7 +163,7 @@ def small(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CounterTable]
 def test_written_counters_make_room(small: CounterTable, file: Path) -> None:
     """Neither those that have changed nor requests at once do: only the table knows them."""
     places = {row: add(small, row) for row in ("a/rpm", "b/concurrent", "c/rpm", "d/concurrent")}
-    small.change([(places["a/rpm"], Counter(1, 1)), (places["b/concurrent"], Counter(1, 1))], 0, 1)
+    change(small, [(places["a/rpm"], Counter(1, 1)), (places["b/concurrent"], Counter(1, 1))], 0, 1)
     small.mark_written([one for one in small.list_changed() if one.row == "b/concurrent"])
     before = small.removed
     assert add(small, "e/rpm") == places["c/rpm"]
@@ -167,7 +171,7 @@ def test_written_counters_make_room(small: CounterTable, file: Path) -> None:
     assert add(small, "f/rpm") == places["d/concurrent"]
     assert (small.find("c/rpm"), small.find("d/concurrent")) == (None, None)
     assert small.find("a/rpm") == places["a/rpm"]
-    small.change([(place, Counter(1, 1)) for row in ("e/rpm", "f/rpm") if (place := small.find(row))], 0, 1)
+    change(small, [(place, Counter(1, 1)) for row in ("e/rpm", "f/rpm") if (place := small.find(row))], 0, 1)
     with pytest.raises(OSError, match="no counter can make room"):
         add(small, "g/rpm")
 
@@ -181,7 +185,7 @@ def test_requests_at_once_are_not_read_from_the_database(file: Path) -> None:
 def test_a_file_of_another_run_of_the_machine_begins_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = CounterTable(file)
     with table.exclusive(WAIT_S):
-        table.change([(add(table, row), Counter(5, 5)) for row in ROWS], 2, 44)
+        change(table, [(add(table, row), Counter(5, 5)) for row in ROWS], 2, 44)
     assert used(CounterTable(file)) == [5, 5, 5]
     run = file.with_name("run")
     run.write_text("another one\n")
@@ -197,7 +201,7 @@ def test_a_request_can_not_change_any_number(file: Path) -> None:
     with table.exclusive(WAIT_S):
         place = add(table, ROWS[0])
         with pytest.raises(OSError, match="too many limits"):
-            table.change([(place, Counter(1, 1))] * (MOST_CHANGES + 1), 0, 1)
+            change(table, [(place, Counter(1, 1))] * (MOST_CHANGES + 1), 0, 1)
 
 
 def test_long_names_are_kept_apart(file: Path) -> None:
@@ -208,7 +212,7 @@ def test_long_names_are_kept_apart(file: Path) -> None:
     assert all(name.endswith("/2026-11") for name in names)
     table = CounterTable(file)
     with table.exclusive(WAIT_S):
-        table.change([(add(table, row), Counter(number, 1)) for number, row in enumerate(rows)], 0, 1)
+        change(table, [(add(table, row), Counter(number, 1)) for number, row in enumerate(rows)], 0, 1)
         changed = table.list_changed()
         assert [(one.row, one.counter.used) for one in changed] == list(zip(names, (0, 1), strict=True))
         table.mark_written(changed)

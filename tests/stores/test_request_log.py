@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from argoproxy.protocol.limits.limits import Claim, LimitKind
-from argoproxy.stores.limit_store import LedgerEntry
+from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local import request_log
 from argoproxy.stores.local.counter_table import CounterTable
 from argoproxy.stores.local.request_log import (
     EMPTY,
     LogContent,
     RequestLog,
-    RunningRequest,
     encode_running,
     encode_settled,
     logged_slots,
@@ -33,8 +32,8 @@ def entry(number: int, model: str = "m") -> LedgerEntry:
     return LedgerEntry(str(number), 1.5, "a", "ann", "", model, "up", prompt_tokens=number)
 
 
-def running(number: int) -> RunningRequest:
-    return RunningRequest(CLAIMS, 7, entry(number, "\ud800é\n"))
+def running(number: int) -> Reservation:
+    return Reservation(CLAIMS, entry(number, "\ud800é\n"), 7)
 
 
 @pytest.fixture

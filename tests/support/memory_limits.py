@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from argoproxy.protocol.limits.admission import charge_abandoned, decide, settle
-from argoproxy.protocol.limits.buckets import Counter
+from argoproxy.protocol.limits.buckets import UNUSED, Counter
 from argoproxy.protocol.limits.limits import Admission, Claim
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 
@@ -40,7 +40,8 @@ class MemoryLimits:
     def settle(self, request_id: str, charges: Mapping[str, int], entry: LedgerEntry | None, now: float) -> None:
         reservation = self._open.pop(request_id, None)
         if reservation is not None:
-            self._counters |= settle(reservation.claims, charges, self._counters, int(now * 1e6))
+            claims = reservation.claims
+            self._keep(claims, settle(claims, charges, self._read(claims), int(now * 1e6)))
         if entry is not None:
             self.ledger.setdefault(request_id, entry)
 
@@ -54,6 +55,14 @@ class MemoryLimits:
         """Nothing is open."""
 
     def _claim(self, claims: Sequence[Claim], now: float) -> Admission:
-        admission, after = decide(claims, self._counters, int(now * 1e6))
-        self._counters |= {} if admission.refused else after
+        admission = decide(claims, self._read(claims), int(now * 1e6))
+        if not admission.refused:
+            self._keep(claims, admission.counters)
         return admission
+
+    def _read(self, claims: Sequence[Claim]) -> list[Counter]:
+        return [self._counters.get(claim.row, UNUSED) for claim in claims]
+
+    def _keep(self, claims: Sequence[Claim], counters: Sequence[tuple[int, int]]) -> None:
+        for claim, counter in zip(claims, counters, strict=True):
+            self._counters[claim.row] = Counter(*counter)

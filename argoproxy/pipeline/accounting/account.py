@@ -93,7 +93,7 @@ class RequestAccount:
             return None
         self._is_open = admission.refused is None
         self.retry_after_s = admission.retry_after_s
-        self.headers = make_rate_headers(self._claims, admission.levels)
+        self.headers = make_rate_headers(admission)
         return admission.refused
 
     def covers(self, subject: str) -> bool:

@@ -1,67 +1,54 @@
-"""Whether claims are granted, and what becomes of counters: the same for every store, which only keeps the numbers."""
+"""Whether claims are granted, and what becomes of counters: the same for every store, which only keeps the numbers.
+
+A counter is what is used of a limit, and the moment of a bucket (`buckets.py`). Those of claims stand in their order.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from argoproxy.protocol.limits.buckets import (
-    MOST_USED,
-    UNITS,
-    UNUSED,
-    Counter,
-    drain_bucket,
-    wait_for_us,
-)
-from argoproxy.protocol.limits.limits import CONCURRENT, RPM, TPM, Admission, Claim, Level, LimitKind
+from argoproxy.protocol.limits.buckets import MOST_USED, UNITS, drain_bucket, wait_for_us
+from argoproxy.protocol.limits.limits import CONCURRENT, RPM, TPM, Admission, Claim
 
 #: When to come back where requests at once are limited: no one knows when one of them ends.
 CONCURRENT_RETRY_S = 1.0
 
 _BUCKETS = (RPM, TPM)
-Counters = Mapping[str, Counter]
+Counters = Sequence[tuple[int, int]]
 
 
-def decide(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Admission, dict[str, Counter]]:
-    """Grant all claims or none. Return the answer and the counters after it; they are those before, up to now, if a
-    claim was refused. Counters that are missing are unused. Of several claims that are refused the answer names the one
-    that can be granted last."""
-    after, levels = {}, {}
-    for claim in claims:
-        granted = _grant(claim, counters.get(claim.row, UNUSED), now_us)
-        if granted is None:
+def decide(claims: Sequence[Claim], counters: Counters, now_us: int) -> Admission:
+    """Grant all claims or none. If one is refused, the counters after it are those before, up to now. Of several claims
+    that are refused the answer names the one that can be granted last."""
+    after = []
+    for (_, kind, _, limit, amount, _), (used, at_us) in zip(claims, counters, strict=True):
+        if kind is RPM or kind is TPM:
+            used, at_us = drain_bucket(used, at_us, limit, now_us)
+            used += amount * UNITS
+            is_granted = used <= limit * UNITS
+        else:
+            used += amount
+            # What costs nothing passes a budget that is spent.
+            is_granted = used <= limit or not amount
+        # A limit of 0 lets nothing pass, not even that.
+        if not (is_granted and limit):
             return _refuse(claims, counters, now_us)
-        after[claim.row], levels[claim.row] = granted
-    return Admission(levels=levels), after
+        after.append((used, at_us))
+    return Admission(None, None, claims, after, now_us)
 
 
-def _grant(claim: Claim, counter: Counter, now_us: int) -> tuple[Counter, Level] | None:
-    """Return the counter with a claim, and how much is left of the limit then; None if the claim must wait."""
-    used, at_us = _bring_up_to(claim, counter, now_us)
-    if _wait_for_s(claim, used, now_us):
-        return None
-    used = _add(claim.kind, used, claim.amount)
-    return Counter(used, at_us), level_of(claim, used, now_us)
-
-
-def _refuse(claims: Sequence[Claim], counters: Counters, now_us: int) -> tuple[Admission, dict[str, Counter]]:
-    current = {claim.row: _bring_up_to(claim, counters.get(claim.row, UNUSED), now_us) for claim in claims}
-    wait_s, refused = max(
-        ((_wait_for_s(claim, current[claim.row].used, now_us), claim) for claim in claims), key=lambda wait: wait[0]
-    )
-    levels = {claim.row: level_of(claim, current[claim.row].used, now_us) for claim in claims}
-    return Admission(refused, None if wait_s == math.inf else wait_s, levels), current
-
-
-def settle(claims: Iterable[Claim], charges: Mapping[str, int], counters: Counters, now_us: int) -> dict[str, Counter]:
+def settle(claims: Iterable[Claim], charges: Mapping[str, int], counters: Counters, now_us: int) -> Counters:
     """Replace what was reserved by what is charged; a row that is not named gets all back, and so do requests at once.
-    Return the counters after it: counters that are missing stay so."""
-    after = {}
-    for claim in claims:
-        counter = counters.get(claim.row)
-        if counter is not None:
-            used, at_us = _bring_up_to(claim, counter, now_us)
-            after[claim.row] = Counter(_add(claim.kind, used, _charge_for(claim, charges) - claim.amount), at_us)
+    Return the counters after it."""
+    after = []
+    for (row, kind, _, limit, amount, _), (used, at_us) in zip(claims, counters, strict=True):
+        more = (0 if kind is CONCURRENT or row not in charges else charges[row]) - amount
+        if kind is RPM or kind is TPM:
+            used, at_us = drain_bucket(used, at_us, limit, now_us)
+            more *= UNITS
+        used += more
+        after.append((0 if used < 0 else min(MOST_USED, used), at_us))
     return after
 
 
@@ -70,19 +57,14 @@ def charge_abandoned(claims: Iterable[Claim], tokens: int) -> dict[str, int]:
     return {claim.row: tokens if claim.kind == TPM else claim.amount for claim in claims}
 
 
-def level_of(claim: Claim, used: int, now_us: int) -> Level:
-    """Return how much is left of a limit, by what is used of it now."""
-    limit, is_bucket = claim.limit, claim.kind in _BUCKETS
-    left = limit - (-(-used // UNITS) if is_bucket else used)
-    if is_bucket:
-        full_in_s = used / limit / 1e6 if limit else 0.0
-    else:
-        full_in_s = 0.0 if claim.resets_at is None else max(0.0, claim.resets_at - now_us / 1e6)
-    return Level(limit, max(0, left), full_in_s)
-
-
-def _bring_up_to(claim: Claim, counter: Counter, now_us: int) -> Counter:
-    return drain_bucket(counter, claim.limit, now_us) if claim.kind in _BUCKETS else counter
+def _refuse(claims: Sequence[Claim], counters: Counters, now_us: int) -> Admission:
+    current = [
+        drain_bucket(*counter, claim.limit, now_us) if claim.kind in _BUCKETS else counter
+        for claim, counter in zip(claims, counters, strict=True)
+    ]
+    waits = [(_wait_for_s(claim, used, now_us), claim) for claim, (used, _) in zip(claims, current, strict=True)]
+    wait_s, refused = max(waits, key=lambda wait: wait[0])
+    return Admission(refused, None if wait_s == math.inf else wait_s, claims, current, now_us)
 
 
 def _wait_for_s(claim: Claim, used: int, now_us: int) -> float:
@@ -90,22 +72,10 @@ def _wait_for_s(claim: Claim, used: int, now_us: int) -> float:
     if claim.kind in _BUCKETS:
         wait_us = wait_for_us(used, claim.limit, claim.amount)
         return math.inf if wait_us is None else wait_us / 1e6
-    # What costs nothing passes a budget that is spent, but not one of nothing.
-    is_free = claim.amount == 0 and claim.limit > 0
-    if is_free or used + (claim.amount or 1) <= claim.limit:
+    if claim.limit and (not claim.amount or used + claim.amount <= claim.limit):
         return 0.0
     if claim.limit == 0 or claim.amount > claim.limit:
         return math.inf
     if claim.kind is CONCURRENT:
         return CONCURRENT_RETRY_S
     return math.inf if claim.resets_at is None else max(1e-6, claim.resets_at - now_us / 1e6)
-
-
-def _add(kind: LimitKind, used: int, amount: int) -> int:
-    """Return what is used when an amount is added, or taken away if it is negative."""
-    used += amount * UNITS if kind in _BUCKETS else amount
-    return 0 if used < 0 else min(used, MOST_USED)
-
-
-def _charge_for(claim: Claim, charges: Mapping[str, int]) -> int:
-    return 0 if claim.kind is CONCURRENT else charges.get(claim.row, 0)

@@ -18,7 +18,8 @@ LATEST_US = 5_000_000
 
 
 class Counter(NamedTuple):
-    """How much of a limit is used, in the unit of its kind, and the moment (microseconds since 1970) of a bucket."""
+    """How much of a limit is used, in the unit of its kind, and the moment (microseconds since 1970) of a bucket. Where
+    each request has some, they are plain tuples, which take a third of the time to make."""
 
     used: int = 0
     at_us: int = 0
@@ -27,15 +28,14 @@ class Counter(NamedTuple):
 UNUSED = Counter()
 
 
-def drain_bucket(counter: Counter, limit: int, now_us: int) -> Counter:
+def drain_bucket(used: int, at_us: int, limit: int, now_us: int) -> tuple[int, int]:
     """Return a bucket as it is now. A clock that was set back drains nothing, and what is used then falls from that
     moment on: no bucket blocks longer than it would have."""
-    used, at_us = counter
     elapsed_us = now_us - at_us
     if elapsed_us > 0:
         used -= elapsed_us * limit
-        return Counter(max(0, used), now_us)
-    return counter if elapsed_us > -LATEST_US else Counter(used, now_us)
+        return (max(0, used)), now_us
+    return used, (at_us if elapsed_us > -LATEST_US else now_us)
 
 
 def wait_for_us(used: int, limit: int, amount: int) -> int | None:

@@ -76,8 +76,8 @@ class LimitReader:
 
     def _bucket(self, row: str, limit: int) -> float:
         """Return how many requests or tokens of the last minute a bucket holds."""
-        drained = drain_bucket(self._counter(row), limit, int(self.now * _MICROSECONDS))
-        return round(drained.used / UNITS, 1)
+        used, _ = drain_bucket(*self._counter(row), limit, int(self.now * _MICROSECONDS))
+        return round(used / UNITS, 1)
 
     def _counter(self, row: str) -> Counter:
         return self.counters.get(row, UNUSED)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from argoproxy.protocol.limits.buckets import UNITS
 from argoproxy.protocol.prices.money import format_amount
 
 
@@ -138,13 +139,28 @@ class Level(NamedTuple):
     full_in_s: float
 
 
-_NO_LEVELS: Mapping[str, Level] = {}
-
-
 class Admission(NamedTuple):
     """The answer to claims: all are granted (`refused` is None), or none. `retry_after_s` is None where waiting can't
-    help. `levels` are those after it, by row."""
+    help. `counters` are what is used of each of the claims after it, at a moment (microseconds since 1970)."""
 
     refused: Claim | None = None
     retry_after_s: float | None = None
-    levels: Mapping[str, Level] = _NO_LEVELS
+    claims: Sequence[Claim] = ()
+    counters: Sequence[tuple[int, int]] = ()
+    now_us: int = 0
+
+    @property
+    def levels(self) -> Mapping[str, Level]:
+        """How much is left of each limit, by its row."""
+        pairs = zip(self.claims, self.counters, strict=True)
+        return {claim.row: _level_of(claim, used, self.now_us) for claim, (used, _) in pairs}
+
+
+def _level_of(claim: Claim, used: int, now_us: int) -> Level:
+    limit, is_bucket = claim.limit, claim.kind in (RPM, TPM)
+    left = limit - (-(-used // UNITS) if is_bucket else used)
+    if is_bucket:
+        full_in_s = used / limit / 1e6 if limit else 0.0
+    else:
+        full_in_s = 0.0 if claim.resets_at is None else max(0.0, claim.resets_at - now_us / 1e6)
+    return Level(limit, max(0, left), full_in_s)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from argoproxy.protocol.limits.admission import charge_abandoned, settle
+from argoproxy.stores.limit_store import Reservation
 from argoproxy.stores.local.counter_loader import CounterLoader
 from argoproxy.stores.local.host_files import OpenFiles
-from argoproxy.stores.local.request_log import EMPTY, RunningRequest, encode_running
+from argoproxy.stores.local.request_log import EMPTY, encode_running
 from argoproxy.stores.local.usage_database import UsageDatabase
 
 #: Requests that are charged in one step.
@@ -34,20 +35,19 @@ class AbandonedRequests:
         files.table.set_log_end(files.log.slot, EMPTY)
         files.log.remove()
 
-    def _charge(
-        self, files: OpenFiles, some: Sequence[RunningRequest], others: Sequence[RunningRequest], now: float
-    ) -> None:
+    def _charge(self, files: OpenFiles, some: Sequence[Reservation], others: Sequence[Reservation], now: float) -> None:
         """Charge some requests, and leave a log of the others."""
         table, log = files
-        claims = [claim for one in some for claim in one.claims]
+        claims = {claim.row: claim for one in some for claim in one.claims}
         end = log.begin_turn(map(encode_running, others)) if others else EMPTY
-        places = dict(zip((claim.row for claim in claims), self._loader.lock(table, claims), strict=True))
+        places, known = self._loader.lock(table, list(claims.values()))
         try:
-            counters = {row: table.read(place) for row, place in places.items()}
+            counters = dict(zip(claims, known, strict=True))
             for one in some:
-                counters.update(
-                    settle(one.claims, charge_abandoned(one.claims, one.abandoned_tokens), counters, int(now * 1e6))
-                )
-            table.change([(places[row], counter) for row, counter in counters.items()], log.slot, end)
+                rows = [claim.row for claim in one.claims]
+                charges = charge_abandoned(one.claims, one.abandoned_tokens)
+                after = settle(one.claims, charges, [counters[row] for row in rows], int(now * 1e6))
+                counters.update(zip(rows, after, strict=True))
+            table.change(places, list(counters.values()), log.slot, end)
         finally:
             table.unlock()

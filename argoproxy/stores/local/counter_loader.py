@@ -20,14 +20,14 @@ class CounterLoader:
     def __init__(self, database: UsageDatabase, max_wait_s: float) -> None:
         self._database, self._max_wait_s = database, max_wait_s
 
-    def lock(self, table: CounterTable, claims: Sequence[Claim]) -> Sequence[int]:
-        """Lock the table, and return the place of each claim's counter. Raises StateUnavailable, OSError; then it is
-        not locked."""
+    def lock(self, table: CounterTable, claims: Sequence[Claim]) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        """Lock the table, and return the places of the counters of claims, and the counters. Raises StateUnavailable,
+        OSError; then it is not locked."""
         for _ in range(_TRIES):
             table.lock(self._max_wait_s)
-            places = [place for claim in claims if (place := table.find(claim.row)) is not None]
-            if len(places) == len(claims):
-                return places
+            found = table.read_claimed(claims)
+            if found is not None:
+                return found
             missing = [claim for claim in claims if table.find(claim.row) is None]
             table.unlock()
             self._load(table, missing)

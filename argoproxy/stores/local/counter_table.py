@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from argoproxy.protocol.limits.buckets import UNUSED, Counter
-from argoproxy.protocol.limits.limits import LimitKind
+from argoproxy.protocol.limits.limits import Claim, LimitKind
 from argoproxy.stores.local.counter_names import MOST_NAME_BYTES, fit_row, key_of
 from argoproxy.stores.sqlite_file import give_to_owner_of_folder
 from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
@@ -55,8 +55,8 @@ _QUICK_TRIES = 20
 _flock = ctypes.PyDLL(None).flock
 _AT_ONCE = f"/{LimitKind.CONCURRENT}"
 
-#: A place, and what becomes of the counter there.
-CounterChange = tuple[int, Counter]
+#: In place of a place that is not known: no word has this value.
+_NOWHERE = (0, -1)
 
 
 class Changed(NamedTuple):
@@ -73,6 +73,8 @@ class CounterTable:
     log."""
 
     _descriptor = -1
+    #: Whether other processes are kept out too.
+    _is_locked = False
 
     def __init__(self, path: Path) -> None:
         """Open the file, and create it if missing. Raises OSError."""
@@ -110,10 +112,6 @@ class CounterTable:
         if not self._threads.acquire(timeout=max_wait_s):
             raise TimeoutError(errno.ETIMEDOUT, "another thread's change does not end")
 
-    def unlock_threads(self) -> None:
-        """Let other threads in."""
-        self._threads.release()
-
     def lock(self, max_wait_s: float) -> None:
         """Keep other threads and processes out. Raises TimeoutError, an OSError."""
         self.lock_threads(max_wait_s)
@@ -122,12 +120,15 @@ class CounterTable:
         except BaseException:
             self._threads.release()
             raise
+        self._is_locked = True
         if self._words[_TO_DO]:
             self._do_changes()
 
     def unlock(self) -> None:
         """Let others in."""
-        _flock(self._descriptor, fcntl.LOCK_UN)
+        if self._is_locked:
+            self._is_locked = False
+            _flock(self._descriptor, fcntl.LOCK_UN)
         self._threads.release()
 
     @contextmanager
@@ -150,10 +151,20 @@ class CounterTable:
         """Return the counter at a place."""
         return Counter(self._words[place + _USED], self._words[place + _AT_US])
 
-    def read_all(self, places: Sequence[int]) -> list[Counter]:
-        """Return the counters at places."""
-        words = self._words
-        return [Counter(words[place + _USED], words[place + _AT_US]) for place in places]
+    def read_claimed(self, claims: Sequence[Claim]) -> tuple[Sequence[int], Sequence[tuple[int, int]]] | None:
+        """Return the places of the counters of claims, and the counters; None if one is not here."""
+        words, known = self._words, self._places
+        places, counters = [], []
+        for claim in claims:
+            place, key = known.get(claim.row, _NOWHERE)
+            if words[place] != key:
+                found = self._look_for(claim.row)
+                if found is None:
+                    return None
+                place = found
+            places.append(place)
+            counters.append((words[place + _USED], words[place + _AT_US]))
+        return places, counters
 
     @property
     def removed(self) -> int:
@@ -172,21 +183,22 @@ class CounterTable:
         words[place + _NAME : place + _ROW_WORDS] = memoryview(name.ljust(MOST_NAME_BYTES, b"\0")).cast("Q")
         words[place] = key_of(row)
 
-    def change(self, changes: Sequence[CounterChange], slot: int, end: int) -> None:
-        """Change counters and the end of the log of a slot, all or nothing. Raises OSError for too many."""
+    def change(self, places: Sequence[int], counters: Sequence[tuple[int, int]], slot: int, end: int) -> None:
+        """Change the counters at places, and the end of the log of a slot, all or nothing. Raises OSError for too
+        many."""
         words = self._words
-        if not changes:
+        if not places:
             words[_LOGS + slot] = end
             return
-        if len(changes) > MOST_CHANGES:
+        if len(places) > MOST_CHANGES:
             raise OSError(errno.E2BIG, "a request has too many limits")
         flat: list[int] = []
-        for place, (used, at_us) in changes:
+        for place, (used, at_us) in zip(places, counters, strict=True):
             flat += (place, used, at_us)
         _packer(len(flat)).pack_into(self._memory, _CHANGES * _WORD, *flat)
         words[_LOG_WORD], words[_LOG_VALUE] = _LOGS + slot, end
-        words[_TO_DO] = len(changes) + 1
-        for place, (used, at_us) in changes:
+        words[_TO_DO] = len(places) + 1
+        for place, (used, at_us) in zip(places, counters, strict=True):
             words[place + _USED], words[place + _AT_US], words[place + _IS_CHANGED] = used, at_us, 1
         words[_LOGS + slot] = end
         words[_TO_DO] = 0

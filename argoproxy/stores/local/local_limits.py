@@ -18,14 +18,13 @@ from typing import NamedTuple
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.admission import decide, settle
-from argoproxy.protocol.limits.buckets import Counter
-from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
+from argoproxy.protocol.limits.limits import CONCURRENT, Admission, Claim
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local.abandoned_requests import AbandonedRequests
 from argoproxy.stores.local.counter_loader import CounterLoader
-from argoproxy.stores.local.counter_table import Changed, CounterChange, CounterTable
+from argoproxy.stores.local.counter_table import Changed, CounterTable
 from argoproxy.stores.local.host_files import HostFiles, OpenFiles
-from argoproxy.stores.local.request_log import RequestLog, RunningRequest, encode_running, encode_settled, logged_slots
+from argoproxy.stores.local.request_log import RequestLog, encode_running, encode_settled, logged_slots
 from argoproxy.stores.local.usage_database import UsageDatabase
 from argoproxy.stores.local.usage_writer import UsageWriter
 from argoproxy.stores.sqlite_file import reason_of
@@ -41,7 +40,6 @@ _WRITTEN_AT_ONCE = 1000
 
 
 class _Settlement(NamedTuple):
-    request_id: str
     charges: Mapping[str, int]
     entry: LedgerEntry | None
 
@@ -60,11 +58,13 @@ class LocalLimits:
         self._files = HostFiles(folder, self._list_records, lambda files: self._abandoned.settle(files, self._now))
         self._writer = UsageWriter(self.flush, self._sweep_if_due, retry_s)
         self._max_wait_s = max_wait_s
-        self._running: dict[str, RunningRequest] = {}
+        self._running: dict[str, Reservation] = {}
         #: Of requests that ended: entries that are not in the database yet, and settlements that could not be done.
         self._entries: dict[str, LedgerEntry] = {}
         self._kept: dict[str, _Settlement] = {}
-        self._now, self._noted_at, self._next_sweep = time.time(), time.monotonic(), 0.0
+        self._now, self._next_sweep = time.time(), 0.0
+        #: The moment that the writer saw last, and when by its own clock.
+        self._seen = self._now, time.monotonic()
         atexit.register(self.close)
 
     @property
@@ -74,10 +74,9 @@ class LocalLimits:
 
     def admit(self, reservation: Reservation, now: float) -> Admission:
         """See LimitStore. A request without claims goes on if it can't be remembered."""
-        request = RunningRequest(reservation.claims, reservation.abandoned_tokens, reservation.if_abandoned)
-        self._note_time(now)
+        self._now = now
         try:
-            return self._claim(request, request.claims, now)
+            return self._claim(reservation, reservation.claims, now)
         except StateUnavailable:
             if reservation.claims:
                 raise
@@ -99,26 +98,25 @@ class LocalLimits:
         """See LimitStore."""
         if request_id in self._kept or request_id in self._entries:
             return
-        settlement = _Settlement(request_id, charges, entry)
-        self._note_time(now)
+        self._now = now
         try:
-            self._settle(settlement, now)
+            self._settle(request_id, charges, entry, now)
         except StateUnavailable:
             if len(self._kept) < MOST_KEPT:
-                self._kept[request_id] = settlement
+                self._kept[request_id] = _Settlement(charges, entry)
         self._writer.wake()
 
     def write(self, work: Work[ResultT], now: float) -> ResultT:
         """Do work in a transaction, after all that ended was written. Raises StateUnavailable."""
-        self._note_time(now)
+        self._now = now
         self.flush()
         return self._database.run(work)
 
     def flush(self) -> None:
         """Write down what ended, and counters. Raises StateUnavailable."""
-        for settlement in list(self._kept.values()):
-            self._settle(settlement, self._now)
-            self._kept.pop(settlement.request_id, None)
+        for request_id, (charges, entry) in list(self._kept.items()):
+            self._settle(request_id, charges, entry, self._now)
+            self._kept.pop(request_id, None)
         table = self._open().table
         while True:
             written = dict(islice(list(self._entries.items()), _WRITTEN_AT_ONCE))
@@ -133,7 +131,7 @@ class LocalLimits:
     def sweep(self, now: float) -> int:
         """Settle the requests of workers that are gone, and return how many such workers there were. Raises
         StateUnavailable."""
-        self._note_time(now)
+        self._now = now
         self._next_sweep = now + SWEEP_S
         files, owner, gone = self._open(), self._files.owner, 0
         with self._errors_reported():
@@ -155,73 +153,66 @@ class LocalLimits:
         self._database.close()
         atexit.unregister(self.close)
 
-    def _claim(self, request: RunningRequest, more: Sequence[Claim], now: float) -> Admission:
+    def _claim(self, request: Reservation, more: Sequence[Claim], now: float) -> Admission:
         """Grant claims of a request or none. Requests at once that killed workers have left are no reason to refuse."""
         admission = self._decide(request, more, now)
         refused = admission.refused
-        if refused is not None and refused.kind is LimitKind.CONCURRENT and self.sweep(now):
+        if refused is not None and refused.kind is CONCURRENT and self.sweep(now):
             admission = self._decide(request, more, now)
         return admission
 
-    def _decide(self, request: RunningRequest, more: Sequence[Claim], now: float) -> Admission:
-        files, record = self._open(), encode_running(request)
-        places = self._lock(files, more)
+    def _decide(self, request: Reservation, more: Sequence[Claim], now: float) -> Admission:
+        admission, record = Admission(), encode_running(request)
         try:
-            if not more:
-                self._record(files, record, ())
-                admission = Admission()
-            else:
-                admission, after = decide(more, _read_counters(files.table, more, places), _to_us(now))
-                if admission.refused is not None:
-                    return admission
-                self._record(files, record, list(zip(places, after.values(), strict=True)))
-                self._writer.wake()
-            self._running[request.if_abandoned.request_id] = request
-        finally:
-            _unlock(files, more)
+            table, log = self._files.open()
+            places, counters = self._lock(table, more)
+            try:
+                if more:
+                    admission = decide(more, counters, int(now * 1e6))
+                    if admission.refused is not None:
+                        return admission
+                end = log.append(record, self._list_records)
+                table.change(places, admission.counters, log.slot, end)
+                self._running[request.if_abandoned.request_id] = request
+                if more:
+                    self._writer.wake()
+            finally:
+                table.unlock()
+        except OSError as error:
+            raise self._database.fail(reason_of(error)) from error
         return admission
 
-    def _settle(self, settlement: _Settlement, now: float) -> None:
+    def _settle(self, request_id: str, charges: Mapping[str, int], entry: LedgerEntry | None, now: float) -> None:
         """Charge a request, and note its entry."""
-        request_id, charges, entry = settlement
         running = self._running.get(request_id)
         if running is None and entry is None:
             return
         claims = running.claims if running else ()
-        changes: Sequence[CounterChange] = ()
         if len(self._entries) >= MOST_KEPT:
             entry = None
-        files, record = self._open(), encode_settled(request_id, entry)
-        places = self._lock(files, claims)
+        record = encode_settled(request_id, entry)
         try:
-            if claims:
-                after = settle(claims, charges, _read_counters(files.table, claims, places), _to_us(now))
-                changes = list(zip(places, after.values(), strict=True))
-            self._record(files, record, changes)
-            self._running.pop(request_id, None)
-            if entry is not None:
-                self._entries[request_id] = entry
-        finally:
-            _unlock(files, claims)
-
-    def _record(self, files: OpenFiles, record: bytes, changes: Sequence[CounterChange]) -> None:
-        table, log = files
-        try:
-            end = log.append(record, self._list_records)
-            table.change(changes, log.slot, end)
+            table, log = self._files.open()
+            places, counters = self._lock(table, claims)
+            try:
+                if claims:
+                    counters = settle(claims, charges, counters, int(now * 1e6))
+                table.change(places, counters, log.slot, log.append(record, self._list_records))
+                self._running.pop(request_id, None)
+                if entry is not None:
+                    self._entries[request_id] = entry
+            finally:
+                table.unlock()
         except OSError as error:
             raise self._database.fail(reason_of(error)) from error
 
-    def _lock(self, files: OpenFiles, claims: Sequence[Claim]) -> Sequence[int]:
-        """Keep others away from the counters of claims, and other threads from the log; return the place of each.
-        Raises StateUnavailable."""
-        try:
-            if claims:
-                return self._loader.lock(files.table, claims)
-            files.table.lock_threads(self._max_wait_s)
-        except OSError as error:
-            raise self._database.fail(reason_of(error)) from error
-        return ()
+    def _lock(self, table: CounterTable, claims: Sequence[Claim]) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        """Keep others away from the counters of claims, and other threads from the log; return the places of the
+        counters, and the counters. Raises StateUnavailable, OSError."""
+        if claims:
+            return self._loader.lock(table, claims)
+        table.lock_threads(self._max_wait_s)
+        return (), ()
 
     @contextmanager
     def _errors_reported(self) -> Iterator[None]:
@@ -243,29 +234,13 @@ class LocalLimits:
         for request_id, entry in list(self._entries.items()):
             yield encode_settled(request_id, entry)
 
-    def _note_time(self, now: float) -> None:
-        self._now, self._noted_at = now, time.monotonic()
-
     def _sweep_if_due(self) -> None:
-        now = self._now + time.monotonic() - self._noted_at
+        if self._now != self._seen[0]:
+            self._seen = self._now, time.monotonic()
+        now = self._seen[0] + time.monotonic() - self._seen[1]
         if not self._next_sweep - SWEEP_S <= now < self._next_sweep:
             self.sweep(now)
 
     def _read_changed(self, table: CounterTable) -> Sequence[Changed]:
         with table.exclusive(self._max_wait_s):
             return table.list_changed()
-
-
-def _unlock(files: OpenFiles, claims: Sequence[Claim]) -> None:
-    if claims:
-        files.table.unlock()
-    else:
-        files.table.unlock_threads()
-
-
-def _read_counters(table: CounterTable, claims: Sequence[Claim], places: Sequence[int]) -> dict[str, Counter]:
-    return dict(zip([claim.row for claim in claims], table.read_all(places), strict=True))
-
-
-def _to_us(now: float) -> int:
-    return int(now * 1e6)

@@ -15,15 +15,15 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 from argoproxy.protocol.limits.limits import Claim, LimitKind
-from argoproxy.stores.limit_store import LedgerEntry
+from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local.counter_table import CounterTable
 from argoproxy.stores.sqlite_file import give_to_owner_of_folder
 from argoproxy.telemetry.rotating_file import PRIVATE
@@ -45,24 +45,15 @@ _FORMAT = 4
 _SEED = crc32(b"marshal")
 
 
-class RunningRequest(NamedTuple):
-    """A request that runs: its claims, the tokens that it is charged if its worker is killed, and what is written down
-    of it then."""
-
-    claims: Sequence[Claim]
-    abandoned_tokens: int
-    if_abandoned: LedgerEntry
-
-
 @dataclass
 class LogContent:
     """What a log says, by request: those that run, and the entries of those that ended."""
 
-    open: dict[str, RunningRequest] = field(default_factory=dict)
+    open: dict[str, Reservation] = field(default_factory=dict)
     settled: dict[str, LedgerEntry] = field(default_factory=dict)
 
 
-def encode_running(request: RunningRequest) -> bytes:
+def encode_running(request: Reservation) -> bytes:
     """Return the record of a request that begins, or that has more claims than before."""
     claims = [(row, str(kind), *rest) for row, kind, *rest in request.claims]
     return _encode((claims, request.abandoned_tokens, tuple(request.if_abandoned)))
@@ -95,16 +86,15 @@ class RequestLog:
     def append(self, record: bytes, needed: Callable[[], Iterable[bytes]]) -> int:
         """Write a record behind the last one, and return the end behind it, with which the record counts. A full file
         is followed by the other one with the records that are `needed`. Raises OSError."""
-        end, memory = self._table.log_end(self.slot), self._memory
-        framed = _frame(record, end >> _OFFSET_BITS)
-        if memory is None or (end & _OFFSET) + len(framed) > len(memory):
-            end = self.begin_turn(needed(), len(framed))
+        end, memory, size = self._table.log_end(self.slot), self._memory, _RECORD_HEAD.size + len(record)
+        if memory is None or (end & _OFFSET) + size > len(memory):
+            end = self.begin_turn(needed(), size)
             self._table.set_log_end(self.slot, end)
-            memory, framed = self._memory, _frame(record, _turn_of(end))
+            memory = self._memory
             assert memory is not None
         offset = end & _OFFSET
-        memory[offset : offset + len(framed)] = framed
-        return end + len(framed)
+        memory[offset : offset + size] = _frame(record, end >> _OFFSET_BITS)
+        return end + size
 
     def allocate(self) -> None:
         """Allocate both files: once the disk is full, it is too late. Raises OSError."""
@@ -216,4 +206,4 @@ def _read_record(value: Any, content: LogContent) -> None:
     claims, tokens, values = value
     made = [Claim(row, _KINDS[kind], *rest) for row, kind, *rest in claims]
     entry = LedgerEntry(*values)
-    content.open[entry.request_id] = RunningRequest(made, tokens, entry)
+    content.open[entry.request_id] = Reservation(made, entry, tokens)

@@ -23,10 +23,13 @@ class UsageWriter:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._has_work, self._is_stopped = threading.Event(), threading.Event()
+        #: Whether it will write what has happened before this was set.
+        self._is_woken = False
 
     def wake(self) -> None:
         """Have it written what has happened until now."""
-        if not self._has_work.is_set():
+        if not self._is_woken:
+            self._is_woken = True
             self._has_work.set()
             if self._thread is None:
                 self._start()
@@ -40,6 +43,7 @@ class UsageWriter:
             thread.join(_STOP_S)
             self._is_stopped.clear()
         self._has_work.clear()
+        self._is_woken = False
 
     def _start(self) -> None:
         with self._starting:
@@ -55,11 +59,13 @@ class UsageWriter:
             has_work = self._has_work.is_set()
             if has_work:  # else it is not cleared: it may be set at this moment
                 self._has_work.clear()
+                self._is_woken = False  # in this order: who saw it true has nothing that is not written now
             try:
                 self._look()
                 if has_work:
                     self._write()
             except StateUnavailable:
+                self._is_woken = True
                 self._has_work.set()
                 if self._is_stopped.wait(self._retry_s):
                     return

@@ -66,14 +66,13 @@ class HostLimits:
         self._claims: dict[str, Sequence[Claim]] = {}
         self._budgets: dict[str, KnownBudget] = {}
 
-    def note_levels(self, claims: Sequence[Claim], admission: Admission) -> None:
+    def note_levels(self, admission: Admission) -> None:
         """Remember what is left of budgets by the shared counters."""
-        for claim in claims:
-            level = admission.levels.get(claim.row) if claim.kind is LimitKind.BUDGET else None
-            if level is not None:
+        for claim, (used, _) in zip(admission.claims, admission.counters, strict=True):
+            if claim.kind is LimitKind.BUDGET:
                 if len(self._budgets) >= _MOST_KNOWN:
                     self._budgets.clear()
-                self._budgets[claim.row] = KnownBudget(level.limit, level.limit - level.remaining)
+                self._budgets[claim.row] = KnownBudget(claim.limit, min(used, claim.limit))
 
     def refresh(self, read_used: Callable[[Sequence[str]], Mapping[str, int]]) -> None:
         """Read again what is used of the budgets that are known. Raises StateUnavailable."""
@@ -96,7 +95,7 @@ class HostLimits:
             self._claims[request_id] = claims
             return admission
         refused = next(claim for claim in claims if claim.row == admission.refused.row)
-        return Admission(refused, _retry_after(refused, admission.retry_after_s), admission.levels)
+        return admission._replace(refused=refused, retry_after_s=_retry_after(refused, admission.retry_after_s))
 
     def settle(self, request_id: str, charges: Mapping[str, int], now: float) -> LateSettlement:
         """Charge a request; return what the shared counters have to learn of it."""

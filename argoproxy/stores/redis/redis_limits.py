@@ -96,12 +96,11 @@ class RedisLimits:
         if not levels:  # settled already
             return Admission()
         now_us, *counters = map(_text, levels)
-        before = {one.row: _read_counter(text) for one, text in zip(claims, counters, strict=True)}
-        admission, _ = decide(claims, before, int(now_us))
+        admission = decide(claims, list(map(_read_counter, counters)), int(now_us))
         if bool(granted) == (admission.refused is None):
             return admission
         # The server's numbers are rounded above 2^53: what it has decided holds.
-        return Admission(None if granted else claims[0], CONCURRENT_RETRY_S, admission.levels)
+        return admission._replace(refused=None if granted else claims[0], retry_after_s=CONCURRENT_RETRY_S)
 
     def settle(self, request_id: str, charges: Mapping[str, int], now: float) -> None:
         """Replace what a request reserved by what it is charged; further calls do nothing."""

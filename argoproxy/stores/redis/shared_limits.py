@@ -153,7 +153,7 @@ class SharedLimits:
         except StateUnavailable as error:
             self._begin_trouble(error)
             return self._claim_unsure(reserved, now)
-        self._stores.host.note_levels(claims, admission)
+        self._stores.host.note_levels(admission)
         if admission.refused is None:
             self._leases[request_id] = HeldClaims(tuple(claims), tokens)
         return admission

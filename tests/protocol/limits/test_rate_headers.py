@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from argoproxy.protocol.limits.limits import Claim, Level, LimitKind
+from argoproxy.protocol.limits.buckets import UNITS
+from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.protocol.limits.rate_headers import format_duration, make_rate_headers, replace_rate_headers
 
 
@@ -36,16 +37,11 @@ def test_the_tightest_limit_of_each_unit_is_shown() -> None:
         claim("key:a", LimitKind.TPM, 0),
         claim("team:t", LimitKind.TPM, 10),
         claim("key:a", LimitKind.CONCURRENT, 3),
-        claim("team:t", LimitKind.RPM, 5),
+        claim("team:t", LimitKind.RPM, 6),
     ]
-    levels = {
-        "global/rpm": Level(100, 2, 58.8),
-        "key:a/rpm": Level(60, 59, 1),
-        "key:a/tpm": Level(0, 0, 0),
-        "team:t/tpm": Level(10, -4, 84),
-        "key:a/concurrent": Level(3, 2, 0),
-    }
-    assert make_rate_headers(claims, levels) == (
+    used = (98, 1, 0, 14, 1, 5)
+    counters = [(amount * UNITS, 0) for amount in used]
+    assert make_rate_headers(Admission(None, None, claims, counters)) == (
         ("x-ratelimit-limit-requests", "100"),
         ("x-ratelimit-remaining-requests", "2"),
         ("x-ratelimit-reset-requests", "58.8s"),
