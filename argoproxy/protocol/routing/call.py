@@ -112,11 +112,7 @@ class Call:
 
     def with_body(self, body: Json) -> Call:
         """Return a call with another body; this very call if the body is the same."""
-        return self if is_same_json(body, self.body) else self.with_changed_body(body)
-
-    def with_changed_body(self, body: Json) -> Call:
-        """Return a call with another body, which is not the same."""
-        return copy_with(self, body=body, original_body=self.body if self.original_body is None else self.original_body)
+        return self if is_same_json(body, self.body) else change_body(self, body)
 
     def payload(self) -> bytes:
         """Return the bytes to send: the client's own, edited in place where `body` differs. Raises BadRequest."""
@@ -157,6 +153,11 @@ def make_call(request: ClientRequest, body: Json, path: str, raw: bytes | None =
         requested_model=as_text(body.get("model")),
         caller=request.caller,
     )
+
+
+def change_body(call: Call, body: Json) -> Call:
+    """Return a call with another body, which is known to differ."""
+    return copy_with(call, body=body, original_body=call.body if call.original_body is None else call.original_body)
 
 
 def _with_timeout(call: Call) -> Call:

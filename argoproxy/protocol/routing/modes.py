@@ -7,7 +7,7 @@ from enum import StrEnum
 from argoproxy.errors import BadRequest, ProxyError, UpstreamStatus
 from argoproxy.protocol.http_messages import Headers, get_header
 from argoproxy.protocol.json_text import as_dict
-from argoproxy.protocol.routing.call import Call
+from argoproxy.protocol.routing.call import Call, change_body
 
 HEADER = "x-upstream-mode"
 _REFUSALS = (400, 422)
@@ -66,7 +66,7 @@ def with_usage(call: Call) -> Call:
     if call.include_usage:
         return call
     options = as_dict(call.body.get("stream_options"))
-    return call.with_changed_body({**call.body, "stream_options": {**options, "include_usage": True}})
+    return change_body(call, {**call.body, "stream_options": {**options, "include_usage": True}})
 
 
 def without_usage(call: Call) -> Call:

@@ -11,14 +11,10 @@ killed; only a machine that stops loses them. So a file of another run of the ma
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import mmap
 import os
 import struct
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,9 +23,10 @@ from typing import NamedTuple
 
 from argoproxy.protocol.limits.buckets import UNUSED, Counter
 from argoproxy.protocol.limits.limits import Claim, LimitKind
+from argoproxy.stores.counter_lock import CounterLock
 from argoproxy.stores.local.counter_names import MOST_NAME_BYTES, fit_row, key_of
 from argoproxy.stores.sqlite_file import give_to_owner_of_folder
-from argoproxy.telemetry.rotating_file import PRIVATE, lock_file
+from argoproxy.telemetry.rotating_file import PRIVATE
 
 ROWS = 16_384
 #: Workers of a host at one time, among them those that end while a new generation starts.
@@ -48,11 +45,6 @@ _SIZE = (_FIRST_ROW + ROWS * _ROW_WORDS) * _WORD
 _MOST_PLACES = 4 * ROWS
 _OPENING_WAIT_S = 1.0
 RUN_OF_MACHINE = Path("/proc/sys/kernel/random/boot_id")
-#: Other processes keep the lock for some 20 us.
-_QUICK_TRIES = 20
-#: Not fcntl.flock, at which another thread of this process may run: it would wait for this one, with a switch of
-#: threads for each request.
-_flock = ctypes.PyDLL(None).flock
 _AT_ONCE = f"/{LimitKind.CONCURRENT}"
 
 #: In place of a place that is not known: no word has this value.
@@ -73,8 +65,6 @@ class CounterTable:
     log."""
 
     _descriptor = -1
-    #: Whether other processes are kept out too.
-    _is_locked = False
 
     def __init__(self, path: Path) -> None:
         """Open the file, and create it if missing. Raises OSError."""
@@ -87,12 +77,9 @@ class CounterTable:
         self._words = memoryview(self._memory).cast("Q")
         self._places: dict[str, tuple[int, int]] = {}
         self._known: dict[int, int] = {}
-        self._threads = threading.Lock()
-        self._lock_processes(_OPENING_WAIT_S)
-        try:
+        self._lock = CounterLock(self._descriptor)
+        with self._lock.exclusive(_OPENING_WAIT_S):
             self._begin()
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def __del__(self) -> None:
         """Close the file: another one may be used in its place, while threads still have this one."""
@@ -107,29 +94,18 @@ class CounterTable:
             return not self._path.parent.stat()
 
     def lock_threads(self, max_wait_s: float) -> None:
-        """Keep other threads of this process out. Raises TimeoutError, also if the garbage collector calls from within
-        a change."""
-        if not self._threads.acquire(timeout=max_wait_s):
-            raise TimeoutError(errno.ETIMEDOUT, "another thread's change does not end")
+        """Keep other threads of this process out. Raises TimeoutError."""
+        self._lock.acquire_thread(max_wait_s)
 
     def lock(self, max_wait_s: float) -> None:
         """Keep other threads and processes out. Raises TimeoutError, an OSError."""
-        self.lock_threads(max_wait_s)
-        try:
-            self._lock_processes(max_wait_s)
-        except BaseException:
-            self._threads.release()
-            raise
-        self._is_locked = True
+        self._lock.acquire(max_wait_s)
         if self._words[_TO_DO]:
             self._do_changes()
 
     def unlock(self) -> None:
         """Let others in."""
-        if self._is_locked:
-            self._is_locked = False
-            _flock(self._descriptor, fcntl.LOCK_UN)
-        self._threads.release()
+        self._lock.release()
 
     @contextmanager
     def exclusive(self, max_wait_s: float) -> Iterator[None]:
@@ -235,12 +211,6 @@ class CounterTable:
         if self._status.st_size != _SIZE:
             os.ftruncate(self._descriptor, _SIZE)
             os.posix_fallocate(self._descriptor, 0, _SIZE)
-
-    def _lock_processes(self, max_wait_s: float) -> None:
-        for _ in range(_QUICK_TRIES):
-            if _flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) == 0:
-                return
-        lock_file(self._descriptor, time.monotonic() + max_wait_s)
 
     def _do_changes(self) -> None:
         """Do what a worker that was killed had written down."""
