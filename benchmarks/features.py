@@ -33,6 +33,7 @@ from servers import Server
 
 sys.path.insert(0, str(servers.ROOT))
 
+from argoproxy.protocol.keys.key_token import derive_public, make_token
 from argoproxy.stores.keys.key_transfer import AbsentKeys, import_keys
 from argoproxy.stores.keys.sqlite_keys import SqliteKeys
 
@@ -42,7 +43,7 @@ LAST_WORK_S = 1.3
 PLAIN, STATIC, UNRECORDED = "plain", "a key of the settings", "traces, this one not recorded"
 #: The header `traceparent` of a request whose trace is recorded, and of one whose is not.
 RECORDED, NOT_RECORDED = ({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-{flags}"} for flags in ("01", "00"))
-SECRETS = {name: f"sk-benchmark-{name}-{'x' * 24}" for name in ("static", "free", "limited")}
+SECRETS = {name: make_token(derive_public(name), name.encode()) for name in ("static", "free", "limited")}
 MANAGED = [
     {"name": "free", "key": SECRETS["free"]},
     {"name": "limited", "key": SECRETS["limited"], "rpm": 10**8, "tpm": 10**9, "budget": "100000000/month"},

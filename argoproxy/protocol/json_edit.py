@@ -73,7 +73,7 @@ def edit_json(text: bytes, before: Any, after: Any) -> bytes:
 def _is_only_longer(before: Any, after: Any) -> bool:
     """Return whether an object is another one, which has members, with more behind them: what a request often
     becomes."""
-    if not (isinstance(before, dict) and isinstance(after, dict) and before and len(before) < len(after)):
+    if not (type(before) is dict is type(after) and before and len(before) < len(after)):
         return False
     return all(map(is_, before, after)) and all(map(is_, before.values(), after.values()))
 

@@ -157,9 +157,10 @@ def names_of(route: Route[Upstream]) -> Sequence[str]:
 def ask_usage(route: Route[Upstream]) -> Route[Upstream]:
     """Return a route whose stream is asked for its usage."""
     call = route.call
-    if not call.stream or call.include_usage or call.path not in _COMPLETIONS:
+    if not call.stream or call.path not in _COMPLETIONS:
         return route
-    return copy_with(route, call=with_usage(call))
+    asking = with_usage(call)
+    return route if asking is call else copy_with(route, call=asking)
 
 
 def _reserve_of(caller: Principal) -> Reserve | None:

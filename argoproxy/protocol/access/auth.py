@@ -114,6 +114,8 @@ def read_keys(headers: Headers) -> list[bytes]:
 
 def drop_keys(headers: Headers, keys: Sequence[Key]) -> Headers:
     """Return the headers without those that contain one of the keys."""
+    if not keys:
+        return headers
     secrets = [key.secret.text for key in keys]
     return tuple((name, value) for name, value in headers if not any(secret in value for secret in secrets))
 

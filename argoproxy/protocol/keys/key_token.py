@@ -12,6 +12,8 @@ import re
 import string
 from functools import lru_cache
 
+from argoproxy.protocol.http_messages import Headers
+
 PREFIX = "ap"
 PUBLIC_LENGTH = 12
 SECRET_LENGTH = 43
@@ -66,6 +68,11 @@ def derive_bytes(pepper: bytes, *parts: str) -> bytes:
 def tail_of(token: str) -> str:
     """Return the last four characters of a key, "" if it is short."""
     return token[-4:] if len(token) >= SHORTEST_SHOWN else ""
+
+
+def without_tokens(headers: Headers) -> Headers:
+    """Return the headers without those that hold a key of this proxy's form."""
+    return tuple([header for header in headers if _BEGIN not in header[1] or not _TOKEN.search(header[1])])
 
 
 def tokens_in(text: str) -> list[str]:

@@ -50,17 +50,17 @@ def _measure(body: Json) -> tuple[int, int, int]:
     # Values may be nested as deeply as JSON can be, too deeply for functions that call themselves.
     while waiting:
         value = waiting.pop()
-        if isinstance(value, str):
+        form = type(value)
+        if form is str:
             size += len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-        elif isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict):
+        elif form is dict:
             objects += 1
-            kind = value.get("type")
-            if isinstance(kind, str) and kind in _FILES:
+            if "type" in value and type(value["type"]) is str and value["type"] in _FILES:
                 tokens += PART_TOKENS
             else:
                 waiting += value.values()
+        elif form is list:
+            waiting += value
         else:
             tokens += 1  # of a prompt in tokens; few numbers are anything else
     return size, tokens, objects

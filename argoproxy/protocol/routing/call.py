@@ -12,7 +12,7 @@ from typing import Any
 from argoproxy.errors import BadRequest
 from argoproxy.protocol.http_messages import ClientRequest, Headers, get_header
 from argoproxy.protocol.json_edit import edit_json, is_same_json
-from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, as_text, dumps, kind_of, parse
+from argoproxy.protocol.json_text import Json, JsonError, TooManyValues, as_dict, as_text, dumps, kind_of, parse
 from argoproxy.protocol.reasoning.makers import keep_readable
 from argoproxy.protocol.routing.frozen_copies import copy_with
 
@@ -75,13 +75,16 @@ class Call:
     @property
     def include_usage(self) -> bool:
         """Whether a stream is to end with a chunk that holds the usage."""
-        options = self.body.get("stream_options")
-        return isinstance(options, dict) and options.get("include_usage") is True
+        body = self.body
+        return "stream_options" in body and as_dict(body["stream_options"]).get("include_usage") is True
 
     @property
     def max_choices(self) -> int:
         """The highest number of choices in the reply: `n`, times the number of prompts of a legacy completion."""
-        n, prompt = self.body.get("n"), self.body.get("prompt")
+        body = self.body
+        if "n" not in body and "prompt" not in body:
+            return 1
+        n, prompt = body.get("n"), body.get("prompt")
         prompts = len(prompt) if isinstance(prompt, list) and not _is_tokens(prompt) else 1
         return max(1, n if isinstance(n, int) else 1) * max(1, prompts)
 

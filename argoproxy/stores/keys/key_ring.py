@@ -24,7 +24,7 @@ from argoproxy.protocol.access.secrets import (
 )
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.keys.key_index import KeyIndex
-from argoproxy.protocol.keys.key_token import digest_of, tokens_in
+from argoproxy.protocol.keys.key_token import digest_of, tokens_in, without_tokens
 from argoproxy.stores.keys import key_files
 
 logger = logging.getLogger("argoproxy")
@@ -56,7 +56,7 @@ class KeyRing:
         return found
 
     def without_credentials(self, headers: Headers) -> Headers:
-        left = tuple([header for header in headers if not tokens_in(header[1])])
+        left = without_tokens(headers)
         return drop_keys(left, [*self._static, *self._foreign_keys(left)])
 
     def query_without_credentials(self, query: str) -> str:
@@ -104,6 +104,8 @@ class KeyRing:
     def _foreign_keys(self, headers: Headers) -> list[Key]:
         """Return the keys in headers that were made elsewhere, and are known here."""
         credentials = [header for header in headers if header[0].lower() in CREDENTIAL_HEADERS]
+        if not credentials:
+            return []
         known = {text for header in credentials for text in secrets_in_header(*header) if self._is_ours(text)}
         return [Key("", Secret(text)) for text in known]
 
