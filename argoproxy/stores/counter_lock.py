@@ -7,8 +7,6 @@ import errno
 import fcntl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from argoproxy.telemetry.rotating_file import lock_file
 
@@ -33,11 +31,12 @@ class CounterLock:
         """Keep other threads of this process out. Raises TimeoutError, also if the garbage collector calls from within
         a change."""
         if not self._threads.acquire(timeout=max_wait_s):
-            raise TimeoutError(errno.ETIMEDOUT, "another thread's change does not end")
+            raise _late()
 
     def acquire(self, max_wait_s: float) -> None:
         """Keep other threads and processes out. Raises TimeoutError, an OSError."""
-        self.acquire_thread(max_wait_s)
+        if not self._threads.acquire(timeout=max_wait_s):
+            raise _late()
         try:
             for _ in range(_QUICK_TRIES):
                 if _flock(self._descriptor, _AT_ONCE) == 0:
@@ -56,11 +55,6 @@ class CounterLock:
             _flock(self._descriptor, _UNLOCK)
         self._threads.release()
 
-    @contextmanager
-    def exclusive(self, max_wait_s: float) -> Iterator[None]:
-        """Keep others out for a while. Raises TimeoutError, an OSError."""
-        self.acquire(max_wait_s)
-        try:
-            yield
-        finally:
-            self.release()
+
+def _late() -> TimeoutError:
+    return TimeoutError(errno.ETIMEDOUT, "another thread's change does not end")

@@ -52,7 +52,7 @@ def test_what_one_adds_others_find(file: Path) -> None:
         change(other, [(places[1], Counter(7, 8))], 3, 99)
         assert other.list_changed() == [Changed(places[1], ROWS[1], Counter(7, 8), None)]
     assert used(one) == [0, 7, 2]
-    assert one.log_end(3) == 99
+    assert one.log_ends[3] == 99
 
 
 def test_what_is_written_counts_as_written_unless_it_has_changed(file: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_lock_is_waited_for_in_limited_time(file: Path) -> None:
     with one.exclusive(WAIT_S):
         for table in (one, other):
             with pytest.raises(TimeoutError):
-                table.lock(0.01)
+                table.lock.acquire(0.01)
     with other.exclusive(WAIT_S):
         assert other.list_changed() == []
 
@@ -120,7 +120,7 @@ def test_a_change_is_whole_whenever_its_worker_is_killed(tmp_path: Path) -> None
             for row in ROWS:
                 add(first, row)
         was_killed = kill_within_a_change(file, words)
-        found.append((*used(first), first.log_end(5)))
+        found.append((*used(first), first.log_ends[5]))
         if not was_killed:
             break
     assert set(found) == {(0, 0, 0, 0), (10, 10, 10, 77)}
@@ -133,7 +133,7 @@ HOLD = """
 import signal, sys; from pathlib import Path
 from argoproxy.stores.local.counter_table import CounterTable
 table = CounterTable(Path(sys.argv[1]))
-table.lock(30.0)
+table.lock.acquire(30.0)
 print("locked", flush=True)
 signal.pause()
 """
@@ -145,7 +145,7 @@ def test_a_killed_holder_lets_go(file: Path) -> None:
         assert holder.stdout
         assert holder.stdout.readline()
         with pytest.raises(TimeoutError):
-            table.lock(0.01)
+            table.lock.acquire(0.01)
         holder.kill()
     with table.exclusive(0.0):
         pass
@@ -191,7 +191,7 @@ def test_a_file_of_another_run_of_the_machine_begins_anew(file: Path, monkeypatc
     run.write_text("another one\n")
     monkeypatch.setattr(counter_table, "RUN_OF_MACHINE", run)
     other = CounterTable(file)
-    assert (used(other), other.log_end(2)) == ([None] * 3, 0)
+    assert (used(other), other.log_ends[2]) == ([None] * 3, 0)
     monkeypatch.setattr(counter_table, "RUN_OF_MACHINE", run.with_name("none"))
     assert used(CounterTable(file)) == [None] * 3
 

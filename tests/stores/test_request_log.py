@@ -42,7 +42,7 @@ def table(tmp_path: Path) -> CounterTable:
 
 
 def write(log: RequestLog, table: CounterTable, record: bytes, *needed: bytes) -> None:
-    table.set_log_end(log.slot, log.append(record, lambda: needed))
+    table.log_ends[log.slot] = log.append(record, lambda: needed)
 
 
 def test_it_tells_what_runs_and_what_ended(tmp_path: Path, table: CounterTable) -> None:
@@ -91,7 +91,7 @@ def test_what_is_not_counted_in_is_not_there(tmp_path: Path, table: CounterTable
     write(log, table, encode_running(running(0)))
     log.append(encode_running(running(1)), tuple)
     assert list(log.read().open) == ["0"]
-    table.set_log_end(0, EMPTY)
+    table.log_ends[0] = EMPTY
     assert log.read() == LogContent()
 
 
@@ -99,10 +99,10 @@ def test_without_its_end_all_records_count_that_are_whole(tmp_path: Path, table:
     log, ends = RequestLog(tmp_path, 0, table), list[int]()
     for number in range(3):
         write(log, table, encode_running(running(number)))
-        ends.append(table.log_end(0) & 0xFFFFFF)
+        ends.append(table.log_ends[0] & 0xFFFFFF)
     (file,) = tmp_path.glob("requests-0-*")
     text = file.read_bytes()
-    table.set_log_end(0, 0)
+    table.log_ends[0] = 0
     for cut in range(ends[-1] + 1):
         file.write_bytes(text[:cut])
         assert len(log.read().open) == sum(end <= cut for end in ends)
@@ -120,7 +120,7 @@ def test_a_full_file_is_followed_by_what_is_needed(
     turns = set()
     for number in range(1, 200):
         write(log, table, encode_settled(str(number), entry(number)), kept)
-        turns.add(table.log_end(0) >> 40)
+        turns.add(table.log_ends[0] >> 40)
         content = log.read()
         assert list(content.open) == ["0"]
         assert content.settled[str(number)] == entry(number)
@@ -137,9 +137,9 @@ def test_a_turn_that_did_not_come_to_count_changes_nothing(tmp_path: Path, table
     for _ in range(3):
         RequestLog(tmp_path, 0, table).begin_turn([encode_running(running(1))])
         assert list(RequestLog(tmp_path, 0, table).read().open) == ["0"]
-    table.set_log_end(0, RequestLog(tmp_path, 0, table).begin_turn([encode_running(running(2))]))
+    table.log_ends[0] = RequestLog(tmp_path, 0, table).begin_turn([encode_running(running(2))])
     assert list(log.read().open) == ["2"]
-    table.set_log_end(0, 0)
+    table.log_ends[0] = 0
     assert list(log.read().open) == ["2"]
     RequestLog(tmp_path, 0, table).begin_turn([encode_running(running(3))])
     assert list(log.read().open) == ["3"]

@@ -32,7 +32,7 @@ class AbandonedRequests:
         for begin in range(0, len(running), _AT_ONCE):
             end = begin + _AT_ONCE
             self._charge(files, running[begin:end], running[end:], now)
-        files.table.set_log_end(files.log.slot, EMPTY)
+        files.table.log_ends[files.log.slot] = EMPTY
         files.log.remove()
 
     def _charge(self, files: OpenFiles, some: Sequence[Reservation], others: Sequence[Reservation], now: float) -> None:
@@ -50,4 +50,4 @@ class AbandonedRequests:
                 counters.update(zip(rows, after, strict=True))
             table.change(places, list(counters.values()), log.slot, end)
         finally:
-            table.unlock()
+            table.lock.release()

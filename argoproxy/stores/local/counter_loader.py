@@ -21,15 +21,18 @@ class CounterLoader:
         self._database, self._max_wait_s = database, max_wait_s
 
     def lock(self, table: CounterTable, claims: Sequence[Claim]) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
-        """Lock the table, and return the places of the counters of claims, and the counters. Raises StateUnavailable,
-        OSError; then it is not locked."""
+        """Lock the table, and return the places of the counters of claims, and the counters; without claims only other
+        threads are kept out. Raises StateUnavailable, OSError; then it is not locked."""
+        if not claims:
+            table.lock.acquire_thread(self._max_wait_s)
+            return (), ()
         for _ in range(_TRIES):
-            table.lock(self._max_wait_s)
+            table.lock.acquire(self._max_wait_s)
             found = table.read_claimed(claims)
             if found is not None:
                 return found
             missing = [claim for claim in claims if table.find(claim.row) is None]
-            table.unlock()
+            table.lock.release()
             self._load(table, missing)
         raise OSError(errno.ENOSPC, "the table of counters is too small")
 

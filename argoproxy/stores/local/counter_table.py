@@ -77,9 +77,15 @@ class CounterTable:
         self._words = memoryview(self._memory).cast("Q")
         self._places: dict[str, tuple[int, int]] = {}
         self._known: dict[int, int] = {}
-        self._lock = CounterLock(self._descriptor)
-        with self._lock.exclusive(_OPENING_WAIT_S):
+        #: Where the log of each slot ends; 0 if it has none.
+        self.log_ends = self._words[_LOGS : _LOGS + MAX_SLOTS]
+        #: Who takes it reads counters by `read_claimed`, or else takes it by `exclusive`.
+        self.lock = CounterLock(self._descriptor)
+        self.lock.acquire(_OPENING_WAIT_S)
+        try:
             self._begin()
+        finally:
+            self.lock.release()
 
     def __del__(self) -> None:
         """Close the file: another one may be used in its place, while threads still have this one."""
@@ -93,28 +99,16 @@ class CounterTable:
         except FileNotFoundError:
             return not self._path.parent.stat()
 
-    def lock_threads(self, max_wait_s: float) -> None:
-        """Keep other threads of this process out. Raises TimeoutError."""
-        self._lock.acquire_thread(max_wait_s)
-
-    def lock(self, max_wait_s: float) -> None:
-        """Keep other threads and processes out. Raises TimeoutError, an OSError."""
-        self._lock.acquire(max_wait_s)
-        if self._words[_TO_DO]:
-            self._do_changes()
-
-    def unlock(self) -> None:
-        """Let others in."""
-        self._lock.release()
-
     @contextmanager
     def exclusive(self, max_wait_s: float) -> Iterator[None]:
         """Keep others out for a while. Raises TimeoutError, an OSError."""
-        self.lock(max_wait_s)
+        self.lock.acquire(max_wait_s)
         try:
+            if self._words[_TO_DO]:
+                self._do_changes()
             yield
         finally:
-            self.unlock()
+            self.lock.release()
 
     def find(self, row: str) -> int | None:
         """Return the place of a counter, None if it is not here."""
@@ -130,6 +124,8 @@ class CounterTable:
     def read_claimed(self, claims: Sequence[Claim]) -> tuple[Sequence[int], Sequence[tuple[int, int]]] | None:
         """Return the places of the counters of claims, and the counters; None if one is not here."""
         words, known = self._words, self._places
+        if words[_TO_DO]:
+            self._do_changes()
         places, counters = [], []
         for claim in claims:
             place, key = known.get(claim.row, _NOWHERE)
@@ -178,14 +174,6 @@ class CounterTable:
             words[place + _USED], words[place + _AT_US], words[place + _IS_CHANGED] = used, at_us, 1
         words[_LOGS + slot] = end
         words[_TO_DO] = 0
-
-    def log_end(self, slot: int) -> int:
-        """Return where the log of a slot ends; 0 if it has none."""
-        return self._words[_LOGS + slot]
-
-    def set_log_end(self, slot: int, end: int) -> None:
-        """Set where the log of a slot ends."""
-        self._words[_LOGS + slot] = end
 
     def list_changed(self) -> Sequence[Changed]:
         """Return the counters that differ from the database."""

@@ -75,5 +75,5 @@ class HostFiles:
             self._recover(opened)
             self.owner.is_new = False
         log.allocate()
-        table.set_log_end(log.slot, log.begin_turn(self._needed()))
+        table.log_ends[log.slot] = log.begin_turn(self._needed())
         return opened

@@ -37,6 +37,7 @@ RETRY_S = 1.0
 #: How often a worker looks for requests of workers that were killed, at most.
 SWEEP_S = 4.0
 _WRITTEN_AT_ONCE = 1000
+_NOTHING_ASKED = Admission()
 
 
 class _Settlement(NamedTuple):
@@ -80,18 +81,18 @@ class LocalLimits:
         except StateUnavailable:
             if reservation.claims:
                 raise
-            return Admission()
+            return _NOTHING_ASKED
 
     def extend(self, request_id: str, claims: Sequence[Claim], now: float) -> Admission:
         """See LimitStore. Claims that the request has are not counted again; those of a request that was let through
         without counting are not counted either."""
         request = self._running.get(request_id)
         if request is None:
-            return Admission()
+            return _NOTHING_ASKED
         rows = {claim.row for claim in request.claims}
         more = [claim for claim in claims if claim.row not in rows]
         if not more:
-            return Admission()
+            return _NOTHING_ASKED
         return self._claim(request._replace(claims=[*request.claims, *more]), more, now)
 
     def settle(self, request_id: str, charges: Mapping[str, int], entry: LedgerEntry | None, now: float) -> None:
@@ -162,10 +163,10 @@ class LocalLimits:
         return admission
 
     def _decide(self, request: Reservation, more: Sequence[Claim], now: float) -> Admission:
-        admission, record = Admission(), encode_running(request)
+        admission, record = _NOTHING_ASKED, encode_running(request)
         try:
             table, log = self._files.open()
-            places, counters = self._lock(table, more)
+            places, counters = self._loader.lock(table, more)
             try:
                 if more:
                     admission = decide(more, counters, int(now * 1e6))
@@ -177,7 +178,7 @@ class LocalLimits:
                 if more:
                     self._writer.wake()
             finally:
-                table.unlock()
+                table.lock.release()
         except OSError as error:
             raise self._database.fail(reason_of(error)) from error
         return admission
@@ -193,7 +194,7 @@ class LocalLimits:
         record = encode_settled(request_id, entry)
         try:
             table, log = self._files.open()
-            places, counters = self._lock(table, claims)
+            places, counters = self._loader.lock(table, claims)
             try:
                 if claims:
                     counters = settle(claims, charges, counters, int(now * 1e6))
@@ -202,17 +203,9 @@ class LocalLimits:
                 if entry is not None:
                     self._entries[request_id] = entry
             finally:
-                table.unlock()
+                table.lock.release()
         except OSError as error:
             raise self._database.fail(reason_of(error)) from error
-
-    def _lock(self, table: CounterTable, claims: Sequence[Claim]) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
-        """Keep others away from the counters of claims, and other threads from the log; return the places of the
-        counters, and the counters. Raises StateUnavailable, OSError."""
-        if claims:
-            return self._loader.lock(table, claims)
-        table.lock_threads(self._max_wait_s)
-        return (), ()
 
     @contextmanager
     def _errors_reported(self) -> Iterator[None]:

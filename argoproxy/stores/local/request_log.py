@@ -43,6 +43,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FORMAT = 4
 #: Part of the checks of records: those of a version that wrote them in another form are none.
 _SEED = crc32(b"marshal")
+_WORD = 0xFFFFFFFF
 
 
 @dataclass
@@ -68,13 +69,13 @@ class RequestLog:
     """The log of a slot. Only who holds the slot may use it."""
 
     def __init__(self, folder: Path, slot: int, table: CounterTable) -> None:
-        self.slot, self._table = slot, table
+        self.slot, self._ends = slot, table.log_ends
         self._paths = [folder / f"requests-{slot}-{number}" for number in range(2)]
         self._memory: mmap.mmap | None = None
 
     def read(self) -> LogContent:
         """Return what the log says; where its end is not known, all records that are whole. Raises OSError."""
-        end, content = self._table.log_end(self.slot), LogContent()
+        end, content = self._ends[self.slot], LogContent()
         if end:
             data = _read_file(self._paths[_turn_of(end) % 2])[: end & _OFFSET]
         else:
@@ -86,14 +87,15 @@ class RequestLog:
     def append(self, record: bytes, needed: Callable[[], Iterable[bytes]]) -> int:
         """Write a record behind the last one, and return the end behind it, with which the record counts. A full file
         is followed by the other one with the records that are `needed`. Raises OSError."""
-        end, memory, size = self._table.log_end(self.slot), self._memory, _RECORD_HEAD.size + len(record)
+        end, memory, size = self._ends[self.slot], self._memory, _RECORD_HEAD.size + len(record)
         if memory is None or (end & _OFFSET) + size > len(memory):
             end = self.begin_turn(needed(), size)
-            self._table.set_log_end(self.slot, end)
+            self._ends[self.slot] = end
             memory = self._memory
             assert memory is not None
         offset = end & _OFFSET
-        memory[offset : offset + size] = _frame(record, end >> _OFFSET_BITS)
+        check = crc32(record, _SEED + (end >> _OFFSET_BITS) & _WORD)
+        memory[offset : offset + size] = _RECORD_HEAD.pack(len(record), check) + record
         return end + size
 
     def allocate(self) -> None:
@@ -115,7 +117,7 @@ class RequestLog:
     def _next_turn(self) -> int:
         """Return a later turn than all before, of the file that does not count: another one may have been begun there
         by a worker that was killed."""
-        current = _turn_of(self._table.log_end(self.slot))
+        current = _turn_of(self._ends[self.slot])
         latest = max(current, *(_turn_in(_read_head(path)) for path in self._paths))
         return latest + 2 if current and (latest - current) % 2 else latest + 1
 
@@ -179,7 +181,7 @@ def _encode(value: tuple[Any, ...]) -> bytes:
 
 
 def _frame(record: bytes, turn: int) -> bytes:
-    return _RECORD_HEAD.pack(len(record), crc32(record, (_SEED + turn) & 0xFFFFFFFF)) + record
+    return _RECORD_HEAD.pack(len(record), crc32(record, _SEED + turn & _WORD)) + record
 
 
 def _read_records(data: bytes, content: LogContent) -> None:
@@ -189,7 +191,7 @@ def _read_records(data: bytes, content: LogContent) -> None:
         size, check = _RECORD_HEAD.unpack_from(data, offset)
         offset += _RECORD_HEAD.size
         record = data[offset : offset + size]
-        if not size or len(record) < size or crc32(record, (_SEED + turn) & 0xFFFFFFFF) != check:
+        if not size or len(record) < size or crc32(record, _SEED + turn & _WORD) != check:
             return
         offset += size
         with suppress(ValueError, EOFError, TypeError, LookupError):  # a version that wrote others
