@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from argoproxy.errors import StateUnavailable
 from argoproxy.protocol.limits.charges import Progress, charge_claims
-from argoproxy.protocol.limits.claims import make_claims
-from argoproxy.protocol.limits.limits import Budget, Demand, LimitedSubject, Limits, Period
+from argoproxy.protocol.limits.claims import ClaimMaker
+from argoproxy.protocol.limits.limits import Budget, LimitedSubject, Limits, Period
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.stores.local.local_limits import LocalLimits
@@ -50,13 +50,13 @@ class Times(NamedTuple):
 
 def work(task: Work) -> Times:
     """Admit and settle requests, and measure it."""
-    store = LocalLimits(task.folder, lambda _: None)
+    store, maker = LocalLimits(task.folder, lambda _: None), ClaimMaker(CALENDAR)
     admit_s, settle_s, cpu_s, refused = [], [], 0.0, 0
     for number in range(task.requests):
         if task.pause_s:
             time.sleep(task.pause_s)
         now, key = time.time(), f"key{number % KEYS}"
-        claims = make_claims([LimitedSubject(f"key:{key}", LIMITS)], Demand(1300, 10**6), CALENDAR, now)
+        claims = maker.make([LimitedSubject(f"key:{key}", LIMITS)], 1300, 10**6, now)
         entry = LedgerEntry(f"{task.process:04x}{number:028x}", now, key, "ann", "research", "gpt-5-mini", "openai")
         charges = charge_claims(claims, Progress.COMPLETE, 500, 10**5)
         before_cpu, before = time.process_time(), time.perf_counter()

@@ -22,8 +22,8 @@ from statistics import quantiles
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from argoproxy.errors import StateUnavailable
-from argoproxy.protocol.limits.claims import make_claims
-from argoproxy.protocol.limits.limits import Budget, Claim, Demand, LimitedSubject, Limits, Period
+from argoproxy.protocol.limits.claims import ClaimMaker
+from argoproxy.protocol.limits.limits import Budget, Claim, LimitedSubject, Limits, Period
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.redis.redis_limits import RedisLimits
 from argoproxy.stores.redis.server import RedisServer
@@ -33,7 +33,7 @@ OPEN = 10_000
 #: Between two requests of a replica, where it pauses.
 PAUSE_S = 0.1
 LIMITS = Limits(rpm=10**8, tpm=10**9, concurrent=10**6, budget=Budget(10**17, Period.MONTH))
-CALENDAR = BudgetCalendar(lambda _: (2026, 11, 23))
+CLAIMS = ClaimMaker(BudgetCalendar(lambda _: (2026, 11, 23)))
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def read_info(server: RedisServer, section: str) -> dict[str, str]:
 
 def claims_of(number: int, now: float) -> Sequence[Claim]:
     """Return what a request asks for."""
-    return make_claims([LimitedSubject(f"key:{number % KEYS}", LIMITS)], Demand(1300, 10**6), CALENDAR, now)
+    return CLAIMS.make([LimitedSubject(f"key:{number % KEYS}", LIMITS)], 1300, 10**6, now)
 
 
 def serve(port: int, replica: int, until: float, pause_s: float, times_s: list[float]) -> None:

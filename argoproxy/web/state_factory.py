@@ -26,7 +26,7 @@ from argoproxy.pipeline.caching.answer_cache import AnswerCache
 from argoproxy.pipeline.caching.flights import Flights
 from argoproxy.plugins.loader import PluginAuthenticator
 from argoproxy.protocol.access.auth import ApiKeys, RequestAuthenticator
-from argoproxy.protocol.limits.claims import make_claims
+from argoproxy.protocol.limits.claims import ClaimMaker
 from argoproxy.protocol.limits.limits import StoreFailure
 from argoproxy.protocol.limits.windows import BudgetCalendar
 from argoproxy.stores.answers.answer_store import AnswerStore
@@ -84,7 +84,6 @@ def build_accountant(config: Config) -> Accountant | None:
     """Return what admits and charges requests, None if there are no limits and nothing is written down."""
     if not config.limits_apply:
         return None
-    calendar = BudgetCalendar(_make_local_date(config.limits.zone))
     books = Books(
         store=open_limit_store(config),
         # Counters that are shared know themselves what holds while they can't be used.
@@ -93,7 +92,7 @@ def build_accountant(config: Config) -> Accountant | None:
         keeps_ledger=config.state_folder is not None,
         clock=time.time,
     )
-    return Accountant(books, lambda subjects, demand, now: make_claims(subjects, demand, calendar, now))
+    return Accountant(books, ClaimMaker(BudgetCalendar(_make_local_date(config.limits.zone))))
 
 
 def open_limit_store(config: Config) -> LimitStore:

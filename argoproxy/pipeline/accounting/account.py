@@ -14,7 +14,7 @@ from argoproxy.errors import Ending, ProxyError, StateUnavailable
 from argoproxy.protocol.http_messages import Headers
 from argoproxy.protocol.json_text import Json
 from argoproxy.protocol.limits.charges import Progress, UsedTokens, charge_claims, count_used
-from argoproxy.protocol.limits.limit_refusals import UPSTREAM, LimitsUnavailable, is_of_upstream
+from argoproxy.protocol.limits.limit_refusals import UPSTREAM, LimitsUnavailable
 from argoproxy.protocol.limits.limits import Claim, LimitKind, LimitSettings, StoreFailure
 from argoproxy.protocol.limits.rate_headers import make_rate_headers
 from argoproxy.protocol.prices.price_table import Cost, PriceTable, price_names
@@ -138,17 +138,19 @@ class RequestAccount:
         if not self._is_open:
             return
         self._is_open = False
-        self._note_sent()
+        if self._sending:
+            self._note_sent()
         counted = read_token_counts(usage)
         progress = self._progress(answer, counted)
         estimate = counted or TokenCounts(self._reservation.abandoned_tokens, 0)
         if seen := self.meter.tokens:  # what came after the usage, if there was any
             estimate = estimate._replace(completion=estimate.completion + seen)
         used = count_used(progress, counted, estimate)
-        cost = self._cost_of(used.counts, answer, usage)
+        tokens = used.counts.total
+        cost = self._cost_of(used.counts, answer, usage) if tokens else 0
         is_sent = progress is not Progress.UNSENT
         entry = self._make_entry(answer, used, cost) if self._books.keeps_ledger and is_sent else None
-        charges = self._charges(progress, used.counts.total, cost)
+        charges = self._charges(progress, tokens, cost)
         self._books.store.settle(self._reservation.if_abandoned.request_id, charges, entry, self._books.clock())
         if is_sent and self._books.prices is not None:
             self.cost = Cost(cost, "model" if cost is None else "")
@@ -177,18 +179,18 @@ class RequestAccount:
 
     def _cost_of(self, counts: TokenCounts, answer: AnswerFacts, usage: Json) -> int | None:
         """Return what tokens cost, in billionths; None if the price is not known."""
-        if not counts.total:
-            return 0
         if self._books.prices is None:
             return None
         price = self._books.prices.price_of(price_names(answer.upstream, answer.sent_model, answer.model))
-        return price.for_service(usage.get("service_tier")).cost(counts) if price else None
+        if price and "service_tier" in usage:
+            price = price.for_service(usage["service_tier"])
+        return price.cost(counts) if price else None
 
     def _charges(self, progress: Progress, tokens: int, cost: int | None) -> dict[str, int]:
         """Return what each limit is charged. Those of upstreams count the requests that were sent there, and tokens
         only if the answer is theirs."""
         answering = f"{UPSTREAM}{self._sent_to[-1]}" if self._sent_to else ""
-        own = [one for one in self._claims if one.subject == answering or not is_of_upstream(one.subject)]
+        own = [one for one in self._claims if one.subject == answering or not one.subject.startswith(UPSTREAM)]
         charges = charge_claims(own, progress, tokens, cost)
         if len(own) < len(self._claims):
             others = {f"{UPSTREAM}{name}" for name in self._sent_to} - {answering}

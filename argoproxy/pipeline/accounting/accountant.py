@@ -6,7 +6,7 @@ upstream. An upstream whose own limit does not allow the request now is left out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -15,8 +15,9 @@ from argoproxy.errors import BadRequest
 from argoproxy.pipeline.accounting.account import Books, RequestAccount
 from argoproxy.pipeline.accounting.demand import NO_TOKENS, AskedTokens, ask_tokens
 from argoproxy.protocol.access.auth import Principal
+from argoproxy.protocol.limits.claims import ClaimMaker
 from argoproxy.protocol.limits.limit_refusals import UnpricedModel, is_of_upstream, make_refusal
-from argoproxy.protocol.limits.limits import Claim, Demand, LimitedSubject, LimitKind, Reserve, Unpriced
+from argoproxy.protocol.limits.limits import Claim, LimitedSubject, LimitKind, Reserve, Unpriced
 from argoproxy.protocol.prices.price import Price
 from argoproxy.protocol.prices.price_table import price_names
 from argoproxy.protocol.routing.frozen_copies import copy_with
@@ -24,9 +25,6 @@ from argoproxy.protocol.routing.modes import with_usage
 from argoproxy.protocol.routing.route import Route
 from argoproxy.stores.limit_store import LedgerEntry, Reservation
 from argoproxy.upstreams import Upstream
-
-#: Makes the claims of a request on the limits of subjects: by what it asks for, and when.
-ClaimMaker = Callable[[Sequence[LimitedSubject], Demand, float], Sequence[Claim]]
 
 _BY_SIZE = (LimitKind.TPM, LimitKind.BUDGET)
 _OF_HITS = (LimitKind.RPM, LimitKind.CONCURRENT)
@@ -51,7 +49,7 @@ class Accountant:
     """Opens the accounts of requests."""
 
     books: Books
-    make_claims: ClaimMaker
+    claims: ClaimMaker
 
     def admit(self, routes: Sequence[Route[Upstream]], holder: AccountHolder) -> Sequence[Route[Upstream]]:
         """Open an account for a request, and return its routes from the first one whose upstream allows it. Raises
@@ -72,8 +70,8 @@ class Accountant:
         """Open an account for a request that a cache answers: it counts as a request, and costs nothing. Raises
         LimitExceeded, LimitsUnavailable."""
         subjects, now = self._subjects(route, holder), self.books.clock()
-        claims = self.make_claims(subjects, Demand(0, 0), now) if subjects else ()
-        claims = [one for one in claims if one.kind in _OF_HITS and not is_of_upstream(one.subject)]
+        asked = self.claims.make(subjects, 0, 0, now)
+        claims = [one for one in asked if one.kind in _OF_HITS and not is_of_upstream(one.subject)]
         if not claims and not self.books.keeps_ledger:
             return
         entry = _begin_entry(holder, now, "", NO_TOKENS, 0)
@@ -85,11 +83,13 @@ class Accountant:
     def extend(self, route: Route[Upstream], account: RequestAccount) -> bool:
         """Ask the limits of another upstream that a request would be sent to; return whether they allow it. Raises
         LimitsUnavailable."""
+        if not route.subjects:
+            return True
         subjects = [one for one in route.subjects if is_of_upstream(one.name) and not account.covers(one.name)]
         if not subjects:
             return True
-        demand, _ = self._estimate(route, Reserve.EXPECTED)
-        return account.extend(self.make_claims(subjects, demand, self.books.clock())) is None
+        asked, cost = self._estimate(route, Reserve.EXPECTED)
+        return account.extend(self.claims.make(subjects, asked.total, cost, self.books.clock())) is None
 
     def _open(self, route: Route[Upstream], holder: AccountHolder) -> RequestAccount | None:
         """Return the account of a request that would go along a route first, None if it needs none. Raises
@@ -97,27 +97,28 @@ class Accountant:
         subjects = self._subjects(route, holder)
         if not subjects and not self.books.keeps_ledger:
             return None
-        demand, asked = self._estimate(route, _reserve_of(holder.caller) or self.books.settings.reserve)
+        asked, cost = self._estimate(route, _reserve_of(holder.caller) or self.books.settings.reserve)
         now = self.books.clock()
-        claims = self.make_claims(subjects, demand, now) if subjects else ()
+        claims = self.claims.make(subjects, asked.total, cost, now) if subjects else ()
         if not claims and not self.books.keeps_ledger:
             return None
-        if asked.output is None or demand.cost_nanos is None:
-            self._check(claims, demand, asked, route.call.requested_model)
-        entry = _begin_entry(holder, now, route.upstream.name, asked, demand.cost_nanos)
+        if asked.output is None or cost is None:
+            self._check(claims, asked, cost, route.call.requested_model)
+        entry = _begin_entry(holder, now, route.upstream.name, asked, cost)
         return RequestAccount(self.books, Reservation(claims, entry, asked.prompt))
 
-    def _estimate(self, route: Route[Upstream], reserve: Reserve) -> tuple[Demand, AskedTokens]:
+    def _estimate(self, route: Route[Upstream], reserve: Reserve) -> tuple[AskedTokens, int | None]:
+        """Return what a request asks for, and what that costs at most, in billionths (None: the price is not known)."""
         price = self._price_of(route)
         max_output = price.max_output if price else None
         asked = ask_tokens(route.call, reserve, self.books.settings.expect_output, max_output)
         if asked is NO_TOKENS:
-            return Demand(0, 0), asked
-        return Demand(asked.total, price.reserve(asked.reserved_prompt, asked.output or 0) if price else None), asked
+            return asked, 0
+        return asked, price.reserve(asked.reserved_prompt, asked.output or 0) if price else None
 
-    def _check(self, claims: Sequence[Claim], demand: Demand, asked: AskedTokens, model: str) -> None:
+    def _check(self, claims: Sequence[Claim], asked: AskedTokens, cost: int | None, model: str) -> None:
         """Raise UnpricedModel, BadRequest for a request of which it is not known what to reserve."""
-        is_unpriced = demand.cost_nanos is None and any(one.kind is LimitKind.BUDGET for one in claims)
+        is_unpriced = cost is None and any(one.kind is LimitKind.BUDGET for one in claims)
         if is_unpriced and self.books.settings.unpriced is Unpriced.REFUSE:
             raise UnpricedModel(f"A budget holds, and the price of the model {model!r} is not known.", param="model")
         if asked.output is None and any(one.kind in _BY_SIZE for one in claims):
@@ -129,7 +130,7 @@ class Accountant:
         if self.books.prices is None:
             return None
         price = self.books.prices.price_of(price_names(route.upstream.name, call.model, call.requested_model))
-        return price and price.for_service(call.body.get("service_tier"))
+        return price.for_service(call.body["service_tier"]) if price and "service_tier" in call.body else price
 
     def _subjects(self, route: Route[Upstream], holder: AccountHolder) -> Sequence[LimitedSubject]:
         everyone = self.books.settings.everyone

@@ -111,13 +111,6 @@ class LimitSettings:
     on_store_failure: StoreFailure = StoreFailure.REFUSE
 
 
-class Demand(NamedTuple):
-    """What a request asks for: tokens, and their price in billionths (None: the model has no known price)."""
-
-    tokens: int
-    cost_nanos: int | None
-
-
 class Claim(NamedTuple):
     """What a request asks of one limit. `row` names the counter: the subject, the kind, and for a budget its period
     (`key:ab12/rpm`, `key:ab12/budget/2026-11`). `limit` and `amount` are requests, tokens or billionths. `resets_at`

@@ -41,7 +41,7 @@ def make_rate_headers(admission: Admission) -> Headers:
 
 def replace_rate_headers(headers: Headers, own: Headers) -> Headers:
     """Return headers with those about the proxy's limits in place of the upstream's about the same."""
-    return (*without(headers, frozenset([name for name, _ in own])), *own)
+    return (*without(headers, frozenset(dict(own))), *own)
 
 
 def format_duration(seconds: float) -> str:

@@ -85,8 +85,9 @@ class Price:
 
     def cost(self, counts: TokenCounts) -> int | None:
         """Return what tokens cost, in billionths; None if a kind among them has no price."""
-        total = 0
-        for count, rate in zip(_split(counts), self._step_at(counts.prompt).rates, strict=True):
+        total, steps = 0, self._steps
+        step = steps[0] if len(steps) == 1 else self._step_at(counts.prompt)
+        for count, rate in zip(_split(counts), step.rates, strict=True):
             if count:
                 if rate is None:
                     return None

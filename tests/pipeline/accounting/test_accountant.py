@@ -17,7 +17,7 @@ from argoproxy.errors import BadRequest, Ending, UpstreamStatus, UpstreamUnreach
 from argoproxy.pipeline.accounting.account import AnswerFacts, Books, RequestAccount
 from argoproxy.pipeline.accounting.accountant import Accountant
 from argoproxy.protocol.access.auth import Principal
-from argoproxy.protocol.limits.claims import make_claims
+from argoproxy.protocol.limits.claims import ClaimMaker
 from argoproxy.protocol.limits.limit_fields import parse_limits
 from argoproxy.protocol.limits.limit_refusals import LimitExceeded, LimitsUnavailable, UnpricedModel
 from argoproxy.protocol.limits.limits import LimitedSubject, LimitSettings, Reserve, StoreFailure, Unpriced
@@ -54,7 +54,7 @@ class Bench:
         self.folder = folder
         self.store = LocalLimits(folder)
         books = Books(self.store, LimitSettings(**settings), PRICES, keeps_ledger=True, clock=lambda: NOW)
-        self.accountant = Accountant(books, lambda subjects, demand, now: make_claims(subjects, demand, CALENDAR, now))
+        self.accountant = Accountant(books, ClaimMaker(CALENDAR))
         self.count = 0
 
     def admit(self, routes: Sequence[Route[Upstream]], **limits: Any) -> tuple[RequestAccount, list[Route[Upstream]]]:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from argoproxy.protocol.limits import admission as core
 from argoproxy.protocol.limits.admission import CONCURRENT_RETRY_S, charge_abandoned
 from argoproxy.protocol.limits.buckets import LATEST_US, MOST_USED, UNITS, UNUSED, Counter, drain_bucket
-from argoproxy.protocol.limits.claims import has_budget, make_claims
-from argoproxy.protocol.limits.limits import Admission, Budget, Claim, Demand, LimitedSubject, LimitKind, Limits, Period
+from argoproxy.protocol.limits.limits import Admission, Claim, LimitKind
 from argoproxy.protocol.limits.windows import BudgetCalendar
 
 NOW_US = 1_795_400_000_000_000
@@ -37,27 +36,6 @@ def settle(
 ) -> dict[str, Counter]:
     after = core.settle(claims, charges, [counters[one.row] for one in claims], now_us)
     return {one.row: Counter(*counter) for one, counter in zip(claims, after, strict=True)}
-
-
-def test_a_claim_for_each_limit_of_each_subject() -> None:
-    key = LimitedSubject("key:a", Limits(rpm=1, tpm=2, concurrent=3, budget=Budget(4, Period.DAY)))
-    everyone = LimitedSubject("global", Limits(budget=Budget(0, Period.TOTAL)))
-    claims = make_claims([key, everyone, LimitedSubject("team:b", Limits())], Demand(50, 60), CALENDAR, 1_795_400_000)
-    assert [(one.row, one.limit, one.amount, one.resets_at) for one in claims] == [
-        ("global/budget/total", 0, 60, None),
-        ("key:a/budget/2026-11-23", 4, 60, 1_795_478_400.0),
-        ("key:a/concurrent", 3, 1, None),
-        ("key:a/rpm", 1, 1, None),
-        ("key:a/tpm", 2, 50, None),
-    ]
-    assert has_budget(claims)
-    assert not has_budget(claims[2:])
-
-
-def test_a_request_without_a_price_asks_for_no_money() -> None:
-    subject = LimitedSubject("global", Limits(budget=Budget(4, Period.TOTAL)))
-    (only,) = make_claims([subject], Demand(50, None), CALENDAR, 0.0)
-    assert only.amount == 0
 
 
 @pytest.mark.parametrize("kind", LimitKind)
