@@ -294,8 +294,8 @@ def test_lone_upstream_dead() -> None:
 def test_all_open() -> None:
     """One request at a time asks the upstream that is due first; the others are told when to come again."""
     shared = Shared()
-    for name in ("a", "b"):
-        shared.fail(name, FailureKind.SERVER_ERROR)
+    shared.fail("a", FailureKind.SERVER_ERROR)
+    shared.fail("b", FailureKind.SERVER_ERROR, 90)
     assert Trial(routes_to("a", "b"), [], shared).error().status == 503
     for state in shared.states:
         state.clock = lambda: time.monotonic() + 6
