@@ -88,6 +88,7 @@ def test_sticky_sessions_move_only_with_their_upstream(farm: Farm) -> None:
     eventually(lambda: sessions(proxy) == before)
 
 
+@pytest.mark.slow
 def test_sticky_sessions_survive_the_removal_from_the_settings(farm: Farm) -> None:
     farm.write(*FOUR, models={"m1": {"upstream": FOUR, "balance": "sticky"}})
     proxy = farm.serve()

@@ -14,6 +14,7 @@ from dataclasses import replace
 from mmap import mmap
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,6 +178,7 @@ def test_a_newcomer_frees_what_a_dead_worker_held() -> None:
     assert take(make_places(memory, 2, 1)).option == 0
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_at_any_line_leaves_true_counts() -> None:
     """In a small process, which is forked fast, and whose lines nothing else traces."""
     environ = {name: value for name, value in os.environ.items() if name not in UNCOVERED}

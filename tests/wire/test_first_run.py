@@ -192,8 +192,9 @@ def test_without_a_question(tmp_path: Path, environ: dict[str, str], started: li
 
 
 def test_a_port_that_is_taken(tmp_path: Path, environ: dict[str, str], started: list[subprocess.Popen[str]]) -> None:
-    with socket.create_server(("0.0.0.0", 0)) as taken:
-        wished = taken.getsockname()[1]
+    # The port behind it is taken in its place: one that the kernel gives to no connection of another test.
+    wished = free_port()
+    with socket.create_server(("0.0.0.0", wished)):
         process = start(tmp_path, {**environ, "ARGO_USER": "me"}, "--yes", f"--port={wished}")
         started.append(process)
         eventually((tmp_path / "config.yaml").exists)
@@ -207,6 +208,7 @@ def test_a_port_that_is_taken(tmp_path: Path, environ: dict[str, str], started: 
         assert f"Port {wished} is in use. Use" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "environment", "typed", "status", "told"),
     [

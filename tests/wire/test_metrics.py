@@ -134,6 +134,7 @@ def patiently(work: Callable[[], Counts]) -> Counts:
             time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_after_many_restarts_a_scrape_reads_as_many_files_and_tells_as_much(door: Proxy) -> None:
     ready(door)
     before, samples = files(folder(door)), len(scrape(door))
